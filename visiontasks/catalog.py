@@ -1,0 +1,242 @@
+"""Finds parts by name: the folder is the registry, and a constructor's signature is the schema of a recipe.
+
+Files are read as syntax trees, not imported, so that a misspelt name or argument is an error within a second, before
+TensorFlow loads.
+"""
+
+import ast
+import dataclasses
+import difflib
+import functools
+import importlib
+import importlib.util
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from visiontasks.errors import RecipeError
+
+PACKAGE = Path(__file__).parent
+FOLDERS = ("heads", "backbones", "data/sources")
+REQUIRED = object()
+
+
+@dataclasses.dataclass(frozen=True)
+class Argument:
+    """One argument of a constructor, as its signature states it."""
+
+    name: str
+    annotation: str = ""
+    default: object = REQUIRED
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One selectable part: where it is defined and what its constructor takes."""
+
+    name: str
+    module: str
+    symbol: str
+    arguments: tuple[Argument, ...]
+    summary: str
+    variant: object = None
+    open_ended: bool = False  # takes **kwargs: any further argument is passed on
+
+    def load(self):
+        """Import the module and return the constructor (with the variant filled in)."""
+        made = getattr(importlib.import_module(self.module), self.symbol)
+        return made if self.variant is None else functools.partial(made, self.variant)
+
+
+def near(word: str, choices: Iterable[str]) -> str:
+    """The end of an error: the near name if there is one, and the choices."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    listed = ", ".join(choices[:60]) + (", …" if len(choices) > 60 else "")
+    return f"{hint}Choices: {listed}."
+
+
+def _key(symbol: str) -> str:
+    return symbol.replace("_", "").lower()
+
+
+def _literal(node):
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
+
+
+def arguments_of(node: ast.ClassDef | ast.FunctionDef) -> tuple[tuple[Argument, ...], bool]:
+    """The arguments of a function, or of a class's `__init__`, and whether it takes **kwargs."""
+    if isinstance(node, ast.ClassDef):
+        inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+        if not inits:
+            return (), False
+        node, skip = inits[0], 1
+    else:
+        skip = 0
+    positional = [*node.args.posonlyargs, *node.args.args]
+    defaults = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
+    pairs = list(zip(positional, defaults, strict=True))[skip:]
+    pairs += zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    return (
+        tuple(
+            Argument(
+                a.arg,
+                ast.unparse(a.annotation) if a.annotation else "",
+                REQUIRED if d is None else _literal(d),
+            )
+            for a, d in pairs
+        ),
+        node.args.kwarg is not None,
+    )
+
+
+@functools.cache
+def parts(folder: str) -> dict[str, Part]:
+    """Every part of a folder, by name.
+
+    A file offers its public functions, and the class named as the file (`unet.py`: `UNet`). A function that has a
+    literal `NAMES = {name: variant}` beside it and the file's own name is offered once under each of those names, the
+    variant filled in as its first argument.
+    """
+    found = {}
+    for path in sorted((PACKAGE / folder).glob("*.py")):
+        if path.stem == "__init__":
+            continue
+        found.update(_parts_of(path, f"visiontasks.{folder.replace('/', '.')}.{path.stem}"))
+    return found
+
+
+def _parts_of(path: Path, module: str) -> dict[str, Part]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = next(
+        (
+            _literal(n.value)
+            for n in tree.body
+            if isinstance(n, ast.Assign) and [ast.unparse(t) for t in n.targets] == ["NAMES"]
+        ),
+        None,
+    )
+    base = path.stem == {"heads": "head", "backbones": "backbone", "sources": "source"}.get(path.parent.name)
+    found = {}
+    for node in tree.body:
+        if base or not isinstance(node, (ast.ClassDef, ast.FunctionDef)) or node.name.startswith("_"):
+            continue
+        own = _key(node.name) == _key(path.stem)
+        if isinstance(node, ast.ClassDef) and not own:
+            continue
+        arguments, open_ended = arguments_of(node)
+        summary = (ast.get_docstring(node) or "").split("\n")[0]
+        made = Part(path.stem if own else node.name, module, node.name, arguments, summary, open_ended=open_ended)
+        if own and names:
+            for name, variant in names.items():
+                found[name] = dataclasses.replace(made, name=name, arguments=arguments[1:], variant=variant)
+        else:
+            found[made.name] = made
+    return found
+
+
+def find(folder: str, name: str, where: str = "name") -> Part:
+    """The part `name` of a folder ("heads", "backbones", "data/sources").
+
+    Raises:
+        RecipeError: there is none; the text offers the near name and lists the choices.
+    """
+    choices = parts(folder)
+    if name not in choices:
+        raise RecipeError(f"{where}: unknown name {name!r}. {near(str(name), choices)}")
+    return choices[name]
+
+
+def check_arguments(part: Part, given: dict, where: str, filled: Iterable[str] = ()):
+    """Raise unless `given` fits the part's signature; `filled` are arguments that the caller supplies by itself.
+
+    Raises:
+        RecipeError: a misspelt argument (with the near name), a missing one, or one of another type than annotated.
+    """
+    known = {a.name: a for a in part.arguments}
+    for key, value in given.items():
+        if key not in known:
+            if part.open_ended:
+                continue
+            raise RecipeError(f"{where}.{key}: {part.name} has no argument {key!r}. {near(key, known)}")
+        if not fits(value, known[key].annotation):
+            raise RecipeError(
+                f"{where}.{key}: expected {known[key].annotation}, got {value!r} ({type(value).__name__})."
+            )
+    missing = [a for a in known if known[a].default is REQUIRED and a not in given and a not in set(filled)]
+    if missing:
+        raise RecipeError(f"{where}: {part.name} needs {', '.join(missing)}; give it as {where}.{missing[0]}=…")
+
+
+_KINDS = {
+    "int": int,
+    "float": (int, float),
+    "str": str,
+    "bool": bool,
+    "dict": dict,
+    "list": (list, tuple),
+    "tuple": (list, tuple),
+    "Sequence": (list, tuple),
+    "None": type(None),
+}
+
+
+def fits(value, annotation: str) -> bool:
+    """Whether a value read from YAML fits an annotation; kinds that YAML cannot write fit anything."""
+    if not annotation:
+        return True
+    kinds = [re.split(r"[\[(]", part.strip())[0].split(".")[-1] for part in _split_union(annotation)]
+    if any(kind not in _KINDS for kind in kinds):
+        return True
+    if isinstance(value, bool):
+        return "bool" in kinds
+    return any(isinstance(value, _KINDS[kind]) for kind in kinds)
+
+
+def _split_union(annotation: str) -> list[str]:
+    depth, pieces = 0, [""]
+    for char in annotation:
+        depth += (char == "[") - (char == "]")
+        if char == "|" and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += char
+    return pieces
+
+
+@functools.cache
+def _public_imports(module: str) -> dict[str, tuple[Path, str]]:
+    """{symbol: (file, name in it)} of a package's `__init__.py` that re-exports by `from a.b import C as C`."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)  # finds the top package without importing it
+    if spec is None or spec.origin is None:
+        return {}
+    root = Path(spec.origin).parent
+    tree = ast.parse((root.joinpath(*rest) / "__init__.py").read_text(encoding="utf-8"))
+    return {
+        alias.asname or alias.name: (root.parent / (node.module.replace(".", "/") + ".py"), alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.level == 0
+        for alias in node.names
+    }
+
+
+@functools.cache
+def keras_parts(module: str) -> dict[str, Part]:
+    """The classes of a Keras module such as "keras.optimizers", by lower-case name, read without importing Keras."""
+    found = {}
+    for symbol, (path, name) in _public_imports(module).items():
+        if symbol[0].isupper() and path.is_file():
+            found[symbol.lower()] = (symbol, path, name)
+    return {key: _keras_part(module, key, *value) for key, value in found.items()}
+
+
+def _keras_part(module, key, symbol, path, name) -> Part:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name), None)
+    arguments, open_ended = arguments_of(node) if node else ((), True)
+    return Part(key, module, symbol, arguments, "", open_ended=open_ended)

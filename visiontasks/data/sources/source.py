@@ -1,0 +1,92 @@
+"""`Source`: what every data source is: a sequence of Samples that knows its class names and what it had to skip."""
+
+import abc
+import collections
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from visiontasks.sample import Sample
+
+
+class Report:
+    """What a source skipped, mended or warned of: a count and the first names of each kind."""
+
+    SHOWN = 5
+
+    def __init__(self):
+        self._seen: dict[str, dict[str, None]] = collections.defaultdict(dict)
+
+    def add(self, what: str, name: str):
+        """Note that `what` (say "truncated JPEG, skipped") happened to `name`; the same pair counts once."""
+        self._seen[what].setdefault(name)
+
+    def count(self, what: str) -> int:
+        return len(self._seen.get(what, ()))
+
+    def __bool__(self):
+        return bool(self._seen)
+
+    def __str__(self):
+        """One line a kind: the count, what happened, the first few names."""
+        lines = []
+        for what, names in self._seen.items():
+            shown = ", ".join(list(names)[: self.SHOWN]) + (", …" if len(names) > self.SHOWN else "")
+            lines.append(f"{len(names)} × {what}: {shown}")
+        return "\n".join(lines)
+
+
+class Source(abc.ABC):
+    """A sequence of Samples. A subclass is final; its constructor's arguments are what a recipe may say.
+
+    Attributes:
+        fields: the Sample fields that its samples carry, e.g. frozenset({"label"}).
+        names: class names by field, e.g. {"label": ("cat", "dog")}.
+        report: what was skipped or mended, filled while constructing and while reading.
+    """
+
+    fields: frozenset[str]
+    names: dict[str, tuple[str, ...]]
+
+    def __init__(self):
+        self.report = Report()
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def __getitem__(self, index: int) -> Sample:
+        """The sample; every call reads it anew and gives the same.
+
+        Raises:
+            BadPicture: the file cannot be read; the pipeline skips it.
+        """
+
+    @abc.abstractmethod
+    def describe(self, index: int) -> str:
+        """The file or name of a sample, without reading it."""
+
+    @classmethod
+    def recognise(cls, root: Path) -> dict[str, dict] | None:
+        """What a recipe would say of the folder `root`, or None where it is not laid out for this source.
+
+        Returns {"train": {constructor arguments}, "val": {constructor arguments}}; without "val" where the folder has
+        no such part, and the training part is split.
+        """
+        return None
+
+
+class Subset(Source):
+    """Some samples of another source, in the order given."""
+
+    def __init__(self, source: Source, indices: Sequence[int] | Iterable[int]):
+        self.source, self.indices = source, list(indices)
+        self.fields, self.names, self.report = source.fields, source.names, source.report
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, index):
+        return self.source[self.indices[index]]
+
+    def describe(self, index):
+        return self.source.describe(self.indices[index])

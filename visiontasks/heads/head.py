@@ -1,0 +1,57 @@
+"""`Head`: the contract of every task head. Read this before writing one; the folder is the registry."""
+
+import keras
+
+
+class Head(keras.layers.Layer):
+    """A Keras layer that owns one way of solving one task. Abstract: a subclass is final and gives all of the below.
+
+    The verbs all run in the graph, on TensorFlow, JAX and PyTorch, with shapes fixed by the input's:
+
+    - `build(pyramid)`: makes the layers for the shapes {tap: (batch, height, width, channels)} it will see.
+    - `call(features, training)`: {tap: tensor} to raw outputs, a tensor or a nest of tensors.
+    - `compute_losses(targets, outputs, training)`: to {term: scalar}, one for each name in `loss_terms`. It matches
+      targets to outputs itself, computes in float32, and leaves out what was not labelled.
+    - `decode(outputs)`: to predictions, a dict of float32 or int32 tensors whose first axis is the batch.
+
+    (Keras already has a property `losses` on every layer: the regularisers'. Hence `compute_losses`.)
+
+    Attributes:
+        task: the task whose metrics and drawings it gets, a file in `visiontasks/tasks/`.
+        fields: the Sample fields it learns from.
+    """
+
+    task: str
+    fields: tuple[str, ...]
+
+    def taps(self, available: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of the backbone's outputs that it uses, out of those available."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which taps it uses.")
+
+    @property
+    def loss_terms(self) -> tuple[str, ...]:
+        """The names of the terms that `compute_losses` returns."""
+        raise NotImplementedError(f"{type(self).__name__} does not name its loss terms.")
+
+    def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict:
+        """{term: float32 scalar} for a batch of targets (see `visiontasks.sample.FIELDS` for their forms)."""
+        raise NotImplementedError(f"{type(self).__name__} computes no losses.")
+
+    def decode(self, outputs) -> dict:
+        """Raw outputs to predictions: {name: tensor with the batch first}."""
+        raise NotImplementedError(f"{type(self).__name__} decodes nothing.")
+
+
+def class_names(classes: int | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """The names of `classes`, given as names or as a count (then "0", "1", …).
+
+    Raises:
+        ValueError: no class, or a name twice.
+    """
+    names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(map(str, classes))
+    if not names:
+        raise ValueError(f"classes: expected at least one class, got {classes!r}.")
+    if len(set(names)) < len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise ValueError(f"classes: expected names without repetition, got {twice!r} twice.")
+    return names

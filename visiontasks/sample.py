@@ -1,0 +1,109 @@
+"""`Sample`: one picture with every label it carries, in the one form used inside the package."""
+
+import dataclasses
+
+import numpy as np
+
+VOID = 255  # a mask pixel that is never learnt from and never counted
+UNLABELLED = -1  # a label, tag or class that nobody gave: it adds nothing to a loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """What one field of a Sample holds: its NumPy type, number of axes, and the value that stands for "not labelled"."""
+
+    dtype: str
+    ndim: int
+    absent: float
+
+
+FIELDS = {
+    "label": Field("int32", 0, UNLABELLED),
+    "tags": Field("float32", 1, UNLABELLED),
+    "boxes": Field("float32", 2, 0),
+    "classes": Field("int32", 1, UNLABELLED),
+    "mask": Field("int32", 2, VOID),
+    "instance_masks": Field("uint8", 3, 0),
+    "keypoints": Field("float32", 3, 0),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture and its labels. What the picture was not labelled for is `None`.
+
+    Args:
+        image: uint8 (H, W, 3), RGB, upright (EXIF applied).
+        label: the picture's class, int 0..C-1 (or -1: not labelled).
+        tags: float32 (C,), 1 present, 0 absent, -1 not labelled.
+        boxes: float32 (N, 4), x1, y1, x2, y2 in absolute pixels, 0 <= x1 < x2 <= W.
+        classes: int32 (N,), the class of each object, 0..C-1; background is no class.
+        mask: int32 (H, W), the class of each pixel, 255 = void.
+        instance_masks: uint8 (N, H, W), 0 or 1.
+        keypoints: float32 (N, K, 3), x, y, visibility (0 not labelled, 1 hidden, 2 visible).
+        id: names the picture within its source.
+        path: the file it came from, or None.
+        original_size: (height, width) on disk; by default the image's.
+
+    Raises:
+        ValueError: a field has the wrong type, rank or size; the text names the field and the picture.
+    """
+
+    image: np.ndarray
+    label: int | None = None
+    tags: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    instance_masks: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+    id: str = ""
+    path: str | None = None
+    original_size: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        image = self.image
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise self._wrong("image", "uint8 (H, W, 3)", image)
+        if 0 in image.shape:
+            raise self._wrong("image", "at least one pixel", image)
+        for name, field in FIELDS.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            value = np.asarray(value)
+            if value.ndim != field.ndim or (value.dtype.kind in "fc") != (np.dtype(field.dtype).kind == "f"):
+                raise self._wrong(name, f"{field.dtype} with {field.ndim} axes", value)
+            value = value.astype(field.dtype, copy=False)
+            object.__setattr__(self, name, int(value) if field.ndim == 0 else value)
+        height, width = image.shape[:2]
+        if self.mask is not None and self.mask.shape != (height, width):
+            raise self._wrong("mask", f"({height}, {width}) as the image", self.mask)
+        if self.boxes is not None:
+            self._check_objects(height, width)
+        if self.original_size is None:
+            object.__setattr__(self, "original_size", (height, width))
+
+    def _check_objects(self, height, width):
+        if self.boxes.shape[1] != 4:
+            raise self._wrong("boxes", "float32 (N, 4)", self.boxes)
+        x1, y1, x2, y2 = self.boxes.T
+        inside = (0 <= x1) & (x1 < x2) & (x2 <= width) & (0 <= y1) & (y1 < y2) & (y2 <= height)
+        if not inside.all():  # NaN compares false, so it is caught here too
+            bad = self.boxes[~inside][0].tolist()
+            raise ValueError(
+                f"boxes of {self.id or self.path or 'a sample'}: expected 0 <= x1 < x2 <= {width} and "
+                f"0 <= y1 < y2 <= {height}; got {bad}. Clip or drop it before the Sample is made."
+            )
+        for name in ("classes", "instance_masks", "keypoints"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(self.boxes):
+                raise self._wrong(name, f"{len(self.boxes)} entries, one a box", value)
+
+    def _wrong(self, name, expected, value):
+        came = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        return ValueError(f"{name} of {self.id or self.path or 'a sample'}: expected {expected}, got {came}.")
+
+    def replace(self, **changes) -> "Sample":
+        """A copy with some fields changed, validated again."""
+        return dataclasses.replace(self, **changes)
