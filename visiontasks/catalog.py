@@ -18,6 +18,7 @@ from visiontasks.errors import RecipeError
 
 PACKAGE = Path(__file__).parent
 FOLDERS = ("heads", "backbones", "data/sources")
+BASES = ("head", "backbone", "source")  # files that hold a folder's contract
 REQUIRED = object()
 
 
@@ -40,6 +41,7 @@ class Part:
     arguments: tuple[Argument, ...]
     summary: str
     variant: object = None
+    constants: dict = dataclasses.field(default_factory=dict)  # literal class attributes, such as a head's `fields`
     open_ended: bool = False  # takes **kwargs: any further argument is passed on
 
     def load(self):
@@ -98,9 +100,10 @@ def arguments_of(node: ast.ClassDef | ast.FunctionDef) -> tuple[tuple[Argument, 
 def parts(folder: str) -> dict[str, Part]:
     """Every part of a folder, by name.
 
-    A file offers its public functions, and the class named as the file (`unet.py`: `UNet`). A function that has a
-    literal `NAMES = {name: variant}` beside it and the file's own name is offered once under each of those names, the
-    variant filled in as its first argument.
+    A file offers the class named as the file (`unet.py`: `UNet`), and its public functions that take `weights` (one
+    file of a family of backbones: `efficientnet_lite0`, `efficientnet_lite1`, …). A function that has the file's name
+    and a literal `NAMES = {name: variant}` beside it is offered once under each of those names, the variant filled in
+    as its first argument.
     """
     found = {}
     for path in sorted((PACKAGE / folder).glob("*.py")):
@@ -120,23 +123,39 @@ def _parts_of(path: Path, module: str) -> dict[str, Part]:
         ),
         None,
     )
-    base = path.stem == {"heads": "head", "backbones": "backbone", "sources": "source"}.get(path.parent.name)
     found = {}
     for node in tree.body:
-        if base or not isinstance(node, (ast.ClassDef, ast.FunctionDef)) or node.name.startswith("_"):
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef)) or node.name.startswith("_"):
             continue
         own = _key(node.name) == _key(path.stem)
-        if isinstance(node, ast.ClassDef) and not own:
-            continue
         arguments, open_ended = arguments_of(node)
+        offered = own if isinstance(node, ast.ClassDef) else "weights" in [a.name for a in arguments]
+        if not offered or path.stem in BASES:
+            continue
         summary = (ast.get_docstring(node) or "").split("\n")[0]
-        made = Part(path.stem if own else node.name, module, node.name, arguments, summary, open_ended=open_ended)
+        made = Part(
+            path.stem if own else node.name,
+            module,
+            node.name,
+            arguments,
+            summary,
+            constants=_constants(node) if isinstance(node, ast.ClassDef) else {},
+            open_ended=open_ended,
+        )
         if own and names:
             for name, variant in names.items():
                 found[name] = dataclasses.replace(made, name=name, arguments=arguments[1:], variant=variant)
         else:
             found[made.name] = made
     return found
+
+
+def _constants(node: ast.ClassDef) -> dict:
+    return {
+        ast.unparse(n.targets[0]): _literal(n.value)
+        for n in node.body
+        if isinstance(n, ast.Assign) and len(n.targets) == 1
+    }
 
 
 def find(folder: str, name: str, where: str = "name") -> Part:
@@ -209,34 +228,54 @@ def _split_union(annotation: str) -> list[str]:
 
 
 @functools.cache
-def _public_imports(module: str) -> dict[str, tuple[Path, str]]:
-    """{symbol: (file, name in it)} of a package's `__init__.py` that re-exports by `from a.b import C as C`."""
-    top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)  # finds the top package without importing it
-    if spec is None or spec.origin is None:
-        return {}
-    root = Path(spec.origin).parent
-    tree = ast.parse((root.joinpath(*rest) / "__init__.py").read_text(encoding="utf-8"))
-    return {
-        alias.asname or alias.name: (root.parent / (node.module.replace(".", "/") + ".py"), alias.name)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.level == 0
-        for alias in node.names
-    }
+def functions(module: str) -> dict[str, Part]:
+    """The public functions of one file of this package, such as "training/schedules", by name."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            arguments, open_ended = arguments_of(node)
+            summary = (ast.get_docstring(node) or "").split("\n")[0]
+            dotted = f"visiontasks.{module.replace('/', '.')}"
+            found[node.name] = Part(node.name, dotted, node.name, arguments, summary, open_ended=open_ended)
+    return found
+
+
+def optimizer(name: str, where: str = "train.optimizer.name") -> Part:
+    """A Keras optimizer by name in any case ("adamw", "SGD"), read without importing Keras.
+
+    Raises:
+        RecipeError: Keras has none of that name.
+    """
+    choices = {symbol.lower(): symbol for symbol in _keras_exports("optimizers") if symbol not in _NOT_OPTIMIZERS}
+    symbol = choices.get(name.lower())
+    if symbol is None:
+        raise RecipeError(f"{where}: unknown name {name!r}. {near(name.lower(), choices)}")
+    arguments, open_ended = arguments_of(_class(_keras_exports("optimizers")[symbol], symbol))
+    # the common arguments of all optimizers come through **kwargs; they are named here so that a slip is still caught
+    common = arguments_of(_class(_keras_exports("optimizers")["Optimizer"].with_name("base_optimizer.py"), "BaseOptimizer"))
+    known = {a.name: a for a in (*common[0], *arguments)} if open_ended else {a.name: a for a in arguments}
+    return Part(symbol.lower(), "keras.optimizers", symbol, tuple(known.values()), "")
+
+
+_NOT_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap")
+
+
+def _class(path: Path, name: str) -> ast.ClassDef:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
 
 
 @functools.cache
-def keras_parts(module: str) -> dict[str, Part]:
-    """The classes of a Keras module such as "keras.optimizers", by lower-case name, read without importing Keras."""
-    found = {}
-    for symbol, (path, name) in _public_imports(module).items():
-        if symbol[0].isupper() and path.is_file():
-            found[symbol.lower()] = (symbol, path, name)
-    return {key: _keras_part(module, key, *value) for key, value in found.items()}
-
-
-def _keras_part(module, key, symbol, path, name) -> Part:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name), None)
-    arguments, open_ended = arguments_of(node) if node else ((), True)
-    return Part(key, module, symbol, arguments, "", open_ended=open_ended)
+def _keras_exports(module: str) -> dict[str, Path]:
+    """{class: its file} of a public Keras module, read off its `__init__.py`."""
+    spec = importlib.util.find_spec("keras")  # finds the package without importing it
+    root = Path(spec.origin).parent
+    tree = ast.parse((root / module / "__init__.py").read_text(encoding="utf-8"))
+    return {
+        alias.asname or alias.name: root.parent / (node.module.replace(".", "/") + ".py")
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if (alias.asname or alias.name)[0].isupper()
+    }

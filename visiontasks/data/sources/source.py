@@ -42,8 +42,10 @@ class Source(abc.ABC):
         fields: the Sample fields that its samples carry, e.g. frozenset({"label"}).
         names: class names by field, e.g. {"label": ("cat", "dog")}.
         report: what was skipped or mended, filled while constructing and while reading.
+        LAYOUT: how a folder looks that `recognise` knows; None for a source that no folder stands for.
     """
 
+    LAYOUT: str | None = None
     fields: frozenset[str]
     names: dict[str, tuple[str, ...]]
 

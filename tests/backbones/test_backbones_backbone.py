@@ -1,0 +1,107 @@
+import keras
+import numpy as np
+import pytest
+
+from visiontasks.backbones.backbone import Graph, copy_weights, image_input, levels, load_weights, pyramid_model
+from visiontasks.backbones.unet_encoder import unet_encoder
+from visiontasks.errors import UserError
+
+
+def small(**arguments):
+    return unet_encoder(filters=2, depth=2, **arguments)
+
+
+def randomised():
+    model, rng = small(), np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in model.get_weights()])
+    return model
+
+
+def assert_same_weights(a, b):
+    for x, y in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_weights_from_a_file(tmp_path, ending):
+    model, path = randomised(), tmp_path / f"a{ending}"
+    model.save(path) if ending == ".keras" else model.save_weights(path)
+    assert_same_weights(small(weights=str(path)), model)
+
+
+def test_weights_of_a_model_with_a_backbone(tmp_path):
+    """A whole trained model is a source of weights for its backbone alone."""
+    backbone = randomised()
+    outer = keras.Sequential([backbone])
+    outer.backbone = backbone
+    copied = small()
+    copy_weights(outer.backbone, copied)
+    assert_same_weights(copied, backbone)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_weights_of_another_architecture(tmp_path, ending):
+    other, path = unet_encoder(filters=3, depth=2), tmp_path / f"a{ending}"
+    other.save(path) if ending == ".keras" else other.save_weights(path)
+    with pytest.raises(UserError, match="does not fit unet_encoder"):
+        small(weights=str(path))
+
+
+def test_weights_that_are_no_file(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        small(weights=str(tmp_path / "none.keras"))
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(UserError, match=r"\.weights\.h5"):
+        small(weights=str(tmp_path / "a.txt"))
+    for ending in (".keras", ".weights.h5", ".h5"):
+        (tmp_path / f"a{ending}").write_bytes(b"not what it says")
+        with pytest.raises(UserError, match="does not fit"):
+            load_weights(small(), tmp_path / f"a{ending}")
+
+
+def test_a_lambda_in_a_file_is_not_run(tmp_path):
+    marker = tmp_path / "marker"
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Lambda(lambda x, path=str(marker): (open(path, "w").close(), x)[1])(inputs)
+    keras.Model(inputs, outputs).save(tmp_path / "a.keras")
+    marker.unlink(missing_ok=True)
+    with pytest.raises(UserError, match="does not fit"):
+        load_weights(small(), tmp_path / "a.keras")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 32, 1), (0, 32, 3), (3, 32, 32)])
+def test_input_shape_is_checked(shape):
+    with pytest.raises(UserError, match="input_shape"):
+        image_input(shape)
+
+
+def test_levels_come_first_and_in_order():
+    inputs = image_input((None, None, 3))
+    x = keras.layers.Rescaling(1.0)(inputs)
+    model = pyramid_model(inputs, {"top": x, "C10x": x, "C2": x, "C1": x}, "a")
+    assert list(model.output) == ["C1", "C2", "C10x", "top"]
+    assert levels(model) == {"C1": 2, "C2": 4}
+
+
+def test_strides_multiply_whatever_the_padding():
+    inputs = keras.Input((None, None, 3))
+    a = keras.layers.Conv2D(4, 3, strides=2, padding="valid")(inputs)
+    b = keras.layers.MaxPooling2D(3)(a)
+    gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(b)
+    c = keras.layers.Multiply()([b, keras.layers.Conv2D(4, 1)(gate)])
+    d = keras.Sequential([keras.layers.DepthwiseConv2D(2, strides=2), keras.layers.AveragePooling2D(2)])(c)
+    graph = Graph(inputs, d)
+    assert [graph.stride(t) for t in (inputs, a, b, gate, c, d)] == [1, 2, 6, None, 6, 24]
+
+
+def test_bottlenecks_are_what_nothing_bypasses():
+    inputs = keras.Input((8, 8, 3))
+    a = keras.layers.Conv2D(3, 1)(inputs)
+    inner = keras.layers.Conv2D(3, 1)(a)
+    b = keras.layers.Add()([a, inner])
+    left, right = keras.layers.ReLU()(b), keras.layers.Conv2D(3, 1)(b)
+    end = keras.layers.Add()([left, right])
+    graph = Graph(inputs, end)
+    assert [id(t) for t in graph.bottlenecks()] == [id(t) for t in (inputs, a, b, end)]
+    assert [id(t) for t in graph.branchings()] == [id(t) for t in (a, b, end)]

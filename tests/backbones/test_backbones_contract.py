@@ -1,0 +1,93 @@
+"""What every backbone must do, for each of the catalogue that builds within seconds on a laptop."""
+
+import keras
+import numpy as np
+import pytest
+
+from visiontasks import catalog
+from visiontasks.backbones.backbone import Graph, levels
+
+HUGE = {  # the same code as a smaller sister, with weights that take gigabytes and minutes to draw
+    *("nasnet_large", "inception_resnet_v2", "resnet101_v2", "resnet152_v2", "densenet169", "densenet201"),
+    *("efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7"),
+    *("efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_m", "efficientnet_v2_l"),
+    *("convnext_small", "convnext_base", "convnext_large", "convnext_xlarge"),
+}
+ELSEWHERE = {"hub"}  # needs an optional package; see test_backbones_hub.py
+NAMES = sorted(catalog.parts("backbones").keys() - HUGE - ELSEWHERE)
+FAMILIES = ["convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "efficientnet_v2_b0"]
+FAMILIES += ["inception_v3", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "nasnet_mobile", "resnet50"]
+FAMILIES += ["resnet50_v2", "unet_encoder", "vgg16", "xception"]
+UNPADDED = ("inception", "xception", "nasnet")  # they lose a few pixels at each border
+
+
+def build(name, **arguments):
+    smaller = {"filters": 8} if name == "unet_encoder" else {}
+    return catalog.find("backbones", name).load()(**smaller, **arguments)
+
+
+def pictures(height, width, count=2):
+    return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def expected_levels(name):
+    if name == "unet_encoder":
+        return {"C0": 1, "C1": 2, "C2": 4, "C3": 8, "C4": 16}
+    first = 2 if name.startswith("convnext") else 0 if name.startswith("vgg") else 1
+    return {f"C{n}": 2**n for n in range(first, 6)}
+
+
+def assert_sizes(name, taps, height, width):
+    for tap, stride in expected_levels(name).items():
+        for got, side in zip(taps[tap].shape[1:3], (height, width), strict=True):
+            whole = -(-side // stride)
+            if name.startswith("convnext"):
+                whole = side // stride  # its patches do not overlap: what does not fill one is left out
+            lost = whole - got
+            assert 0 <= lost <= (4 if name.startswith(UNPADDED) else 0), (tap, taps[tap].shape)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_levels_and_strides(name):
+    backbone = build(name, input_shape=(224, 160, 3))
+    assert type(backbone).__name__ == "Functional"
+    assert keras.backend.standardize_dtype(backbone.input.dtype) == "uint8"
+    assert backbone.input.shape == (None, 224, 160, 3)
+    assert levels(backbone) == expected_levels(name)
+    assert [tap for tap in backbone.output if tap in levels(backbone)] == list(levels(backbone))
+    assert_sizes(name, backbone.output, 224, 160)
+    last = "top" if "top" in backbone.output else list(backbone.output)[-1]
+    graph = Graph(backbone.input, backbone.output[last])
+    for tap, stride in levels(backbone).items():
+        assert graph.stride(backbone.output[tap]) == stride, tap
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_free_and_odd_sizes_saving_and_loading(name, tmp_path):
+    backbone = build(name)
+    assert backbone.input.shape == (None, None, None, 3)
+    images = pictures(97, 130)
+    before = backbone(images)
+    assert_sizes(name, before, 97, 130)
+    backbone.save(tmp_path / "backbone.keras")
+    after = keras.saving.load_model(tmp_path / "backbone.keras")(images)
+    assert list(after) == list(before)
+    for tap in before:
+        a, b = map(keras.ops.convert_to_numpy, (before[tap], after[tap]))
+        assert np.isfinite(a).all() and a.std() > 0, tap
+        np.testing.assert_array_equal(a, b, err_msg=tap)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(name, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        backbone = build(name, input_shape=(64, 64, 3))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    outputs = backbone(pictures(64, 64), training=True)
+    for tap, tensor in outputs.items():
+        assert keras.backend.standardize_dtype(tensor.dtype) == policy.removeprefix("mixed_"), tap
+        assert np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))).all(), tap
+    assert {keras.backend.standardize_dtype(v.dtype) for v in backbone.trainable_variables} == {"float32"}

@@ -1,0 +1,153 @@
+"""Which source reads a folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visiontasks import catalog
+from visiontasks.data.detect import detect, same_pictures
+from visiontasks.data.images import write_image
+from visiontasks.data.sources.folder import Folder
+from visiontasks.errors import DataError
+
+SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
+
+
+def lay_out(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".csv":
+            path.write_text("path,tags\na.png,cat;dog\n")
+        elif path.suffix in (".png", ".jpg"):
+            write_image(path, np.full((4, 5, 3), len(name), np.uint8))
+        else:
+            path.write_text("x")
+
+
+CLASSES = ("cat/a.jpg", "dog/a.jpg")
+PAIRS = ("images/a.png", "masks/a.png")
+
+
+def parted(names, *parts):
+    return [f"{part}/{name}" for part in parts for name in names]
+
+
+@pytest.mark.parametrize(
+    ("names", "source", "train", "val"),
+    [
+        (CLASSES, "folder", {"root": ""}, None),
+        (parted(CLASSES, "train", "val"), "folder", {"root": "train"}, {"root": "val"}),
+        (parted(CLASSES, "train", "valid"), "folder", {"root": "train"}, {"root": "valid"}),
+        (parted(CLASSES, "train", "validation", "test"), "folder", {"root": "train"}, {"root": "validation"}),
+        (parted(CLASSES, "Train", "Test"), "folder", {"root": "Train"}, {"root": "Test"}),
+        (parted(CLASSES, "train"), "folder", {"root": "train"}, None),
+        ((*CLASSES, ".ipynb_checkpoints/a.jpg"), "folder", {"root": ""}, None),
+        (PAIRS, "masks", {"images": "images", "masks": "masks"}, None),
+        (
+            ("images/train/a.png", "masks/train/a.png", "images/val/a.png", "masks/val/a.png", "annotations/x.json"),
+            "masks",
+            {"images": "images/train", "masks": "masks/train"},
+            {"images": "images/val", "masks": "masks/val"},
+        ),
+        (
+            parted(PAIRS, "train", "test"),
+            "masks",
+            {"images": "train/images", "masks": "train/masks"},
+            {"images": "test/images", "masks": "test/masks"},
+        ),
+        (("labels.csv", "a.png"), "csv", {"path": "labels.csv", "root": ""}, None),
+        (("labels.csv", "photos/a.png"), "csv", {"path": "labels.csv", "root": "photos"}, None),
+        (
+            ("train.csv", "val.csv", "a.png"),
+            "csv",
+            {"path": "train.csv", "root": ""},
+            {"path": "val.csv", "root": ""},
+        ),
+    ],
+)
+def test_layouts_are_recognised_and_their_arguments_work(tmp_path, names, source, train, val):
+    lay_out(tmp_path, *names)
+    parts, said = detect(tmp_path)
+    for part, expected in (("train", train), ("val", val)):
+        if expected is None:
+            assert parts[part] is None
+            continue
+        wanted = {key: str(tmp_path / place) if place else str(tmp_path) for key, place in expected.items()}
+        assert parts[part] == {"source": source, **wanted}
+        arguments = {key: value for key, value in parts[part].items() if key != "source"}
+        made = catalog.find("data/sources", source)
+        catalog.check_arguments(made, arguments, part)
+        if source != "masks":  # the masks here are colours
+            assert len(made.load()(**arguments)) > 0
+    assert str(tmp_path) in said and source in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        ("readme.md",),
+        ("a.jpg", "b.jpg"),
+        ("one/a.jpg",),
+        ("train2017/a.jpg", "val2017/b.jpg", "annotations/x.json"),
+        ("images/a.jpg", "labels/a.txt"),
+        ("JPEGImages/a.jpg", "Annotations/a.xml", "ImageSets/x.txt"),
+        ("labels.csv", "elsewhere.png"),
+    ],
+)
+def test_unknown_layouts_list_the_known_ones(tmp_path, names):
+    lay_out(tmp_path, *names)
+    with pytest.raises(DataError) as caught:
+        detect(tmp_path)
+    for name in ("folder", "masks", "csv"):
+        layout = catalog.find("data/sources", name).load().LAYOUT
+        assert f"{name}: {layout}" in str(caught.value)
+
+
+def test_a_table_of_boxes_is_no_table_of_tags(tmp_path):
+    lay_out(tmp_path, "a.png")
+    (tmp_path / "boxes.csv").write_text("path,x1,y1,x2,y2,name\na.png,3,4,50,60,cat\n")
+    with pytest.raises(DataError, match="laid out for no source"):
+        detect(tmp_path)
+
+
+def test_precedence_and_what_the_heads_want(tmp_path):
+    lay_out(tmp_path, *CLASSES, "tags.csv", "a.png")
+    parts, said = detect(tmp_path)
+    assert parts["train"]["source"] == "folder" and "could also be read as csv" in said
+    assert detect(tmp_path, wanted=["tags"])[0]["train"]["source"] == "csv"
+    assert detect(tmp_path, wanted=["mask"])[0]["train"]["source"] == "folder"
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(DataError, match="data: expected a folder"):
+        detect(tmp_path / "gone")
+
+
+def test_item_16_the_same_picture_in_both_parts(tmp_path):
+    lay_out(tmp_path, *parted(CLASSES, "train", "val"))
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        write_image(tmp_path / part / "cat/own.png", rng.integers(0, 256, (4, 5, 3), np.uint8))
+    shared = rng.integers(0, 256, (9, 9, 3), np.uint8)
+    write_image(tmp_path / "train/cat/x.png", shared)
+    write_image(tmp_path / "val/dog/y.png", shared)
+    for path in tmp_path.glob("*/*/a.jpg"):
+        path.unlink()
+    train, val = Folder(str(tmp_path / "train"), names=["cat", "dog"]), Folder(str(tmp_path / "val"))
+    assert same_pictures(train, val) == [(str(tmp_path / "train/cat/x.png"), str(tmp_path / "val/dog/y.png"))]
+    assert val.report.count("picture that is in the training part too") == 1
+
+
+def test_item_16_sources_without_files_share_nothing():
+    shapes = catalog.find("data/sources", "shapes").load()
+    assert same_pictures(shapes(count=3), shapes(count=3)) == []
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not beside this checkout")
+@pytest.mark.parametrize(("name", "source"), [("nuclei", "masks"), ("flowers", "folder"), ("cifar10", "folder")])
+def test_real_data_sets(name, source):
+    parts, _ = detect(SHARED / name)
+    assert parts["train"]["source"] == parts["val"]["source"] == source

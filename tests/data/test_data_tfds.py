@@ -1,0 +1,137 @@
+"""TensorFlow Datasets: a tiny set is prepared here, offline, in the catalogue's own format."""
+
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from visiontasks.data.sources.tfds import Tfds
+from visiontasks.errors import DataError
+
+BUILD = """
+import sys
+import numpy as np
+import tensorflow_datasets as tfds
+
+class TinyPets(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(),
+            "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+            "segmentation_mask": tfds.features.Image(shape=(None, None, 1)),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples(6), "test": self._generate_examples(3)}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            rng = np.random.default_rng(i)
+            yield str(i), {
+                "image": np.full((20, 30, 3), 10 * i, np.uint8),
+                "label": i % 2,
+                "segmentation_mask": rng.integers(1, 4, (20, 30, 1), dtype=np.uint8),
+            }
+
+class TinyTexts(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"text": tfds.features.Text()}))
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        yield "0", {"text": "x"}
+
+TinyPets(data_dir=sys.argv[1], file_format="array_record").download_and_prepare()
+TinyPets(data_dir=sys.argv[1] + "/records", file_format="tfrecord").download_and_prepare()
+TinyTexts(data_dir=sys.argv[1], file_format="array_record").download_and_prepare()
+"""
+NAMES = ["pet", "ground", "edge"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tfds")
+    script = folder / "build_tiny.py"
+    script.write_text(BUILD)
+    # a process of its own: preparing a set imports TensorFlow
+    run = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return str(folder)
+
+
+def test_labels_and_masks_as_they_were_written(folder):
+    source = Tfds("tiny_pets", data_dir=folder, mask_names=NAMES, mask_offset=-1, download=False)
+    assert len(source) == 6 and source.fields == {"label", "mask"}
+    assert source.names == {"label": ("cat", "dog"), "mask": tuple(NAMES)}
+    seen = set()
+    for index in range(6):
+        sample = source[index]
+        number = int(sample.image[0, 0, 0]) // 10  # TFDS shuffles what it writes
+        seen.add(number)
+        assert (sample.image == 10 * number).all() and sample.label == number % 2
+        written = np.random.default_rng(number).integers(1, 4, (20, 30, 1), dtype=np.uint8)
+        np.testing.assert_array_equal(sample.mask, written[..., 0].astype(int) - 1)
+        assert sample.id == source.describe(index) == f"tiny_pets/train/{index}"
+    assert seen == set(range(6))
+
+
+def test_slices_and_label_alone(folder):
+    source = Tfds("tiny_pets", split="train[:50%]", data_dir=folder)
+    assert len(source) == 3 and source.fields == {"label"} and source[0].mask is None
+
+
+def test_values_below_the_offset_are_void(folder):
+    source = Tfds("tiny_pets", data_dir=folder, mask_names=["ground", "edge"], mask_offset=-2)
+    assert set(np.unique(source[0].mask)) == {0, 1, 255}
+
+
+def test_item_50_values_without_a_class(folder):
+    source = Tfds("tiny_pets", data_dir=folder, mask_names=NAMES)
+    with pytest.raises(DataError, match="expected class numbers below 3 after adding mask_offset=0, got 3"):
+        source[0]
+
+
+def test_pickles_for_worker_processes(folder):
+    source = Tfds("tiny_pets", data_dir=folder)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source))[2].image, source[2].image)
+
+
+def test_reading_imports_no_tensorflow(folder):
+    script = f"""
+        import sys
+        from visiontasks.data.sources.tfds import Tfds
+        assert "tensorflow_datasets" not in sys.modules
+        source = Tfds("tiny_pets", data_dir={folder!r}, mask_names={NAMES!r}, mask_offset=-1)
+        assert source[1].mask.shape == (20, 30)
+        assert "tensorflow" not in sys.modules and "keras" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": "tiny_petz"}, "TensorFlow Datasets has no 'tiny_petz'"),
+        ({"dataset": "oxford_iit_pet"}, "Did you mean 'oxford_iiit_pet'"),
+        ({"dataset": "tiny_pets", "split": "bogus"}, "split 'bogus': Unknown split"),
+        ({"dataset": "tiny_texts"}, "expected features image and label or segmentation_mask, got .*: text"),
+    ],
+)
+def test_wrong_arguments(folder, arguments, message):
+    with pytest.raises(DataError, match=message):
+        Tfds(data_dir=folder, download=False, **arguments)
+
+
+def test_a_set_prepared_in_another_format_says_so(folder):
+    with pytest.raises(DataError, match="array_record"):
+        Tfds("tiny_pets", data_dir=folder + "/records", download=False)

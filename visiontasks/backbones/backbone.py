@@ -1,0 +1,149 @@
+"""What every backbone shares: its input, the pyramid it ends in, strides read off its graph, weights from a file.
+
+A backbone is a plain functional `keras.Model` from uint8 RGB pictures (batch, H, W, 3), 0..255, to a dict of feature
+maps (batch, H / 2**n, W / 2**n, channels) under the names "C0" to "C5" (level n has stride 2**n), and perhaps other
+names. It normalises its own input the way its weights were trained.
+"""
+
+import re
+from pathlib import Path
+
+import keras
+
+from visiontasks.errors import UserError
+
+WEIGHTS_FILES = (".keras", ".weights.h5", ".h5")
+
+
+def image_input(input_shape) -> keras.KerasTensor:
+    """The input of a backbone: uint8 pictures of `input_shape`, (H or None, W or None, 3).
+
+    Raises:
+        UserError: the shape is not of that form.
+    """
+    shape = tuple(input_shape)
+    if len(shape) != 3 or shape[2] != 3 or any(s is not None and s < 1 for s in shape):
+        raise UserError(
+            f"input_shape: expected [height, width, 3], null for a free side; got {input_shape!r}. "
+            "Pictures are always RGB here; grey ones are turned into RGB when they are read."
+        )
+    return keras.Input(shape, dtype="uint8", name="image")
+
+
+def pyramid_model(inputs, outputs: dict, name: str) -> keras.Model:
+    """The backbone from `inputs` to {tap: tensor}, the levels first."""
+    ordered = {tap: outputs[tap] for tap in sorted(outputs, key=lambda tap: (_level(tap) is None, tap))}
+    return keras.Model(inputs, ordered, name=name)
+
+
+def levels(backbone: keras.Model) -> dict[str, int]:
+    """{"C1": 2, "C2": 4, …}: the levels that a backbone offers, finest first, with their strides."""
+    found = sorted(_level(tap) for tap in backbone.output if _level(tap) is not None)
+    return {f"C{n}": 2**n for n in found}
+
+
+def _level(tap: str) -> int | None:
+    match = re.fullmatch(r"C(\d)", tap)
+    return int(match[1]) if match else None
+
+
+class Graph:
+    """The tensors of a functional model in the order of computation, with their strides.
+
+    A stride counts input pixels from one position to the next: the product of the strides of the convolutions and
+    pools on the way, so it holds for any padding. Behind a global pooling there is none.
+
+    Args:
+        inputs, output: the ends of the graph; keras tensors.
+    """
+
+    def __init__(self, inputs, output):
+        nodes_by_depth = keras.Function(inputs, output)._nodes_by_depth
+        self.nodes = [node for depth in sorted(nodes_by_depth, reverse=True) for node in nodes_by_depth[depth]]
+        self.output = output
+        self._stride = {}
+        for node in self.nodes:
+            before = [s for t in node.input_tensors if (s := self._stride.get(id(t)))]
+            stride = None if node.input_tensors and not before else max(before, default=1) * _factor(node.operation)
+            for tensor in node.outputs:
+                self._stride[id(tensor)] = stride or None
+
+    def stride(self, tensor) -> int | None:
+        """The stride of a tensor; None where it has no positions."""
+        return self._stride[id(tensor)]
+
+    def bottlenecks(self) -> list:
+        """The tensors that every path from input to output runs through, in order: nothing bypasses them."""
+        ahead, behind = {}, {id(t): 0 for node in self.nodes for t in node.outputs}
+        for node in self.nodes:
+            paths = sum(ahead[id(t)] for t in node.input_tensors) if node.input_tensors else 1
+            ahead.update((id(t), paths) for t in node.outputs)
+        behind[id(self.output)] = 1
+        for node in reversed(self.nodes):
+            for tensor in node.input_tensors:
+                behind[id(tensor)] += sum(behind[id(t)] for t in node.outputs)
+        total = ahead[id(self.output)]
+        return [t for node in self.nodes for t in node.outputs if ahead[id(t)] * behind[id(t)] == total]
+
+    def branchings(self) -> list:
+        """The tensors that two or more operations read, in order, and the output."""
+        readers = {}
+        for node in self.nodes:
+            for tensor in node.input_tensors:
+                readers[id(tensor)] = readers.get(id(tensor), 0) + 1
+        return [t for node in self.nodes for t in node.outputs if readers.get(id(t), 0) > 1 or t is self.output]
+
+
+def _factor(operation) -> int:
+    """By how much an operation multiplies the stride; 0 where it leaves no positions."""
+    if isinstance(operation, keras.Sequential):
+        product = 1
+        for layer in operation.layers:
+            product *= _factor(layer)
+        return product
+    if isinstance(operation, (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)):
+        return 0
+    strides = getattr(operation, "strides", 1)
+    return strides if isinstance(strides, int) else strides[0]
+
+
+def load_weights(model: keras.Model, path: str | Path):
+    """Give a model the weights in a file that Keras wrote: `.keras`, `.weights.h5`, or a `.h5` of Keras 2.
+
+    Out of a `.keras` file of a model that has a `backbone`, that backbone's weights are taken.
+
+    Raises:
+        UserError: there is no such file, it is of another kind, damaged, or of another architecture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"weights: expected imagenet, null or a file; got {str(path)!r}, and no such file exists.")
+    if path.suffix not in (".keras", ".h5"):
+        raise UserError(f"weights: expected a file ending in {', '.join(WEIGHTS_FILES)}; got {str(path)!r}.")
+    try:
+        if path.suffix == ".keras":
+            saved = keras.saving.load_model(path, compile=False)  # safe mode: runs no code out of the file
+            copy_weights(getattr(saved, "backbone", saved), model)
+        else:
+            model.load_weights(path)
+    except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that does not fit
+        raise UserError(f"weights: {str(path)!r} does not fit {model.name}: {error}") from error
+
+
+def copy_weights(source: keras.Model, target: keras.Model):
+    """Copy every weight between two models of one architecture, in their order.
+
+    Raises:
+        ValueError: they differ in the number or the shapes of their weights.
+    """
+    theirs, ours = source.weights, target.weights
+    if len(theirs) != len(ours):
+        raise ValueError(f"expected {len(ours)} weights, got {len(theirs)}.")
+    for a, b in zip(theirs, ours, strict=True):
+        if tuple(a.shape) != tuple(b.shape):
+            raise ValueError(f"{b.path}: expected shape {tuple(b.shape)}, got {tuple(a.shape)} of {a.path}.")
+    for a, b in zip(theirs, ours, strict=True):
+        b.assign(a)
+    for layer in target.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with a copy of its weights

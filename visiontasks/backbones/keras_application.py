@@ -1,0 +1,148 @@
+"""Every convolutional model of `keras.applications` as a backbone: one adapter, the levels read off the graph.
+
+The models, their papers and their ImageNet accuracies: https://keras.io/api/applications/
+"""
+
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from visiontasks.backbones.backbone import Graph, copy_weights, image_input, load_weights, pyramid_model
+from visiontasks.errors import UserError
+from visiontasks.layers.pixel_normalization import PixelNormalization
+
+NAMES = {
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "resnet50": "ResNet50",
+    "resnet101": "ResNet101",
+    "resnet152": "ResNet152",
+    "resnet50_v2": "ResNet50V2",
+    "resnet101_v2": "ResNet101V2",
+    "resnet152_v2": "ResNet152V2",
+    "inception_v3": "InceptionV3",
+    "inception_resnet_v2": "InceptionResNetV2",
+    "xception": "Xception",
+    "mobilenet": "MobileNet",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3_small": "MobileNetV3Small",
+    "mobilenet_v3_large": "MobileNetV3Large",
+    "densenet121": "DenseNet121",
+    "densenet169": "DenseNet169",
+    "densenet201": "DenseNet201",
+    "nasnet_mobile": "NASNetMobile",
+    "nasnet_large": "NASNetLarge",
+    "efficientnet_b0": "EfficientNetB0",
+    "efficientnet_b1": "EfficientNetB1",
+    "efficientnet_b2": "EfficientNetB2",
+    "efficientnet_b3": "EfficientNetB3",
+    "efficientnet_b4": "EfficientNetB4",
+    "efficientnet_b5": "EfficientNetB5",
+    "efficientnet_b6": "EfficientNetB6",
+    "efficientnet_b7": "EfficientNetB7",
+    "efficientnet_v2_b0": "EfficientNetV2B0",
+    "efficientnet_v2_b1": "EfficientNetV2B1",
+    "efficientnet_v2_b2": "EfficientNetV2B2",
+    "efficientnet_v2_b3": "EfficientNetV2B3",
+    "efficientnet_v2_s": "EfficientNetV2S",
+    "efficientnet_v2_m": "EfficientNetV2M",
+    "efficientnet_v2_l": "EfficientNetV2L",
+    "convnext_tiny": "ConvNeXtTiny",
+    "convnext_small": "ConvNeXtSmall",
+    "convnext_base": "ConvNeXtBase",
+    "convnext_large": "ConvNeXtLarge",
+    "convnext_xlarge": "ConvNeXtXLarge",
+}
+
+# how the weights of each family saw pictures; the families that are not here normalise inside
+_CAFFE = {"mean": (103.939, 116.779, 123.68), "bgr": True}
+_TF = {"mean": (127.5,) * 3, "std": (127.5,) * 3}
+_TORCH = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+_PIXELS = {
+    **dict.fromkeys(("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152"), _CAFFE),
+    **dict.fromkeys(("ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionV3", "InceptionResNetV2", "Xception"), _TF),
+    **dict.fromkeys(("MobileNet", "MobileNetV2", "NASNetMobile", "NASNetLarge"), _TF),
+    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), _TORCH),
+}
+_RESCALED_TWICE = tuple(f"EfficientNetB{n}" for n in range(8))
+
+
+def keras_application(
+    variant: str, weights: str | None = None, input_shape: tuple | list = (None, None, 3)
+) -> keras.Model:
+    """A model of keras.applications without its classification layers.
+
+    Taps: "C1" to "C5" where the model has them ("C0" too in VGG; ConvNeXt begins at "C2"): at each stride, the last
+    feature map that nothing bypasses before the next downsampling. The last level is the model's own last feature map.
+    Models that convolve without padding (Inception, Xception, NASNet) give maps a few pixels smaller than H / stride.
+
+    Args:
+        variant: the model's name in keras.applications.
+        weights: "imagenet" (downloaded by Keras, once), a `.h5`, `.weights.h5` or `.keras` file, or None: random.
+        input_shape: (height, width, 3); None for a free side. Give the size where it is known: with a free side Keras
+            pads MobileNet, EfficientNet and NASNet one pixel differently from how ImageNet's weights were trained.
+
+    Raises:
+        UserError: the weights cannot be had; the text says how to get them.
+    """
+    inputs = image_input(input_shape)
+    x = PixelNormalization(**_PIXELS.get(variant, {}), name="pixels")(inputs)
+    # weights are copied in afterwards, so that the layers are the same whatever the weights and any file fits
+    application = getattr(keras.applications, variant)(include_top=False, weights=None, input_tensor=x)
+    model = pyramid_model(inputs, _levels(inputs, application.output), variant.lower())
+    if weights == "imagenet":
+        copy_weights(_download(variant), application)
+    elif weights is not None:
+        # Keras's own files, a plain .h5, follow the order of the layers in Keras's own model
+        own = Path(weights).suffix == ".h5" and not str(weights).endswith(".weights.h5")
+        load_weights(application if own else model, weights)
+        weights = "imagenet" if own else weights
+    if variant in _RESCALED_TWICE and weights in (None, "imagenet"):
+        _fold_second_rescaling(application, learnt=weights is not None)
+    return model
+
+
+def _download(variant):
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`input_shape` is undefined")  # the weights hold for any size
+            return getattr(keras.applications, variant)(include_top=False, weights="imagenet")
+    except Exception as error:  # whatever the network, the proxy, the disk or the hash may say
+        raise UserError(
+            f"weights: the ImageNet weights of {variant} could not be downloaded ({error}). Connect to the internet, "
+            "or put the file that is named there into ~/.keras/models, or give a file as weights=PATH; "
+            "efficientnet_lite0 brings its weights along and needs no download."
+        ) from error
+
+
+def _fold_second_rescaling(application, learnt: bool):
+    """Let EfficientNet's Normalization do what Keras adds a second Rescaling for when it loads ImageNet's weights.
+
+    Keras's files hold the standard deviations of ImageNet's pixels in place of the variances; Keras divides by their
+    root once more in a layer that exists only with `weights="imagenet"`. Without weights there is no normalisation.
+    """
+    layer = next(x for x in application.layers if isinstance(x, keras.layers.Normalization))
+    deviation = np.array(_TORCH["std"], "float32") / 255
+    if learnt:
+        layer.adapt_variance.assign(keras.ops.convert_to_numpy(layer.adapt_variance) * deviation)
+    else:
+        layer.adapt_mean.assign(np.array(_TORCH["mean"], "float32") / 255)
+        layer.adapt_variance.assign(deviation**2)
+    layer.finalize_state()
+
+
+def _levels(inputs, output) -> dict:
+    """{"Cn": tensor}: for each stride 2**n the last bottleneck of the graph, the output for the last one."""
+    graph = Graph(inputs, output)
+    # NASNet's cells read the two cells before them, so something bypasses every map: take where its ways part
+    tensors = [t for t in graph.branchings() + graph.bottlenecks() if _feature(t)]
+    found = {stride: t for t in tensors if (stride := graph.stride(t))}
+    return {f"C{stride.bit_length() - 1}": tensor for stride, tensor in found.items()}
+
+
+def _feature(tensor) -> bool:
+    """Whether a tensor is a map of features: neither the picture itself nor one with a border of zeros added."""
+    layer = tensor._keras_history.operation
+    return tensor.shape[-1] != 3 and not isinstance(layer, keras.layers.ZeroPadding2D)

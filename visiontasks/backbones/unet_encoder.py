@@ -1,0 +1,72 @@
+"""The contracting path of the U-Net.
+
+O. Ronneberger, P. Fischer, T. Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation (2015),
+https://arxiv.org/abs/1505.04597, section 2 and figure 1.
+"""
+
+import keras
+from keras import layers
+
+from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
+from visiontasks.errors import UserError
+from visiontasks.layers.pixel_normalization import PixelNormalization
+
+
+def unet_encoder(
+    weights: str | None = None,
+    input_shape: tuple | list = (None, None, 3),
+    filters: int = 64,
+    depth: int = 5,
+    batch_norm: bool = True,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """The plain U-Net encoder of 2015: two 3×3 convolutions a level, 2×2 max pooling between, filters doubling.
+
+    Taps: "C0" (the full resolution) to "C4" with the paper's depth of 5, i.e. 64, 128, 256, 512, 1024 channels.
+    Two things differ from the paper: the convolutions pad, so that sizes halve exactly, and batch norm is there unless
+    turned off.
+
+    Args:
+        weights: a `.keras` or `.weights.h5` file, or None: random (He et al., as section 3 of the paper).
+        input_shape: (height, width, 3); None for a free side.
+        filters: the channels of the first level.
+        depth: the number of levels, 1 to 10.
+        batch_norm: normalise behind each convolution.
+        dropout: the rate at the end of the path (section 3.1 of the paper, which gives no number).
+
+    Raises:
+        UserError: the weights cannot be had, or an argument is out of bounds.
+    """
+    if not 1 <= depth <= 10 or filters < 1:
+        raise UserError(f"depth, filters: expected depth 1 to 10 and filters >= 1; got {depth} and {filters}.")
+    if weights == "imagenet":
+        raise UserError(
+            "weights: the U-Net encoder was never trained on ImageNet. Use weights=null, a file, or another backbone "
+            "such as efficientnet_lite0."
+        )
+    inputs = image_input(input_shape)
+    x = PixelNormalization((127.5,) * 3, (127.5,) * 3, name="pixels")(inputs)
+    taps = {}
+    for level in range(depth):
+        if level:
+            x = layers.MaxPooling2D(2, padding="same", name=f"level{level}_pool")(x)
+        for half in ("a", "b"):
+            name = f"level{level}{half}"
+            x = layers.Conv2D(
+                filters * 2**level,
+                3,
+                padding="same",
+                use_bias=not batch_norm,
+                kernel_initializer="he_normal",
+                name=f"{name}_conv",
+            )(x)
+            if batch_norm:
+                x = layers.BatchNormalization(name=f"{name}_bn")(x)
+            x = layers.ReLU(name=f"{name}_relu")(x)
+        if dropout and level == depth - 1:
+            x = layers.Dropout(dropout, name="dropout")(x)
+        taps[f"C{level}"] = x
+    model = pyramid_model(inputs, taps, "unet_encoder")
+    if weights is not None:
+        load_weights(model, weights)
+    return model

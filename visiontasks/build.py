@@ -1,0 +1,246 @@
+"""Recipe → data, model, tasks: the one place where they meet. Nothing heavy is imported until it is needed."""
+
+import importlib
+from pathlib import Path
+
+from visiontasks import catalog
+from visiontasks.errors import RecipeError, UserError
+from visiontasks.recipe import Recipe, read
+
+ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's own classes and its own last layer
+
+
+def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | None = None) -> tuple[Recipe, str]:
+    """A checked recipe, and a sentence on the folder `data` where one was given.
+
+    Raises:
+        UserError: the recipe, an override or the folder is wrong.
+    """
+    found, said = None, ""
+    if data is not None:
+        from visiontasks.data.detect import detect
+
+        found, said = detect(data, wanted=fields(read(name, overrides)))
+    made = read(name, overrides, data=found)
+    check(made)
+    return made, said
+
+
+def check(recipe: Recipe):
+    """Check every part of a recipe against the signature of its constructor, importing none of them.
+
+    Raises:
+        RecipeError: an unknown part or argument (with the near name), a missing one, or a wrong type.
+    """
+
+    def part(folder, spec, where, key="name", filled=()):
+        arguments = {k: v for k, v in spec.items() if k != key}
+        found = catalog.find(folder, spec[key], f"{where}.{key}")
+        catalog.check_arguments(found, arguments, where, filled)
+
+    part("backbones", recipe.backbone, "backbone", filled=("input_shape",))
+    for name, spec in recipe.parts.items():
+        where = "head" if recipe.head is not None else f"heads.{name}"
+        part("heads", spec, where, filled=("classes",))
+        count = spec.get("classes")
+        if count in (0, []):
+            raise RecipeError(f"{where}.classes: expected at least one class, got {count!r}.")
+    for where, spec in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
+        if spec is not None:
+            part("data/sources", spec, where, key="source")
+    if recipe.data.augment:
+        from visiontasks.data.transforms import check_augment
+
+        check_augment(recipe.data.augment)
+    spec = recipe.train.optimizer
+    catalog.check_arguments(
+        catalog.optimizer(spec["name"]), {k: v for k, v in spec.items() if k != "name"}, "train.optimizer"
+    )
+    schedules, spec = catalog.functions("training/schedules"), recipe.train.schedule
+    if spec["name"] not in schedules:
+        raise RecipeError(f"train.schedule.name: unknown name {spec['name']!r}. {catalog.near(spec['name'], schedules)}")
+    catalog.check_arguments(
+        schedules[spec["name"]],
+        {k: v for k, v in spec.items() if k != "name"},
+        "train.schedule",
+        filled=("learning_rate", "total_steps", "steps_per_epoch"),
+    )
+
+
+def fields(recipe: Recipe) -> tuple[str, ...]:
+    """The Sample fields that a recipe's heads learn from."""
+    wanted = {}
+    for name, spec in recipe.parts.items():
+        where = "head.name" if recipe.head is not None else f"heads.{name}.name"
+        wanted |= dict.fromkeys(catalog.find("heads", spec["name"], where).constants["fields"])
+    return tuple(wanted)
+
+
+def backbone(name: str, **arguments):
+    """A backbone by its recipe name: keras.Model from uint8 pictures (B, H, W, 3) to {"C1": …, "C5": …}.
+
+    Args:
+        name: such as "resnet50" or "efficientnet_lite0".
+        **arguments: the constructor's, such as weights="imagenet" (or a path, or None) and input_shape=(256, 256, 3).
+
+    Raises:
+        RecipeError: an unknown name or argument, with the near one.
+    """
+    part = catalog.find("backbones", name)
+    catalog.check_arguments(part, arguments, name)
+    return part.load()(**arguments)
+
+
+def from_recipe(name: str, *overrides: str, data: str | None = None):
+    """The VisionModel of a recipe, with the weights it starts from: `from_recipe("imagenet")` predicts at once.
+
+    Args:
+        name: a shipped recipe's name, or the path of a YAML file.
+        *overrides: "backbone.name=resnet50" and the like.
+        data: a folder of pictures that gives the class names, for a recipe whose heads do not say them.
+    """
+    made, _ = recipe(name, overrides, data)
+    if made.data.train is not None and any("classes" not in part for part in made.parts.values()):
+        return model(made, loaders(made)[0].names)
+    return model(made)
+
+
+def loaders(recipe: Recipe):
+    """The training and the validation Loader of a recipe.
+
+    Raises:
+        UserError: the recipe has no data, the data are wrong, or lack what the only head learns from.
+    """
+    from visiontasks.data.load import load_data
+
+    if recipe.data.train is None:
+        raise RecipeError("data.train: this recipe has none; give a folder with data=DIR.")
+    d = recipe.data
+    train, val = load_data(
+        {"train": d.train, "val": d.val},
+        size=tuple(d.size),
+        batch=d.batch,
+        fields=fields(recipe),
+        augment=d.augment,
+        resize=d.resize,
+        split=d.split,
+        seed=recipe.run.seed,
+        workers=d.workers,
+        worker_kind=d.worker_kind,
+    )
+    for name, spec in recipe.parts.items():
+        needed = catalog.find("heads", spec["name"]).constants["fields"]
+        for part, loader in (("train", train), ("val", val)):
+            lacking = sorted(set(needed) - loader.source.fields)
+            if lacking:
+                raise RecipeError(
+                    f"data.{part}: head {name!r} learns from {lacking}, but the data give "
+                    f"{sorted(loader.source.fields)}. Choose a recipe for those labels, or another folder."
+                )
+    return train, val
+
+
+def head(spec: dict, names: tuple[str, ...] | None, where: str):
+    """One head, its classes filled in from the data's names unless the recipe says them.
+
+    Raises:
+        RecipeError: no classes are known, or the recipe's and the data's differ in number.
+    """
+    arguments = {key: value for key, value in spec.items() if key != "name"}
+    classes = arguments.pop("classes", None)
+    if classes is None:
+        classes = names
+    elif names is not None and len(names) != (classes if isinstance(classes, int) else len(classes)):
+        raise RecipeError(f"{where}.classes: the recipe says {classes!r}, the data have {len(names)}: {list(names)}.")
+    if classes is None:
+        raise RecipeError(f"{where}.classes: unknown without data; give {where}.classes=N or a list of names.")
+    return catalog.find("heads", spec["name"]).load()(classes=classes, **arguments)
+
+
+def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
+    """The VisionModel of a recipe, not compiled.
+
+    Args:
+        recipe: the recipe.
+        names: class names by Sample field, from the data; None without data.
+
+    Raises:
+        UserError: a head does not fit the backbone, or the size its stride.
+    """
+    from visiontasks.model import VisionModel
+
+    spec = dict(recipe.backbone)
+    name = spec.pop("name")
+    spec.setdefault("input_shape", (*recipe.data.size, 3))
+    backbone = catalog.find("backbones", name).load()(**spec)
+    heads, last_layers = {}, {}
+    for key, part in recipe.parts.items():
+        where = "head" if recipe.head is not None else f"heads.{key}"
+        part = {"name": part["name"], **part}
+        if part.get("classes") == ALL_CLASSES:
+            from visiontasks.weights.imagenet import imagenet_classifier
+
+            kernel, bias, own = imagenet_classifier(name)
+            part["classes"], last_layers[key] = list(own), (kernel, bias)
+        field = catalog.find("heads", part["name"]).constants["fields"][0]
+        made = head(part, (names or {}).get(field), where)
+        heads[key] = made
+    try:
+        built = VisionModel(
+            backbone,
+            next(iter(heads.values())) if recipe.head is not None else heads,
+            loss_weights=recipe.train.loss_weights or None,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    for key, (kernel, bias) in last_layers.items():
+        heads[key].set_last_layer(kernel, bias)
+    check_size(built, tuple(recipe.data.size))
+    return built
+
+
+def check_size(model, size: tuple[int, int]):
+    """Raise unless the strides of the levels that a head with a spatial answer taps divide the size.
+
+    Raises:
+        RecipeError: naming the nearest size that fits.
+    """
+    levels = [
+        int(tap[1:])
+        for head in model.heads.values()
+        if len(head.taps(tuple(model.backbone.output))) > 1
+        for tap in head.taps(tuple(model.backbone.output))
+        if tap[0] == "C" and tap[1:].isdigit()
+    ]
+    stride = 2 ** max(levels, default=0)
+    if any(n % stride for n in size):
+        nearest = [max(1, round(n / stride)) * stride for n in size]
+        raise RecipeError(
+            f"data.size: {list(size)} is not divisible by {stride}, the stride of the deepest level that the head "
+            f"uses; the nearest that is: data.size={nearest}."
+        )
+
+
+def tasks(model) -> dict:
+    """{head name: Task} of a VisionModel, with the heads' class names."""
+    made = {}
+    for name, head in model.heads.items():
+        module = importlib.import_module(f"visiontasks.tasks.{head.task}")
+        made[name] = getattr(module, head.task.title().replace("_", ""))(head.classes)
+    return made
+
+
+def is_complete(recipe: Recipe) -> bool:
+    """Whether a recipe's weights are all there before training, so that it can predict."""
+    return recipe.backbone.get("weights") is not None and all(
+        part.get("classes") == ALL_CLASSES for part in recipe.parts.values()
+    )
+
+
+def load_model(path: str | Path):
+    """A saved VisionModel, whole: `keras.saving.load_model` with this package's classes known."""
+    import keras
+
+    import visiontasks.model  # noqa: F401  registers VisionModel, which imports the rest by itself
+
+    return keras.saving.load_model(path)

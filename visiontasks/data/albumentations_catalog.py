@@ -1,0 +1,88 @@
+"""Which albumentations transforms there are and what they take, read from their files without importing the package."""
+
+import ast
+import dataclasses
+import functools
+import importlib.util
+import re
+from pathlib import Path
+
+from visiontasks.catalog import Part, arguments_of, near
+from visiontasks.errors import RecipeError
+
+_ROOTS = {"BasicTransform", "BaseCompose"}  # every transform and every composition descends from one of them
+_ABSTRACT = {"DualTransform", "ImageOnlyTransform", "MaxSizeTransform", "Compose", "ReplayCompose"}
+_REFUSED = {
+    "Normalize": "every backbone normalises its own input, so pictures stay uint8: leave it out",
+    "ToFloat": "pictures stay uint8 until they are on the device: leave it out",
+    "FromFloat": "pictures are uint8 already: leave it out",
+    "ToTensorV2": "pictures stay NumPy arrays: leave it out",
+    "Lambda": "a recipe holds no code",
+}
+_CLASS = re.compile(r"^class (\w+)(?:\(([^)]*)\))?:", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Definition:
+    bases: tuple[str, ...]
+    path: Path
+    start: int  # where the class begins in its file
+
+
+@functools.cache
+def _definitions() -> dict[str, _Definition]:
+    spec = importlib.util.find_spec("albumentations")  # finds it without importing it
+    if spec is None:
+        raise RecipeError("data.augment: needs the package albumentations; pip install albumentations==2.0.8")
+    root = Path(spec.origin).parent
+    files = [*sorted(root.glob("augmentations/**/*.py")), *sorted(root.glob("core/*.py"))]
+    return {
+        found[1]: _Definition(tuple(re.findall(r"\w+", found[2] or "")), path, found.start())
+        for path in files
+        for found in _CLASS.finditer(path.read_text(encoding="utf-8"))
+    }
+
+
+def _descends(name: str) -> bool:
+    return name in _ROOTS or (name in _definitions() and any(map(_descends, _definitions()[name].bases)))
+
+
+@functools.cache
+def transforms() -> tuple[str, ...]:
+    """The names that `data.augment` may use."""
+    return tuple(
+        name
+        for name in _definitions()
+        if not name.startswith(("_", "Base"))
+        and "3D" not in name  # those move volumes
+        and name not in _ROOTS | _ABSTRACT | set(_REFUSED)
+        and _descends(name)
+    )
+
+
+def transform(name: str, where: str = "data.augment") -> Part:
+    """The transform `name` and the arguments of its constructor.
+
+    Raises:
+        RecipeError: there is none, with the near name; or it is one that this pipeline has no place for, with why.
+    """
+    if name in _REFUSED:
+        raise RecipeError(f"{where}: {name} cannot be used here: {_REFUSED[name]}.")
+    if name not in transforms():
+        raise RecipeError(f"{where}: albumentations has no transform {name!r}. {near(name, transforms())}")
+    arguments, open_ended = _constructor(name)
+    return Part(name, "albumentations", name, arguments, "", open_ended=open_ended)
+
+
+@functools.cache
+def _constructor(name: str):
+    """The arguments of a class's `__init__`, or of the first base's that has one."""
+    definition = _definitions().get(name)
+    if definition is None:
+        return (), False
+    text = definition.path.read_text(encoding="utf-8")[definition.start :]
+    end = re.search(r"\n(?=(@|class |def |[A-Za-z_]+ = ))", text)  # where the next thing of the file begins
+    node = ast.parse(text[: end.start()] if end else text).body[0]
+    if any(isinstance(n, ast.FunctionDef) and n.name == "__init__" for n in node.body):
+        return arguments_of(node)
+    return next((found for found in map(_constructor, definition.bases) if found[0]), ((), False))

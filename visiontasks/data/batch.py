@@ -1,0 +1,144 @@
+"""From numbers of samples to one batch of fixed shapes: what a worker does."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from visiontasks.data.sources.source import Source
+from visiontasks.data.transforms import Augment, place
+from visiontasks.errors import BadPicture, DataError, UserError
+from visiontasks.geometry import Placement
+from visiontasks.sample import FIELDS, Sample
+
+OBJECT_FIELDS = ("boxes", "classes", "instance_masks", "keypoints")
+
+
+class Batch(NamedTuple):
+    """What a worker hands back; plain containers, so that only arrays cross a process border as shared memory."""
+
+    arrays: dict[str, np.ndarray]
+    samples: list[Sample]  # as read, one a row, where they were asked for
+    rows: int  # how many rows hold a picture
+    notes: list[tuple[str, str]]  # for the source's report, which a worker process has only a copy of
+    error: UserError | None  # raised by whoever takes the batch, as itself and not as a worker's crash
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """The fixed shapes of a batch.
+
+    Args:
+        fields: the Sample fields it has beside the image.
+        size: (height, width) of the pictures.
+        batch_size: pictures a batch.
+        counts: {"tags": how many, "keypoints": how many an object}, where `fields` has them.
+        max_objects: objects a picture.
+    """
+
+    fields: tuple[str, ...]
+    size: tuple[int, int]
+    batch_size: int
+    counts: dict[str, int]
+    max_objects: int
+
+    def empty(self) -> dict[str, np.ndarray]:
+        """A batch of black pictures that nobody labelled."""
+        lengths = {
+            "label": (),
+            "tags": (self.counts.get("tags", 0),),
+            "mask": self.size,
+            "boxes": (self.max_objects, 4),
+            "classes": (self.max_objects,),
+            "instance_masks": (self.max_objects, *self.size),
+            "keypoints": (self.max_objects, self.counts.get("keypoints", 0), 3),
+        }
+        arrays = {"image": np.zeros((self.batch_size, *self.size, 3), np.uint8)}
+        for name in self.fields:
+            arrays[name] = np.full((self.batch_size, *lengths[name]), FIELDS[name].absent, FIELDS[name].dtype)
+        return arrays
+
+
+class Assemble:
+    """Makes the batch of some samples; picklable, for it runs in a worker.
+
+    Args:
+        source: where the samples come from.
+        shapes: the batch's.
+        augment: for training, where an unreadable picture gives way to the next readable one; without it (evaluation)
+            such a picture is left out and the rows move up.
+        resize: how pictures are placed on the canvas.
+        keep: give back the samples as they were read, too.
+    """
+
+    def __init__(self, source: Source, shapes: Shapes, augment: Augment | None, resize: str, keep: bool = False):
+        self.source, self.shapes, self.augment, self.resize, self.keep = source, shapes, augment, resize, keep
+
+    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        """The batch of the samples `indices`; the same whatever worker makes it."""
+        arrays, samples, notes, rows = self.shapes.empty(), [], [], 0
+        # one seed a picture, so that what happens to one does not depend on how much chance another used up
+        seeds = rng.integers(2**63, size=len(indices))
+        try:
+            for index, seed in zip(indices.tolist(), seeds.tolist(), strict=True):
+                _, sample = self.read(index, notes)
+                if sample is None:
+                    continue
+                if self.keep:
+                    samples.append(sample)
+                if self.augment:
+                    sample = self.augment(sample, np.random.default_rng(seed))
+                else:
+                    placement = Placement(sample.image.shape[:2], self.shapes.size, self.resize)
+                    sample = place(sample, placement)
+                self._fill(arrays, rows, sample, notes)
+                rows += 1
+        except UserError as error:
+            return Batch({}, [], 0, notes, error)
+        return Batch(arrays, samples, rows, notes, None)
+
+    def read(self, index: int, notes: list) -> tuple[int, Sample | None]:
+        """The sample and its number: in training of the next readable one; in evaluation None if it is unreadable.
+
+        Raises:
+            DataError: training, and no picture at all can be read.
+        """
+        tries = len(self.source) if self.augment else 1
+        for number in range(index, index + tries):
+            number %= len(self.source)
+            try:
+                return number, self.source[number]
+            except BadPicture as bad:
+                notes.append((f"{bad.reason}, skipped", bad.path))
+        if self.augment:
+            raise unreadable(len(self.source), notes)
+        return index, None
+
+    def _fill(self, arrays, row, sample, notes):
+        arrays["image"][row] = sample.image
+        chosen = self._largest(sample, notes)
+        for name in self.shapes.fields:
+            value = getattr(sample, name)
+            if value is None:
+                continue
+            if name in OBJECT_FIELDS:
+                value = value[chosen]
+                arrays[name][row, : len(value)] = value
+            else:
+                arrays[name][row] = value
+
+    def _largest(self, sample, notes):
+        """Which objects there is room for."""
+        if sample.boxes is None or len(sample.boxes) <= self.shapes.max_objects:
+            return slice(None)
+        if not any(name in self.shapes.fields for name in OBJECT_FIELDS):
+            return slice(None)
+        notes.append((f"more than {self.shapes.max_objects} objects, the smallest left out", sample.path or sample.id))
+        sides = sample.boxes[:, 2:] - sample.boxes[:, :2]
+        return np.sort(np.argsort(-sides.prod(axis=1), kind="stable")[: self.shapes.max_objects])
+
+
+def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:
+    """The error for a source none of whose pictures can be read."""
+    shown = "; ".join(f"{name}: {what}" for what, name in notes[:3])
+    return DataError(f"data: none of the {count} pictures can be read ({shown}). Check the folder and the files in it.")

@@ -1,0 +1,216 @@
+"""A table of pictures and their tags."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from visiontasks.data.images import MAX_PIXELS, inside, is_picture_name, list_pictures, read_image
+from visiontasks.data.layout import TRAINING, VALIDATION
+from visiontasks.data.sources.source import Source
+from visiontasks.errors import DataError
+from visiontasks.sample import UNLABELLED, Sample
+
+_DELIMITERS = (",", ";", "\t")
+_FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "-1": UNLABELLED, "-1.0": UNLABELLED, "": UNLABELLED}
+
+
+class Csv(Source):
+    """A table of pictures and tags, its first row naming the columns; gives `tags`.
+
+    The first column holds the file; then follows either one column of tags with a separator between them, or one
+    column a tag of 0 and 1 (-1 or empty: not labelled). No tag is a valid label.
+
+    Args:
+        path: the table: UTF-8, UTF-16 or Windows-1252, with or without a byte order mark.
+        root: the folder that the table's file names start from; by default the table's.
+        delimiter: what stands between columns; by default whichever of , ; and tab the first row has most of.
+        separator: what stands between tags; by default ; or | if any row has one, else a comma, else white space.
+        names: the tags in their order; by default those in the table, sorted (or in the order of their columns).
+        max_pixels: larger pictures are skipped.
+
+    Raises:
+        DataError: no table, no picture, no tag, a row of another length, or a tag that `names` lacks; the text names
+            the line.
+    """
+
+    LAYOUT = "a table of tags: DIR/*.csv whose first column names pictures below DIR, or DIR/{train,val}.csv"
+    fields = frozenset({"tags"})
+
+    def __init__(
+        self,
+        path: str,
+        root: str | None = None,
+        delimiter: str | None = None,
+        separator: str | None = None,
+        names: Sequence[str] | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        super().__init__()
+        self.path, self.max_pixels = Path(path), max_pixels
+        self.root = self.path.parent if root is None else Path(root)
+        header, rows = _read_table(self.path, delimiter)
+        second = {cells[1].strip() for _, cells in rows}
+        flags = len(header) > 2 or (second != {""} and second <= set(_FLAGS))
+        tags = self._read_flags(header, rows, names) if flags else self._read_lists(rows, names, separator)
+        self._items = [
+            (found, row)
+            for (line, cells), row in zip(rows, tags, strict=True)
+            if (found := self._find(cells[0].strip(), line)) is not None
+        ]
+        if not self._items:
+            raise DataError(
+                f"{self.path}: expected picture files in the first column ({header[0]!r}); none of the {len(rows)} is "
+                f"found below {self.root}, such as {rows[0][1][0]!r}; set root= to the folder that they lie in."
+            )
+
+    def _read_flags(self, header, rows, names):
+        columns = [name.strip() for name in header[1:]]
+        names = columns if names is None else [str(name) for name in names]
+        missing = [name for name in names if name not in columns]
+        if missing:
+            raise DataError(f"{self.path}: expected a column for each of names; {missing[0]!r} has none.")
+        self.names = {"tags": tuple(names)}
+        places = [1 + columns.index(name) for name in names]
+        tags = np.zeros((len(rows), len(names)), np.float32)
+        for row, (line, cells) in zip(tags, rows, strict=True):
+            for number, place in enumerate(places):
+                try:
+                    row[number] = _FLAGS[cells[place].strip()]
+                except KeyError:
+                    raise DataError(
+                        f"{self.path}, line {line}, column {header[place]!r}: expected 0 or 1 (-1 or empty: not "
+                        f"labelled), got {cells[place]!r}. A table of tag names has two columns: file and tags."
+                    ) from None
+        return tags
+
+    def _read_lists(self, rows, names, separator):
+        cells = [cells[1] for _, cells in rows]
+        if separator is None:  # None splits at white space
+            separator = next((s for s in ";|," if any(s in cell for cell in cells)), None)
+        lists = [[tag.strip() for tag in cell.split(separator) if tag.strip()] for cell in cells]
+        known = sorted({tag for tags in lists for tag in tags}) if names is None else [str(name) for name in names]
+        if not known:
+            raise DataError(f"{self.path}: expected at least one tag in the second column, got none.")
+        self.names = {"tags": tuple(known)}
+        numbers = {name: number for number, name in enumerate(known)}
+        tags = np.zeros((len(rows), len(known)), np.float32)
+        for row, found, (line, _) in zip(tags, lists, rows, strict=True):
+            unknown = [tag for tag in found if tag not in numbers]
+            if unknown:
+                raise DataError(
+                    f"{self.path}, line {line}: expected tags out of {', '.join(known)}, got {unknown[0]!r}."
+                )
+            row[[numbers[tag] for tag in found]] = 1
+        return tags
+
+    def _find(self, name, line) -> Path | None:
+        try:
+            path = inside(self.root, name)
+        except DataError as error:
+            raise DataError(f"{self.path}, line {line}: {error}") from None
+        if not path.is_file() and not is_picture_name(name):  # a table may leave the suffix out
+            path = self._by_stem.get(path, path)
+        if path.is_file():
+            return path
+        self.report.add("picture named in the table but missing, skipped", str(path))
+        return None
+
+    @property
+    def _by_stem(self) -> dict[Path, Path]:
+        if not hasattr(self, "_stems"):
+            self._stems = {path.with_suffix(""): path for path in list_pictures(self.root)}
+        return self._stems
+
+    def __len__(self):
+        return len(self._items)
+
+    def __getitem__(self, index):
+        path, tags = self._items[index]
+        image = read_image(path, self.report, self.max_pixels)
+        return Sample(image, tags=tags.copy(), id=path.relative_to(self.root).as_posix(), path=str(path))
+
+    def describe(self, index):
+        return str(self._items[index][0])
+
+    @classmethod
+    def recognise(cls, root):
+        tables = {p.stem.lower(): p for p in sorted(root.iterdir()) if p.suffix.lower() in (".csv", ".tsv")}
+        train = next((tables[n] for n in TRAINING if n in tables), None)
+        if train is None and len(tables) == 1:
+            train = next(iter(tables.values()))
+        if train is None:
+            return None
+        val = next((tables[n] for n in VALIDATION if n in tables), None)
+        found = {"train": train} if val is None else {"train": train, "val": val}
+        plan = {}
+        for part, table in found.items():
+            folder = _picture_root(table)
+            if folder is None:
+                return None
+            plan[part] = {"path": str(table), "root": str(folder)}
+        return plan
+
+
+def _picture_root(table: Path) -> Path | None:
+    """The folder, the table's own or one in it, from which the table's first file name leads to a picture."""
+    try:
+        _, rows = _read_table(table, None)
+    except DataError:
+        return None
+    name, *tags = rows[0][1]
+    name = name.strip()
+    if not name or (len(tags) > 1 and not all(tag.strip() in _FLAGS for tag in tags)):
+        return None  # a table of something else, such as boxes
+    for folder in (table.parent, *(p for p in sorted(table.parent.iterdir()) if p.is_dir())):
+        if (folder / name).is_file() and is_picture_name(name):
+            return folder
+        if any(is_picture_name(p.name) for p in (folder / name).parent.glob(f"{Path(name).name}.*")):
+            return folder
+    return None
+
+
+def _read_table(path: Path, delimiter: str | None) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The names of the columns, and (line, cells) of every row that is not empty."""
+    try:
+        text = _decode(path.read_bytes())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"path: expected a table of text, got {path}: {error}.") from error
+    first = text.strip().split("\n")[0].strip()
+    if delimiter is None:
+        delimiter = max(_DELIMITERS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: expected rows of text, got: {error}.") from error
+    if len(rows) < 2 or len(rows[0][1]) < 2:
+        raise DataError(
+            f"{path}: expected a first row that names at least two columns (file, tags) and rows below it; got "
+            f"{len(rows)} rows, the first {first[:80]!r}, read with {delimiter!r} between the columns."
+        )
+    header, width = rows[0][1], len(rows[0][1])
+    if is_picture_name(header[0].strip()):
+        raise DataError(
+            f"{path}: expected column names in the first row, got the picture {header[0]!r}; add file,tags."
+        )
+    for line, cells in rows[1:]:
+        if width == 2 and len(cells) == 1:  # a file and no tag
+            cells.append("")
+        if len(cells) != width:
+            raise DataError(
+                f"{path}, line {line}: expected {width} columns as in the first row, got {len(cells)}; "
+                "put cells with the delimiter in them between quotes."
+            )
+    return header, rows[1:]
+
+
+def _decode(data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")

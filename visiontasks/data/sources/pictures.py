@@ -1,0 +1,43 @@
+"""Pictures without labels: what `predict` reads."""
+
+import glob
+from pathlib import Path
+
+from visiontasks.data.images import list_pictures, read_image
+from visiontasks.data.sources.source import Source
+from visiontasks.errors import DataError
+from visiontasks.sample import Sample
+
+
+class Pictures(Source):
+    """Pictures without labels: one file, every picture below a folder, or a glob.
+
+    Args:
+        files: a file, a folder or a glob such as `photos/*.jpg` (`**` matches any depth).
+
+    Raises:
+        DataError: there is no such file or folder, or no picture in it.
+    """
+
+    def __init__(self, files: str):
+        super().__init__()
+        self.fields, self.names = frozenset(), {}
+        path = Path(files)
+        if path.is_dir():
+            self.paths = list_pictures(path)
+        elif path.is_file():
+            self.paths = [path]
+        else:
+            self.paths = sorted(Path(p) for p in glob.glob(str(files), recursive=True) if Path(p).is_file())
+        if not self.paths:
+            raise DataError(f"source: found no picture at {str(files)!r}; expected a file, a folder or a glob.")
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        path = self.paths[index]
+        return Sample(read_image(path), id=path.name, path=str(path))
+
+    def describe(self, index):
+        return str(self.paths[index])

@@ -1,0 +1,75 @@
+"""Drawn scenes that carry every kind of label, for recipes and tests that need no download."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from visiontasks.data.scenes import CLASSES, POINTS, draw_scene
+from visiontasks.data.sources.source import Source
+from visiontasks.errors import DataError
+from visiontasks.sample import Sample
+
+
+class Shapes(Source):
+    """Drawn scenes of textured shapes, seeded, with every kind of label; needs no download.
+
+    Circle, square, triangle, star, cross and ring overlap before a textured background under uneven light, with noise
+    and blur. Sample i is a function of (seed, i, size, objects). Fields: `label` (the class of the largest visible
+    object), `tags`, `boxes`, `classes`, `mask` (0 background, then the classes), `instance_masks` and `keypoints`
+    (centre, top, right, bottom, left of each object, on its own axes). Masks and boxes are of the visible part.
+
+    Args:
+        count: how many samples.
+        seed: another seed, other scenes; not negative.
+        size: height and width in pixels, at least 32.
+        objects: the least and the largest number of objects; crowding may leave one out.
+    """
+
+    fields = frozenset({"label", "tags", "boxes", "classes", "mask", "instance_masks", "keypoints"})
+
+    def __init__(
+        self, count: int = 512, seed: int = 0, size: Sequence[int] = (256, 256), objects: Sequence[int] = (2, 6)
+    ):
+        super().__init__()
+        self.count, self.seed, self.size, self.objects = count, seed, tuple(size), tuple(objects)
+        if count < 1 or seed < 0:
+            raise DataError(f"count, seed: expected count >= 1 and seed >= 0, got {count} and {seed}.")
+        if len(self.size) != 2 or min(self.size) < 32:
+            raise DataError(f"size: expected [height, width] of at least 32 pixels, got {list(self.size)}.")
+        if len(self.objects) != 2 or not 1 <= self.objects[0] <= self.objects[1]:
+            raise DataError(f"objects: expected [least, largest] of at least 1, got {list(self.objects)}.")
+        self.names = {
+            "label": CLASSES,
+            "tags": CLASSES,
+            "classes": CLASSES,
+            "mask": ("background", *CLASSES),
+            "keypoints": POINTS,
+        }
+
+    def __len__(self):
+        return self.count
+
+    def describe(self, index):
+        return f"shapes/{self.seed}/{index}"
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.count:
+            raise IndexError(f"expected an index from 0 to {self.count - 1}, got {index}.")
+        scene = draw_scene(np.random.default_rng([self.seed, index]), self.size, self.objects)
+        masks = (scene.owner == np.arange(len(scene.classes))[:, None, None]).astype(np.uint8)
+        areas = [cv2.countNonZero(mask) for mask in masks]
+        boxes = [(x, y, x + w, y + h) for x, y, w, h in map(cv2.boundingRect, masks)]
+        tags = np.zeros(len(CLASSES), np.float32)
+        tags[scene.classes] = 1
+        return Sample(
+            scene.image,
+            label=scene.classes[np.argmax(areas)],
+            tags=tags,
+            boxes=np.array(boxes, np.float32),
+            classes=scene.classes,
+            mask=np.append(scene.classes + 1, 0).take(scene.owner, mode="wrap"),  # -1, the background, takes the last
+            instance_masks=masks,
+            keypoints=scene.keypoints,
+            id=self.describe(index),
+        )

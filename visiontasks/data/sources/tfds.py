@@ -1,0 +1,110 @@
+"""Data sets of the TensorFlow Datasets catalogue, by random access and without TensorFlow."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from visiontasks.catalog import near
+from visiontasks.data.images import MAX_PIXELS, decode_image, decode_mask
+from visiontasks.data.sources.source import Source
+from visiontasks.errors import DataError
+from visiontasks.sample import VOID, Sample
+
+
+class Tfds(Source):
+    """A TensorFlow Datasets set with `image` and `label` and/or `segmentation_mask`; gives `label` and/or `mask`.
+
+    Reading imports no TensorFlow; preparing a set for the first time does, and downloads it.
+
+    Args:
+        dataset: its name, such as oxford_iiit_pet or oxford_iiit_pet:4.0.0.
+        split: a split or slice of one, such as train or train[:80%].
+        data_dir: where prepared sets lie; by default TFDS's own folder.
+        mask_names: the classes of the mask by number, 0 first; needed where the set has masks but names no classes.
+        mask_offset: added to the mask's values, so that classes start from 0; what falls below 0 is void.
+        download: prepare the set if it is not there yet.
+        max_pixels: larger pictures are skipped.
+
+    Raises:
+        DataError: no such set or split, a set without these features, or one that is not prepared for random access.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        split: str = "train",
+        data_dir: str | None = None,
+        mask_names: Sequence[str] | None = None,
+        mask_offset: int = 0,
+        download: bool = True,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        super().__init__()
+        import tensorflow_datasets as tfds
+
+        self.dataset, self.split, self.mask_offset, self.max_pixels = dataset, split, mask_offset, max_pixels
+        try:
+            features = dict(tfds.builder(dataset, data_dir=data_dir).info.features or {})
+        except tfds.core.DatasetNotFoundError:
+            choices = tfds.list_builders(with_community_datasets=False)
+            raise DataError(f"dataset: TensorFlow Datasets has no {dataset!r}. {near(dataset, choices)}") from None
+        self.names = _names_of(features, dataset, mask_names)
+        self.fields = frozenset(self.names)
+        pictures = [key for key in ("image", "segmentation_mask") if key in features]
+        try:
+            self._records = tfds.data_source(
+                dataset,
+                split=split,
+                data_dir=data_dir,
+                download=download,
+                # the files' own bytes: our reader knows more of what they may be than the feature does
+                decoders={key: tfds.decode.SkipDecoding() for key in pictures},
+            )
+        except (ValueError, NotImplementedError, AssertionError) as error:
+            raise DataError(f"dataset {dataset!r}, split {split!r}: {error}") from error
+
+    def __len__(self):
+        return len(self._records)
+
+    def __getitem__(self, index):
+        record, name = self._records[index], self.describe(index)
+        labels = {}
+        if "label" in self.fields:
+            labels["label"] = int(record["label"])
+        if "mask" in self.fields:
+            labels["mask"] = self._classes_of(decode_mask(record["segmentation_mask"], name), name)
+        image = decode_image(record["image"], name, self.report, self.max_pixels)
+        return Sample(image, **labels, id=name)
+
+    def _classes_of(self, values, name):
+        mask = np.where(values == VOID, VOID, values + self.mask_offset)
+        mask[mask < 0] = VOID
+        count = len(self.names["mask"])
+        if (mask[mask != VOID] >= count).any():
+            raise DataError(
+                f"mask of {name}: expected class numbers below {count} after adding mask_offset={self.mask_offset}, "
+                f"got {mask[mask != VOID].max()}; give mask_names for every class, or another mask_offset."
+            )
+        return mask
+
+    def describe(self, index):
+        return f"{self.dataset}/{self.split}/{index}"
+
+
+def _names_of(features, dataset, mask_names) -> dict[str, tuple[str, ...]]:
+    names = {}
+    if getattr(features.get("label"), "names", None):
+        names["label"] = tuple(features["label"].names)
+    mask = features.get("segmentation_mask")
+    if mask is not None:
+        mask_names = mask_names or getattr(mask, "names", None)
+        if mask_names:
+            names["mask"] = tuple(map(str, mask_names))
+        elif not names:
+            raise DataError(f"mask_names: {dataset} does not name the classes of its masks; list them, 0 first.")
+    if "image" not in features or not names:
+        raise DataError(
+            f"dataset: expected features image and label or segmentation_mask, got those of {dataset}: "
+            f"{', '.join(features)}."
+        )
+    return names

@@ -1,0 +1,61 @@
+"""One class for the whole picture."""
+
+import keras
+from keras import ops
+
+from visiontasks.heads.pooled import PooledHead
+from visiontasks.losses import softmax
+from visiontasks.sample import UNLABELLED
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class Classifier(PooledHead):
+    """Whole-picture classes: the deepest features pooled, hidden layers, softmax over exclusive classes.
+
+    Learns from `label`, int (B,), -1 = not labelled. Raw outputs are logits float32 (B, C); they decode to
+    {"scores": float32 (B, C)}, which sum to 1.
+
+    Args:
+        classes: names of the classes, or their number. In a recipe also `imagenet`: the 1000 classes of the backbone's
+            checkpoint, with its own last layer.
+        hidden: units of each hidden dense layer (ReLU).
+        dropout: share of units dropped after each hidden layer, or before the last layer where there is none.
+        label_smoothing: share of the target spread over all classes, 0..1 (Szegedy et al. 2016, section 7).
+        pooling: avg, max, or flatten (which fixes the picture's size).
+        tap: the backbone's output to classify; by default `top` where there is one, else the deepest level.
+
+    Raises:
+        ValueError: no class, a class twice, an unknown pooling, or a share out of bounds.
+    """
+
+    task = "classification"
+    fields = ("label",)
+    loss_terms = ("cross_entropy",)
+
+    def __init__(
+        self,
+        classes: int | list[str] | str,
+        hidden: list[int] | tuple[int, ...] = (),
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        pooling: str = "avg",
+        tap: str | None = None,
+        name: str = "classifier",
+        **kwargs,
+    ):
+        super().__init__(classes, hidden, dropout, pooling, tap, name=name, **kwargs)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing: expected a share from 0 to below 1, got {label_smoothing!r}.")
+        self.label_smoothing = label_smoothing
+
+    def compute_losses(self, targets, outputs, training=True):
+        labels = ops.reshape(targets["label"], (-1,))
+        # smoothing regularises training; the validation loss stays the plain one, comparable between runs
+        smoothing = self.label_smoothing if training else 0.0
+        return {"cross_entropy": softmax.cross_entropy(labels, outputs, labels > UNLABELLED, smoothing)}
+
+    def decode(self, outputs):
+        return {"scores": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}
+
+    def get_config(self):
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -1,0 +1,80 @@
+"""What the heads that judge a whole picture share: one feature map, pooled, to a vector of logits."""
+
+import keras
+
+from visiontasks.heads.head import Head, class_names
+
+POOLINGS = {
+    "avg": keras.layers.GlobalAveragePooling2D,
+    "max": keras.layers.GlobalMaxPooling2D,
+    "flatten": keras.layers.Flatten,
+}
+
+
+class PooledHead(Head):
+    """A head that judges the picture as a whole: pooling, hidden layers, one float32 logit a class (B, C).
+
+    Abstract: a subclass gives the losses and the decoding.
+
+    Args:
+        classes: names of the classes, or their number.
+        hidden: units of each hidden dense layer (ReLU).
+        dropout: share of units dropped after each hidden layer, or before the last layer where there is none.
+        pooling: avg, max, or flatten (which fixes the picture's size).
+        tap: the backbone's output to judge; by default `top` where there is one, else the deepest level.
+        bias: where the last layer's bias starts.
+
+    Raises:
+        ValueError: no class, a class twice, an unknown pooling, or a dropout that is no share.
+    """
+
+    def __init__(self, classes, hidden, dropout, pooling, tap, bias=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling: expected one of {', '.join(POOLINGS)}; got {pooling!r}.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: expected a share from 0 to below 1, got {dropout!r}.")
+        self.classes, self.hidden, self.dropout = class_names(classes), tuple(hidden), dropout
+        self.pooling, self.tap = pooling, tap
+        half = {"dtype": self.dtype_policy}
+        self.top = [POOLINGS[pooling](name="pool", **half)]
+        for i, units in enumerate(self.hidden, start=1):
+            self.top.append(keras.layers.Dense(units, activation="relu", name=f"hidden{i}", **half))
+            self.top.append(keras.layers.Dropout(dropout, name=f"dropout{i}", **half))
+        if not self.hidden:
+            self.top.append(keras.layers.Dropout(dropout, name="dropout", **half))
+        # float32 whatever the policy: logits in half precision lose accuracy and can overflow
+        start = keras.initializers.Constant(bias)
+        self.top.append(keras.layers.Dense(len(self.classes), dtype="float32", bias_initializer=start, name="logits"))
+
+    def taps(self, available):
+        if self.tap:
+            return (self.tap,)
+        levels = [name for name in available if name[0] == "C" and name[1:].isdigit()]
+        return ("top",) if "top" in available or not levels else (max(levels),)
+
+    def build(self, features_shape):
+        (shape,) = features_shape.values()
+        for layer in self.top:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def call(self, features, training=None):
+        (x,) = features.values()
+        for layer in self.top:
+            x = layer(x, training=training) if isinstance(layer, keras.layers.Dropout) else layer(x)
+        return x
+
+    def set_last_layer(self, kernel, bias):
+        """Take a checkpoint's own last layer: kernel (features, C), bias (C,)."""
+        self.top[-1].set_weights([kernel, bias])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "classes": list(self.classes),
+            "hidden": list(self.hidden),
+            "dropout": self.dropout,
+            "pooling": self.pooling,
+            "tap": self.tap,
+        }

@@ -1,0 +1,86 @@
+"""Any number of tags for the whole picture."""
+
+import math
+
+import keras
+from keras import ops
+
+from visiontasks.heads.pooled import PooledHead
+from visiontasks.losses import sigmoid
+from visiontasks.sample import UNLABELLED
+
+LOSSES = {
+    "binary_cross_entropy": sigmoid.binary_cross_entropy,
+    "focal": sigmoid.focal,
+    "asymmetric": sigmoid.asymmetric,
+}
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class Tagger(PooledHead):
+    """Whole-picture tags: the deepest features pooled, hidden layers, an independent sigmoid a tag.
+
+    Learns from `tags`, float (B, C): 1 present, 0 absent, -1 not labelled. Raw outputs are logits float32 (B, C); they
+    decode to {"scores": float32 (B, C)}, each 0..1.
+
+    Args:
+        classes: names of the tags, or their number.
+        hidden: units of each hidden dense layer (ReLU).
+        dropout: share of units dropped after each hidden layer, or before the last layer where there is none.
+        loss: binary_cross_entropy, focal (Lin et al. 2017) or asymmetric (Ridnik et al. 2021).
+        positive_weight: what a positive counts in binary_cross_entropy; one number, or one a tag.
+        prior: share of positives expected before training; the bias starts there (Lin et al. 2017, section 4.1).
+        pooling: avg, max, or flatten (which fixes the picture's size).
+        tap: the backbone's output to judge; by default `top` where there is one, else the deepest level.
+
+    Raises:
+        ValueError: no tag, a tag twice, an unknown loss or pooling, positive weights of another number than the tags.
+    """
+
+    task = "tagging"
+    fields = ("tags",)
+
+    def __init__(
+        self,
+        classes: int | list[str],
+        hidden: list[int] | tuple[int, ...] = (),
+        dropout: float = 0.0,
+        loss: str = "binary_cross_entropy",
+        positive_weight: float | list[float] = 1.0,
+        prior: float = 0.1,
+        pooling: str = "avg",
+        tap: str | None = None,
+        name: str = "tagger",
+        **kwargs,
+    ):
+        if loss not in LOSSES:
+            raise ValueError(f"loss: expected one of {', '.join(LOSSES)}; got {loss!r}.")
+        if not 0 < prior < 1:
+            raise ValueError(f"prior: expected a share between 0 and 1, got {prior!r}.")
+        super().__init__(classes, hidden, dropout, pooling, tap, math.log(prior / (1 - prior)), name=name, **kwargs)
+        if not isinstance(positive_weight, (int, float)) and len(positive_weight) != len(self.classes):
+            raise ValueError(
+                f"positive_weight: expected one number or {len(self.classes)}, one a tag; got {len(positive_weight)}."
+            )
+        self.loss, self.positive_weight, self.prior = loss, positive_weight, prior
+
+    @property
+    def loss_terms(self):
+        return (self.loss,)
+
+    def compute_losses(self, targets, outputs, training=True):
+        tags = ops.cast(targets["tags"], "float32")
+        extra = {"positive_weight": self.positive_weight} if self.loss == "binary_cross_entropy" else {}
+        return {self.loss: LOSSES[self.loss](tags, outputs, tags > UNLABELLED, **extra)}
+
+    def decode(self, outputs):
+        return {"scores": ops.sigmoid(ops.cast(outputs, "float32"))}
+
+    def get_config(self):
+        weight = self.positive_weight
+        return {
+            **super().get_config(),
+            "loss": self.loss,
+            "positive_weight": weight if isinstance(weight, (int, float)) else list(weight),
+            "prior": self.prior,
+        }

@@ -1,0 +1,186 @@
+"""A class for every pixel: the expanding path of U-Net on any pyramid."""
+
+import keras
+from keras import ops
+
+from visiontasks.heads.head import Head, class_names
+from visiontasks.losses import softmax
+from visiontasks.sample import VOID
+
+LOSSES = {"cross_entropy": softmax.cross_entropy, "dice": softmax.dice, "focal": softmax.focal}
+
+
+class Conv(keras.layers.Layer):
+    """A 3×3 convolution, batch normalisation (optional) and ReLU."""
+
+    def __init__(self, filters, batch_norm, **kwargs):
+        super().__init__(**kwargs)
+        half = {"dtype": self.dtype_policy}
+        self.conv = keras.layers.Conv2D(
+            filters, 3, padding="same", use_bias=not batch_norm, kernel_initializer="he_normal", name="conv", **half
+        )
+        self.norm = keras.layers.BatchNormalization(name="norm", **half) if batch_norm else None
+
+    def build(self, shape):
+        self.conv.build(shape)
+        if self.norm:
+            self.norm.build(self.conv.compute_output_shape(shape))
+
+    def call(self, x, training=None):
+        x = self.conv(x)
+        return ops.relu(self.norm(x, training=training) if self.norm else x)
+
+
+class UpBlock(keras.layers.Layer):
+    """One step up: double the size, fit it to the skip, join the two, convolve twice."""
+
+    def __init__(self, filters, upsampling, batch_norm, **kwargs):
+        super().__init__(**kwargs)
+        half = {"dtype": self.dtype_policy}
+        if upsampling == "transposed":
+            self.up = keras.layers.Conv2DTranspose(filters, 2, strides=2, name="up", **half)
+        else:
+            self.up = keras.layers.UpSampling2D(2, interpolation="bilinear", name="up", **half)
+        self.convs = [Conv(filters, batch_norm, name=f"conv{i}", **half) for i in (1, 2)]
+
+    def build(self, shape, skip_channels):
+        self.up.build(shape)
+        channels = self.up.compute_output_shape(shape)[-1] + skip_channels
+        for conv in self.convs:
+            conv.build((*shape[:-1], channels))
+            channels = conv.conv.filters
+
+    def call(self, x, skip=None, size=None, training=None):
+        x = fit_to(self.up(x), size)
+        if skip is not None:
+            x = ops.concatenate([x, ops.cast(skip, x.dtype)], axis=-1)
+        for conv in self.convs:
+            x = conv(x, training=training)
+        return x
+
+
+def fit_to(x, size):
+    """`x` (B, h, w, C) at exactly `size` (height, width).
+
+    A level that was halved with rounding up comes back one too large: its last row or column is cut. Where an encoder
+    without padding lost more, bilinear resizing fills in.
+    """
+    (height, width), (rows, columns) = tuple(x.shape[1:3]), tuple(size)
+    if (height, width) == (rows, columns):
+        return x
+    if rows is None or columns is None:
+        raise ValueError("unet: the picture's height and width must be known when the model is called.")
+    if 0 <= height - rows <= 1 and 0 <= width - columns <= 1:
+        return x[:, :rows, :columns]
+    return ops.image.resize(x, (rows, columns), interpolation="bilinear", data_format="channels_last")
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class UNet(Head):
+    """A class for every pixel: U-Net's expanding path with a skip from every level of any backbone.
+
+    Ronneberger et al. 2015 (https://arxiv.org/abs/1505.04597), with padded convolutions, so that the answer is as large
+    as the picture, whatever its size. Learns from `mask`, int (B, H, W), 255 = void. Raw outputs are logits float32
+    (B, H, W, C); they decode to {"probabilities": float32 (B, H, W, C)}, which sum to 1 at each pixel.
+
+    Args:
+        classes: names of the classes, background among them, or their number.
+        filters: filters of each step up, deepest first; by default 256, 128, 64, 32, 16, as many as there are steps.
+            The paper's own network has (512, 256, 128, 64).
+        levels: the backbone's levels to join; by default all that it has (C0, C1, …).
+        upsampling: transposed (a learnt 2×2 convolution, the paper's) or resize (bilinear).
+        batch_norm: batch normalisation after each convolution (the paper, of 2015, has none).
+        dropout: share of channels dropped before the last layer.
+        loss: terms and their weights, of cross_entropy, dice and focal; or the name of one.
+
+    Raises:
+        ValueError: no class or more than 255, an unknown loss or upsampling, or filters of another number than the steps.
+    """
+
+    task = "segmentation"
+    fields = ("mask",)
+
+    def __init__(
+        self,
+        classes: int | list[str],
+        filters: list[int] | tuple[int, ...] | None = None,
+        levels: list[str] | tuple[str, ...] | None = None,
+        upsampling: str = "transposed",
+        batch_norm: bool = True,
+        dropout: float = 0.0,
+        loss: str | dict[str, float] = "cross_entropy",
+        name: str = "unet",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.classes = class_names(classes)
+        if len(self.classes) > VOID:
+            raise ValueError(f"classes: expected at most {VOID}, since {VOID} marks void; got {len(self.classes)}.")
+        self.loss = {loss: 1.0} if isinstance(loss, str) else dict(loss)
+        if not self.loss or not self.loss.keys() <= LOSSES.keys():
+            raise ValueError(f"loss: expected terms out of {', '.join(LOSSES)}; got {loss!r}.")
+        if upsampling not in ("transposed", "resize"):
+            raise ValueError(f"upsampling: expected transposed or resize; got {upsampling!r}.")
+        self.filters = tuple(filters) if filters else None
+        self.levels = tuple(levels) if levels else None
+        self.upsampling, self.batch_norm, self.dropout = upsampling, batch_norm, dropout
+        self.drop = keras.layers.SpatialDropout2D(dropout, dtype=self.dtype_policy, name="dropout")
+        self.logits = keras.layers.Conv2D(len(self.classes), 1, dtype="float32", name="logits")
+        self.blocks = None
+
+    @property
+    def loss_terms(self):
+        return tuple(self.loss)
+
+    def taps(self, available):
+        levels = self.levels or tuple(name for name in available if name[0] == "C" and name[1:].isdigit())
+        if len(levels) < 2:
+            raise ValueError(f"unet: needs at least two levels (C1, C2, …) to join; the backbone has {list(available)}.")
+        return (*sorted(levels), "image")
+
+    def build(self, features_shape):
+        levels = sorted(set(features_shape) - {"image"}, reverse=True)
+        steps = levels[1:] + ([] if levels[-1] == "C0" else ["image"])
+        filters = self.filters or (256, 128, 64, 32, 16)[: len(steps)]
+        if len(filters) != len(steps):
+            raise ValueError(
+                f"filters: expected {len(steps)}, one for each step up from {levels[0]} to the picture; got {filters}."
+            )
+        self.blocks = [
+            UpBlock(n, self.upsampling, self.batch_norm, dtype=self.dtype_policy, name=f"up_to_{level}")
+            for n, level in zip(filters, steps, strict=True)
+        ]
+        shape = features_shape[levels[0]]
+        for block, level in zip(self.blocks, steps, strict=True):
+            block.build(shape, 0 if level == "image" else features_shape[level][-1])
+            shape = (*shape[:-1], block.convs[-1].conv.filters)
+        self.logits.build(shape)
+
+    def call(self, features, training=None):
+        levels = sorted(set(features) - {"image"}, reverse=True)
+        x = features[levels[0]]
+        steps = levels[1:] + ([] if levels[-1] == "C0" else ["image"])
+        for block, level in zip(self.blocks, steps, strict=True):
+            skip = None if level == "image" else features[level]
+            x = block(x, skip=skip, size=features[level].shape[1:3], training=training)
+        return self.logits(self.drop(x, training=training))
+
+    def compute_losses(self, targets, outputs, training=True):
+        mask = ops.cast(targets["mask"], "int32")
+        labelled = mask != VOID
+        return {term: weight * LOSSES[term](mask, outputs, labelled) for term, weight in self.loss.items()}
+
+    def decode(self, outputs):
+        return {"probabilities": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "classes": list(self.classes),
+            "filters": list(self.filters) if self.filters else None,
+            "levels": list(self.levels) if self.levels else None,
+            "upsampling": self.upsampling,
+            "batch_norm": self.batch_norm,
+            "dropout": self.dropout,
+            "loss": dict(self.loss),
+        }

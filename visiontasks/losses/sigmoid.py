@@ -1,0 +1,43 @@
+"""Losses over independent yes-or-no labels (tags). All in float32, from logits; an unlabelled tag adds nothing."""
+
+from keras import ops
+
+from visiontasks.losses.reduction import masked_mean
+
+
+def _log_sigmoid(logits):
+    return -ops.softplus(-logits)
+
+
+def binary_cross_entropy(labels, logits, labelled, positive_weight=1.0):
+    """Binary cross entropy; `positive_weight` (a number, or one a tag) multiplies the positives' part."""
+    logits = ops.cast(logits, "float32")
+    positive = -ops.convert_to_tensor(positive_weight, "float32") * labels * _log_sigmoid(logits)
+    return masked_mean(positive - (1 - labels) * _log_sigmoid(-logits), labelled)
+
+
+def focal(labels, logits, labelled, gamma: float = 2.0, alpha: float = 0.25):
+    """Sigmoid focal loss of Lin et al. 2017 (https://arxiv.org/abs/1708.02002), eq. 5; alpha weighs positives."""
+    logits = ops.cast(logits, "float32")
+    p = ops.sigmoid(logits)
+    positive = -alpha * labels * ops.power(1 - p, gamma) * _log_sigmoid(logits)
+    negative = -(1 - alpha) * (1 - labels) * ops.power(p, gamma) * _log_sigmoid(-logits)
+    return masked_mean(positive + negative, labelled)
+
+
+def asymmetric(
+    labels, logits, labelled, gamma_positive: float = 0.0, gamma_negative: float = 4.0, margin: float = 0.05
+):
+    """Asymmetric loss of Ridnik et al. 2021 (https://arxiv.org/abs/2009.14119), eqs. 5 to 7.
+
+    Negatives are focused harder than positives, and those with probability below `margin` are dropped. As in the
+    paper's own code (section 2.4 does not say), the focusing weights carry no gradient.
+    """
+    logits = ops.cast(logits, "float32")
+    p = ops.sigmoid(logits)
+    shifted = ops.maximum(p - margin, 0.0)
+    positive_focus = ops.stop_gradient(ops.power(1 - p, gamma_positive))
+    negative_focus = ops.stop_gradient(ops.power(shifted, gamma_negative))
+    positive = -labels * positive_focus * _log_sigmoid(logits)
+    negative = -(1 - labels) * negative_focus * ops.log(ops.maximum(1 - shifted, 1e-8))
+    return masked_mean(positive + negative, labelled)

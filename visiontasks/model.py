@@ -1,0 +1,192 @@
+"""`VisionModel`: a backbone feeds one head, or several. The only keras.Model here with training logic."""
+
+import importlib
+
+import keras
+from keras import backend, ops
+
+from visiontasks.heads.head import Head
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class VisionModel(keras.Model):
+    """One shared backbone and one head, or several trained jointly; an ordinary Keras model in every other respect.
+
+    It takes uint8 RGB pictures (B, H, W, 3), 0..255, alone or as {"image": …, the targets by field name}: so `fit` takes
+    a loader, a dict of arrays, a `tf.data.Dataset` of such dicts, or `(images, targets)`. Calling it gives raw outputs;
+    `predict` gives decoded predictions. With one head both are that head's own; with several, {head name: …}.
+
+    Args:
+        backbone: keras.Model from uint8 pictures to {"C1": …, "C5": …}, level n at stride 2ⁿ.
+        head: a Head, or {name: Head} for several tasks.
+        loss_weights: {head name: factor of its loss in the sum}; 1 where not given.
+
+    Raises:
+        ValueError: a head taps a level that the backbone has not, or a loss weight names no head.
+    """
+
+    def __init__(self, backbone, head: Head | dict[str, Head], loss_weights: dict[str, float] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.single = not isinstance(head, dict)
+        self.heads = {head.name: head} if self.single else dict(head)
+        self.loss_weights = dict(loss_weights or {})
+        if unknown := self.loss_weights.keys() - self.heads.keys():
+            raise ValueError(f"loss_weights: {sorted(unknown)} name no head; the heads are {sorted(self.heads)}.")
+        self._taps = {name: _taps_of(name, part, tuple(backbone.output)) for name, part in self.heads.items()}
+        self.backbone = _only(backbone, {tap for taps in self._taps.values() for tap in taps})
+        # one running mean a loss term, so that every part of the sum can be watched
+        self._trackers = {
+            name: {term: keras.metrics.Mean(name=self._label(name, term)) for term in part.loss_terms}
+            for name, part in self.heads.items()
+        }
+        self.build(backbone.input.shape)
+
+    def _label(self, name, term):
+        return term if self.single else f"{name}/{term}"
+
+    def build(self, input_shape):
+        shapes = {tap: tuple(output.shape) for tap, output in self.backbone.output.items()}
+        shapes["image"] = tuple(self.backbone.input.shape)
+        for name, head in self.heads.items():
+            if not head.built:
+                head.build({tap: shapes[tap] for tap in self._taps[name]})
+        self.built = True
+
+    def call(self, inputs, training=None):
+        images = inputs["image"] if isinstance(inputs, dict) else inputs
+        if "int" not in backend.standardize_dtype(images.dtype):
+            raise ValueError(
+                f"image: expected uint8 pictures with values 0..255, got {images.dtype}; the model normalises them "
+                'itself. Give images.astype("uint8"), times 255 first if they are in 0..1.'
+            )
+        features = {**self.backbone(images, training=training), "image": images}
+        outputs = {
+            name: head({tap: features[tap] for tap in self._taps[name]}, training=training)
+            for name, head in self.heads.items()
+        }
+        return self._bare(outputs)
+
+    def _bare(self, by_head):
+        return next(iter(by_head.values())) if self.single else by_head
+
+    def by_head(self, outputs) -> dict:
+        """Outputs or predictions as {head name: …}, also where there is one head."""
+        return {next(iter(self.heads)): outputs} if self.single else outputs
+
+    def decode(self, outputs) -> dict:
+        """Raw outputs to predictions: the head's dict of tensors, or {head name: dict of tensors}."""
+        outputs = self.by_head(outputs)
+        return self._bare({name: head.decode(outputs[name]) for name, head in self.heads.items()})
+
+    def _targets(self, x, y) -> dict:
+        if y is None:
+            y = x
+        if not isinstance(y, dict):
+            (head,) = self.heads.values() if self.single else (None,)
+            if head is None or len(head.fields) > 1:
+                raise ValueError("y: expected a dict of targets by field name, since the model learns from several.")
+            y = {head.fields[0]: y}
+        missing = {field for head in self.heads.values() for field in head.fields} - y.keys()
+        if missing:
+            raise ValueError(f"targets: {sorted(missing)} are missing; got {sorted(y)}.")
+        return y
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The weighted sum of the heads' losses and the regularisers', float32."""
+        if sample_weight is not None:
+            raise ValueError("sample_weight: not supported; mark what must not count as not labelled (-1, or 255).")
+        targets, outputs = self._targets(x, y), self.by_head(y_pred)
+        total = sum((ops.cast(loss, "float32") for loss in self.losses), ops.zeros((), "float32"))
+        for name, head in self.heads.items():
+            weight = self.loss_weights.get(name, 1.0)
+            for term, value in head.compute_losses(targets, outputs[name], training=training).items():
+                self._trackers[name][term].update_state(value)
+                total = total + weight * value
+        return total
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        # Keras pairs metrics with outputs by structure: the truth is given the outputs' structure
+        targets = self._targets(x, y)
+        return super().compute_metrics(
+            x, self._bare({n: targets[h.fields[0]] for n, h in self.heads.items()}), y_pred, sample_weight
+        )
+
+    def predict_step(self, *args):
+        if backend.backend() == "jax":
+            outputs, state = super().predict_step(*args)
+            return self.decode(outputs), state
+        return self.decode(super().predict_step(*args))
+
+    def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
+        """Keras's `compile` without `loss`: the heads bring theirs.
+
+        `jit_compile="auto"` leaves XLA off for TensorFlow on a CPU, where it makes depthwise convolutions several times
+        slower; everywhere else it is Keras's own choice.
+        """
+        for name in ("loss", "loss_weights"):
+            if kwargs.get(name) is not None:
+                raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
+        if jit_compile == "auto" and backend.backend() == "tensorflow" and not _has_gpu():
+            jit_compile = False
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**{key: value for key, value in config.items() if value is not None})
+        self.optimizer.build(self.trainable_variables)
+
+    def get_config(self):
+        heads = {name: keras.saving.serialize_keras_object(head) for name, head in self.heads.items()}
+        return {
+            **super().get_config(),
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "head": self._bare(heads),
+            "loss_weights": self.loss_weights,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+
+        def revive(part):
+            _import_own(part)
+            return keras.saving.deserialize_keras_object(part, custom_objects=custom_objects)
+
+        head = config["head"]
+        config["head"] = revive(head) if "class_name" in head else {name: revive(part) for name, part in head.items()}
+        config["backbone"] = revive(config["backbone"])
+        return cls(**config)
+
+
+def _taps_of(name, head, available):
+    taps = head.taps(available)
+    missing = [tap for tap in taps if tap not in (*available, "image")]
+    if missing:
+        raise ValueError(f"head {name!r} taps {missing}, which this backbone has not; it has {list(available)}.")
+    return taps
+
+
+def _only(backbone, taps):
+    """The backbone without the layers that only lead to outputs which no head taps."""
+    used = {name: output for name, output in backbone.output.items() if name in taps}
+    return backbone if len(used) == len(backbone.output) else keras.Model(backbone.input, used, name=backbone.name)
+
+
+def _has_gpu():
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _import_own(config):
+    """Import the modules of this package that a config names, so that their classes are registered for Keras."""
+    if isinstance(config, dict):
+        module = config.get("module")
+        registered = config.get("registered_name") or ""
+        if isinstance(module, str) and module.startswith("visiontasks.") and registered.startswith("visiontasks>"):
+            importlib.import_module(module)
+        for value in config.values():
+            _import_own(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            _import_own(value)

@@ -1,0 +1,175 @@
+"""python -m visiontasks.train recipe=NAME|PATH [data=DIR] [key=value …]: train what a recipe says."""
+
+import platform
+import time
+from pathlib import Path
+
+from visiontasks import cli
+from visiontasks.errors import UserError
+
+WORDS = ("recipe", "data", "dry_run")
+
+
+def main(arguments: list[str] | None = None):
+    cli.run(train, arguments, usage)
+
+
+def usage() -> str:
+    """The help: every recipe, key and part, read without importing Keras."""
+    from visiontasks import catalog, recipe
+
+    lines = [
+        "python -m visiontasks.train recipe=NAME|PATH [data=DIR] [dry_run=true] [key=value …]",
+        "",
+        "  recipe=NAME|PATH  a shipped recipe, or a YAML file",
+        "  data=DIR          your own pictures: class folders, images/ + masks/, or a CSV of tags",
+        "  dry_run=true      print the resolved recipe, shapes and memory, draw one batch, and stop",
+        "",
+        "recipes:",
+        *(f"  {name:18}{line}" for name, line in recipe.available().items()),
+        "",
+        "keys (type, default):",
+    ]
+    for key, kind, default, doc in recipe.keys():
+        lines.append(f"  {key:26}{doc}  ({kind}, {'required' if default is None and key == 'backbone' else default})")
+    for title, folder in (("backbones", "backbones"), ("heads", "heads"), ("sources", "data/sources")):
+        lines += ["", f"{title} and their arguments:"]
+        grouped = {}
+        for name, part in catalog.parts(folder).items():
+            grouped.setdefault((part.module, part.arguments), []).append((name, part))
+        for (_, arguments), members in grouped.items():
+            lines.append(f"  {', '.join(name for name, _ in members)}: {members[0][1].summary}")
+            lines += [f"    {_argument(a)}" for a in arguments]
+    return "\n".join(lines)
+
+
+def _argument(argument) -> str:
+    from visiontasks.catalog import REQUIRED
+
+    default = "" if argument.default is REQUIRED else f" = {argument.default!r}"
+    return f"{argument.name}: {argument.annotation}{default}" if argument.annotation else argument.name + default
+
+
+def train(arguments: list[str]) -> int:
+    words, overrides = cli.words(arguments, WORDS, open_ended=True)
+    if "recipe" not in words:
+        from visiontasks.recipe import available
+
+        raise UserError(f"recipe: expected recipe=NAME; the shipped ones are {', '.join(available())}.")
+    dry = cli.flag(words, "dry_run")
+    from visiontasks import build
+    from visiontasks.training import devices
+
+    recipe, said = build.recipe(words["recipe"], overrides, words.get("data"))
+    if recipe.train.devices == "cpu":
+        devices.hide_gpus()
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    if said:
+        console.print(said, highlight=False)
+    train_part, val_part = build.loaders(recipe)
+    console.print(_counted("training", train_part) + ", " + _counted("validation", val_part), highlight=False)
+    _warn_of_shared_pictures(train_part, val_part, console)
+
+    import keras
+
+    capability = devices.gpu_capability()
+    devices.check(recipe.train.devices, capability)
+    policy = devices.precision(recipe.train.precision, capability)
+    keras.utils.set_random_seed(recipe.run.seed)
+    keras.config.set_dtype_policy(policy)
+    try:
+        with devices.scope(recipe.train.devices, recipe.data.batch):
+            model = build.model(recipe, train_part.names)
+            if dry:
+                return _dry_run(model, recipe, train_part, console, policy)
+            return _train(model, recipe, train_part, val_part, console, policy)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def _counted(what, loader):
+    return f"{len(loader.source)} {what} pictures"
+
+
+def _warn_of_shared_pictures(train_part, val_part, console):
+    from visiontasks.data.detect import same_pictures
+
+    shared = same_pictures(train_part.source, val_part.source)
+    if shared:
+        shown = ", ".join(f"{a} = {b}" for a, b in shared[:3])
+        console.print(f"warning: {len(shared)} validation pictures are in the training part too: {shown}")
+
+
+def _dry_run(model, recipe, loader, console, policy) -> int:
+    from visiontasks import build
+    from visiontasks.data.images import write_image
+    from visiontasks.sample import Sample
+    from visiontasks.tasks.drawing import captioned, contact_sheet, side_by_side
+    from visiontasks.training.estimate import step_bytes
+
+    console.print(recipe.to_yaml(), highlight=False)
+    console.print(f"backbone {recipe.backbone['name']}: {model.backbone.count_params():,} parameters")
+    for tap, output in model.backbone.output.items():
+        console.print(f"  {tap:8}{tuple(output.shape)}", highlight=False)
+    for name, head in model.heads.items():
+        count = head.count_params()
+        console.print(f"head {name}: {count:,} parameters, {len(head.classes)} classes", highlight=False)
+    memory = step_bytes(model, recipe.data.batch)
+    parts = ", ".join(f"{key} {value / 2**20:,.0f} MiB" for key, value in memory.items())
+    console.print(f"memory of a step, about {sum(memory.values()) / 2**20:,.0f} MiB ({parts}) in {policy}")
+    batch, tasks = next(iter(loader)), build.tasks(model)
+    console.print("batch: " + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in batch.items()), highlight=False)
+    rows = []
+    for row in range(len(batch["image"])):
+        image = batch["image"][row]
+        labels = {key: value[row] for key, value in batch.items() if key != "image"}
+        sample = Sample(image, **labels)
+        panels = [captioned(image), *(task.draw_truth(image, sample) for task in tasks.values())]
+        rows.append(side_by_side(panels, ["as trained on", *tasks]))
+    write_image(Path("batch.png"), contact_sheet(rows))
+    console.print("one augmented batch with its labels: batch.png")
+    return 0
+
+
+def _train(model, recipe, train_part, val_part, console, policy) -> int:
+    import keras
+
+    from visiontasks import build
+    from visiontasks.training.fit import fit
+    from visiontasks.training.results import write_evaluation
+    from visiontasks.training.run_directory import RunDirectory
+
+    run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
+    run.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
+    console.print(f"run: {run.path}  ({keras.backend.backend()}, {policy})", highlight=False)
+    started = time.monotonic()
+    tasks = build.tasks(model)
+    ended = fit(model, train_part, val_part, tasks, recipe.train, run, console)
+    seconds = time.monotonic() - started
+    summary = {
+        "recipe": recipe.name,
+        **ended,
+        "training_seconds": round(seconds, 1),
+        "backend": keras.backend.backend(),
+        "precision": policy,
+        "parameters": model.count_params(),
+        "versions": {"keras": keras.__version__, "python": platform.python_version()},
+    }
+    if ended["interrupted"]:
+        run.write_json("summary.json", summary)
+        console.print(f"stopped after {ended['epochs']} epochs; the last checkpoint: {run.last}", highlight=False)
+        return 130
+    if run.best.is_file():
+        model.load_weights(run.best)
+    found = write_evaluation(model, val_part, tasks, run.path, console)
+    run.write_json("summary.json", {**summary, "figures": found.figures})
+    if train_part.source.report or val_part.source.report:
+        console.print(f"pictures skipped or mended:\n{train_part.source.report}\n{val_part.source.report}".strip())
+    console.print(f"{seconds / 60:.1f} minutes of training; results: {run.path}", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    main()

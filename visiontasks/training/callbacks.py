@@ -1,0 +1,163 @@
+"""What happens around Keras's `fit`: scoring, checkpoints, progress, stopping. Keras's own callbacks do the rest."""
+
+import signal
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from visiontasks.training.evaluator import evaluate
+from visiontasks.training.run_directory import replace_atomically
+
+
+class Score(keras.callbacks.Callback):
+    """Adds the validation scores to an epoch's logs, where later callbacks find them: `val_score`, `val_mean_iou`, …"""
+
+    def __init__(self, loader, tasks: dict, interrupt: "Interrupt"):
+        super().__init__()
+        self.loader, self.tasks, self.interrupt = loader, tasks, interrupt
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.interrupt.asked:
+            logs["val_score"] = float("nan")
+            return
+        found = evaluate(self.model, self.loader, self.tasks)
+        logs["val_score"] = found.score
+        # one row of a table cannot hold every class: their own figures are in the final evaluation
+        overall = (key for key in found.figures if key.count("/") == (len(self.tasks) > 1))
+        logs.update({f"val_{key}": found.figures[key] for key in overall})
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves `last` at the end of each epoch, and `best` when `val_score` is better than ever. Never a half-written file."""
+
+    def __init__(self, best: Path, last: Path):
+        super().__init__()
+        self.best, self.last = best, last
+        self.best_score, self.best_epoch = -float("inf"), None
+        self.epochs_before = 0  # those of earlier stages of the same run
+
+    def on_epoch_end(self, epoch, logs=None):
+        replace_atomically(self.last, lambda path: _save(self.model, path))
+        score = logs["val_score"]
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, epoch + 1
+            replace_atomically(self.best, lambda path: path.write_bytes(self.last.read_bytes()))
+
+
+def _save(model, path):
+    # Keras decides by the ending, which a temporary name keeps
+    model.save(path)
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops training at the first step whose loss is not a number, and names the files of its batch.
+
+    Raises:
+        FloatingPointError: with the epoch, the step, the loss terms and the files.
+    """
+
+    def __init__(self, loader):
+        super().__init__()
+        self.loader, self.epoch = loader, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = self.loader.epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if np.isfinite(logs["loss"]):
+            return
+        terms = ", ".join(f"{key} {value}" for key, value in logs.items())
+        files = "\n  ".join(self.loader.names_of(self.epoch, batch))
+        raise FloatingPointError(
+            f"The loss is {logs['loss']} at epoch {self.epoch + 1}, step {batch + 1} ({terms}). Try a lower "
+            f"train.optimizer.learning_rate, train.clip_norm=1 or train.precision=float32. Its pictures:\n  {files}"
+        )
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Turns the first Ctrl-C (or SIGTERM) into a stop after the running step; the epoch's checkpoint is then written."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self._before = False, {}
+
+    def _ask(self, number, frame):
+        self.asked = True
+        self.model.stop_training = True
+        signal.signal(number, self._before[number])  # a second one stops at once
+
+    def on_train_begin(self, logs=None):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+
+    def on_train_end(self, logs=None):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def on_train_batch_end(self, batch, logs=None):
+        # Keras clears the flag when fit starts; a signal before that must not be lost
+        if self.asked:
+            self.model.stop_training = True
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.asked:
+            self.model.stop_evaluating = True
+
+
+class Progress(keras.callbacks.Callback):
+    """A progress bar over the epoch's steps, and one line an epoch with the loss and the scores."""
+
+    def __init__(self, console, steps: int, epochs: int):
+        super().__init__()
+        self.console, self.steps, self.epochs = console, steps, epochs
+        self._bar = self._task = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn(f"epoch {epoch + 1}/{self.epochs}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=self.steps, note="")
+        self._bar.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.update(self._task, completed=batch + 1, note=f"loss {logs['loss']:.4f}")
+
+    def on_test_begin(self, logs=None):
+        if self._bar:
+            self._bar.update(self._task, note="validating")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.stop()
+        shown = {key: value for key, value in logs.items() if "loss" in key or key.startswith("val_")}
+        text = "  ".join(f"{key} {value:.4f}" for key, value in shown.items() if "/" not in key)
+        self.console.print(f"epoch {epoch + 1}/{self.epochs}  {text}", highlight=False)
+
+    def on_train_end(self, logs=None):
+        self.stop()
+
+    def stop(self):
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+class Curves(keras.callbacks.Callback):
+    """Draws `curves.png` anew after each epoch."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.run.draw_curves()

@@ -1,0 +1,38 @@
+"""About how much memory a training step takes, before one is run."""
+
+import math
+
+from keras import backend
+
+
+def step_bytes(model, batch: int) -> dict[str, int]:
+    """An estimate of a training step's memory in bytes: {"weights", "training state", "activations"}.
+
+    Counts what the layers' outputs take, which the backward pass keeps, at the model's own picture size; what a
+    framework needs besides (convolution workspaces, copies) is not in it.
+
+    Args:
+        model: a VisionModel on a backbone built for a fixed size.
+        batch: pictures a step.
+    """
+    count = sum(math.prod(v.shape) for v in model.variables)
+    trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
+    activations = 0
+    for layer in model._flatten_layers():
+        if list(layer._flatten_layers(include_self=False, recursive=False)):
+            continue  # a container: its parts are counted
+        size = 2 if backend.standardize_dtype(layer.compute_dtype) in ("float16", "bfloat16") else 4
+        activations += size * sum(math.prod(d or 1 for d in shape[1:]) for shape in _output_shapes(layer))
+    # gradient and Adam's two moments of each trainable weight, in float32
+    return {"weights": 4 * count, "training state": 12 * trainable, "activations": batch * activations}
+
+
+def _output_shapes(layer):
+    if getattr(layer, "_inbound_nodes", None):  # part of a functional backbone
+        outputs = [t for node in layer._inbound_nodes for t in node.output_tensors]
+        return [tuple(t.shape) for t in outputs]
+    config = layer.get_build_config() or {}
+    shape = config.get("input_shape")
+    if not shape or isinstance(shape, dict):
+        return []
+    return [tuple(layer.compute_output_shape(tuple(shape)))]

@@ -1,0 +1,110 @@
+"""One run of training: the stages of a recipe around Keras's `fit`."""
+
+import keras
+
+from visiontasks.recipe import TrainRecipe
+from visiontasks.training import callbacks as ours
+from visiontasks.training.optimizers import optimizer
+from visiontasks.training.run_directory import RunDirectory
+
+
+def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, console, extra=()) -> dict:
+    """Train a VisionModel as a recipe says, writing checkpoints and logs to a run's folder.
+
+    With `freeze`, the first epochs train the heads alone, the backbone fixed with its batch norms in inference mode;
+    then everything trains, the backbone at a lower rate. Each stage has its own optimizer and its own whole schedule.
+
+    Args:
+        model: the VisionModel, its variables made within the scope of the devices.
+        train, val: loaders.
+        tasks: {head name: Task}.
+        recipe: the recipe's `train` section.
+        run: where to write.
+        console: a rich Console.
+        extra: further Keras callbacks.
+
+    Returns:
+        {"best_epoch", "best_score", "epochs", "interrupted"}.
+    """
+    interrupt = ours.Interrupt()
+    checkpoints = ours.Checkpoints(run.best, run.last)
+    done = 0
+    for stage, epochs, frozen in _stages(recipe):
+        set_trainable(model.backbone, not frozen, keep_batch_norm=bool(recipe.freeze and recipe.freeze.batch_norm))
+        slow = recipe.freeze is not None and not frozen
+        model.compile(
+            optimizer=optimizer(
+                recipe.optimizer,
+                recipe.schedule,
+                total_steps=epochs * len(train),
+                steps_per_epoch=len(train),
+                clip_norm=recipe.clip_norm,
+                ema=recipe.ema,
+                slow=model.backbone.trainable_variables if slow else (),
+                factor=recipe.freeze.factor if slow else 1.0,
+            ),
+            jit_compile=recipe.jit,
+        )
+        if stage:
+            console.print(stage, highlight=False)
+        last_stage = done + epochs == recipe.epochs
+        callbacks = [
+            interrupt,
+            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []),
+            ours.Score(val, tasks, interrupt),
+            checkpoints,
+            keras.callbacks.CSVLogger(run.metrics, append=done > 0),
+            *([keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)] if _tensorboard() else []),
+            ours.Curves(run),
+            ours.StopOnNaN(train),
+            ours.Progress(console, len(train), recipe.epochs),
+            *extra,
+        ]
+        if recipe.early_stopping and last_stage:
+            callbacks.append(
+                keras.callbacks.EarlyStopping(monitor="val_score", mode="max", patience=recipe.early_stopping)
+            )
+        history = model.fit(
+            train,
+            validation_data=val,
+            initial_epoch=done,
+            epochs=done + epochs,
+            callbacks=callbacks,
+            verbose=0,
+        )
+        done = history.epoch[-1] + 1
+        if interrupt.asked:
+            break
+    return {
+        "best_epoch": checkpoints.best_epoch,
+        "best_score": checkpoints.best_score if checkpoints.best_epoch else None,
+        "epochs": done,
+        "interrupted": interrupt.asked,
+    }
+
+
+def _stages(recipe):
+    """(what to say, epochs, whether the backbone is fixed) of each stage."""
+    first = min(recipe.freeze.epochs, recipe.epochs) if recipe.freeze else 0
+    if first:
+        yield f"{first} epochs of the heads alone, the backbone fixed", first, True
+    if first < recipe.epochs:
+        yield f"{recipe.epochs - first} epochs of everything" if first else "", recipe.epochs - first, False
+
+
+def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False):
+    """Free or fix a backbone; with `keep_batch_norm` its batch norms stay fixed, in inference mode, when it is freed."""
+    backbone.trainable = trainable
+    if trainable and keep_batch_norm:
+        for layer in backbone._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+
+
+def _tensorboard() -> bool:
+    """Keras's TensorBoard callback writes with TensorFlow, whatever the backend."""
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError:
+        return False
+    return True

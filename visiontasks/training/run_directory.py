@@ -1,0 +1,122 @@
+"""A run's folder: `runs/RECIPE/TIME/` with the recipe, checkpoints, metrics, curves, pictures and a summary."""
+
+import csv
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+from visiontasks.errors import UserError
+
+
+class RunDirectory:
+    """The folder that one run writes to.
+
+    Attributes:
+        path: the folder itself.
+        best, last: the checkpoint files.
+        metrics: the CSV file, one row an epoch.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.best = self.path / "checkpoints" / "best.keras"
+        self.last = self.path / "checkpoints" / "last.keras"
+        self.metrics = self.path / "metrics.csv"
+        self.recipe = self.path / "recipe.yaml"
+
+    @classmethod
+    def create(cls, root: Path, recipe: str) -> "RunDirectory":
+        """A fresh folder under `root`/`recipe`, named by the time; never one that exists.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+        for suffix in ("", *(f"_{n}" for n in range(2, 1000))):
+            run = cls(Path(root) / recipe / (stamp + suffix))
+            try:
+                run.path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise UserError(f"run.dir: cannot write to {root}: {error.strerror}. Give another by run.dir=DIR.") from error
+            run.best.parent.mkdir()
+            return run
+        raise UserError(f"run.dir: {root} has a thousand runs of this second already.")
+
+    @classmethod
+    def find(cls, path: Path | str) -> "RunDirectory":
+        """An existing run; of a folder that holds several, the newest.
+
+        Raises:
+            UserError: there is no run.
+        """
+        path = Path(path)
+        runs = [path] if (path / "recipe.yaml").is_file() else sorted(p.parent for p in path.glob("**/recipe.yaml"))
+        if not runs:
+            raise UserError(f"run: {path} is no run (it holds no recipe.yaml). Runs are under runs/RECIPE/TIME.")
+        return cls(max(runs, key=lambda p: (p / "recipe.yaml").stat().st_mtime))
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best checkpoint, or the last where no epoch was scored.
+
+        Raises:
+            UserError: the run has none.
+        """
+        for path in (self.best, self.last):
+            if path.is_file():
+                return path
+        raise UserError(f"run: {self.path} holds no checkpoint; it stopped before its first epoch ended.")
+
+    def write_json(self, name: str, value):
+        """Write `value` as JSON; NaN, which JSON has not, becomes null."""
+        text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+        (self.path / name).write_text(text + "\n", encoding="utf-8")
+
+    def draw_curves(self):
+        """`curves.png` out of `metrics.csv`: losses, scores and learning rate over the epochs."""
+        from matplotlib.figure import Figure
+
+        with open(self.metrics, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if not rows:
+            return
+        columns = {key: [float(row[key] or "nan") for row in rows] for key in rows[0] if key != "epoch"}
+        losses = [key for key in columns if "loss" in key]
+        rates = [key for key in columns if "learning_rate" in key]
+        scores = [key for key in columns if key.startswith("val_") and key not in losses and _is_share(columns[key])]
+        figure = Figure(figsize=(12, 3.6), layout="constrained")
+        for axes, title, keys in zip(
+            figure.subplots(1, 3), ("loss", "validation scores", "learning rate"), (losses, scores, rates), strict=True
+        ):
+            for key in keys:
+                axes.plot(range(1, len(rows) + 1), columns[key], marker=".", label=key)
+            axes.set(title=title, xlabel="epoch")
+            axes.grid(alpha=0.3)
+            if keys:
+                axes.legend(fontsize=7)
+        figure.savefig(self.path / "curves.png", dpi=100)
+
+
+def _is_share(values):
+    return all(math.isnan(v) or 0 <= v <= 1 for v in values)
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def replace_atomically(path: Path, write):
+    """Call `write(temporary path)`, then put the file in place at once, so that no half-written one is ever seen."""
+    temporary = path.with_name(f".writing-{path.name}")
+    write(temporary)
+    os.replace(temporary, path)

@@ -1,0 +1,66 @@
+"""Learning rates over time. A recipe's `schedule: {name: …}` is a function of this file; all count updates."""
+
+import keras
+
+
+def constant(learning_rate: float, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0):
+    """The same rate throughout, after a linear warm-up."""
+    return _Warmup(learning_rate, round(warmup_epochs * steps_per_epoch), [], [1.0])
+
+
+def cosine(learning_rate: float, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 1, final: float = 0.0):
+    """Linear warm-up, then half a cosine down to `final` times the rate.
+
+    Loshchilov and Hutter 2017 (https://arxiv.org/abs/1608.03983), eq. 5, without restarts.
+    """
+    warmup = min(round(warmup_epochs * steps_per_epoch), total_steps - 1)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else learning_rate,
+        decay_steps=max(1, total_steps - warmup),
+        alpha=final,
+        warmup_target=learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def step(
+    learning_rate: float,
+    total_steps: int,
+    steps_per_epoch: int,
+    epochs: list[int] = (),
+    factor: float = 0.1,
+    warmup_epochs: float = 0,
+):
+    """The rate times `factor` at the start of each of `epochs` (counted from 0), after a linear warm-up."""
+    boundaries = [epoch * steps_per_epoch for epoch in sorted(epochs)]
+    return _Warmup(
+        learning_rate,
+        round(warmup_epochs * steps_per_epoch),
+        boundaries,
+        [factor**i for i in range(len(boundaries) + 1)],
+    )
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class _Warmup(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear from 0 over `warmup_steps`, then piecewise constant: `factors[i]` times the rate up to `boundaries[i]`."""
+
+    def __init__(self, learning_rate, warmup_steps, boundaries, factors):
+        super().__init__()
+        self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
+        self.boundaries, self.factors = list(boundaries), list(factors)
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        rate = keras.ops.convert_to_tensor(self.learning_rate * self.factors[0], "float32")
+        for boundary, factor in zip(self.boundaries, self.factors[1:], strict=True):
+            rate = keras.ops.where(step >= boundary, self.learning_rate * factor, rate)
+        return rate * keras.ops.minimum(step / self.warmup_steps, 1.0) if self.warmup_steps else rate
+
+    def get_config(self):
+        return {
+            "learning_rate": self.learning_rate,
+            "warmup_steps": self.warmup_steps,
+            "boundaries": self.boundaries,
+            "factors": self.factors,
+        }
