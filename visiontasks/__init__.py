@@ -1,11 +1,11 @@
 """visiontasks: shared CNN backbones, a head for each vision task, on Keras 3. Everything heavy is imported on use.
 
-    import visiontasks as vt
+import visiontasks as vt
 
-    train, val = vt.load_data("my_pictures", size=(256, 256))
-    model = vt.VisionModel(vt.backbone("efficientnet_lite0", weights="imagenet"), vt.heads.UNet(train.names["mask"]))
-    model.compile("adam")
-    model.fit(train, validation_data=val, epochs=10)
+train, val = vt.load_data("my_pictures", size=(256, 256))
+model = vt.VisionModel(vt.backbone("efficientnet_lite0", weights="imagenet"), vt.heads.UNet(train.names["mask"]))
+model.compile("adam")
+model.fit(train, validation_data=val, epochs=10)
 """
 
 import importlib

@@ -58,7 +58,9 @@ def check(recipe: Recipe):
     )
     schedules, spec = catalog.functions("training/schedules"), recipe.train.schedule
     if spec["name"] not in schedules:
-        raise RecipeError(f"train.schedule.name: unknown name {spec['name']!r}. {catalog.near(spec['name'], schedules)}")
+        raise RecipeError(
+            f"train.schedule.name: unknown name {spec['name']!r}. {catalog.near(spec['name'], schedules)}"
+        )
     catalog.check_arguments(
         schedules[spec["name"]],
         {k: v for k, v in spec.items() if k != "name"},

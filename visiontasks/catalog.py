@@ -42,7 +42,6 @@ class Part:
     summary: str
     variant: object = None
     constants: dict = dataclasses.field(default_factory=dict)  # literal class attributes, such as a head's `fields`
-    open_ended: bool = False  # takes **kwargs: any further argument is passed on
 
     def load(self):
         """Import the module and return the constructor (with the variant filled in)."""
@@ -70,12 +69,12 @@ def _literal(node):
         return ast.unparse(node)
 
 
-def arguments_of(node: ast.ClassDef | ast.FunctionDef) -> tuple[tuple[Argument, ...], bool]:
-    """The arguments of a function, or of a class's `__init__`, and whether it takes **kwargs."""
+def arguments_of(node: ast.ClassDef | ast.FunctionDef) -> tuple[Argument, ...]:
+    """The named arguments of a function, or of a class's `__init__`."""
     if isinstance(node, ast.ClassDef):
         inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
         if not inits:
-            return (), False
+            return ()
         node, skip = inits[0], 1
     else:
         skip = 0
@@ -83,16 +82,9 @@ def arguments_of(node: ast.ClassDef | ast.FunctionDef) -> tuple[tuple[Argument, 
     defaults = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
     pairs = list(zip(positional, defaults, strict=True))[skip:]
     pairs += zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-    return (
-        tuple(
-            Argument(
-                a.arg,
-                ast.unparse(a.annotation) if a.annotation else "",
-                REQUIRED if d is None else _literal(d),
-            )
-            for a, d in pairs
-        ),
-        node.args.kwarg is not None,
+    return tuple(
+        Argument(a.arg, ast.unparse(a.annotation) if a.annotation else "", REQUIRED if d is None else _literal(d))
+        for a, d in pairs
     )
 
 
@@ -128,7 +120,7 @@ def _parts_of(path: Path, module: str) -> dict[str, Part]:
         if not isinstance(node, (ast.ClassDef, ast.FunctionDef)) or node.name.startswith("_"):
             continue
         own = _key(node.name) == _key(path.stem)
-        arguments, open_ended = arguments_of(node)
+        arguments = arguments_of(node)
         offered = own if isinstance(node, ast.ClassDef) else "weights" in [a.name for a in arguments]
         if not offered or path.stem in BASES:
             continue
@@ -140,7 +132,6 @@ def _parts_of(path: Path, module: str) -> dict[str, Part]:
             arguments,
             summary,
             constants=_constants(node) if isinstance(node, ast.ClassDef) else {},
-            open_ended=open_ended,
         )
         if own and names:
             for name, variant in names.items():
@@ -178,9 +169,7 @@ def check_arguments(part: Part, given: dict, where: str, filled: Iterable[str] =
     """
     known = {a.name: a for a in part.arguments}
     for key, value in given.items():
-        if key not in known:
-            if part.open_ended:
-                continue
+        if key not in known:  # what **kwargs would pass on (a layer's dtype, say) is not for recipes
             raise RecipeError(f"{where}.{key}: {part.name} has no argument {key!r}. {near(key, known)}")
         if not fits(value, known[key].annotation):
             raise RecipeError(
@@ -234,10 +223,9 @@ def functions(module: str) -> dict[str, Part]:
     found = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            arguments, open_ended = arguments_of(node)
             summary = (ast.get_docstring(node) or "").split("\n")[0]
             dotted = f"visiontasks.{module.replace('/', '.')}"
-            found[node.name] = Part(node.name, dotted, node.name, arguments, summary, open_ended=open_ended)
+            found[node.name] = Part(node.name, dotted, node.name, arguments_of(node), summary)
     return found
 
 
@@ -251,10 +239,11 @@ def optimizer(name: str, where: str = "train.optimizer.name") -> Part:
     symbol = choices.get(name.lower())
     if symbol is None:
         raise RecipeError(f"{where}: unknown name {name!r}. {near(name.lower(), choices)}")
-    arguments, open_ended = arguments_of(_class(_keras_exports("optimizers")[symbol], symbol))
-    # the common arguments of all optimizers come through **kwargs; they are named here so that a slip is still caught
-    common = arguments_of(_class(_keras_exports("optimizers")["Optimizer"].with_name("base_optimizer.py"), "BaseOptimizer"))
-    known = {a.name: a for a in (*common[0], *arguments)} if open_ended else {a.name: a for a in arguments}
+    exports = _keras_exports("optimizers")
+    own = arguments_of(_class(exports[symbol], symbol))
+    # what all optimizers share comes through **kwargs; it is looked up in their base, so that a slip is still caught
+    shared = arguments_of(_class(exports["Optimizer"].with_name("base_optimizer.py"), "BaseOptimizer"))
+    known = {a.name: a for a in (*shared, *own)}
     return Part(symbol.lower(), "keras.optimizers", symbol, tuple(known.values()), "")
 
 

@@ -60,7 +60,9 @@ class TrainRecipe:
     freeze: FreezeRecipe | None = _key("transfer learning: first the heads alone, then everything", None)
     loss_weights: dict = _key("factor of each head's loss: {HEAD: number}", {})
     clip_norm: float | None = _key("largest global norm of the gradients", None, above=0)
-    ema: float | None = _key("momentum of the weights' moving average, which is what gets saved", None, above=0, below=1)
+    ema: float | None = _key(
+        "momentum of the weights' moving average, which is what gets saved", None, above=0, below=1
+    )
     early_stopping: int | None = _key("stop after so many epochs without a better score", None, above=0)
 
 
@@ -124,7 +126,9 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
     """
     path = Path(recipe) if str(recipe).endswith((".yaml", ".yml")) else RECIPES / f"{recipe}.yaml"
     if not path.is_file():
-        raise RecipeError(f"recipe: there is no {str(recipe)!r}. {near(str(recipe), available())} Or a path to a .yaml.")
+        raise RecipeError(
+            f"recipe: there is no {str(recipe)!r}. {near(str(recipe), available())} Or a path to a .yaml."
+        )
     try:
         config = OmegaConf.load(path)
         if not isinstance(OmegaConf.to_container(config), dict):
@@ -132,6 +136,9 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
         if data is not None:
             config = OmegaConf.merge({"data": {}}, config)
             config.data.train, config.data.val = data["train"], data.get("val")
+        for part in ("optimizer", "schedule"):  # so that an override of one of its arguments finds a whole part
+            if OmegaConf.select(config, f"train.{part}") is None:
+                OmegaConf.update(config, f"train.{part}", getattr(TrainRecipe(), part), force_add=True)
         for override in overrides:
             key, sign, value = override.partition("=")
             if not sign or not key:

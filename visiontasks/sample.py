@@ -88,7 +88,7 @@ class Sample:
         if self.boxes.shape[1] != 4:
             raise self._wrong("boxes", "float32 (N, 4)", self.boxes)
         x1, y1, x2, y2 = self.boxes.T
-        inside = (0 <= x1) & (x1 < x2) & (x2 <= width) & (0 <= y1) & (y1 < y2) & (y2 <= height)
+        inside = (x1 >= 0) & (x1 < x2) & (x2 <= width) & (y1 >= 0) & (y1 < y2) & (y2 <= height)
         if not inside.all():  # NaN compares false, so it is caught here too
             bad = self.boxes[~inside][0].tolist()
             raise ValueError(

@@ -112,6 +112,11 @@ def test_offline_says_what_to_do(monkeypatch):
         keras_application("MobileNet", weights="imagenet")
 
 
+def test_too_small_a_picture():
+    with pytest.raises(UserError, match=r"input_shape: InceptionV3 cannot be built for \(40, 40, 3\)"):
+        keras_application("InceptionV3", input_shape=(40, 40, 3))
+
+
 def test_every_variant_exists():
     for part in catalog.parts("backbones").values():
         if part.symbol == "keras_application":

@@ -235,6 +235,7 @@ def test_item_13_paths_of_any_characters(tmp_path, name):
     np.testing.assert_array_equal(images.read_image(path.with_suffix(".png")), photo(seed=1))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on odd TIFF tags
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"]), st.data())
 def test_damaged_bytes_give_a_picture_or_bad_picture(kind, data):

@@ -8,6 +8,7 @@ names. It normalises its own input the way its weights were trained.
 import re
 from pathlib import Path
 
+import h5py
 import keras
 
 from visiontasks.errors import UserError
@@ -125,9 +126,21 @@ def load_weights(model: keras.Model, path: str | Path):
             saved = keras.saving.load_model(path, compile=False)  # safe mode: runs no code out of the file
             copy_weights(getattr(saved, "backbone", saved), model)
         else:
+            if path.name.endswith(".weights.h5"):
+                _check_count(model, path)
             model.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that does not fit
         raise UserError(f"weights: {str(path)!r} does not fit {model.name}: {error}") from error
+
+
+def _check_count(model, path):
+    """Raise where a `.weights.h5` file holds more than the model: Keras would fill the model and leave out the rest."""
+    arrays = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, x: arrays.append(name) if isinstance(x, h5py.Dataset) else None)
+    held = sum(not name.startswith(("optimizer", "_")) for name in arrays)
+    if held > len(model.variables):
+        raise ValueError(f"expected at most {len(model.variables)} weights, got {held}.")
 
 
 def copy_weights(source: keras.Model, target: keras.Model):

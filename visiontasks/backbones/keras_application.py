@@ -90,7 +90,10 @@ def keras_application(
     inputs = image_input(input_shape)
     x = PixelNormalization(**_PIXELS.get(variant, {}), name="pixels")(inputs)
     # weights are copied in afterwards, so that the layers are the same whatever the weights and any file fits
-    application = getattr(keras.applications, variant)(include_top=False, weights=None, input_tensor=x)
+    try:
+        application = getattr(keras.applications, variant)(include_top=False, weights=None, input_tensor=x)
+    except ValueError as error:
+        raise UserError(f"input_shape: {variant} cannot be built for {tuple(input_shape)}: {error}") from error
     model = pyramid_model(inputs, _levels(inputs, application.output), variant.lower())
     if weights == "imagenet":
         copy_weights(_download(variant), application)

@@ -51,7 +51,8 @@ def decode_image(data: bytes, name: str | os.PathLike = "", report=None, max_pix
     header = _header(data, name, max_pixels)
     if _is_cut(header, data):
         raise BadPicture(name, f"truncated {header.format}: its end marker is missing")
-    if header.format != "MPO" and getattr(header, "is_animated", False) and report is not None:
+    # an MPO's further pictures are a camera's previews
+    if report is not None and header.format != "MPO" and getattr(header, "is_animated", False):
         report.add("picture of several frames, the first used", str(name))
     if header.mode in ("I", "F") and (header.format, header.mode) not in _FAST:
         raise BadPicture(name, f"{header.format} of 32-bit numbers has no fixed range; save it with 8 or 16 bits")

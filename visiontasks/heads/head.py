@@ -55,4 +55,3 @@ def class_names(classes: int | list[str] | tuple[str, ...]) -> tuple[str, ...]:
         twice = next(n for n in names if names.count(n) > 1)
         raise ValueError(f"classes: expected names without repetition, got {twice!r} twice.")
     return names
-

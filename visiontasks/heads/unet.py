@@ -135,7 +135,9 @@ class UNet(Head):
     def taps(self, available):
         levels = self.levels or tuple(name for name in available if name[0] == "C" and name[1:].isdigit())
         if len(levels) < 2:
-            raise ValueError(f"unet: needs at least two levels (C1, C2, …) to join; the backbone has {list(available)}.")
+            raise ValueError(
+                f"unet: needs at least two levels (C1, C2, …) to join; the backbone has {list(available)}."
+            )
         return (*sorted(levels), "image")
 
     def build(self, features_shape):

@@ -38,9 +38,7 @@ def optimizer(
         extra = {"global_clipnorm": clip_norm} if clip_norm else {}
         if ema:
             extra |= {"use_ema": True, "ema_momentum": ema}
-        return made.load()(
-            learning_rate=scheduled(rate, total_steps, steps_per_epoch, **shape), **arguments, **extra
-        )
+        return made.load()(learning_rate=scheduled(rate, total_steps, steps_per_epoch, **shape), **arguments, **extra)
 
     if not slow or factor == 1:
         return one(1.0)

@@ -41,7 +41,9 @@ class RunDirectory:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise UserError(f"run.dir: cannot write to {root}: {error.strerror}. Give another by run.dir=DIR.") from error
+                raise UserError(
+                    f"run.dir: cannot write to {root}: {error.strerror}. Give another by run.dir=DIR."
+                ) from error
             run.best.parent.mkdir()
             return run
         raise UserError(f"run.dir: {root} has a thousand runs of this second already.")

@@ -1,7 +1,9 @@
 """A table of pictures and their tags."""
 
 import csv
+import functools
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -118,11 +120,9 @@ class Csv(Source):
         self.report.add("picture named in the table but missing, skipped", str(path))
         return None
 
-    @property
+    @functools.cached_property
     def _by_stem(self) -> dict[Path, Path]:
-        if not hasattr(self, "_stems"):
-            self._stems = {path.with_suffix(""): path for path in list_pictures(self.root)}
-        return self._stems
+        return {path.with_suffix(""): path for path in list_pictures(self.root)}
 
     def __len__(self):
         return len(self._items)
@@ -130,7 +130,7 @@ class Csv(Source):
     def __getitem__(self, index):
         path, tags = self._items[index]
         image = read_image(path, self.report, self.max_pixels)
-        return Sample(image, tags=tags.copy(), id=path.relative_to(self.root).as_posix(), path=str(path))
+        return Sample(image, tags=tags.copy(), id=Path(os.path.relpath(path, self.root)).as_posix(), path=str(path))
 
     def describe(self, index):
         return str(self._items[index][0])

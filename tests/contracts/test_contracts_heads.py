@@ -1,0 +1,123 @@
+"""What every head must do; a new file in `heads/` is tested here without a new test."""
+
+import fakes
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from visiontasks import catalog
+from visiontasks.model import VisionModel
+
+HEADS = sorted(catalog.parts("heads"))
+
+
+def made(name, **arguments):
+    keras.utils.set_random_seed(0)
+    return VisionModel(fakes.backbone(), catalog.find("heads", name).load()(fakes.CLASSES, **arguments))
+
+
+def outputs_of(model, batch):
+    return model(batch["image"], training=False)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_config_holds_every_constructor_argument(name):
+    part = catalog.find("heads", name)
+    head = part.load()(fakes.CLASSES)
+    config = head.get_config()
+    assert {a.name for a in part.arguments} <= config.keys()
+    again = type(head).from_config(config)
+    assert again.get_config() == config
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_losses_are_the_terms_named_in_float32_and_finite(name):
+    model, batch = made(name), fakes.pictures()
+    (head,) = model.heads.values()
+    losses = head.compute_losses(batch, outputs_of(model, batch))
+    assert tuple(losses) == tuple(head.loss_terms)
+    for value in losses.values():
+        assert keras.backend.standardize_dtype(value.dtype) == "float32"
+        assert value.shape == () and np.isfinite(ops.convert_to_numpy(value)) and float(value) > 0
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_what_is_not_labelled_adds_no_loss(name):
+    model, batch = made(name), fakes.pictures(4)
+    (head,) = model.heads.values()
+    outputs = outputs_of(model, batch)
+    nothing = head.compute_losses(fakes.unlabelled(batch), outputs, training=False)
+    assert all(float(value) == 0 for value in nothing.values())
+    # half of the pictures labelled: as if the other half were not there
+    half = {key: np.concatenate([batch[key][:2], fakes.unlabelled(batch)[key][2:]]) for key in batch}
+    first = {key: value[:2] for key, value in batch.items()}
+    some = head.compute_losses(half, outputs, training=False)
+    alone = head.compute_losses(first, keras.tree.map_structure(lambda x: x[:2], outputs), training=False)
+    for term in some:
+        np.testing.assert_allclose(float(some[term]), float(alone[term]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_decodes_to_float32_or_int32_with_the_batch_first(name, policy):
+    keras.config.set_dtype_policy(policy)
+    model, batch = made(name), fakes.pictures()
+    predictions = model.decode(outputs_of(model, batch))
+    assert predictions
+    for value in predictions.values():
+        assert value.shape[0] == len(batch["image"])
+        assert keras.backend.standardize_dtype(value.dtype) in ("float32", "int32", "bool")
+        assert np.isfinite(ops.convert_to_numpy(value).astype("float32")).all()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_saves_loads_and_clones(name, tmp_path):
+    model, batch = made(name), fakes.pictures()
+    model.compile("adam")
+    model.fit(batch, batch_size=2, verbose=0)
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    before, after = model.predict(batch["image"], verbose=0), again.predict(batch["image"], verbose=0)
+    for key in before:
+        np.testing.assert_array_equal(before[key], after[key])
+    assert again.optimizer.iterations == model.optimizer.iterations
+    clone = keras.models.clone_model(model)
+    assert [w.shape for w in clone.weights] == [w.shape for w in model.weights]
+    config, cloned = model.get_config(), clone.get_config()
+    assert cloned["head"]["config"] == config["head"]["config"]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_its_task_takes_its_predictions(name):
+    from visiontasks import build
+    from visiontasks.geometry import Placement
+    from visiontasks.sample import Sample
+
+    model, batch = made(name), fakes.pictures(1)
+    (task,) = build.tasks(model).values()
+    predictions = model.predict(batch["image"], verbose=0)
+    one = {key: value[0] for key, value in predictions.items()}
+    sample = Sample(batch["image"][0], **{k: v[0] for k, v in batch.items() if k != "image"})
+    restored = task.restore(one, Placement(sample.original_size, batch["image"].shape[1:3]))
+    metric = task.metric()
+    metric.update(sample, restored)
+    assert task.main_metric in metric.result()
+    assert task.draw_truth(sample.image, sample).dtype == np.uint8
+    assert task.draw_prediction(sample.image, restored).dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_missing_level_is_an_error_that_says_what_there_is(name):
+    part = catalog.find("heads", name)
+    argument = "tap" if "tap" in {a.name for a in part.arguments} else "levels"
+    value = "C9" if argument == "tap" else ["C1", "C9"]
+    with pytest.raises(ValueError, match=r"C9.*it has \['C1', 'C2', 'C3'\]"):
+        VisionModel(fakes.backbone(), part.load()(fakes.CLASSES, **{argument: value}))
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("classes", [0, [], ["a", "a"]])
+def test_no_class_or_one_twice_is_an_error(name, classes):
+    with pytest.raises(ValueError, match="classes: expected"):
+        catalog.find("heads", name).load()(classes)

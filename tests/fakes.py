@@ -1,0 +1,50 @@
+"""Small networks and labelled batches that tests share."""
+
+import numpy as np
+
+CLASSES = ("disc", "bar", "ring")
+
+
+def backbone(size=(None, None), levels=(1, 2, 3), width=4):
+    """A plain convolutional pyramid, small enough to train in a second."""
+    import keras
+
+    inputs = keras.Input((*size, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
+    pyramid = {}
+    for level in range(1, max(levels) + 1):
+        x = keras.layers.Conv2D(width * level, 3, strides=2, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        if level in levels:
+            pyramid[f"C{level}"] = x
+    return keras.Model(inputs, pyramid)
+
+
+def pictures(count=4, size=(32, 32), seed=0):
+    """Pictures whose class, tags and mask can be seen: a bright block of a class's colour on dark noise."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 60, (count, *size, 3), dtype=np.uint8)
+    labels = np.arange(count, dtype=np.int32) % len(CLASSES)
+    masks = np.zeros((count, *size), np.int32)
+    tags = np.zeros((count, len(CLASSES)), np.float32)
+    for i, label in enumerate(labels):
+        rows, columns = slice(size[0] // 4, 3 * size[0] // 4), slice(size[1] // 4, 3 * size[1] // 4)
+        images[i, rows, columns, label] = 230
+        masks[i, rows, columns] = label
+        tags[i, label] = 1
+        tags[i, (label + 1) % len(CLASSES)] = i % 2
+    return {"image": images, "label": labels, "tags": tags, "mask": masks}
+
+
+def unlabelled(batch):
+    """The batch with every label absent."""
+    from visiontasks.sample import FIELDS
+
+    return {key: value if key == "image" else np.full_like(value, FIELDS[key].absent) for key, value in batch.items()}
+
+
+def heads():
+    """{name: constructor} of every head in the catalogue."""
+    from visiontasks import catalog
+
+    return {name: part.load() for name, part in catalog.parts("heads").items()}
