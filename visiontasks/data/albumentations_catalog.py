@@ -70,8 +70,7 @@ def transform(name: str, where: str = "data.augment") -> Part:
         raise RecipeError(f"{where}: {name} cannot be used here: {_REFUSED[name]}.")
     if name not in transforms():
         raise RecipeError(f"{where}: albumentations has no transform {name!r}. {near(name, transforms())}")
-    arguments, open_ended = _constructor(name)
-    return Part(name, "albumentations", name, arguments, "", open_ended=open_ended)
+    return Part(name, "albumentations", name, _constructor(name), "")
 
 
 @functools.cache
@@ -79,10 +78,10 @@ def _constructor(name: str):
     """The arguments of a class's `__init__`, or of the first base's that has one."""
     definition = _definitions().get(name)
     if definition is None:
-        return (), False
+        return ()
     text = definition.path.read_text(encoding="utf-8")[definition.start :]
     end = re.search(r"\n(?=(@|class |def |[A-Za-z_]+ = ))", text)  # where the next thing of the file begins
     node = ast.parse(text[: end.start()] if end else text).body[0]
     if any(isinstance(n, ast.FunctionDef) and n.name == "__init__" for n in node.body):
         return arguments_of(node)
-    return next((found for found in map(_constructor, definition.bases) if found[0]), ((), False))
+    return next((found for found in map(_constructor, definition.bases) if found), ())
