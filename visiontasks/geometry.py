@@ -16,7 +16,7 @@ class Placement:
     """How a picture of `original` (height, width) lies on a canvas of `size` (height, width).
 
     A point (x, y) of the original, in continuous pixel coordinates where the first pixel spans 0..1, lies at
-    (x * scale_x + left, y * scale_y + top) on the canvas; a negative `left` or `top` means that the canvas shows a part.
+    (x * scale_x + left, y * scale_y + top) on the canvas; where `left` or `top` is negative, the canvas shows a part.
 
     Modes: `stretch` fills the canvas and may change the aspect ratio; `letterbox` keeps the ratio and pads around the
     centre; `crop` keeps the ratio, covers the canvas and cuts what hangs over around the centre.

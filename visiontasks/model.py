@@ -12,8 +12,8 @@ from visiontasks.heads.head import Head
 class VisionModel(keras.Model):
     """One shared backbone and one head, or several trained jointly; an ordinary Keras model in every other respect.
 
-    It takes uint8 RGB pictures (B, H, W, 3), 0..255, alone or as {"image": …, the targets by field name}: so `fit` takes
-    a loader, a dict of arrays, a `tf.data.Dataset` of such dicts, or `(images, targets)`. Calling it gives raw outputs;
+    It takes uint8 RGB pictures (B, H, W, 3), 0..255, alone or as {"image": …, targets by field name}: so `fit` takes a
+    loader, a dict of arrays, a `tf.data.Dataset` of such dicts, or `(images, targets)`. Calling it gives raw outputs;
     `predict` gives decoded predictions. With one head both are that head's own; with several, {head name: …}.
 
     Args:

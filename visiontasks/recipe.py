@@ -61,7 +61,7 @@ class TrainRecipe:
     loss_weights: dict = _key("factor of each head's loss: {HEAD: number}", {})
     clip_norm: float | None = _key("largest global norm of the gradients", None, above=0)
     ema: float | None = _key(
-        "momentum of the weights' moving average, which is what gets saved", None, above=0, below=1
+        "momentum of the moving average of the weights, which is what is saved", None, above=0, below=1
     )
     early_stopping: int | None = _key("stop after so many epochs without a better score", None, above=0)
 
@@ -122,7 +122,7 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
         data: {"train": {…}, "val": {…}} to take in place of the recipe's own parts.
 
     Raises:
-        RecipeError: no such recipe, not YAML, an unknown key (with the near name), a wrong type or a value out of bounds.
+        RecipeError: no such recipe, not YAML, an unknown key (with the near name), a wrong type, a value out of bounds.
     """
     path = Path(recipe) if str(recipe).endswith((".yaml", ".yml")) else RECIPES / f"{recipe}.yaml"
     if not path.is_file():
@@ -249,7 +249,7 @@ def annotation_of(f: dataclasses.Field) -> str:
     return f.type.__name__ if isinstance(f.type, type) and not hasattr(f.type, "__origin__") else str(f.type)
 
 
-def keys(schema=Recipe, where: str = "") -> list[tuple[str, str, object, str]]:
+def documented_keys(schema=Recipe, where: str = "") -> list[tuple[str, str, object, str]]:
     """Every key of a recipe: (dotted name, type, default or None, what it is), for `--help`."""
     rows = []
     for f in dataclasses.fields(schema):
@@ -257,7 +257,7 @@ def keys(schema=Recipe, where: str = "") -> list[tuple[str, str, object, str]]:
         if f.metadata.get("hidden"):
             continue
         if nested is not None:
-            rows += keys(nested, f"{where}{f.name}.")
+            rows += documented_keys(nested, f"{where}{f.name}.")
             continue
         default = f.default if f.default is not dataclasses.MISSING else None
         if f.default_factory is not dataclasses.MISSING:

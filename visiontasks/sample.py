@@ -10,7 +10,7 @@ UNLABELLED = -1  # a label, tag or class that nobody gave: it adds nothing to a 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """What one field of a Sample holds: its NumPy type, number of axes, and the value that stands for "not labelled"."""
+    """What one field of a Sample holds: its NumPy type, number of axes, and the value for "not labelled"."""
 
     dtype: str
     ndim: int

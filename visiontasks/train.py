@@ -30,7 +30,7 @@ def usage() -> str:
         "",
         "keys (type, default):",
     ]
-    for key, kind, default, doc in recipe.keys():
+    for key, kind, default, doc in recipe.documented_keys():
         lines.append(f"  {key:26}{doc}  ({kind}, {'required' if default is None and key == 'backbone' else default})")
     for title, folder in (("backbones", "backbones"), ("heads", "heads"), ("sources", "data/sources")):
         lines += ["", f"{title} and their arguments:"]

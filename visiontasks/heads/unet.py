@@ -94,7 +94,7 @@ class UNet(Head):
         loss: terms and their weights, of cross_entropy, dice and focal; or the name of one.
 
     Raises:
-        ValueError: no class or more than 255, an unknown loss or upsampling, or filters of another number than the steps.
+        ValueError: no class or over 255, an unknown loss or upsampling, or filters of another number than the steps.
     """
 
     task = "segmentation"
@@ -135,9 +135,7 @@ class UNet(Head):
     def taps(self, available):
         levels = self.levels or tuple(name for name in available if name[0] == "C" and name[1:].isdigit())
         if len(levels) < 2:
-            raise ValueError(
-                f"unet: needs at least two levels (C1, C2, …) to join; the backbone has {list(available)}."
-            )
+            raise ValueError(f"unet: needs at least two levels (C1, C2, …); the backbone has {list(available)}.")
         return (*sorted(levels), "image")
 
     def build(self, features_shape):

@@ -30,25 +30,19 @@ class Score(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves `last` at the end of each epoch, and `best` when `val_score` is better than ever. Never a half-written file."""
+    """Saves `last` after each epoch, and `best` when `val_score` is better than ever; never a half-written file."""
 
     def __init__(self, best: Path, last: Path):
         super().__init__()
         self.best, self.last = best, last
         self.best_score, self.best_epoch = -float("inf"), None
-        self.epochs_before = 0  # those of earlier stages of the same run
 
     def on_epoch_end(self, epoch, logs=None):
-        replace_atomically(self.last, lambda path: _save(self.model, path))
+        replace_atomically(self.last, self.model.save)
         score = logs["val_score"]
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1
             replace_atomically(self.best, lambda path: path.write_bytes(self.last.read_bytes()))
-
-
-def _save(model, path):
-    # Keras decides by the ending, which a temporary name keeps
-    model.save(path)
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -77,7 +71,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class Interrupt(keras.callbacks.Callback):
-    """Turns the first Ctrl-C (or SIGTERM) into a stop after the running step; the epoch's checkpoint is then written."""
+    """Turns the first Ctrl-C (or SIGTERM) into a stop after the running step; then the checkpoint is written."""
 
     def __init__(self):
         super().__init__()

@@ -93,7 +93,7 @@ def _stages(recipe):
 
 
 def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False):
-    """Free or fix a backbone; with `keep_batch_norm` its batch norms stay fixed, in inference mode, when it is freed."""
+    """Free or fix a backbone; with `keep_batch_norm` its batch norms stay in inference mode when it is freed."""
     backbone.trainable = trainable
     if trainable and keep_batch_norm:
         for layer in backbone._flatten_layers():
