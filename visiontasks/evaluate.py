@@ -19,6 +19,7 @@ def main(arguments: list[str] | None = None):
 
 
 def evaluate(arguments: list[str]) -> int:
+    """Score a run's best checkpoint and write down what was found; the exit code."""
     words, _ = cli.words(arguments, WORDS)
     if "run" not in words:
         raise UserError("run: expected run=DIR, the folder of a run.")

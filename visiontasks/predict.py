@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None):
 
 
 def predict(arguments: list[str]) -> int:
+    """Answer for every picture and write `predictions.json` and drawings; the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
     if "source" not in words or ("run" in words) == ("recipe" in words):
         raise UserError("expected source=FILE|DIR|GLOB and either run=DIR or recipe=NAME.")

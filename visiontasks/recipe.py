@@ -25,6 +25,8 @@ def _key(doc, default=dataclasses.MISSING, *, choices=(), above=None, below=None
 
 @dataclasses.dataclass(frozen=True)
 class DataRecipe:
+    """What to learn from, and how pictures become batches."""
+
     train: dict | None = _key("the training part: {source: NAME, its arguments}", None)
     val: dict | None = _key("the validation part; without one, a share of the training part", None)
     size: list[int] = _key("[height, width] that the network sees", [256, 256])
@@ -38,6 +40,8 @@ class DataRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class FreezeRecipe:
+    """Transfer learning in two stages: the heads alone, then everything."""
+
     epochs: int = _key("epochs with the backbone fixed, its batch norms in inference mode", above=-1)
     factor: float = _key("learning-rate factor of the backbone once it trains", 0.1, above=0)
     batch_norm: bool = _key("keep the backbone's batch norms fixed to the end", False)
@@ -45,6 +49,8 @@ class FreezeRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class TrainRecipe:
+    """How to learn."""
+
     epochs: int = _key("passes over the training part", 20, above=0)
     optimizer: dict = _key("any Keras optimizer: {name: NAME, its arguments}", {"name": "adamw", "learning_rate": 1e-3})
     schedule: dict = _key("learning rate over time: cosine, step or constant", {"name": "cosine", "warmup_epochs": 1})
@@ -68,6 +74,8 @@ class TrainRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class RunRecipe:
+    """Where results go, and the seed of everything random."""
+
     dir: str = _key("folder of the runs; each goes to dir/RECIPE/TIME", "runs")
     seed: int = _key("seed of weights, order and augmentation", 0)
 

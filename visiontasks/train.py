@@ -51,6 +51,7 @@ def _argument(argument) -> str:
 
 
 def train(arguments: list[str]) -> int:
+    """Read the words, check everything that can be checked without Keras, then train; the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
     if "recipe" not in words:
         from visiontasks.recipe import available

@@ -117,6 +117,11 @@ def test_too_small_a_picture():
         keras_application("InceptionV3", input_shape=(40, 40, 3))
 
 
+def test_nasnet_takes_no_free_side():
+    with pytest.raises(UserError, match=r"NASNetMobile needs a fixed size such as \[224, 224, 3\]"):
+        keras_application("NASNetMobile")
+
+
 def test_every_variant_exists():
     for part in catalog.parts("backbones").values():
         if part.symbol == "keras_application":

@@ -82,11 +82,15 @@ def keras_application(
         variant: the model's name in keras.applications.
         weights: "imagenet" (downloaded by Keras, once), a `.h5`, `.weights.h5` or `.keras` file, or None: random.
         input_shape: (height, width, 3); None for a free side. Give the size where it is known: with a free side Keras
-            pads MobileNet, EfficientNet and NASNet one pixel differently from how ImageNet's weights were trained.
+            pads MobileNet and EfficientNet one pixel differently from how ImageNet's weights were trained. NASNet
+            takes no free side.
 
     Raises:
-        UserError: the weights cannot be had; the text says how to get them.
+        UserError: the weights cannot be had, or the model does not take such a size; the text says what to do.
     """
+    if variant.startswith("NASNet") and None in tuple(input_shape):
+        # Keras compares the sizes of two cells while it builds, and takes two unknown ones for equal
+        raise UserError(f"input_shape: {variant} needs a fixed size such as [224, 224, 3]; got {input_shape!r}.")
     inputs = image_input(input_shape)
     x = PixelNormalization(**_PIXELS.get(variant, {}), name="pixels")(inputs)
     # weights are copied in afterwards, so that the layers are the same whatever the weights and any file fits

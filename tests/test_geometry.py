@@ -1,0 +1,67 @@
+"""Placement: where a picture lies on the canvas, and the way back."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visiontasks.geometry import MODES, PAD_VALUE, Placement
+
+SIDE = st.integers(1, 60)
+
+
+@given(SIDE, SIDE, SIDE, SIDE, st.sampled_from(MODES))
+def test_every_picture_fills_its_canvas(h, w, rows, columns, mode):
+    placement = Placement((h, w), (rows, columns), mode)
+    image = np.full((h, w, 3), 200, np.uint8)
+    placed = placement.place_image(image)
+    assert placed.shape == (rows, columns, 3)
+    mask = placement.place_mask(np.ones((h, w), np.int32))
+    assert mask.shape == (rows, columns) and set(np.unique(mask)) <= {1, 255}
+    # where the picture lies and where the mask lies are the same pixels
+    np.testing.assert_array_equal(placed[..., 0] == 200, mask == 1)
+    if mode == "letterbox":
+        assert (placed[mask == 255] == PAD_VALUE).all()
+        assert (mask == 1).any(0).all() or (mask == 1).any(1).all()  # touches two opposite sides
+    else:
+        assert (mask == 1).all()
+
+
+@given(st.integers(8, 60), st.integers(8, 60), st.sampled_from(["stretch", "letterbox"]))
+def test_a_map_comes_back_to_the_pixels_it_was_made_from(h, w, mode):
+    """A ramp over the original, placed and restored, is the same ramp away from the border."""
+    placement = Placement((h, w), (96, 96), mode)
+    ys, xs = np.mgrid[:h, :w].astype("float32")
+    ramp = np.stack([ys / h, xs / w], -1)
+    placed = np.zeros((96, 96, 2), "float32")
+    (top, left), (rows, columns) = placement.offset, placement.resized
+    placed[top : top + rows, left : left + columns] = cv2.resize(ramp, (columns, rows))
+    restored = placement.restore_map(placed)
+    assert restored.shape == ramp.shape
+    np.testing.assert_allclose(restored[2:-2, 2:-2], ramp[2:-2, 2:-2], atol=0.02)
+
+
+def test_label_maps_are_never_mixed():  # robustness item 53
+    mask = np.indices((37, 53)).sum(0) % 2 * 7
+    for size in [(64, 64), (16, 24), (37, 53)]:
+        for mode in MODES:
+            assert set(np.unique(Placement((37, 53), size, mode).place_mask(mask))) <= {0, 7, 255}
+
+
+def test_many_channels_are_restored_as_few_are():
+    values = np.random.default_rng(0).random((20, 30, 600), dtype=np.float32)
+    placement = Placement((41, 57), (20, 30))
+    restored = placement.restore_map(values)
+    for c in (0, 255, 256, 599):
+        np.testing.assert_allclose(restored[..., c], cv2.resize(values[..., c], (57, 41)), atol=1e-5)
+
+
+def test_crop_has_no_way_back_and_says_what_to_use():
+    with pytest.raises(ValueError, match="letterbox"):
+        Placement((10, 20), (8, 8), "crop").restore_map(np.zeros((8, 8, 2), "float32"))
+
+
+def test_an_unknown_mode_lists_the_choices():
+    with pytest.raises(ValueError, match="stretch, letterbox, crop"):
+        Placement((1, 1), (1, 1), "fit")

@@ -1,0 +1,49 @@
+"""Sample: one form inside, wrong values refused at the door."""
+
+import numpy as np
+import pytest
+
+from visiontasks.sample import Sample
+
+IMAGE = np.zeros((6, 8, 3), np.uint8)
+
+
+def test_types_are_brought_to_the_one_form():
+    sample = Sample(
+        IMAGE,
+        label=np.int64(3),
+        tags=np.array([0.0, 1.0]),
+        boxes=np.array([[0, 0, 8.0, 6.0]]),
+        classes=np.array([2]),
+        mask=np.zeros((6, 8), np.uint8),
+    )
+    assert (type(sample.label), sample.label) == (int, 3)
+    assert [sample.tags.dtype, sample.boxes.dtype, sample.classes.dtype, sample.mask.dtype] == [
+        np.float32,
+        np.float32,
+        np.int32,
+        np.int32,
+    ]
+    assert sample.original_size == (6, 8)
+    assert sample.replace(label=None).label is None and sample.label == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"image": IMAGE[..., 0]}, "image.*uint8"),
+        ({"image": IMAGE.astype("float32")}, "image.*float32"),
+        ({"image": IMAGE[:0]}, "image.*one pixel"),
+        ({"mask": np.zeros((6, 7), int)}, r"mask.*\(6, 8\)"),
+        ({"mask": np.zeros((6, 8), "float32")}, "mask.*int32"),
+        ({"label": 1.5}, "label.*int32"),
+        ({"boxes": np.array([[0, 0, 9.0, 6]])}, "x2 <= 8"),
+        ({"boxes": np.array([[4, 0, 4.0, 6]])}, "x1 < x2"),
+        ({"boxes": np.array([[0, np.nan, 4.0, 6]])}, "boxes"),
+        ({"boxes": np.zeros((1, 5), "float32")}, r"boxes.*\(N, 4\)"),
+        ({"boxes": np.array([[0, 0, 1.0, 1]]), "classes": np.array([1, 2])}, "classes.*1 entries"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(fields, text):
+    with pytest.raises(ValueError, match=text):
+        Sample(**{"image": IMAGE, "id": "it", **fields})
