@@ -93,7 +93,7 @@ def epochs(loader: Loader):
 
 
 def measure(batches, count: int) -> tuple[float, float]:
-    """(pictures a second, pictures a second of processor time) of `count` batches, the start of the workers included."""
+    """(pictures a second, pictures a second of processor time) of some batches, the start of the workers included."""
     time.sleep(0.2)  # what the other one still had in hand is done
     begin, processor = time.perf_counter(), time.process_time()
     for _ in itertools.islice(batches, count):

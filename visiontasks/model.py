@@ -1,11 +1,15 @@
 """`VisionModel`: a backbone feeds one head, or several. The only keras.Model here with training logic."""
 
 import importlib
+import warnings
 
 import keras
 from keras import backend, ops
 
 from visiontasks.heads.head import Head
+
+# Keras cannot ask a grain dataset for its length, and so warns at the end of every first epoch of a Loader
+warnings.filterwarnings("ignore", message="Your input ran out of data", module="keras.src.trainers.epoch_iterator")
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")

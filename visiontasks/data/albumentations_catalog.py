@@ -11,7 +11,7 @@ from visiontasks.catalog import Part, arguments_of, near
 from visiontasks.errors import RecipeError
 
 _ROOTS = {"BasicTransform", "BaseCompose"}  # every transform and every composition descends from one of them
-_ABSTRACT = {"DualTransform", "ImageOnlyTransform", "MaxSizeTransform", "Compose", "ReplayCompose"}
+_ABSTRACT = {"DualTransform", "ImageOnlyTransform", "Transform3D", "MaxSizeTransform", "Compose", "ReplayCompose"}
 _REFUSED = {
     "Normalize": "every backbone normalises its own input, so pictures stay uint8: leave it out",
     "ToFloat": "pictures stay uint8 until they are on the device: leave it out",
@@ -52,9 +52,9 @@ def transforms() -> tuple[str, ...]:
     """The names that `data.augment` may use."""
     return tuple(
         name
-        for name in _definitions()
+        for name, definition in _definitions().items()
         if not name.startswith(("_", "Base"))
-        and "3D" not in name  # those move volumes
+        and "transforms3d" not in definition.path.parts  # those move volumes
         and name not in _ROOTS | _ABSTRACT | set(_REFUSED)
         and _descends(name)
     )

@@ -7,6 +7,7 @@ changes a single pixel.
 import math
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -215,7 +216,8 @@ class _Stream:
     def __init__(self, endless: grain.MapDataset, steps: int, workers: int, worker_kind: str):
         self._endless, self._steps, self._workers = endless, steps, workers
         self._processes = worker_kind == "processes" and workers > 0
-        self._iterator = None
+        self._opened = []  # the iterator, if there is one
+        weakref.finalize(self, _stop, self._opened)  # at the interpreter's end grain's own clean-up comes too late
         self._next = 0  # the number of the batch that the iterator gives next
         self._begin = None  # (number, state): where the epoch began, to go back to without new workers
         self._lock = threading.Lock()  # tf.data iterates from a thread of its own
@@ -223,13 +225,14 @@ class _Stream:
     def get(self, number: int) -> Batch:
         """The batch of a number; the next one is already being made."""
         with self._lock:
-            if self._iterator is None or number != self._next:
+            if not self._opened or number != self._next:
                 self._seek(number)
+            (iterator,) = self._opened
             if number % self._steps == 0:
-                self._begin = number, self._iterator.get_state()
+                self._begin = number, iterator.get_state()
             try:
-                batch = next(self._iterator)
-            except Exception as error:
+                batch = next(iterator)
+            except BaseException as error:  # Ctrl-C too: how far the iterator came is not known any more
                 self._close()
                 if self._processes and "terminated unexpectedly" in str(error):
                     raise RuntimeError(
@@ -244,11 +247,11 @@ class _Stream:
             return batch
 
     def _seek(self, number):
-        if self._iterator is not None and self._begin is not None and self._begin[0] == number:
-            self._iterator.set_state(self._begin[1])
+        if self._begin is not None and self._begin[0] == number:
+            self._opened[0].set_state(self._begin[1])
         else:
             self._close()
-            self._iterator = self._open(number)
+            self._opened.append(self._open(number))
         self._next = number
 
     def _open(self, number):
@@ -268,9 +271,13 @@ class _Stream:
             self._close()
 
     def _close(self):
-        if self._iterator is not None:
-            self._iterator.close()
-        self._iterator = self._begin = None
+        self._begin = None
+        _stop(self._opened)
+
+
+def _stop(opened: list):
+    while opened:
+        opened.pop().close()
 
 
 def _quiet_opencv(worker: int, workers: int):

@@ -1,5 +1,6 @@
 """Draws scenes of simple shapes, textured, overlapping, unevenly lit; a scene is a function of a random generator."""
 
+import colorsys
 import dataclasses
 
 import cv2
@@ -7,7 +8,8 @@ import numpy as np
 
 CLASSES = ("circle", "square", "triangle", "star", "cross", "ring")
 POINTS = ("centre", "top", "right", "bottom", "left")  # on the object's own axes, which turn with it
-SHOWN = 0.4  # the least share of an object that is seen: with less nobody could name it
+SHOWN = 0.5  # the least share of an object that is seen: with less nobody could name it
+HUE_SPREAD = 16.0  # degrees; classes are 60 apart, so that one object in sixteen looks by colour like another class
 _AXES = np.array([[0, 0], [0, -1], [1, 0], [0, 1], [-1, 0]], np.float64)
 _RAMP = np.linspace(0, 1, 256)[:, None]
 _BITS = 4  # OpenCV draws in fixed point: 1/16 of a pixel
@@ -88,7 +90,7 @@ class _Object:
         name = CLASSES[self.number]
         # a turn of less than half of what maps the shape onto itself, so that its top can be told
         angle = 0 if name in ("circle", "ring") else np.radians(rng.uniform(-30, 30))
-        radius = min(size) * rng.uniform(0.1, 0.23)
+        radius = min(size) * rng.uniform(0.12, 0.24)
         stretch = radius * np.exp(rng.uniform(-0.15, 0.15, size=2))
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         centre = rng.uniform(0.6 * radius, extent - 0.6 * radius)
@@ -124,16 +126,22 @@ class _Object:
         """Draw it, textured, into uint8 `image` (H, W, 3)."""
         window, shape = image[self.window], self.alpha.shape
         below = np.array(cv2.mean(window, self.covers.view(np.uint8))[:3])
-        colour, other = rng.uniform(20, 235, size=(2, 3))
+        colour, other = _colour_of(rng, self.number), rng.uniform(20, 235, size=3)
         if np.abs(colour - below).max() < 60:  # one channel at least tells it from what lies below
             colour = np.where(below > 127, colour * 0.4, 255 - (255 - colour) * 0.4)
         blend = 0.5 + 0.16 * _clouds(rng, shape, 3) + _pattern(rng, shape, rng.uniform(0, 0.3))
         # 0 and 255 of the blend are a darker colour and a lighter one that leans to the other
-        dark, light = 0.55 * colour, 1.1 * colour + 0.35 * (other - colour)
+        dark, light = 0.55 * colour, 1.1 * colour + 0.3 * (other - colour)
         shades = dark + (light - dark) * _RAMP
         texture = np.clip(shades, 0, 255).astype(np.uint8)[_to_bytes(blend, 255)]
         alpha = self.alpha.astype(np.float32)
         cv2.blendLinear(texture, window.copy(), alpha, 255 - alpha, window)
+
+
+def _colour_of(rng, number) -> np.ndarray:
+    """RGB 0..255: each class has its usual hue, and strays from it far enough to be taken for another."""
+    hue = number / len(CLASSES) + rng.normal(0, HUE_SPREAD / 360)
+    return 255 * np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.4, 0.95), rng.uniform(0.35, 0.95)))
 
 
 def _keypoints(points, owner, number) -> np.ndarray:
@@ -177,9 +185,10 @@ def _to_bytes(values, scale=1.0) -> np.ndarray:
 
 def _background(rng, size) -> np.ndarray:
     """uint8 (H, W, 3): a colour that varies, grain, perhaps a pattern, and strokes that are no shapes."""
-    colour = rng.uniform(30, 225, size=3)
+    colour = rng.uniform(40, 210) + rng.uniform(-25, 25, size=3)  # greyish, as most grounds are
     detail = 8 * _clouds(rng, size, 40) + _pattern(rng, size, rng.uniform(0, 16))
-    ground = 18 * rng.standard_normal((4, 4, 3), np.float32) + colour.astype(np.float32)
+    ground = 14 * rng.standard_normal((4, 4, 1), np.float32) + 8 * rng.standard_normal((4, 4, 3), np.float32)
+    ground += colour.astype(np.float32)
     ground = cv2.resize(ground, size[::-1], interpolation=cv2.INTER_LINEAR)
     image = cv2.add(ground, cv2.merge([detail] * 3), dtype=cv2.CV_8U)
     for _ in range(rng.integers(0, 7)):
@@ -195,7 +204,7 @@ def _photograph(rng, image) -> np.ndarray:
     corners = np.clip(rng.uniform(0.75, 1.15) + 0.18 * rng.standard_normal((2, 2, 1)), 0.45, 1.4).astype(np.float32)
     light = cv2.resize(corners.repeat(3, axis=2), size[::-1], interpolation=cv2.INTER_LINEAR)
     image = cv2.multiply(image, light, dtype=cv2.CV_8U)
-    blur, strength = rng.uniform(-1, 1.5), rng.uniform(2, 22)
+    blur, strength = rng.uniform(-1, 1.5), rng.uniform(2, 18)
     if blur > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), blur)
     # two uniform bytes averaged: nearly a bell, and far cheaper than one; mean 127.5, standard deviation 52

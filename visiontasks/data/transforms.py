@@ -95,24 +95,24 @@ class Augment:
         """A Sample whose image is uint8 (*size, 3)."""
         free, placed = self._composes()
         states = rng, random.Random(int(rng.integers(2**63)))
-        sample = self._place(self._apply(free, sample, states))
+        sample = self._place(self._apply(*free, sample, states))
         # a transform such as Transpose may have changed the canvas itself
-        return self._place(self._apply(placed, sample, states))
+        return self._place(self._apply(*placed, sample, states))
 
     def _place(self, sample):
         return place(sample, Placement(sample.image.shape[:2], self.size, self.resize))
 
     def _composes(self):
         if not hasattr(self._local, "composes"):
-            self._local.composes = [_compose(entries) if entries else None for entries in self._parsed]
+            self._local.composes = [_compose(entries) if entries else (None, False) for entries in self._parsed]
         return self._local.composes
 
-    def _apply(self, compose, sample: Sample, states) -> Sample:
+    def _apply(self, compose, moves, sample: Sample, states) -> Sample:
         if compose is None:
             return sample
         compose.set_random_state(*states)
         try:
-            moved = compose(**_targets(sample))
+            moved = compose(**(_targets(sample) if moves else {"image": sample.image}))
         except Exception as error:  # albumentations raises its own kinds, and OpenCV's
             height, width = sample.image.shape[:2]
             raise RecipeError(
@@ -125,10 +125,11 @@ class Augment:
                 f"data.augment: expected uint8 pictures of 3 channels from the transforms, got {image.dtype} "
                 f"{image.shape}; leave out the transform that changes them."
             )
-        return _labels(sample, moved)
+        return _labels(sample, moved) if moves else dataclasses.replace(sample, image=image)
 
 
 def _compose(entries):
+    """The Compose of some entries, and whether it moves more than the picture's colours."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for a newer version
     import albumentations
 
@@ -140,11 +141,17 @@ def _compose(entries):
         except (ValueError, TypeError) as error:
             raise RecipeError(f"data.augment: {name} refuses its arguments: {error}") from error
 
-    return albumentations.Compose(
-        [make(*entry) for entry in entries],
-        bbox_params=albumentations.BboxParams("pascal_voc", min_width=THINNEST, min_height=THINNEST),
-        keypoint_params=albumentations.KeypointParams("xy", remove_invisible=False),
-    )
+    def moves(name, given):
+        inner = given.get("transforms", ())
+        return issubclass(getattr(albumentations, name), albumentations.DualTransform) or any(moves(*i) for i in inner)
+
+    transforms, parameters = [make(*entry) for entry in entries], {}
+    if any(moves(*entry) for entry in entries):
+        parameters = {
+            "bbox_params": albumentations.BboxParams("pascal_voc", min_width=THINNEST, min_height=THINNEST),
+            "keypoint_params": albumentations.KeypointParams("xy", remove_invisible=False),
+        }
+    return albumentations.Compose(transforms, **parameters), bool(parameters)
 
 
 def _targets(sample: Sample) -> dict[str, np.ndarray]:

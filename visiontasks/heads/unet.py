@@ -19,7 +19,8 @@ class Conv(keras.layers.Layer):
         self.conv = keras.layers.Conv2D(
             filters, 3, padding="same", use_bias=not batch_norm, kernel_initializer="he_normal", name="conv", **half
         )
-        self.norm = keras.layers.BatchNormalization(name="norm", **half) if batch_norm else None
+        # Keras's default momentum, 0.99, needs hundreds of updates before inference works; small data sets have fewer
+        self.norm = keras.layers.BatchNormalization(momentum=0.9, name="norm", **half) if batch_norm else None
 
     def build(self, shape):
         self.conv.build(shape)

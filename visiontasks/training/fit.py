@@ -1,5 +1,7 @@
 """One run of training: the stages of a recipe around Keras's `fit`."""
 
+import importlib.util
+
 import keras
 
 from visiontasks.recipe import TrainRecipe
@@ -54,7 +56,8 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
             ours.Score(val, tasks, interrupt),
             checkpoints,
             keras.callbacks.CSVLogger(run.metrics, append=done > 0),
-            *([keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)] if _tensorboard() else []),
+            # Keras's callback writes its events with TensorFlow, whatever the backend
+            *([keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)] if importlib.util.find_spec("tensorflow") else []),
             ours.Curves(run),
             ours.StopOnNaN(train),
             ours.Progress(console, len(train), recipe.epochs),
@@ -70,6 +73,7 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
             initial_epoch=done,
             epochs=done + epochs,
             callbacks=callbacks,
+            shuffle=False,  # the loader shuffles
             verbose=0,
         )
         done = history.epoch[-1] + 1
@@ -99,12 +103,3 @@ def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False):
         for layer in backbone._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
-
-
-def _tensorboard() -> bool:
-    """Keras's TensorBoard callback writes with TensorFlow, whatever the backend."""
-    try:
-        import tensorflow  # noqa: F401
-    except ImportError:
-        return False
-    return True

@@ -1,0 +1,426 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+from visiontasks.data.load import load_data
+from visiontasks.data.pipeline import Loader
+from visiontasks.data.sources.source import Source
+from visiontasks.errors import BadPicture, DataError, RecipeError
+from visiontasks.geometry import Placement
+from visiontasks.sample import FIELDS, Sample
+
+AUGMENT = [
+    {"HorizontalFlip": {"p": 0.5}},
+    {"Affine": {"rotate": [-30, 30], "p": 0.8}},
+    {"RandomBrightnessContrast": {"p": 0.5}},
+    {"GaussNoise": {"p": 0.5}},
+]
+
+
+class Numbered(Source):
+    """Pictures whose label is their number; some of them broken, one of them deadly."""
+
+    def __init__(self, count=20, bad=(), deadly=None, broken=None, note=None):
+        super().__init__()
+        self.count, self.bad, self.deadly, self.broken, self.note = count, set(bad), deadly, broken, note
+        self.fields = frozenset({"label", "mask"})
+        self.names = {"label": tuple(map(str, range(count))), "mask": ("ground", "thing"), "tags": ("p", "q", "r")}
+
+    def __len__(self):
+        return self.count
+
+    def describe(self, index):
+        return f"picture{index}"
+
+    def __getitem__(self, index):
+        if index in self.bad:
+            raise BadPicture(f"picture{index}", "truncated")
+        if index == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == self.broken:
+            raise ZeroDivisionError("a mistake in a source")
+        rng = np.random.default_rng(index)
+        shape = 40 + index, 50
+        mask = rng.integers(0, 2, shape).astype(np.int32)
+        return Sample(rng.integers(0, 256, (*shape, 3), np.uint8), label=index, mask=mask, id=str(index))
+
+
+class Scenes(Numbered):
+    """Pictures with as many objects as their number."""
+
+    def __init__(self, count=6):
+        super().__init__(count)
+        self.fields = frozenset({"boxes", "classes", "instance_masks", "keypoints"})
+        self.names = {"classes": tuple(map(str, range(count))), "keypoints": ("head", "tail")}
+
+    def __getitem__(self, index):
+        corner = np.arange(index, dtype=np.float32)[:, None]
+        return Sample(
+            np.zeros((64, 64, 3), np.uint8),
+            boxes=np.concatenate([corner, corner, 2 * corner + 10, 2 * corner + 12], axis=1),
+            classes=np.arange(index),
+            instance_masks=np.ones((index, 64, 64), np.uint8),
+            keypoints=np.full((index, 2, 3), 2, np.float32),
+            id=str(index),
+        )
+
+
+def training(source=None, **changes):
+    settings = dict(fields=("label", "tags", "mask"), size=(32, 48), batch=4, augment=AUGMENT, seed=3, workers=2)
+    return Loader(Numbered() if source is None else source, training=True, **{**settings, **changes})
+
+
+def evaluation(source=None, **changes):
+    settings = dict(fields=("label", "mask"), size=(32, 48), batch=4, workers=2)
+    return Loader(Numbered() if source is None else source, **{**settings, **changes})
+
+
+def batches(loader, epochs=1):
+    return [batch for _ in range(epochs) for batch in loader]
+
+
+def assert_equal(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+# shapes and what is absent
+
+
+def test_batches_have_one_shape_and_the_types_of_the_fields():
+    found = batches(training())
+    assert len(found) == len(training()) == 5
+    for batch in found:
+        shapes = {name: (array.shape, str(array.dtype)) for name, array in batch.items()}
+        assert shapes == {
+            "image": ((4, 32, 48, 3), "uint8"),
+            "label": ((4,), "int32"),
+            "tags": ((4, 3), "float32"),
+            "mask": ((4, 32, 48), "int32"),
+        }
+        assert (batch["tags"] == FIELDS["tags"].absent).all()
+
+
+def test_evaluation_keeps_order_and_pixels_and_fills_the_last_batch_with_absent_pictures():
+    loader = evaluation(Numbered(10))
+    found = list(loader.with_samples())
+    assert len(found) == len(loader) == 3
+    samples = [sample for _, some in found for sample in some]
+    assert [sample.label for sample in samples] == list(range(10))
+    for batch, some in found:
+        for row, sample in enumerate(some):
+            np.testing.assert_array_equal(sample.image, Numbered()[sample.label].image)
+            placement = Placement(sample.image.shape[:2], (32, 48))
+            assert loader.placement(sample) == placement
+            np.testing.assert_array_equal(batch["image"][row], placement.place_image(sample.image))
+            np.testing.assert_array_equal(batch["mask"][row], placement.place_mask(sample.mask))
+            assert batch["label"][row] == sample.label
+    last, some = found[-1]
+    assert len(some) == 2 and last["image"].shape == (4, 32, 48, 3)
+    assert not last["image"][2:].any() and (last["label"][2:] == -1).all() and (last["mask"][2:] == 255).all()
+    assert_equal(batches(loader), [batch for batch, _ in found])
+
+
+def test_objects_are_padded_and_the_largest_stay():
+    fields = ("boxes", "classes", "instance_masks", "keypoints")
+    source = Scenes(6)
+    (batch,) = evaluation(source, fields=fields, batch=6, size=(64, 64), max_objects=4)
+    assert batch["boxes"].shape == (6, 4, 4) and batch["instance_masks"].shape == (6, 4, 64, 64)
+    assert batch["keypoints"].shape == (6, 4, 2, 3)
+    for row in range(6):
+        kept = list(range(row))[-4:]  # the last are the largest
+        padding = [-1] * (4 - len(kept))
+        assert batch["classes"][row].tolist() == kept + padding
+        np.testing.assert_allclose(batch["boxes"][row, : len(kept)], source[row].boxes[kept])
+        assert not batch["boxes"][row, len(kept) :].any() and not batch["keypoints"][row, len(kept) :].any()
+    assert source.report.count("more than 4 objects, the smallest left out") == 1
+
+
+# the same pictures whatever the workers
+
+
+def test_each_epoch_has_another_order_and_every_picture_at_most_once():
+    loader = training(Numbered(22))
+    orders = [[int(label) for batch in loader for label in batch["label"]] for _ in range(3)]
+    assert all(len(order) == len(set(order)) == 20 for order in orders)
+    assert orders[0] != orders[1] != orders[2]
+    assert loader.epoch == 3
+
+
+def test_an_epoch_depends_on_seed_and_number_alone():
+    expected = batches(training(workers=0), epochs=3)
+    resumed = training()
+    resumed.epoch = 2
+    assert_equal(batches(resumed), expected[10:])
+    resumed.epoch = 1  # and back again
+    assert_equal(batches(resumed), expected[5:10])
+    other = batches(training(seed=4, workers=0))
+    assert any((one["image"] != two["image"]).any() for one, two in zip(other, expected, strict=False))
+
+
+def test_an_iteration_left_early_changes_nothing():
+    expected = batches(training(workers=0), epochs=2)
+    loader = training()
+    for steps in (2, 1, 3):  # Keras peeks at two batches before it trains
+        list(itertools.islice(loader, steps))
+        assert loader.epoch == 0
+    assert_equal(batches(loader, epochs=2), expected)
+
+
+@pytest.mark.parametrize(("workers", "kind"), [(1, "threads"), (3, "threads"), (1, "processes"), (2, "processes")])
+def test_workers_change_no_pixel(workers, kind):
+    bad = {3, 4, 19}
+    expected = batches(training(Numbered(bad=bad), workers=0), epochs=2)
+    source = Numbered(bad=bad)
+    loader = training(source, workers=workers, worker_kind=kind)
+    list(itertools.islice(loader, 2))
+    assert_equal(batches(loader, epochs=2), expected)
+    assert source.report.count("truncated, skipped") == 3
+    loader.close()
+    assert_equal(batches(loader), batches(training(Numbered(bad=bad), workers=0), epochs=3)[10:])
+
+
+def test_processes_live_through_epochs_and_give_samples():
+    import multiprocessing
+
+    loader = training(worker_kind="processes", workers=1)
+    next(iter(loader))
+    first = {process.pid for process in multiprocessing.active_children()}
+    batches(loader, epochs=3)
+    assert {process.pid for process in multiprocessing.active_children()} == first
+    loader.close()
+    assert not {process.pid for process in multiprocessing.active_children()} & first
+    found = [some for _, some in evaluation(Numbered(6), worker_kind="processes", workers=1).with_samples()]
+    assert [sample.label for some in found for sample in some] == list(range(6))
+
+
+# pictures that cannot be read, workers that die
+
+
+def test_training_takes_the_next_readable_picture():
+    order = [int(label) for batch in training(workers=0) for label in batch["label"]]
+    following = {3: 5, 4: 5, 19: 0}
+    loader = training(Numbered(bad=following))
+    found = [int(label) for batch in loader for label in batch["label"]]
+    assert found == [following.get(number, number) for number in order]
+    names = [name for step in range(len(loader)) for name in loader.names_of(0, step)]
+    assert names == [f"picture{number}" for number in found]
+
+
+def test_evaluation_leaves_an_unreadable_picture_out():
+    source = Numbered(10, bad={2, 5})
+    loader = evaluation(source)
+    found = list(loader.with_samples())
+    assert [sample.label for _, some in found for sample in some] == [0, 1, 3, 4, 6, 7, 8, 9]
+    assert found[0][0]["label"].tolist() == [0, 1, 3, -1]
+    assert str(source.report) == "2 × truncated, skipped: picture2, picture5"
+    assert loader.names_of(0, 1) == ["picture4", "picture6", "picture7"]
+
+
+@pytest.mark.parametrize("make", [training, evaluation])
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_only_unreadable_pictures_are_an_error(make, kind):
+    loader = make(Numbered(6, bad=range(6)), worker_kind=kind, workers=1)
+    with pytest.raises(DataError, match="none of the 6 pictures can be read .*truncated"):
+        batches(loader)
+
+
+def test_a_dead_worker_process_is_an_error_and_no_hang():
+    begin = time.monotonic()
+    with pytest.raises(RuntimeError, match="a worker process died"):
+        batches(training(Numbered(deadly=7), worker_kind="processes"), epochs=2)
+    assert time.monotonic() - begin < 60
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_a_mistake_in_a_source_arrives_as_itself(kind):
+    with pytest.raises(ZeroDivisionError, match="a mistake in a source"):
+        batches(training(Numbered(broken=7), worker_kind=kind, workers=1))
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_a_transform_that_fails_arrives_as_a_recipe_error(kind):
+    augment = [{"RandomCrop": {"height": 45, "width": 45}}]  # the pictures are 40 to 59 pixels high
+    with pytest.raises(RecipeError, match="RandomCrop|[Cc]rop"):
+        batches(training(augment=augment, worker_kind=kind, workers=1))
+
+
+# what is refused
+
+
+def test_a_batch_larger_than_the_data_names_both_numbers():
+    with pytest.raises(DataError, match=r"batch of 21 .* 20 training pictures"):
+        training(batch=21)
+    assert len(batches(evaluation(batch=21))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"fields": ["lable"]}, RecipeError, "'label'"),
+        ({"fields": ["keypoints"]}, DataError, "keypoints"),
+        ({"worker_kind": "thread"}, RecipeError, "'threads'"),
+        ({"resize": "stretched"}, RecipeError, "'stretch'"),
+        ({"workers": -1}, RecipeError, "data.workers"),
+        ({"batch": 0}, RecipeError, "data.batch"),
+        ({"size": (0, 32)}, RecipeError, "data.size"),
+        ({"augment": ["Blurr"]}, RecipeError, "'Blur'"),
+    ],
+)
+def test_wrong_arguments_are_named(changes, error, words):
+    with pytest.raises(error, match=words):
+        training(**changes)
+
+
+def test_no_pictures_at_all():
+    with pytest.raises(DataError, match="at least one picture"):
+        evaluation(Numbered(0))
+    with pytest.raises(ValueError, match="training=False"):
+        training().with_samples()
+
+
+# Keras
+
+
+def test_keras_fits_and_evaluates_on_loaders():
+    import keras
+
+    class Mean(keras.Model):
+        """Learns one number; counts what it is shown."""
+
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, batch):
+            return self.dense(keras.ops.mean(keras.ops.cast(batch["image"], "float32") / 255, axis=(1, 2)))
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            known = keras.ops.cast(x["label"] >= 0, "float32")
+            error = y_pred[:, 0] - keras.ops.cast(x["label"], "float32")
+            return keras.ops.sum(known * error**2) / keras.ops.sum(known)
+
+    epochs, shown = [], []
+    train, val = training(), evaluation(Numbered(10))
+
+    class Count(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            epochs.append(train.epoch)
+
+        def on_train_batch_end(self, batch, logs=None):
+            shown.append(batch)
+
+    model = Mean()
+    model.compile(keras.optimizers.Adam(0.1), jit_compile=False)
+    history = model.fit(train, validation_data=val, epochs=3, verbose=0, callbacks=[Count()]).history
+    assert epochs == [0, 1, 2] and train.epoch == 3
+    assert shown == list(range(5)) * 3
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    weights = [float(keras.ops.sum(model.dense.kernel)), float(model.dense.bias[0])]
+    truth = [batch["label"] for batch in val]
+    images = [batch["image"].mean(axis=(1, 2)) / 255 for batch in val]
+    answers = [image @ np.asarray(model.dense.kernel)[:, 0] + weights[1] for image in images]
+    losses = [np.mean((a - t)[t >= 0] ** 2) for a, t in zip(answers, truth, strict=True)]
+    rows = np.array([len(t) for t in truth])
+    found = model.evaluate(val, verbose=0)
+    np.testing.assert_allclose(found, np.sum(losses * rows) / rows.sum(), rtol=1e-3)
+
+
+def test_the_data_layer_loads_no_framework():
+    code = (
+        "import sys, visiontasks.data.load; "
+        "print([m for m in ('keras', 'tensorflow', 'torch', 'albumentations') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# load_data
+
+
+@pytest.fixture
+def class_folders(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, count in (("cat", 6), ("dog", 9)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            picture = rng.integers(0, 256, (20, 30, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), picture)
+    return tmp_path
+
+
+def described(loader):
+    return {loader.source.describe(index) for index in range(len(loader.source))}
+
+
+def test_a_folder_is_split_by_the_seed(class_folders):
+    train, val = load_data(class_folders, size=(16, 16), batch=2, split=0.4, seed=1)
+    assert train.fields == val.fields == ("label",) and train.names["label"] == ("cat", "dog")
+    assert len(described(train)) == 9 and len(described(val)) == 6 and not described(train) & described(val)
+    again, _ = load_data(class_folders, size=(16, 16), batch=2, split=0.4, seed=1)
+    other, _ = load_data(class_folders, size=(16, 16), batch=2, split=0.4, seed=2)
+    assert described(again) == described(train) != described(other)
+    assert train.training and not val.training
+    assert sum((batch["label"] >= 0).sum() for batch in val) == 6
+
+
+def test_a_part_without_some_class_counts_like_the_training_part(class_folders, tmp_path_factory):
+    part = tmp_path_factory.mktemp("val")
+    (class_folders / "dog").rename(part / "dog")
+    (class_folders / "dog").mkdir()
+    cv2.imwrite(str(class_folders / "dog" / "one.png"), np.zeros((20, 20, 3), np.uint8))
+    data = {
+        "train": {"source": "folder", "root": str(class_folders)},
+        "val": {"source": "folder", "root": str(part)},
+    }
+    train, val = load_data(data, size=(16, 16), batch=2)
+    assert val.names == train.names
+    assert {sample.label for _, some in val.with_samples() for sample in some} == {1}
+
+
+def test_parts_of_different_classes_are_refused():
+    class Other(Numbered):
+        def __init__(self):
+            super().__init__(4)
+            self.names = {**self.names, "label": ("a", "b", "c", "d")}
+
+    with pytest.raises(DataError, match=r"data.val: its classes for 'label'"):
+        load_data((Numbered(4), Other()), fields=("label",), batch=2)
+
+
+def test_load_data_takes_sources_and_names_what_is_wrong():
+    train, val = load_data(Numbered(10), batch=2, split=0.3)
+    assert len(train.source) == 7 and len(val.source) == 3 and train.fields == ("label", "mask")
+    for data, words in (
+        ({"train": {"source": "foldr", "root": "x"}}, "'folder'"),
+        ({"train": {"source": "folder", "rot": "x"}}, "'root'"),
+        ({"train": {"root": "x"}}, "data.train"),
+        ({"val": Numbered()}, "expected a folder"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            load_data(data)
+    with pytest.raises(RecipeError, match="data.split"):
+        load_data(Numbered(), split=1.0)
+    with pytest.raises(DataError, match="at least 2 pictures"):
+        load_data(Numbered(1))
+
+
+def test_a_picture_in_both_parts_is_noted(class_folders, tmp_path_factory):
+    part = tmp_path_factory.mktemp("val")
+    (part / "cat").mkdir()
+    (part / "cat" / "copy.png").write_bytes((class_folders / "cat" / "0.png").read_bytes())
+    parts = {"train": {"source": "folder", "root": str(class_folders)}, "val": {"source": "folder", "root": str(part)}}
+    _, val = load_data(parts, batch=2)
+    assert "training part" in str(val.source.report) and "copy.png" in str(val.source.report)

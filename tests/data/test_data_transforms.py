@@ -1,0 +1,313 @@
+import concurrent.futures
+import inspect
+import os
+import pickle
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations
+
+from visiontasks.data import albumentations_catalog
+from visiontasks.data.transforms import Augment, check_augment, place
+from visiontasks.errors import RecipeError
+from visiontasks.geometry import PAD_VALUE, Placement
+from visiontasks.sample import VOID, Sample
+
+BASES = (albumentations.BasicTransform, albumentations.core.composition.BaseCompose)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def noise(height=48, width=64, seed=0, **labels):
+    return Sample(rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8), **labels)
+
+
+def scene(height=96, width=128, count=4, seed=0):
+    """Rectangles of a grey of their own each, on black; every label says where they are."""
+    chance = rng(seed)
+    image = np.zeros((height, width, 3), np.uint8)
+    boxes = []
+    for number in range(count):
+        # a column of the picture each, so that none hides another
+        left = number * (width // count) + int(chance.integers(0, 5))
+        top = int(chance.integers(0, height // 2))
+        right, bottom = left + int(chance.integers(9, 20)), top + int(chance.integers(12, height // 2))
+        image[top:bottom, left:right] = 60 * (number + 1)
+        boxes.append((left, top, right, bottom))
+    grey = image[..., 0]
+    boxes = np.float32(boxes)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    keypoints = np.concatenate([centres, np.full((count, 1), 2)], axis=1)[:, None].astype(np.float32)
+    return Sample(
+        image,
+        boxes=boxes,
+        classes=np.arange(count),
+        mask=(grey // 60).astype(np.int32),
+        instance_masks=np.stack([grey == 60 * (n + 1) for n in range(count)]).astype(np.uint8),
+        keypoints=keypoints,
+    )
+
+
+def assert_labels_agree_with_picture(sample):
+    """Every label of a `scene` read off its picture."""
+    grey = np.round(sample.image[..., 0] / 60).astype(int)
+    # inside an area of one grey: at an edge resizing mixes two
+    certain = cv2.erode(sample.image, np.ones((3, 3)))[..., 0] == cv2.dilate(sample.image, np.ones((3, 3)))[..., 0]
+    certain &= sample.image[..., 0] != PAD_VALUE
+    assert set(np.unique(grey[certain])) - {0} <= set(sample.classes + 1)
+    labelled = certain & (sample.mask != VOID)
+    assert (sample.mask == grey)[labelled].mean() > 0.97
+    for box, kind, mask, points in zip(
+        sample.boxes, sample.classes, sample.instance_masks, sample.keypoints, strict=True
+    ):
+        of_object = grey == kind + 1
+        assert (mask.astype(bool) == of_object)[certain].mean() > 0.97
+        rows, columns = np.nonzero(mask)
+        seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(box, seen, atol=3.0)  # a pixel of the original may span almost three
+        x, y, visible = points[0]
+        if visible:
+            height, width = mask.shape
+            assert mask[min(int(y), height - 1), min(int(x), width - 1)] == 1
+
+
+# what may be said in a recipe
+
+
+def test_the_catalogue_is_albumentations_own():
+    concrete = {
+        name
+        for name, value in vars(albumentations).items()
+        if inspect.isclass(value) and issubclass(value, BASES)
+        if "transforms3d" not in value.__module__ and not name.startswith("Base")
+    }
+    left_out = {"Compose", "ReplayCompose", "DualTransform", "ImageOnlyTransform", "BasicTransform", "Normalize"}
+    left_out |= {"Transform3D", "ToFloat", "FromFloat", "ToTensorV2", "Lambda"}
+    assert set(albumentations_catalog.transforms()) == concrete - left_out
+
+
+@pytest.mark.parametrize("name", albumentations_catalog.transforms())
+def test_arguments_are_those_of_the_signature(name):
+    signature = inspect.signature(getattr(albumentations, name).__init__).parameters.values()
+    named = [p for p in signature if p.name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    found = albumentations_catalog.transform(name).arguments
+    assert [a.name for a in found] == [p.name for p in named]
+    for argument, parameter in zip(found, named, strict=True):
+        if parameter.default is not parameter.empty and isinstance(argument.default, (int, float, bool)):
+            assert argument.default == parameter.default
+
+
+def test_checking_imports_nothing_heavy():
+    code = (
+        "import sys; from visiontasks.data.transforms import check_augment; "
+        "check_augment([{'Affine': {'rotate': [-10, 10]}}, {'OneOf': {'transforms': ['Blur', 'HueSaturationValue']}}]);"
+        "print([m for m in ('albumentations', 'keras', 'tensorflow', 'grain') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("augment", "words"),
+    [
+        (["HorisontalFlip"], ["data.augment[0]", "'HorizontalFlip'"]),
+        ([{"HorizontalFlip": {"prob": 0.5}}], ["data.augment[0].HorizontalFlip.prob", "Choices: p"]),
+        ([{"HorizontalFlip": {"p": "often"}}], ["data.augment[0].HorizontalFlip.p", "float", "'often'"]),
+        ([{"HorizontalFlip": 0.5}], ["data.augment[0].HorizontalFlip", "{p: 0.5}"]),
+        (["Blur", {"OneOf": {"transforms": [{"Blurr": {}}]}}], ["data.augment[1].OneOf.transforms[0]", "'Blur'"]),
+        ([{"OneOf": {"p": 1.0}}], ["data.augment[0].OneOf", "transforms"]),
+        ([{"CenterCrop": {"height": 3}}], ["data.augment[0].CenterCrop", "width"]),
+        ([{"Affine": {"mask_interpolation": 1}}], ["mask_interpolation", "nearest"]),
+        (["Normalize"], ["Normalize", "backbone"]),
+        ([{"Blur": {}, "Transpose": {}}], ["data.augment[0]", "Blur"]),
+        ({"HorizontalFlip": {"p": 0.5}}, ["data.augment", "list"]),
+        ([7], ["data.augment[0]", "7"]),
+    ],
+)
+def test_a_wrong_list_is_refused_with_the_place_and_the_fix(augment, words):
+    with pytest.raises(RecipeError) as caught:
+        check_augment(augment)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_value_that_albumentations_refuses_is_a_recipe_error():
+    recipe = [{"ImageCompression": {"quality_range": [101, 200]}}]
+    check_augment(recipe)  # the right type; only albumentations knows the range
+    with pytest.raises(RecipeError, match="ImageCompression"):
+        Augment(recipe, (32, 32))(noise(), rng())
+
+
+# what happens to pictures and labels
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.sampled_from([(96, 128), (128, 96), (64, 64), (150, 170)]))
+@pytest.mark.parametrize(
+    "augment",
+    [
+        [{"HorizontalFlip": {"p": 1.0}}],
+        [{"VerticalFlip": {"p": 1.0}}],
+        [{"Transpose": {"p": 1.0}}],
+        [{"D4": {"p": 1.0}}],
+        [{"RandomCrop": {"height": 60, "width": 70}}, {"RandomRotate90": {"p": 1.0}}],
+        [{"RandomResizedCrop": {"size": [64, 80], "scale": [0.4, 1.0], "interpolation": 0}}],
+        [{"Affine": {"translate_px": [-30, 30], "scale": [0.7, 1.3], "interpolation": 0, "p": 1.0}}],
+        [{"OneOf": {"transforms": ["HorizontalFlip", "VerticalFlip", "Transpose"], "p": 1.0}}],
+    ],
+    ids=lambda augment: "+".join(next(iter(entry)) for entry in augment),
+)
+def test_labels_move_with_the_picture(augment, seed, size):
+    moved = Augment(augment, size)(scene(seed=seed % 7), rng(seed))
+    assert moved.image.shape == (*size, 3)
+    assert_labels_agree_with_picture(moved)
+
+
+@pytest.mark.parametrize("mode", ["stretch", "letterbox", "crop"])
+@pytest.mark.parametrize("size", [(96, 128), (64, 200), (200, 64), (40, 40)])
+def test_placing_moves_every_label(mode, size):
+    placed = place(scene(), Placement((96, 128), size, mode))
+    assert placed.image.shape == (*size, 3)
+    assert_labels_agree_with_picture(placed)
+
+
+def test_placing_maps_boxes_and_keypoints_by_the_placement():
+    sample, placement = scene(), Placement((96, 128), (48, 192), "stretch")
+    placed = place(sample, placement)
+    np.testing.assert_allclose(placed.boxes, sample.boxes * np.float32([1.5, 0.5, 1.5, 0.5]), atol=1e-4)
+    np.testing.assert_allclose(placed.keypoints[..., :2], sample.keypoints[..., :2] * np.float32([1.5, 0.5]), atol=1e-4)
+
+
+def test_what_vanishes_is_dropped_with_all_its_fields():
+    crop = [{"Crop": {"x_min": 0, "y_min": 0, "x_max": 64, "y_max": 96, "p": 1.0}}]
+    whole = scene()  # four columns of 32 pixels: two are left
+    moved = Augment(crop, (96, 64))(whole, rng())
+    assert moved.classes.tolist() == [0, 1]
+    assert len(moved.boxes) == len(moved.instance_masks) == len(moved.keypoints) == 2
+    np.testing.assert_allclose(moved.boxes, whole.boxes[:2], atol=1e-3)
+    nothing = Augment([{"Crop": {"x_min": 0, "y_min": 94, "x_max": 128, "y_max": 96, "p": 1.0}}], (96, 64))(
+        whole, rng()
+    )
+    assert nothing.boxes.shape == (0, 4) and nothing.keypoints.shape == (0, 1, 3) and nothing.classes.shape == (0,)
+
+
+def test_a_keypoint_out_of_sight_loses_its_visibility_and_its_object_stays():
+    whole = scene(count=1)
+    points = np.float32([[[whole.boxes[0, 0] + 1, whole.boxes[0, 1] + 1, 2], [120, 90, 1], [0, 0, 0]]])
+    crop = [{"Crop": {"x_min": 0, "y_min": 0, "x_max": 100, "y_max": 96, "p": 1.0}}]
+    moved = Augment(crop, (96, 100))(whole.replace(keypoints=points), rng())
+    np.testing.assert_allclose(moved.keypoints[0], [points[0, 0], [0, 0, 0], [0, 0, 0]], atol=1e-4)
+
+
+def test_a_flip_mirrors_continuous_coordinates():
+    sample = noise(20, 30, boxes=np.float32([[0, 0, 30, 20]]), keypoints=np.float32([[[0.5, 4, 2], [10, 20, 2]]]))
+    moved = Augment([{"HorizontalFlip": {"p": 1.0}}], (20, 30))(sample, rng())
+    np.testing.assert_allclose(moved.keypoints[0], [[29.5, 4, 2], [20, 20, 2]], atol=1e-4)
+    np.testing.assert_allclose(moved.boxes, [[0, 0, 30, 20]], atol=1e-4)
+
+
+def test_laid_bare_pixels_are_void_in_masks_and_no_part_of_objects():
+    shift = {"Affine": {"translate_px": {"x": [40, 40], "y": [0, 0]}, "p": 1.0}}
+    sample = scene()
+    moved = Augment([shift], (96, 128))(sample, rng())
+    assert (moved.mask[:, :39] == VOID).all() and not moved.instance_masks[:, :, :39].any()
+    assert set(np.unique(moved.instance_masks)) <= {0, 1}
+    shift["Affine"]["fill_mask"] = 0
+    assert (Augment([shift], (96, 128))(sample, rng()).mask[:, :39] == 0).all()
+
+
+def test_class_numbers_above_255_survive():
+    mask = np.full((48, 64), 300, np.int32)
+    moved = Augment([{"HorizontalFlip": {"p": 1.0}}], (24, 32))(noise(mask=mask), rng())
+    assert (moved.mask == 300).all()
+
+
+NEEDS_MORE = {  # arguments without a default, or things that a Sample does not have
+    name
+    for name in albumentations_catalog.transforms()
+    if any(
+        a.name in ("reference_images", "metadata_key", "templates")
+        for a in albumentations_catalog.transform(name).arguments
+    )
+    or issubclass(getattr(albumentations, name), BASES[1])
+} | {"Mosaic", "OverlayElements", "TextImage", "MaskDropout"}
+GIVEN = {
+    "Crop": {"x_max": 30, "y_max": 30},
+    "CenterCrop": {"height": 20, "width": 30},
+    "RandomCrop": {"height": 20, "width": 30},
+    "CropNonEmptyMaskIfExists": {"height": 20, "width": 30},
+    "RandomSizedCrop": {"min_max_height": [20, 30], "size": [30, 30]},
+    "RandomResizedCrop": {"size": [30, 30]},
+    "RandomSizedBBoxSafeCrop": {"height": 20, "width": 30},
+    "AtLeastOneBBoxRandomCrop": {"height": 40, "width": 40},
+    "CropAndPad": {"px": 5},
+    "PadIfNeeded": {"min_height": 80, "min_width": 80},
+    "GridElasticDeform": {"num_grid_xy": [4, 4], "magnitude": 5},
+    "Resize": {"height": 20, "width": 30},
+    "LongestMaxSize": {"max_size": 40},
+    "SmallestMaxSize": {"max_size": 40},
+    "RandomCropNearBBox": None,
+}
+
+
+@pytest.mark.parametrize("name", [n for n in albumentations_catalog.transforms() if n not in NEEDS_MORE])
+def test_every_transform_keeps_class_numbers_and_depends_on_the_generator_alone(name):
+    arguments = GIVEN.get(name, {})
+    if arguments is None:
+        pytest.skip("needs a cropping box beside the Sample")
+    sample = scene()
+    kwargs = {**arguments, **({"p": 1.0} if name != "NoOp" else {})}
+    augment = Augment([{name: kwargs}], (64, 80))
+    first = augment(sample, rng(5))
+    augment(sample, rng(6))  # what happened in between leaves no trace
+    again = augment(sample, rng(5))
+    assert first.image.shape == (64, 80, 3) and first.image.dtype == np.uint8
+    assert set(np.unique(first.mask)) <= {*np.unique(sample.mask), VOID}
+    for field in ("image", "mask", "boxes", "classes", "instance_masks", "keypoints"):
+        np.testing.assert_array_equal(getattr(first, field), getattr(again, field))
+
+
+def test_threads_and_copies_give_what_one_thread_gives():
+    recipe = [{"HorizontalFlip": {"p": 0.5}}, {"Affine": {"rotate": [-45, 45], "p": 0.7}}, {"GaussNoise": {"p": 0.5}}]
+    augment, sample = Augment(recipe, (32, 40)), noise()
+    expected = [augment(sample, rng(seed)).image for seed in range(40)]
+    assert len({image.tobytes() for image in expected}) > 30
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda seed: augment(sample, rng(seed)).image, range(40)))
+    copied = pickle.loads(pickle.dumps(augment))
+    for seed in range(40):
+        np.testing.assert_array_equal(expected[seed], found[seed])
+        np.testing.assert_array_equal(expected[seed], copied(sample, rng(seed)).image)
+
+
+def test_up_to_the_last_crop_runs_before_placing_and_the_rest_after():
+    sample = noise(100, 100)
+    recipe = [
+        {"Blur": {"blur_limit": [3, 3], "p": 1.0}},
+        {"OneOf": {"transforms": [{"CenterCrop": {"height": 50, "width": 50, "p": 1.0}}], "p": 1.0}},
+        {"MedianBlur": {"blur_limit": [5, 5], "p": 1.0}},
+    ]
+    found = Augment(recipe, (24, 24))(sample, rng()).image
+    cropped = cv2.blur(sample.image, (3, 3))[25:75, 25:75]
+    placed = Placement((50, 50), (24, 24)).place_image(cropped)
+    np.testing.assert_array_equal(found, cv2.medianBlur(placed, 5))
+
+
+def test_a_picture_that_a_transform_cannot_take_is_named():
+    with pytest.raises(RecipeError, match=r"picture 7 \(48×64 pixels\)"):
+        Augment([{"RandomCrop": {"height": 500, "width": 500}}], (32, 32))(noise(id="picture 7"), rng())
+    with pytest.raises(RecipeError, match="3 channels"):
+        Augment([{"ToGray": {"num_output_channels": 1, "p": 1.0}}], (32, 32))(noise(), rng())
+
+
+def test_nothing_to_do_keeps_the_pixels():
+    sample = noise(40, 50)
+    np.testing.assert_array_equal(Augment([], (40, 50))(sample, rng()).image, sample.image)

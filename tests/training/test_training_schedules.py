@@ -1,0 +1,42 @@
+"""Learning rates over time, against Keras's own and by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from visiontasks.training import schedules
+
+
+def rates(schedule, steps):
+    return [float(schedule(i)) for i in steps]
+
+
+def test_cosine_warms_up_and_ends_at_its_final_share():
+    made = schedules.cosine(0.1, total_steps=110, steps_per_epoch=10, warmup_epochs=1, final=0.01)
+    assert rates(made, [0, 5, 10]) == pytest.approx([0, 0.05, 0.1], abs=1e-6)
+    assert rates(made, [60, 110, 500]) == pytest.approx([0.0505, 0.001, 0.001], abs=1e-6)
+
+
+def test_a_warm_up_longer_than_the_run_still_trains():
+    made = schedules.cosine(0.1, total_steps=4, steps_per_epoch=10, warmup_epochs=1)
+    assert all(rate > 0 for rate in rates(made, [1, 2, 3]))
+
+
+def test_step_equals_keras_after_the_warm_up():
+    made = schedules.step(0.1, total_steps=100, steps_per_epoch=10, epochs=[6, 3], factor=0.5, warmup_epochs=1)
+    # Keras changes after the boundary, we at the first update of the epoch
+    keras_own = keras.optimizers.schedules.PiecewiseConstantDecay([29, 59], [0.1, 0.05, 0.025])
+    steps = range(10, 100)
+    np.testing.assert_allclose(rates(made, steps), rates(keras_own, steps), rtol=1e-6)
+    assert rates(made, [0, 5]) == pytest.approx([0, 0.05])
+
+
+def test_constant():
+    assert rates(schedules.constant(0.1, 10, 5), [0, 9]) == pytest.approx([0.1, 0.1])
+
+
+@pytest.mark.parametrize("name", ["constant", "cosine", "step"])
+def test_survives_saving(name):
+    made = getattr(schedules, name)(0.1, total_steps=50, steps_per_epoch=5, warmup_epochs=2)
+    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(made))
+    assert rates(again, [0, 3, 20, 49]) == rates(made, [0, 3, 20, 49])
