@@ -42,7 +42,9 @@ def main():
     for head, target in targets.items():
         ours, plain = networks(head)
         ours.compile("adam")
-        plain.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=ours.jit_compile)
+        plain.compile(
+            "adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=ours.jit_compile
+        )
 
         def seconds(model, target=target):
             start = time.perf_counter()
@@ -51,7 +53,9 @@ def main():
 
         for model in (ours, plain):
             seconds(model)  # compile
-        print(f"\n{head}, {keras.backend.backend()}, {SIZE[0]}×{SIZE[1]}, batch {BATCH}\nround  VisionModel  plain Keras  ratio")
+        print(
+            f"\n{head}, {keras.backend.backend()}, {SIZE[0]}×{SIZE[1]}, batch {BATCH}\nround  VisionModel  plain Keras  ratio"
+        )
         ratios = []
         for number in range(rounds):
             order = (ours, plain) if number % 2 else (plain, ours)

@@ -1,10 +1,11 @@
 """Recipe → data, model, tasks: the one place where they meet. Nothing heavy is imported until it is needed."""
 
+import dataclasses
 import importlib
 from pathlib import Path
 
 from visiontasks import catalog
-from visiontasks.errors import RecipeError, UserError
+from visiontasks.errors import DataError, RecipeError, UserError
 from visiontasks.recipe import Recipe, read
 
 ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's own classes and its own last layer
@@ -140,6 +141,38 @@ def loaders(recipe: Recipe):
                     f"{sorted(loader.source.fields)}. Choose a recipe for those labels, or another folder."
                 )
     return train, val
+
+
+def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool = False):
+    """The validation Loader of a recipe, for a model that knows `classes` by Sample field.
+
+    Args:
+        recipe: the recipe.
+        classes: the model's class names by field; a source that takes names is given them, so that a part which
+            lacks a class does not number the others differently.
+        whole: where there is no validation part, take all pictures rather than a share of them.
+
+    Raises:
+        UserError: the data are wrong, or their classes are not the model's.
+    """
+    d = recipe.data
+    if d.train is None:
+        raise RecipeError("data.train: this recipe has none; give a folder with data=DIR.")
+    if d.val is None and whole:
+        d = dataclasses.replace(d, val=d.train)
+
+    def named(spec):
+        takes = any(a.name == "names" for a in catalog.find("data/sources", spec["source"]).arguments)
+        given = {"names": list(next(iter(classes.values())))} if takes and len(classes) == 1 else {}
+        return {**given, **spec}
+
+    d = dataclasses.replace(d, train=named(d.train), val=named(d.val) if d.val else None)
+    loader = loaders(recipe.replace(data=d))[1]
+    for field, expected in classes.items():
+        came = tuple(loader.names.get(field, ()))
+        if came != expected:
+            raise DataError(f"data: the run knows {list(expected)} as its {field} classes, the data have {list(came)}.")
+    return loader
 
 
 def head(spec: dict, names: tuple[str, ...] | None, where: str):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from visiontasks import cli
-from visiontasks.errors import DataError, UserError
+from visiontasks.errors import UserError
 
 WORDS = ("run", "data", "out", "batch")
 
@@ -35,13 +35,9 @@ def evaluate(arguments: list[str]) -> int:
     if said:
         console.print(said, highlight=False)
     checkpoint = run.checkpoint
-    loader = build.validation(recipe)
-
     model = build.load_model(checkpoint)
-    expected = {field: head.classes for head in model.heads.values() for field in head.fields[:1]}
-    for field, classes in expected.items():
-        if loader.names.get(field) != classes:
-            raise DataError(f"data: the run knows {list(classes)} as {field}, the data have {loader.names.get(field)}.")
+    classes = {head.fields[0]: head.classes for head in model.heads.values()}
+    loader = build.validation(recipe, classes, whole="data" in words)
     from visiontasks.training.results import write_evaluation
 
     out = Path(words.get("out", run.path))

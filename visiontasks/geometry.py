@@ -54,9 +54,11 @@ class Placement:
         return tuple(r / o for r, o in zip(self.resized, self.original, strict=True))
 
     def place_image(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) of the original to uint8 (*size, 3); area averaging when shrinking, bilinear when growing."""
-        shrinks = min(self.scale) < 1
-        return self._place(image, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR, PAD_VALUE)
+        """uint8 (H, W, 3) of the original to uint8 (*size, 3): bilinear, or area averaging below half the size.
+
+        Down to half the size a bilinear sample still touches every pixel, at a fifth of the averaging's time.
+        """
+        return self._place(image, cv2.INTER_AREA if min(self.scale) < 0.5 else cv2.INTER_LINEAR, PAD_VALUE)
 
     def place_mask(self, mask: np.ndarray) -> np.ndarray:
         """int32 (H, W) of class numbers to int32 `size`: always by the nearest pixel; padding is void."""

@@ -45,6 +45,17 @@ class Checkpoints(keras.callbacks.Callback):
             replace_atomically(self.best, lambda path: path.write_bytes(self.last.read_bytes()))
 
 
+class Order(keras.callbacks.Callback):
+    """Makes epoch k of `fit` epoch k of the loader, whatever Keras peeked at before."""
+
+    def __init__(self, loader):
+        super().__init__()
+        self.loader = loader
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.loader.epoch = epoch
+
+
 class StopOnNaN(keras.callbacks.Callback):
     """Stops training at the first step whose loss is not a number, and names the files of its batch.
 
@@ -57,7 +68,7 @@ class StopOnNaN(keras.callbacks.Callback):
         self.loader, self.epoch = loader, 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = self.loader.epoch
+        self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
         if np.isfinite(logs["loss"]):

@@ -52,12 +52,17 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
         last_stage = done + epochs == recipe.epochs
         callbacks = [
             interrupt,
+            ours.Order(train),
             *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []),
             ours.Score(val, tasks, interrupt),
             checkpoints,
             keras.callbacks.CSVLogger(run.metrics, append=done > 0),
             # Keras's callback writes its events with TensorFlow, whatever the backend
-            *([keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)] if importlib.util.find_spec("tensorflow") else []),
+            *(
+                [keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)]
+                if importlib.util.find_spec("tensorflow")
+                else []
+            ),
             ours.Curves(run),
             ours.StopOnNaN(train),
             ours.Progress(console, len(train), recipe.epochs),
@@ -98,6 +103,7 @@ def _stages(recipe):
 
 def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False):
     """Free or fix a backbone; with `keep_batch_norm` its batch norms stay in inference mode when it is freed."""
+    backbone.trainable = False  # Keras hands a value on to the layers only where it is another than before
     backbone.trainable = trainable
     if trainable and keep_batch_norm:
         for layer in backbone._flatten_layers():

@@ -86,7 +86,7 @@ class RunDirectory:
             rows = list(csv.DictReader(file))
         if not rows:
             return
-        columns = {key: [float(row[key] or "nan") for row in rows] for key in rows[0] if key != "epoch"}
+        columns = {key: [_number(row[key]) for row in rows] for key in rows[0] if key != "epoch"}
         losses = [key for key in columns if "loss" in key]
         rates = [key for key in columns if "learning_rate" in key]
         scores = [key for key in columns if key.startswith("val_") and key not in losses and _is_share(columns[key])]
@@ -101,6 +101,13 @@ class RunDirectory:
             if keys:
                 axes.legend(fontsize=7)
         figure.savefig(self.path / "curves.png", dpi=100)
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:  # Keras writes NA for what an interrupted epoch did not measure
+        return float("nan")
 
 
 def _is_share(values):

@@ -37,7 +37,7 @@ class Pictures(Source):
 
     def __getitem__(self, index):
         path = self.paths[index]
-        return Sample(read_image(path), id=path.name, path=str(path))
+        return Sample(read_image(path, self.report), id=path.name, path=str(path))
 
     def describe(self, index):
         return str(self.paths[index])

@@ -1,0 +1,192 @@
+"""The commands end to end, on small data made here: files written, words checked, Ctrl-C survived."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+TINY = [
+    "recipe=unet_seg",
+    "backbone.name=unet_encoder",
+    "backbone.weights=null",
+    "backbone.filters=4",
+    "backbone.depth=3",
+    "head={name: unet, filters: [8, 4]}",
+    "data.size=[64, 64]",
+    "data.batch=4",
+    "train.epochs=2",
+]
+
+
+def command(name, *words, cwd, check=True):
+    done = subprocess.run(
+        [sys.executable, "-m", f"visiontasks.{name}", *words], cwd=cwd, capture_output=True, text=True, timeout=600
+    )
+    if check:
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder as a user has it: images/{train,val} and masks/{train,val}, pictures of several sizes."""
+    root = tmp_path_factory.mktemp("my cells é")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("val", 5)):
+        for kind in ("images", "masks"):
+            (root / kind / part).mkdir(parents=True)
+        for i in range(count):
+            height, width = 60 + 7 * i, 80
+            mask = np.zeros((height, width), np.uint8)
+            cv2.circle(mask, (int(rng.integers(20, 60)), height // 2), 14, 1, -1)
+            image = rng.integers(0, 80, (height, width, 3), dtype=np.uint8)
+            image[mask == 1] += 120
+            for kind, array in (("images", image), ("masks", mask)):
+                path = root / kind / part / f"{part} {i}.png"
+                path.write_bytes(cv2.imencode(".png", array)[1].tobytes())
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(pictures, tmp_path_factory):
+    """(where the commands ran, what training printed)."""
+    cwd = tmp_path_factory.mktemp("work")
+    return cwd, command("train", *TINY, f"data={pictures}", cwd=cwd).stdout
+
+
+def the_run(cwd):
+    (run,) = (cwd / "runs" / "unet_seg").iterdir()
+    return run
+
+
+def test_train_says_what_it_found_and_writes_a_run(trained):
+    cwd, said = trained
+    assert "masks" in said and "8 training pictures, 5 validation pictures" in said and "epoch 2/2" in said
+    run = the_run(cwd)
+    for name in ("recipe.yaml", "metrics.csv", "curves.png", "summary.json", "evaluation.json", "confusion.png"):
+        assert (run / name).stat().st_size > 0, name
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.keras", "last.keras"}
+    assert list((run / "tensorboard").rglob("events.*"))
+    assert len(list((run / "predictions").glob("*.png"))) == 5
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["epochs"] == 2 and 0 <= summary["figures"]["mean_iou"] <= 1
+
+
+def test_evaluate_gives_the_figures_of_training(trained, pictures):
+    cwd, _ = trained
+    before = json.loads((the_run(cwd) / "evaluation.json").read_text())
+    command("evaluate", "run=runs", "out=again", cwd=cwd)
+    assert json.loads((cwd / "again" / "evaluation.json").read_text()) == pytest.approx(before)
+    command("evaluate", "run=runs", f"data={pictures}", "out=own", cwd=cwd)
+    assert json.loads((cwd / "own" / "evaluation.json").read_text()) == pytest.approx(before)
+
+
+def test_predict_writes_pictures_masks_and_json_in_original_pixels(trained, pictures):
+    cwd, _ = trained
+    (pictures / "images" / "val" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    done = command("predict", "run=runs", f"source={pictures / 'images' / 'val'}", cwd=cwd)
+    (pictures / "images" / "val" / "broken.jpg").unlink()
+    assert "broken.jpg" in done.stdout
+    records = json.loads((cwd / "predictions" / "predictions.json").read_text())
+    assert len(records) == 5
+    for record in records:
+        picture = cv2.imdecode(np.fromfile(record["path"], np.uint8), cv2.IMREAD_COLOR)
+        assert record["size"] == list(picture.shape[:2])
+        found = record["segmentation"]
+        mask = cv2.imread(str(cwd / "predictions" / found["mask"]), cv2.IMREAD_UNCHANGED)
+        assert list(mask.shape) == record["size"] and mask.max() <= 1
+        assert sum(found["classes"].values()) == pytest.approx(1)
+        for name, share in found["classes"].items():
+            assert share == pytest.approx((mask == int(name)).mean(), abs=1e-6)
+
+
+def test_predict_imagenet_answers_without_training(tmp_path):
+    image = np.full((100, 150, 3), 127, np.uint8)
+    cv2.imwrite(str(tmp_path / "grey.JPG"), image)
+    command("predict", "recipe=imagenet", "source=*.JPG", cwd=tmp_path)
+    (record,) = json.loads((tmp_path / "predictions" / "predictions.json").read_text())
+    best = record["classification"]
+    assert len(best) == 5 and [b["score"] for b in best] == sorted((b["score"] for b in best), reverse=True)
+    assert (tmp_path / "predictions" / "grey.png").is_file()
+
+
+def test_dry_run_draws_a_batch_and_stops(pictures, tmp_path):
+    said = command("train", *TINY, f"data={pictures}", "dry_run=true", cwd=tmp_path).stdout
+    for text in ("parameters", "MiB", "C0", "image uint8 (4, 64, 64, 3)", "filters: 4"):
+        assert text in said
+    assert cv2.imread(str(tmp_path / "batch.png")) is not None
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["data.batch=100"], "100"),  # item 59: batch larger than the data
+        (["data.size=[62, 64]"], "[64, 64]"),  # item 58: not divisible by the stride, with the nearest that is
+        (["train.devices=gpu"], "train.devices"),  # item 60
+        (["head.name=tagger", "head={name: tagger}"], "tags"),
+    ],
+)
+def test_what_cannot_work_is_one_error_before_training(words, says, pictures, tmp_path):
+    done = command("train", *TINY, f"data={pictures}", *words, cwd=tmp_path, check=False)
+    assert done.returncode == 2 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr
+    assert says in done.stderr.split("error: ")[-1]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_untrained_recipe_cannot_predict(tmp_path):
+    (tmp_path / "x.png").write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    done = command("predict", "recipe=unet_seg", "source=x.png", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "train" in done.stderr.lower()
+
+
+def test_ctrl_c_leaves_a_usable_checkpoint_and_says_where(pictures, tmp_path):
+    words = [*TINY, f"data={pictures}", "train.epochs=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "visiontasks.train", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while not list(tmp_path.glob("runs/*/*/metrics.csv")) and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.2)
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, out[-2000:] + err[-2000:]
+    assert "last.keras" in out and "Traceback" not in err
+    (run,) = tmp_path.glob("runs/*/*")
+    assert json.loads((run / "summary.json").read_text())["interrupted"] is True
+    (tmp_path / "x.png").write_bytes(cv2.imencode(".png", np.zeros((70, 80, 3), np.uint8))[1].tobytes())
+    command("predict", "run=runs", "source=x.png", cwd=tmp_path)
+
+
+def test_two_devices_share_a_batch(pictures, tmp_path):
+    """MirroredStrategy over two logical CPUs."""
+    code = (
+        "import sys, tensorflow as tf\n"
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+        "from visiontasks.train import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    words = [*TINY, f"data={pictures}", "train.devices=all"]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    (run,) = tmp_path.glob("runs/*/*")
+    assert json.loads((run / "summary.json").read_text())["epochs"] == 2
+    uneven = subprocess.run(
+        [sys.executable, "-c", code, *words, "data.batch=3"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert uneven.returncode == 2 and "data.batch" in uneven.stderr

@@ -1,0 +1,39 @@
+"""The contracts on the other backends, each in a process of its own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = [
+    "tests/test_model.py",
+    "tests/losses",
+    "tests/contracts/test_contracts_heads.py",
+    "tests/contracts/test_contracts_training.py",
+    "tests/training/test_training_fit.py",
+    "tests/training/test_training_optimizers.py",
+]
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_contracts_hold(backend):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("started by the TensorFlow run")
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed (jax is in the test extra; torch is not, for its size)")
+    # compiling large networks takes minutes there: one of each kind in float32, the small one in every precision
+    chosen = "not learns_saves or unet_encoder or (efficientnet_lite0 and float32)"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *TESTS],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    print(done.stdout[-3000:])
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

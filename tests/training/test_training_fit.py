@@ -1,0 +1,166 @@
+"""A run's stages around Keras's fit: freezing, moving averages, NaN, checkpoints, scores."""
+
+import io
+
+import fakes
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+from visiontasks import build
+from visiontasks.data.pipeline import Loader
+from visiontasks.data.sources.source import Source
+from visiontasks.heads.classifier import Classifier
+from visiontasks.heads.unet import UNet
+from visiontasks.model import VisionModel
+from visiontasks.recipe import FreezeRecipe, TrainRecipe
+from visiontasks.sample import Sample
+from visiontasks.training.evaluator import evaluate
+from visiontasks.training.fit import fit, set_trainable
+from visiontasks.training.run_directory import RunDirectory
+
+
+class Blocks(Source):
+    """The pictures of `fakes` as a source."""
+
+    def __init__(self, count=8):
+        super().__init__()
+        self.batch, self.count = fakes.pictures(count), count
+        self.fields = frozenset({"label", "tags", "mask"})
+        self.names = {"label": fakes.CLASSES, "tags": fakes.CLASSES, "mask": fakes.CLASSES}
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return Sample(self.batch["image"][index], **{f: self.batch[f][index] for f in self.fields}, id=f"block {index}")
+
+    def describe(self, index):
+        return f"block {index}"
+
+
+def loaders(fields, count=8):
+    common = dict(fields=fields, size=(32, 32), batch=4, workers=0)
+    return Loader(Blocks(count), training=True, **common), Loader(Blocks(count), **common)
+
+
+def run(tmp_path, model, recipe, extra=(), count=8):
+    fields = tuple(field for head in model.heads.values() for field in head.fields)
+    train, val = loaders(fields, count)
+    made = RunDirectory.create(tmp_path, "test")
+    ended = fit(model, train, val, build.tasks(model), recipe, made, Console(file=io.StringIO()), extra)
+    return made, ended
+
+
+def classifier():
+    keras.utils.set_random_seed(0)
+    return VisionModel(fakes.backbone(), Classifier(fakes.CLASSES))
+
+
+def test_learns_scores_and_keeps_the_best(tmp_path):
+    recipe = TrainRecipe(epochs=30, optimizer={"name": "adam", "learning_rate": 3e-2})
+    model = classifier()
+    made, ended = run(tmp_path, model, recipe)
+    assert ended["best_score"] == 1.0 and ended["epochs"] == 30 and not ended["interrupted"]
+    again = keras.saving.load_model(made.best)
+    found = evaluate(again, loaders(("label",))[1], build.tasks(again), draw=3)
+    assert found.score == ended["best_score"] and found.figures["top1"] == 1.0
+    assert len(found.drawings) == 3
+    rows = made.metrics.read_text().splitlines()
+    assert len(rows) == 31 and "val_top1" in rows[0] and "val_loss" in rows[0]
+    assert (made.path / "curves.png").stat().st_size > 1000
+    assert list((made.path / "tensorboard").rglob("events.*"))
+    assert not list(made.path.rglob(".writing*"))
+
+
+class Watch(keras.callbacks.Callback):
+    """Notes the backbone's weights and statistics after each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append([w.copy() for w in self.model.backbone.get_weights()])
+
+
+def same(a, b):
+    return [np.array_equal(x, y) for x, y in zip(a, b, strict=True)]
+
+
+def test_a_frozen_backbone_keeps_weights_and_batch_norm_statistics_then_trains(tmp_path):
+    model, watch = classifier(), Watch()
+    start = [w.copy() for w in model.backbone.get_weights()]
+    run(tmp_path, model, TrainRecipe(epochs=4, freeze=FreezeRecipe(epochs=2)), [watch])
+    assert all(same(start, watch.seen[0])) and all(same(start, watch.seen[1]))
+    assert not any(same(start, watch.seen[3]))
+
+
+def test_batch_norms_may_stay_fixed(tmp_path):
+    model, watch = classifier(), Watch()
+    names = [w.path for w in model.backbone.weights]
+    start = [w.copy() for w in model.backbone.get_weights()]
+    run(tmp_path, model, TrainRecipe(epochs=3, freeze=FreezeRecipe(epochs=1, batch_norm=True)), [watch])
+    kept = dict(zip(names, same(start, watch.seen[2]), strict=True))
+    assert kept == {path: "batch_normalization" in path for path in names}
+    set_trainable(model.backbone, True)
+    assert all(layer.trainable for layer in model.backbone.layers)
+
+
+def test_the_moving_average_is_what_is_saved(tmp_path):
+    model = classifier()
+    recipe = TrainRecipe(
+        epochs=3, ema=0.9, optimizer={"name": "sgd", "learning_rate": 0.1}, schedule={"name": "constant"}
+    )
+
+    class Average(keras.callbacks.Callback):
+        """A slow average of the weights after each step, starting from those after the first, as Keras's does."""
+
+        value = None
+
+        def on_train_batch_end(self, batch, logs=None):
+            now = [np.array(v) for v in self.model.trainable_variables]
+            before = self.value or now
+            self.value = [0.9 * a + 0.1 * b for a, b in zip(before, now, strict=True)]
+
+    average = Average()
+    made, _ = run(tmp_path, model, recipe, [average])
+    saved = keras.saving.load_model(made.last).trainable_variables
+    for ours, theirs in zip(average.value, saved, strict=True):
+        np.testing.assert_allclose(np.array(theirs), ours, rtol=1e-4, atol=1e-6)
+
+
+def test_a_nan_loss_stops_and_names_the_step_and_its_files(tmp_path):
+    model = classifier()
+    recipe = TrainRecipe(epochs=3, optimizer={"name": "sgd", "learning_rate": 1e38}, schedule={"name": "constant"})
+    with pytest.raises(FloatingPointError, match=r"epoch \d, step \d.*learning_rate(.|\n)*block \d"):
+        run(tmp_path, model, recipe)
+
+
+def test_early_stopping_counts_epochs_without_a_better_score(tmp_path):
+    recipe = TrainRecipe(epochs=20, early_stopping=2, optimizer={"name": "sgd", "learning_rate": 1e-12})
+    _, ended = run(tmp_path, classifier(), recipe)
+    assert ended["epochs"] <= 4
+
+
+def test_several_heads_are_scored_each_by_its_own_and_together(tmp_path):
+    keras.utils.set_random_seed(0)
+    heads = {"regions": UNet(fakes.CLASSES), "subject": Classifier(fakes.CLASSES)}
+    model = VisionModel(fakes.backbone(), heads)
+    made, _ = run(tmp_path, model, TrainRecipe(epochs=1), count=6)
+    header = made.metrics.read_text().splitlines()[0].split(",")
+    assert {"val_regions/mean_iou", "val_subject/top1", "val_score", "regions/cross_entropy"} <= set(header)
+    found = evaluate(model, loaders(("mask", "label"), 6)[1], build.tasks(model))
+    assert found.score == pytest.approx((found.figures["regions/mean_iou"] + found.figures["subject/top1"]) / 2)
+
+
+def test_the_last_partial_batch_counts_each_picture_once():
+    model = classifier()
+    _, val = loaders(("label",), count=6)
+    model.compile("adam")
+    found = evaluate(model, val, build.tasks(model))
+    scores = model.predict(fakes.pictures(6)["image"], verbose=0)["scores"]
+    assert found.figures["top1"] == pytest.approx((scores.argmax(-1) == fakes.pictures(6)["label"]).mean())
+    loss = model.evaluate(val, verbose=0, return_dict=True)
+    assert np.isfinite(loss["loss"])
