@@ -53,9 +53,8 @@ def main():
 
         for model in (ours, plain):
             seconds(model)  # compile
-        print(
-            f"\n{head}, {keras.backend.backend()}, {SIZE[0]}×{SIZE[1]}, batch {BATCH}\nround  VisionModel  plain Keras  ratio"
-        )
+        print(f"\n{head}, {keras.backend.backend()}, {SIZE[0]}×{SIZE[1]}, batch {BATCH}")
+        print("round  VisionModel  plain Keras  ratio")
         ratios = []
         for number in range(rounds):
             order = (ours, plain) if number % 2 else (plain, ours)

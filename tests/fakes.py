@@ -36,6 +36,18 @@ def pictures(count=4, size=(32, 32), seed=0):
     return {"image": images, "label": labels, "tags": tags, "mask": masks}
 
 
+def scenes(count, size):
+    """Generated scenes as one batch with every label of whole pictures, and their class names by field."""
+    from visiontasks.data.sources.shapes import Shapes
+
+    source = Shapes(count, size=size)
+    samples = [source[i] for i in range(count)]
+    batch = {"image": np.stack([s.image for s in samples])}
+    batch |= {field: np.stack([getattr(s, field) for s in samples]) for field in ("label", "tags", "mask")}
+    batch["label"] = batch["label"].astype(np.int32)
+    return batch, source.names
+
+
 def unlabelled(batch):
     """The batch with every label absent."""
     from visiontasks.sample import FIELDS

@@ -44,8 +44,8 @@ def test_the_loss_is_the_weighted_sum_of_the_terms_shown():
     model, batch = joint(loss_weights={"tags": 0.25}), fakes.pictures(4)
     model.compile("adam")
     shown = model.evaluate(batch, batch_size=4, verbose=0, return_dict=True)
-    parts = shown["regions/cross_entropy"] + shown["subject/cross_entropy"]
-    np.testing.assert_allclose(shown["loss"], parts + 0.25 * shown["tags/binary_cross_entropy"], rtol=1e-5)
+    parts = shown["regions/cross_entropy_loss"] + shown["subject/cross_entropy_loss"]
+    np.testing.assert_allclose(shown["loss"], parts + 0.25 * shown["tags/binary_cross_entropy_loss"], rtol=1e-5)
 
 
 def test_regularisers_are_in_the_loss():
@@ -57,7 +57,7 @@ def test_regularisers_are_in_the_loss():
     model = VisionModel(keras.Model(inputs, {"C1": x}), Classifier(fakes.CLASSES))
     model.compile("adam")
     shown = model.evaluate(fakes.pictures(4), batch_size=4, verbose=0, return_dict=True)
-    np.testing.assert_allclose(shown["loss"] - shown["cross_entropy"], 4 * 3 * 9, rtol=1e-5)
+    np.testing.assert_allclose(shown["loss"] - shown["cross_entropy_loss"], 4 * 3 * 9, rtol=1e-5)
 
 
 def test_an_unlabelled_head_learns_nothing():

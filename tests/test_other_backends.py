@@ -29,7 +29,7 @@ def test_the_contracts_hold(backend):
     # compiling large networks takes minutes there: one of each kind in float32, the small one in every precision
     chosen = "not learns_saves or unet_encoder or (efficientnet_lite0 and float32)"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *TESTS],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "-k", chosen, *TESTS],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,

@@ -46,7 +46,8 @@ class VisionModel(keras.Model):
         self.build(backbone.input.shape)
 
     def _label(self, name, term):
-        return term if self.single else f"{name}/{term}"
+        # "_loss" keeps the loss dice_loss apart from the score dice
+        return f"{term}_loss" if self.single else f"{name}/{term}_loss"
 
     def build(self, input_shape):
         shapes = {tap: tuple(output.shape) for tap, output in self.backbone.output.items()}

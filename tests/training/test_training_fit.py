@@ -150,7 +150,13 @@ def test_several_heads_are_scored_each_by_its_own_and_together(tmp_path):
     model = VisionModel(fakes.backbone(), heads)
     made, _ = run(tmp_path, model, TrainRecipe(epochs=1), count=6)
     header = made.metrics.read_text().splitlines()[0].split(",")
-    assert {"val_regions/mean_iou", "val_subject/top1", "val_score", "regions/cross_entropy"} <= set(header)
+    assert {
+        "val_regions/mean_iou",
+        "val_subject/top1",
+        "val_score",
+        "regions/cross_entropy_loss",
+        "learning_rate",
+    } <= set(header)
     found = evaluate(model, loaders(("mask", "label"), 6)[1], build.tasks(model))
     assert found.score == pytest.approx((found.figures["regions/mean_iou"] + found.figures["subject/top1"]) / 2)
 

@@ -19,6 +19,7 @@ class Score(keras.callbacks.Callback):
         self.loader, self.tasks, self.interrupt = loader, tasks, interrupt
 
     def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = _learning_rate(self.model.optimizer)
         if self.interrupt.asked:
             logs["val_score"] = float("nan")
             return
@@ -27,6 +28,14 @@ class Score(keras.callbacks.Callback):
         # one row of a table cannot hold every class: their own figures are in the final evaluation
         overall = (key for key in found.figures if key.count("/") == (len(self.tasks) > 1))
         logs.update({f"val_{key}": found.figures[key] for key in overall})
+
+
+def _learning_rate(optimizer) -> float:
+    """The rate of the heads' variables now."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        optimizer = optimizer.optimizers[-1]  # the default one; the backbone's, slower, come before
+    return float(optimizer.learning_rate)
 
 
 class Checkpoints(keras.callbacks.Callback):

@@ -57,12 +57,7 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
             ours.Score(val, tasks, interrupt),
             checkpoints,
             keras.callbacks.CSVLogger(run.metrics, append=done > 0),
-            # Keras's callback writes its events with TensorFlow, whatever the backend
-            *(
-                [keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)]
-                if importlib.util.find_spec("tensorflow")
-                else []
-            ),
+            *_tensorboard(run),
             ours.Curves(run),
             ours.StopOnNaN(train),
             ours.Progress(console, len(train), recipe.epochs),
@@ -90,6 +85,12 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
         "epochs": done,
         "interrupted": interrupt.asked,
     }
+
+
+def _tensorboard(run):
+    """Keras's callback, where TensorFlow is installed: it writes the events, whatever the backend."""
+    if importlib.util.find_spec("tensorflow"):
+        yield keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)
 
 
 def _stages(recipe):
