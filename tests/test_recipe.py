@@ -29,7 +29,7 @@ def test_reads_merges_and_writes_back(path, tmp_path):
 
 def test_another_part_by_name_drops_the_arguments_of_the_one_before():
     made = recipe.read("unet_seg", ["train.optimizer.name=sgd", "backbone.name=vgg16", "head.name=classifier"])
-    assert made.train.optimizer == {"name": "sgd", "learning_rate": 1e-3}
+    assert made.train.optimizer == {"name": "sgd", "learning_rate": 2e-3}
     assert made.backbone == {"name": "vgg16", "weights": "imagenet"}
     assert made.head == {"name": "classifier"}
 

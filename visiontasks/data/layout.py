@@ -19,6 +19,7 @@ def part_folders(root: Path) -> dict[str, Path]:
 
 
 def is_part(name: str) -> bool:
+    """Whether a folder of that name holds a training or validation part."""
     return name.lower() in (*TRAINING, *VALIDATION)
 
 
