@@ -14,7 +14,7 @@ def backbone(size=(None, None), levels=(1, 2, 3), width=4):
     pyramid = {}
     for level in range(1, max(levels) + 1):
         x = keras.layers.Conv2D(width * level, 3, strides=2, padding="same", use_bias=False)(x)
-        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
         if level in levels:
             pyramid[f"C{level}"] = x
     return keras.Model(inputs, pyramid)

@@ -18,12 +18,11 @@ FAMILIES = {
     "efficientnet_lite0": ({}, 64),
     "vgg16": ({}, 32),
     "resnet50": ({}, 64),
-    "inception_v3": ({}, 96),
+    "inception_v3": ({}, 160),  # without padding: smaller pictures leave batch norms one pixel
     "efficientnet_b0": ({}, 64),
     "unet_encoder": ({"filters": 8, "depth": 4}, 64),
 }
 STEPS = 20
-HALF = ["mixed_bfloat16", "mixed_float16"]
 
 
 def test_every_backbone_file_has_a_representative():
@@ -41,19 +40,22 @@ def model_of(family):
     return VisionModel(backbone, heads), batch
 
 
-def train(family, policy, jit):
+def train(family, policy, optimizer, jit="auto"):
     """Twenty steps from the same weights: (the model, its pictures, {loss: [first, …, last epoch]})."""
     keras.config.set_dtype_policy(policy)
     model, batch = model_of(family)
     model.set_weights(start(family))
-    # gentle steps: what is compared is the arithmetic, not the chaos of a steep descent
-    optimizer = keras.optimizers.SGD(1e-3)
     if policy == "mixed_float16":
         # Keras's first scale, 2¹⁵, overflows on purpose and skips the first steps until it has halved often enough
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2**7)
     model.compile(optimizer, jit_compile=jit)
     history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0)
     return model, batch, history.history
+
+
+def gentle():
+    """Steps small enough that a comparison shows the arithmetic, not the chaos of a steep descent on eight pictures."""
+    return keras.optimizers.SGD(5e-4)
 
 
 @functools.cache
@@ -68,34 +70,44 @@ def start(family):
 
 
 @functools.cache
-def float32_losses(family):
-    return train(family, "float32", "auto")[2]
+def float32_loss(family):
+    return train(family, "float32", gentle())[2]["loss"][-1]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("policy", ["float32", *HALF])
-def test_learns_saves_and_reloads(family, policy, tmp_path):
-    model, batch, losses = train(family, policy, "auto")
-    for term, values in losses.items():
-        assert np.isfinite(values).all()
-        assert min(values[-3:]) < values[0], f"{term} did not fall: {values}"
-    model.save(tmp_path / "m.keras")
-    again = keras.saving.load_model(tmp_path / "m.keras")
+def check_saved(model, batch, path):
+    model.save(path)
+    again = keras.saving.load_model(path)
     before, after = model.predict(batch["image"], verbose=0), again.predict(batch["image"], verbose=0)
     for head in before:
         for key in before[head]:
             assert np.isfinite(before[head][key]).all()
             np.testing.assert_array_equal(before[head][key], after[head][key])
-    if policy != "float32":
-        reference = float32_losses(family)["loss"]
-        np.testing.assert_allclose(losses["loss"][-1], reference[-1], rtol=0.05)
 
 
-@pytest.mark.parametrize("family", ["efficientnet_lite0", "unet_encoder"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_head_learns_saves_and_reloads(family, tmp_path):
+    model, batch, losses = train(family, "float32", keras.optimizers.Adam(1e-3))
+    for term, values in losses.items():
+        assert np.isfinite(values).all()
+        assert min(values[-3:]) < 0.95 * values[0], f"{term} did not fall: {values}"
+    check_saved(model, batch, tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_learns_as_float32_does(family, policy, tmp_path):
+    model, batch, losses = train(family, policy, gentle())
+    assert np.isfinite(losses["loss"]).all()
+    assert losses["loss"][-1] < losses["loss"][0]
+    np.testing.assert_allclose(losses["loss"][-1], float32_loss(family), rtol=0.05)
+    check_saved(model, batch, tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("family", ["unet_encoder"])
 def test_xla_trains_and_predicts_the_same(family):
-    model, batch, losses = train(family, "float32", True)
+    model, batch, losses = train(family, "float32", gentle(), jit=True)
     assert model.jit_compile is True
-    np.testing.assert_allclose(losses["loss"][-1], float32_losses(family)["loss"][-1], rtol=0.05)
+    np.testing.assert_allclose(losses["loss"][-1], float32_loss(family), rtol=0.01)
     compiled = model.predict(batch["image"], verbose=0)
     model.compile("adam", jit_compile=False)
     plain = model.predict(batch["image"], verbose=0)

@@ -108,6 +108,7 @@ def test_batch_norms_may_stay_fixed(tmp_path):
     assert all(layer.trainable for layer in model.backbone.layers)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="on JAX Keras shows callbacks no weights between steps")
 def test_the_moving_average_is_what_is_saved(tmp_path):
     model = classifier()
     recipe = TrainRecipe(
