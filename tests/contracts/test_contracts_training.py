@@ -54,7 +54,11 @@ def train(family, policy, optimizer, jit="auto"):
 
 
 def gentle():
-    """Steps small enough that a comparison shows the arithmetic, not the chaos of a steep descent on eight pictures."""
+    """Steps small enough that a comparison shows the arithmetic, not the chaos of a steep descent on eight pictures.
+
+    Chosen by trial: with Adam at 3e-4, or SGD at 1e-3 to 3e-3, several families are 6 to 40% off after twenty steps. So
+    this says that half precision follows float32 over gentle steps, not that any training does.
+    """
     return keras.optimizers.SGD(5e-4)
 
 
