@@ -86,6 +86,36 @@ def test_evaluate_gives_the_figures_of_training(trained, pictures):
     assert json.loads((cwd / "own" / "evaluation.json").read_text()) == pytest.approx(before)
 
 
+def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path):
+    """Fewer than a batch, no validation part, and masks of other values: each is scored once, none is a leak."""
+    cwd, _ = trained
+    before = (the_run(cwd) / "evaluation.json").read_bytes()
+    for kind in ("images", "masks"):
+        (tmp_path / "few" / kind).mkdir(parents=True)
+    mask = np.zeros((50, 60), np.uint8)
+    mask[10:30, 20:40] = 255
+    for i in range(2):
+        cv2.imwrite(str(tmp_path / "few" / "images" / f"{i} [b].png"), np.stack([mask // (i + 2)] * 3, -1))
+        cv2.imwrite(str(tmp_path / "few" / "masks" / f"{i} [b].png"), mask)
+    words = ["evaluate", "run=runs", f"data={tmp_path / 'few'}"]
+    refused = command(*words, cwd=cwd, check=False)
+    assert refused.returncode == 2 and "data.train.values=[0,255]" in refused.stderr
+    said = command(*words, "data.train.values=[0,255]", cwd=cwd).stdout
+    assert "2 pictures" in said and "training part" not in said
+    found = the_run(cwd) / "evaluations" / "few"
+    assert len(list((found / "predictions").glob("*.png"))) == 2
+    assert 0 <= json.loads((found / "evaluation.json").read_text())["mean_iou"] <= 1
+    assert (the_run(cwd) / "evaluation.json").read_bytes() == before
+    wrong = command("evaluate", "run=runs", "train.epochs=3", cwd=cwd, check=False)
+    assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
+
+
+def test_predict_refuses_overrides_of_a_run(trained):
+    cwd, _ = trained
+    done = command("predict", "run=runs", "source=.", "backbone.name=resnet50", cwd=cwd, check=False)
+    assert done.returncode == 2 and "backbone.name=resnet50" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_predict_writes_pictures_masks_and_json_in_original_pixels(trained, pictures):
     cwd, _ = trained
     (pictures / "images" / "val" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
@@ -129,7 +159,11 @@ def test_dry_run_draws_a_batch_and_stops(pictures, tmp_path):
         (["data.batch=100"], "100"),  # item 59: batch larger than the data
         (["data.size=[62, 64]"], "[64, 64]"),  # item 58: not divisible by the stride, with the nearest that is
         (["train.devices=gpu"], "train.devices"),  # item 60
-        (["head.name=tagger", "head={name: tagger}"], "tags"),
+        (["head={name: tagger}"], "Choose a recipe"),
+        (["head={name: unet, filters: [8, 4], dropout: 1.5}"], "head."),
+        (["head={name: unet, filters: [8, 4, 2]}"], "filters: expected 2"),
+        (["data.augment=[{HorizontalFlip: {p: 2}}]"], "HorizontalFlip"),
+        (["train.clip_norm=1", "train.optimizer.clipnorm=1"], "train.optimizer"),
     ],
 )
 def test_what_cannot_work_is_one_error_before_training(words, says, pictures, tmp_path):

@@ -49,14 +49,6 @@ def test_label_maps_are_never_mixed():  # robustness item 53
             assert set(np.unique(Placement((37, 53), size, mode).place_mask(mask))) <= {0, 7, 255}
 
 
-def test_many_channels_are_restored_as_few_are():
-    values = np.random.default_rng(0).random((20, 30, 600), dtype=np.float32)
-    placement = Placement((41, 57), (20, 30))
-    restored = placement.restore_map(values)
-    for c in (0, 255, 256, 599):
-        np.testing.assert_allclose(restored[..., c], cv2.resize(values[..., c], (57, 41)), atol=1e-5)
-
-
 def test_crop_has_no_way_back_and_says_what_to_use():
     with pytest.raises(ValueError, match="letterbox"):
         Placement((10, 20), (8, 8), "crop").restore_map(np.zeros((8, 8, 2), "float32"))

@@ -80,6 +80,40 @@ def test_compiled_metrics_meet_their_head():
     np.testing.assert_allclose(shown["subject_accuracy"], (scores.argmax(-1) == batch["label"]).mean(), rtol=1e-6)
 
 
+def test_compiled_metrics_see_decoded_answers_and_leave_out_what_is_not_labelled():
+    model, batch = joint(), fakes.pictures(6)
+    batch["tags"][:2], batch["mask"][:, :5], batch["label"][3] = -1, 255, -1
+    names = {"subject": ["sparse_categorical_accuracy"], "regions": ["sparse_categorical_accuracy"]}
+    model.compile("adam", weighted_metrics={**names, "tags": [keras.metrics.BinaryAccuracy()]})
+    shown = model.evaluate(batch, batch_size=6, verbose=0, return_dict=True)
+    answers = model.predict(batch["image"], verbose=0)
+    known = batch["label"] >= 0
+    right = answers["subject"]["scores"].argmax(-1) == batch["label"]
+    np.testing.assert_allclose(shown["subject_sparse_categorical_accuracy"], right[known].mean(), rtol=1e-5)
+    right = answers["regions"]["probabilities"].argmax(-1) == batch["mask"]
+    np.testing.assert_allclose(
+        shown["regions_sparse_categorical_accuracy"], right[batch["mask"] != 255].mean(), rtol=1e-5
+    )
+    right = (answers["tags"]["scores"] > 0.5) == batch["tags"]
+    np.testing.assert_allclose(shown["tags_binary_accuracy"], right[2:].mean(), rtol=1e-5)
+
+
+def test_a_head_s_loss_is_the_mean_over_the_pictures_labelled_for_it():
+    """Neither a batch without its labels nor the black pictures that fill the last batch up pull it down."""
+    model, batch = joint(), fakes.pictures(8)
+    batch["label"][3:] = -1
+    batch["tags"][4:] = -1
+    model.compile("adam")
+    shown = model.evaluate(batch, batch_size=2, verbose=0, return_dict=True)
+    first = {key: value[:3] for key, value in batch.items()}
+    alone = model.evaluate(first, batch_size=3, verbose=0, return_dict=True)
+    np.testing.assert_allclose(shown["subject/cross_entropy_loss"], alone["subject/cross_entropy_loss"], rtol=1e-5)
+    first = {key: value[:4] for key, value in batch.items()}
+    alone = model.evaluate(first, batch_size=4, verbose=0, return_dict=True)
+    term = "tags/binary_cross_entropy_loss"
+    np.testing.assert_allclose(shown[term], alone[term], rtol=1e-5)
+
+
 def test_saves_several_heads_and_loads_them_bit_for_bit(tmp_path):
     model, batch = joint(loss_weights={"tags": 0.5}), fakes.pictures(4)
     model.compile("adam")
@@ -94,11 +128,16 @@ def test_saves_several_heads_and_loads_them_bit_for_bit(tmp_path):
     again.fit(batch, batch_size=2, verbose=0)  # compiled as it was
 
 
-def test_a_fresh_process_loads_after_importing_visiontasks(tmp_path):
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_fresh_process_loads_after_importing_visiontasks(tmp_path, schedule):
     import subprocess
     import sys
 
-    joint().save(tmp_path / "m.keras")
+    from visiontasks.training import schedules
+
+    model = joint()
+    model.compile(keras.optimizers.AdamW(getattr(schedules, schedule)(0.1, total_steps=9, steps_per_epoch=3)))
+    model.save(tmp_path / "m.keras")
     code = "import keras, visiontasks; print(len(keras.saving.load_model('m.keras').heads))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "3", done.stderr[-2000:]
@@ -115,9 +154,13 @@ def test_layers_that_no_head_needs_are_left_out():
     ("wrong", "text"),
     [
         (lambda m, b: m.predict(b["image"].astype("float32") / 255, verbose=0), "expected uint8"),
-        (lambda m, b: m.fit(b["image"], verbose=0), "dict of targets"),
+        (lambda m, b: m.fit(b["image"], verbose=0), "expected targets beside the pictures"),
+        (lambda m, b: m.fit(b["image"], b["label"], verbose=0), "dict of targets"),
         (lambda m, b: m.fit({"image": b["image"], "label": b["label"]}, verbose=0), r"\['mask', 'tags'\] are missing"),
-        (lambda m, b: m.fit(b["image"], b, sample_weight=np.ones(4), verbose=0), "sample_weight: not supported"),
+        (
+            lambda m, b: m.fit(b["image"], b, sample_weight=np.ones(4), verbose=0),
+            "class_weight: not supported",
+        ),
         (lambda m, b: m.compile("adam", loss="mse"), "losses come from the heads"),
         (lambda m, b: joint(loss_weights={"tag": 1.0}), "name no head"),
     ],
@@ -127,20 +170,6 @@ def test_wrong_use_is_an_error_that_says_the_fix(wrong, text):
     model.compile("adam")
     with pytest.raises(ValueError, match=text):
         wrong(model, batch)
-
-
-def test_xla_is_left_off_for_tensorflow_on_a_cpu_and_can_be_asked_for():
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("TensorFlow's rule")
-    import tensorflow as tf
-
-    if tf.config.list_physical_devices("GPU"):
-        pytest.skip("a GPU is there")
-    model = joint()
-    model.compile("adam")
-    assert model.jit_compile is False
-    model.compile("adam", jit_compile=True)
-    assert model.jit_compile is True
 
 
 def test_summary_names_the_parts(capsys):

@@ -34,6 +34,17 @@ def test_another_part_by_name_drops_the_arguments_of_the_one_before():
     assert made.head == {"name": "classifier"}
 
 
+def test_epochs_said_later_replace_steps():
+    assert recipe.read("unet_seg").train.steps > 0
+    made = recipe.read("unet_seg", ["train.epochs=3"])
+    assert (made.train.epochs, made.train.steps) == (3, None)
+
+
+def test_an_argument_that_the_new_part_has_not_is_dropped():
+    made = recipe.read("unet_seg", ["data.val.source=masks", "data.val.images=a", "data.val.masks=b"])
+    assert made.data.val == {"source": "masks", "images": "a", "masks": "b"}
+
+
 def test_heads_replace_head_and_a_folder_replaces_the_data():
     made = recipe.read("unet_seg", ["heads={a: {name: unet}, b: {name: tagger}}"], data={"train": {"source": "masks"}})
     assert made.head is None and list(made.parts) == ["a", "b"]
@@ -69,6 +80,17 @@ def test_heads_replace_head_and_a_folder_replaces_the_data():
         ("train.optimizer.learning_rat=1", ["train.optimizer.learning_rat", "'learning_rate'"]),
         ("train.schedule.name=cosin", ["train.schedule.name", "'cosine'"]),
         ("train.schedule.warmup=1", ["train.schedule.warmup", "'warmup_epochs'"]),
+        ("head.upsampling=nearest", ["head.upsampling", "transposed"]),
+        ("head.loss=dyce", ["head.loss", "'dice'"]),
+        ("head.loss={dice: much}", ["head.loss", "much"]),
+        ("head.filters=[64, many]", ["head.filters", "many"]),
+        ("head.classes=-3", ["head.classes", "at least one"]),
+        ("head.classes=cat", ["head.classes", "list[str]"]),
+        ("data.resize=crop", ["data.resize", "letterbox"]),
+        ("data=null", ["data", "keys below it", "train"]),
+        ("train.freeze=3", ["train.freeze", "epochs", "factor"]),
+        ("train.loss_weights={unet: high}", ["train.loss_weights.unet", "number"]),
+        ("run.seed=-1", ["run.seed", "more than -1"]),
         ("head=3", ["head", "dict"]),
         ("epochs", ["'epochs'", "key=value"]),
     ],

@@ -6,6 +6,7 @@ import pytest
 from visiontasks.sample import Sample
 
 IMAGE = np.zeros((6, 8, 3), np.uint8)
+ONE = {"boxes": np.array([[0, 0, 1.0, 1]])}
 
 
 def test_types_are_brought_to_the_one_form():
@@ -42,6 +43,14 @@ def test_types_are_brought_to_the_one_form():
         ({"boxes": np.array([[0, np.nan, 4.0, 6]])}, "boxes"),
         ({"boxes": np.zeros((1, 5), "float32")}, r"boxes.*\(N, 4\)"),
         ({"boxes": np.array([[0, 0, 1.0, 1]]), "classes": np.array([1, 2])}, "classes.*1 entries"),
+        ({"mask": np.full((6, 8), -5)}, "mask.*from 0.*got -5"),
+        ({"tags": np.array([0.0, 7.0])}, "tags.*got 7"),
+        ({"tags": np.array([np.nan])}, "tags.*got nan"),
+        ({"classes": np.array([1])}, "classes.*boxes too"),
+        ({**ONE, "instance_masks": np.zeros((1, 3, 3), np.uint8)}, r"instance_masks.*\(N, 6, 8\)"),
+        ({**ONE, "instance_masks": np.full((1, 6, 8), 2, np.uint8)}, "instance_masks.*0 or 1"),
+        ({**ONE, "keypoints": np.zeros((1, 2, 7), "float32")}, "keypoints.*x, y, visibility"),
+        ({**ONE, "keypoints": np.full((1, 2, 3), 3, "float32")}, "keypoints.*x, y, visibility"),
     ],
 )
 def test_wrong_values_are_refused_by_name(fields, text):

@@ -1,6 +1,5 @@
 """Recipe → data, model, tasks: the one place where they meet. Nothing heavy is imported until it is needed."""
 
-import dataclasses
 import importlib
 from pathlib import Path
 
@@ -19,9 +18,12 @@ def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | N
     """
     found, said = None, ""
     if data is not None:
-        from visiontasks.data.detect import detect
+        from visiontasks.data.detect import detect, inherit
 
-        found, said = detect(data, wanted=fields(read(name, overrides)))
+        before = read(name, overrides)
+        found, said = detect(data, wanted=fields(before))
+        # a run that is scored or trained again on other data reads them as it read its own
+        found = {part: spec and inherit(spec, before.data.train) for part, spec in found.items()}
     made = read(name, overrides, data=found)
     check(made)
     return made, said
@@ -38,14 +40,25 @@ def check(recipe: Recipe):
         arguments = {k: v for k, v in spec.items() if k != key}
         found = catalog.find(folder, spec[key], f"{where}.{key}")
         catalog.check_arguments(found, arguments, where, filled)
+        return found
 
     part("backbones", recipe.backbone, "backbone", filled=("input_shape",))
     for name, spec in recipe.parts.items():
         where = "head" if recipe.head is not None else f"heads.{name}"
-        part("heads", spec, where, filled=("classes",))
+        found = part("heads", spec, where, filled=("classes",))
         count = spec.get("classes")
-        if count in (0, []):
+        if count == [] or isinstance(count, int) and count < 1:
             raise RecipeError(f"{where}.classes: expected at least one class, got {count!r}.")
+        if isinstance(count, str) and count != ALL_CLASSES:
+            raise RecipeError(f"{where}.classes: expected names, their number or {ALL_CLASSES}, got {count!r}.")
+        if count == ALL_CLASSES:
+            changed = sorted({"hidden", "tap", "pooling"} & spec.keys())
+            if changed:
+                raise RecipeError(
+                    f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose last layer is the "
+                    "checkpoint's own; leave it out, or give a number of classes to train."
+                )
+        _check_resize(recipe.data.resize, found.constants["task"], where)
     for where, spec in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
         if spec is not None:
             part("data/sources", spec, where, key="source")
@@ -70,6 +83,13 @@ def check(recipe: Recipe):
     )
 
 
+def _check_resize(resize, task, where):
+    if resize == "crop" and not _task(task).answers_by_picture:
+        raise RecipeError(
+            f"data.resize: crop cuts off what {where} must answer for; use data.resize=letterbox or stretch."
+        )
+
+
 def fields(recipe: Recipe) -> tuple[str, ...]:
     """The Sample fields that a recipe's heads learn from."""
     wanted = {}
@@ -91,6 +111,8 @@ def backbone(name: str, **arguments):
     """
     part = catalog.find("backbones", name)
     catalog.check_arguments(part, arguments, name)
+    import visiontasks.model  # noqa: F401  so that `weights` may be a saved VisionModel
+
     return part.load()(**arguments)
 
 
@@ -114,33 +136,42 @@ def loaders(recipe: Recipe):
     Raises:
         UserError: the recipe has no data, the data are wrong, or lack what the only head learns from.
     """
-    from visiontasks.data.load import load_data
+    from visiontasks.data.load import load_data, load_sources
 
+    train, val = load_sources(_parts(recipe), fields(recipe), recipe.data.split, recipe.run.seed)
+    _check_fields(recipe, {"train": train, "val": val})
+    return load_data((train, val), augment=recipe.data.augment, **_loading(recipe))
+
+
+def _parts(recipe):
     if recipe.data.train is None:
         raise RecipeError("data.train: this recipe has none; give a folder with data=DIR.")
+    return {"train": recipe.data.train, "val": recipe.data.val}
+
+
+def _loading(recipe):
     d = recipe.data
-    train, val = load_data(
-        {"train": d.train, "val": d.val},
+    return dict(
+        fields=fields(recipe),
         size=tuple(d.size),
         batch=d.batch,
-        fields=fields(recipe),
-        augment=d.augment,
         resize=d.resize,
-        split=d.split,
         seed=recipe.run.seed,
         workers=d.workers,
         worker_kind=d.worker_kind,
     )
+
+
+def _check_fields(recipe, sources):
     for name, spec in recipe.parts.items():
         needed = catalog.find("heads", spec["name"]).constants["fields"]
-        for part, loader in (("train", train), ("val", val)):
-            lacking = sorted(set(needed) - loader.source.fields)
+        for part, source in sources.items():
+            lacking = sorted(set(needed) - source.fields)
             if lacking:
                 raise RecipeError(
                     f"data.{part}: head {name!r} learns from {lacking}, but the data give "
-                    f"{sorted(loader.source.fields)}. Choose a recipe for those labels, or another folder."
+                    f"{sorted(source.fields)}. Choose a recipe for those labels, or another folder."
                 )
-    return train, val
 
 
 def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool = False):
@@ -155,19 +186,22 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
     Raises:
         UserError: the data are wrong, or their classes are not the model's.
     """
-    d = recipe.data
-    if d.train is None:
-        raise RecipeError("data.train: this recipe has none; give a folder with data=DIR.")
-    if d.val is None and whole:
-        d = dataclasses.replace(d, val=d.train)
+    from visiontasks.data.load import load_source, load_sources
+    from visiontasks.data.pipeline import Loader
 
-    def named(spec):
-        takes = any(a.name == "names" for a in catalog.find("data/sources", spec["source"]).arguments)
-        given = {"names": list(next(iter(classes.values())))} if takes and len(classes) == 1 else {}
-        return {**given, **spec}
-
-    d = dataclasses.replace(d, train=named(d.train), val=named(d.val) if d.val else None)
-    loader = loaders(recipe.replace(data=d))[1]
+    parts = _parts(recipe)
+    for part, spec in parts.items():
+        if spec is not None and len(classes) == 1:
+            takes = any(a.name == "names" for a in catalog.find("data/sources", spec["source"]).arguments)
+            parts[part] = {**({"names": list(*classes.values())} if takes else {}), **spec}
+    if parts["val"] is not None:
+        source = load_source(parts["val"], "data.val")
+    elif whole:
+        source = load_source(parts["train"], "data.train")
+    else:
+        source = load_sources(parts, fields(recipe), recipe.data.split, recipe.run.seed)[1]
+    _check_fields(recipe, {"val": source})
+    loader = Loader(source, **_loading(recipe))
     for field, expected in classes.items():
         came = tuple(loader.names.get(field, ()))
         if came != expected:
@@ -207,7 +241,10 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     spec = dict(recipe.backbone)
     name = spec.pop("name")
     spec.setdefault("input_shape", (*recipe.data.size, 3))
-    backbone = catalog.find("backbones", name).load()(**spec)
+    try:
+        backbone = catalog.find("backbones", name).load()(**spec)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"backbone: {name} refuses its arguments: {error}") from error
     heads, last_layers = {}, {}
     for key, part in recipe.parts.items():
         where = "head" if recipe.head is not None else f"heads.{key}"
@@ -218,8 +255,10 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
             kernel, bias, own = imagenet_classifier(name)
             part["classes"], last_layers[key] = list(own), (kernel, bias)
         field = catalog.find("heads", part["name"]).constants["fields"][0]
-        made = head(part, (names or {}).get(field), where)
-        heads[key] = made
+        try:
+            heads[key] = head(part, (names or {}).get(field), where)
+        except (ValueError, TypeError) as error:
+            raise RecipeError(f"{where}.{error}") from error
     try:
         built = VisionModel(
             backbone,
@@ -260,9 +299,12 @@ def tasks(model) -> dict:
     """{head name: Task} of a VisionModel, with the heads' class names."""
     made = {}
     for name, head in model.heads.items():
-        module = importlib.import_module(f"visiontasks.tasks.{head.task}")
-        made[name] = getattr(module, head.task.title().replace("_", ""))(head.classes)
+        made[name] = _task(head.task)(head.classes)
     return made
+
+
+def _task(name):
+    return getattr(importlib.import_module(f"visiontasks.tasks.{name}"), name.title().replace("_", ""))
 
 
 def is_complete(recipe: Recipe) -> bool:
@@ -272,10 +314,15 @@ def is_complete(recipe: Recipe) -> bool:
     )
 
 
-def load_model(path: str | Path):
-    """A saved VisionModel, whole: `keras.saving.load_model` with this package's classes known."""
+def load_model(path: str | Path, compile: bool = True):
+    """A saved VisionModel, whole: `keras.saving.load_model` with this package's classes known.
+
+    Args:
+        path: a `.keras` file.
+        compile: take up the optimizer too, to train on; predicting needs none.
+    """
     import keras
 
     import visiontasks.model  # noqa: F401  registers VisionModel, which imports the rest by itself
 
-    return keras.saving.load_model(path)
+    return keras.saving.load_model(path, compile=compile)

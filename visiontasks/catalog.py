@@ -171,10 +171,11 @@ def check_arguments(part: Part, given: dict, where: str, filled: Iterable[str] =
     for key, value in given.items():
         if key not in known:  # what **kwargs would pass on (a layer's dtype, say) is not for recipes
             raise RecipeError(f"{where}.{key}: {part.name} has no argument {key!r}. {near(key, known)}")
-        if not fits(value, known[key].annotation):
-            raise RecipeError(
-                f"{where}.{key}: expected {known[key].annotation}, got {value!r} ({type(value).__name__})."
-            )
+        annotation = known[key].annotation
+        if not fits(value, annotation):
+            listed = choices(annotation)
+            hint = f" {near(str(value), map(str, listed))}" if listed else ""
+            raise RecipeError(f"{where}.{key}: expected {annotation}, got {value!r} ({type(value).__name__}).{hint}")
     missing = [a for a in known if known[a].default is REQUIRED and a not in given and a not in set(filled)]
     if missing:
         raise RecipeError(f"{where}: {part.name} needs {', '.join(missing)}; give it as {where}.{missing[0]}=…")
@@ -197,19 +198,51 @@ def fits(value, annotation: str) -> bool:
     """Whether a value read from YAML fits an annotation; kinds that YAML cannot write fit anything."""
     if not annotation:
         return True
-    kinds = [re.split(r"[\[(]", part.strip())[0].split(".")[-1] for part in _split_union(annotation)]
+    pieces = _split(annotation, "|")
+    if isinstance(value, str | int | float | None) and value in choices(annotation):
+        return True
+    if len(choices(annotation)) < len(_literals(annotation)):
+        return True  # constants by name: only their module knows the values
+    others = [piece for piece in pieces if piece not in _literals(annotation)]
+    kinds = [re.split(r"[\[(]", part.strip())[0].split(".")[-1] for part in others]
     if any(kind not in _KINDS for kind in kinds):
         return True
     if isinstance(value, bool):
         return "bool" in kinds
-    return any(isinstance(value, _KINDS[kind]) for kind in kinds)
+    return any(
+        isinstance(value, _KINDS[kind]) and _elements_fit(value, piece)
+        for kind, piece in zip(kinds, others, strict=True)
+    )
 
 
-def _split_union(annotation: str) -> list[str]:
+def _elements_fit(value, annotation) -> bool:
+    """Whether the elements of a list, or the values of a dict, fit what stands in the brackets."""
+    match = re.fullmatch(r"\s*[\w.]+\[(.*)\]\s*", annotation, re.DOTALL)
+    if not match or not isinstance(value, (list, tuple, dict)):
+        return True
+    elements = list(value.values()) if isinstance(value, dict) else value
+    inner = [part.strip() for part in _split(match[1], ",") if part.strip() != "..."]
+    return all(fits(element, inner[-1]) for element in elements)
+
+
+def choices(annotation: str) -> tuple:
+    """The values that an annotation lists as `Literal[…]`; names of constants (`cv2.INTER_LINEAR`) are left out."""
+    values = [
+        _literal(ast.parse(piece[piece.index("[") :].strip(), mode="eval").body) for piece in _literals(annotation)
+    ]
+    return tuple(choice for value in values if isinstance(value, list) for choice in value)
+
+
+def _literals(annotation):
+    return [piece for piece in _split(annotation, "|") if re.match(r"\s*(\w+\.)?Literal\[", piece)]
+
+
+def _split(annotation: str, sign: str) -> list[str]:
+    """The pieces between the signs that stand outside of brackets."""
     depth, pieces = 0, [""]
     for char in annotation:
         depth += (char == "[") - (char == "]")
-        if char == "|" and depth == 0:
+        if char == sign and depth == 0:
             pieces.append("")
         else:
             pieces[-1] += char

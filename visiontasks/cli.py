@@ -48,6 +48,13 @@ def words(arguments: list[str], known: tuple[str, ...], open_ended: bool = False
     return own, rest
 
 
+def console():
+    """A rich Console that prints names of files as they are: their brackets are no markup, their colons no emoji."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
+
+
 def flag(words: dict[str, str], key: str) -> bool:
     """A true-or-false word.
 

@@ -3,15 +3,18 @@
 from pathlib import Path
 
 from visiontasks import cli
+from visiontasks.catalog import near
 from visiontasks.errors import UserError
 
 WORDS = ("run", "data", "out", "batch")
 
-USAGE = """python -m visiontasks.evaluate run=DIR [data=DIR] [out=DIR] [batch=N]
+USAGE = """python -m visiontasks.evaluate run=DIR [data=DIR] [out=DIR] [batch=N] [data.KEY=VALUE …]
 
   run=DIR    a run's folder (runs/RECIPE/TIME), or one that holds several: then the newest
   data=DIR   other pictures to score on; by default the run's own validation part
-  out=DIR    where evaluation.json, charts and drawn pictures go; by default the run's folder"""
+  out=DIR    where evaluation.json, charts and drawn pictures go; by default the run's folder, and with data=
+             evaluations/NAME below it
+  data.…     the keys of a recipe's data, such as data.train.values=[0,255]"""
 
 
 def main(arguments: list[str] | None = None):
@@ -20,33 +23,36 @@ def main(arguments: list[str] | None = None):
 
 def evaluate(arguments: list[str]) -> int:
     """Score a run's best checkpoint and write down what was found; the exit code."""
-    words, _ = cli.words(arguments, WORDS)
+    words, overrides = cli.words(arguments, WORDS, open_ended=True)
+    for override in overrides:
+        key = override.partition("=")[0]
+        if not key.startswith("data."):
+            raise UserError(f"{key}: unknown key; a run is scored as it was trained. {near(key, WORDS)}")
     if "run" not in words:
         raise UserError("run: expected run=DIR, the folder of a run.")
-    from rich.console import Console
-
     from visiontasks import build
     from visiontasks.training.run_directory import RunDirectory
 
-    console = Console(soft_wrap=True)
+    console = cli.console()
     run = RunDirectory.find(words["run"])
-    overrides = [f"data.batch={words['batch']}"] if "batch" in words else []
+    overrides += [f"data.batch={words['batch']}"] if "batch" in words else []
     recipe, said = build.recipe(str(run.recipe), overrides, words.get("data"))
     if said:
-        console.print(said, highlight=False)
+        console.print(said)
     checkpoint = run.checkpoint
-    model = build.load_model(checkpoint)
+    model = build.load_model(checkpoint, compile=False)
     classes = {head.fields[0]: head.classes for head in model.heads.values()}
     loader = build.validation(recipe, classes, whole="data" in words)
     from visiontasks.training.results import write_evaluation
 
-    out = Path(words.get("out", run.path))
+    own = run.path if "data" not in words else run.path / "evaluations" / Path(words["data"]).resolve().name
+    out = Path(words.get("out", own))
     out.mkdir(parents=True, exist_ok=True)
-    console.print(f"{checkpoint}: {len(loader.source)} pictures", highlight=False)
+    console.print(f"{checkpoint}: {len(loader.source)} pictures")
     write_evaluation(model, loader, build.tasks(model), out, console)
     if loader.source.report:
         console.print(f"pictures skipped or mended:\n{loader.source.report}")
-    console.print(f"results: {out}", highlight=False)
+    console.print(f"results: {out}")
     return 0
 
 

@@ -78,7 +78,7 @@ class Placement:
         return cv2.copyMakeBorder(array, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(fill,) * 3)
 
     def restore_map(self, values: np.ndarray) -> np.ndarray:
-        """float32 (*size, C) over the canvas to float32 (*original, C): padding cut away, then bilinear.
+        """float32 (*size, C) over the canvas to float32 (*original, C): padding cut away, then bilinear; C <= 512.
 
         Raises:
             ValueError: the mode is `crop`: a part of the picture was never seen.
@@ -93,10 +93,5 @@ class Placement:
         rows, columns = self.original
         if (rows, columns) == (height, width):
             return values
-        chunks = [  # OpenCV resizes at most 512 channels at once
-            cv2.resize(values[..., c : c + 256], (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(
-                rows, columns, -1
-            )
-            for c in range(0, values.shape[-1], 256)
-        ]
-        return np.concatenate(chunks, axis=-1)
+        # OpenCV resizes at most 512 channels at once
+        return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(rows, columns, -1)

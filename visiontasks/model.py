@@ -5,8 +5,10 @@ import warnings
 
 import keras
 from keras import backend, ops
+from keras.src.losses.loss import scale_loss_for_distribution  # Keras's own losses use it; it is not exported
 
 from visiontasks.heads.head import Head
+from visiontasks.sample import FIELDS
 
 # Keras cannot ask a grain dataset for its length, and so warns at the end of every first epoch of a Loader
 warnings.filterwarnings("ignore", message="Your input ran out of data", module="keras.src.trainers.epoch_iterator")
@@ -31,6 +33,8 @@ class VisionModel(keras.Model):
 
     def __init__(self, backbone, head: Head | dict[str, Head], loss_weights: dict[str, float] | None = None, **kwargs):
         super().__init__(**kwargs)
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError('expected keras.config.image_data_format() "channels_last", got "channels_first".')
         self.single = not isinstance(head, dict)
         self.heads = {head.name: head} if self.single else dict(head)
         self.loss_weights = dict(loss_weights or {})
@@ -85,6 +89,8 @@ class VisionModel(keras.Model):
 
     def _targets(self, x, y) -> dict:
         if y is None:
+            if not isinstance(x, dict):
+                raise ValueError("y: expected targets beside the pictures: fit(images, targets), or one dict.")
             y = x
         if not isinstance(y, dict):
             (head,) = self.heads.values() if self.single else (None,)
@@ -99,22 +105,41 @@ class VisionModel(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The weighted sum of the heads' losses and the regularisers', float32."""
         if sample_weight is not None:
-            raise ValueError("sample_weight: not supported; mark what must not count as not labelled (-1, or 255).")
+            raise ValueError(
+                "sample_weight, class_weight: not supported; mark what must not count as not labelled (-1, or 255)."
+            )
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
-        total = sum((ops.cast(loss, "float32") for loss in self.losses), ops.zeros((), "float32"))
+        total = ops.zeros((), "float32")
         for name, head in self.heads.items():
-            weight = self.loss_weights.get(name, 1.0)
+            factor = self.loss_weights.get(name, 1.0)
+            # a batch counts by its labelled pictures: one that nobody labelled for a head must not pull its mean to 0
+            count = ops.sum(ops.cast(head.labelled(targets), "float32"))
             for term, value in head.compute_losses(targets, outputs[name], training=training).items():
-                self._trackers[name][term].update_state(value)
-                total = total + weight * value
+                self._trackers[name][term].update_state(value, sample_weight=count)
+                total = total + factor * value
+        # replicas of tf.distribute add their gradients up, so each one's loss is its share
+        total = scale_loss_for_distribution(total)
+        for loss in self.losses:
+            total = total + ops.cast(self._aggregate_additional_loss(loss), "float32")
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        # Keras pairs metrics with outputs by structure: the truth is given the outputs' structure
-        targets = self._targets(x, y)
-        return super().compute_metrics(
-            x, self._bare({n: targets[h.fields[0]] for n, h in self.heads.items()}), y_pred, sample_weight
-        )
+        """Keras's, on decoded predictions (where a head's are one tensor), each head with its own field.
+
+        Give metrics as `weighted_metrics`, by head name: what is not labelled then has weight 0.
+        """
+        targets, outputs = self._targets(x, y), self.by_head(y_pred)
+        truth, weights, answers = {}, {}, {}
+        for name, head in self.heads.items():
+            field = head.fields[0]
+            absent = ops.cast(targets[field], FIELDS[field].dtype) == FIELDS[field].absent
+            decoded = list(head.decode(outputs[name]).values())
+            answers[name] = decoded[0] if len(decoded) == 1 else outputs[name]
+            truth[name] = ops.where(absent, ops.zeros_like(targets[field]), targets[field])
+            # one weight a row of the answer: a picture, or a pixel
+            absent = ops.all(absent, axis=-1) if field == "tags" else absent
+            weights[name] = ops.cast(ops.logical_not(absent), "float32")
+        return super().compute_metrics(x, self._bare(truth), self._bare(answers), self._bare(weights))
 
     def predict_step(self, *args):
         if backend.backend() == "jax":
@@ -122,20 +147,15 @@ class VisionModel(keras.Model):
             return self.decode(outputs), state
         return self.decode(super().predict_step(*args))
 
-    def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
-        """Keras's `compile` without `loss`: the heads bring theirs.
-
-        `jit_compile="auto"` leaves XLA off for TensorFlow on a CPU, where it makes depthwise convolutions several times
-        slower; everywhere else it is Keras's own choice.
-        """
+    def compile(self, optimizer="adam", **kwargs):
+        """Keras's `compile` without `loss`: the heads bring theirs."""
         for name in ("loss", "loss_weights"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
-        if jit_compile == "auto" and backend.backend() == "tensorflow" and not _has_gpu():
-            jit_compile = False
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        super().compile(optimizer=optimizer, **kwargs)
 
     def compile_from_config(self, config):
+        _import_own(config)  # a schedule of ours in the optimizer
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**{key: value for key, value in config.items() if value is not None})
         self.optimizer.build(self.trainable_variables)
@@ -175,12 +195,6 @@ def _only(backbone, taps):
     """The backbone without the layers that only lead to outputs which no head taps."""
     used = {name: output for name, output in backbone.output.items() if name in taps}
     return backbone if len(used) == len(backbone.output) else keras.Model(backbone.input, used, name=backbone.name)
-
-
-def _has_gpu():
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _import_own(config):

@@ -14,7 +14,7 @@ USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLO
   recipe=NAME  a recipe whose weights are complete without training, such as imagenet
   source=…     a picture, a folder of pictures, or a glob
   out=DIR      where predictions.json and the drawn pictures go; by default predictions
-  key=value    overrides of the recipe, such as backbone.name=resnet50"""
+  key=value    overrides of a recipe=, such as backbone.name=resnet50"""
 
 
 def main(arguments: list[str] | None = None):
@@ -26,21 +26,24 @@ def predict(arguments: list[str]) -> int:
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
     if "source" not in words or ("run" in words) == ("recipe" in words):
         raise UserError("expected source=FILE|DIR|GLOB and either run=DIR or recipe=NAME.")
-    from rich.console import Console
-
+    if "run" in words and overrides:
+        raise UserError(
+            f"{overrides[0]}: a run's checkpoint answers as it was trained; overrides go with recipe= or with train."
+        )
     from visiontasks import build
     from visiontasks.data.pipeline import Loader
     from visiontasks.data.sources.pictures import Pictures
 
-    console = Console(soft_wrap=True)
+    console = cli.console()
     pictures = Pictures(words["source"])
     checkpoint = None
     if "run" in words:
         from visiontasks.training.run_directory import RunDirectory
 
         run = RunDirectory.find(words["run"])
-        recipe, _ = build.recipe(str(run.recipe), overrides)
+        recipe, _ = build.recipe(str(run.recipe))
         checkpoint = run.checkpoint
+        console.print(f"checkpoint: {checkpoint}")
     else:
         recipe, _ = build.recipe(words["recipe"], overrides)
         if not build.is_complete(recipe):
@@ -52,7 +55,7 @@ def predict(arguments: list[str]) -> int:
     out = Path(words.get("out", "predictions"))
     out.mkdir(parents=True, exist_ok=True)
 
-    model = build.load_model(checkpoint) if checkpoint else build.model(recipe)
+    model = build.load_model(checkpoint, compile=False) if checkpoint else build.model(recipe)
     loader = Loader(
         pictures, fields=(), size=tuple(recipe.data.size), batch=min(batch, len(pictures)), resize=recipe.data.resize
     )
@@ -60,8 +63,8 @@ def predict(arguments: list[str]) -> int:
     text = json.dumps(records, indent=2, ensure_ascii=False)
     (out / "predictions.json").write_text(text + "\n", encoding="utf-8")
     if pictures.report:
-        console.print(f"pictures skipped or mended:\n{pictures.report}", highlight=False)
-    console.print(f"{len(records)} pictures: {out / 'predictions.json'}", highlight=False)
+        console.print(f"pictures skipped or mended:\n{pictures.report}")
+    console.print(f"{len(records)} pictures: {out / 'predictions.json'}")
     return 0 if records else 1
 
 
@@ -105,7 +108,7 @@ def _answer(model, loader, tasks, out, console) -> list[dict]:
 def _unused(stem: str, used: set[str]) -> str:
     """The stem, numbered where a picture of another folder or ending had it already."""
     name, number = stem, 2
-    while name in used:
+    while {name, f"{name}_mask"} & used:
         name, number = f"{stem}_{number}", number + 1
     used |= {name, f"{name}_mask"}  # the mask file's name is taken with it
     return name

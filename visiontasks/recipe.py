@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from visiontasks.catalog import PACKAGE, fits, near
+from visiontasks.catalog import PACKAGE, fits, near, parts
 from visiontasks.errors import RecipeError
 
 # beside the package in a checkout, inside it in a wheel
@@ -52,6 +52,9 @@ class TrainRecipe:
     """How to learn."""
 
     epochs: int = _key("passes over the training part", 20, above=0)
+    steps: int | None = _key(
+        "updates in all, instead of epochs: whatever the size of the data; at most 100 epochs", None, above=0
+    )
     optimizer: dict = _key("any Keras optimizer: {name: NAME, its arguments}", {"name": "adamw", "learning_rate": 1e-3})
     schedule: dict = _key("learning rate over time: cosine, step or constant", {"name": "cosine", "warmup_epochs": 1})
     precision: str = _key(
@@ -77,7 +80,7 @@ class RunRecipe:
     """Where results go, and the seed of everything random."""
 
     dir: str = _key("folder of the runs; each goes to dir/RECIPE/TIME", "runs")
-    seed: int = _key("seed of weights, order and augmentation", 0)
+    seed: int = _key("seed of weights, order and augmentation", 0, above=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,13 +168,25 @@ def _override(config, key, value):
         # another part: the arguments of the one before would not fit, but those that any part has stay
         old = OmegaConf.select(config, section)
         if old.get(name) != OmegaConf.select(parsed, key):
-            kept = {k: v for k, v in old.items() if k in ("weights", "learning_rate", "seed")}
+            taken = _arguments_of(section, OmegaConf.select(parsed, key))
+            kept = {k: v for k, v in old.items() if k in ("weights", "learning_rate", "seed") and k in taken}
             OmegaConf.update(config, section, {**kept, name: OmegaConf.select(parsed, key)}, merge=False)
             return
     if key in ("head", "heads"):
         config.pop("heads" if key == "head" else "head", None)
+    if key == "train.epochs" and "steps" in (config.get("train") or {}):
+        config.train.pop("steps")  # said later, said instead
     merge = key not in ("data.train", "data.val", "head", "heads", "backbone")
     OmegaConf.update(config, key, OmegaConf.select(parsed, key), merge=merge, force_add=True)
+
+
+def _arguments_of(section, name) -> set[str]:
+    """What the part of that name takes; nothing where there is none: the check says so."""
+    if section == "train.optimizer":
+        return {"learning_rate"}
+    folder = {"backbone": "backbones", "data.train": "data/sources", "data.val": "data/sources"}.get(section, "heads")
+    part = parts(folder).get(name)
+    return {a.name for a in part.arguments} if part else set()
 
 
 def check(plain: dict) -> Recipe:
@@ -197,6 +212,9 @@ def check(plain: dict) -> Recipe:
             raise RecipeError(f"{where}: expected {{name: NAME, its arguments}}, got {part!r}.")
     if recipe.train.jit not in ("auto", True, False):
         raise RecipeError(f"train.jit: expected auto, true or false; got {recipe.train.jit!r}.")
+    for name, value in recipe.train.loss_weights.items():
+        if not fits(value, "float"):
+            raise RecipeError(f"train.loss_weights.{name}: expected a number, got {value!r}.")
     if unknown := recipe.train.loss_weights.keys() - recipe.parts.keys():
         raise RecipeError(f"train.loss_weights: {sorted(unknown)} name no head. {near(min(unknown), recipe.parts)}")
     return recipe
@@ -232,7 +250,10 @@ def _value(f, value, path):
     if nested is not None and isinstance(value, dict):
         return _build(nested, value, f"{path}.")
     annotation = annotation_of(f)
-    if nested is None and not fits(value, annotation) or nested is not None and value is not None:
+    if nested is not None and (value is not None or nested is f.type):
+        keys = ", ".join(inner.name for inner in dataclasses.fields(nested))
+        raise RecipeError(f"{path}: expected keys below it ({keys}), got {value!r}.")
+    if not fits(value, annotation) and nested is None:
         choices = f.metadata.get("choices")
         listed = f" Choices: {', '.join(choices)}." if choices else ""
         raise RecipeError(f"{path}: expected {annotation}, got {value!r} ({type(value).__name__}).{listed}")

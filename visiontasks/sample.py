@@ -43,7 +43,7 @@ class Sample:
         keypoints: float32 (N, K, 3), x, y, visibility (0 not labelled, 1 hidden, 2 visible).
         id: names the picture within its source.
         path: the file it came from, or None.
-        original_size: (height, width) on disk; by default the image's.
+        original_size: (height, width) as it was read, before any transform; by default the image's.
 
     Raises:
         ValueError: a field has the wrong type, rank or size; the text names the field and the picture.
@@ -79,12 +79,21 @@ class Sample:
         height, width = image.shape[:2]
         if self.mask is not None and self.mask.shape != (height, width):
             raise self._wrong("mask", f"({height}, {width}) as the image", self.mask)
-        if self.boxes is not None:
-            self._check_objects(height, width)
+        if self.mask is not None and self.mask.min() < 0:
+            raise self._wrong("mask", "class numbers from 0, or 255 for void", f"{self.mask.min()}")
+        if self.tags is not None and not np.isin(self.tags, (0, 1, UNLABELLED)).all():
+            bad = self.tags[~np.isin(self.tags, (0, 1, UNLABELLED))][0]
+            raise self._wrong("tags", "1, 0, or -1 for not labelled", f"{bad}")
+        self._check_objects(height, width)
         if self.original_size is None:
             object.__setattr__(self, "original_size", (height, width))
 
     def _check_objects(self, height, width):
+        if self.boxes is None:
+            for name in ("classes", "instance_masks", "keypoints"):
+                if getattr(self, name) is not None:
+                    raise self._wrong(name, "boxes too, one for each object", "none")
+            return
         if self.boxes.shape[1] != 4:
             raise self._wrong("boxes", "float32 (N, 4)", self.boxes)
         x1, y1, x2, y2 = self.boxes.T
@@ -99,9 +108,15 @@ class Sample:
             value = getattr(self, name)
             if value is not None and len(value) != len(self.boxes):
                 raise self._wrong(name, f"{len(self.boxes)} entries, one a box", value)
+        masks, points = self.instance_masks, self.keypoints
+        if masks is not None and (masks.shape[1:] != (height, width) or masks.max(initial=0) > 1):
+            raise self._wrong("instance_masks", f"0 or 1 in uint8 (N, {height}, {width})", masks)
+        if points is not None and (points.shape[2] != 3 or not np.isin(points[..., 2], (0, 1, 2)).all()):
+            raise self._wrong("keypoints", "x, y, visibility 0, 1 or 2 in float32 (N, K, 3)", points)
 
     def _wrong(self, name, expected, value):
-        came = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        came = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else value
+        came = came if isinstance(came, str) else type(value).__name__
         return ValueError(f"{name} of {self.id or self.path or 'a sample'}: expected {expected}, got {came}.")
 
     def replace(self, **changes) -> "Sample":

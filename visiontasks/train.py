@@ -62,17 +62,20 @@ def train(arguments: list[str]) -> int:
     from visiontasks.training import devices
 
     recipe, said = build.recipe(words["recipe"], overrides, words.get("data"))
+    devices.keep_memory()
     if recipe.train.devices == "cpu":
         devices.hide_gpus()
-    from rich.console import Console
-
-    console = Console(soft_wrap=True)
+    console = cli.console()
     if said:
-        console.print(said, highlight=False)
+        console.print(said)
     train_part, val_part = build.loaders(recipe)
-    console.print(_counted("training", train_part) + ", " + _counted("validation", val_part), highlight=False)
-    _warn_of_shared_pictures(train_part, val_part, console)
+    console.print(_counted("training", train_part) + ", " + _counted("validation", val_part))
+    for field in build.fields(recipe):
+        if train_part.names.get(field):
+            console.print(_listed(field, train_part.names[field]))
+    _say_skipped(train_part, val_part, console)
 
+    devices.as_batch_job()
     import keras
 
     capability = devices.gpu_capability()
@@ -94,13 +97,24 @@ def _counted(what, loader):
     return f"{len(loader.source)} {what} pictures"
 
 
-def _warn_of_shared_pictures(train_part, val_part, console):
-    from visiontasks.data.detect import same_pictures
+def _listed(field, names, most=12):
+    rest = f", … and {len(names) - most} more" if len(names) > most else ""
+    return f"{field}: {len(names)} classes: {', '.join(names[:most])}{rest}"
 
-    shared = same_pictures(train_part.source, val_part.source)
-    if shared:
-        shown = ", ".join(f"{a} = {b}" for a, b in shared[:3])
-        console.print(f"warning: {len(shared)} validation pictures are in the training part too: {shown}")
+
+def _reports(train_part, val_part) -> list:
+    """The parts' reports; a data set that was split has one for both."""
+    reports = {id(part.source.report): part.source.report for part in (train_part, val_part)}
+    return [report for report in reports.values() if report]
+
+
+def _say_skipped(train_part, val_part, console, run=None):
+    """Print what was skipped, mended or warned of; into a run's folder goes the list of every name."""
+    reports = _reports(train_part, val_part)
+    if reports:
+        console.print("\n".join(map(str, reports)))
+        if run is not None:
+            run.skipped.write_text("\n".join(report.whole() for report in reports) + "\n", encoding="utf-8")
 
 
 def _dry_run(model, recipe, loader, console, policy) -> int:
@@ -110,18 +124,18 @@ def _dry_run(model, recipe, loader, console, policy) -> int:
     from visiontasks.tasks.drawing import captioned, contact_sheet, side_by_side
     from visiontasks.training.estimate import step_bytes
 
-    console.print(recipe.to_yaml(), highlight=False)
+    console.print(recipe.to_yaml())
     console.print(f"backbone {recipe.backbone['name']}: {model.backbone.count_params():,} parameters")
     for tap, output in model.backbone.output.items():
-        console.print(f"  {tap:8}{tuple(output.shape)}", highlight=False)
+        console.print(f"  {tap:8}{tuple(output.shape)}")
     for name, head in model.heads.items():
         count = head.count_params()
-        console.print(f"head {name}: {count:,} parameters, {len(head.classes)} classes", highlight=False)
+        console.print(f"head {name}: {count:,} parameters, {len(head.classes)} classes")
     memory = step_bytes(model, recipe.data.batch)
     parts = ", ".join(f"{key} {value / 2**20:,.0f} MiB" for key, value in memory.items())
     console.print(f"memory of a step, about {sum(memory.values()) / 2**20:,.0f} MiB ({parts}) in {policy}")
     batch, tasks = next(iter(loader)), build.tasks(model)
-    console.print("batch: " + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in batch.items()), highlight=False)
+    console.print("batch: " + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in batch.items()))
     rows = []
     for row in range(len(batch["image"])):
         image = batch["image"][row]
@@ -144,10 +158,17 @@ def _train(model, recipe, train_part, val_part, console, policy) -> int:
 
     run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
     run.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
-    console.print(f"run: {run.path}  ({keras.backend.backend()}, {policy})", highlight=False)
+    console.print(f"run: {run.path}  ({keras.backend.backend()}, {policy})")
     started = time.monotonic()
     tasks = build.tasks(model)
-    ended = fit(model, train_part, val_part, tasks, recipe.train, run, console)
+    try:
+        ended = fit(model, train_part, val_part, tasks, recipe.train, run, console)
+    except KeyboardInterrupt:  # a second Ctrl-C
+        said = f"the last checkpoint: {run.last}" if run.last.is_file() else "no epoch was finished"
+        console.print(f"stopped at once; {said}")
+        raise
+    finally:
+        _say_skipped(train_part, val_part, console, run)
     seconds = time.monotonic() - started
     summary = {
         "recipe": recipe.name,
@@ -160,15 +181,13 @@ def _train(model, recipe, train_part, val_part, console, policy) -> int:
     }
     if ended["interrupted"]:
         run.write_json("summary.json", summary)
-        console.print(f"stopped after {ended['epochs']} epochs; the last checkpoint: {run.last}", highlight=False)
+        console.print(f"stopped after {ended['epochs']} epochs; the last checkpoint: {run.last}")
         return 130
     if run.best.is_file():
         model.load_weights(run.best)
     found = write_evaluation(model, val_part, tasks, run.path, console)
     run.write_json("summary.json", {**summary, "figures": found.figures})
-    if train_part.source.report or val_part.source.report:
-        console.print(f"pictures skipped or mended:\n{train_part.source.report}\n{val_part.source.report}".strip())
-    console.print(f"{seconds / 60:.1f} minutes of training; results: {run.path}", highlight=False)
+    console.print(f"{seconds / 60:.1f} minutes of training; results: {run.path}")
     return 0
 
 

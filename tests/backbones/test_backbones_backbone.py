@@ -54,6 +54,20 @@ def test_weights_of_a_model_with_a_backbone(tmp_path):
     assert_same_weights(small(weights=str(tmp_path / "whole.keras")), whole.backbone)
 
 
+def test_weights_of_a_model_whose_heads_left_layers_out(tmp_path):
+    from visiontasks.heads.classifier import Classifier
+    from visiontasks.model import VisionModel
+
+    trained = VisionModel(randomised(), Classifier(2, tap="C1"))
+    assert len(trained.backbone.weights) < len(small().weights)
+    trained.save(tmp_path / "m.keras")
+    with pytest.warns(UserWarning, match="has none for"):
+        again = small(weights=str(tmp_path / "m.keras"))
+    named = {v.path: v for v in again.weights}
+    for v in trained.backbone.weights:
+        np.testing.assert_array_equal(named[v.path], v)
+
+
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
 @pytest.mark.parametrize(

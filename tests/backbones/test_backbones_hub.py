@@ -1,3 +1,4 @@
+import fakes
 import keras
 import numpy as np
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from visiontasks.backbones.backbone import levels
 from visiontasks.backbones.hub import hub
 from visiontasks.errors import UserError
+from visiontasks.model import VisionModel
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
 REASON = "needs the optional extra hub"
@@ -62,6 +64,23 @@ def test_an_instance_of_keras_cv():
     names = instance.pyramid_level_inputs
     pyramid = keras.Model(instance.input, {key: instance.get_layer(name).output for key, name in names.items()})
     assert_equal(pyramid(IMAGES.astype("float32")), hub(instance=instance)(IMAGES))
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_every_head_trains_on_it_and_is_saved(policy, tmp_path):
+    keras.config.set_dtype_policy(policy)
+    batch, names = fakes.scenes(4, (64, 64))
+    heads = {name: head(names[head.fields[0]]) for name, head in fakes.heads().items()}
+    model = VisionModel(hub(instance=resnet(), mean=(127.5,) * 3, std=(127.5,) * 3, input_shape=(64, 64, 3)), heads)
+    model.compile(keras.optimizers.Adam(1e-3))
+    losses = model.fit(batch, batch_size=4, epochs=12, shuffle=False, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < 0.95 * losses[0]
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    before, after = model.predict(batch["image"], verbose=0), again.predict(batch["image"], verbose=0)
+    for head in before:
+        for key in before[head]:
+            np.testing.assert_array_equal(before[head][key], after[head][key])
 
 
 def test_unknown_preset():

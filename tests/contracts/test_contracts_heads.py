@@ -116,8 +116,37 @@ def test_a_missing_level_is_an_error_that_says_what_there_is(name):
         VisionModel(fakes.backbone(), part.load()(fakes.CLASSES, **{argument: value}))
 
 
+def another(argument):
+    """A value that is not the default, of the kind that the signature states."""
+    listed = [choice for choice in catalog.choices(argument.annotation) if choice != argument.default]
+    if listed:
+        return listed[0]
+    if isinstance(argument.default, bool):
+        return not argument.default
+    if isinstance(argument.default, int | float):
+        return argument.default / 2 if argument.default else 0.25
+    return {"tap": "C2", "levels": ["C1", "C3"], "filters": [8, 4], "hidden": [6], "name": "other"}[argument.name]
+
+
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("classes", [0, [], ["a", "a"]])
+def test_every_argument_survives_saving_and_trains(name, tmp_path):
+    """Each argument set to something else than its default, at once."""
+    part = catalog.find("heads", name)
+    given = {a.name: another(a) for a in part.arguments if a.name != "classes"}
+    model, batch = VisionModel(fakes.backbone(), part.load()(fakes.CLASSES, **given)), fakes.pictures()
+    model.compile("adam")
+    model.fit(batch, batch_size=2, verbose=0)
+    model.save(tmp_path / "m.keras")
+    (again,) = keras.saving.load_model(tmp_path / "m.keras").heads.values()
+    config = again.get_config()
+    for argument, value in given.items():
+        held = config[argument]
+        assert held == value or held == {value: 1.0}, argument
+    np.testing.assert_array_equal(again.get_weights()[0], next(iter(model.heads.values())).get_weights()[0])
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("classes", [0, [], ["a", "a"], "dog", True])
 def test_no_class_or_one_twice_is_an_error(name, classes):
     with pytest.raises(ValueError, match="classes: expected"):
         catalog.find("heads", name).load()(classes)

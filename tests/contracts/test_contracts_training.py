@@ -22,14 +22,12 @@ FAMILIES = {
     "efficientnet_b0": ({}, 64),
     "unet_encoder": ({"filters": 8, "depth": 4}, 64),
 }
+for part in catalog.parts("backbones").values():  # a new file joins with its first network, without a new line here
+    # the adapter of keras-hub is an optional extra; tests/backbones/test_backbones_hub.py trains one where it is there
+    if part.module not in {catalog.find("backbones", name).module for name in FAMILIES} and part.name != "hub":
+        FAMILIES[part.name] = ({}, 64)
 STEPS = 20
-
-
-def test_every_backbone_file_has_a_representative():
-    parts = catalog.parts("backbones")
-    trained = {parts[name].module for name in FAMILIES}
-    # the adapter of keras-hub is an optional extra with a training test of its own
-    assert {part.module for part in parts.values()} - trained == {"visiontasks.backbones.hub"}
+LENGTH = 0.01  # of a step, in the space of all weights
 
 
 def model_of(family):
@@ -45,21 +43,18 @@ def train(family, policy, optimizer, jit="auto"):
     keras.config.set_dtype_policy(policy)
     model, batch = model_of(family)
     model.set_weights(start(family))
-    if policy == "mixed_float16":
-        # Keras's first scale, 2¹⁵, overflows on purpose and skips the first steps until it has halved often enough
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2**7)
     model.compile(optimizer, jit_compile=jit)
     history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0)
     return model, batch, history.history
 
 
-def gentle():
-    """Steps small enough that a comparison shows the arithmetic, not the chaos of a steep descent on eight pictures.
+def short_steps():
+    """Twenty steps of one length in every network: plain descent, the gradient clipped to norm 1.
 
-    Chosen by trial: with Adam at 3e-4, or SGD at 1e-3 to 3e-3, several families are 6 to 40% off after twenty steps. So
-    this says that half precision follows float32 over gentle steps, not that any training does.
+    The first gradients of deep random networks differ by orders of magnitude between families. With one learning rate
+    for all, some take steps so long that a rounding difference decides where they land.
     """
-    return keras.optimizers.SGD(5e-4)
+    return keras.optimizers.SGD(LENGTH, global_clipnorm=1.0)
 
 
 @functools.cache
@@ -74,8 +69,8 @@ def start(family):
 
 
 @functools.cache
-def float32_loss(family):
-    return train(family, "float32", gentle())[2]["loss"][-1]
+def float32_losses(family):
+    return train(family, "float32", short_steps())[2]["loss"]
 
 
 def check_saved(model, batch, path):
@@ -97,30 +92,33 @@ def test_every_head_learns_saves_and_reloads(family, tmp_path):
     check_saved(model, batch, tmp_path / "m.keras")
 
 
-# these deep random networks are 6 to 8% off after 20 steps on small pictures; larger pictures take minutes
-FAR = pytest.mark.xfail(run=False, reason="not yet within 5% of float32 on pictures small enough for a CPU")
-DEEP = ("resnet50", "inception_v3")
-HALF = [
-    pytest.param(policy, family, marks=[FAR] * (policy == "mixed_float16" and family in DEEP))
-    for policy in ("mixed_bfloat16", "mixed_float16")
-    for family in FAMILIES
-]
-
-
-@pytest.mark.parametrize(("policy", "family"), HALF)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_learns_as_float32_does(family, policy, tmp_path):
-    model, batch, losses = train(family, policy, gentle())
+    # float16 with Keras's own loss scaling would skip its first steps until the scale of 2¹⁵ has halved often enough
+    optimizer = short_steps()
+    if policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2**7)
+    model, batch, losses = train(family, policy, optimizer)
+    expected = float32_losses(family)
+    assert expected[-1] < 0.9 * expected[0]  # else closeness would say little
     assert np.isfinite(losses["loss"]).all()
-    assert losses["loss"][-1] < losses["loss"][0]
-    np.testing.assert_allclose(losses["loss"][-1], float32_loss(family), rtol=0.05)
+    np.testing.assert_allclose(losses["loss"][-1], expected[-1], rtol=0.05)
     check_saved(model, batch, tmp_path / "m.keras")
+
+
+def test_float16_learns_with_the_loss_scaling_that_compile_adds():
+    model, _, losses = train("unet_encoder", "mixed_float16", keras.optimizers.Adam(1e-3))
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert np.isfinite(losses["loss"]).all()
+    assert losses["loss"][-1] < 0.95 * losses["loss"][0]
 
 
 @pytest.mark.parametrize("family", ["unet_encoder"])
 def test_xla_trains_and_predicts_the_same(family):
-    model, batch, losses = train(family, "float32", gentle(), jit=True)
+    model, batch, losses = train(family, "float32", short_steps(), jit=True)
     assert model.jit_compile is True
-    np.testing.assert_allclose(losses["loss"][-1], float32_loss(family), rtol=0.01)
+    np.testing.assert_allclose(losses["loss"][-1], float32_losses(family)[-1], rtol=0.01)
     compiled = model.predict(batch["image"], verbose=0)
     model.compile("adam", jit_compile=False)
     plain = model.predict(batch["image"], verbose=0)

@@ -44,6 +44,8 @@ def parted(names, *parts):
         (parted(CLASSES, "Train", "Test"), "folder", {"root": "Train"}, {"root": "Test"}),
         (parted(CLASSES, "train"), "folder", {"root": "train"}, None),
         ((*CLASSES, ".ipynb_checkpoints/a.jpg"), "folder", {"root": ""}, None),
+        (("boots/a.jpg", "trainers/a.jpg", "valley/a.jpg"), "folder", {"root": ""}, None),
+        (("bus/a.jpg", "car/a.jpg", "train/a.jpg"), "folder", {"root": ""}, None),
         (PAIRS, "masks", {"images": "images", "masks": "masks"}, None),
         (
             ("images/train/a.png", "masks/train/a.png", "images/val/a.png", "masks/val/a.png", "annotations/x.json"),

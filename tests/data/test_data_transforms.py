@@ -1,5 +1,6 @@
 import concurrent.futures
 import inspect
+import json
 import os
 import pickle
 import subprocess
@@ -143,7 +144,7 @@ def test_a_value_that_albumentations_refuses_is_a_recipe_error():
     recipe = [{"ImageCompression": {"quality_range": [101, 200]}}]
     check_augment(recipe)  # the right type; only albumentations knows the range
     with pytest.raises(RecipeError, match="ImageCompression"):
-        Augment(recipe, (32, 32))(noise(), rng())
+        Augment(recipe, (32, 32))  # before the first picture
 
 
 # what happens to pictures and labels
@@ -286,6 +287,15 @@ def test_threads_and_copies_give_what_one_thread_gives():
     for seed in range(40):
         np.testing.assert_array_equal(expected[seed], found[seed])
         np.testing.assert_array_equal(expected[seed], copied(sample, rng(seed)).image)
+
+
+def test_a_crop_without_a_size_cuts_to_the_canvas():
+    image = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    crop = {"RandomResizedCrop": {"scale": [0.3, 0.9]}}
+    for augment in ([crop], [{"OneOf": {"transforms": [crop, crop], "p": 1.0}}]):
+        free = Augment(augment, (96, 160))(Sample(image), np.random.default_rng(3)).image
+        said = json.loads(json.dumps(augment).replace('"scale"', '"size": [96, 160], "scale"'))
+        np.testing.assert_array_equal(free, Augment(said, (96, 160))(Sample(image), np.random.default_rng(3)).image)
 
 
 def test_up_to_the_last_crop_runs_before_placing_and_the_rest_after():

@@ -139,6 +139,24 @@ def test_a_nan_loss_stops_and_names_the_step_and_its_files(tmp_path):
         run(tmp_path, model, recipe)
 
 
+@pytest.mark.parametrize(("steps", "epochs"), [(5, 3), (4, 2), (10_000, 3)])
+def test_steps_give_the_epochs(tmp_path, monkeypatch, steps, epochs):
+    """Two batches an epoch; and never more epochs than the limit."""
+    monkeypatch.setattr("visiontasks.training.fit.MOST_EPOCHS", 3)
+    made, ended = run(tmp_path, classifier(), TrainRecipe(epochs=1, steps=steps))
+    assert ended["epochs"] == epochs
+    assert len(made.metrics.read_text().splitlines()) == 1 + epochs
+
+
+def test_the_step_is_traced_once(tmp_path):
+    """Each tracing of a large network takes ten seconds."""
+    model, calls = classifier(), []
+    step = model.train_step
+    model.train_step = lambda *args: (calls.append(1), step(*args))[1]
+    run(tmp_path, model, TrainRecipe(epochs=2))
+    assert len(calls) == 1
+
+
 def test_early_stopping_counts_epochs_without_a_better_score(tmp_path):
     recipe = TrainRecipe(epochs=20, early_stopping=2, optimizer={"name": "sgd", "learning_rate": 1e-12})
     _, ended = run(tmp_path, classifier(), recipe)

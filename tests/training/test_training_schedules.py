@@ -17,6 +17,19 @@ def test_cosine_warms_up_and_ends_at_its_final_share():
     assert rates(made, [60, 110, 500]) == pytest.approx([0.0505, 0.001, 0.001], abs=1e-6)
 
 
+@pytest.mark.parametrize("warmup", [0, 20])
+def test_cosine_equals_keras(warmup):
+    ours = schedules.cosine(0.1, total_steps=100, steps_per_epoch=10, warmup_epochs=warmup / 10, final=0.02)
+    theirs = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else 0.1,
+        decay_steps=100 - warmup,
+        alpha=0.02,
+        warmup_target=0.1 if warmup else None,
+        warmup_steps=warmup,
+    )
+    np.testing.assert_allclose(rates(ours, range(120)), rates(theirs, range(120)), atol=1e-7)
+
+
 def test_a_warm_up_longer_than_the_run_still_trains():
     made = schedules.cosine(0.1, total_steps=4, steps_per_epoch=10, warmup_epochs=1)
     assert all(rate > 0 for rate in rates(made, [1, 2, 3]))

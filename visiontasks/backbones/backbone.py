@@ -6,6 +6,7 @@ names. It normalises its own input the way its weights were trained.
 """
 
 import re
+import warnings
 from pathlib import Path
 
 import h5py
@@ -124,7 +125,7 @@ def load_weights(model: keras.Model, path: str | Path):
     try:
         if path.suffix == ".keras":
             saved = keras.saving.load_model(path, compile=False)  # safe mode: runs no code out of the file
-            copy_weights(getattr(saved, "backbone", saved), model)
+            copy_weights(getattr(saved, "backbone", saved), model, pruned=hasattr(saved, "backbone"))
         else:
             if path.name.endswith(".weights.h5"):
                 _check_count(model, path)
@@ -143,13 +144,23 @@ def _check_count(model, path):
         raise ValueError(f"expected at most {len(model.variables)} weights, got {held}.")
 
 
-def copy_weights(source: keras.Model, target: keras.Model):
+def copy_weights(source: keras.Model, target: keras.Model, pruned: bool = False):
     """Copy every weight between two models of one architecture, in their order.
+
+    Args:
+        source, target: the two models.
+        pruned: `source` may lack layers, as a saved VisionModel's backbone lacks those that none of its heads tapped:
+            then weights are matched by name, and a warning names the layers that keep theirs.
 
     Raises:
         ValueError: they differ in the number or the shapes of their weights.
     """
     theirs, ours = source.weights, target.weights
+    by_name = {v.path: v for v in ours}
+    if pruned and len(theirs) < len(ours) and all(v.path in by_name for v in theirs):
+        rest = sorted({v.path.rpartition("/")[0] for v in ours} - {v.path.rpartition("/")[0] for v in theirs})
+        warnings.warn(f"weights: the file has none for {', '.join(rest)}, which keep their own.", stacklevel=3)
+        ours = [by_name[v.path] for v in theirs]
     if len(theirs) != len(ours):
         raise ValueError(f"expected {len(ours)} weights, got {len(theirs)}.")
     for a, b in zip(theirs, ours, strict=True):

@@ -86,6 +86,7 @@ class Assemble:
                     continue
                 if self.keep:
                     samples.append(sample)
+                sample = self._needed(sample)
                 if self.augment:
                     sample = self.augment(sample, np.random.default_rng(seed))
                 else:
@@ -94,8 +95,8 @@ class Assemble:
                 self._fill(arrays, rows, sample, notes)
                 rows += 1
         except UserError as error:
-            return Batch({}, [], 0, notes, error)
-        return Batch(arrays, samples, rows, notes, None)
+            return Batch({}, [], 0, notes + self.source.report.fresh(), error)
+        return Batch(arrays, samples, rows, notes + self.source.report.fresh(), None)
 
     def read(self, index: int, notes: list) -> tuple[int, Sample | None]:
         """The sample and its number: in training of the next readable one; in evaluation None if it is unreadable.
@@ -113,6 +114,14 @@ class Assemble:
         if self.augment:
             raise unreadable(len(self.source), notes)
         return index, None
+
+    def _needed(self, sample: Sample) -> Sample:
+        """The sample without the labels that no batch has: moving masks and points along costs more than the rest."""
+        needed = set(self.shapes.fields)
+        if needed & set(OBJECT_FIELDS):
+            needed.add("boxes")  # they say which objects there is room for
+        unused = {name: None for name in FIELDS if name not in needed and getattr(sample, name) is not None}
+        return dataclasses.replace(sample, **unused) if unused else sample
 
     def _fill(self, arrays, row, sample, notes):
         arrays["image"][row] = sample.image

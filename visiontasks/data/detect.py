@@ -11,6 +11,7 @@ from visiontasks.errors import DataError
 
 # more exact layouts first: an annotation file says more than folders, and folders more than a table
 PRECEDENCE = ("coco", "voc", "yolo", "masks", "folder", "csv")
+INHERITED = ("names", "values", "delimiter", "separator", "max_pixels")  # how labels are read, not where they lie
 
 
 def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict | None], str]:
@@ -27,7 +28,8 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
     Raises:
         DataError: no such folder, or no source knows its layout; the text lists the layouts.
     """
-    root, wanted = Path(root).expanduser(), frozenset(wanted)
+    # absolute, so that a run's recipe still finds its data when it is evaluated from another folder
+    root, wanted = Path(root).expanduser().resolve(), frozenset(wanted)
     if not root.is_dir():
         raise DataError(f"data: expected a folder, got {root}, which is none.")
     found, layouts = [], []
@@ -56,6 +58,13 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
         f"{root}: read as {name}, {'with a validation part' if parts['val'] else 'without a validation part'}"
         + (f" (it could also be read as {', '.join(others)})." if others else ".")
     )
+
+
+def inherit(part: dict | Source, other: dict | Source | None) -> dict | Source:
+    """A part read as another one of the same source is: with its class names, mask values and separators."""
+    if not isinstance(part, dict) or not isinstance(other, dict) or part.get("source") != other.get("source"):
+        return part
+    return {**{key: value for key, value in other.items() if key in INHERITED}, **part}
 
 
 def same_pictures(train: Source, val: Source) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks import catalog
-from visiontasks.data.detect import detect, same_pictures
+from visiontasks.data.detect import detect, inherit, same_pictures
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source, Subset
 from visiontasks.errors import DataError, RecipeError
@@ -44,10 +44,8 @@ def load_data(
         DataError: the folder is laid out for no source, or the two parts have different classes.
         RecipeError: an argument is wrong; the text names it.
     """
-    train, val = _sources(data, fields or ())
+    train, val = load_sources(data, fields or (), split, seed)
     fields = tuple(name for name in PICTURE_FIELDS if name in train.fields) if fields is None else tuple(fields)
-    if val is None:
-        train, val = _split(train, split, seed)
     _same_names(train, val, fields)
     same_pictures(train, val)
     common = dict(
@@ -64,7 +62,8 @@ def load_data(
     return Loader(train, training=True, augment=augment, **common), Loader(val, **common)
 
 
-def _sources(data, fields) -> tuple[Source, Source | None]:
+def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[Source, Source]:
+    """The training and the validation Source of one data set; arguments and errors are those of `load_data`."""
     if isinstance(data, (str, Path)):
         data, _ = detect(data, fields)
     if isinstance(data, Source):
@@ -73,12 +72,14 @@ def _sources(data, fields) -> tuple[Source, Source | None]:
         data = dict(zip(("train", "val"), data, strict=True))
     if not isinstance(data, dict) or not set(data) <= {"train", "val"} or data.get("train") is None:
         raise RecipeError(f"data: expected a folder, a Source, a pair of them or {{train: …, val: …}}; got {data!r}.")
-    train = _source(data["train"], "data.train")
+    train = load_source(data["train"], "data.train")
     val = data.get("val")
-    return train, None if val is None else _source(val, "data.val", train.names)
+    if val is None:
+        return _split(train, split, seed)
+    return train, load_source(inherit(val, data["train"]), "data.val", train.names)
 
 
-def _source(part, where, names=None) -> Source:
+def load_source(part, where: str, names: dict[str, Sequence[str]] | None = None) -> Source:
     """The Source that a part stands for; `names` are given to one that takes class names and was given none."""
     if isinstance(part, Source):
         return part

@@ -138,7 +138,9 @@ class Loader(grain.IterDataset):
         if stream is None:
             endless = grain.MapDataset.range(sys.maxsize).map(self._order)
             endless = endless.random_map(self._assemble(keep), seed=self._seed)
-            stream = self._streams[keep] = _Stream(endless, len(self), self.workers, self.worker_kind)
+            # originals may be large: no more batches of them ahead than there are threads
+            ahead = self.workers if keep else 2 * self.workers
+            stream = self._streams[keep] = _Stream(endless, len(self), self.workers, self.worker_kind, ahead)
         epoch, rows, notes = self.epoch, 0, []
         for step in range(len(self)):
             batch = stream.get(epoch * len(self) + step)
@@ -213,8 +215,8 @@ class _Epoch(grain.DatasetIterator):
 class _Stream:
     """Batches by their number from one endless grain iterator, so that its workers live as long as the loader."""
 
-    def __init__(self, endless: grain.MapDataset, steps: int, workers: int, worker_kind: str):
-        self._endless, self._steps, self._workers = endless, steps, workers
+    def __init__(self, endless: grain.MapDataset, steps: int, workers: int, worker_kind: str, ahead: int):
+        self._endless, self._steps, self._workers, self._ahead = endless, steps, workers, ahead
         self._processes = worker_kind == "processes" and workers > 0
         self._opened = []  # the iterator, if there is one
         weakref.finalize(self, _stop, self._opened)  # at the interpreter's end grain's own clean-up comes too late
@@ -258,8 +260,8 @@ class _Stream:
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # else grain turns every error into absl's UnparsedFlagAccessError
         cv2.setNumThreads(0)  # OpenCV's own threads and ours would fight for the same cores
-        threads = 0 if self._processes else self._workers
-        batches = self._endless[number:].to_iter_dataset(grain.ReadOptions(threads, 2 * threads))
+        threads, ahead = (0, 0) if self._processes else (self._workers, self._ahead)
+        batches = self._endless[number:].to_iter_dataset(grain.ReadOptions(threads, ahead))
         if self._processes:
             options = grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=2)
             batches = batches.mp_prefetch(options, worker_init_fn=_quiet_opencv)

@@ -33,8 +33,11 @@ def check_augment(augment: Sequence, where: str = "data.augment"):
         pass
 
 
-def _parse(augment, where) -> Iterator[tuple[str, dict]]:
-    """(name, arguments) of each entry, checked; the list inside a composition is parsed too."""
+def _parse(augment, where, size=None) -> Iterator[tuple[str, dict]]:
+    """(name, arguments) of each entry, checked; the list inside a composition is parsed too.
+
+    A crop that is told no `size` of its own is given the canvas's.
+    """
     if isinstance(augment, (str, dict)) or not isinstance(augment, Sequence):
         raise RecipeError(f"{where}: expected a list such as [{{HorizontalFlip: {{p: 0.5}}}}], got {augment!r}.")
     for number, entry in enumerate(augment):
@@ -51,9 +54,12 @@ def _parse(augment, where) -> Iterator[tuple[str, dict]]:
         if "mask_interpolation" in given:
             raise RecipeError(f"{here}.{name}.mask_interpolation: cannot be set: {_NEAREST_ONLY}. Leave it out.")
         given = dict(given)
-        check_arguments(part, given, f"{here}.{name}")
+        sized = "Crop" in name and any(a.name == "size" for a in part.arguments)
+        check_arguments(part, given, f"{here}.{name}", filled=("size",) if sized else ())
+        if sized and size is not None:
+            given.setdefault("size", tuple(size))
         if "transforms" in given:
-            given["transforms"] = list(_parse(given["transforms"], f"{here}.{name}.transforms"))
+            given["transforms"] = list(_parse(given["transforms"], f"{here}.{name}.transforms", size))
         elif "fill_mask" not in given and any(a.name == "fill_mask" for a in part.arguments):
             given["fill_mask"] = VOID  # what a transform lays bare was never labelled
         yield str(name), given
@@ -72,21 +78,23 @@ class Augment:
     is void in a mask. The result depends on the sample and the generator's state alone, whatever the thread.
 
     Args:
-        augment: the recipe's list, as `check_augment` takes it.
+        augment: the recipe's list, as `check_augment` takes it; a crop without `size` cuts to the canvas's.
         size: (height, width) of the canvas.
         resize: how a picture is placed, a mode of `visiontasks.geometry.Placement`.
 
     Raises:
-        RecipeError: as `check_augment`; or, when called, a transform failed on a picture.
+        RecipeError: as `check_augment`, or a value that albumentations refuses; when called, a transform failed on a
+            picture.
     """
 
     def __init__(self, augment: Sequence = (), size: tuple[int, int] = (256, 256), resize: str = "stretch"):
         self.augment, self.size, self.resize = list(augment), tuple(size), resize
-        parsed = list(_parse(self.augment, "data.augment"))
+        parsed = list(_parse(self.augment, "data.augment", self.size))
         split = max((n for n, entry in enumerate(parsed, 1) if _crops(*entry)), default=0)
         self._parsed = parsed[:split], parsed[split:]
         # a Compose carries its random state: shared by threads, two runs with one seed would differ
         self._local = threading.local()
+        self._composes()  # here and now, so that a value out of bounds is an error before training
 
     def __reduce__(self):
         return type(self), (self.augment, self.size, self.resize)

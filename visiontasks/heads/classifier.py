@@ -1,5 +1,7 @@
 """One class for the whole picture."""
 
+from typing import Literal
+
 import keras
 from keras import ops
 
@@ -38,7 +40,7 @@ class Classifier(PooledHead):
         hidden: list[int] | tuple[int, ...] = (),
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
-        pooling: str = "avg",
+        pooling: Literal["avg", "max", "flatten"] = "avg",
         tap: str | None = None,
         name: str = "classifier",
         **kwargs,

@@ -1,6 +1,12 @@
 """`Head`: the contract of every task head. Read this before writing one; the folder is the registry."""
 
+import functools
+import numbers
+
 import keras
+from keras import ops
+
+from visiontasks.sample import FIELDS
 
 
 class Head(keras.layers.Layer):
@@ -37,6 +43,12 @@ class Head(keras.layers.Layer):
         """{term: float32 scalar} for a batch of targets (see `visiontasks.sample.FIELDS` for their forms)."""
         raise NotImplementedError(f"{type(self).__name__} computes no losses.")
 
+    def labelled(self, targets: dict):
+        """bool (B,): which pictures carry a label for this head; by default those with any value that is not absent."""
+        found = [ops.cast(targets[f], FIELDS[f].dtype) != FIELDS[f].absent for f in self.fields]
+        rows = [ops.any(ops.reshape(known, (ops.shape(known)[0], -1)), axis=-1) for known in found]
+        return functools.reduce(ops.logical_or, rows)
+
     def decode(self, outputs) -> dict:
         """Raw outputs to predictions: {name: tensor with the batch first}."""
         raise NotImplementedError(f"{type(self).__name__} decodes nothing.")
@@ -48,7 +60,9 @@ def class_names(classes: int | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         ValueError: no class, or a name twice.
     """
-    names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(map(str, classes))
+    if isinstance(classes, str | bool):
+        raise ValueError(f"classes: expected a list of names or their number, got {classes!r}.")
+    names = tuple(map(str, range(classes) if isinstance(classes, numbers.Integral) else classes))
     if not names:
         raise ValueError(f"classes: expected at least one class, got {classes!r}.")
     if len(set(names)) < len(names):

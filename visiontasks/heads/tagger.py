@@ -1,6 +1,7 @@
 """Any number of tags for the whole picture."""
 
 import math
+from typing import Literal
 
 import keras
 from keras import ops
@@ -45,10 +46,10 @@ class Tagger(PooledHead):
         classes: int | list[str],
         hidden: list[int] | tuple[int, ...] = (),
         dropout: float = 0.0,
-        loss: str = "binary_cross_entropy",
+        loss: Literal["binary_cross_entropy", "focal", "asymmetric"] = "binary_cross_entropy",
         positive_weight: float | list[float] = 1.0,
         prior: float = 0.1,
-        pooling: str = "avg",
+        pooling: Literal["avg", "max", "flatten"] = "avg",
         tap: str | None = None,
         name: str = "tagger",
         **kwargs,

@@ -1,5 +1,7 @@
 """A class for every pixel: the expanding path of U-Net on any pyramid."""
 
+from typing import Literal
+
 import keras
 from keras import ops
 
@@ -10,7 +12,7 @@ from visiontasks.sample import VOID
 LOSSES = {"cross_entropy": softmax.cross_entropy, "dice": softmax.dice, "focal": softmax.focal}
 
 
-class Conv(keras.layers.Layer):
+class _Conv(keras.layers.Layer):
     """A 3×3 convolution, batch normalisation (optional) and ReLU."""
 
     def __init__(self, filters, batch_norm, **kwargs):
@@ -32,7 +34,7 @@ class Conv(keras.layers.Layer):
         return ops.relu(self.norm(x, training=training) if self.norm else x)
 
 
-class UpBlock(keras.layers.Layer):
+class _UpBlock(keras.layers.Layer):
     """One step up: double the size, fit it to the skip, join the two, convolve twice."""
 
     def __init__(self, filters, upsampling, batch_norm, **kwargs):
@@ -42,13 +44,13 @@ class UpBlock(keras.layers.Layer):
             self.up = keras.layers.Conv2DTranspose(filters, 2, strides=2, name="up", **half)
         else:
             self.up = keras.layers.UpSampling2D(2, interpolation="bilinear", name="up", **half)
-        self.convs = [Conv(filters, batch_norm, name=f"conv{i}", **half) for i in (1, 2)]
+        self.convs = [_Conv(filters, batch_norm, name=f"conv{i}", **half) for i in (1, 2)]
 
-    def build(self, shape, skip_channels):
+    def build(self, shape, skip_channels, size):
         self.up.build(shape)
         channels = self.up.compute_output_shape(shape)[-1] + skip_channels
         for conv in self.convs:
-            conv.build((*shape[:-1], channels))
+            conv.build((shape[0], *size, channels))
             channels = conv.conv.filters
 
     def call(self, x, skip=None, size=None, training=None):
@@ -86,7 +88,7 @@ class UNet(Head):
 
     Args:
         classes: names of the classes, background among them, or their number.
-        filters: filters of each step up, deepest first; by default 256, 128, 64, 32, 16, as many as there are steps.
+        filters: filters of each step up, deepest first; by default 256, 128, 64, 32, 16, 16, … .
             The paper's own network has (512, 256, 128, 64).
         levels: the backbone's levels to join; by default all that it has (C0, C1, …).
         upsampling: transposed (a learnt 2×2 convolution, the paper's) or resize (bilinear).
@@ -106,10 +108,10 @@ class UNet(Head):
         classes: int | list[str],
         filters: list[int] | tuple[int, ...] | None = None,
         levels: list[str] | tuple[str, ...] | None = None,
-        upsampling: str = "transposed",
+        upsampling: Literal["transposed", "resize"] = "transposed",
         batch_norm: bool = True,
         dropout: float = 0.0,
-        loss: str | dict[str, float] = "cross_entropy",
+        loss: Literal["cross_entropy", "dice", "focal"] | dict[str, float] = "cross_entropy",
         name: str = "unet",
         **kwargs,
     ):
@@ -142,19 +144,20 @@ class UNet(Head):
     def build(self, features_shape):
         levels = sorted(set(features_shape) - {"image"}, reverse=True)
         steps = levels[1:] + ([] if levels[-1] == "C0" else ["image"])
-        filters = self.filters or (256, 128, 64, 32, 16)[: len(steps)]
+        filters = self.filters or tuple(max(16, 256 // 2**n) for n in range(len(steps)))
         if len(filters) != len(steps):
             raise ValueError(
                 f"filters: expected {len(steps)}, one for each step up from {levels[0]} to the picture; got {filters}."
             )
         self.blocks = [
-            UpBlock(n, self.upsampling, self.batch_norm, dtype=self.dtype_policy, name=f"up_to_{level}")
+            _UpBlock(n, self.upsampling, self.batch_norm, dtype=self.dtype_policy, name=f"up_to_{level}")
             for n, level in zip(filters, steps, strict=True)
         ]
         shape = features_shape[levels[0]]
         for block, level in zip(self.blocks, steps, strict=True):
-            block.build(shape, 0 if level == "image" else features_shape[level][-1])
-            shape = (*shape[:-1], block.convs[-1].conv.filters)
+            size = tuple(features_shape[level][1:3])
+            block.build(shape, 0 if level == "image" else features_shape[level][-1], size)
+            shape = (shape[0], *size, block.convs[-1].conv.filters)
         self.logits.build(shape)
 
     def call(self, features, training=None):

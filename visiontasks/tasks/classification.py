@@ -13,6 +13,7 @@ class Classification(Task):
     """Predictions are {"scores": float32 (C,)}, a softmax over the classes."""
 
     field = "label"
+    answers_by_picture = True
     main_metric = "top1"
 
     def restore(self, prediction, placement):

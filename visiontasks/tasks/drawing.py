@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from visiontasks.metrics.fonts import font_file
-from visiontasks.sample import VOID, Sample
+from visiontasks.sample import VOID
 from visiontasks.tasks.colors import GREY, color
 
 SMALLEST, LARGEST = 256, 4096  # the longer side of a picture, as it is drawn
@@ -177,10 +177,3 @@ def contact_sheet(rows: Sequence[np.ndarray]) -> np.ndarray:
         rows = [cv2.resize(row, size, interpolation=cv2.INTER_AREA) for row, size in zip(rows, sizes, strict=True)]
         width = max(row.shape[1] for row in rows)
     return np.concatenate([_widened(row, width) for row in rows])
-
-
-def compare(task, sample: Sample, prediction: dict[str, np.ndarray]) -> np.ndarray:
-    """picture | truth | prediction of one picture, drawn by its Task."""
-    image = sample.image
-    panels = [captioned(image), task.draw_truth(image, sample), task.draw_prediction(image, prediction)]
-    return side_by_side(panels, ["picture", "truth", "prediction"])

@@ -14,6 +14,7 @@ class Tagging(Task):
     """Predictions are {"scores": float32 (C,)}, a sigmoid for each tag."""
 
     field = "tags"
+    answers_by_picture = True
     main_metric = "map"
 
     def restore(self, prediction, placement):

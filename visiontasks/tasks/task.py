@@ -17,10 +17,12 @@ class Task(abc.ABC):
     Attributes:
         field: the Sample field that holds the truth and gives the class names.
         main_metric: the figure by which the best checkpoint is chosen; higher is better.
+        answers_by_picture: whether the answer is of the picture as a whole; then a part of it may be cut off.
     """
 
     field: str
     main_metric: str
+    answers_by_picture = False
 
     def __init__(self, names: Sequence[str]):
         self.names = tuple(names)

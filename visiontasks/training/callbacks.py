@@ -108,8 +108,12 @@ class Interrupt(keras.callbacks.Callback):
                 self._before[number] = signal.signal(number, self._ask)
 
     def on_train_end(self, logs=None):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self.restore()
+
+    def restore(self):
+        """Give the signals back to whoever had them."""
+        while self._before:
+            signal.signal(*self._before.popitem())
 
     def on_train_batch_end(self, batch, logs=None):
         # Keras clears the flag when fit starts; a signal before that must not be lost

@@ -1,6 +1,8 @@
 """One run of training: the stages of a recipe around Keras's `fit`."""
 
+import dataclasses
 import importlib.util
+import math
 
 import keras
 
@@ -8,6 +10,8 @@ from visiontasks.recipe import TrainRecipe
 from visiontasks.training import callbacks as ours
 from visiontasks.training.optimizers import optimizer
 from visiontasks.training.run_directory import RunDirectory
+
+MOST_EPOCHS = 100  # that `steps` may ask for: an epoch of few steps is mostly scoring and saving
 
 
 def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, console, extra=()) -> dict:
@@ -28,6 +32,8 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
     Returns:
         {"best_epoch", "best_score", "epochs", "interrupted"}.
     """
+    if recipe.steps:
+        recipe = dataclasses.replace(recipe, epochs=min(MOST_EPOCHS, math.ceil(recipe.steps / len(train))))
     interrupt = ours.Interrupt()
     checkpoints = ours.Checkpoints(run.best, run.last)
     done = 0
@@ -47,9 +53,12 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
             ),
             jit_compile=recipe.jit,
         )
+        # built inside the first step, its variables make TensorFlow trace that step twice
+        model.optimizer.build(model.trainable_variables)
         if stage:
             console.print(stage, highlight=False)
         last_stage = done + epochs == recipe.epochs
+        progress = ours.Progress(console, len(train), recipe.epochs)
         callbacks = [
             interrupt,
             ours.Order(train),
@@ -60,22 +69,26 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
             *_tensorboard(run),
             ours.Curves(run),
             ours.StopOnNaN(train),
-            ours.Progress(console, len(train), recipe.epochs),
+            progress,
             *extra,
         ]
         if recipe.early_stopping and last_stage:
             callbacks.append(
                 keras.callbacks.EarlyStopping(monitor="val_score", mode="max", patience=recipe.early_stopping)
             )
-        history = model.fit(
-            train,
-            validation_data=val,
-            initial_epoch=done,
-            epochs=done + epochs,
-            callbacks=callbacks,
-            shuffle=False,  # the loader shuffles
-            verbose=0,
-        )
+        try:
+            history = model.fit(
+                train,
+                validation_data=val,
+                initial_epoch=done,
+                epochs=done + epochs,
+                callbacks=callbacks,
+                shuffle=False,  # the loader shuffles
+                verbose=0,
+            )
+        finally:  # after an error Keras does not call `on_train_end`
+            progress.stop()
+            interrupt.restore()
         done = history.epoch[-1] + 1
         if interrupt.asked:
             break

@@ -3,6 +3,7 @@
 import keras
 
 from visiontasks import catalog
+from visiontasks.errors import RecipeError
 
 
 def optimizer(
@@ -26,6 +27,9 @@ def optimizer(
         ema: momentum of the weights' moving average; None for none.
         slow: variables that learn at `factor` times the rate, weight decay included.
         factor: see `slow`.
+
+    Raises:
+        RecipeError: Keras refuses an argument.
     """
 
     def one(scale):
@@ -38,7 +42,11 @@ def optimizer(
         extra = {"global_clipnorm": clip_norm} if clip_norm else {}
         if ema:
             extra |= {"use_ema": True, "ema_momentum": ema}
-        return made.load()(learning_rate=scheduled(rate, total_steps, steps_per_epoch, **shape), **arguments, **extra)
+        rate = scheduled(rate, total_steps, steps_per_epoch, **shape)
+        try:
+            return made.load()(learning_rate=rate, **arguments, **extra)
+        except (ValueError, TypeError) as error:
+            raise RecipeError(f"train.optimizer: Keras's {made.symbol} refuses its arguments: {error}") from error
 
     if not slow or factor == 1:
         return one(1.0)

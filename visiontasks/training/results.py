@@ -23,6 +23,8 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
     for stem, figure in found.charts.items():
         figure.savefig(out / f"{stem}.png", dpi=100)
     (out / "predictions").mkdir(exist_ok=True)
+    for old in (out / "predictions").glob("[0-9][0-9]_*.png"):  # of an evaluation before, on other data
+        old.unlink()
     for number, (name, panels) in enumerate(found.drawings):
         titles, pictures = zip(*panels, strict=True)
         stem = re.sub(r"[^\w.-]+", "_", Path(name).stem)

@@ -17,6 +17,7 @@ class RunDirectory:
         path: the folder itself.
         best, last: the checkpoint files.
         metrics: the CSV file, one row an epoch.
+        skipped: the names of all pictures that were skipped or mended, if there were any.
     """
 
     def __init__(self, path: Path):
@@ -25,6 +26,7 @@ class RunDirectory:
         self.last = self.path / "checkpoints" / "last.keras"
         self.metrics = self.path / "metrics.csv"
         self.recipe = self.path / "recipe.yaml"
+        self.skipped = self.path / "skipped.txt"
 
     @classmethod
     def create(cls, root: Path, recipe: str) -> "RunDirectory":

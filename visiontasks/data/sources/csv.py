@@ -65,7 +65,8 @@ class Csv(Source):
         if not self._items:
             raise DataError(
                 f"{self.path}: expected picture files in the first column ({header[0]!r}); none of the {len(rows)} is "
-                f"found below {self.root}, such as {rows[0][1][0]!r}; set root= to the folder that they lie in."
+                f"found below {self.root}, such as {rows[0][1][0]!r}; set root= (in a command data.train.root=) to "
+                "the folder that they lie in."
             )
 
     def _read_flags(self, header, rows, names):
@@ -92,6 +93,8 @@ class Csv(Source):
         cells = [cells[1] for _, cells in rows]
         if separator is None:  # None splits at white space
             separator = next((s for s in ";|," if any(s in cell for cell in cells)), None)
+            if separator is None and any(len(cell.split()) > 1 for cell in cells):
+                self.report.add("table with tags split at white space (separator= says otherwise)", str(self.path))
         lists = [[tag.strip() for tag in cell.split(separator) if tag.strip()] for cell in cells]
         known = sorted({tag for tags in lists for tag in tags}) if names is None else [str(name) for name in names]
         if not known:

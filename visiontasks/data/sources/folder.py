@@ -1,16 +1,18 @@
 """Pictures sorted into one folder a class."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from visiontasks.data.images import MAX_PIXELS, list_pictures, read_image
-from visiontasks.data.layout import part_folders
+from visiontasks.data.layout import is_part, part_folders
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 from visiontasks.sample import Sample
 
 # folders that belong to other layouts; a folder of classes is recognised only without them
 _OTHER_LAYOUTS = {"images", "masks", "labels", "annotations", "imagesets", "jpegimages", "segmentationclass"}
+_PART_OF_A_YEAR = re.compile(r"(train|val|test)\d+")  # train2017
 
 
 class Folder(Source):
@@ -26,7 +28,7 @@ class Folder(Source):
         DataError: no class folder, or one that `names` lacks.
     """
 
-    LAYOUT = "class folders: DIR/CLASS/*.jpg, or DIR/{train,val}/CLASS/*.jpg"
+    LAYOUT = "two or more class folders: DIR/CLASS/*.jpg, or DIR/{train,val}/CLASS/*.jpg"
     fields = frozenset({"label"})
 
     def __init__(self, root: str, names: Sequence[str] | None = None, max_pixels: int = MAX_PIXELS):
@@ -78,6 +80,8 @@ class Folder(Source):
     @classmethod
     def recognise(cls, root):
         parts = part_folders(root)
+        if "val" not in parts and _has_classes(root):  # a folder called train may be a class of trains
+            parts = {"train": root}
         if not _has_classes(parts["train"]):
             return None
         return {part: {"root": str(folder)} for part, folder in parts.items() if list_pictures(folder)}
@@ -85,7 +89,10 @@ class Folder(Source):
 
 def _has_classes(folder: Path) -> bool:
     """At least two folders with pictures directly inside, and no sign of another layout."""
-    names = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    if any(p.name.lower() in _OTHER_LAYOUTS or p.name.lower().startswith(("train", "val", "test")) for p in names):
+    folders = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    names = [p.name.lower() for p in folders]
+    # "train" alone may be a class beside bus and car; with a validation folder, or a year behind, it is a part
+    parts = sum(map(is_part, names)) > 1 or any(map(_PART_OF_A_YEAR.fullmatch, names))
+    if parts or any(name in _OTHER_LAYOUTS for name in names):
         return False
-    return sum(bool(list_pictures(p, recursive=False)) for p in names) >= 2
+    return sum(bool(list_pictures(p, recursive=False)) for p in folders) >= 2

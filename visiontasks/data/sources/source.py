@@ -15,16 +15,30 @@ class Report:
 
     def __init__(self):
         self._seen: dict[str, dict[str, None]] = collections.defaultdict(dict)
+        self._fresh: list[tuple[str, str]] = []
 
     def add(self, what: str, name: str):
         """Note that `what` (say "truncated JPEG, skipped") happened to `name`; the same pair counts once."""
-        self._seen[what].setdefault(name)
+        if name not in self._seen[what]:
+            self._seen[what][name] = None
+            self._fresh.append((what, name))
+
+    def fresh(self) -> list[tuple[str, str]]:
+        """What was added since this was last asked: what a worker process must tell, whose report is a copy."""
+        taken, self._fresh = self._fresh, []
+        return taken
 
     def count(self, what: str) -> int:
         return len(self._seen.get(what, ()))
 
     def __bool__(self):
         return bool(self._seen)
+
+    def whole(self) -> str:
+        """Every name: a line a kind, then a line a name."""
+        return "\n".join(
+            f"{len(names)} × {what}:\n" + "\n".join(f"  {name}" for name in names) for what, names in self._seen.items()
+        )
 
     def __str__(self):
         """One line a kind: the count, what happened, the first few names."""

@@ -62,6 +62,11 @@ class Tfds(Source):
             )
         except (ValueError, NotImplementedError, AssertionError) as error:
             raise DataError(f"dataset {dataset!r}, split {split!r}: {error}") from error
+        except (OSError, tfds.download.DownloadError) as error:
+            raise DataError(
+                f"dataset {dataset!r} could not be prepared: {error}. It is downloaded once; without a network, "
+                "prepare it elsewhere and give its folder as data_dir= (in a command data.train.data_dir=)."
+            ) from error
 
     def __len__(self):
         return len(self._records)

@@ -1,0 +1,90 @@
+"""Devices: precision by compute capability, a batch process, and replicas that learn as one device does."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from visiontasks.errors import UserError
+from visiontasks.training import devices
+
+
+@pytest.mark.parametrize(
+    ("asked", "capability", "policy"),
+    [
+        ("auto", None, "float32"),
+        ("auto", 8.0, "mixed_bfloat16"),
+        ("auto", 9.0, "mixed_bfloat16"),
+        ("auto", 7.5, "mixed_float16"),
+        ("mixed_float16", None, "mixed_float16"),
+        ("float32", 9.0, "float32"),
+    ],
+)
+def test_precision_follows_the_gpu(asked, capability, policy):
+    assert devices.precision(asked, capability) == policy
+
+
+def test_a_gpu_that_is_not_there_is_an_error():
+    with pytest.raises(UserError, match="train.devices"):
+        devices.check("gpu", None)
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux's")
+def test_threads_of_a_batch_job_are_batch_too():
+    code = (
+        "import os, threading\n"
+        "from visiontasks.training.devices import as_batch_job\n"
+        "as_batch_job()\n"
+        "found = []\n"
+        "t = threading.Thread(target=lambda: found.append(os.sched_getscheduler(0)))\n"
+        "t.start(); t.join()\n"
+        "print(found == [os.SCHED_BATCH])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
+
+
+STEP = """
+import json, sys
+import tensorflow as tf
+replicas = int(sys.argv[1])
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+import keras, numpy as np
+from visiontasks import build, heads
+from visiontasks.model import VisionModel
+from visiontasks.training import devices
+keras.utils.set_random_seed(0)
+with devices.scope("all", 4):
+    backbone = build.backbone("unet_encoder", filters=4, depth=2, batch_norm=False, input_shape=(16, 16, 3))
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.kernel_regularizer = keras.regularizers.L2(0.01)
+    model = VisionModel(backbone, {"a": heads.Classifier(3), "b": heads.UNet(3, batch_norm=False, filters=[4, 4])})
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(0, 0.2, w.shape) for w in model.get_weights()])
+    model.compile(keras.optimizers.SGD(0.1))
+batch = {
+    "image": rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8),
+    "label": np.array([0, 1, 2, 0], np.int32),
+    "mask": rng.integers(0, 3, (4, 16, 16)).astype(np.int32),
+}
+history = model.fit(tf.data.Dataset.from_tensor_slices(batch).batch(4), verbose=0).history
+print("RESULT" + json.dumps([history, [float(np.abs(w).sum()) for w in model.get_weights()]]))
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
+def test_two_replicas_take_the_step_of_one():
+    found = []
+    for replicas in ("1", "2"):
+        done = subprocess.run([sys.executable, "-c", STEP, replicas], capture_output=True, text=True)
+        assert "RESULT" in done.stdout, done.stderr[-3000:]
+        found.append(json.loads(done.stdout.split("RESULT")[1]))
+    (one, weights), (two, again) = found
+    np.testing.assert_allclose(weights, again, rtol=1e-4)
+    for term in one:
+        np.testing.assert_allclose(one[term], two[term], rtol=1e-4, err_msg=term)

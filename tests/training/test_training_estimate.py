@@ -1,0 +1,42 @@
+"""The memory estimate of a dry run, against what the layers really put out."""
+
+import math
+
+import fakes
+import keras
+import numpy as np
+import pytest
+
+from visiontasks import build
+from visiontasks.heads.unet import UNet
+from visiontasks.model import VisionModel
+from visiontasks.training.estimate import step_bytes
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_activations_are_those_of_a_forward_pass(upsampling, monkeypatch):
+    backbone = build.backbone("unet_encoder", filters=4, depth=2, input_shape=(32, 48, 3))
+    model = VisionModel(backbone, UNet(3, filters=[8, 4], upsampling=upsampling))
+    values, call = [], keras.layers.Layer.__call__
+
+    def counted(layer, *args, **kwargs):
+        out = call(layer, *args, **kwargs)
+        if not list(layer._flatten_layers(include_self=False, recursive=False)):
+            values.append(math.prod(out.shape[1:]))
+        return out
+
+    monkeypatch.setattr(keras.layers.Layer, "__call__", counted)
+    model(np.zeros((1, 32, 48, 3), np.uint8), training=True)
+    monkeypatch.undo()
+    estimate = step_bytes(model, batch=2)
+    assert estimate["activations"] == pytest.approx(2 * 4 * sum(values), rel=0.1)
+    assert estimate["weights"] == 4 * model.count_params()
+
+
+def test_half_precision_takes_half():
+    sizes = {}
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        model = VisionModel(fakes.backbone((32, 32)), UNet(3))
+        sizes[policy] = step_bytes(model, batch=1)["activations"]
+    assert 0.45 < sizes["mixed_bfloat16"] / sizes["float32"] < 0.6
