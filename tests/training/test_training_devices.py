@@ -63,7 +63,7 @@ with devices.scope("all", 4):
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Conv2D):
             layer.kernel_regularizer = keras.regularizers.L2(0.01)
-    model = VisionModel(backbone, {"a": heads.Classifier(3), "b": heads.UNet(3, batch_norm=False, filters=[4, 4])})
+    model = VisionModel(backbone, {"a": heads.Classifier(3), "b": heads.UNet(3, batch_norm=False, filters=[4])})
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(0, 0.2, w.shape) for w in model.get_weights()])
     model.compile(keras.optimizers.SGD(0.1))

@@ -16,7 +16,7 @@ from visiontasks.training.estimate import step_bytes
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 def test_activations_are_those_of_a_forward_pass(upsampling, monkeypatch):
     backbone = build.backbone("unet_encoder", filters=4, depth=2, input_shape=(32, 48, 3))
-    model = VisionModel(backbone, UNet(3, filters=[8, 4], upsampling=upsampling))
+    model = VisionModel(backbone, UNet(3, filters=[8], upsampling=upsampling))
     values, call = [], keras.layers.Layer.__call__
 
     def counted(layer, *args, **kwargs):
