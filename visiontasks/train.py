@@ -160,7 +160,7 @@ def _train(model, recipe, train_part, val_part, console, policy) -> int:
     t = recipe.train
     optimizer(
         t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema
-    )  # what Keras refuses is an error before the run's folder
+    )  # what Keras refuses is an error now
     run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
     run.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
     console.print(f"run: {run.path}  ({keras.backend.backend()}, {policy})")
