@@ -158,9 +158,7 @@ def _train(model, recipe, train_part, val_part, console, policy) -> int:
     from visiontasks.training.run_directory import RunDirectory
 
     t = recipe.train
-    optimizer(
-        t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema
-    )  # what Keras refuses is an error now
+    optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)  # what Keras refuses is an error now
     run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
     run.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
     console.print(f"run: {run.path}  ({keras.backend.backend()}, {policy})")

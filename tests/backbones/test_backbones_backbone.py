@@ -58,7 +58,7 @@ def test_weights_of_a_model_whose_heads_left_layers_out(tmp_path):
     from visiontasks.heads.classifier import Classifier
     from visiontasks.model import VisionModel
 
-    trained = VisionModel(randomised(), Classifier(2, tap="C1"))
+    trained = VisionModel(randomised(), Classifier(2, tap="C0"))
     assert len(trained.backbone.weights) < len(small().weights)
     trained.save(tmp_path / "m.keras")
     with pytest.warns(UserWarning, match="has none for"):
