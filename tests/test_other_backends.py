@@ -15,6 +15,7 @@ TESTS = [
     "tests/losses",
     "tests/contracts/test_contracts_heads.py",
     "tests/contracts/test_contracts_training.py",
+    "tests/contracts/test_contracts_precision.py",
     "tests/training/test_training_fit.py",
     "tests/training/test_training_optimizers.py",
 ]
