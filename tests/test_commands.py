@@ -106,6 +106,14 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
     assert len(list((found / "predictions").glob("*.png"))) == 2
     assert 0 <= json.loads((found / "evaluation.json").read_text())["mean_iou"] <= 1
     assert (the_run(cwd) / "evaluation.json").read_bytes() == before
+    # with a validation part the values of the training part hold for both
+    for kind in ("images", "masks"):
+        for part in ("train", "val"):
+            (tmp_path / "parts" / kind / part).mkdir(parents=True)
+            picture = next((tmp_path / "few" / kind).iterdir())
+            (tmp_path / "parts" / kind / part / picture.name).write_bytes(picture.read_bytes())
+    said = command("evaluate", "run=runs", f"data={tmp_path / 'parts'}", "data.train.values=[0,255]", cwd=cwd).stdout
+    assert "1 pictures" in said
     wrong = command("evaluate", "run=runs", "train.epochs=3", cwd=cwd, check=False)
     assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
 

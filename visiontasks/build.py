@@ -186,20 +186,17 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
     Raises:
         UserError: the data are wrong, or their classes are not the model's.
     """
+    from visiontasks.data.detect import inherit
     from visiontasks.data.load import load_source, load_sources
     from visiontasks.data.pipeline import Loader
 
     parts = _parts(recipe)
-    for part, spec in parts.items():
-        if spec is not None and len(classes) == 1:
-            takes = any(a.name == "names" for a in catalog.find("data/sources", spec["source"]).arguments)
-            parts[part] = {**({"names": list(*classes.values())} if takes else {}), **spec}
-    if parts["val"] is not None:
-        source = load_source(parts["val"], "data.val")
-    elif whole:
-        source = load_source(parts["train"], "data.train")
+    if parts["val"] is not None:  # read as training read it: with the training part's mask values and separators
+        source = load_source(inherit(parts["val"], parts["train"]), "data.val", classes)
     else:
-        source = load_sources(parts, fields(recipe), recipe.data.split, recipe.run.seed)[1]
+        source = load_source(parts["train"], "data.train", classes)
+        if not whole:
+            source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
     _check_fields(recipe, {"val": source})
     loader = Loader(source, **_loading(recipe))
     for field, expected in classes.items():

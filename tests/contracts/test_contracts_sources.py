@@ -12,7 +12,7 @@ from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError
 from visiontasks.sample import FIELDS, VOID
 
-ELSEWHERE = {"tfds"}  # test_data_tfds.py prepares a set of TensorFlow Datasets in minutes
+ELSEWHERE = {"tfds"}  # test_data_tfds.py prepares a set of its own, with TensorFlow
 
 
 def write(path, height=20, width=24, seed=0):

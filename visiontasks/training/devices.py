@@ -23,7 +23,7 @@ def keep_memory():
     """Tell glibc to keep the memory that is freed; call it before threads start.
 
     A step frees and takes the same tensors again. Given back to the system in between they cost 45,000 page faults a
-    step, a fifth of its time. With fixed shapes, keeping them takes no more memory than the peak.
+    step, a seventh of its time. With fixed shapes, keeping them takes no more memory than the peak.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:  # glibc's malloc.h: of other C libraries only some have it
