@@ -12,8 +12,7 @@ import time
 
 from visiontasks.training import devices
 
-devices.as_batch_job()  # as the train command does, before TensorFlow starts its threads: it steadies both contestants
-devices.keep_memory()
+devices.suit_few_cores()  # as the train command does, before TensorFlow starts its threads
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402

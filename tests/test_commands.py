@@ -102,7 +102,7 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
     assert refused.returncode == 2 and "data.train.values=[0,255]" in refused.stderr
     said = command(*words, "data.train.values=[0,255]", cwd=cwd).stdout
     assert "2 pictures" in said and "training part" not in said
-    found = the_run(cwd) / "evaluations" / "few"
+    found = the_run(cwd) / "evaluations" / "few_data.train.values=_0,255"
     assert len(list((found / "predictions").glob("*.png"))) == 2
     assert 0 <= json.loads((found / "evaluation.json").read_text())["mean_iou"] <= 1
     assert (the_run(cwd) / "evaluation.json").read_bytes() == before
@@ -116,6 +116,15 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
     assert "1 pictures" in said
     wrong = command("evaluate", "run=runs", "train.epochs=3", cwd=cwd, check=False)
     assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
+
+
+def test_evaluate_on_other_data_leaves_the_run_s_own_figures_alone(trained):
+    cwd, _ = trained
+    own = (the_run(cwd) / "evaluation.json").read_bytes()
+    command("evaluate", "run=runs", "data.resize=letterbox", cwd=cwd)
+    found = the_run(cwd) / "evaluations" / "data.resize=letterbox" / "evaluation.json"
+    assert found.read_bytes() != own
+    assert (the_run(cwd) / "evaluation.json").read_bytes() == own
 
 
 def test_predict_refuses_overrides_of_a_run(trained):

@@ -28,6 +28,16 @@ def test_every_picture_fills_its_canvas(h, w, rows, columns, mode):
         assert (mask == 1).all()
 
 
+@pytest.mark.parametrize("height, width", [(400, 400), (100, 800), (800, 250), (60, 640), (700, 30)])
+def test_a_much_larger_picture_is_averaged_not_sampled(height, width):
+    """Fine stripes sampled at a few points would give stripes that are not there."""
+    stripes = np.zeros((height, width, 3), np.uint8)
+    stripes[(np.arange(height)[:, None] + np.arange(width)) % 2 == 0] = 200
+    placed = Placement((height, width), (100, 100)).place_image(stripes)
+    # seven stripes averaged are a seventh off the mean; sampled, they are 90 or more off
+    assert abs(placed.astype(int) - 100).max() <= 100 / 6
+
+
 @given(st.integers(8, 60), st.integers(8, 60), st.sampled_from(["stretch", "letterbox"]))
 def test_a_map_comes_back_to_the_pixels_it_was_made_from(h, w, mode):
     """A ramp over the original, placed and restored, is the same ramp away from the border."""

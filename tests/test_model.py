@@ -80,11 +80,15 @@ def test_compiled_metrics_meet_their_head():
     np.testing.assert_allclose(shown["subject_accuracy"], (scores.argmax(-1) == batch["label"]).mean(), rtol=1e-6)
 
 
-def test_compiled_metrics_see_decoded_answers_and_leave_out_what_is_not_labelled():
+@pytest.mark.parametrize("kind", ["metrics", "weighted_metrics"])
+def test_compiled_metrics_see_decoded_answers_and_leave_out_what_is_not_labelled(kind):
+    """As `weighted_metrics` or as plain `metrics`, which Keras itself would not weight."""
     model, batch = joint(), fakes.pictures(6)
     batch["tags"][:2], batch["mask"][:, :5], batch["label"][3] = -1, 255, -1
     names = {"subject": ["sparse_categorical_accuracy"], "regions": ["sparse_categorical_accuracy"]}
-    model.compile("adam", weighted_metrics={**names, "tags": [keras.metrics.BinaryAccuracy()]})
+    with pytest.raises(ValueError, match="got both"):
+        model.compile("adam", metrics=names, weighted_metrics=names)
+    model.compile("adam", **{kind: {**names, "tags": [keras.metrics.BinaryAccuracy()]}})
     shown = model.evaluate(batch, batch_size=6, verbose=0, return_dict=True)
     answers = model.predict(batch["image"], verbose=0)
     known = batch["label"] >= 0

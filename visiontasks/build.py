@@ -6,7 +6,9 @@ from pathlib import Path
 from visiontasks import catalog
 from visiontasks.errors import DataError, RecipeError, UserError
 from visiontasks.recipe import Recipe, read
+from visiontasks.training.devices import cores
 
+MOST_WORKERS = 8  # more seldom wait for anything but each other
 ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's own classes and its own last layer
 
 
@@ -157,7 +159,7 @@ def _loading(recipe):
         batch=d.batch,
         resize=d.resize,
         seed=recipe.run.seed,
-        workers=d.workers,
+        workers=min(MOST_WORKERS, cores()) if d.workers is None else d.workers,
         worker_kind=d.worker_kind,
     )
 

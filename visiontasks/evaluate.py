@@ -1,5 +1,6 @@
 """python -m visiontasks.evaluate run=DIR [data=DIR] [out=DIR]: score a run's best checkpoint."""
 
+import re
 from pathlib import Path
 
 from visiontasks import cli
@@ -12,8 +13,8 @@ USAGE = """python -m visiontasks.evaluate run=DIR [data=DIR] [out=DIR] [batch=N]
 
   run=DIR    a run's folder (runs/RECIPE/TIME), or one that holds several: then the newest
   data=DIR   other pictures to score on; by default the run's own validation part
-  out=DIR    where evaluation.json, charts and drawn pictures go; by default the run's folder, and with data=
-             evaluations/NAME below it
+  out=DIR    where evaluation.json, charts and drawn pictures go; by default the run's folder, and with data= or
+             data.… a folder below its evaluations/ that is named after them
   data.…     the keys of a recipe's data, such as data.train.values=[0,255]"""
 
 
@@ -35,6 +36,7 @@ def evaluate(arguments: list[str]) -> int:
 
     console = cli.console()
     run = RunDirectory.find(words["run"])
+    other = _name_of(words.get("data"), overrides)
     overrides += [f"data.batch={words['batch']}"] if "batch" in words else []
     recipe, said = build.recipe(str(run.recipe), overrides, words.get("data"))
     if said:
@@ -45,8 +47,7 @@ def evaluate(arguments: list[str]) -> int:
     loader = build.validation(recipe, classes, whole="data" in words)
     from visiontasks.training.results import write_evaluation
 
-    own = run.path if "data" not in words else run.path / "evaluations" / Path(words["data"]).resolve().name
-    out = Path(words.get("out", own))
+    out = Path(words.get("out", run.path / "evaluations" / other if other else run.path))
     out.mkdir(parents=True, exist_ok=True)
     console.print(f"{checkpoint}: {len(loader.source)} pictures")
     write_evaluation(model, loader, build.tasks(model), out, console)
@@ -54,6 +55,12 @@ def evaluate(arguments: list[str]) -> int:
         console.print(f"pictures skipped or mended:\n{loader.source.report}")
     console.print(f"results: {out}")
     return 0
+
+
+def _name_of(data: str | None, overrides: list[str]) -> str:
+    """A folder's name for data other than the run's own; "" for its own."""
+    folder = [] if data is None else [Path(data).resolve().name]
+    return re.sub(r"[^\w.=,-]+", "_", " ".join(folder + overrides)).strip("._")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 from visiontasks.sample import VOID
 
 MODES = ("stretch", "letterbox", "crop")
+SAMPLED = 0.4  # of a side: down to it a bilinear sample sees four of five pixels, at a seventh of averaging's time
 PAD_VALUE = 114  # mid grey, near the mean of natural pictures, so that padding excites no filter much
 
 
@@ -54,11 +55,12 @@ class Placement:
         return tuple(r / o for r, o in zip(self.resized, self.original, strict=True))
 
     def place_image(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) of the original to uint8 (*size, 3): bilinear, or area averaging below half the size.
-
-        Down to half the size a bilinear sample still touches every pixel, at a fifth of the averaging's time.
-        """
-        return self._place(image, cv2.INTER_AREA if min(self.scale) < 0.5 else cv2.INTER_LINEAR, PAD_VALUE)
+        """uint8 (H, W, 3) of the original to uint8 (*size, 3): bilinear; area averaging below `SAMPLED` of a side."""
+        if min(self.scale) < SAMPLED:
+            # averaging alone does not enlarge: a side that grows does so after the other one has shrunk
+            (rows, columns), (height, width) = image.shape[:2], self.resized
+            image = cv2.resize(image, (min(width, columns), min(height, rows)), interpolation=cv2.INTER_AREA)
+        return self._place(image, cv2.INTER_LINEAR, PAD_VALUE)
 
     def place_mask(self, mask: np.ndarray) -> np.ndarray:
         """int32 (H, W) of class numbers to int32 `size`: always by the nearest pixel; padding is void."""

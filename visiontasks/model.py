@@ -5,7 +5,6 @@ import warnings
 
 import keras
 from keras import backend, ops
-from keras.src.losses.loss import scale_loss_for_distribution  # Keras's own losses use it; it is not exported
 
 from visiontasks.heads.head import Head
 from visiontasks.sample import FIELDS
@@ -117,8 +116,7 @@ class VisionModel(keras.Model):
             for term, value in head.compute_losses(targets, outputs[name], training=training).items():
                 self._trackers[name][term].update_state(value, sample_weight=count)
                 total = total + factor * value
-        # replicas of tf.distribute add their gradients up, so each one's loss is its share
-        total = scale_loss_for_distribution(total)
+        total = total / _replicas()
         for loss in self.losses:
             total = total + ops.cast(self._aggregate_additional_loss(loss), "float32")
         return total
@@ -126,7 +124,7 @@ class VisionModel(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Keras's, on decoded predictions (where a head's are one tensor), each head with its own field.
 
-        Give metrics as `weighted_metrics`, by head name: what is not labelled then has weight 0.
+        By head name where there are several; what is not labelled has weight 0.
         """
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
         truth, weights, answers = {}, {}, {}
@@ -147,12 +145,19 @@ class VisionModel(keras.Model):
             return self.decode(outputs), state
         return self.decode(super().predict_step(*args))
 
-    def compile(self, optimizer="adam", **kwargs):
-        """Keras's `compile` without `loss`: the heads bring theirs."""
+    def compile(self, optimizer="adam", metrics=None, weighted_metrics=None, **kwargs):
+        """Keras's `compile` without `loss`, for the heads bring theirs.
+
+        `metrics` are weighted ones here, so that what is not labelled does not count.
+        """
+        if metrics is not None and weighted_metrics is not None:
+            raise ValueError("compile: expected metrics or weighted_metrics, got both; here they mean the same.")
         for name in ("loss", "loss_weights"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(
+            optimizer=optimizer, weighted_metrics=metrics if weighted_metrics is None else weighted_metrics, **kwargs
+        )
 
     def compile_from_config(self, config):
         _import_own(config)  # a schedule of ours in the optimizer
@@ -181,6 +186,15 @@ class VisionModel(keras.Model):
         config["head"] = revive(head) if "class_name" in head else {name: revive(part) for name, part in head.items()}
         config["backbone"] = revive(config["backbone"])
         return cls(**config)
+
+
+def _replicas() -> int:
+    """How many replicas of tf.distribute add their gradients up, so that each one's loss must be its share."""
+    if backend.backend() != "tensorflow":
+        return 1
+    from tensorflow import distribute
+
+    return distribute.get_strategy().num_replicas_in_sync
 
 
 def _taps_of(name, head, available):

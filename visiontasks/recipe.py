@@ -34,7 +34,11 @@ class DataRecipe:
     augment: list = _key("albumentations transforms by name, in order: [{HorizontalFlip: {p: 0.5}}, …]", [])
     resize: str = _key("how a picture fits the size", "stretch", choices=("stretch", "letterbox", "crop"))
     split: float = _key("share kept for validation where there is no val part", 0.2, above=0, below=1)
-    workers: int = _key("threads or processes that read pictures; 0 = none, in the training thread", 2, above=-1)
+    workers: int | None = _key(
+        "threads or processes that read pictures; null = one a core, at most 8; 0 = none, in the training thread",
+        None,
+        above=-1,
+    )
     worker_kind: str = _key("what the workers are", "threads", choices=("threads", "processes"))
 
 
@@ -52,9 +56,7 @@ class TrainRecipe:
     """How to learn."""
 
     epochs: int = _key("passes over the training part", 20, above=0)
-    steps: int | None = _key(
-        "updates in all, instead of epochs: whatever the size of the data; at most 100 epochs", None, above=0
-    )
+    steps: int | None = _key("updates, instead of epochs: rounded up to whole epochs, at most 100", None, above=0)
     optimizer: dict = _key("any Keras optimizer: {name: NAME, its arguments}", {"name": "adamw", "learning_rate": 1e-3})
     schedule: dict = _key("learning rate over time: cosine, step or constant", {"name": "cosine", "warmup_epochs": 1})
     precision: str = _key(

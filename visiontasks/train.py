@@ -62,7 +62,7 @@ def train(arguments: list[str]) -> int:
     from visiontasks.training import devices
 
     recipe, said = build.recipe(words["recipe"], overrides, words.get("data"))
-    devices.keep_memory()
+    devices.suit_few_cores()
     if recipe.train.devices == "cpu":
         devices.hide_gpus()
     console = cli.console()
@@ -75,7 +75,6 @@ def train(arguments: list[str]) -> int:
             console.print(_listed(field, train_part.names[field]))
     _say_skipped(train_part, val_part, console)
 
-    devices.as_batch_job()
     import keras
 
     capability = devices.gpu_capability()

@@ -3,25 +3,19 @@
 import keras
 import numpy as np
 import pytest
-from families import CALM, FAMILIES, check_saved, float32_losses, half_or_full, train
+from families import FAMILIES, check_saved, float32_losses, half_or_full, train
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_learns_as_float32_does(family, policy, tmp_path):
-    model, batch, losses = train(family, policy, half_or_full(family, policy))
-    expected = float32_losses(family)
-    assert expected[-1] < 0.97 * expected[0] and losses["loss"][-1] < 0.97 * losses["loss"][0]
+    model, batch, losses = train(family, policy, half_or_full(policy))
     assert np.isfinite(losses["loss"]).all()
+    for steps in (slice(-1, None), slice(None)):  # the last, and the way there
+        expected = np.mean(float32_losses(family)[steps])
+        np.testing.assert_allclose(np.mean(losses["loss"][steps]), expected, rtol=0.05)
+    assert float32_losses(family)[-1] < 0.8 * float32_losses(family)[0]
     check_saved(model, batch, tmp_path / "m.keras")
-    off = losses["loss"][-1] / expected[-1] - 1
-    if family in CALM:
-        assert abs(off) < 0.05
-        return
-    mean_off = np.mean(losses["loss"]) / np.mean(expected) - 1
-    assert abs(mean_off) < 0.1  # more than rounding does: something is broken
-    if abs(off) > 0.05:
-        pytest.xfail(f"not within 5% of float32: {off:+.1%} after the last step, {mean_off:+.1%} in the mean")
 
 
 def test_float16_learns_with_the_loss_scaling_that_compile_adds():

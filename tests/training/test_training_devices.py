@@ -34,16 +34,18 @@ def test_a_gpu_that_is_not_there_is_an_error():
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux's")
-def test_threads_of_a_batch_job_are_batch_too():
+@pytest.mark.parametrize("cores, policy", [(2, "SCHED_BATCH"), (64, "SCHED_OTHER")])
+def test_on_few_cores_threads_are_a_batch_job_s(cores, policy):
     code = (
         "import os, threading\n"
-        "from visiontasks.training.devices import as_batch_job\n"
-        "as_batch_job()\n"
+        "from visiontasks.training import devices\n"
+        "devices.cores = lambda: {cores}\n"
+        "devices.suit_few_cores()\n"
         "found = []\n"
         "t = threading.Thread(target=lambda: found.append(os.sched_getscheduler(0)))\n"
         "t.start(); t.join()\n"
-        "print(found == [os.SCHED_BATCH])"
-    )
+        f"print(found == [os.{policy}])"
+    ).replace("{cores}", str(cores))
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
 
 

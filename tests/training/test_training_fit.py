@@ -11,6 +11,7 @@ from rich.console import Console
 from visiontasks import build
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source
+from visiontasks.errors import DataError
 from visiontasks.heads.classifier import Classifier
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
@@ -146,6 +147,32 @@ def test_steps_give_the_epochs(tmp_path, monkeypatch, steps, epochs):
     made, ended = run(tmp_path, classifier(), TrainRecipe(epochs=1, steps=steps))
     assert ended["epochs"] == epochs
     assert len(made.metrics.read_text().splitlines()) == 1 + epochs
+
+
+class WrongLater(Blocks):
+    """Raises once it has been read a number of times: what Keras looks at in advance is in order."""
+
+    def __init__(self, after):
+        super().__init__(24)
+        self.after = after
+
+    def __getitem__(self, index):
+        self.after -= 1
+        if self.after < 0:
+            raise DataError(f"mask of block {index}: class 7 of 3")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_wrong_data_found_late_are_the_same_one_error(tmp_path, part):
+    model = classifier()
+    sources = [Blocks(24), Blocks(24)]
+    sources[part] = WrongLater(after=44)
+    common = dict(fields=("label",), size=(32, 32), batch=4, workers=0)
+    loaders = Loader(sources[0], training=True, **common), Loader(sources[1], **common)
+    made = RunDirectory.create(tmp_path, "test")
+    with pytest.raises(DataError, match="class 7 of 3"):
+        fit(model, *loaders, build.tasks(model), TrainRecipe(epochs=4), made, Console(file=io.StringIO()))
 
 
 def test_the_step_is_traced_once(tmp_path):

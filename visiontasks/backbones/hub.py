@@ -1,6 +1,7 @@
 """Backbones of keras-hub and keras-cv, an optional extra: pip install "visiontasks[hub]"."""
 
 import re
+import warnings
 from pathlib import Path
 
 import keras
@@ -63,7 +64,12 @@ def _from_preset(preset, load_weights):
         raise UserError(f"preset: {preset!r} could not be had from keras-hub: {error}") from error
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
-    except Exception:  # a preset without preprocessing takes pixels as they are
+    except Exception as error:  # as above; and a preset need not have one
+        warnings.warn(
+            f"preset {preset!r}: no preprocessing could be read ({error}); the network gets pixels of 0 to 255 unless "
+            "mean and std are given.",
+            stacklevel=2,
+        )
         return backbone, None, None
     # its pixels are x * scale + offset
     scale = _three(1.0 if converter.scale is None else converter.scale)

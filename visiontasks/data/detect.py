@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visiontasks import catalog
+from visiontasks.data.layout import part_folders
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 
@@ -55,9 +56,15 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
     parts = {part: {"source": name, **arguments[part]} if part in arguments else None for part in ("train", "val")}
     others = sorted(entry[2] for entry in found if entry[2] != name)
     return parts, (
-        f"{root}: read as {name}, {'with a validation part' if parts['val'] else 'without a validation part'}"
+        f"{root}: read as {name}, {_validation(root) if parts['val'] else 'without a validation part'}"
         + (f" (it could also be read as {', '.join(others)})." if others else ".")
     )
+
+
+def _validation(root: Path) -> str:
+    if getattr(part_folders(root).get("val"), "name", "").lower() == "test":
+        return "its test part taken for validation: the best checkpoint is chosen by it"
+    return "with a validation part"
 
 
 def inherit(part: dict | Source, other: dict | Source | None) -> dict | Source:

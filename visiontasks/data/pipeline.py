@@ -19,7 +19,7 @@ from visiontasks.catalog import near
 from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
-from visiontasks.errors import DataError, RecipeError
+from visiontasks.errors import DataError, RecipeError, UserError
 from visiontasks.geometry import MODES, Placement
 from visiontasks.sample import FIELDS, Sample
 
@@ -89,6 +89,7 @@ class Loader(grain.IterDataset):
         self.source, self.fields, self.size, self.training = source, tuple(fields), tuple(size), training
         self.batch_size, self.resize, self.workers, self.worker_kind = batch, resize, workers, worker_kind
         self.epoch = 0
+        self.error: UserError | None = None  # what ended the last iteration: TensorFlow would hand on its text alone
         counts = {name: len(self.names[name]) for name in _COUNTED if name in self.fields}
         self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects)
         self._augment = Augment(augment, self.size, resize) if training else None
@@ -133,7 +134,16 @@ class Loader(grain.IterDataset):
         return Assemble(self.source, self._shapes, self._augment, self.resize, keep)
 
     def _batches(self, keep=False) -> Iterator[Batch]:
-        """One epoch of the workers' batches; what they noted goes to the source's report."""
+        """One epoch of the workers' batches; an error of the data or the transforms stays at hand as `error`."""
+        self.error = None
+        try:
+            yield from self._checked(keep)
+        except UserError as error:
+            self.error = error
+            raise
+
+    def _checked(self, keep) -> Iterator[Batch]:
+        """What the workers noted goes to the source's report; what failed there is raised here."""
         stream = self._streams.get(keep)
         if stream is None:
             endless = grain.MapDataset.range(sys.maxsize).map(self._order)

@@ -86,6 +86,11 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
                 shuffle=False,  # the loader shuffles
                 verbose=0,
             )
+        except Exception as error:
+            for loader in (train, val):
+                if loader.error is not None:  # a backend that iterates by itself raises its own kind
+                    raise loader.error from error
+            raise
         finally:  # after an error Keras does not call `on_train_end`
             progress.stop()
             interrupt.restore()
