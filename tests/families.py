@@ -22,11 +22,14 @@ for part in catalog.parts("backbones").values():  # a new file joins with its fi
     # the adapter of keras-hub is an optional extra; tests/backbones/test_backbones_hub.py trains one where it is there
     if part.module not in {catalog.find("backbones", name).module for name in FAMILIES} and part.name != "hub":
         FAMILIES[part.name] = ({}, 64)
+# further families of keras.applications, run but not trained
+OTHERS = ("convnext_tiny", "densenet121", "efficientnet_v2_b0", "mobilenet", "mobilenet_v2", "mobilenet_v3_small")
+OTHERS += ("nasnet_mobile", "resnet50_v2", "xception")
 STEPS = 20
 
 
 def model_of(family):
-    arguments, side = FAMILIES[family]
+    arguments, side = FAMILIES.get(family, ({}, 96))
     backbone = build.backbone(family, input_shape=(side, side, 3), **arguments)
     batch, names = fakes.scenes(8, (side, side))
     heads = {name: head(names[head.fields[0]]) for name, head in fakes.heads().items()}

@@ -1,0 +1,21 @@
+"""Every head answers on the families of backbones that are not trained in these tests."""
+
+import keras
+import numpy as np
+import pytest
+from families import OTHERS, model_of
+from keras import ops
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_every_head_answers(family):
+    keras.utils.set_random_seed(0)
+    model, batch = model_of(family)
+    outputs = model(batch["image"], training=True)
+    answers = model.decode(outputs)
+    assert answers["unet"]["probabilities"].shape[:3] == batch["mask"].shape
+    for name, head in model.heads.items():
+        for term, value in head.compute_losses(batch, outputs[name]).items():
+            assert np.isfinite(ops.convert_to_numpy(value)) and float(value) > 0, (name, term)
+        for key, value in answers[name].items():
+            assert np.isfinite(ops.convert_to_numpy(value)).all(), (name, key)
