@@ -175,13 +175,17 @@ def check_arguments(part: Part, given: dict, where: str, filled: Iterable[str] =
         if not fits(value, annotation):
             listed = choices(annotation)
             hint = f" {near(str(value), map(str, listed))}" if listed else ""
-            raise RecipeError(f"{where}.{key}: expected {annotation}, got {value!r} ({type(value).__name__}).{hint}")
+            expected = annotation.replace("Share", "a share from 0 to below 1")
+            raise RecipeError(f"{where}.{key}: expected {expected}, got {value!r} ({type(value).__name__}).{hint}")
     missing = [a for a in known if known[a].default is REQUIRED and a not in given and a not in set(filled)]
     if missing:
         raise RecipeError(f"{where}: {part.name} needs {', '.join(missing)}; give it as {where}.{missing[0]}=…")
 
 
+Share = float  # annotates an argument that goes from 0 to below 1; parts check it themselves too, for the Keras API
+
 _KINDS = {
+    "Share": (int, float),
     "int": int,
     "float": (int, float),
     "str": str,
@@ -210,7 +214,7 @@ def fits(value, annotation: str) -> bool:
     if isinstance(value, bool):
         return "bool" in kinds
     return any(
-        isinstance(value, _KINDS[kind]) and _elements_fit(value, piece)
+        isinstance(value, _KINDS[kind]) and _elements_fit(value, piece) and (kind != "Share" or 0 <= value < 1)
         for kind, piece in zip(kinds, others, strict=True)
     )
 

@@ -12,6 +12,7 @@ import keras
 from keras import layers
 
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
+from visiontasks.catalog import Share
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import efficientnet_lite as checkpoints
 
@@ -41,7 +42,7 @@ def efficientnet_lite(
     variant: int,
     weights: str | None = None,
     input_shape: tuple | list = (None, None, 3),
-    drop_connect: float = 0.0,
+    drop_connect: Share = 0.0,
 ) -> keras.Model:
     """EfficientNet-lite: ImageNet classification at 75.1% (lite0), 76.7% (lite1), 77.6% (lite2) top-1, as published.
 

@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
+from visiontasks.catalog import Share
 from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
@@ -18,7 +19,7 @@ def unet_encoder(
     filters: int = 64,
     depth: int = 5,
     batch_norm: bool = True,
-    dropout: float = 0.0,
+    dropout: Share = 0.0,
 ) -> keras.Model:
     """The plain U-Net encoder of 2015: two 3×3 convolutions a level, 2×2 max pooling between, filters doubling.
 

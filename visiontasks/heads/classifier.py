@@ -5,6 +5,7 @@ from typing import Literal
 import keras
 from keras import ops
 
+from visiontasks.catalog import Share
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import softmax
 from visiontasks.sample import UNLABELLED
@@ -38,8 +39,8 @@ class Classifier(PooledHead):
         self,
         classes: int | list[str] | str,
         hidden: list[int] | tuple[int, ...] = (),
-        dropout: float = 0.0,
-        label_smoothing: float = 0.0,
+        dropout: Share = 0.0,
+        label_smoothing: Share = 0.0,
         pooling: Literal["avg", "max", "flatten"] = "avg",
         tap: str | None = None,
         name: str = "classifier",

@@ -6,6 +6,7 @@ from typing import Literal
 import keras
 from keras import ops
 
+from visiontasks.catalog import Share
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import sigmoid
 from visiontasks.sample import UNLABELLED
@@ -45,7 +46,7 @@ class Tagger(PooledHead):
         self,
         classes: int | list[str],
         hidden: list[int] | tuple[int, ...] = (),
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
         loss: Literal["binary_cross_entropy", "focal", "asymmetric"] = "binary_cross_entropy",
         positive_weight: float | list[float] = 1.0,
         prior: float = 0.1,

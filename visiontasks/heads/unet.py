@@ -5,6 +5,7 @@ from typing import Literal
 import keras
 from keras import ops
 
+from visiontasks.catalog import Share
 from visiontasks.heads.head import Head, class_names
 from visiontasks.losses import softmax
 from visiontasks.sample import VOID
@@ -110,7 +111,7 @@ class UNet(Head):
         levels: list[str] | tuple[str, ...] | None = None,
         upsampling: Literal["transposed", "resize"] = "transposed",
         batch_norm: bool = True,
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
         loss: Literal["cross_entropy", "dice", "focal"] | dict[str, float] = "cross_entropy",
         name: str = "unet",
         **kwargs,
