@@ -20,6 +20,7 @@ TINY = [
     "data.size=[64, 64]",
     "data.batch=4",
     "train.epochs=2",
+    "train.ema=0.5",
 ]
 
 

@@ -18,6 +18,8 @@ TESTS = [
     "tests/contracts/test_contracts_precision.py",
     "tests/training/test_training_fit.py",
     "tests/training/test_training_optimizers.py",
+    "tests/test_commands.py::test_train_says_what_it_found_and_writes_a_run",
+    "tests/test_commands.py::test_predict_writes_pictures_masks_and_json_in_original_pixels",
 ]
 
 

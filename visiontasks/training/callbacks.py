@@ -38,6 +38,17 @@ def _learning_rate(optimizer) -> float:
     return float(optimizer.learning_rate)
 
 
+class MovingAverage(keras.callbacks.SwapEMAWeights):
+    """Keras's: what is scored and saved after an epoch are the averages of the weights."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        if keras.backend.backend() == "jax":
+            # in the last epoch Keras makes weights and averages the same arrays, of which JAX then takes one away
+            for variable in self.model.optimizer.variables:
+                variable.assign(keras.ops.copy(variable))
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Saves `last` after each epoch, and `best` when `val_score` is better than ever; never a half-written file."""
 

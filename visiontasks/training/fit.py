@@ -62,7 +62,7 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
         callbacks = [
             interrupt,
             ours.Order(train),
-            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []),
+            *([ours.MovingAverage(swap_on_epoch=True)] if recipe.ema else []),
             ours.Score(val, tasks, interrupt),
             checkpoints,
             keras.callbacks.CSVLogger(run.metrics, append=done > 0),
