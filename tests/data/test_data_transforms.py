@@ -200,6 +200,12 @@ def test_what_vanishes_is_dropped_with_all_its_fields():
     assert nothing.boxes.shape == (0, 4) and nothing.keypoints.shape == (0, 1, 3) and nothing.classes.shape == (0,)
 
 
+def test_a_picture_without_objects_may_change_its_shape():
+    empty = noise(96, 128, boxes=np.zeros((0, 4), np.float32), instance_masks=np.zeros((0, 96, 128), np.uint8))
+    moved = Augment([{"Transpose": {"p": 1.0}}], (128, 96))(empty, rng())
+    assert moved.image.shape == (128, 96, 3) and moved.instance_masks.shape == (0, 128, 96)
+
+
 def test_a_keypoint_out_of_sight_loses_its_visibility_and_its_object_stays():
     whole = scene(count=1)
     points = np.float32([[[whole.boxes[0, 0] + 1, whole.boxes[0, 1] + 1, 2], [120, 90, 1], [0, 0, 0]]])

@@ -187,6 +187,8 @@ def _labels(sample: Sample, moved: dict) -> Sample:
         changes["mask"] = moved["mask"].astype(np.int32)
     if "masks" in moved:
         changes["instance_masks"] = (moved["masks"] == 1).astype(np.uint8)  # void is no part of an object
+    elif sample.instance_masks is not None:
+        changes["instance_masks"] = np.zeros((0, height, width), np.uint8)
     if "keypoints" in moved:
         points = sample.keypoints.reshape(-1, 3).copy()
         rows = np.asarray(moved["keypoints"], np.float32).reshape(-1, 3)
