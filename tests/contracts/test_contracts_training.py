@@ -1,13 +1,14 @@
 """Every head on every family of backbones learns, what is saved is what was learnt, and XLA trains the same."""
 
+import keras
 import numpy as np
 import pytest
-from families import FAMILIES, check_saved, float32_losses, half_or_full, small_steps, train
+from families import FAMILIES, check_saved, float32_losses, half_or_full, train
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_head_learns_saves_and_reloads(family, tmp_path):
-    model, batch, losses = train(family, "float32", small_steps())
+    model, batch, losses = train(family, "float32", keras.optimizers.Adam(1e-3))
     for term, values in losses.items():
         assert np.isfinite(values).all()
         assert min(values[-3:]) < 0.95 * values[0], f"{term} did not fall: {values}"
