@@ -9,7 +9,7 @@ from families import FAMILIES, check_saved, float32_losses, half_or_full, train
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_learns_as_float32_does(family, policy, tmp_path):
-    model, batch, losses = train(family, policy, half_or_full(policy))
+    model, batch, losses = train(family, policy, half_or_full(family, policy))
     assert np.isfinite(losses["loss"]).all()
     for steps in (slice(-1, None), slice(None)):  # the last, and the way there
         expected = np.mean(float32_losses(family)[steps])

@@ -19,7 +19,7 @@ def test_every_head_learns_saves_and_reloads(family, tmp_path):
 @pytest.mark.parametrize("family", ["unet_encoder"])
 def test_xla_trains_and_predicts_the_same(family, policy):
     """On one plain network: on a CPU XLA takes minutes over a depthwise one."""
-    model, batch, losses = train(family, policy, half_or_full(policy), jit=True)
+    model, batch, losses = train(family, policy, half_or_full(family, policy), jit=True)
     assert model.jit_compile is True
     half = policy != "float32"
     np.testing.assert_allclose(losses["loss"][-1], float32_losses(family)[-1], rtol=0.05 if half else 0.01)
