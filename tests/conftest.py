@@ -17,3 +17,16 @@ def _float32_afterwards():
 
     if "keras" in sys.modules and hasattr(sys.modules["keras"], "config"):
         sys.modules["keras"].config.set_dtype_policy("float32")
+
+
+# the longest first, so that no worker ends with one of them alone
+LONGEST = ("test_other_backends.py", "test_contracts_training.py", "test_contracts_xla.py")
+
+
+def pytest_collection_modifyitems(items):
+    """A worker takes a whole file, since its tests share what is slow to make; of the trainings, a whole family."""
+    for item in items:
+        family = getattr(item, "callspec", None) and item.callspec.params.get("family")
+        shared = f"{item.path.name}:{family}" if family and item.path.name in LONGEST else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(shared))
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

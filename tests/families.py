@@ -11,6 +11,11 @@ from visiontasks.model import VisionModel
 
 # one network of each family, as small as the family allows: {recipe name: (constructor arguments, picture size)}
 FAMILIES = {
+    "lenet5": ({}, 32),
+    "alexnet": ({}, 96),
+    "zfnet": ({}, 64),
+    "googlenet": ({"norm": "batch"}, 64),
+    "resnet20": ({}, 32),
     "efficientnet_lite0": ({}, 64),
     "vgg16": ({}, 32),
     "resnet50": ({}, 64),
@@ -25,7 +30,7 @@ for part in catalog.parts("backbones").values():  # a new file joins with its fi
 # further families of keras.applications, run but not trained
 OTHERS = ("convnext_tiny", "densenet121", "efficientnet_v2_b0", "mobilenet", "mobilenet_v2", "mobilenet_v3_small")
 OTHERS += ("nasnet_mobile", "resnet50_v2", "xception")
-WITHOUT_NORMS = ("vgg16",)
+WITHOUT_NORMS = ("lenet5", "alexnet", "zfnet", "vgg16")
 STEPS = 20
 
 
@@ -41,14 +46,18 @@ def model_of(family):
     return model, batch
 
 
-def train(family, policy, optimizer, jit="auto"):
+def train(family, policy, optimizer=None, jit="auto"):
     """Twenty steps from the same weights: (the model, its pictures, {loss: [first, …, last epoch]})."""
+    own = optimizer is not None or jit != "auto"
+    optimizer = optimizer or steps_for(family, policy)
     keras.config.set_dtype_policy(policy)
     model, batch = model_of(family)
     model.set_weights(start(family))
     model.compile(optimizer, jit_compile=jit)
     model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice, and keeps both graphs
     history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0)
+    if policy == "float32" and not own:
+        _FLOAT32[family] = history.history["loss"]
     return model, batch, history.history
 
 
@@ -63,7 +72,7 @@ def small_steps(family):
     return keras.optimizers.Adam(1e-4 if family in WITHOUT_NORMS else 3e-4)
 
 
-def half_or_full(family, policy):
+def steps_for(family, policy):
     """The optimizer for a policy; Keras's own loss scale, 2¹⁵, would skip the first steps until it has halved."""
     optimizer = small_steps(family)
     return (
@@ -84,9 +93,13 @@ def start(family):
     return weights
 
 
-@functools.cache
+_FLOAT32 = {}  # {family: its losses in float32}: the test of that precision comes before those that compare with it
+
+
 def float32_losses(family):
-    return train(family, "float32", small_steps(family))[2]["loss"]
+    if family not in _FLOAT32:
+        train(family, "float32")
+    return _FLOAT32[family]
 
 
 def check_saved(model, batch, path):

@@ -29,7 +29,8 @@ FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "keras_hub", "keras_cv"}
 
 def room(path):
     inside = path.relative_to(PACKAGE)
-    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+    # a folder's __main__ is a command, wherever it lies
+    return inside.parts[0] if len(inside.parts) > 1 and inside.stem != "__main__" else inside.stem
 
 
 def imported(path, top_level_only=False):

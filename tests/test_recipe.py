@@ -67,7 +67,7 @@ def test_heads_replace_head_and_a_folder_replaces_the_data():
         ("train.jit=maybe", ["train.jit", "auto, true or false"]),
         ("train.devices=tpu", ["train.devices", "gpu"]),
         ("train.loss_weights={unett: 1}", ["train.loss_weights", "'unet'"]),
-        ("backbone.name=resnet5", ["backbone.name", "'resnet50'"]),
+        ("backbone.name=resnet_50", ["backbone.name", "'resnet50'"]),
         ("backbone.wights=imagenet", ["backbone.wights", "'weights'"]),
         ("head.name=unt", ["head.name", "'unet'"]),
         ("head.filterz=[1]", ["head.filterz", "'filters'"]),

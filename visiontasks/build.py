@@ -54,10 +54,10 @@ def check(recipe: Recipe):
         if isinstance(count, str) and count != ALL_CLASSES:
             raise RecipeError(f"{where}.classes: expected names, their number or {ALL_CLASSES}, got {count!r}.")
         if count == ALL_CLASSES:
-            changed = sorted({"hidden", "tap", "pooling"} & spec.keys())
+            changed = sorted({"hidden", "pooling"} & spec.keys())
             if changed:
                 raise RecipeError(
-                    f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose last layer is the "
+                    f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose layers are the "
                     "checkpoint's own; leave it out, or give a number of classes to train."
                 )
         _check_resize(recipe.data.resize, found.constants["task"], where)
@@ -244,15 +244,15 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         backbone = catalog.find("backbones", name).load()(**spec)
     except (ValueError, TypeError) as error:
         raise UserError(f"backbone: {name} refuses its arguments: {error}") from error
-    heads, last_layers = {}, {}
+    heads, dense_layers = {}, {}
     for key, part in recipe.parts.items():
         where = "head" if recipe.head is not None else f"heads.{key}"
         part = {"name": part["name"], **part}
         if part.get("classes") == ALL_CLASSES:
             from visiontasks.weights.imagenet import imagenet_classifier
 
-            kernel, bias, own = imagenet_classifier(name)
-            part["classes"], last_layers[key] = list(own), (kernel, bias)
+            own, dense_layers[key] = imagenet_classifier(name, spec.get("weights"), part.get("tap"))
+            part |= own
         field = catalog.find("heads", part["name"]).constants["fields"][0]
         try:
             heads[key] = head(part, (names or {}).get(field), where)
@@ -266,8 +266,14 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         )
     except ValueError as error:
         raise UserError(str(error)) from error
-    for key, (kernel, bias) in last_layers.items():
-        heads[key].set_last_layer(kernel, bias)
+    for key, layers in dense_layers.items():
+        try:
+            heads[key].set_dense_layers(layers)
+        except ValueError as error:
+            raise UserError(
+                f"data.size: {list(recipe.data.size)} does not fit the checkpoint's own {error} They are for the size "
+                "that the checkpoint was trained at, such as data.size=[224,224]."
+            ) from error
     check_size(built, tuple(recipe.data.size))
     return built
 

@@ -69,6 +69,9 @@ class TrainRecipe:
         "all = every GPU of this machine by MirroredStrategy", "auto", choices=("auto", "cpu", "gpu", "all")
     )
     freeze: FreezeRecipe | None = _key("transfer learning: first the heads alone, then everything", None)
+    layer_decay: float | None = _key(
+        "factor of the rate from each level of the backbone to the one nearer to the picture", None, above=0, below=1
+    )
     loss_weights: dict = _key("factor of each head's loss: {HEAD: number}", {})
     clip_norm: float | None = _key("largest global norm of the gradients", None, above=0)
     ema: float | None = _key(

@@ -57,7 +57,7 @@ def reference_logits(name: str, pictures: np.ndarray) -> np.ndarray:
 def our_logits(name: str, pictures: np.ndarray) -> np.ndarray:
     """Our logits, float32 (pictures, 1000)."""
     backbone = catalog.find("backbones", name).load()(weights="imagenet")
-    kernel, bias, _ = imagenet_classifier(name)
+    ((kernel, bias),) = imagenet_classifier(name)[1]
     return backbone.predict(pictures, verbose=0)["top"].mean((1, 2)) @ kernel + bias
 
 

@@ -12,13 +12,27 @@ HUGE = {  # weights of up to gigabytes that take minutes to draw: here they are 
     *("efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7"),
     *("efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_m", "efficientnet_v2_l"),
     *("convnext_small", "convnext_base", "convnext_large", "convnext_xlarge"),
+    *("resnet152", "resnet1202", "resnext101_64x4d", "wide_resnet101", "keras_resnet152"),
 }
 ELSEWHERE = {"hub"}  # needs an optional package; see test_backbones_hub.py
 NAMES = sorted(catalog.parts("backbones").keys() - ELSEWHERE)
 FAMILIES = ["convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "efficientnet_v2_b0"]
 FAMILIES += ["inception_v3", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "nasnet_mobile", "resnet50"]
 FAMILIES += ["resnet50_v2", "unet_encoder", "vgg16", "xception"]
-UNPADDED = ("inception", "xception", "nasnet")  # they lose a few pixels at each border
+FAMILIES += [
+    "alexnet",
+    "googlenet",
+    "keras_resnet50",
+    "lenet5",
+    "resnet18",
+    "resnet20",
+    "resnext50",
+    "vgg11_bn",
+    "zfnet",
+]
+# they lose a few pixels at each border
+UNPADDED = ("inception", "xception", "nasnet", "alexnet", "zfnet", "lenet5", "googlenet")
+FIRST = {"convnext": 2, "vgg": 0, "keras_vgg": 0, "alexnet": 2}
 
 
 def build(name, **arguments):
@@ -33,13 +47,15 @@ def pictures(height, width, count=2):
 def expected_levels(name):
     if name == "unet_encoder":
         return {"C0": 1, "C1": 2, "C2": 4, "C3": 8, "C4": 16}
-    first = 2 if name.startswith("convnext") else 0 if name.startswith("vgg") else 1
+    if name == "lenet5" or catalog.find("backbones", name).symbol == "resnet_cifar":
+        return {"C0": 1, "C1": 2, "C2": 4}
+    first = next((level for start, level in FIRST.items() if name.startswith(start)), 1)
     return {f"C{n}": 2**n for n in range(first, 6)}
 
 
 def assert_sizes(name, taps, height, width):
     """Sides that the stride divides come out exactly; others are rounded up or down, as each network pads."""
-    lost = 4 if name.startswith(UNPADDED) else 0
+    lost = 8 if name == "lenet5" else 4 if name.startswith(UNPADDED) else 0
     for tap, stride in expected_levels(name).items():
         for got, side in zip(taps[tap].shape[1:3], (height, width), strict=True):
             assert side // stride - lost <= got <= -(-side // stride), (tap, taps[tap].shape)
@@ -57,7 +73,7 @@ def test_levels_and_strides(name, monkeypatch):
     assert levels(backbone) == expected_levels(name)
     assert [tap for tap in backbone.output if tap in levels(backbone)] == list(levels(backbone))
     assert_sizes(name, backbone.output, 224, 160)
-    last = "top" if "top" in backbone.output else list(backbone.output)[-1]
+    last = "top" if "top" in backbone.output else list(levels(backbone))[-1]
     graph = Graph(backbone.input, backbone.output[last])
     for tap, stride in levels(backbone).items():
         assert graph.stride(backbone.output[tap]) == stride, tap
@@ -93,3 +109,67 @@ def test_mixed_precision(name, policy):
         assert keras.backend.standardize_dtype(tensor.dtype) == policy.removeprefix("mixed_"), tap
         assert np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))).all(), tap
     assert {keras.backend.standardize_dtype(v.dtype) for v in backbone.trainable_variables} == {"float32"}
+
+
+CHANNELS = {  # of the networks written here, C1 (or the first level) and up, as their papers give them
+    "lenet5": (6, 16, 16),
+    "alexnet": (96, 256, 256, 256),
+    "zfnet": (96, 96, 256, 512, 512),
+    "vgg11": (64, 128, 256, 512, 512, 512),
+    "vgg19_bn": (64, 128, 256, 512, 512, 512),
+    "googlenet": (64, 192, 480, 832, 1024),
+    "resnet18": (64, 64, 128, 256, 512),
+    "resnet34": (64, 64, 128, 256, 512),
+    "resnet50": (64, 256, 512, 1024, 2048),
+    "resnext50": (64, 256, 512, 1024, 2048),
+    "wide_resnet50": (64, 256, 512, 1024, 2048),
+    "resnet20": (16, 32, 64),
+    "resnet56": (16, 32, 64),
+    "efficientnet_lite0": (16, 24, 40, 112, 320),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_channels_as_in_the_papers(name):
+    backbone = build(name, input_shape=(224, 224, 3))
+    assert tuple(backbone.output[level].shape[-1] for level in levels(backbone)) == CHANNELS[name]
+
+
+def test_every_family_written_here_gives_its_channels():
+    ours = {part.module for part in catalog.parts("backbones").values() if part.symbol != "keras_application"}
+    ours -= {catalog.find("backbones", name).module for name in (*ELSEWHERE, "unet_encoder")}
+    assert ours == {catalog.find("backbones", name).module for name in CHANNELS}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_fixed_backbone_keeps_its_batch_norm_statistics(name):
+    backbone = build(name, input_shape=(96, 96, 3))
+    images = pictures(96, 96)
+    norms = [layer for layer in backbone._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    before = [np.array(layer.moving_mean) for layer in norms]
+    backbone.trainable = False
+    backbone(images, training=True)
+    assert all(np.array_equal(a, layer.moving_mean) for a, layer in zip(before, norms, strict=True))
+    backbone.trainable = True
+    backbone(images, training=True)
+    assert all(not np.array_equal(a, layer.moving_mean) for a, layer in zip(before, norms, strict=True))
+
+
+NORMS = ["batch", "group", "layer", "instance", "frozen_batch"]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["vgg11", "googlenet", "resnet18", "resnet20"])
+def test_normalisation_is_an_argument(name, norm, tmp_path):
+    backbone = build(name, norm=norm, input_shape=(64, 64, 3))
+    images = pictures(64, 64)
+    before = backbone(images, training=True)
+    assert all(np.isfinite(keras.ops.convert_to_numpy(x)).all() for x in before.values())
+    backbone.trainable = False
+    backbone.trainable = True  # as unfreezing does
+    free = {v.path.split("/")[-1] for v in backbone.trainable_variables}
+    assert ({"gamma", "beta"} <= free) == (norm != "frozen_batch")
+    backbone.save(tmp_path / "a.keras")
+    again = keras.saving.load_model(tmp_path / "a.keras")
+    for a, b in zip(backbone(images).values(), again(images).values(), strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (a, b)))

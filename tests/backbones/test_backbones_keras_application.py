@@ -87,8 +87,8 @@ def test_efficientnet_normalises_without_weights_too():
 @pytest.mark.parametrize(
     ("name", "channels"),
     [
-        ("vgg16", {"C0": 64, "C1": 128, "C2": 256, "C3": 512, "C4": 512, "C5": 512}),
-        ("resnet50", {"C1": 64, "C2": 256, "C3": 512, "C4": 1024, "C5": 2048}),
+        ("keras_vgg16", {"C0": 64, "C1": 128, "C2": 256, "C3": 512, "C4": 512, "C5": 512}),
+        ("keras_resnet50", {"C1": 64, "C2": 256, "C3": 512, "C4": 1024, "C5": 2048}),
         ("inception_v3", {"C1": 64, "C2": 192, "C3": 288, "C4": 768, "C5": 2048}),
         ("convnext_tiny", {"C2": 96, "C3": 192, "C4": 384, "C5": 768}),
     ],
@@ -98,7 +98,7 @@ def test_channels_as_in_the_papers(name, channels):
     assert {tap: tensor.shape[-1] for tap, tensor in backbone.output.items()} == channels
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("vgg16", 14_714_688), ("resnet50", 23_587_712)])
+@pytest.mark.parametrize(("name", "parameters"), [("keras_vgg16", 14_714_688), ("keras_resnet50", 23_587_712)])
 def test_parameters_as_published(name, parameters):
     assert catalog.find("backbones", name).load()().count_params() == parameters
 

@@ -12,7 +12,8 @@ from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError
 from visiontasks.sample import FIELDS, VOID
 
-ELSEWHERE = {"tfds"}  # test_data_tfds.py prepares a set of its own, with TensorFlow
+# test_data_tfds.py prepares a set of its own, with TensorFlow; digits has the pictures it has: test_data_digits.py
+ELSEWHERE = {"tfds", "digits"}
 
 
 def write(path, height=20, width=24, seed=0):

@@ -13,7 +13,7 @@ CONSTANT = {"name": "constant"}
 def test_slow_variables_move_by_the_factor(name):
     """Two equal variables with equal gradients: after one update the slow one has moved by a tenth."""
     fast, slow = (keras.Variable(np.ones(3, "float32"), name=n) for n in ("fast", "slow"))
-    made = optimizer({"name": name, "learning_rate": 0.1}, CONSTANT, 10, 10, slow=[slow], factor=0.1)
+    made = optimizer({"name": name, "learning_rate": 0.1}, CONSTANT, 10, 10, factors={slow.path: 0.1})
     made.build([fast, slow])
     gradient = keras.ops.convert_to_tensor(np.array([1.0, 2.0, -3.0], "float32"))
     made.apply([gradient, gradient], [fast, slow])
@@ -25,3 +25,32 @@ def test_arguments_reach_keras_and_the_default_rate_is_keras_own():
     made = optimizer({"name": "SGD", "momentum": 0.9}, CONSTANT, 10, 10, clip_norm=1.0, ema=0.99)
     assert (made.momentum, made.global_clipnorm, made.use_ema, made.ema_momentum) == (0.9, 1.0, True, 0.99)
     assert float(made.learning_rate) == pytest.approx(0.01)
+
+
+def test_layer_decay_slows_each_level_by_the_factor():
+    from visiontasks.backbones.unet_encoder import unet_encoder
+    from visiontasks.recipe import FreezeRecipe, TrainRecipe
+    from visiontasks.training.fit import rate_factors
+
+    backbone = unet_encoder(filters=2, depth=3)
+    assert set(rate_factors(backbone, TrainRecipe()).values()) == {1.0}
+    factors = rate_factors(backbone, TrainRecipe(layer_decay=0.5, freeze=FreezeRecipe(epochs=1, factor=0.8)))
+    by_level = {}
+    for path, factor in factors.items():
+        by_level.setdefault(path.split("/")[-2][:6], set()).add(round(factor, 6))
+    assert by_level == {"level0": {0.2}, "level1": {0.4}, "level2": {0.8}}
+    assert set(factors) == {v.path for v in backbone.trainable_variables}
+
+
+def test_three_rates_move_three_variables_so_far():
+    variables = [keras.Variable(np.ones(2, "float32"), name=n) for n in "abc"]
+    made = optimizer(
+        {"name": "sgd", "learning_rate": 0.1},
+        CONSTANT,
+        10,
+        10,
+        factors={variables[1].path: 0.5, variables[2].path: 0.25},
+    )
+    made.build(variables)
+    made.apply([keras.ops.ones(2)] * 3, variables)
+    np.testing.assert_allclose([1 - float(v[0]) for v in variables], [0.1, 0.05, 0.025], rtol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 
 from visiontasks import catalog
 from visiontasks.errors import UserError
-from visiontasks.weights import efficientnet_lite, transfer
+from visiontasks.weights import checkpoint, efficientnet_lite, transfer
 from visiontasks.weights.torch_file import read_torch_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,9 +51,9 @@ def test_logits_equal_pytorch_on_real_pictures(name):
 
 def test_every_tensor_has_its_variable():
     backbone = catalog.find("backbones", "efficientnet_lite0").load()()
-    names = read_torch_file(efficientnet_lite.checkpoint_path("efficientnet_lite0"))
-    kept = [n for n in names if not n.startswith("_fc.") and not n.endswith("num_batches_tracked")]
-    assert sorted(map(efficientnet_lite.keras_name, kept)) == sorted(transfer.variables_by_name(backbone))
+    tensors = read_torch_file(efficientnet_lite.checkpoint_path("efficientnet_lite0"))
+    arrays = checkpoint.keras_arrays(backbone, tensors, efficientnet_lite.layer_of)
+    assert sorted(arrays) == sorted(transfer.variables_by_name(backbone))
 
 
 def test_parameters_as_published():

@@ -26,9 +26,9 @@ def test_lite0_knows_a_daisy():
     pictures = [cv2.imread(str(file))[..., ::-1] for file in sorted(DAISIES.glob("*.jpg"))[:10]]
     pictures = np.stack([cv2.resize(p, (224, 224), interpolation=cv2.INTER_AREA) for p in pictures])
     backbone = catalog.find("backbones", "efficientnet_lite0").load()(weights="imagenet")
-    kernel, bias, names = imagenet_classifier("efficientnet_lite0")
+    arguments, ((kernel, bias),) = imagenet_classifier("efficientnet_lite0")
     best = (backbone.predict(pictures, verbose=0)["top"].mean((1, 2)) @ kernel + bias).argmax(1)
-    assert [names[i] for i in best].count("daisy") >= 8
+    assert [arguments["classes"][i] for i in best].count("daisy") >= 8
 
 
 @pytest.mark.parametrize("variant", ["MobileNet", "MobileNetV2", "EfficientNetB0", "ResNet50"])

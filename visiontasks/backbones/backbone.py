@@ -7,12 +7,14 @@ names. It normalises its own input the way its weights were trained.
 
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import keras
 
 from visiontasks.errors import UserError
+from visiontasks.weights import checkpoint
 
 WEIGHTS_FILES = (".keras", ".weights.h5", ".h5")
 
@@ -63,16 +65,27 @@ class Graph:
         nodes_by_depth = keras.Function(inputs, output)._nodes_by_depth
         self.nodes = [node for depth in sorted(nodes_by_depth, reverse=True) for node in nodes_by_depth[depth]]
         self.output = output
-        self._stride = {}
+        self._stride, self._sees = {}, {}
         for node in self.nodes:
-            before = [s for t in node.input_tensors if (s := self._stride.get(id(t)))]
-            stride = None if node.input_tensors and not before else max(before, default=1) * _factor(node.operation)
+            before = [t for t in node.input_tensors if self._stride.get(id(t))]
+            step = max((self._stride[id(t)] for t in before), default=1)
+            stride = None if node.input_tensors and not before else step * _factor(node.operation)
+            # from the first to the last position that a window takes in lie (size - 1) steps of its input
+            sees = max((self._sees[id(t)] for t in before), default=1) + (_window(node.operation) - 1) * step
             for tensor in node.outputs:
                 self._stride[id(tensor)] = stride or None
+                self._sees[id(tensor)] = sees
 
     def stride(self, tensor) -> int | None:
         """The stride of a tensor; None where it has no positions."""
         return self._stride[id(tensor)]
+
+    def receptive_field(self, tensor) -> int | None:
+        """How many input pixels along a side one position of a tensor depends on, borders aside; None as for stride.
+
+        What reaches it through a global pooling, such as a squeeze-and-excitation gate, is left out.
+        """
+        return self._sees[id(tensor)] if self.stride(tensor) else None
 
     def bottlenecks(self) -> list:
         """The tensors that every path from input to output runs through, in order: nothing bypasses them."""
@@ -96,6 +109,13 @@ class Graph:
         return [t for node in self.nodes for t in node.outputs if readers.get(id(t), 0) > 1 or t is self.output]
 
 
+_WITHOUT_POSITIONS = (
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.AdaptiveAveragePooling2D,  # its windows grow with the picture
+)
+
+
 def _factor(operation) -> int:
     """By how much an operation multiplies the stride; 0 where it leaves no positions."""
     if isinstance(operation, keras.Sequential):
@@ -103,25 +123,61 @@ def _factor(operation) -> int:
         for layer in operation.layers:
             product *= _factor(layer)
         return product
-    if isinstance(operation, (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)):
+    if isinstance(operation, _WITHOUT_POSITIONS):
         return 0
     strides = getattr(operation, "strides", 1)
     return strides if isinstance(strides, int) else strides[0]
 
 
-def load_weights(model: keras.Model, path: str | Path):
-    """Give a model the weights in a file that Keras wrote: `.keras`, `.weights.h5`, or a `.h5` of Keras 2.
+def _window(operation) -> int:
+    """The side of the window that an operation looks through, in positions of its input."""
+    if isinstance(operation, keras.Sequential):
+        size, step = 1, 1
+        for layer in operation.layers:
+            size += (_window(layer) - 1) * step
+            step *= _factor(layer)
+        return size
+    size = getattr(operation, "kernel_size", getattr(operation, "pool_size", 1))
+    dilation = getattr(operation, "dilation_rate", 1)
+    # along the longer side of a 1×7
+    pairs = (
+        (size, size) if isinstance(size, int) else size,
+        (dilation, dilation) if isinstance(dilation, int) else dilation,
+    )
+    return max((k - 1) * d + 1 for k, d in zip(*pairs, strict=True))
+
+
+def load_weights(
+    model: keras.Model,
+    path: str | Path | None,
+    layer_of: Callable[[str], str | None] | None = None,
+    strict: bool = True,
+):
+    """Give a model the weights in a file: Keras's `.keras`, `.weights.h5`, or `.h5` of Keras 2, or a PyTorch one.
 
     Out of a `.keras` file of a model that has a `backbone`, that backbone's weights are taken.
+
+    Args:
+        model: a backbone.
+        path: the file; None leaves the weights as they are.
+        layer_of: from a PyTorch module's name to the Keras layer's, as `checkpoint.load` takes it; None where no
+            PyTorch checkpoint fits.
+        strict: whether a PyTorch checkpoint that does not fit whole is an error; else a warning lists what was skipped.
 
     Raises:
         UserError: there is no such file, it is of another kind, damaged, or of another architecture.
     """
+    if path is None:
+        return
     path = Path(path)
     if not path.is_file():
         raise UserError(f"weights: expected imagenet, null or a file; got {str(path)!r}, and no such file exists.")
+    if layer_of and path.suffix in checkpoint.SUFFIXES:
+        say_skipped(checkpoint.load(model, path, layer_of, strict), path)
+        return
     if path.suffix not in (".keras", ".h5"):
-        raise UserError(f"weights: expected a file ending in {', '.join(WEIGHTS_FILES)}; got {str(path)!r}.")
+        known = (*WEIGHTS_FILES, *(checkpoint.SUFFIXES if layer_of else ()))
+        raise UserError(f"weights: expected a file ending in {', '.join(known)}; got {str(path)!r}.")
     try:
         if path.suffix == ".keras":
             saved = keras.saving.load_model(path, compile=False)  # safe mode: runs no code out of the file
@@ -132,6 +188,12 @@ def load_weights(model: keras.Model, path: str | Path):
             model.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that does not fit
         raise UserError(f"weights: {str(path)!r} does not fit {model.name}: {error}") from error
+
+
+def say_skipped(skipped: list[str], path: str | Path):
+    """Warn of what was not taken from a checkpoint."""
+    if skipped:
+        warnings.warn(f"weights: not taken from {path}: {'; '.join(skipped)}.", stacklevel=4)
 
 
 def _check_count(model, path):

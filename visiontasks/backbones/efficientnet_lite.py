@@ -6,7 +6,6 @@ https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 """
 
 import math
-from pathlib import Path
 
 import keras
 from keras import layers
@@ -43,6 +42,7 @@ def efficientnet_lite(
     weights: str | None = None,
     input_shape: tuple | list = (None, None, 3),
     drop_connect: Share = 0.0,
+    strict: bool = True,
 ) -> keras.Model:
     """EfficientNet-lite: ImageNet classification at 75.1% (lite0), 76.7% (lite1), 77.6% (lite2) top-1, as published.
 
@@ -55,6 +55,7 @@ def efficientnet_lite(
         input_shape: (height, width, 3); None for a free side. Trained at 224², 240², 260², 280², 300² for lite0 to 4.
         drop_connect: the chance of leaving out the last residual branch in training, falling linearly to 0 at the
             first (section 5.2 of the paper trains with 0.2).
+        strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
 
     Raises:
         UserError: the weights cannot be had; the text says how to get them.
@@ -79,10 +80,7 @@ def efficientnet_lite(
     taps["top"] = _conv(x, 1280, 1, 1, "top")
 
     model = pyramid_model(inputs, taps, name)
-    if file is not None and Path(file).suffix in (".pth", ".pt"):
-        checkpoints.load(model, file)
-    elif file is not None:
-        load_weights(model, file)
+    load_weights(model, file, checkpoints.layer_of, strict)
     return model
 
 

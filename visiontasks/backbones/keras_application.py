@@ -3,22 +3,31 @@
 The models, their papers and their ImageNet accuracies: https://keras.io/api/applications/
 """
 
+import importlib
 import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from visiontasks.backbones.backbone import Graph, copy_weights, image_input, load_weights, pyramid_model
+from visiontasks.backbones.backbone import (
+    Graph,
+    copy_weights,
+    image_input,
+    load_weights,
+    pyramid_model,
+    say_skipped,
+)
 from visiontasks.errors import UserError
-from visiontasks.layers.pixel_normalization import PixelNormalization
+from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
+from visiontasks.weights import torchvision
 
 NAMES = {
-    "vgg16": "VGG16",
-    "vgg19": "VGG19",
-    "resnet50": "ResNet50",
-    "resnet101": "ResNet101",
-    "resnet152": "ResNet152",
+    "keras_vgg16": "VGG16",
+    "keras_vgg19": "VGG19",
+    "keras_resnet50": "ResNet50",
+    "keras_resnet101": "ResNet101",
+    "keras_resnet152": "ResNet152",
     "resnet50_v2": "ResNet50V2",
     "resnet101_v2": "ResNet101V2",
     "resnet152_v2": "ResNet152V2",
@@ -59,18 +68,20 @@ NAMES = {
 # how the weights of each family saw pictures; the families that are not here normalise inside
 _CAFFE = {"mean": (103.939, 116.779, 123.68), "bgr": True}
 _TF = {"mean": (127.5,) * 3, "std": (127.5,) * 3}
-_TORCH = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 _PIXELS = {
     **dict.fromkeys(("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152"), _CAFFE),
     **dict.fromkeys(("ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionV3", "InceptionResNetV2", "Xception"), _TF),
     **dict.fromkeys(("MobileNet", "MobileNetV2", "NASNetMobile", "NASNetLarge"), _TF),
-    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), _TORCH),
+    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), IMAGENET),
 }
 _RESCALED_TWICE = tuple(f"EfficientNetB{n}" for n in range(8))
 
 
 def keras_application(
-    variant: str, weights: str | None = None, input_shape: tuple | list = (None, None, 3)
+    variant: str,
+    weights: str | None = None,
+    input_shape: tuple | list = (None, None, 3),
+    strict: bool = True,
 ) -> keras.Model:
     """A model of keras.applications without its classification layers.
 
@@ -80,10 +91,13 @@ def keras_application(
 
     Args:
         variant: the model's name in keras.applications.
-        weights: "imagenet" (downloaded by Keras, once), a `.h5`, `.weights.h5` or `.keras` file, or None: random.
+        weights: "imagenet" (Keras's, downloaded by it once), "imagenet:torchvision" or a PyTorch checkpoint with
+            torchvision's names (Inception v3 and EfficientNet; pools or borders are then torchvision's too), a `.h5`,
+            `.weights.h5` or `.keras` file, or None: random.
         input_shape: (height, width, 3); None for a free side. Give the size where it is known: with a free side Keras
             pads MobileNet and EfficientNet one pixel differently from how ImageNet's weights were trained. NASNet
             takes no free side.
+        strict: whether a PyTorch checkpoint that does not fit whole is an error; else what fits is taken.
 
     Raises:
         UserError: the weights cannot be had, or the model does not take such a size; the text says what to do.
@@ -98,6 +112,16 @@ def keras_application(
         application = getattr(keras.applications, variant)(include_top=False, weights=None, input_tensor=x)
     except ValueError as error:
         raise UserError(f"input_shape: {variant} cannot be built for {tuple(input_shape)}: {error}") from error
+    if weights != "imagenet" and variant in torchvision.KERAS_MODELS and torchvision.has_names_of(weights):
+        theirs = importlib.import_module(f"visiontasks.weights.{torchvision.KERAS_MODELS[variant]}")
+        name = next(name for name, value in NAMES.items() if value == variant)
+        application = keras.models.clone_model(application, clone_function=theirs.as_in_pytorch)
+        (inputs,), (output,) = application.inputs, application.outputs
+        if variant in _RESCALED_TWICE:
+            _fold_second_rescaling(application, learnt=False)
+        file = torchvision.file_of(name, weights)
+        say_skipped(theirs.load(application, file, strict), file)
+        return pyramid_model(inputs, _levels(inputs, output), variant.lower())
     model = pyramid_model(inputs, _levels(inputs, application.output), variant.lower())
     if weights == "imagenet":
         copy_weights(_download(variant), application)
@@ -131,11 +155,11 @@ def _fold_second_rescaling(application, learnt: bool):
     root once more in a layer that exists only with `weights="imagenet"`. Without weights there is no normalisation.
     """
     layer = next(x for x in application.layers if isinstance(x, keras.layers.Normalization))
-    deviation = np.array(_TORCH["std"], "float32") / 255
+    deviation = np.array(IMAGENET["std"], "float32") / 255
     if learnt:
         layer.adapt_variance.assign(keras.ops.convert_to_numpy(layer.adapt_variance) * deviation)
     else:
-        layer.adapt_mean.assign(np.array(_TORCH["mean"], "float32") / 255)
+        layer.adapt_mean.assign(np.array(IMAGENET["mean"], "float32") / 255)
         layer.adapt_variance.assign(deviation**2)
     layer.finalize_state()
 

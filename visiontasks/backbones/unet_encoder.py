@@ -68,6 +68,5 @@ def unet_encoder(
             x = layers.Dropout(dropout, name="dropout")(x)
         taps[f"C{level}"] = x
     model = pyramid_model(inputs, taps, "unet_encoder")
-    if weights is not None:
-        load_weights(model, weights)
+    load_weights(model, weights)
     return model

@@ -65,9 +65,19 @@ class PooledHead(Head):
             x = layer(x, training=training) if isinstance(layer, keras.layers.Dropout) else layer(x)
         return x
 
-    def set_last_layer(self, kernel, bias):
-        """Take a checkpoint's own last layer: kernel (features, C), bias (C,)."""
-        self.top[-1].set_weights([kernel, bias])
+    def set_dense_layers(self, layers):
+        """Take a checkpoint's own layers, hidden ones and the last: [(kernel (in, out), bias (out,)), …].
+
+        Raises:
+            ValueError: they are not as many, or not of the shapes, that the head has.
+        """
+        ours = [layer for layer in self.top if isinstance(layer, keras.layers.Dense)]
+        expected = [tuple(layer.kernel.shape) for layer in ours]
+        came = [kernel.shape for kernel, _ in layers]
+        if expected != came:
+            raise ValueError(f"classification layers: expected kernels of {expected}, got {came}.")
+        for layer, (kernel, bias) in zip(ours, layers, strict=True):
+            layer.set_weights([kernel, bias])
 
     def get_config(self):
         return {

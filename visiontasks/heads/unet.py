@@ -168,6 +168,7 @@ class UNet(Head):
         for block, level in zip(self.blocks, steps, strict=True):
             skip = None if level == "image" else features[level]
             x = block(x, skip=skip, size=features[level].shape[1:3], training=training)
+        x = fit_to(x, features["image"].shape[1:3])  # a C0 without padding is smaller than the picture
         return self.logits(self.drop(x, training=training))
 
     def compute_losses(self, targets, outputs, training=True):

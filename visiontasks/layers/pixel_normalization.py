@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+# the mean and the standard deviation of ImageNet's training pictures, as torchvision's weights were trained with
+IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+
 
 @keras.saving.register_keras_serializable(package="visiontasks")
 class PixelNormalization(keras.layers.Layer):

@@ -6,6 +6,7 @@ import math
 
 import keras
 
+from visiontasks.backbones.backbone import Graph
 from visiontasks.recipe import TrainRecipe
 from visiontasks.training import callbacks as ours
 from visiontasks.training.optimizers import optimizer
@@ -39,7 +40,6 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
     done = 0
     for stage, epochs, frozen in _stages(recipe):
         set_trainable(model.backbone, not frozen, keep_batch_norm=bool(recipe.freeze and recipe.freeze.batch_norm))
-        slow = recipe.freeze is not None and not frozen
         model.compile(
             optimizer=optimizer(
                 recipe.optimizer,
@@ -48,8 +48,7 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
                 steps_per_epoch=len(train),
                 clip_norm=recipe.clip_norm,
                 ema=recipe.ema,
-                slow=model.backbone.trainable_variables if slow else (),
-                factor=recipe.freeze.factor if slow else 1.0,
+                factors={} if frozen else rate_factors(model.backbone, recipe),
             ),
             jit_compile=recipe.jit,
         )
@@ -118,6 +117,25 @@ def _stages(recipe):
         yield f"{first} epochs of the heads alone, the backbone fixed", first, True
     if first < recipe.epochs:
         yield f"{recipe.epochs - first} epochs of everything" if first else "", recipe.epochs - first, False
+
+
+def rate_factors(backbone, recipe: TrainRecipe) -> dict[str, float]:
+    """{path: factor of the learning rate} of a backbone's variables once everything trains.
+
+    All have the `factor` of `freeze`; with `layer_decay`, each level nearer to the picture has so much less than the
+    one behind it. A layer is of the level of its output's stride; what has no positions counts to the deepest.
+    """
+    first = recipe.freeze.factor if recipe.freeze else 1.0
+    if recipe.layer_decay is None:
+        return {variable.path: first for variable in backbone.trainable_variables}
+    graph = Graph(backbone.input, list(backbone.output.values()))
+    level = {node.operation: round(math.log2(graph.stride(node.outputs[0]) or 0.5)) for node in graph.nodes}
+    deepest = max(level.values())
+    return {
+        variable.path: first * recipe.layer_decay ** (deepest - (n if n >= 0 else deepest))
+        for layer, n in level.items()
+        for variable in getattr(layer, "trainable_variables", ())
+    }
 
 
 def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False):

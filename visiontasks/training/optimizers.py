@@ -1,4 +1,6 @@
-"""Optimizers by name, with a schedule, clipping, a moving average, and a slower rate for some variables."""
+"""Optimizers by name, with a schedule, clipping, a moving average, and slower rates for some variables."""
+
+from collections.abc import Mapping
 
 import keras
 
@@ -13,8 +15,7 @@ def optimizer(
     steps_per_epoch: int,
     clip_norm: float | None = None,
     ema: float | None = None,
-    slow=(),
-    factor: float = 1.0,
+    factors: Mapping[str, float] | None = None,
 ):
     """A Keras optimizer as a recipe asks for it.
 
@@ -23,10 +24,9 @@ def optimizer(
         schedule: {name: a function of `visiontasks.training.schedules`, its arguments}.
         total_steps: updates until the end.
         steps_per_epoch: updates an epoch.
-        clip_norm: largest norm of all gradients together (with `slow`, of each of the two groups).
+        clip_norm: largest norm of all gradients together (with `factors`, of each group of one factor).
         ema: momentum of the weights' moving average; None for none.
-        slow: variables that learn at `factor` times the rate, weight decay included.
-        factor: see `slow`.
+        factors: {a variable's path: by how much its rate, weight decay included, is multiplied}; 1 for all others.
 
     Raises:
         RecipeError: Keras refuses an argument.
@@ -48,10 +48,11 @@ def optimizer(
         except (ValueError, TypeError) as error:
             raise RecipeError(f"train.optimizer: Keras's {made.symbol} refuses its arguments: {error}") from error
 
-    if not slow or factor == 1:
+    others = {path: factor for path, factor in (factors or {}).items() if factor != 1}
+    if not others:
         return one(1.0)
-    default = one(1.0)
+    groups = {factor: one(factor) for factor in sorted(set(others.values()))}
     # exact paths, not a function, so that the optimizer can be saved with the model
     return keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(default, dict.fromkeys([v.path for v in slow], one(factor)))
+        keras.optimizers.OptimizerMap(one(1.0), {path: groups[factor] for path, factor in others.items()})
     )

@@ -9,13 +9,11 @@ import importlib.util
 import re
 from pathlib import Path
 
-import numpy as np
-
 from visiontasks.errors import UserError
-from visiontasks.weights import transfer
-from visiontasks.weights.torch_file import read_torch_file
 
-PACKAGED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+# {backbone: published top-1 in percent, at the size that each was trained at}
+PUBLISHED = {"efficientnet_lite0": 75.1, "efficientnet_lite1": 76.7, "efficientnet_lite2": 77.6}
+PACKAGED = tuple(PUBLISHED)
 
 _LAYERS = {
     "_conv_stem": "stem_conv",
@@ -31,7 +29,7 @@ _BLOCK_LAYERS = {
     "_project_conv": "project_conv",
     "_bn2": "project_bn",
 }
-_BATCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+DENSE = {"": (("_fc",), None)}
 
 
 def checkpoint_path(name: str) -> Path:
@@ -57,49 +55,9 @@ def checkpoint_path(name: str) -> Path:
     return files[0]
 
 
-def keras_name(name: str) -> str:
-    """The Keras variable, as "layer/variable", that a tensor of the checkpoint belongs to.
-
-    A name that belongs to none comes back as it is, for the error to list.
-    """
-    module, _, tensor = name.rpartition(".")
+def layer_of(module: str) -> str | None:
+    """The Keras layer of a module of the checkpoint; None for the classification layer."""
     block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)", module)
     if block and block[2] in _BLOCK_LAYERS:
-        layer = f"block{block[1]}_{_BLOCK_LAYERS[block[2]]}"
-    elif module in _LAYERS:
-        layer = _LAYERS[module]
-    else:
-        return name
-    if layer.endswith("_bn"):
-        return f"{layer}/{_BATCH_NORM[tensor]}" if tensor in _BATCH_NORM else name
-    return f"{layer}/kernel" if tensor == "weight" else name
-
-
-def load(model, path: str | Path):
-    """Give the backbone `model` the weights of a PyTorch checkpoint of its architecture.
-
-    Raises:
-        UserError: the file cannot be read, or tensors are missing, unexpected or of the wrong shape.
-    """
-    arrays = {}
-    for name, array in read_torch_file(path).items():
-        # the classification layer is `classification_layer`'s; the counter of batches means nothing outside training
-        if name.startswith("_fc.") or name.endswith(".num_batches_tracked"):
-            continue
-        if array.ndim == 4:
-            depthwise = "_depthwise_conv" in name
-            array = transfer.depthwise_kernel(array) if depthwise else transfer.conv_kernel(array)
-        arrays[keras_name(name)] = array
-    transfer.assign(model, arrays, str(path))
-
-
-def classification_layer(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """The checkpoint's own last layer: kernel float32 (1280, 1000) on the pooled "top", and bias float32 (1000,).
-
-    Raises:
-        UserError: the file cannot be read or has no such layer.
-    """
-    arrays = read_torch_file(path)
-    if not {"_fc.weight", "_fc.bias"} <= arrays.keys():
-        raise UserError(f"weights: {str(path)!r} has no classification layer (_fc.weight, _fc.bias).")
-    return np.ascontiguousarray(arrays["_fc.weight"].T), arrays["_fc.bias"]
+        return f"block{block[1]}_{_BLOCK_LAYERS[block[2]]}"
+    return None if module == "_fc" else _LAYERS.get(module, module)

@@ -1,6 +1,7 @@
 """The ImageNet classes, and the classification layers that ImageNet checkpoints end in."""
 
 import functools
+import importlib.util
 from pathlib import Path
 
 import keras
@@ -8,7 +9,7 @@ import numpy as np
 
 from visiontasks import catalog
 from visiontasks.errors import UserError
-from visiontasks.weights import efficientnet_lite
+from visiontasks.weights import checkpoint, efficientnet_lite, torchvision
 
 # what may stand between the last layer with weights, the pooling before it, and the output
 _WEIGHTLESS = (keras.layers.Activation, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
@@ -21,33 +22,69 @@ def class_names() -> tuple[str, ...]:
     return tuple(line for line in lines if not line.startswith("#"))
 
 
-def imagenet_classifier(backbone_name: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """The last layer of a backbone's ImageNet checkpoint: kernel (features, 1000), bias (1000,), and the class names.
+def imagenet_classifier(backbone_name: str, weights: str | None = None, tap: str | None = None) -> tuple[dict, list]:
+    """The classification layers of a backbone's ImageNet checkpoint.
 
-    It belongs behind global average pooling of the tap "top" where the backbone has one, else of its last level.
+    Args:
+        backbone_name: such as "vgg16".
+        weights: the backbone's argument of that name; None stands for "imagenet".
+        tap: the tap that they belong to, such as GoogLeNet's "aux1"; None for its own default of `classifier`.
+
+    Returns:
+        The arguments of the `classifier` that has them (classes, hidden, pooling), and its dense layers in order:
+        [(kernel (in, out), bias (out,)), …].
 
     Raises:
-        UserError: the checkpoint does not end in global average pooling and one dense layer, or cannot be had.
+        UserError: the checkpoint has none that a `classifier` could take, or cannot be had.
     """
-    part = catalog.find("backbones", backbone_name)
-    if backbone_name in efficientnet_lite.PACKAGED:
-        path = efficientnet_lite.checkpoint_path(backbone_name)
-        return *efficientnet_lite.classification_layer(path), class_names()
-    if part.module != "visiontasks.backbones.keras_application":
-        raise UserError(
-            f"weights: {backbone_name} comes without an ImageNet classification layer. Use one of "
-            f"{', '.join(efficientnet_lite.PACKAGED)} or a backbone of keras.applications such as resnet50."
-        )
-    make = getattr(keras.applications, part.variant)
+    part, weights = catalog.find("backbones", backbone_name), str(weights or torchvision.PREFIX)
+    family = part.module.rpartition(".")[2]
+    keras_model = part.variant if family == "keras_application" else None
+    if weights == "imagenet:keras" and f"keras_{backbone_name}" in catalog.parts("backbones"):
+        keras_model, weights = catalog.find("backbones", f"keras_{backbone_name}").variant, torchvision.PREFIX
+    if keras_model and weights == torchvision.PREFIX:
+        if tap:
+            raise _no_layers(backbone_name, f" for tap {tap}")
+        return _arguments([layer := _keras_layer(keras_model)], None), [layer]
+    module = torchvision.KERAS_MODELS.get(keras_model, family)
+    if importlib.util.find_spec(f"visiontasks.weights.{module}") is None:
+        raise _no_layers(backbone_name, "")
+    if backbone_name in efficientnet_lite.PACKAGED and weights == torchvision.PREFIX:
+        file = efficientnet_lite.checkpoint_path(backbone_name)
+    else:
+        file = torchvision.file_of(backbone_name, weights)
+    dense = importlib.import_module(f"visiontasks.weights.{module}").DENSE
+    if (tap or "") not in dense:
+        raise _no_layers(backbone_name, f" for tap {tap}")
+    modules, grid = dense[tap or ""]
+    layers = checkpoint.dense_layers(file, modules, grid)
+    return _arguments(layers, grid), layers
+
+
+def _arguments(layers, grid):
+    names, (*hidden, last) = class_names(), [kernel.shape[1] for kernel, _ in layers]
+    classes = list(names) if last == len(names) else last
+    return {"classes": classes, "hidden": hidden, "pooling": "flatten" if grid else "avg"}
+
+
+def _no_layers(backbone_name, which):
+    return UserError(
+        f"weights: {backbone_name} comes without ImageNet classification layers{which}. Use one of "
+        f"{', '.join(efficientnet_lite.PACKAGED)}, or a backbone such as resnet50 or vgg16 whose checkpoint has them."
+    )
+
+
+def _keras_layer(variant):
+    make = getattr(keras.applications, variant)
     last_layer(make(weights=None))  # says no before half a gigabyte is downloaded
     try:
         application = make(weights="imagenet")
     except Exception as error:
         raise UserError(
-            f"weights: the ImageNet weights of {part.variant} could not be downloaded ({error}). Connect to the "
+            f"weights: the ImageNet weights of {variant} could not be downloaded ({error}). Connect to the "
             "internet, or put the file that is named there into ~/.keras/models; efficientnet_lite0 needs no download."
         ) from error
-    return *last_layer(application), class_names()
+    return last_layer(application)
 
 
 def last_layer(application: keras.Model) -> tuple[np.ndarray, np.ndarray]:

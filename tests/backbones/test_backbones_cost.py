@@ -1,0 +1,155 @@
+"""Counts against the papers' and torchvision's, receptive fields against gradients."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from visiontasks import build
+from visiontasks.backbones.backbone import Graph, levels
+from visiontasks.backbones.cost import layer_costs
+from visiontasks.backbones.googlenet import inception
+from visiontasks.heads.classifier import Classifier
+from visiontasks.model import VisionModel
+
+ORIGINAL = {"pooling": "flatten", "hidden": [4096, 4096]}  # AlexNet's, ZFNet's and VGG's classification layers
+
+
+def parameters(name, side, classes=1000, head=None, **arguments):
+    backbone = build.backbone(name, input_shape=(side, side, 3), **arguments)
+    model = VisionModel(backbone, Classifier(classes, **(head or {})))
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "head", "expected"),
+    [
+        ("alexnet", 227, ORIGINAL, 62_378_344),
+        ("vgg16", 224, ORIGINAL, 138_357_544),
+        ("vgg19", 224, ORIGINAL, 143_667_240),
+        ("vgg16_bn", 224, ORIGINAL, 138_365_992),
+        ("resnet18", 64, None, 11_689_512),
+        ("resnet34", 64, None, 21_797_672),
+        ("resnet50", 64, None, 25_557_032),
+        ("resnet101", 64, None, 44_549_160),
+        ("resnet152", 64, None, 60_192_808),
+        ("resnext50", 64, None, 25_028_904),
+        ("wide_resnet50", 64, None, 68_883_240),
+        ("efficientnet_b0", 64, None, 5_288_548),
+    ],
+)
+def test_parameters_as_published(name, side, head, expected):
+    assert parameters(name, side, head=head) == expected
+
+
+def test_parameters_of_the_small_and_the_other_form():
+    assert parameters("lenet5", 32, 10, {"pooling": "flatten", "hidden": [120, 84]}) == 61_706
+    assert parameters("resnet20", 32, 10) == 269_722
+    assert parameters("alexnet", 224, head=ORIGINAL, form="torchvision") == 61_100_840
+    assert parameters("googlenet", 224, form="torchvision") == 6_624_904
+
+
+def test_alexnet_layer_by_layer():
+    costs = {c.name: c for c in layer_costs(build.backbone("alexnet", input_shape=(227, 227, 3)))}
+    convolutions = [costs[f"conv{i}"] for i in range(1, 6)]
+    assert [c.parameters for c in convolutions] == [34_944, 614_656, 885_120, 1_327_488, 884_992]
+    assert [c.shape for c in convolutions] == [(55, 55, 96), (27, 27, 256), (13, 13, 384), (13, 13, 384), (13, 13, 256)]
+    assert [costs[f"pool{i}"].shape for i in (1, 2, 5)] == [(27, 27, 96), (13, 13, 256), (6, 6, 256)]
+    assert convolutions[0].multiply_adds == 55 * 55 * 96 * 11 * 11 * 3
+
+
+def test_lenet_and_zfnet_shapes_as_drawn_in_the_papers():
+    lenet = {c.name: c.shape for c in layer_costs(build.backbone("lenet5", input_shape=(32, 32, 3)))}
+    assert [lenet[n] for n in ("conv1", "pool1", "conv2", "pool2")] == [
+        (28, 28, 6),
+        (14, 14, 6),
+        (10, 10, 16),
+        (5, 5, 16),
+    ]
+    zfnet = {c.name: c.shape for c in layer_costs(build.backbone("zfnet", input_shape=(224, 224, 3)))}
+    assert [zfnet[n][0] for n in ("conv1", "pool1", "conv2", "pool2", "conv5", "pool5")] == [110, 55, 26, 13, 13, 6]
+
+
+def test_googlenet_has_22_layers_with_weights_on_the_longest_way():
+    backbone = build.backbone("googlenet", input_shape=(224, 224, 3))
+    depth = {}
+    for node in Graph(backbone.input, backbone.output["C5"]).nodes:
+        before = max((depth[id(t)] for t in node.input_tensors), default=0)
+        depth.update((id(t), before + isinstance(node.operation, keras.layers.Conv2D)) for t in node.outputs)
+    assert depth[id(backbone.output["C5"])] + 1 == 22  # and the classifier's
+
+
+def inception_multiply_adds(reduced):
+    x = keras.Input((28, 28, 256))
+    filters = (128, 64, 192, 64, 96, 64) if reduced else (128, None, 192, None, 96, None)
+    return sum(c.multiply_adds for c in layer_costs(keras.Model(x, inception(x, *filters, name="module"))))
+
+
+def test_an_inception_module_reduces_first():
+    """28×28×256 in, 128, 192 and 96 filters: 854 million naive; by hand for 64 channels in between."""
+    positions = 28 * 28
+    naive = positions * 256 * (128 + 9 * 192 + 25 * 96)
+    reduced = positions * (256 * (128 + 64 + 64 + 64) + 64 * (9 * 192 + 25 * 96))
+    assert inception_multiply_adds(reduced=False) == naive and round(naive / 1e6) == 854
+    assert inception_multiply_adds(reduced=True) == reduced and round(reduced / 1e6) == 271
+
+
+def test_multiply_adds_of_whole_networks():
+    """torchvision's documentation: 4.09 G for ResNet-50, 15.47 G for VGG-16, its dense layers included."""
+    for name, expected, dense in (("resnet50", 4.09, 2048 * 1000), ("vgg16", 15.47, 25088 * 4096 + 4096 * 5096)):
+        costs = layer_costs(build.backbone(name, input_shape=(224, 224, 3)))
+        assert (sum(c.multiply_adds for c in costs) + dense) / 1e9 == pytest.approx(expected, rel=0.005)
+
+
+def test_groups_depthwise_and_free_sides():
+    x = keras.Input((8, 8, 4))
+    grouped = keras.layers.Conv2D(8, 3, groups=2, padding="same", use_bias=False)
+    deep = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)
+    split = keras.layers.SeparableConv2D(6, 3, padding="same", use_bias=False)
+    costs = layer_costs(keras.Model(x, split(deep(grouped(x)))))
+    assert [c.multiply_adds for c in costs] == [0, 64 * 9 * 2 * 8, 64 * 9 * 8, 64 * (9 * 8 + 8 * 6)]
+    with pytest.raises(ValueError, match="fixed size"):
+        layer_costs(build.backbone("lenet5"))
+
+
+def test_three_3x3_convolutions_see_7x7():
+    x = inputs = keras.Input((16, 16, 1))
+    for _ in range(3):
+        x = keras.layers.Conv2D(1, 3, padding="same")(x)
+    assert layer_costs(keras.Model(inputs, x))[-1].receptive_field == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "side"),
+    [("lenet5", "C2", 32), ("alexnet", "C3", 131), ("resnet18", "C3", 160), ("vgg11", "C3", 96)],
+)
+def test_receptive_fields_are_where_gradients_reach(name, level, side):
+    """Every weight 1 and nothing normalised: a pixel has a gradient if and only if the position sees it."""
+    import tensorflow as tf
+
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("takes the gradient with TensorFlow")
+    arguments = {"activation": "relu"} if name == "lenet5" else {}
+    backbone = build.backbone(name, input_shape=(side, side, 3), **arguments)
+    expected = Graph(backbone.input, backbone.output[level]).receptive_field(backbone.output[level])
+    pixels = backbone.get_layer("pixels").output
+    tail = keras.Model(pixels, backbone.output[level])
+    for variable in tail.variables:
+        kind = variable.path.split("/")[-1]
+        fan = math.prod(variable.shape[:-1])
+        variable.assign(np.full(variable.shape, {"kernel": 1 / fan, "gamma": 1, "moving_variance": 1}.get(kind, 0)))
+    # pooling by maximum hands a gradient to one pixel of each window: over random pictures every one gets some
+    reached = np.zeros((side, side), bool)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        picture = tf.constant(rng.uniform(0.1, 1, (1, side, side, 3)).astype("float32"))
+        with tf.GradientTape() as tape:
+            tape.watch(picture)
+            answer = tail(picture)
+            middle = [n // 2 for n in answer.shape[1:3]]
+            value = answer[0, middle[0], middle[1], 0]
+        reached |= np.abs(tape.gradient(value, picture)[0].numpy()).sum(-1) > 0
+    rows, columns = (np.flatnonzero(reached.any(axis)) for axis in (1, 0))
+    assert rows[-1] - rows[0] + 1 == columns[-1] - columns[0] + 1 == expected
+    assert levels(backbone)[level] > 0

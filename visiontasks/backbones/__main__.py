@@ -1,0 +1,114 @@
+"""python -m visiontasks.backbones [NAME …]: what the backbones cost, see, and have learnt."""
+
+import sys
+
+from visiontasks import catalog, cli
+from visiontasks.errors import RecipeError, UserError
+
+USAGE = """python -m visiontasks.backbones [NAME …] [size=H,W] [--per-layer]
+
+  NAME         backbones by their recipe names, such as resnet50; without any, all of them (minutes)
+  size=H,W     the size of the picture; by default 224,224
+  --per-layer  one network layer by layer: shapes, parameters, multiply-adds, receptive fields
+
+For each: parameters; multiply-adds of a picture; memory of the layers' outputs in float32; for each level its
+stride, its channels and its receptive field (input pixels along a side, borders aside); where its ImageNet weights come
+from and the top-1 published for them. Classification layers are not counted."""
+
+ELSEWHERE = "hub"  # whatever it is given
+
+
+def main(arguments: list[str] | None = None):
+    arguments = sys.argv[1:] if arguments is None else arguments
+    cli.run(backbones, arguments or [""], lambda: USAGE)
+
+
+def backbones(arguments: list[str]) -> int:
+    """Print the table, or one network's layers; the exit code."""
+    per_layer = "--per-layer" in arguments
+    names = [word for word in arguments if word and "=" not in word and word != "--per-layer"]
+    words, _ = cli.words([word for word in arguments if "=" in word], ("size",))
+    size = _size(words.get("size", "224,224"))
+    for name in names:
+        catalog.find("backbones", name)
+    if per_layer and len(names) != 1:
+        raise RecipeError("--per-layer: expected one NAME.")
+    names = names or [name for name in catalog.parts("backbones") if name != ELSEWHERE]
+    console = cli.console()
+    if per_layer:
+        _print_layers(names[0], size, console)
+        return 0
+    console.print(_row("backbone", "parameters", "mult-adds", "memory", "top-1", "weights"))
+    for name in names:
+        _print_backbone(name, size, console)
+    return 0
+
+
+def _size(text):
+    sides = text.strip("[]()").split(",")
+    if len(sides) != 2 or not all(side.strip().isdigit() and int(side) > 0 for side in sides):
+        raise RecipeError(f"size: expected height,width such as 224,224; got {text!r}.")
+    return tuple(map(int, sides))
+
+
+def _row(name, parameters, multiply_adds, memory, top1, weights):
+    return f"{name:20} {parameters:>10} {multiply_adds:>10} {memory:>9} {top1:>6}  {weights}"
+
+
+def _costs(name, size):
+    from visiontasks.backbones.cost import layer_costs
+
+    backbone = catalog.find("backbones", name).load()(input_shape=(*size, 3))
+    return backbone, layer_costs(backbone)
+
+
+def _print_backbone(name, size, console):
+    import math
+
+    from visiontasks.backbones.backbone import levels
+    from visiontasks.weights.published import published
+
+    try:
+        backbone, costs = _costs(name, size)
+    except (UserError, ValueError) as error:
+        console.print(f"{name:20} cannot be built at {size[0]}×{size[1]}: {error}")
+        return
+    top1, source = published(name)
+    console.print(
+        _row(
+            name,
+            f"{sum(c.parameters for c in costs) / 1e6:.2f} M",
+            f"{sum(c.multiply_adds for c in costs) / 1e9:.2f} G",
+            f"{sum(4 * math.prod(c.shape) for c in costs) / 2**20:.0f} MB",
+            "" if top1 is None else f"{top1:.1f}",
+            source,
+        )
+    )
+    by_tensor = {id(node_output): cost for node_output, cost in zip(_outputs(backbone), costs, strict=True)}
+    for level, stride in levels(backbone).items():
+        cost = by_tensor[id(backbone.output[level])]
+        height, width, channels = cost.shape
+        sees = "everything" if cost.receptive_field is None else f"{cost.receptive_field} px"
+        console.print(f"    {level}  stride {stride:<3} {height}×{width}×{channels}, sees {sees}")
+
+
+def _outputs(backbone):
+    from visiontasks.backbones.backbone import Graph
+
+    return [node.outputs[0] for node in Graph(backbone.input, list(backbone.output.values())).nodes]
+
+
+def _print_layers(name, size, console):
+    _, costs = _costs(name, size)
+    form = "{:34} {:24} {:>16} {:>12} {:>15} {:>7} {:>6}"
+    console.print(form.format("layer", "kind", "output", "parameters", "mult-adds", "stride", "sees"))
+    for c in costs:
+        shape = "×".join(map(str, c.shape))
+        cells = (f"{c.parameters:,}", f"{c.multiply_adds:,}", c.stride or "", c.receptive_field or "")
+        console.print(form.format(c.name, c.kind, shape, *map(str, cells)))
+    parameters, multiply_adds = sum(c.parameters for c in costs), sum(c.multiply_adds for c in costs)
+    console.print(form.format("together", "", "", f"{parameters:,}", f"{multiply_adds:,}", "", ""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""ResNet, ResNeXt and Wide ResNet: blocks that learn what to add to their input.
+
+K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition (2015), https://arxiv.org/abs/1512.03385,
+table 1. S. Xie et al.: Aggregated Residual Transformations (2016), https://arxiv.org/abs/1611.05431, table 1.
+S. Zagoruyko, N. Komodakis: Wide Residual Networks (2016), https://arxiv.org/abs/1605.07146. In torchvision's form: in a
+bottleneck that halves the size the 3×3 convolution has the stride, not the 1×1 before it.
+"""
+
+import keras
+from keras import layers
+
+from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
+from visiontasks.backbones.keras_application import keras_application
+from visiontasks.catalog import Share
+from visiontasks.layers.normalization import Norm, normalization
+from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
+from visiontasks.weights import resnet as checkpoints
+from visiontasks.weights import torchvision
+
+NAMES = {
+    "resnet18": "resnet18",
+    "resnet34": "resnet34",
+    "resnet50": "resnet50",
+    "resnet101": "resnet101",
+    "resnet152": "resnet152",
+    "resnext50": "resnext50",
+    "resnext101": "resnext101",
+    "resnext101_64x4d": "resnext101_64x4d",
+    "wide_resnet50": "wide_resnet50",
+    "wide_resnet101": "wide_resnet101",
+}
+
+# blocks of each of the four stages; whether they are bottlenecks; groups, and the width of one, of the 3×3 convolution
+_FORMS = {
+    "resnet18": ((2, 2, 2, 2), False, 1, 64),
+    "resnet34": ((3, 4, 6, 3), False, 1, 64),
+    "resnet50": ((3, 4, 6, 3), True, 1, 64),
+    "resnet101": ((3, 4, 23, 3), True, 1, 64),
+    "resnet152": ((3, 8, 36, 3), True, 1, 64),
+    "resnext50": ((3, 4, 6, 3), True, 32, 4),
+    "resnext101": ((3, 4, 23, 3), True, 32, 8),
+    "resnext101_64x4d": ((3, 4, 23, 3), True, 64, 4),
+    "wide_resnet50": ((3, 4, 6, 3), True, 1, 128),
+    "wide_resnet101": ((3, 4, 23, 3), True, 1, 128),
+}
+_KERAS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
+
+
+def resnet(
+    variant: str,
+    weights: str | None = None,
+    input_shape: tuple | list = (None, None, 3),
+    norm: Norm = "batch",
+    drop_connect: Share = 0.0,
+    strict: bool = True,
+) -> keras.Model:
+    """A residual network in torchvision's form, for ImageNet-sized pictures.
+
+    Taps: "C1", the first convolution (64 channels), and "C2" to "C5", the last block of each stage: 64, 128, 256, 512
+    channels, times four where the blocks are bottlenecks.
+
+    Args:
+        variant: "resnet50" and the like.
+        weights: "imagenet" (torchvision's best), "imagenet:v1", "imagenet:v2", "imagenet:keras" (Keras's own model with
+            Keras's weights), a PyTorch checkpoint with torchvision's names, a `.keras` or `.weights.h5` file, or None:
+            random.
+        input_shape: (height, width, 3); None for a free side.
+        norm: what normalises behind each convolution.
+        drop_connect: the chance of leaving out the last residual branch in training, growing linearly from 0 at the
+            first (Huang et al. 2016, https://arxiv.org/abs/1603.09382, section 3).
+        strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
+
+    Raises:
+        UserError: the weights cannot be had or do not fit.
+    """
+    if weights == "imagenet:keras" and variant in _KERAS:
+        return keras_application(_KERAS[variant], "imagenet", input_shape)
+    file = torchvision.file_of(variant, weights)
+    depths, bottleneck, groups, width = _FORMS[variant]
+    inputs = image_input(input_shape)
+    x = PixelNormalization(**IMAGENET, name="pixels")(inputs)
+    x = layers.ReLU(name="conv1_relu")(_conv(x, 64, 7, 2, "conv1", "bn1", norm))
+    taps = {"C1": x}
+    # zeros at the border are as good as minus infinity behind a ReLU
+    x = layers.MaxPooling2D(3, 2, name="pool1")(layers.ZeroPadding2D(1, name="pool1_pad")(x))
+    block = 0
+    for stage, count in enumerate(depths, start=1):
+        filters = 64 * 2 ** (stage - 1)
+        for i in range(count):
+            stride = 2 if i == 0 and stage > 1 else 1
+            rate = drop_connect * block / sum(depths)
+            if bottleneck:
+                inner = filters * width // 64 * groups
+                plan = ((inner, 1, 1, 1), (inner, 3, stride, groups), (4 * filters, 1, 1, 1))
+            else:
+                plan = ((filters, 3, stride, 1), (filters, 3, 1, 1))
+            x = _block(x, plan, stride, f"layer{stage}_{i}", norm, rate)
+            block += 1
+        taps[f"C{stage + 1}"] = x
+    model = pyramid_model(inputs, taps, variant)
+    load_weights(model, file, checkpoints.layer_of, strict)
+    return model
+
+
+def _block(x, plan, stride, name, norm, drop_rate):
+    """Convolutions as `plan` says (filters, kernel, stride, groups), ReLU between, and the input added at the end."""
+    skip, filters = x, plan[-1][0]
+    if stride != 1 or skip.shape[-1] != filters:
+        skip = _conv(skip, filters, 1, stride, f"{name}_shortcut_conv", f"{name}_shortcut_bn", norm)
+    for i, (width, kernel, step, groups) in enumerate(plan, start=1):
+        x = _conv(x, width, kernel, step, f"{name}_conv{i}", f"{name}_bn{i}", norm, groups)
+        if i < len(plan):
+            x = layers.ReLU(name=f"{name}_relu{i}")(x)
+    if drop_rate:
+        x = layers.Dropout(drop_rate, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(x)
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, skip]))
+
+
+def _conv(x, filters, kernel, stride, name, norm_name, norm, groups=1):
+    if stride > 1 and kernel > 1:  # the same border on all sides, as PyTorch pads; Keras's "same" pads one side alone
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        stride,
+        padding="same" if stride == 1 else "valid",
+        groups=groups,
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        name=name,
+    )(x)
+    return normalization(norm, norm_name, filters)(x)

@@ -1,0 +1,81 @@
+"""VGG: 3×3 convolutions alone, stacked; three of them see 7×7 with fewer weights and more nonlinearities.
+
+K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition (2014),
+https://arxiv.org/abs/1409.1556, table 1; batch norm as in torchvision.
+"""
+
+import keras
+from keras import layers
+
+from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
+from visiontasks.backbones.keras_application import keras_application
+from visiontasks.layers.normalization import Norm, normalization
+from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
+from visiontasks.weights import torchvision
+from visiontasks.weights import vgg as checkpoints
+
+NAMES = {
+    "vgg11": "vgg11",
+    "vgg13": "vgg13",
+    "vgg16": "vgg16",
+    "vgg19": "vgg19",
+    "vgg11_bn": "vgg11_bn",
+    "vgg13_bn": "vgg13_bn",
+    "vgg16_bn": "vgg16_bn",
+    "vgg19_bn": "vgg19_bn",
+}
+
+# convolutions in each of the five blocks: columns A, B, D, E of table 1
+_DEPTHS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+_FILTERS = (64, 128, 256, 512, 512)
+_KERAS = {"vgg16": "VGG16", "vgg19": "VGG19"}
+
+
+def vgg(
+    variant: str,
+    weights: str | None = None,
+    input_shape: tuple | list = (None, None, 3),
+    norm: Norm | None = None,
+    strict: bool = True,
+) -> keras.Model:
+    """VGG-11, 13, 16 or 19, with or without batch norm: five blocks of 3×3 convolutions, each halved by a pool.
+
+    Taps: "C0" to "C4", the last convolution of each block, and "C5", the last pool: 64, 128, 256, 512, 512, 512
+    channels. The original classification layers are a `classifier` with pooling flatten and hidden [4096, 4096] on "C5"
+    at 224×224.
+
+    Args:
+        variant: "vgg11", "vgg16_bn" and the like.
+        weights: "imagenet" (torchvision's), "imagenet:keras" (vgg16 and vgg19: Keras's model with Keras's weights),
+            "imagenet:features" (vgg16: those that SSD starts from), a PyTorch checkpoint with torchvision's names, a
+            `.keras` or `.weights.h5` file, or None: random.
+        input_shape: (height, width, 3); None for a free side.
+        norm: what normalises behind each convolution; None: batch for the `_bn` variants, nothing for the others.
+        strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
+
+    Raises:
+        UserError: the weights cannot be had or do not fit.
+    """
+    plain, _, suffix = variant.partition("_")
+    if weights == "imagenet:keras" and variant in _KERAS:
+        return keras_application(_KERAS[variant], "imagenet", input_shape)
+    norm = norm or ("batch" if suffix else None)
+    file = torchvision.file_of(variant, weights)
+    # those weights were trained in Caffe, then turned to RGB: their pixels were never divided
+    caffe = {"mean": (122.99925, 116.9999, 103.9999)} if weights == "imagenet:features" else IMAGENET
+    inputs = image_input(input_shape)
+    x = PixelNormalization(**caffe, name="pixels")(inputs)
+    taps = {}
+    for block, (count, filters) in enumerate(zip(_DEPTHS[plain], _FILTERS, strict=True), start=1):
+        for i in range(1, count + 1):
+            name = f"block{block}_conv{i}"
+            x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=name)(x)
+            if norm:
+                x = normalization(norm, f"block{block}_bn{i}", filters)(x)
+            x = layers.ReLU(name=f"{name}_relu")(x)
+        taps[f"C{block - 1}"] = x
+        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    taps["C5"] = x
+    model = pyramid_model(inputs, taps, variant)
+    load_weights(model, file, checkpoints.layer_of(_DEPTHS[plain], norm is not None), strict)
+    return model

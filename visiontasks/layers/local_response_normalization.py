@@ -1,0 +1,47 @@
+"""`LocalResponseNormalization`: channels damp their neighbours."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class LocalResponseNormalization(keras.layers.Layer):
+    """x / (bias + alpha / size · Σ x²) ** beta, the sum over the `size` channels around each one; in float32.
+
+    A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks (2012),
+    section 3.3, has size 5, alpha 1e-4, beta 0.75 and bias 2, and does not divide alpha; Caffe and PyTorch do.
+
+    Shapes: (..., C) to the same.
+
+    Args:
+        size: how many channels, an odd number.
+        alpha, beta, bias: the constants of the formula.
+
+    Raises:
+        ValueError: an even size.
+    """
+
+    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        if size < 1 or size % 2 == 0:
+            raise ValueError(f"size: expected an odd number of channels, got {size!r}.")
+        self.size, self.alpha, self.beta, self.bias = size, alpha, beta, bias
+
+    def call(self, features):
+        x = ops.cast(features, "float32")
+        channels, half = x.shape[-1], self.size // 2
+        squares = ops.pad(ops.square(x), [[0, 0]] * (len(x.shape) - 1) + [[half, half]])
+        total = sum(squares[..., i : i + channels] for i in range(self.size))
+        return ops.cast(x / (self.bias + self.alpha / self.size * total) ** self.beta, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "bias": self.bias,
+        }

@@ -1,0 +1,56 @@
+"""`normalization`: the ways of normalising feature maps between which a backbone lets one choose."""
+
+from typing import Literal
+
+import keras
+
+Norm = Literal["batch", "group", "layer", "instance", "frozen_batch"]
+
+
+def normalization(
+    kind: str, name: str, channels: int, epsilon: float = 1e-5, momentum: float = 0.9
+) -> keras.layers.Layer:
+    """A layer that normalises feature maps (B, H, W, C) and then scales and shifts each channel.
+
+    Args:
+        kind: "batch": over the batch and all positions (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167);
+            "frozen_batch": the same with statistics, scale and shift that no training changes, for batches of few large
+            pictures; "group": over positions and 32 groups of channels, "layer": one group, "instance": as many groups
+            as channels (Wu and He 2018, https://arxiv.org/abs/1803.08494, figure 2): they need no batch.
+        name: the layer's name.
+        channels: C; group norm takes the largest number of groups up to 32 that divides it.
+        epsilon: added to the variance.
+        momentum: of the moving statistics; PyTorch's momentum is 1 minus this one.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind in ("batch", "frozen_batch"):
+        made = keras.layers.BatchNormalization if kind == "batch" else FrozenBatchNormalization
+        return made(momentum=momentum, epsilon=epsilon, name=name)
+    groups = {
+        "group": next(n for n in range(min(32, channels), 0, -1) if channels % n == 0),
+        "layer": 1,
+        "instance": channels,
+    }
+    if kind not in groups:
+        raise ValueError(f"norm: expected batch, frozen_batch, {', '.join(groups)}; got {kind!r}.")
+    return keras.layers.GroupNormalization(groups[kind], epsilon=epsilon, name=name)
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class FrozenBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation that always uses its moving statistics and never learns, even in a model set trainable."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        for variable in self.weights:
+            variable.trainable = False
+
+    @property
+    def trainable(self):
+        return False
+
+    @trainable.setter
+    def trainable(self, value):
+        """Ignored: unfreezing a backbone frees its other layers only."""

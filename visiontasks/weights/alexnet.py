@@ -1,0 +1,10 @@
+"""Which tensor of torchvision's AlexNet checkpoint is which Keras variable."""
+
+DENSE = {"": (("classifier.1", "classifier.4", "classifier.6"), (6, 6))}  # see weights/vgg.py
+
+_LAYERS = {f"features.{index}": f"conv{i}" for i, index in enumerate((0, 3, 6, 8, 10), start=1)}
+
+
+def layer_of(module: str) -> str | None:
+    """The Keras layer of a module of the checkpoint."""
+    return None if module.startswith("classifier.") else _LAYERS.get(module, module)

@@ -1,0 +1,101 @@
+"""Files of tensors from other frameworks: which kinds there are, and how their layers become Keras's.
+
+PyTorch's `.pth`, `.pt` and `.bin`, and `.safetensors`, are read without PyTorch and without running anything in them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from visiontasks.errors import UserError
+from visiontasks.weights import transfer
+from visiontasks.weights.safetensors_file import read_safetensors_file
+from visiontasks.weights.torch_file import read_torch_file
+
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
+
+_BATCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
+    """The tensors of a file by their names there.
+
+    Raises:
+        UserError: no such file, or it is damaged, of another kind, or names code.
+    """
+    return read_safetensors_file(path) if Path(path).suffix == ".safetensors" else read_torch_file(path)
+
+
+def load(model: keras.Model, path: str | Path, layer_of: Callable[[str], str | None], strict: bool = True) -> list[str]:
+    """Give a flat functional model the weights of a PyTorch checkpoint of its architecture.
+
+    Args:
+        model: the model.
+        path: the checkpoint.
+        layer_of: from a PyTorch module's dotted name to the Keras layer's; None where the model has none by intent (a
+            classification layer that is not the backbone's); an unknown name comes back as it is, for the error.
+        strict: whether a tensor that is missing, unexpected or of another shape is an error or is skipped.
+
+    Returns:
+        A line for each thing skipped.
+
+    Raises:
+        UserError: the file cannot be read, or does not fit; the text lists what.
+    """
+    return transfer.assign(model, keras_arrays(model, read_checkpoint(path), layer_of), str(path), strict)
+
+
+def keras_arrays(model: keras.Model, tensors: dict, layer_of: Callable[[str], str | None]) -> dict[str, np.ndarray]:
+    """{"layer/variable": array} for a flat functional model, from the tensors of a PyTorch checkpoint; see `load`."""
+    layers = {layer.name: layer for layer in model.layers}
+    arrays = {}
+    for name, array in tensors.items():
+        module, _, tensor = name.rpartition(".")
+        layer = layer_of(module)
+        if layer is None or tensor == "num_batches_tracked":  # that counter means nothing outside PyTorch's training
+            continue
+        if f"{module}.running_mean" in tensors:
+            tensor = _BATCH_NORM.get(tensor, tensor)
+        elif tensor == "weight":
+            array, tensor = _kernel(array, layers.get(layer)), "kernel"
+        arrays[f"{layer}/{tensor}" if layer in layers else name] = array
+    return arrays
+
+
+def _kernel(array, layer):
+    if array.ndim == 4:
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+        return transfer.depthwise_kernel(array) if depthwise else transfer.conv_kernel(array)
+    return array.T if array.ndim == 2 else array
+
+
+def dense_layers(
+    path: str | Path, modules: tuple[str, ...], grid: tuple[int, int] | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Fully connected layers of a PyTorch checkpoint: [(kernel float32 (in, out), bias float32 (out,)), …].
+
+    Args:
+        path: the checkpoint.
+        modules: the layers' dotted names, in order.
+        grid: (rows, columns) of the feature maps that the first layer sees flattened; None where they are pooled.
+            PyTorch flattens them channel by channel, Keras position by position.
+
+    Raises:
+        UserError: the file cannot be read or lacks one of them.
+    """
+    tensors = read_checkpoint(path)
+    missing = [f"{m}.{t}" for m in modules for t in ("weight", "bias") if f"{m}.{t}" not in tensors]
+    if missing:
+        raise UserError(
+            f"weights: {str(path)!r} has no classification layers of its own: missing {', '.join(missing)}."
+        )
+    kernels = [tensors[f"{module}.weight"] for module in modules]
+    if grid:
+        units = kernels[0].shape[0]
+        kernels[0] = kernels[0].reshape(units, -1, *grid).transpose(0, 2, 3, 1).reshape(units, -1)
+    return [
+        (np.ascontiguousarray(kernel.T), tensors[f"{module}.bias"])
+        for kernel, module in zip(kernels, modules, strict=True)
+    ]

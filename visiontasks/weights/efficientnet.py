@@ -1,0 +1,68 @@
+"""Which tensor of torchvision's EfficientNet checkpoints is which variable of Keras's models."""
+
+import re
+
+import keras
+import numpy as np
+
+from visiontasks.weights import checkpoint, transfer
+
+DENSE = {"": (("classifier.1",), None)}
+
+_UNITS = ("expand_conv", "expand_bn"), ("dwconv", "bn"), ("se_reduce", "se_expand"), ("project_conv", "project_bn")
+_EPSILON = {**dict.fromkeys("01234", 1e-5), **dict.fromkeys("567", 1e-3)}  # of torchvision's batch norms, b0 to b7
+
+
+def layer_of(module: str) -> str | None:
+    """The Keras layer of a module: features.2.0.block.1.0 is block2a_dwconv; None for the classification layer."""
+    if module.startswith("classifier."):
+        return None
+    end = re.fullmatch(r"features\.(\d)\.([01])", module)
+    if end:
+        return f"{'stem' if end[1] == '0' else 'top'}_{('conv', 'bn')[int(end[2])]}"
+    found = re.fullmatch(r"features\.(\d)\.(\d+)\.block\.(\d)\.(?:([01])|fc([12]))", module)
+    if not found:
+        return module
+    stage, block, unit = int(found[1]), int(found[2]), int(found[3])
+    unit += stage == 1  # the blocks of the first stage do not expand
+    if unit >= len(_UNITS):
+        return module
+    part = int(found[4]) if found[4] else int(found[5]) - 1
+    return f"block{stage}{chr(ord('a') + block)}_{_UNITS[unit][part]}"
+
+
+def load(application: keras.Model, path, strict: bool = True) -> list[str]:
+    """Give one of Keras's EfficientNets without its top the weights of torchvision's checkpoint.
+
+    Args:
+        application, path, strict: as `checkpoint.load`.
+
+    Returns:
+        A line for each thing skipped.
+
+    Raises:
+        UserError: the file cannot be read or does not fit.
+    """
+    known = {variable.path for variable in application.variables}
+    arrays = checkpoint.keras_arrays(application, checkpoint.read_checkpoint(path), layer_of)
+    arrays |= {  # the picture's mean and deviation, which torchvision keeps outside
+        f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
+        for layer in application.layers
+        if isinstance(layer, keras.layers.Normalization)
+        for variable in layer.variables
+        if variable.path in known
+    }
+    theirs = _EPSILON[application.name[-1]]
+    for layer in application.layers:
+        scale, variance = (arrays.get(f"{layer.name}/{name}") for name in ("gamma", "moving_variance"))
+        if isinstance(layer, keras.layers.BatchNormalization) and scale is not None and variance is not None:
+            arrays[f"{layer.name}/gamma"] = scale * np.sqrt((variance + layer.epsilon) / (variance + theirs))
+    return transfer.assign(application, arrays, str(path), strict)
+
+
+def as_in_pytorch(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A layer of Keras's model as torchvision has it: with the same border on all sides before a stride."""
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        config["padding"] = [[max(side)] * 2 for side in config["padding"]]
+    return layer.__class__.from_config(config)
