@@ -5,8 +5,9 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import catalog
+from visiontasks import build, catalog
 from visiontasks.errors import UserError
+from visiontasks.weights import torchvision
 from visiontasks.weights.imagenet import class_names, imagenet_classifier, last_layer
 
 DAISIES = Path(__file__).resolve().parents[2] / "../shared/data/flowers/val/daisy"
@@ -55,3 +56,47 @@ def test_other_ends_are_refused(variant):
 def test_backbones_without_a_classifier_say_so():
     with pytest.raises(UserError, match="unet_encoder comes without"):
         imagenet_classifier("unet_encoder")
+
+
+def write_safetensors(path, arrays):
+    import json
+    import struct
+
+    header, begin = {}, 0
+    for name, array in arrays.items():
+        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [begin, begin + array.nbytes]}
+        begin += array.nbytes
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for array in arrays.values():
+            file.write(array.tobytes())
+    return path
+
+
+def test_the_recipe_takes_hidden_layers_of_a_checkpoint(tmp_path, monkeypatch):
+    """AlexNet's three, behind the flattened maps, as `predict recipe=imagenet backbone.name=alexnet` has them."""
+    shapes = {"features.0": (64, 3, 11, 11), "features.3": (192, 64, 5, 5), "features.6": (384, 192, 3, 3)}
+    shapes |= {"features.8": (256, 384, 3, 3), "features.10": (256, 256, 3, 3)}
+    shapes |= {"classifier.1": (4096, 9216), "classifier.4": (4096, 4096), "classifier.6": (1000, 4096)}
+    arrays = {}
+    for name, shape in shapes.items():
+        arrays[f"{name}.weight"] = np.zeros(shape, "float32")
+        arrays[f"{name}.bias"] = np.zeros(shape[0], "float32")
+    arrays["classifier.6.bias"][388] = 5.0
+    path = write_safetensors(tmp_path / "alexnet.safetensors", arrays)
+    monkeypatch.setattr(torchvision, "download", lambda file: path)
+    model = build.from_recipe("imagenet", "backbone.name=alexnet")
+    (head,) = model.heads.values()
+    assert head.hidden == (4096, 4096) and head.pooling == "flatten"
+    scores = model.predict(np.zeros((1, 224, 224, 3), np.uint8), verbose=0)["scores"]
+    assert head.classes[scores[0].argmax()] == "giant panda"
+    with pytest.raises(UserError, match=r"data.size: \[288, 288\] does not fit .*data.size=\[224,224\]"):
+        build.from_recipe("imagenet", "backbone.name=alexnet", "data.size=[288,288]")
+
+
+def test_a_tap_without_layers_of_its_own_is_named():
+    with pytest.raises(UserError, match="lenet5 comes without ImageNet classification layers"):
+        imagenet_classifier("lenet5")
+    with pytest.raises(UserError, match="for tap C3"):
+        imagenet_classifier("resnet50", "a.pth", "C3")

@@ -52,7 +52,7 @@ def _size(text):
 
 
 def _row(name, parameters, multiply_adds, memory, top1, weights):
-    return f"{name:20} {parameters:>10} {multiply_adds:>10} {memory:>9} {top1:>6}  {weights}"
+    return f"{name:20} {parameters:>12} {multiply_adds:>10} {memory:>9} {top1:>6}  {weights}"
 
 
 def _costs(name, size):
@@ -77,7 +77,7 @@ def _print_backbone(name, size, console):
     console.print(
         _row(
             name,
-            f"{sum(c.parameters for c in costs) / 1e6:.2f} M",
+            f"{sum(c.parameters for c in costs):,}",
             f"{sum(c.multiply_adds for c in costs) / 1e9:.2f} G",
             f"{sum(4 * math.prod(c.shape) for c in costs) / 2**20:.0f} MB",
             "" if top1 is None else f"{top1:.1f}",

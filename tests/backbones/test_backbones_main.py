@@ -1,0 +1,46 @@
+"""python -m visiontasks.backbones, as it is called."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(*words, code=0):
+    done = subprocess.run([sys.executable, "-m", "visiontasks.backbones", *words], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def test_the_table():
+    text = run("resnet18", "lenet5", "size=64,96")
+    assert (
+        "11,186,112" in text
+    )  # torchvision's 11,689,512 without the last layer, and the batch norms' 9,600 statistics
+    assert "69.8  torchvision v1: resnet18-f37072fd.pth" in text
+    assert "C5  stride 32  2×3×512, sees 435 px" in text
+    assert "C2  stride 4   13×21×16, sees 16 px" in text
+
+
+def test_one_network_layer_by_layer():
+    rows = {line.split()[0]: line.split() for line in run("lenet5", "size=32,32", "--per-layer").splitlines() if line}
+    assert rows["conv2"][1:] == ["Conv2D", "10×10×16", "2,416", "240,000", "2", "14"]
+    assert rows["together"][1:] == ["2,572", "357,600"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["resnet_50"], "Did you mean 'resnet50'"),
+        (["resnet50", "size=64"], "size: expected height,width"),
+        (["resnet50", "vgg16", "--per-layer"], "--per-layer: expected one NAME"),
+        (["resnet50", "sise=64,64"], "unknown key"),
+    ],
+)
+def test_a_slip_is_one_line_before_keras_loads(words, text):
+    error = run(*words, code=2)
+    assert text in error and "Traceback" not in error
+
+
+def test_what_cannot_be_built_at_a_size_says_so():
+    assert "cannot be built at 40×40" in run("inception_v3", "size=40,40")
