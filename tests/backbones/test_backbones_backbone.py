@@ -4,7 +4,9 @@ import pytest
 
 from visiontasks.backbones.backbone import Graph, image_input, levels, load_weights, pyramid_model
 from visiontasks.backbones.unet_encoder import unet_encoder
+from visiontasks.backbones.vgg import vgg
 from visiontasks.errors import UserError
+from visiontasks.layers.pixel_normalization import PixelNormalization
 
 
 def small(**arguments):
@@ -138,3 +140,20 @@ def test_bottlenecks_are_what_nothing_bypasses():
     graph = Graph(inputs, end)
     assert [id(t) for t in graph.bottlenecks()] == [id(t) for t in (inputs, a, b, end)]
     assert [id(t) for t in graph.branchings()] == [id(t) for t in (a, b, end)]
+
+
+def test_weights_that_saw_other_pixels_are_refused(tmp_path):
+    """Keras's VGG has the same layers and shapes, and was trained on blue, green, red."""
+    other = keras.models.clone_model(
+        small(),
+        clone_function=lambda layer: (
+            PixelNormalization((103.9, 116.8, 123.7), bgr=True, name=layer.name)
+            if isinstance(layer, PixelNormalization)
+            else layer.__class__.from_config(layer.get_config())
+        ),
+    )
+    other.save(tmp_path / "a.keras")
+    with pytest.raises(UserError, match="does not fit unet_encoder: pixels: expected .*'bgr': False.*'bgr': True"):
+        small(weights=str(tmp_path / "a.keras"))
+    with pytest.raises(UserError, match="Use keras_vgg16 for it"):
+        vgg("vgg16", weights="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")

@@ -14,9 +14,7 @@ def run(*words, code=0):
 
 def test_the_table():
     text = run("resnet18", "lenet5", "size=64,96")
-    assert (
-        "11,186,112" in text
-    )  # torchvision's 11,689,512 without the last layer, and the batch norms' 9,600 statistics
+    assert f"{11_689_512 - 513_000:,}" in text  # torchvision's, without the last layer
     assert "69.8  torchvision v1: resnet18-f37072fd.pth" in text
     assert "C5  stride 32  2×3×512, sees 435 px" in text
     assert "C2  stride 4   13×21×16, sees 16 px" in text

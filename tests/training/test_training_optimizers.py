@@ -42,6 +42,18 @@ def test_layer_decay_slows_each_level_by_the_factor():
     assert set(factors) == {v.path for v in backbone.trainable_variables}
 
 
+def test_a_gate_learns_as_fast_as_what_it_gates():
+    from visiontasks import build
+    from visiontasks.recipe import TrainRecipe
+    from visiontasks.training.fit import rate_factors
+
+    backbone = build.backbone("efficientnet_b0", input_shape=(64, 64, 3))
+    factors = rate_factors(backbone, TrainRecipe(layer_decay=0.5))
+    by_layer = {path.split("/")[-2]: round(factor, 6) for path, factor in factors.items()}
+    assert by_layer["block1a_se_reduce"] == by_layer["block1a_dwconv"] == 0.5**4
+    assert by_layer["block6a_se_expand"] == by_layer["block6a_dwconv"] == 1.0
+
+
 def test_three_rates_move_three_variables_so_far():
     variables = [keras.Variable(np.ones(2, "float32"), name=n) for n in "abc"]
     made = optimizer(

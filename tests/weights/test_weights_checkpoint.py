@@ -62,7 +62,27 @@ def test_a_header_that_lies_is_refused(tmp_path, changes):
         read_safetensors_file(write(tmp_path / "a.safetensors", {"a": ARRAYS["a.weight"]}, **changes))
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", struct.pack("<Q", 2**40) + b"{}", struct.pack("<Q", 2) + b"[]"])
+def test_tensors_that_share_their_bytes_are_refused(tmp_path):
+    arrays = {name: np.ones(100, "f4") for name in "abc"}
+    with pytest.raises(UserError, match="larger than the file"):
+        path = write(tmp_path / "a.safetensors", arrays, data_offsets=[0, 400])
+        path.write_bytes(path.read_bytes()[:-600])
+        read_safetensors_file(path)
+
+
+NESTED = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        struct.pack("<Q", len(NESTED)) + NESTED,
+        b"",
+        b"abc",
+        struct.pack("<Q", 2**40) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+    ],
+)
 def test_what_is_no_such_file_is_refused(tmp_path, content):
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)

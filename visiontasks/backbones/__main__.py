@@ -55,10 +55,18 @@ def _row(name, parameters, multiply_adds, memory, top1, weights):
     return f"{name:20} {parameters:>12} {multiply_adds:>10} {memory:>9} {top1:>6}  {weights}"
 
 
-def _costs(name, size):
+def _costs(name, size, weights_form=True):
+    import keras
+
     from visiontasks.backbones.cost import layer_costs
 
-    backbone = catalog.find("backbones", name).load()(input_shape=(*size, 3))
+    part = catalog.find("backbones", name)
+    # of two forms, the one that the published weights and accuracy belong to
+    form = {"form": "torchvision"} if weights_form and any(a.name == "form" for a in part.arguments) else {}
+    backbone = part.load()(input_shape=(*size, 3), **form)
+    # an auxiliary classifier's layers are not the backbone's
+    kept = {tap: tensor for tap, tensor in backbone.output.items() if not tap.startswith("aux")}
+    backbone = keras.Model(backbone.input, kept)
     return backbone, layer_costs(backbone)
 
 
@@ -99,7 +107,7 @@ def _outputs(backbone):
 
 
 def _print_layers(name, size, console):
-    _, costs = _costs(name, size)
+    _, costs = _costs(name, size, weights_form=False)
     form = "{:34} {:24} {:>16} {:>12} {:>15} {:>7} {:>6}"
     console.print(form.format("layer", "kind", "output", "parameters", "mult-adds", "stride", "sees"))
     for c in costs:

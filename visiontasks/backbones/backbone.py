@@ -14,6 +14,7 @@ import h5py
 import keras
 
 from visiontasks.errors import UserError
+from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import checkpoint
 
 WEIGHTS_FILES = (".keras", ".weights.h5", ".h5")
@@ -181,7 +182,9 @@ def load_weights(
     try:
         if path.suffix == ".keras":
             saved = keras.saving.load_model(path, compile=False)  # safe mode: runs no code out of the file
-            copy_weights(getattr(saved, "backbone", saved), model, pruned=hasattr(saved, "backbone"))
+            saved_backbone = getattr(saved, "backbone", saved)
+            _check_pixels(saved_backbone, model)
+            copy_weights(saved_backbone, model, pruned=hasattr(saved, "backbone"))
         else:
             if path.name.endswith(".weights.h5"):
                 _check_count(model, path)
@@ -194,6 +197,24 @@ def say_skipped(skipped: list[str], path: str | Path):
     """Warn of what was not taken from a checkpoint."""
     if skipped:
         warnings.warn(f"weights: not taken from {path}: {'; '.join(skipped)}.", stacklevel=4)
+
+
+def _check_pixels(source, target):
+    """Raise where two models of one architecture see pixels differently, or pad differently: no weight would tell."""
+    theirs, ours = (
+        {
+            layer.name: {k: v for k, v in layer.get_config().items() if k in ("mean", "std", "bgr", "padding")}
+            for layer in model.layers
+            if isinstance(layer, (PixelNormalization, keras.layers.ZeroPadding2D))
+        }
+        for model in (source, target)
+    )
+    for name in theirs.keys() & ours.keys():
+        if theirs[name] != ours[name]:
+            raise ValueError(
+                f"{name}: expected {ours[name]}, the file's has {theirs[name]}. Build the backbone as the file's was: "
+                "with the same kind of weights, or another name such as keras_vgg16."
+            )
 
 
 def _check_count(model, path):

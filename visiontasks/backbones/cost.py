@@ -15,7 +15,7 @@ class LayerCost:
     Attributes:
         name, kind: the layer's name and class.
         shape: of its output, without the batch: (H, W, C) or (C,).
-        parameters: its weights, those that no training changes included.
+        parameters: what training changes of its weights.
         multiply_adds: of its convolutions and matrix products; all else counts nothing, as papers count.
         stride: input pixels from one position to the next; None behind a global pooling.
         receptive_field: input pixels that one position sees along a side, borders aside; None behind a global pooling.
@@ -45,7 +45,7 @@ def layer_costs(model: keras.Model) -> list[LayerCost]:
             name=node.operation.name,
             kind=type(node.operation).__name__,
             shape=tuple(node.outputs[0].shape[1:]),
-            parameters=sum(math.prod(v.shape) for v in getattr(node.operation, "variables", ())),
+            parameters=sum(math.prod(v.shape) for v in getattr(node.operation, "trainable_variables", ())),
             multiply_adds=_multiply_adds(node.operation, node.outputs[0].shape),
             stride=graph.stride(node.outputs[0]),
             receptive_field=graph.receptive_field(node.outputs[0]),

@@ -23,7 +23,7 @@ def lenet5(
 
     Taps: "C0" (the first convolution, 6 channels), "C1" (the second, 16) and "C2" (its pool). At 32×32 these are 28×28,
     10×10 and 5×5. The original classification layers are a `classifier` with pooling flatten and hidden [120, 84] on
-    "C2"; with ten classes all has 61,706 parameters.
+    "C2" (with ReLU, where the paper has tanh); with ten classes all has 61,706 parameters.
 
     Args:
         weights: a `.keras` or `.weights.h5` file, or None: random.

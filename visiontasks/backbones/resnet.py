@@ -12,6 +12,7 @@ from keras import layers
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.backbones.keras_application import keras_application
 from visiontasks.catalog import Share
+from visiontasks.errors import UserError
 from visiontasks.layers.normalization import Norm, normalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
 from visiontasks.weights import resnet as checkpoints
@@ -74,6 +75,10 @@ def resnet(
         UserError: the weights cannot be had or do not fit.
     """
     if weights == "imagenet:keras" and variant in _KERAS:
+        if norm != "batch" or drop_connect or not strict:
+            raise UserError(
+                "weights: imagenet:keras is Keras's network as it is; norm, drop_connect and strict do not apply to it."
+            )
         return keras_application(_KERAS[variant], "imagenet", input_shape)
     file = torchvision.file_of(variant, weights)
     depths, bottleneck, groups, width = _FORMS[variant]
@@ -88,7 +93,7 @@ def resnet(
         filters = 64 * 2 ** (stage - 1)
         for i in range(count):
             stride = 2 if i == 0 and stage > 1 else 1
-            rate = drop_connect * block / sum(depths)
+            rate = drop_connect * block / (sum(depths) - 1)
             if bottleneck:
                 inner = filters * width // 64 * groups
                 plan = ((inner, 1, 1, 1), (inner, 3, stride, groups), (4 * filters, 1, 1, 1))

@@ -9,6 +9,7 @@ from keras import layers
 
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.backbones.keras_application import keras_application
+from visiontasks.errors import UserError
 from visiontasks.layers.normalization import Norm, normalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
 from visiontasks.weights import torchvision
@@ -58,7 +59,13 @@ def vgg(
     """
     plain, _, suffix = variant.partition("_")
     if weights == "imagenet:keras" and variant in _KERAS:
+        if norm is not None or not strict:
+            raise UserError("weights: imagenet:keras is Keras's network as it is; norm and strict do not apply to it.")
         return keras_application(_KERAS[variant], "imagenet", input_shape)
+    if weights and weights.endswith(".h5") and not weights.endswith(".weights.h5"):
+        raise UserError(
+            f"weights: {weights!r} is a file of Keras's own VGG, which sees other pixels. Use keras_{variant} for it."
+        )
     norm = norm or ("batch" if suffix else None)
     file = torchvision.file_of(variant, weights)
     # those weights were trained in Caffe, then turned to RGB: their pixels were never divided

@@ -1,7 +1,7 @@
 """ZFNet: AlexNet looked into, and mended where its first filters were seen to be coarse.
 
 M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks (2013), https://arxiv.org/abs/1311.2901,
-figure 3; with the wider last convolutions (512, 1024, 512) of section 4.1's best single network.
+figure 3; with the wider last convolutions (512, 1024, 512) of its table 2.
 """
 
 import keras

@@ -123,17 +123,23 @@ def rate_factors(backbone, recipe: TrainRecipe) -> dict[str, float]:
     """{path: factor of the learning rate} of a backbone's variables once everything trains.
 
     All have the `factor` of `freeze`; with `layer_decay`, each level nearer to the picture has so much less than the
-    one behind it. A layer is of the level of its output's stride; what has no positions counts to the deepest.
+    one behind it. A layer is of the level of its output's stride; what has no positions, such as a gate behind a global
+    pooling, is of the level that was pooled.
     """
     first = recipe.freeze.factor if recipe.freeze else 1.0
     if recipe.layer_decay is None:
         return {variable.path: first for variable in backbone.trainable_variables}
     graph = Graph(backbone.input, list(backbone.output.values()))
-    level = {node.operation: round(math.log2(graph.stride(node.outputs[0]) or 0.5)) for node in graph.nodes}
-    deepest = max(level.values())
+    level, levels = {}, {}
+    for node in graph.nodes:
+        stride = graph.stride(node.outputs[0])
+        n = max(level[id(t)] for t in node.input_tensors) if stride is None else round(math.log2(stride))
+        level.update((id(t), n) for t in node.outputs)
+        levels[node.operation] = n
+    deepest = max(levels.values())
     return {
-        variable.path: first * recipe.layer_decay ** (deepest - (n if n >= 0 else deepest))
-        for layer, n in level.items()
+        variable.path: first * recipe.layer_decay ** (deepest - n)
+        for layer, n in levels.items()
         for variable in getattr(layer, "trainable_variables", ())
     }
 

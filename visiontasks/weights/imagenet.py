@@ -56,6 +56,11 @@ def imagenet_classifier(backbone_name: str, weights: str | None = None, tap: str
     dense = importlib.import_module(f"visiontasks.weights.{module}").DENSE
     if (tap or "") not in dense:
         raise _no_layers(backbone_name, f" for tap {tap}")
+    if weights.partition(":")[0] == torchvision.PREFIX and (tap or weights.endswith(":features")):
+        raise UserError(
+            f"weights: the layers of {backbone_name}{f' for tap {tap}' if tap else ''} in the published checkpoint "
+            f"({weights}) were never trained. Give a file of your own, or a number of classes to train."
+        )
     modules, grid = dense[tap or ""]
     layers = checkpoint.dense_layers(file, modules, grid)
     return _arguments(layers, grid), layers

@@ -25,7 +25,10 @@ CHECKPOINTS = {
     "vgg13": {"v1": ("vgg13-19584684.pth", 69.928)},
     "vgg16": {
         "v1": ("vgg16-397923af.pth", 71.592),
-        "features": ("vgg16_features-amdegroot-88682ab5.pth", None),  # without classification layers, for detectors
+        "features": (
+            "vgg16_features-amdegroot-88682ab5.pth",
+            None,
+        ),  # for detectors: its classification layers are filler
     },
     "vgg19": {"v1": ("vgg19-dcbb9e9d.pth", 72.376)},
     "vgg11_bn": {"v1": ("vgg11_bn-6002323d.pth", 70.370)},
@@ -46,16 +49,17 @@ CHECKPOINTS = {
         "v2": ("wide_resnet101_2-d733dc28.pth", 82.510),
         "v1": ("wide_resnet101_2-32ee1156.pth", 78.848),
     },
-    # for models of keras.applications, which have Keras's weights by default; each at its own size
+    # for models of keras.applications, which have Keras's weights by default; each at its own size. Before 0.16
+    # torchvision named seven of them after other hashes: https://github.com/pytorch/vision/pull/8036
     "inception_v3": {"torchvision": ("inception_v3_google-0cc3c7bd.pth", 77.294)},
-    "efficientnet_b0": {"torchvision": ("efficientnet_b0_rwightman-3dd342df.pth", 77.692)},
+    "efficientnet_b0": {"torchvision": ("efficientnet_b0_rwightman-7f5810bc.pth", 77.692)},
     "efficientnet_b1": {"torchvision": ("efficientnet_b1-c27df63c.pth", 79.838)},
-    "efficientnet_b2": {"torchvision": ("efficientnet_b2_rwightman-bcdf34b7.pth", 80.608)},
-    "efficientnet_b3": {"torchvision": ("efficientnet_b3_rwightman-cf984f9c.pth", 82.008)},
-    "efficientnet_b4": {"torchvision": ("efficientnet_b4_rwightman-7eb33cd5.pth", 83.384)},
-    "efficientnet_b5": {"torchvision": ("efficientnet_b5_lukemelas-b6417697.pth", 83.444)},
-    "efficientnet_b6": {"torchvision": ("efficientnet_b6_lukemelas-c76e70fd.pth", 84.008)},
-    "efficientnet_b7": {"torchvision": ("efficientnet_b7_lukemelas-dcc49843.pth", 84.122)},
+    "efficientnet_b2": {"torchvision": ("efficientnet_b2_rwightman-c35c1473.pth", 80.608)},
+    "efficientnet_b3": {"torchvision": ("efficientnet_b3_rwightman-b3899882.pth", 82.008)},
+    "efficientnet_b4": {"torchvision": ("efficientnet_b4_rwightman-23ab8bcd.pth", 83.384)},
+    "efficientnet_b5": {"torchvision": ("efficientnet_b5_lukemelas-1a07897c.pth", 83.444)},
+    "efficientnet_b6": {"torchvision": ("efficientnet_b6_lukemelas-24a108a5.pth", 84.008)},
+    "efficientnet_b7": {"torchvision": ("efficientnet_b7_lukemelas-c5b4e57e.pth", 84.122)},
 }
 
 
@@ -96,7 +100,8 @@ def download(file: str) -> Path:
             "~/.keras/models, or give one as weights=PATH; efficientnet_lite0 needs no download."
         ) from error
     expected = path.stem.rpartition("-")[2]
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
     if not found.startswith(expected):
         raise UserError(
             f"weights: {path} is not the published file: its SHA-256 should begin with {expected}, it is {found}. "

@@ -8,18 +8,18 @@ from visiontasks.errors import DataError
 from visiontasks.sample import Sample
 
 SIDE = 28
-SHARE = 0.8  # of the pictures are the training part; the rest was written by other people
+SHARE = 0.8  # of the pictures are the training part; in the order of the file, so mostly of other writers
 
 
 class Digits(Source):
-    """1797 handwritten digits of 43 writers, scikit-learn's copy of UCI's test set; gives `label`.
+    """1797 handwritten digits of 13 writers, scikit-learn's copy of the test part of UCI's set; gives `label`.
 
     E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (1998), https://doi.org/10.24432/C50P49. The 8×8
     pictures, dark on white here as on paper, are enlarged to 28×28.
 
     Args:
-        part: "train", the first 1438, or "val", the other 359. The order is the file's, by writers, so that few
-            writers are in both.
+        part: "train", the first 1438, or "val", the other 359. The order is the file's, where the digits of a
+            writer mostly follow each other.
 
     Raises:
         DataError: another part, or scikit-learn is not installed.
