@@ -6,8 +6,9 @@ import sys
 import pytest
 
 
-def run(*words, code=0):
-    done = subprocess.run([sys.executable, "-m", "visiontasks.backbones", *words], capture_output=True, text=True)
+def run(*words, code=0, options=()):
+    command = [sys.executable, *options, "-m", "visiontasks.backbones", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
 
@@ -36,8 +37,10 @@ def test_one_network_layer_by_layer():
     ],
 )
 def test_a_slip_is_one_line_before_keras_loads(words, text):
-    error = run(*words, code=2)
+    error = run(*words, code=2, options=("-X", "importtime"))
     assert text in error and "Traceback" not in error
+    imported = {line.rpartition("|")[2].strip() for line in error.splitlines()}
+    assert "visiontasks.catalog" in imported and not imported & {"keras", "tensorflow"}
 
 
 def test_what_cannot_be_built_at_a_size_says_so():

@@ -14,9 +14,10 @@ def test_every_head_learns_saves_and_reloads(family, policy, tmp_path):
         assert np.isfinite(values).all()
         assert min(values[-3:]) < 0.95 * values[0], f"{term} did not fall: {values}"
     assert losses["loss"][-1] < 0.8 * losses["loss"][0]
-    for steps in (slice(-1, None), slice(None)):  # the last, and the way there
-        expected = np.mean(float32_losses(family)[steps])
-        np.testing.assert_allclose(np.mean(losses["loss"][steps]), expected, rtol=0.05)
+    if policy != "float32":
+        for steps in (slice(-1, None), slice(None)):  # the last, and the way there
+            expected = np.mean(float32_losses(family)[steps])
+            np.testing.assert_allclose(np.mean(losses["loss"][steps]), expected, rtol=0.05)
     check_saved(model, batch, tmp_path / "m.keras")
 
 

@@ -73,7 +73,7 @@ def _costs(name, size, weights_form=True):
 def _print_backbone(name, size, console):
     import math
 
-    from visiontasks.backbones.backbone import levels
+    from visiontasks.backbones.backbone import Graph, levels
     from visiontasks.weights.published import published
 
     try:
@@ -92,18 +92,13 @@ def _print_backbone(name, size, console):
             source,
         )
     )
-    by_tensor = {id(node_output): cost for node_output, cost in zip(_outputs(backbone), costs, strict=True)}
+    graph = Graph(backbone.input, list(backbone.output.values()))
     for level, stride in levels(backbone).items():
-        cost = by_tensor[id(backbone.output[level])]
-        height, width, channels = cost.shape
-        sees = "everything" if cost.receptive_field is None else f"{cost.receptive_field} px"
-        console.print(f"    {level}  stride {stride:<3} {height}×{width}×{channels}, sees {sees}")
-
-
-def _outputs(backbone):
-    from visiontasks.backbones.backbone import Graph
-
-    return [node.outputs[0] for node in Graph(backbone.input, list(backbone.output.values())).nodes]
+        tensor = backbone.output[level]
+        height, width, channels = tensor.shape[1:]
+        console.print(
+            f"    {level}  stride {stride:<3} {height}×{width}×{channels}, sees {graph.receptive_field(tensor)} px"
+        )
 
 
 def _print_layers(name, size, console):

@@ -63,9 +63,8 @@ def alexnet(
             name=f"conv{i}",
         )(x)
         if normalised and i < 3:
-            x = LocalResponseNormalization(bias=2.0, alpha=5e-4, name=f"norm{i}")(
-                x
-            )  # the paper's alpha of 1e-4, times 5
+            # the paper's alpha of 1e-4, times the size that the layer divides by
+            x = LocalResponseNormalization(bias=2.0, alpha=5e-4, name=f"norm{i}")(x)
         if tap:
             taps[tap] = x
             x = layers.MaxPooling2D(3, 2, name=f"pool{i}")(x)

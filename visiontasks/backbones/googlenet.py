@@ -86,7 +86,7 @@ def googlenet(
     model = pyramid_model(inputs, taps, "googlenet")
     known = {layer.name for layer in model.layers}
 
-    def layer_of(module):  # a free size has no auxiliary layers, and torchvision may have left them out
+    def layer_of(module):  # at a free size there are no auxiliary layers to take the checkpoint's
         layer = checkpoints.layer_of(module)
         return None if layer and layer.startswith("aux") and layer not in known else layer
 

@@ -68,10 +68,10 @@ def vgg(
         )
     norm = norm or ("batch" if suffix else None)
     file = torchvision.file_of(variant, weights)
-    # those weights were trained in Caffe, then turned to RGB: their pixels were never divided
-    caffe = {"mean": (122.99925, 116.9999, 103.9999)} if weights == "imagenet:features" else IMAGENET
+    # the features were trained in Caffe and then turned to RGB: their pixels were never divided
+    pixels = {"mean": (122.99925, 116.9999, 103.9999)} if weights == "imagenet:features" else IMAGENET
     inputs = image_input(input_shape)
-    x = PixelNormalization(**caffe, name="pixels")(inputs)
+    x = PixelNormalization(**pixels, name="pixels")(inputs)
     taps = {}
     for block, (count, filters) in enumerate(zip(_DEPTHS[plain], _FILTERS, strict=True), start=1):
         for i in range(1, count + 1):

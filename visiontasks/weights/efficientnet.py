@@ -43,14 +43,12 @@ def load(application: keras.Model, path, strict: bool = True) -> list[str]:
     Raises:
         UserError: the file cannot be read or does not fit.
     """
-    known = {variable.path for variable in application.variables}
     arrays = checkpoint.keras_arrays(application, checkpoint.read_checkpoint(path), layer_of)
     arrays |= {  # the picture's mean and deviation, which torchvision keeps outside
         f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
         for layer in application.layers
         if isinstance(layer, keras.layers.Normalization)
-        for variable in layer.variables
-        if variable.path in known
+        for variable in layer.weights
     }
     theirs = _EPSILON[application.name[-1]]
     for layer in application.layers:

@@ -25,10 +25,8 @@ CHECKPOINTS = {
     "vgg13": {"v1": ("vgg13-19584684.pth", 69.928)},
     "vgg16": {
         "v1": ("vgg16-397923af.pth", 71.592),
-        "features": (
-            "vgg16_features-amdegroot-88682ab5.pth",
-            None,
-        ),  # for detectors: its classification layers are filler
+        # for detectors: its classification layers are filler
+        "features": ("vgg16_features-amdegroot-88682ab5.pth", None),
     },
     "vgg19": {"v1": ("vgg19-dcbb9e9d.pth", 72.376)},
     "vgg11_bn": {"v1": ("vgg11_bn-6002323d.pth", 70.370)},

@@ -8,7 +8,7 @@ from visiontasks.errors import DataError
 from visiontasks.sample import Sample
 
 SIDE = 28
-SHARE = 0.8  # of the pictures are the training part; in the order of the file, so mostly of other writers
+SHARE = 0.8  # of the pictures are the training part
 
 
 class Digits(Source):
@@ -18,8 +18,7 @@ class Digits(Source):
     pictures, dark on white here as on paper, are enlarged to 28×28.
 
     Args:
-        part: "train", the first 1438, or "val", the other 359. The order is the file's, where the digits of a
-            writer mostly follow each other.
+        part: "train", the first 1438, or "val", the other 359. The order is the file's.
 
     Raises:
         DataError: another part, or scikit-learn is not installed.
