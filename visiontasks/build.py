@@ -54,7 +54,7 @@ def check(recipe: Recipe):
         if isinstance(count, str) and count != ALL_CLASSES:
             raise RecipeError(f"{where}.classes: expected names, their number or {ALL_CLASSES}, got {count!r}.")
         if count == ALL_CLASSES:
-            changed = sorted({"hidden", "pooling"} & spec.keys())
+            changed = sorted({"hidden", "pooling", "activation"} & spec.keys())
             if changed:
                 raise RecipeError(
                     f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose layers are the "

@@ -1,52 +1,52 @@
 """Counts against the papers' and torchvision's, receptive fields against gradients."""
 
+import importlib
 import math
 
 import keras
 import numpy as np
 import pytest
 
-from visiontasks import build
+from visiontasks import build, catalog
 from visiontasks.backbones.backbone import Graph
 from visiontasks.backbones.cost import layer_costs
 from visiontasks.backbones.googlenet import inception
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
 
-ORIGINAL = {"pooling": "flatten", "hidden": [4096, 4096]}  # AlexNet's, ZFNet's and VGG's classification layers
 
-
-def parameters(name, side, classes=1000, head=None, **arguments):
+def parameters(name, side, **arguments):
+    original = getattr(importlib.import_module(catalog.find("backbones", name).module), "ORIGINAL", {})
     backbone = build.backbone(name, input_shape=(side, side, 3), **arguments)
-    model = VisionModel(backbone, Classifier(classes, **(head or {})))
+    model = VisionModel(backbone, Classifier(**original.get("classifier", {"classes": 1000})))
     return sum(math.prod(v.shape) for v in model.trainable_variables)
 
 
 @pytest.mark.parametrize(
-    ("name", "side", "head", "expected"),
+    ("name", "side", "expected"),
     [
-        ("alexnet", 227, ORIGINAL, 62_378_344),
-        ("vgg16", 224, ORIGINAL, 138_357_544),
-        ("vgg19", 224, ORIGINAL, 143_667_240),
-        ("vgg16_bn", 224, ORIGINAL, 138_365_992),
-        ("resnet18", 64, None, 11_689_512),
-        ("resnet34", 64, None, 21_797_672),
-        ("resnet50", 64, None, 25_557_032),
-        ("resnet101", 64, None, 44_549_160),
-        ("resnet152", 64, None, 60_192_808),
-        ("resnext50", 64, None, 25_028_904),
-        ("wide_resnet50", 64, None, 68_883_240),
-        ("efficientnet_b0", 64, None, 5_288_548),
+        ("alexnet", 227, 62_378_344),
+        ("vgg16", 224, 138_357_544),
+        ("vgg19", 224, 143_667_240),
+        ("vgg16_bn", 224, 138_365_992),
+        ("resnet18", 64, 11_689_512),
+        ("resnet34", 64, 21_797_672),
+        ("resnet50", 64, 25_557_032),
+        ("resnet101", 64, 44_549_160),
+        ("resnet152", 64, 60_192_808),
+        ("resnext50", 64, 25_028_904),
+        ("wide_resnet50", 64, 68_883_240),
+        ("efficientnet_b0", 64, 5_288_548),
     ],
 )
-def test_parameters_as_published(name, side, head, expected):
-    assert parameters(name, side, head=head) == expected
+def test_parameters_as_published(name, side, expected):
+    assert parameters(name, side) == expected
 
 
 def test_parameters_of_the_small_and_the_other_form():
-    assert parameters("lenet5", 32, 10, {"pooling": "flatten", "hidden": [120, 84]}) == 61_706
-    assert parameters("resnet20", 32, 10) == 269_722
-    assert parameters("alexnet", 224, head=ORIGINAL, form="torchvision") == 61_100_840
+    assert parameters("lenet5", 32) == 61_706
+    assert parameters("resnet20", 32) == 269_722
+    assert parameters("alexnet", 224, form="torchvision") == 61_100_840
     assert parameters("googlenet", 224, form="torchvision") == 6_624_904
 
 

@@ -22,9 +22,25 @@ def test_the_table():
 
 
 def test_one_network_layer_by_layer():
-    rows = {line.split()[0]: line.split() for line in run("lenet5", "size=32,32", "--per-layer").splitlines() if line}
+    rows = per_layer("lenet5")
     assert rows["conv2"][1:] == ["Conv2D", "10×10×16", "2,416", "240,000", "2", "14"]
-    assert rows["together"][1:] == ["2,572", "357,600"]
+    assert rows["logits"][1:] == ["Dense", "10", "850", "840"]
+    assert rows["together"][1] == "61,706"
+
+
+def per_layer(*words):
+    return {line.split()[0]: line.split() for line in run(*words, "--per-layer").splitlines() if line}
+
+
+def test_alexnet_with_the_layers_that_lectures_show():
+    rows = per_layer("alexnet")
+    assert rows["conv1"][2:4] == ["55×55×96", "34,944"]
+    assert [rows[name][3] for name in ("hidden1", "hidden2", "logits")] == ["37,752,832", "16,781,312", "4,097,000"]
+    assert rows["together"][1] == "62,378,344"
+
+
+def test_the_size_can_be_chosen():
+    assert per_layer("efficientnet_lite0", "size=64,96")["top_conv"][2] == "2×3×1280"
 
 
 @pytest.mark.parametrize(

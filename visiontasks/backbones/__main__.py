@@ -8,12 +8,13 @@ from visiontasks.errors import RecipeError, UserError
 USAGE = """python -m visiontasks.backbones [NAME …] [size=H,W] [--per-layer]
 
   NAME         backbones by their recipe names, such as resnet50; without any, all of them (minutes)
-  size=H,W     the size of the picture; by default 224,224
-  --per-layer  one network layer by layer: shapes, parameters, multiply-adds, receptive fields
+  size=H,W     the size of the picture; by default 224,224, with --per-layer the network's own
+  --per-layer  one network layer by layer, its classification layers too: shapes, parameters, multiply-adds,
+               receptive fields
 
 For each: parameters; multiply-adds of a picture; memory of the layers' outputs in float32; for each level its
 stride, its channels and its receptive field (input pixels along a side, borders aside); where its ImageNet weights come
-from and the top-1 published for them. Classification layers are not counted."""
+from and the top-1 published for them. The table of several does not count classification layers."""
 
 ELSEWHERE = "hub"  # whatever it is given
 
@@ -28,7 +29,7 @@ def backbones(arguments: list[str]) -> int:
     per_layer = "--per-layer" in arguments
     names = [word for word in arguments if word and "=" not in word and word != "--per-layer"]
     words, _ = cli.words([word for word in arguments if "=" in word], ("size",))
-    size = _size(words.get("size", "224,224"))
+    size = _size(words["size"]) if "size" in words else None
     for name in names:
         catalog.find("backbones", name)
     if per_layer and len(names) != 1:
@@ -40,7 +41,7 @@ def backbones(arguments: list[str]) -> int:
         return 0
     console.print(_row("backbone", "parameters", "mult-adds", "memory", "top-1", "weights"))
     for name in names:
-        _print_backbone(name, size, console)
+        _print_backbone(name, size or (224, 224), console)
     return 0
 
 
@@ -55,14 +56,38 @@ def _row(name, parameters, multiply_adds, memory, top1, weights):
     return f"{name:20} {parameters:>12} {multiply_adds:>10} {memory:>9} {top1:>6}  {weights}"
 
 
-def _costs(name, size, weights_form=True):
+def _original(name):
+    """The size of the pictures that a network was published with, and the arguments of its `classifier`."""
+    import importlib
+
+    family = importlib.import_module(catalog.find("backbones", name).module)
+    side = getattr(family, "SIZES", {}).get(name, 224)
+    return getattr(family, "ORIGINAL", {"size": (side, side), "classifier": {"classes": 1000}})
+
+
+def _classifier(name, size, arguments):
+    """The network as it was published, classification layers and all, as one Functional model."""
+    import keras
+
+    from visiontasks.heads.classifier import Classifier
+
+    backbone = catalog.find("backbones", name).load()(input_shape=(*size, 3))
+    head = Classifier(**arguments)
+    (tap,) = head.taps(tuple(backbone.output))
+    x = backbone.output[tap]
+    for layer in head.top:
+        x = layer(x)
+    return keras.Model(backbone.input, x)
+
+
+def _costs(name, size):
     import keras
 
     from visiontasks.backbones.cost import layer_costs
 
     part = catalog.find("backbones", name)
     # of two forms, the one that the published weights and accuracy belong to
-    form = {"form": "torchvision"} if weights_form and any(a.name == "form" for a in part.arguments) else {}
+    form = {"form": "torchvision"} if any(a.name == "form" for a in part.arguments) else {}
     backbone = part.load()(input_shape=(*size, 3), **form)
     # an auxiliary classifier's layers are not the backbone's
     kept = {tap: tensor for tap, tensor in backbone.output.items() if not tap.startswith("aux")}
@@ -102,7 +127,10 @@ def _print_backbone(name, size, console):
 
 
 def _print_layers(name, size, console):
-    _, costs = _costs(name, size, weights_form=False)
+    from visiontasks.backbones.cost import layer_costs
+
+    original = _original(name)
+    costs = layer_costs(_classifier(name, size or original["size"], original["classifier"]))
     form = "{:34} {:24} {:>16} {:>12} {:>15} {:>7} {:>6}"
     console.print(form.format("layer", "kind", "output", "parameters", "mult-adds", "stride", "sees"))
     for c in costs:

@@ -16,6 +16,8 @@ from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
 from visiontasks.weights import alexnet as checkpoints
 from visiontasks.weights import torchvision
 
+# the paper's picture and classification layers; torchvision's form takes 224×224
+ORIGINAL = {"size": (227, 227), "classifier": {"classes": 1000, "pooling": "flatten", "hidden": (4096, 4096)}}
 # filters of the five convolutions, the border of the first, whether responses are normalised
 _FORMS = {"paper": ((96, 256, 384, 384, 256), 0, True), "torchvision": ((64, 192, 384, 256, 256), 2, False)}
 

@@ -113,6 +113,7 @@ class Graph:
 _WITHOUT_POSITIONS = (
     keras.layers.GlobalAveragePooling2D,
     keras.layers.GlobalMaxPooling2D,
+    keras.layers.Flatten,
     keras.layers.AdaptiveAveragePooling2D,  # its windows grow with the picture
 )
 

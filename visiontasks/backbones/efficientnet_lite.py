@@ -23,6 +23,8 @@ NAMES = {
     "efficientnet_lite4": 4,
 }
 
+# the pictures' sides that each was trained with
+SIZES = {"efficientnet_lite1": 240, "efficientnet_lite2": 260, "efficientnet_lite3": 280, "efficientnet_lite4": 300}
 _SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8))  # (width, depth) of lite0 to lite4
 
 # blocks, kernel, stride of the first block, expansion, filters: table 1 of the paper, stages 2 to 8

@@ -65,6 +65,12 @@ NAMES = {
     "convnext_xlarge": "ConvNeXtXLarge",
 }
 
+# the pictures' sides that Keras's ImageNet weights were trained with, where they are not 224
+SIZES = {"inception_v3": 299, "inception_resnet_v2": 299, "xception": 299, "nasnet_large": 331}
+SIZES |= {f"efficientnet_b{n}": side for n, side in enumerate((240, 260, 300, 380, 456, 528, 600), start=1)}
+SIZES |= {"efficientnet_v2_b1": 240, "efficientnet_v2_b2": 260, "efficientnet_v2_b3": 300}
+SIZES |= {"efficientnet_v2_s": 384, "efficientnet_v2_m": 480, "efficientnet_v2_l": 480}
+
 # how the weights of each family saw pictures; the families that are not here normalise inside
 _CAFFE = {"mean": (103.939, 116.779, 123.68), "bgr": True}
 _TF = {"mean": (127.5,) * 3, "std": (127.5,) * 3}

@@ -13,6 +13,12 @@ from visiontasks.backbones.backbone import image_input, load_weights, pyramid_mo
 from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
+# the paper's picture and, on C2, its classification layers
+ORIGINAL = {
+    "size": (32, 32),
+    "classifier": {"classes": 10, "pooling": "flatten", "hidden": (120, 84), "activation": "tanh"},
+}
+
 
 def lenet5(
     weights: str | None = None,
@@ -22,8 +28,8 @@ def lenet5(
     """LeNet-5 of 1998: two 5×5 convolutions without padding, each halved by average pooling, on grey pictures.
 
     Taps: "C0" (the first convolution, 6 channels), "C1" (the second, 16) and "C2" (its pool). At 32×32 these are 28×28,
-    10×10 and 5×5. The original classification layers are a `classifier` with pooling flatten and hidden [120, 84] on
-    "C2" (with ReLU, where the paper has tanh); with ten classes all has 61,706 parameters.
+    10×10 and 5×5. The original classification layers are a `classifier` with pooling flatten, hidden [120, 84] and
+    activation tanh on "C2"; with ten classes all has 61,706 parameters.
 
     Args:
         weights: a `.keras` or `.weights.h5` file, or None: random.

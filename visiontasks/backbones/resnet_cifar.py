@@ -22,6 +22,8 @@ NAMES = {
     "resnet110": 110,
     "resnet1202": 1202,
 }
+# the paper's picture and classification layer
+ORIGINAL = {"size": (32, 32), "classifier": {"classes": 10}}
 _CIFAR = {"mean": (125.3, 123.0, 113.9), "std": (63.0, 62.1, 66.7)}  # of CIFAR-10's training pictures
 
 

@@ -26,6 +26,8 @@ NAMES = {
     "vgg19_bn": "vgg19_bn",
 }
 
+# the paper's picture and classification layers
+ORIGINAL = {"size": (224, 224), "classifier": {"classes": 1000, "pooling": "flatten", "hidden": (4096, 4096)}}
 # convolutions in each of the five blocks: columns A, B, D, E of table 1
 _DEPTHS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 _FILTERS = (64, 128, 256, 512, 512)

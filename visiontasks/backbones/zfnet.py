@@ -12,6 +12,9 @@ from visiontasks.errors import UserError
 from visiontasks.layers.local_response_normalization import LocalResponseNormalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
 
+# the paper's picture and classification layers
+ORIGINAL = {"size": (224, 224), "classifier": {"classes": 1000, "pooling": "flatten", "hidden": (4096, 4096)}}
+
 
 def zfnet(weights: str | None = None, input_shape: tuple | list = (None, None, 3)) -> keras.Model:
     """ZFNet of 2013: a first convolution of 7×7 at stride 2 where AlexNet has 11×11 at stride 4.

@@ -21,11 +21,12 @@ class Classifier(PooledHead):
     Args:
         classes: names of the classes, or their number. In a recipe also `imagenet`: the 1000 classes of the backbone's
             checkpoint, with its own last layer.
-        hidden: units of each hidden dense layer (ReLU).
+        hidden: units of each hidden dense layer.
         dropout: share of units dropped after each hidden layer, or before the last layer where there is none.
         label_smoothing: share of the target spread over all classes, 0..1 (Szegedy et al. 2016, section 7).
         pooling: avg, max, or flatten (which fixes the picture's size).
         tap: the backbone's output to classify; by default `top` where there is one, else the deepest level.
+        activation: behind each hidden layer; networks before AlexNet have tanh.
 
     Raises:
         ValueError: no class, a class twice, an unknown pooling, or a share out of bounds.
@@ -43,10 +44,11 @@ class Classifier(PooledHead):
         label_smoothing: Share = 0.0,
         pooling: Literal["avg", "max", "flatten"] = "avg",
         tap: str | None = None,
+        activation: Literal["relu", "tanh"] = "relu",
         name: str = "classifier",
         **kwargs,
     ):
-        super().__init__(classes, hidden, dropout, pooling, tap, name=name, **kwargs)
+        super().__init__(classes, hidden, dropout, pooling, tap, activation, name=name, **kwargs)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing: expected a share from 0 to below 1, got {label_smoothing!r}.")
         self.label_smoothing = label_smoothing

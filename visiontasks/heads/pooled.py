@@ -18,28 +18,31 @@ class PooledHead(Head):
 
     Args:
         classes: names of the classes, or their number.
-        hidden: units of each hidden dense layer (ReLU).
+        hidden: units of each hidden dense layer.
         dropout: share of units dropped after each hidden layer, or before the last layer where there is none.
         pooling: avg, max, or flatten (which fixes the picture's size).
         tap: the backbone's output to judge; by default `top` where there is one, else the deepest level.
+        activation: behind each hidden layer; networks before AlexNet have tanh.
         bias: where the last layer's bias starts.
 
     Raises:
-        ValueError: no class, a class twice, an unknown pooling, or a dropout that is no share.
+        ValueError: no class, a class twice, an unknown pooling or activation, or a dropout that is no share.
     """
 
-    def __init__(self, classes, hidden, dropout, pooling, tap, bias=0.0, **kwargs):
+    def __init__(self, classes, hidden, dropout, pooling, tap, activation, bias=0.0, **kwargs):
         super().__init__(**kwargs)
         if pooling not in POOLINGS:
             raise ValueError(f"pooling: expected one of {', '.join(POOLINGS)}; got {pooling!r}.")
+        if activation not in ("relu", "tanh"):
+            raise ValueError(f"activation: expected relu or tanh; got {activation!r}.")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: expected a share from 0 to below 1, got {dropout!r}.")
         self.classes, self.hidden, self.dropout = class_names(classes), tuple(hidden), dropout
-        self.pooling, self.tap = pooling, tap
+        self.pooling, self.tap, self.activation = pooling, tap, activation
         half = {"dtype": self.dtype_policy}
         self.top = [POOLINGS[pooling](name="pool", **half)]
         for i, units in enumerate(self.hidden, start=1):
-            self.top.append(keras.layers.Dense(units, activation="relu", name=f"hidden{i}", **half))
+            self.top.append(keras.layers.Dense(units, activation=activation, name=f"hidden{i}", **half))
             self.top.append(keras.layers.Dropout(dropout, name=f"dropout{i}", **half))
         if not self.hidden:
             self.top.append(keras.layers.Dropout(dropout, name="dropout", **half))
@@ -87,4 +90,5 @@ class PooledHead(Head):
             "dropout": self.dropout,
             "pooling": self.pooling,
             "tap": self.tap,
+            "activation": self.activation,
         }

@@ -27,13 +27,14 @@ class Tagger(PooledHead):
 
     Args:
         classes: names of the tags, or their number.
-        hidden: units of each hidden dense layer (ReLU).
+        hidden: units of each hidden dense layer.
         dropout: share of units dropped after each hidden layer, or before the last layer where there is none.
         loss: binary_cross_entropy, focal (Lin et al. 2017) or asymmetric (Ridnik et al. 2021).
         positive_weight: what a positive counts in binary_cross_entropy; one number, or one a tag.
         prior: share of positives expected before training; the bias starts there (Lin et al. 2017, section 4.1).
         pooling: avg, max, or flatten (which fixes the picture's size).
         tap: the backbone's output to judge; by default `top` where there is one, else the deepest level.
+        activation: behind each hidden layer; networks before AlexNet have tanh.
 
     Raises:
         ValueError: no tag, a tag twice, an unknown loss or pooling, positive weights of another number than the tags.
@@ -52,6 +53,7 @@ class Tagger(PooledHead):
         prior: float = 0.1,
         pooling: Literal["avg", "max", "flatten"] = "avg",
         tap: str | None = None,
+        activation: Literal["relu", "tanh"] = "relu",
         name: str = "tagger",
         **kwargs,
     ):
@@ -59,7 +61,9 @@ class Tagger(PooledHead):
             raise ValueError(f"loss: expected one of {', '.join(LOSSES)}; got {loss!r}.")
         if not 0 < prior < 1:
             raise ValueError(f"prior: expected a share between 0 and 1, got {prior!r}.")
-        super().__init__(classes, hidden, dropout, pooling, tap, math.log(prior / (1 - prior)), name=name, **kwargs)
+        super().__init__(
+            classes, hidden, dropout, pooling, tap, activation, math.log(prior / (1 - prior)), name=name, **kwargs
+        )
         if not isinstance(positive_weight, (int, float)) and len(positive_weight) != len(self.classes):
             raise ValueError(
                 f"positive_weight: expected one number or {len(self.classes)}, one a tag; got {len(positive_weight)}."
