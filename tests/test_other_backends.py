@@ -22,17 +22,31 @@ TESTS = [
 ]
 
 
+# compiling a large network takes minutes there: the default backbone, and small ones in every precision
+LARGE = "b0 or vgg16 or resnet50 or inception_v3 or googlenet or alexnet or zfnet or (lite0 and mixed)"
+# without a training step, every family written here
+OWN = (
+    "alexnet or googlenet or lenet5 or resnet18 or resnet20 or resnext50 or vgg11_bn or zfnet or lite0 or unet_encoder"
+)
+CHOSEN = {
+    "training": (TESTS, f"not ({LARGE} or loss_scaling)"),
+    "backbones": (
+        ["tests/backbones/test_backbones_contract.py"],
+        f"({OWN}) and (saving_and_loading or fixed_backbone) and not mobilenet",
+    ),
+}
+
+
+@pytest.mark.parametrize("part", CHOSEN)
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_contracts_hold(backend):
+def test_the_contracts_hold(backend, part):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("started by the TensorFlow run")
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed (jax is in the test extra; torch is not, for its size)")
-    # compiling a large network takes minutes there: the default backbone, and small ones in every precision
-    large = "b0 or vgg16 or resnet50 or inception_v3 or googlenet or alexnet or zfnet or (lite0 and mixed)"
-    chosen = f"not ({large} or loss_scaling)"
+    tests, chosen = CHOSEN[part]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "-k", chosen, *TESTS],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "-k", chosen, *tests],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,

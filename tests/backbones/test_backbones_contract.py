@@ -6,6 +6,8 @@ import pytest
 
 from visiontasks import catalog
 from visiontasks.backbones.backbone import Graph, levels
+from visiontasks.heads.classifier import Classifier
+from visiontasks.model import VisionModel
 
 HUGE = {  # weights of up to gigabytes that take minutes to draw: here they are left at zero
     *("nasnet_large", "inception_resnet_v2", "resnet101_v2", "resnet152_v2", "densenet169", "densenet201"),
@@ -153,6 +155,22 @@ def test_a_fixed_backbone_keeps_its_batch_norm_statistics(name):
     backbone.trainable = True
     backbone(images, training=True)
     assert all(not np.array_equal(a, layer.moving_mean) for a, layer in zip(before, norms, strict=True))
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", ["resnet18", "resnext50", "vgg11_bn"])
+def test_kinds_of_blocks_that_the_trained_families_lack_learn(name, policy):
+    """Basic blocks, grouped convolutions, plain convolutions with batch norm: every weight takes a gradient."""
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(0)
+    model = VisionModel(build(name, input_shape=(64, 64, 3)), Classifier(2))
+    before = model.get_weights()
+    model.compile(keras.optimizers.Adam(1e-4))
+    losses = model.fit(pictures(64, 64, 4), np.array([0, 1, 0, 1]), epochs=4, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    for variable, value in zip(model.weights, before, strict=True):
+        if "seed_generator" not in variable.path:
+            assert not np.array_equal(variable, value), variable.path
 
 
 NORMS = ["batch", "group", "layer", "instance", "frozen_batch"]

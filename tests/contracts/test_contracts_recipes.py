@@ -1,8 +1,11 @@
 """Every shipped recipe: fits its parts, says what it is, and names the command."""
 
+import csv
+import math
+
 import pytest
 
-from visiontasks import build, recipe
+from visiontasks import build, recipe, train
 
 RECIPES = sorted(recipe.available())
 
@@ -18,3 +21,31 @@ def test_its_comment_gives_source_command_and_where_the_figure_is_from(name):
     assert f"recipe={name}" in text
     assert "http" in text
     assert "easured" in text  # measured here with hardware and minutes, or said to be not
+
+
+NO_DOWNLOAD = ("shapes", "digits")
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if recipe.read(name).data.train])
+def test_trains_through_its_stages_in_miniature(name, tmp_path):
+    """Few and small pictures, two epochs, the backbone frozen in the first where the recipe freezes it."""
+    made = recipe.read(name)
+    words = [f"recipe={name}", f"run.dir={tmp_path}", "data.batch=4", "train.epochs=2", "data.workers=1"]
+    words.append(f"data.size=[{min(64, made.data.size[0])}, {min(64, made.data.size[1])}]")
+    for part in ("train", "val"):
+        source = getattr(made.data, part)["source"]
+        if source not in NO_DOWNLOAD:
+            words.append(f"data.{part}={{source: shapes, count: 8}}")
+        elif source == "shapes":
+            words.append(f"data.{part}.count=8")
+    if made.train.freeze:
+        words.append("train.freeze.epochs=1")
+    if made.train.steps:
+        words.append("train.steps=null")
+    assert train.train(words) == 0
+    (run,) = (tmp_path / name).iterdir()
+    rows = list(csv.DictReader((run / "metrics.csv").open(encoding="utf-8")))
+    assert len(rows) == 2
+    for row in rows:
+        assert all(math.isfinite(float(value)) for value in row.values()), row
+    assert any((run / "predictions").iterdir())
