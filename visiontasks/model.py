@@ -1,6 +1,7 @@
 """`VisionModel`: a backbone feeds one head, or several. The only keras.Model here with training logic."""
 
 import importlib
+import sys
 import warnings
 
 import keras
@@ -177,6 +178,9 @@ class VisionModel(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
+        # Keras walks a backbone's graph by recursion, a few calls a layer: ResNet-1202 is beyond Python's own limit
+        layers = len(config["backbone"]["config"].get("layers", ()))
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 5 * layers))
 
         def revive(part):
             _import_own(part)

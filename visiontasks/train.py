@@ -2,6 +2,7 @@
 
 import platform
 import time
+import warnings
 from pathlib import Path
 
 from visiontasks import cli
@@ -186,7 +187,9 @@ def _train(model, recipe, train_part, val_part, console, policy) -> int:
         console.print(f"stopped after {ended['epochs']} epochs; the last checkpoint: {run.last}")
         return 130
     if run.best.is_file():
-        model.load_weights(run.best)
+        with warnings.catch_warnings():  # of an epoch whose frozen backbone had no optimizer state
+            warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
+            model.load_weights(run.best)
     found = write_evaluation(model, val_part, tasks, run.path, console)
     run.write_json("summary.json", {**summary, "figures": found.figures})
     console.print(f"{seconds / 60:.1f} minutes of training; results: {run.path}")

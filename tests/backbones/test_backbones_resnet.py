@@ -1,8 +1,13 @@
+import sys
+
 import keras
 import pytest
 
 from visiontasks import build
+from visiontasks.backbones.resnet_cifar import resnet_cifar
 from visiontasks.errors import UserError
+from visiontasks.heads.classifier import Classifier
+from visiontasks.model import VisionModel
 
 
 def test_drop_connect_grows_from_none_at_the_first_block_to_all_of_it_at_the_last():
@@ -16,3 +21,16 @@ def test_drop_connect_grows_from_none_at_the_first_block_to_all_of_it_at_the_las
 def test_arguments_that_keras_s_network_does_not_have_are_refused(arguments):
     with pytest.raises(UserError, match="do not apply"):
         build.backbone("resnet50", weights="imagenet:keras", **arguments)
+
+
+def test_a_very_deep_network_loads_where_none_was_built(tmp_path):
+    """Keras walks a graph by recursion; building one raises Python's limit, and so must loading one."""
+    limit = sys.getrecursionlimit()
+    try:
+        model = VisionModel(resnet_cifar(302, input_shape=(16, 16, 3)), Classifier(2))
+        model.save(tmp_path / "deep.keras")
+        sys.setrecursionlimit(1000)  # what a fresh process has
+        again = keras.saving.load_model(tmp_path / "deep.keras")
+    finally:
+        sys.setrecursionlimit(limit)
+    assert again.count_params() == model.count_params()
