@@ -1,4 +1,4 @@
-"""Our ResNet-50 and VGG-16 beside those of keras.applications: time to build, time of a training step, in turn.
+"""Our ResNet-50 and VGG-16 beside those of keras.applications: time to import, to build, and of a step, in turn.
 
     python scripts/bench_backbones.py [ROUNDS]
 
@@ -7,6 +7,7 @@ in ResNet-50's 3×3 convolutions, Keras in the 1×1 before them: so ours has 4.0
 """
 
 import statistics
+import subprocess
 import sys
 import time
 
@@ -42,6 +43,22 @@ def theirs(name):
     return classifier(inputs, network.output)
 
 
+def fresh_seconds(name, rounds=5):
+    """Seconds of import and building in a fresh process, (ours, theirs): medians of alternating runs."""
+    code = {
+        "ours": f"import visiontasks as vt; vt.backbone({name!r}, input_shape=({SIDE}, {SIDE}, 3))",
+        "theirs": "import keras; keras.applications."
+        f"{PAIRS[name]}(include_top=False, weights=None, input_shape=({SIDE}, {SIDE}, 3))",
+    }
+    taken = {"ours": [], "theirs": []}
+    for _ in range(rounds):
+        for who, line in code.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", line], check=True, stderr=subprocess.DEVNULL)
+            taken[who].append(time.perf_counter() - start)
+    return tuple(statistics.median(times) for times in taken.values())
+
+
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     rng = np.random.default_rng(0)
@@ -65,6 +82,8 @@ def main():
             seconds(make)  # compile
         print(f"\n{name}, {keras.backend.backend()}, {SIDE}×{SIDE}, batch {BATCH}", flush=True)
         a, b = (statistics.median(built[make]) for make in (ours, theirs))
+        fresh = fresh_seconds(name)
+        print(f"import and build  visiontasks {fresh[0]:.2f} s  keras.applications {fresh[1]:.2f} s", flush=True)
         print(f"build  visiontasks {a:.2f} s  keras.applications {b:.2f} s  ratio {a / b:.3f}")
         ratios = []
         for number in range(rounds):
