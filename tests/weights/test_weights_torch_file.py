@@ -180,7 +180,86 @@ def test_hostile_files_do_harm_where_pickle_reads_them(tmp_path):
 def test_refuses_compressed_numbers(tmp_path):
     entry = {"w": tensor("0", "FloatStorage", 10**6, (10**6,), (1,))}
     path = write_zip(tmp_path / "bomb.pth", entry, {"0": bytes(4 * 10**6)}, zipfile.ZIP_DEFLATED)
-    with pytest.raises(UserError, match="tensor data 0"):
+    with pytest.raises(UserError, match="data/0: compressed"):
+        read_torch_file(path)
+
+
+STORAGE = b"(" + ops("storage") + global_("torch", "FloatStorage") + ops("7") + ops("cpu") + ops(12) + b"tQ"
+REBUILD = global_("torch._utils", "_rebuild_tensor_v2")
+
+
+def rebuilt(storage: bytes, offset, size, stride) -> bytes:
+    hooks = global_("collections", "OrderedDict") + b")R"
+    return REBUILD + b"(" + storage + ops(offset) + ops(size) + ops(stride) + ops(False) + hooks + b"tR"
+
+
+def test_refuses_a_tensor_as_the_storage_of_another(tmp_path):
+    """A view of the last number with stride 0 has twelve elements: a view of it would reach eleven numbers too far."""
+    code = rebuilt(rebuilt(STORAGE, 11, (12,), (0,)), 0, (12,), (1,))
+    path = write_zip(tmp_path / "a.pth", {"w": code}, {"7": NUMBERS.tobytes()})
+    with pytest.raises(UserError, match="a tensor without its data"):
+        read_torch_file(path)
+
+
+CHANGES = {
+    "an item": ops(3) + ops(1234.5) + b"s",
+    "items": b"(" + ops(3) + ops(1234.5) + b"u",
+    "its attributes": ops({"offset": 10**9}) + b"b",
+    "its slots": ops((None, {"offset": 10**9})) + b"b",
+    "its end": ops(1) + b"a",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("what", [STORAGE, rebuilt(STORAGE, 0, (12,), (1,))], ids=["storage", "tensor"])
+def test_a_pickle_changes_neither_tensors_nor_storages(tmp_path, what, change):
+    path = write_zip(tmp_path / "a.pth", {"w": what + CHANGES[change]}, {"7": NUMBERS.tobytes()})
+    with pytest.raises(UserError):
+        read_torch_file(path)
+
+
+def test_a_size_cannot_grow_after_it_was_checked(tmp_path):
+    size = ops([12]) + b"q\x63"  # remembered as number 99 of the memo
+    hooks = global_("collections", "OrderedDict") + b")R"
+    code = REBUILD + b"(" + STORAGE + ops(0) + size + ops([1]) + ops(False) + hooks + b"tR"
+    # behind the tensor: take the list from the memo and put another number on its end
+    grown = {"w": code, "z": b"h\x63" + ops(10**9) + b"a"}
+    path = write_zip(tmp_path / "a.pth", grown, {"7": NUMBERS.tobytes()})
+    np.testing.assert_array_equal(read_torch_file(path)["w"], NUMBERS)
+
+
+def test_refuses_dicts_that_hold_each_other(tmp_path):
+    """Forty dicts, each with the one before twice: unfolded, a million million names."""
+    first = 100  # the memo's numbers below are taken by what `ops` makes
+    code = b"}q" + bytes([first]) + b"0"
+    for number in range(first + 1, first + 41):
+        before = b"h" + bytes([number - 1])
+        code += b"}(" + ops("a") + before + ops("b") + before + b"uq" + bytes([number]) + b"0"
+    filler = {"text": ops("a" * 200)}  # the memo may not run ahead of the pickle
+    path = write_zip(tmp_path / "a.pth", filler | {"w": code + b"h" + bytes([first + 40])}, {})
+    with pytest.raises(UserError, match="occurs in it twice"):
+        read_torch_file(path)
+
+
+def test_refuses_a_compressed_pickle(tmp_path):
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", program({"w": ops("a" * 10**7)}), zipfile.ZIP_DEFLATED)
+    with pytest.raises(UserError, match="compressed"):
+        read_torch_file(path)
+
+
+def test_refuses_a_memo_larger_than_the_file(tmp_path):
+    path = write_zip(tmp_path / "a.pth", {"w": ops(1) + b"r" + struct.pack("<I", 6 * 10**7)}, {})
+    with pytest.raises(UserError, match="memo number 60000000"):
+        read_torch_file(path)
+
+
+def test_refuses_storages_that_are_more_than_the_file_together(tmp_path):
+    entries = {key: tensor(key, "FloatStorage", 300, (300,), (1,), legacy=True) for key in "abcdefghij"}
+    path = write_legacy(tmp_path / "a.pth", entries, {})
+    assert 4 * 300 < path.stat().st_size < 10 * 4 * 300  # each alone would fit
+    with pytest.raises(UserError, match="more than the file holds"):
         read_torch_file(path)
 
 

@@ -6,11 +6,14 @@ any other name in it is refused before it is looked up. Two containers exist: th
 """
 
 import collections
+import io
 import math
 import pickle
+import pickletools
 import struct
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,7 +58,7 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
         content = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, not a dict of tensors")
-        return _tensors(content)
+        return _tensors(content, set())
     except UserError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way at all
@@ -66,35 +69,47 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _tensors(content: dict) -> dict[str, np.ndarray]:
-    if not any(isinstance(value, np.ndarray) for value in content.values()):
+def _tensors(content: dict, seen: set) -> dict[str, np.ndarray]:
+    if id(content) in seen:  # dicts that hold each other would unfold to any number of names
+        raise ValueError("a dict occurs in it twice")
+    seen.add(id(content))
+    if not any(isinstance(value, _Tensor) for value in content.values()):
         content = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), content)
     found = {}
     for key, value in content.items():
-        if isinstance(value, np.ndarray):
-            found[str(key)] = value
+        if isinstance(value, _Tensor):
+            found[str(key)] = value.array()
         elif isinstance(value, dict):
-            found.update((f"{key}.{name}", array) for name, array in _tensors(value).items())
+            found.update((f"{key}.{name}", array) for name, array in _tensors(value, seen).items())
     return found
 
 
 def _read_zip(path: Path):
+    held = 0
+
+    def read(name):
+        # PyTorch never compresses; a compressed entry could unfold to any size, and so could entries that overlap
+        nonlocal held
+        info = archive.getinfo(name)
+        held += info.file_size
+        if info.compress_type != zipfile.ZIP_STORED or held > path.stat().st_size:
+            raise ValueError(f"{name}: compressed, or more than the file holds")
+        return archive.read(info)  # zipfile checks the CRC
+
     with zipfile.ZipFile(path) as archive:
         entries = {name.partition("/")[2]: name for name in archive.namelist()}
         if "data.pkl" not in entries:
             raise ValueError("a zip file without data.pkl")
-        if "byteorder" in entries and archive.read(entries["byteorder"]).strip() != b"little":
+        if "byteorder" in entries and read(entries["byteorder"]).strip() != b"little":
             raise ValueError("it was written on a big-endian machine")
 
         def load_storage(kind, key, count):
-            info = archive.getinfo(entries[f"data/{key}"])
-            # PyTorch never compresses; a compressed entry could unfold to any size
-            if info.compress_type != zipfile.ZIP_STORED or info.file_size != count * _item_size(kind):
-                raise ValueError(f"tensor data {key}: expected {count} numbers, got {info.file_size} bytes")
-            return _numbers(archive.read(info), kind)  # zipfile checks the CRC
+            name = entries[f"data/{key}"]
+            if (size := archive.getinfo(name).file_size) != count * _item_size(kind):
+                raise ValueError(f"tensor data {key}: expected {count} numbers, got {size} bytes")
+            return _numbers(read(name), kind)
 
-        with archive.open(entries["data.pkl"]) as file:
-            return _Reader(file, load_storage).load()
+        return _Reader(io.BytesIO(read(entries["data.pkl"])), load_storage).load()
 
 
 def _read_legacy(path: Path):
@@ -104,11 +119,13 @@ def _read_legacy(path: Path):
         if _Reader(file).load() != LEGACY_PROTOCOL or not _Reader(file).load()["little_endian"]:
             raise ValueError("its protocol or byte order is not supported")
         # tensors come before their numbers here, so they are made empty and filled afterwards
-        storages, filled = {}, set()
+        storages, filled, held = {}, set(), 0
 
         def make_storage(kind, key, count):
+            nonlocal held
             if key not in storages:
-                if count * _item_size(kind) > path.stat().st_size:
+                held += count * _item_size(kind)
+                if held > path.stat().st_size:
                     raise ValueError(f"tensor data {key}: {count} numbers are more than the file holds")
                 storages[key] = (kind, np.zeros(count, "<f4" if kind == "bfloat16" else kind))
             return storages[key][1]
@@ -146,6 +163,7 @@ class _Reader(pickle.Unpickler):
     """
 
     def __init__(self, file, load_storage=None):
+        _check_memo(file)
         super().__init__(file, encoding="utf-8")
         self._load_storage = load_storage
         self._storages = {}
@@ -178,7 +196,7 @@ class _Reader(pickle.Unpickler):
         if not isinstance(kind, _Kind) or not isinstance(count, int) or count < 0 or (len(pid) == 6 and pid[5]):
             raise ValueError(f"tensor data {key!r} is described in a form that is not supported")
         if key not in self._storages:
-            self._storages[key] = self._load_storage(kind, key, count)
+            self._storages[key] = _Storage(self._load_storage(kind, key, count))
         return self._storages[key]
 
 
@@ -188,17 +206,50 @@ class _Kind(str):
     __slots__ = ()
 
 
-def _view(storage, offset, size, stride) -> np.ndarray:
+def _check_memo(file):
+    """Refuse a pickle that numbers its memo beyond its own length: C's pickle makes room for all numbers below."""
+    start = file.tell()
+    for operation, argument, place in pickletools.genops(file):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > place - start:
+            raise ValueError(f"memo number {argument} at byte {place - start}")
+    file.seek(start)
+
+
+# What a pickle holds while it runs are these two, no arrays: a tuple cannot be changed by it, neither item by item nor
+# through its attributes, and a tensor cannot pass for the storage of another one that reaches further.
+class _Storage(NamedTuple):
+    """The numbers of one or more tensors."""
+
+    numbers: np.ndarray
+
+
+class _Tensor(NamedTuple):
+    """A part of a storage: `size` numbers along each axis, `stride` elements apart; within its bounds."""
+
+    storage: _Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def array(self) -> np.ndarray:
+        numbers = self.storage.numbers
+        steps = tuple(s * numbers.itemsize for s in self.stride)
+        begin = self.offset if math.prod(self.size) else 0
+        return np.lib.stride_tricks.as_strided(numbers[begin:], self.size, steps)
+
+
+def _view(storage, offset, size, stride) -> _Tensor:
     """A tensor of `size` in a storage, `stride` in elements; checked, since NumPy would read beyond the end."""
+    size, stride = tuple(size), tuple(stride)  # copies: what a pickle has at hand it can still change
     numbers = (offset, *size, *stride)
-    if not isinstance(storage, np.ndarray) or len(size) != len(stride):
+    if not isinstance(storage, _Storage) or len(size) != len(stride):
         raise ValueError("a tensor without its data")
     if not all(isinstance(n, int) and n >= 0 for n in numbers):
         raise ValueError(f"a tensor of size {size} and stride {stride}")
     count = math.prod(size)
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if count else offset
     # a stride of 0 would let a few bytes unfold into a tensor of any size
-    if count > storage.size or (count and last >= storage.size):
-        raise ValueError(f"a tensor of size {tuple(size)} lies outside its {storage.size} numbers")
-    steps = tuple(s * storage.itemsize for s in stride)
-    return np.lib.stride_tricks.as_strided(storage[offset:] if count else storage[:0], tuple(size), steps)
+    held = storage.numbers.size
+    if count > held or (count and last >= held):
+        raise ValueError(f"a tensor of size {size} lies outside its {held} numbers")
+    return _Tensor(storage, offset, size, stride)
