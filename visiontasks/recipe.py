@@ -73,7 +73,9 @@ class TrainRecipe:
         "factor of the rate from each level of the backbone to the one nearer to the picture", None, above=0, below=1
     )
     loss_weights: dict = _key("factor of each head's loss: {HEAD: number}", {})
-    clip_norm: float | None = _key("largest global norm of the gradients", None, above=0)
+    clip_norm: float | None = _key(
+        "largest global norm of the gradients; with freeze or layer_decay, of those at each rate", None, above=0
+    )
     ema: float | None = _key(
         "momentum of the moving average of the weights, which is what is saved", None, above=0, below=1
     )

@@ -39,6 +39,15 @@ def test_alexnet_with_the_layers_that_lectures_show():
     assert rows["together"][1] == "62,378,344"
 
 
+def test_what_was_published_without_classification_layers_has_none():
+    text = run("unet_encoder", "size=64,64", "--per-layer")
+    assert "without classification layers" in text and "logits" not in text
+
+
+def test_keras_s_vgg_has_the_layers_of_the_paper():
+    assert per_layer("keras_vgg16")["together"][1] == "138,357,544"
+
+
 def test_the_size_can_be_chosen():
     assert per_layer("efficientnet_lite0", "size=64,96")["top_conv"][2] == "2×3×1280"
 

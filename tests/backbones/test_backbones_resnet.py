@@ -10,11 +10,11 @@ from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
 
 
-def test_drop_connect_grows_from_none_at_the_first_block_to_all_of_it_at_the_last():
-    backbone = build.backbone("resnet18", drop_connect=0.7)
+def test_drop_connect_grows_from_block_to_block_to_all_of_it_at_the_last():
+    backbone = build.backbone("resnet18", drop_connect=0.8)
     rates = {layer.name: layer.rate for layer in backbone.layers if isinstance(layer, keras.layers.Dropout)}
-    assert list(rates) == [f"layer{1 + i // 2}_{i % 2}_drop" for i in range(1, 8)]
-    assert list(rates.values()) == pytest.approx([0.1 * i for i in range(1, 8)])
+    assert list(rates) == [f"layer{1 + i // 2}_{i % 2}_drop" for i in range(8)]
+    assert list(rates.values()) == pytest.approx([0.1 * i for i in range(1, 9)])
 
 
 @pytest.mark.parametrize("arguments", [{"norm": "group"}, {"drop_connect": 0.1}, {"strict": False}])
@@ -34,3 +34,8 @@ def test_a_very_deep_network_loads_where_none_was_built(tmp_path):
     finally:
         sys.setrecursionlimit(limit)
     assert again.count_params() == model.count_params()
+
+
+def test_frozen_statistics_of_random_weights_are_warned_of():
+    with pytest.warns(UserWarning, match="normalises nothing in resnet18"):
+        build.backbone("resnet18", norm="frozen_batch")

@@ -145,3 +145,15 @@ def test_flattened_maps_change_their_order(tmp_path):
     np.testing.assert_allclose(maps.ravel() @ kernel, expected, rtol=1e-5)
     with pytest.raises(UserError, match="missing head.weight, head.bias"):
         dense_layers(path, ("head",))
+
+
+def test_a_file_of_which_nothing_fits_is_an_error_with_strict_off_too(tmp_path):
+    path = str(write(tmp_path / "a.safetensors", {"other.weight": np.zeros((3, 3), "f4")}))
+    with pytest.raises(UserError, match=r"does not fit resnet18(.|\n)*and \d+ more"):
+        build.backbone("resnet18", weights=path, strict=False)
+
+
+def test_what_data_parallel_puts_before_each_name_is_left_out(tmp_path):
+    arrays = torch_arrays(build.backbone("resnet18"))
+    path = str(write(tmp_path / "a.safetensors", {f"module.{name}": array for name, array in arrays.items()}))
+    np.testing.assert_array_equal(build.backbone("resnet18", weights=path).get_layer("bn1").gamma, arrays["bn1.weight"])

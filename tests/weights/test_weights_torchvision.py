@@ -101,3 +101,16 @@ def test_the_best_comes_first():
         for file, _ in variants.values():
             digest = file.removesuffix(".pth").rpartition("-")[2]
             assert len(digest) == 8 and int(digest, 16) >= 0
+
+
+def test_the_features_of_caffe_are_known_also_as_a_file(tmp_path):
+    """Offline, the file is given by its path: nothing in it says that its pixels were never divided."""
+    assert torchvision.variant_of("vgg16", "imagenet:features") == "features"
+    file = torchvision.CHECKPOINTS["vgg16"]["features"][0]
+    assert torchvision.variant_of("vgg16", f"/somewhere/{file}") == "features"
+    assert torchvision.variant_of("vgg16", "/somewhere/else.pth") is None
+    assert torchvision.variant_of("vgg16", None) is None
+    assert torchvision.variant_of("resnet50", "imagenet") == "v2"
+    (tmp_path / file).write_bytes(b"")
+    with pytest.raises(UserError, match="never trained"):
+        imagenet_classifier("vgg16", str(tmp_path / file))

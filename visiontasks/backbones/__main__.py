@@ -14,7 +14,8 @@ USAGE = """python -m visiontasks.backbones [NAME …] [size=H,W] [--per-layer]
 
 For each: parameters; multiply-adds of a picture; memory of the layers' outputs in float32; for each level its
 stride, its channels and its receptive field (input pixels along a side, borders aside); where its ImageNet weights come
-from and the top-1 published for them. The table of several does not count classification layers."""
+from and the top-1 published for them. The table does not count classification layers, and shows AlexNet and GoogLeNet
+in torchvision's form, which the weights are of; --per-layer shows the paper's."""
 
 ELSEWHERE = "hub"  # whatever it is given
 
@@ -56,22 +57,43 @@ def _row(name, parameters, multiply_adds, memory, top1, weights):
     return f"{name:20} {parameters:>12} {multiply_adds:>10} {memory:>9} {top1:>6}  {weights}"
 
 
-def _original(name):
-    """The size of the pictures that a network was published with, and the arguments of its `classifier`."""
+def _has_forms(name):
+    return any(argument.name == "form" for argument in catalog.find("backbones", name).arguments)
+
+
+def _family(name):
     import importlib
 
-    family = importlib.import_module(catalog.find("backbones", name).module)
+    name = name.removeprefix("keras_")  # Keras's VGG has the layers of ours
+    return importlib.import_module(catalog.find("backbones", name).module)
+
+
+def _own_size(name):
+    """(height, width) of the pictures that a network was published with."""
+    family = _family(name)
     side = getattr(family, "SIZES", {}).get(name, 224)
-    return getattr(family, "ORIGINAL", {"size": (side, side), "classifier": {"classes": 1000}})
+    return getattr(family, "ORIGINAL", {"size": (side, side)})["size"]
 
 
-def _classifier(name, size, arguments):
+def _own_classifier(name):
+    """The arguments of the `classifier` that a network was published with; None where there is none."""
+    from visiontasks.weights.published import published
+
+    original = getattr(_family(name), "ORIGINAL", None)
+    if original is None and published(name)[1] != "none":
+        return {"classes": 1000}
+    return original and original["classifier"]
+
+
+def _network(name, size, arguments):
     """The network as it was published, classification layers and all, as one Functional model."""
     import keras
 
     from visiontasks.heads.classifier import Classifier
 
     backbone = catalog.find("backbones", name).load()(input_shape=(*size, 3))
+    if arguments is None:
+        return backbone
     head = Classifier(**arguments)
     (tap,) = head.taps(tuple(backbone.output))
     x = backbone.output[tap]
@@ -85,10 +107,9 @@ def _costs(name, size):
 
     from visiontasks.backbones.cost import layer_costs
 
-    part = catalog.find("backbones", name)
     # of two forms, the one that the published weights and accuracy belong to
-    form = {"form": "torchvision"} if any(a.name == "form" for a in part.arguments) else {}
-    backbone = part.load()(input_shape=(*size, 3), **form)
+    form = {"form": "torchvision"} if _has_forms(name) else {}
+    backbone = catalog.find("backbones", name).load()(input_shape=(*size, 3), **form)
     # an auxiliary classifier's layers are not the backbone's
     kept = {tap: tensor for tap, tensor in backbone.output.items() if not tap.startswith("aux")}
     backbone = keras.Model(backbone.input, kept)
@@ -129,8 +150,11 @@ def _print_backbone(name, size, console):
 def _print_layers(name, size, console):
     from visiontasks.backbones.cost import layer_costs
 
-    original = _original(name)
-    costs = layer_costs(_classifier(name, size or original["size"], original["classifier"]))
+    size, classifier = size or _own_size(name), _own_classifier(name)
+    costs = layer_costs(_network(name, size, classifier))
+    told = "with its classification layers" if classifier else "without classification layers: none are published"
+    which = ", the paper's form" if _has_forms(name) else ""
+    console.print(f"{name}{which}, at {size[0]}×{size[1]}, {told}")
     form = "{:34} {:24} {:>16} {:>12} {:>15} {:>7} {:>6}"
     console.print(form.format("layer", "kind", "output", "parameters", "mult-adds", "stride", "sees"))
     for c in costs:

@@ -14,8 +14,10 @@ import h5py
 import keras
 
 from visiontasks.errors import UserError
+from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import checkpoint
+from visiontasks.weights.transfer import listed
 
 WEIGHTS_FILES = (".keras", ".weights.h5", ".h5")
 
@@ -170,6 +172,12 @@ def load_weights(
         UserError: there is no such file, it is of another kind, damaged, or of another architecture.
     """
     if path is None:
+        if any(isinstance(layer, FrozenBatchNormalization) for layer in model.layers):
+            warnings.warn(
+                f"norm: frozen_batch with random weights normalises nothing in {model.name}, since its statistics stay "
+                "at mean 0 and variance 1. Give weights, or norm=batch, group or layer.",
+                stacklevel=3,
+            )
         return
     path = Path(path)
     if not path.is_file():
@@ -197,7 +205,7 @@ def load_weights(
 def say_skipped(skipped: list[str], path: str | Path):
     """Warn of what was not taken from a checkpoint."""
     if skipped:
-        warnings.warn(f"weights: not taken from {path}: {'; '.join(skipped)}.", stacklevel=4)
+        warnings.warn(f"weights: not taken from {path}: {listed(skipped, '; ')}.", stacklevel=4)
 
 
 def _check_pixels(source, target):

@@ -55,8 +55,8 @@ def efficientnet_lite(
         variant: 0 to 4.
         weights: "imagenet" (lite0 to lite2), a `.pth`, `.keras` or `.weights.h5` file, or None: random.
         input_shape: (height, width, 3); None for a free side. Trained at 224², 240², 260², 280², 300² for lite0 to 4.
-        drop_connect: the chance of leaving out the last residual branch in training, falling linearly to 0 at the
-            first (section 5.2 of the paper trains with 0.2).
+        drop_connect: the chance of leaving out a residual branch in training, growing linearly from 0 at the first
+            block by drop_connect / blocks a block (section 5.2 of the paper trains with 0.2).
         strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
 
     Raises:

@@ -68,7 +68,8 @@ def resnet(
         input_shape: (height, width, 3); None for a free side.
         norm: what normalises behind each convolution.
         drop_connect: the chance of leaving out the last residual branch in training, growing linearly from 0 at the
-            first (Huang et al. 2016, https://arxiv.org/abs/1603.09382, section 3).
+            picture, so that the first of L has drop_connect / L (Huang et al. 2016, https://arxiv.org/abs/1603.09382,
+            section 3).
         strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
 
     Raises:
@@ -93,7 +94,7 @@ def resnet(
         filters = 64 * 2 ** (stage - 1)
         for i in range(count):
             stride = 2 if i == 0 and stage > 1 else 1
-            rate = drop_connect * block / (sum(depths) - 1)
+            rate = drop_connect * (block + 1) / sum(depths)
             if bottleneck:
                 inner = filters * width // 64 * groups
                 plan = ((inner, 1, 1, 1), (inner, 3, stride, groups), (4 * filters, 1, 1, 1))

@@ -40,6 +40,7 @@ def vgg(
     input_shape: tuple | list = (None, None, 3),
     norm: Norm | None = None,
     strict: bool = True,
+    ceil_pooling: bool = False,
 ) -> keras.Model:
     """VGG-11, 13, 16 or 19, with or without batch norm: five blocks of 3×3 convolutions, each halved by a pool.
 
@@ -55,6 +56,8 @@ def vgg(
         input_shape: (height, width, 3); None for a free side.
         norm: what normalises behind each convolution; None: batch for the `_bn` variants, nothing for the others.
         strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
+        ceil_pooling: whether a pool over an odd side keeps its last row, as in Caffe: 300 then becomes 38 at stride 8,
+            not 37. The SSD of the paper has it.
 
     Raises:
         UserError: the weights cannot be had or do not fit.
@@ -71,7 +74,8 @@ def vgg(
     norm = norm or ("batch" if suffix else None)
     file = torchvision.file_of(variant, weights)
     # the features were trained in Caffe and then turned to RGB: their pixels were never divided
-    pixels = {"mean": (122.99925, 116.9999, 103.9999)} if weights == "imagenet:features" else IMAGENET
+    caffe = torchvision.variant_of(variant, weights) == "features"
+    pixels = {"mean": (122.99925, 116.9991, 103.9992)} if caffe else IMAGENET
     inputs = image_input(input_shape)
     x = PixelNormalization(**pixels, name="pixels")(inputs)
     taps = {}
@@ -83,7 +87,7 @@ def vgg(
                 x = normalization(norm, f"block{block}_bn{i}", filters)(x)
             x = layers.ReLU(name=f"{name}_relu")(x)
         taps[f"C{block - 1}"] = x
-        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+        x = layers.MaxPooling2D(2, padding="same" if ceil_pooling else "valid", name=f"block{block}_pool")(x)
     taps["C5"] = x
     model = pyramid_model(inputs, taps, variant)
     load_weights(model, file, checkpoints.layer_of(_DEPTHS[plain], norm is not None), strict)

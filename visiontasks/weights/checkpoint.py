@@ -20,12 +20,15 @@ _BATCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
 
 
 def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a file by their names there.
+    """The tensors of a file by their names there, without DataParallel's "module." before each.
 
     Raises:
         UserError: no such file, or it is damaged, of another kind, or names code.
     """
-    return read_safetensors_file(path) if Path(path).suffix == ".safetensors" else read_torch_file(path)
+    tensors = read_safetensors_file(path) if Path(path).suffix == ".safetensors" else read_torch_file(path)
+    if tensors and all(name.startswith("module.") for name in tensors):  # PyTorch's DataParallel puts it before each
+        tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
+    return tensors
 
 
 def load(model: keras.Model, path: str | Path, layer_of: Callable[[str], str | None], strict: bool = True) -> list[str]:

@@ -56,7 +56,8 @@ def imagenet_classifier(backbone_name: str, weights: str | None = None, tap: str
     dense = importlib.import_module(f"visiontasks.weights.{module}").DENSE
     if (tap or "") not in dense:
         raise _no_layers(backbone_name, f" for tap {tap}")
-    if weights.partition(":")[0] == torchvision.PREFIX and (tap or weights.endswith(":features")):
+    variant = torchvision.variant_of(backbone_name, weights)
+    if variant is not None and (tap or variant == "features"):
         raise UserError(
             f"weights: the layers of {backbone_name}{f' for tap {tap}' if tap else ''} in the published checkpoint "
             f"({weights}) were never trained. Give a file of your own, or a number of classes to train."
@@ -87,7 +88,8 @@ def _keras_layer(variant):
     except Exception as error:
         raise UserError(
             f"weights: the ImageNet weights of {variant} could not be downloaded ({error}). Connect to the "
-            "internet, or put the file that is named there into ~/.keras/models; efficientnet_lite0 needs no download."
+            "internet, or put the file that is named there into ~/.keras/models ($KERAS_HOME/models); "
+            "efficientnet_lite0 needs no download."
         ) from error
     return last_layer(application)
 

@@ -1,7 +1,7 @@
 """torchvision's ImageNet checkpoints: their files, their published accuracy, and the way to get them.
 
-https://pytorch.org/vision/stable/models.html; top-1 in percent of the 50,000 validation pictures at 224×224, one centre
-crop, as published there. The eight digits at the end of a file's name begin its SHA-256.
+https://pytorch.org/vision/stable/models.html; top-1 in percent of the 50,000 validation pictures, one centre crop, as
+published there. The eight digits at the end of a file's name begin its SHA-256.
 """
 
 import hashlib
@@ -66,6 +66,15 @@ def has_names_of(weights: str | Path | None) -> bool:
     return weights is not None and (str(weights).partition(":")[0] == PREFIX or Path(weights).suffix in SUFFIXES)
 
 
+def variant_of(name: str, weights: str | Path | None) -> str | None:
+    """Which published variant `weights` are, be they asked for by name or a file that is named as it is published."""
+    variants = CHECKPOINTS.get(name, {})
+    prefix, _, variant = str(weights).partition(":")
+    if weights is not None and prefix == PREFIX:
+        return variant or next(iter(variants), None)
+    return next((key for key, (file, _) in variants.items() if weights and Path(weights).name == file), None)
+
+
 def file_of(name: str, weights: str | None) -> str | Path | None:
     """What a backbone's `weights` argument stands for: "imagenet" and "imagenet:VARIANT" become a file on this machine.
 
@@ -77,7 +86,7 @@ def file_of(name: str, weights: str | None) -> str | Path | None:
     if weights is None or str(weights).partition(":")[0] != PREFIX:
         return weights
     variants = CHECKPOINTS.get(name, {})
-    variant = str(weights).partition(":")[2] or next(iter(variants), None)
+    variant = variant_of(name, weights)
     if variant not in variants:
         known = f"Variants: {', '.join(f'{PREFIX}:{v}' for v in variants)}." if variants else "Use null or a file."
         raise UserError(f"weights: {weights!r} is not published for {name}. {known}")
@@ -95,7 +104,7 @@ def download(file: str) -> Path:
     except Exception as error:  # whatever the network, the proxy or the disk may say
         raise UserError(
             f"weights: {URL}{file} could not be downloaded ({error}). Connect to the internet, or put the file into "
-            "~/.keras/models, or give one as weights=PATH; efficientnet_lite0 needs no download."
+            "~/.keras/models ($KERAS_HOME/models), or give one as weights=PATH; efficientnet_lite0 needs no download."
         ) from error
     expected = path.stem.rpartition("-")[2]
     with path.open("rb") as content:

@@ -20,6 +20,15 @@ def variables_by_name(model) -> dict:
     return {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.weights}
 
 
+_LINE = "\n  "
+
+
+def listed(problems: list[str], separator: str, most: int = 20) -> str:
+    """The first problems, and how many more there are."""
+    more = [f"… and {len(problems) - most} more"] if len(problems) > most else []
+    return separator.join(problems[:most] + more)
+
+
 def assign(model, arrays: dict[str, np.ndarray], source: str, strict: bool = True) -> list[str]:
     """Assign {"layer/variable": array} to a model; nothing is assigned unless everything fits (or `strict` is off).
 
@@ -33,7 +42,8 @@ def assign(model, arrays: dict[str, np.ndarray], source: str, strict: bool = Tru
         A line for each thing skipped; empty if all fitted.
 
     Raises:
-        UserError: something is missing, unexpected or of the wrong shape; the text lists it.
+        UserError: something is missing, unexpected or of the wrong shape; the text lists it. If not `strict`, nothing
+            fits at all.
     """
     variables = variables_by_name(model)
     problems = [f"missing: {name}" for name in variables if name not in arrays]
@@ -41,9 +51,8 @@ def assign(model, arrays: dict[str, np.ndarray], source: str, strict: bool = Tru
     fitting = [name for name in variables if name in arrays]
     wrong = [name for name in fitting if tuple(variables[name].shape) != arrays[name].shape]
     problems += [f"wrong shape: {n} expected {tuple(variables[n].shape)}, got {tuple(arrays[n].shape)}" for n in wrong]
-    if problems and strict:
-        listed = "\n  ".join(problems[:20]) + (f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else "")
-        raise UserError(f"weights: {source} does not fit {model.name}:\n  {listed}")
+    if problems and (strict or len(wrong) == len(fitting)):  # a file of which nothing fits is another network's
+        raise UserError(f"weights: {source} does not fit {model.name}:\n  {listed(problems, _LINE)}")
     for name in fitting:
         if name not in wrong:
             variables[name].assign(arrays[name])
