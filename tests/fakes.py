@@ -21,30 +21,39 @@ def backbone(size=(None, None), levels=(1, 2, 3), width=4):
 
 
 def pictures(count=4, size=(32, 32), seed=0):
-    """Pictures whose class, tags and mask can be seen: a bright block of a class's colour on dark noise."""
+    """Pictures whose labels can be seen: a bright block of a class's colour on dark noise."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 60, (count, *size, 3), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int32) % len(CLASSES)
     masks = np.zeros((count, *size), np.int32)
     tags = np.zeros((count, len(CLASSES)), np.float32)
+    box = np.float32([size[1] // 4, size[0] // 4, 3 * size[1] // 4, 3 * size[0] // 4])
     for i, label in enumerate(labels):
         rows, columns = slice(size[0] // 4, 3 * size[0] // 4), slice(size[1] // 4, 3 * size[1] // 4)
         images[i, rows, columns, label] = 230
         masks[i, rows, columns] = label
         tags[i, label] = 1
         tags[i, (label + 1) % len(CLASSES)] = i % 2
-    return {"image": images, "label": labels, "tags": tags, "mask": masks}
+    objects = {"boxes": np.tile(box, (count, 1, 1)), "classes": labels[:, None]}
+    return {"image": images, "label": labels, "tags": tags, "mask": masks, **objects}
 
 
 def scenes(count, size):
-    """Generated scenes as one batch with every label of whole pictures, and their class names by field."""
+    """Generated scenes as one batch with every label that a head learns from, and their class names by field."""
     from visiontasks.data.sources.shapes import Shapes
+    from visiontasks.sample import NO_OBJECT
 
     source = Shapes(count, size=size)
     samples = [source[i] for i in range(count)]
     batch = {"image": np.stack([s.image for s in samples])}
     batch |= {field: np.stack([getattr(s, field) for s in samples]) for field in ("label", "tags", "mask")}
     batch["label"] = batch["label"].astype(np.int32)
+    most = max(len(s.boxes) for s in samples)
+    batch["boxes"] = np.zeros((count, most, 4), np.float32)
+    batch["classes"] = np.full((count, most), NO_OBJECT, np.int32)
+    for row, sample in enumerate(samples):
+        batch["boxes"][row, : len(sample.boxes)] = sample.boxes
+        batch["classes"][row, : len(sample.boxes)] = sample.classes
     return batch, source.names
 
 

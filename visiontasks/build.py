@@ -287,7 +287,7 @@ def check_size(model, size: tuple[int, int]):
     levels = [
         int(tap[1:])
         for head in model.heads.values()
-        if len(head.taps(tuple(model.backbone.output))) > 1
+        if head.divisible and len(head.taps(tuple(model.backbone.output))) > 1
         for tap in head.taps(tuple(model.backbone.output))
         if tap[0] == "C" and tap[1:].isdigit()
     ]

@@ -123,9 +123,14 @@ def another(argument):
         return listed[0]
     if isinstance(argument.default, bool):
         return not argument.default
-    if isinstance(argument.default, int | float):
+    if isinstance(argument.default, int):
+        return argument.default // 2
+    if isinstance(argument.default, float):
         return argument.default / 2 if argument.default else 0.25
-    return {"tap": "C2", "levels": ["C1", "C3"], "filters": [8, 4], "hidden": [6], "name": "other"}[argument.name]
+    others = {"tap": "C2", "levels": ["C1", "C3"], "filters": [8, 4], "hidden": [6], "name": "other"}
+    # of an SSD: two levels and one more
+    others |= {"extra": ["half"], "aspect_ratios": [[3], [2], []], "scales": [0.2, 0.4, 0.7, 1.0], "steps": [2, 8, 16]}
+    return others[argument.name]
 
 
 @pytest.mark.parametrize("name", HEADS)

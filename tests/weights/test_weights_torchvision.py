@@ -1,12 +1,11 @@
 """Equal to torchvision: it answers under its own Python with seeded random weights, we read its checkpoint."""
 
-import functools
-import subprocess
 import tempfile
 from pathlib import Path
 
 import keras
 import numpy as np
+import parity
 import pytest
 
 from visiontasks import build
@@ -16,28 +15,15 @@ from visiontasks.model import VisionModel
 from visiontasks.weights import torchvision
 from visiontasks.weights.imagenet import imagenet_classifier
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts/parity/torchvision_backbones.py"
-PYTHON = "/usr/bin/python3"  # Debian's, which its package python3-torchvision belongs to
 OURS = {"resnext50_32x4d": "resnext50", "wide_resnet50_2": "wide_resnet50"}
 MODELS = ["alexnet", "vgg11", "vgg16", "vgg16_bn", "googlenet", "resnet18", "resnet50", "resnext50_32x4d"]
 MODELS += ["wide_resnet50_2", "inception_v3", "efficientnet_b0"]
 
 
-@functools.cache
-def torchvision_is_there():
-    try:
-        return subprocess.run([PYTHON, "-c", "import torchvision"], capture_output=True).returncode == 0
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_logits_and_every_level_equal_torchvision(name):
-    if not torchvision_is_there():
-        pytest.skip("needs Debian's python3-torchvision, which .ci/run installs")
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([PYTHON, SCRIPT, folder, name], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        parity.run("torchvision_backbones.py", folder, name)
         expected, weights = np.load(Path(folder, f"{name}.npz")), str(Path(folder, f"{name}.pth"))
         images, ours = expected["images"], OURS.get(name, name)
         backbone = build.backbone(ours, weights=weights, input_shape=images.shape[1:])

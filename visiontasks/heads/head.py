@@ -24,11 +24,13 @@ class Head(keras.layers.Layer):
 
     Attributes:
         task: the task whose metrics and drawings it gets, a file in `visiontasks/tasks/`.
-        fields: the Sample fields it learns from.
+        fields: the Sample fields it learns from; the class names are the first one's.
+        divisible: whether the picture's sides must be multiples of its deepest level's stride, if it has several.
     """
 
     task: str
     fields: tuple[str, ...]
+    divisible = True
 
     def taps(self, available: tuple[str, ...]) -> tuple[str, ...]:
         """The names of the backbone's outputs that it uses, out of those available."""

@@ -50,9 +50,37 @@ def load(model: keras.Model, path: str | Path, layer_of: Callable[[str], str | N
     return transfer.assign(model, keras_arrays(model, read_checkpoint(path), layer_of), str(path), strict)
 
 
+def load_whole(model, path: str | Path, layer_of: Callable[[str], str], strict: bool = True) -> list[str]:
+    """Give a VisionModel of one head, backbone and head, the weights of a PyTorch checkpoint of its architecture.
+
+    Args:
+        model: the model; the names of its backbone's layers and the paths of its head's must differ.
+        path: the checkpoint.
+        layer_of: from a PyTorch module's dotted name to the backbone's layer, or to the head's by its path within it.
+        strict: as in `load`.
+
+    Returns:
+        A line for each thing skipped.
+
+    Raises:
+        UserError: the file cannot be read, or does not fit; the text lists what.
+    """
+    (head,) = model.heads.values()
+    start = f"{head.path}/"
+    layers = {layer.name: layer for layer in model.backbone.layers}
+    layers |= {layer.path.removeprefix(start): layer for layer in head._flatten_layers(include_self=False)}
+    variables = {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._trainable_variables}
+    variables |= {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._non_trainable_variables}
+    arrays = _arrays(layers, read_checkpoint(path), layer_of)
+    return transfer.assign_variables(model.name, variables, arrays, str(path), strict)
+
+
 def keras_arrays(model: keras.Model, tensors: dict, layer_of: Callable[[str], str | None]) -> dict[str, np.ndarray]:
     """{"layer/variable": array} for a flat functional model, from the tensors of a PyTorch checkpoint; see `load`."""
-    layers = {layer.name: layer for layer in model.layers}
+    return _arrays({layer.name: layer for layer in model.layers}, tensors, layer_of)
+
+
+def _arrays(layers, tensors, layer_of):
     arrays = {}
     for name, array in tensors.items():
         module, _, tensor = name.rpartition(".")
@@ -61,6 +89,8 @@ def keras_arrays(model: keras.Model, tensors: dict, layer_of: Callable[[str], st
             continue
         if f"{module}.running_mean" in tensors:
             tensor = _BATCH_NORM.get(tensor, tensor)
+        elif tensor == "scale_weight":
+            tensor = "scale"
         elif tensor == "weight":
             array, tensor = _kernel(array, layers.get(layer)), "kernel"
         arrays[f"{layer}/{tensor}" if layer in layers else name] = array

@@ -45,15 +45,19 @@ def assign(model, arrays: dict[str, np.ndarray], source: str, strict: bool = Tru
         UserError: something is missing, unexpected or of the wrong shape; the text lists it. If not `strict`, nothing
             fits at all.
     """
-    variables = variables_by_name(model)
-    problems = [f"missing: {name}" for name in variables if name not in arrays]
-    problems += [f"unexpected: {name}" for name in arrays if name not in variables]
-    fitting = [name for name in variables if name in arrays]
-    wrong = [name for name in fitting if tuple(variables[name].shape) != arrays[name].shape]
+    return assign_variables(model.name, variables_by_name(model), arrays, source, strict)
+
+
+def assign_variables(name: str, variables: dict, arrays: dict, source: str, strict: bool = True) -> list[str]:
+    """`assign`, for the variables {name: variable} of a model called `name`."""
+    problems = [f"missing: {key}" for key in variables if key not in arrays]
+    problems += [f"unexpected: {key}" for key in arrays if key not in variables]
+    fitting = [key for key in variables if key in arrays]
+    wrong = [key for key in fitting if tuple(variables[key].shape) != arrays[key].shape]
     problems += [f"wrong shape: {n} expected {tuple(variables[n].shape)}, got {tuple(arrays[n].shape)}" for n in wrong]
     if problems and (strict or len(wrong) == len(fitting)):  # a file of which nothing fits is another network's
-        raise UserError(f"weights: {source} does not fit {model.name}:\n  {listed(problems, _LINE)}")
-    for name in fitting:
-        if name not in wrong:
-            variables[name].assign(arrays[name])
+        raise UserError(f"weights: {source} does not fit {name}:\n  {listed(problems, _LINE)}")
+    for key in fitting:
+        if key not in wrong:
+            variables[key].assign(arrays[key])
     return problems

@@ -1,0 +1,243 @@
+"""Single-shot detection: default boxes at every cell of several levels, each classified and moved."""
+
+import keras
+from keras import ops
+
+from visiontasks.catalog import Share
+from visiontasks.heads.head import Head, class_names
+from visiontasks.layers.l2_normalization import L2Normalization
+from visiontasks.losses import detection
+from visiontasks.ops import anchors, boxes, matching, nms
+
+VARIANCES = (0.1, 0.1, 0.2, 0.2)
+SMALLEST, LARGEST = 0.15, 0.9  # sides of the squares of the first and the last level, as shares of the picture's
+
+
+class _Extra(keras.layers.Layer):
+    """A level more: 1×1 to half of the channels, 3×3 to all; `half` strides by two, `trim` drops the border."""
+
+    def __init__(self, filters, kind, **kwargs):
+        super().__init__(**kwargs)
+        half = {"dtype": self.dtype_policy, "activation": "relu"}
+        self.reduce = keras.layers.Conv2D(filters // 2, 1, name="reduce", **half)
+        # padded on both sides, as in the paper, whatever the size is: Keras's "same" pads an even side on one alone
+        self.pad = keras.layers.ZeroPadding2D(1, dtype=self.dtype_policy) if kind == "half" else None
+        self.conv = keras.layers.Conv2D(filters, 3, strides=2 if kind == "half" else 1, name="conv", **half)
+
+    def build(self, shape):
+        for layer in filter(None, (self.reduce, self.pad, self.conv)):
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def compute_output_shape(self, shape):
+        for layer in filter(None, (self.reduce, self.pad, self.conv)):
+            shape = layer.compute_output_shape(shape)
+        return shape
+
+    def call(self, x):
+        for layer in filter(None, (self.reduce, self.pad, self.conv)):
+            x = layer(x)
+        return x
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class SSD(Head):
+    """Boxes and their classes by default boxes on several levels: the single shot multibox detector.
+
+    Liu et al. 2016, https://arxiv.org/abs/1512.02325. On any backbone, to whose levels halved ones are added; the
+    paper's own network is vgg16 with `ceil_pooling`, and here levels [C3, C4], atrous, extra [half, half, trim, trim],
+    scales [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05] and steps [8, 16, 32, 64, 100, 300], at 300×300.
+
+    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object. Raw
+    outputs are {"boxes": float32 (B, A, 4), differences from the anchors, "classes": float32 logits (B, A, C + 1), the
+    first of the background, "anchors": float32 (B, A, 4) in pixels, "size": float32 (B, 2), the picture's height and
+    width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and
+    `valid` bool (B, D), best first.
+
+    Args:
+        classes: names of the classes, or their number; background is none of them.
+        levels: the backbone's levels to look at; by default those of stride 8 to 32, or what is nearest to that.
+        extra: levels to add, each from the one before: half (stride 2) or trim (the border cut off).
+        atrous: the paper's changes to VGG: the first level's features scaled, the last one's seen through dilated
+            convolutions that stand for VGG's first dense layers.
+        aspect_ratios: of each level, above 1; by default 2, and 3 too except at the first and the last two levels.
+        scales: sides of each level's squares as shares of the picture's, and one more; by default 0.15 to 0.9 and 1.
+        steps: pixels from cell to cell at each level; by default the picture's side divided by the level's.
+        overlap: the least IoU of a default box with a true one that it learns from, beside the best of each.
+        negatives: default boxes that learn the background for each that learns a class: the hardest ones.
+        score_threshold: a box of a lower score is not given.
+        iou_threshold: a box that overlaps a better one of its class more is not given.
+        candidates: boxes of each class that are considered, the best.
+        detections: boxes given for a picture, D.
+
+    Raises:
+        ValueError: no class, an unknown kind of extra level, or scales, aspect ratios or steps of another number than
+            the levels.
+    """
+
+    task = "detection"
+    fields = ("classes", "boxes")
+    loss_terms = ("classification", "localization")
+    divisible = False  # cells of any number: 300 has 38 at stride 8
+
+    def __init__(
+        self,
+        classes: int | list[str],
+        levels: list[str] | tuple[str, ...] | None = None,
+        extra: list[str] | tuple[str, ...] = ("half", "half", "half"),
+        atrous: bool = False,
+        aspect_ratios: list[list[float]] | None = None,
+        scales: list[float] | tuple[float, ...] | None = None,
+        steps: list[float] | tuple[float, ...] | None = None,
+        overlap: Share = 0.5,
+        negatives: float = 3.0,
+        score_threshold: Share = 0.01,
+        iou_threshold: Share = 0.45,
+        candidates: int = 400,
+        detections: int = 200,
+        name: str = "ssd",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.classes = class_names(classes)
+        if unknown := set(extra) - {"half", "trim"}:
+            raise ValueError(f"extra: expected half or trim for each level, got {sorted(unknown)[0]!r}.")
+        self.levels = tuple(levels) if levels else None
+        self.extra, self.atrous = tuple(extra), atrous
+        self.aspect_ratios = tuple(tuple(ratios) for ratios in aspect_ratios) if aspect_ratios else None
+        self.scales = tuple(scales) if scales else None
+        self.steps = tuple(steps) if steps else None
+        self.overlap, self.negatives = overlap, negatives
+        self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
+        self.candidates, self.detections = candidates, detections
+
+    def taps(self, available):
+        if self.levels:
+            return (*sorted(self.levels), "image")
+        levels = sorted(name for name in available if name[0] == "C" and name[1:].isdigit())
+        if not levels:
+            raise ValueError(f"ssd: needs levels (C3, C4, …); the backbone has {list(available)}.")
+        wanted = [level for level in levels if 3 <= int(level[1:]) <= 5]
+        return (*(wanted or levels[-1:]), "image")
+
+    def build(self, features_shape):
+        half = {"dtype": self.dtype_policy}
+        levels = sorted(set(features_shape) - {"image"})
+        shapes = [features_shape[level] for level in levels]
+        if self.atrous:
+            self.scale = L2Normalization(20.0, name="scale", **half)
+            self.scale.build(shapes[0])
+            relu = {"padding": "same", "activation": "relu", **half}
+            self.deep = [
+                keras.layers.MaxPooling2D(3, 1, padding="same", name="pool5", **half),
+                keras.layers.Conv2D(1024, 3, dilation_rate=6, name="fc6", **relu),
+                keras.layers.Conv2D(1024, 1, name="fc7", **relu),
+            ]
+            for layer in self.deep:
+                layer.build(shapes[-1])
+                shapes[-1] = layer.compute_output_shape(shapes[-1])
+        self.extras = []
+        for i, kind in enumerate(self.extra):
+            self.extras.append(_Extra(512 if i == 0 else 256, kind, name=f"extra{i + 1}", **half))
+            self.extras[-1].build(shapes[-1])
+            shapes.append(self.extras[-1].compute_output_shape(shapes[-1]))
+        self._layout(len(shapes))
+        self.class_convs, self.box_convs = [], []
+        for i, (shape, number) in enumerate(zip(shapes, anchors.number_of_default_boxes(self._ratios), strict=True)):
+            for convs, columns, what in (
+                (self.class_convs, len(self.classes) + 1, "classes"),
+                (self.box_convs, 4, "boxes"),
+            ):
+                # float32 whatever the policy: what comes out goes into exponentials
+                convs.append(
+                    keras.layers.Conv2D(number * columns, 3, padding="same", dtype="float32", name=f"{what}{i}")
+                )
+                convs[-1].build(shape)
+
+    def _layout(self, count):
+        """The default boxes' shapes for a number of levels."""
+        ends = {0, count - 2, count - 1}
+        self._ratios = self.aspect_ratios or tuple((2,) if i in ends else (2, 3) for i in range(count))
+        step = (LARGEST - SMALLEST) / max(1, count - 1)
+        self._scales = self.scales or (*(SMALLEST + step * i for i in range(count)), 1.0)
+        for what, given, expected in (
+            ("aspect_ratios", self._ratios, count),
+            ("scales", self._scales, count + 1),
+            ("steps", self.steps or (None,) * count, count),
+        ):
+            if len(given) != expected:
+                raise ValueError(f"{what}: expected {expected} for {count} levels, got {len(given)}.")
+
+    def call(self, features, training=None):
+        levels = sorted(set(features) - {"image"})
+        maps = [features[level] for level in levels]
+        deepest = maps[-1]
+        if self.atrous:
+            maps[0] = self.scale(maps[0])
+            for layer in self.deep:
+                deepest = layer(deepest)
+            maps[-1] = deepest
+        for extra in self.extras:
+            maps.append(extra(maps[-1]))
+        size = tuple(features["image"].shape[1:3])
+        grids = [tuple(x.shape[1:3]) for x in maps]
+        if None in size:
+            raise ValueError("ssd: the picture's height and width must be known when the model is called.")
+        places = anchors.default_boxes(grids, size, self._scales, self._ratios, self.steps)
+        batch = ops.shape(maps[0])[0]
+        size = ops.convert_to_tensor([[float(side) for side in size]], "float32")
+        return {
+            "boxes": _rows(maps, self.box_convs, 4),
+            "classes": _rows(maps, self.class_convs, len(self.classes) + 1),
+            "anchors": ops.tile(ops.expand_dims(ops.convert_to_tensor(places), 0), (batch, 1, 1)),
+            "size": ops.tile(size, (batch, 1)),
+        }
+
+    def compute_losses(self, targets, outputs, training=True):
+        classes = ops.cast(targets["classes"], "int32")
+        there = classes >= 0
+        places = outputs["anchors"]
+        matches = matching.bipartite(boxes.iou(targets["boxes"], places), there, self.overlap)
+        positive = matches > matching.BACKGROUND
+        labels = ops.where(positive, matching.take(classes, matches) + 1, 0)
+        entropy = ops.sparse_categorical_crossentropy(labels, outputs["classes"], from_logits=True)
+        wanted = self.negatives * ops.sum(ops.cast(positive, "float32"), axis=-1)
+        negative = detection.hardest(entropy, ops.logical_not(positive), wanted)
+        learnt = ops.logical_or(positive, negative)
+        differences = boxes.encode(matching.take(targets["boxes"], matches), places, VARIANCES)
+        distance = ops.sum(detection.smooth_l1(differences, outputs["boxes"]), axis=-1)
+        count = ops.maximum(ops.sum(ops.cast(positive, "float32")), 1.0)
+        return {
+            "classification": ops.sum(ops.where(learnt, entropy, 0.0)) / count,
+            "localization": ops.sum(ops.where(positive, distance, 0.0)) / count,
+        }
+
+    def decode(self, outputs):
+        height, width = outputs["size"][:, 0], outputs["size"][:, 1]
+        corners = ops.expand_dims(ops.stack([width, height, width, height], axis=-1), 1)
+        found = boxes.decode(outputs["boxes"], outputs["anchors"], VARIANCES)
+        return nms.detections(
+            ops.clip(found, 0.0, corners),
+            ops.softmax(outputs["classes"], axis=-1)[..., 1:],
+            score_threshold=self.score_threshold,
+            iou_threshold=self.iou_threshold,
+            candidates=self.candidates,
+            count=self.detections,
+        )
+
+    def get_config(self):
+        def plain(value):
+            return [plain(v) for v in value] if isinstance(value, tuple) else value
+
+        names = ("classes", "levels", "extra", "atrous", "aspect_ratios", "scales", "steps", "overlap", "negatives")
+        names += ("score_threshold", "iou_threshold", "candidates", "detections")
+        return {**super().get_config(), **{name: plain(getattr(self, name)) for name in names}}
+
+
+def _rows(maps, convs, columns):
+    """The answers of all cells, level by level: (B, A, columns)."""
+    found = []
+    for x, conv in zip(maps, convs, strict=True):
+        x = conv(x)
+        found.append(ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3] // columns, columns)))
+    return ops.concatenate(found, axis=1)

@@ -1,0 +1,59 @@
+"""Anchors: the boxes that a detector's answers are differences from. NumPy, for they depend on shapes alone."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def default_boxes(
+    grids: Sequence[tuple[int, int]],
+    size: tuple[int, int],
+    scales: Sequence[float],
+    aspect_ratios: Sequence[Sequence[float]],
+    steps: Sequence[float] | None = None,
+) -> np.ndarray:
+    """SSD's default boxes: float32 (A, 4), x1 y1 x2 y2 in pixels; level by level, row by row, cell by cell.
+
+    A cell of level k has a square of scale s_k, one of sqrt(s_k s_k+1), and for each aspect ratio r a box of
+    s_k sqrt(r) by s_k / sqrt(r) and the same box upright (Liu et al. 2016, https://arxiv.org/abs/1512.02325, section
+    2.2). They may reach over the border; no side is longer than the picture's.
+
+    Args:
+        grids: (rows, columns) of each level's feature map.
+        size: (height, width) of the picture.
+        scales: sides as shares of the picture's, one for each level and one more.
+        aspect_ratios: of each level, above 1.
+        steps: pixels from one cell to the next at each level; None: the picture's side divided by the grid's.
+
+    Raises:
+        ValueError: levels of another number.
+    """
+    if len(aspect_ratios) != len(grids) or len(scales) != len(grids) + 1 or steps and len(steps) != len(grids):
+        raise ValueError(
+            f"scales, aspect_ratios, steps: expected {len(grids) + 1}, {len(grids)} and {len(grids)} for {len(grids)} "
+            f"levels; got {len(scales)}, {len(aspect_ratios)} and {len(steps) if steps else 'none'}."
+        )
+    height, width = size
+    levels = []
+    for k, (rows, columns) in enumerate(grids):
+        sides = [(scales[k],) * 2, (math.sqrt(scales[k] * scales[k + 1]),) * 2]
+        for ratio in aspect_ratios[k]:
+            long, short = scales[k] * math.sqrt(ratio), scales[k] / math.sqrt(ratio)
+            sides += [(long, short), (short, long)]
+        half = np.clip(np.array(sides), 0, 1) * (width, height) / 2
+        step_y, step_x = (steps[k], steps[k]) if steps else (height / rows, width / columns)
+        levels.append(_around(rows, columns, step_y, step_x, half))
+    return np.concatenate(levels).astype(np.float32)
+
+
+def _around(rows, columns, step_y, step_x, half) -> np.ndarray:
+    """Boxes (rows * columns * len(half), 4) of half sides (n, 2), around the centre of each cell."""
+    y, x = np.meshgrid((np.arange(rows) + 0.5) * step_y, (np.arange(columns) + 0.5) * step_x, indexing="ij")
+    centres = np.stack([x, y], axis=-1).reshape(-1, 1, 2)
+    return np.concatenate([centres - half, centres + half], axis=-1).reshape(-1, 4)
+
+
+def number_of_default_boxes(aspect_ratios: Sequence[Sequence[float]]) -> list[int]:
+    """Boxes a cell at each level."""
+    return [2 + 2 * len(ratios) for ratios in aspect_ratios]

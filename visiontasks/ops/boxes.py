@@ -1,0 +1,116 @@
+"""Boxes in the graph: how much two overlap, and boxes as differences from anchors. The only home of box arithmetic.
+
+A box is (x1, y1, x2, y2) in pixels. All is computed in float32, whatever comes in: in float16 an IoU can exceed 1.
+"""
+
+import math
+
+from keras import ops
+from keras.utils import bounding_boxes
+
+# exp of more is no box: 1000 pixels from an anchor of 16 (Detectron, and torchvision after it)
+LARGEST_LOG = math.log(1000 / 16)
+
+
+def area(boxes):
+    """float32 (…,) of boxes (…, 4); 0 where a side is negative."""
+    x1, y1, x2, y2 = _sides(boxes)
+    return ops.maximum(x2 - x1, 0.0) * ops.maximum(y2 - y1, 0.0)
+
+
+def iou(boxes, others):
+    """Intersection over union of every pair: (…, N, 4) and (…, M, 4) to float32 (…, N, M), 0..1; 0 for empty boxes."""
+    boxes, others = ops.expand_dims(boxes, -2), ops.expand_dims(others, -3)
+    return _ratio(*_overlap(boxes, others))
+
+
+def paired_iou(boxes, others, kind: str = "iou"):
+    """The overlap of each box with its own other one: (…, 4) and (…, 4) to float32 (…,), at most 1.
+
+    Differentiable; where two boxes do not meet, the last three still say how far apart they are.
+
+    Args:
+        boxes: the boxes that learn.
+        others: their targets.
+        kind: iou; giou (Rezatofighi et al. 2019, https://arxiv.org/abs/1902.09630, algorithm 1); diou or ciou (Zheng
+            et al. 2020, https://arxiv.org/abs/1911.08287, equations 5 to 11). Above -1, -1 and -2.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind not in ("iou", "giou", "diou", "ciou"):
+        raise ValueError(f"kind: expected iou, giou, diou or ciou; got {kind!r}.")
+    intersection, union = _overlap(boxes, others)
+    overlap = _ratio(intersection, union)
+    if kind == "iou":
+        return overlap
+    a, b = _sides(boxes), _sides(others)
+    # the smallest box around both
+    width = ops.maximum(a[2], b[2]) - ops.minimum(a[0], b[0])
+    height = ops.maximum(a[3], b[3]) - ops.minimum(a[1], b[1])
+    if kind == "giou":
+        around = ops.maximum(width, 0.0) * ops.maximum(height, 0.0)
+        return overlap - _ratio(around - union, around)
+    distance = ((a[0] + a[2] - b[0] - b[2]) ** 2 + (a[1] + a[3] - b[1] - b[3]) ** 2) / 4
+    overlap_and_distance = overlap - _ratio(distance, width**2 + height**2)
+    if kind == "diou":
+        return overlap_and_distance
+    angles = [ops.arctan2(s[2] - s[0], ops.maximum(s[3] - s[1], 1e-7)) for s in (a, b)]
+    shape = 4 / math.pi**2 * (angles[1] - angles[0]) ** 2
+    weight = ops.stop_gradient(_ratio(shape, 1 - overlap + shape))
+    return overlap_and_distance - weight * shape
+
+
+def encode(boxes, anchors, variances=(1.0, 1.0, 1.0, 1.0)):
+    """Boxes as differences from anchors: offsets of the centre in anchor sides, logarithms of the sides' ratios.
+
+    `decode(encode(boxes, anchors, v), anchors, v)` gives the boxes back, unless a side is over 62 times the anchor's.
+
+    Args:
+        boxes: (…, N, 4).
+        anchors: (N, 4) or (…, N, 4), none of them empty.
+        variances: what each of the four is divided by: x, y, width, height. torchvision's `weights` are their inverses.
+
+    Returns:
+        float32 (…, N, 4). Girshick et al. 2014 (https://arxiv.org/abs/1311.2524), appendix C.
+    """
+    return bounding_boxes.encode_box_to_deltas(
+        _float32(anchors), _float32(boxes), "xyxy", "xyxy", "center_xywh", list(variances)
+    )
+
+
+def decode(deltas, anchors, variances=(1.0, 1.0, 1.0, 1.0)):
+    """The inverse of `encode`: float32 (…, N, 4). Sides grow at most 62-fold, so that no output gives infinity."""
+    deltas = _float32(deltas) * ops.convert_to_tensor(variances, "float32")
+    deltas = ops.concatenate([deltas[..., :2], ops.minimum(deltas[..., 2:], LARGEST_LOG)], axis=-1)
+    return bounding_boxes.decode_deltas_to_boxes(_float32(anchors), deltas, "xyxy", "xyxy", "center_xywh")
+
+
+def clip(boxes, size):
+    """Boxes (…, 4) cut to a picture of `size` (height, width); float32."""
+    height, width = size
+    return ops.clip(_float32(boxes), 0.0, ops.convert_to_tensor([width, height, width, height], "float32"))
+
+
+def _float32(boxes):
+    return ops.cast(boxes, "float32")
+
+
+def _sides(boxes):
+    boxes = _float32(boxes)
+    return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
+
+
+def _overlap(boxes, others):
+    """(intersection, union) of boxes whose shapes broadcast."""
+    a, b = _sides(boxes), _sides(others)
+    width = ops.maximum(ops.minimum(a[2], b[2]) - ops.maximum(a[0], b[0]), 0.0)
+    height = ops.maximum(ops.minimum(a[3], b[3]) - ops.maximum(a[1], b[1]), 0.0)
+    intersection = width * height
+    return intersection, area(boxes) + area(others) - intersection
+
+
+def _ratio(part, whole):
+    """part / whole, and 0 where there is no whole; the gradient is finite there too."""
+    there = whole > 0
+    return ops.where(there, part / ops.where(there, whole, 1.0), 0.0)

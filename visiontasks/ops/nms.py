@@ -1,0 +1,127 @@
+"""Non-maximum suppression with fixed shapes, in the graph.
+
+Every function takes any leading axes (a batch, the classes of a batch) and suppresses within each of them alone: boxes
+of different classes never meet, and no offset has to keep them apart.
+"""
+
+from keras import ops
+
+from visiontasks.ops import boxes as box_ops
+
+
+def suppress(boxes, scores, threshold: float, valid=None):
+    """Which boxes greedy suppression keeps: the best one, then the best that overlaps none of those kept, and so on.
+
+    The greedy answer is the one fixed point of "kept, unless a better one that is kept overlaps it": asking that again
+    and again for all boxes at once reaches it after as many rounds as the longest chain of boxes that decide on each
+    other is long, mostly under ten (Cluster-NMS: Zheng et al. 2021, https://arxiv.org/abs/2005.03572, proposition 1).
+
+    Args:
+        boxes: (…, K, 4), best first.
+        scores: (…, K), falling; of equal ones the first is the better.
+        threshold: an overlap (IoU) above it suppresses.
+        valid: bool (…, K); the others are not kept and suppress nothing. All by default.
+
+    Returns:
+        bool (…, K).
+    """
+    overlapping = box_ops.iou(boxes, boxes) > threshold
+    ranks = ops.arange(boxes.shape[-2])
+    better = ops.expand_dims(ranks, -1) < ranks  # [i, j]: i comes before j
+    suppresses = ops.cast(ops.logical_and(overlapping, better), "float32")
+    valid = ops.ones_like(scores, dtype="bool") if valid is None else valid
+
+    def once(kept):
+        # float32 sums of up to K ones: a product runs faster than any() over the pairs
+        hits = ops.squeeze(ops.matmul(ops.expand_dims(ops.cast(kept, "float32"), -2), suppresses), -2)
+        return ops.logical_and(valid, hits < 0.5)
+
+    def changed(kept, before):
+        return ops.any(kept != before)
+
+    def step(kept, before):
+        return once(kept), kept
+
+    kept, _ = ops.while_loop(changed, step, (once(valid), valid), maximum_iterations=boxes.shape[-2])
+    return kept
+
+
+def best(scores, count: int):
+    """The `count` highest scores along the last axis and their places: ((…, count), int32 (…, count)), best first.
+
+    Where there are fewer, what is left is filled with -inf and place 0.
+    """
+    present = min(count, scores.shape[-1])
+    values, places = ops.top_k(scores, present, sorted=True)
+    places = ops.cast(places, "int32")
+    if present < count:
+        widths = [(0, 0)] * (len(scores.shape) - 1) + [(0, count - present)]
+        values = ops.pad(values, widths, constant_values=-float("inf"))
+        places = ops.pad(places, widths)
+    return values, places
+
+
+def detections(
+    boxes, scores, *, score_threshold: float, iou_threshold: float, candidates: int, count: int, agnostic: bool = False
+) -> dict:
+    """The final boxes of a detector: the best of each class, suppressed within it, then the best over all classes.
+
+    Args:
+        boxes: (B, A, 4) in pixels, one for all classes of an anchor.
+        scores: (B, A, C), 0..1.
+        score_threshold: only scores above it count.
+        iou_threshold: as `suppress` takes it.
+        candidates: boxes a class that are considered (over all classes if agnostic).
+        count: boxes a picture that come out.
+        agnostic: whether a box also suppresses those of other classes.
+
+    Returns:
+        {"boxes": float32 (B, count, 4), "scores": float32 (B, count), "classes": int32 (B, count), "valid": bool
+        (B, count)}, best first; where `valid` is false there are zeros.
+    """
+    boxes, scores = ops.cast(boxes, "float32"), ops.cast(scores, "float32")
+    if agnostic:
+        found = _agnostic(boxes, scores, score_threshold, iou_threshold, candidates)
+    else:
+        # one picture after the other: all pairs of all classes of a whole batch would be gigabytes
+        found = ops.map(
+            lambda one: _by_class(*one, score_threshold, iou_threshold, candidates), (boxes, ops.swapaxes(scores, 1, 2))
+        )
+    candidate_boxes, candidate_scores, classes = found
+    values, places = best(candidate_scores, count)
+    valid = values > score_threshold
+    return {
+        "boxes": _where(valid, gather(candidate_boxes, places)),
+        "scores": ops.where(valid, values, 0.0),
+        "classes": ops.where(valid, ops.take_along_axis(classes, places, axis=-1), 0),
+        "valid": valid,
+    }
+
+
+def _by_class(boxes, scores, score_threshold, iou_threshold, candidates):
+    """One picture: boxes (A, 4), scores (C, A) to (C * K, 4), (C * K,) with -inf for what is suppressed, (C * K,)."""
+    values, places = best(scores, min(candidates, boxes.shape[0]))
+    chosen = ops.take(boxes, places, axis=0)
+    kept = suppress(chosen, values, iou_threshold, values > score_threshold)
+    number, each = values.shape
+    classes = ops.repeat(ops.arange(number, dtype="int32"), each)
+    values = ops.where(kept, values, -float("inf"))
+    return ops.reshape(chosen, (-1, 4)), ops.reshape(values, (-1,)), classes
+
+
+def _agnostic(boxes, scores, score_threshold, iou_threshold, candidates):
+    """A batch: each anchor has its best class alone."""
+    classes = ops.cast(ops.argmax(scores, axis=-1), "int32")
+    values, places = best(ops.max(scores, axis=-1), min(candidates, boxes.shape[1]))
+    chosen = gather(boxes, places)
+    kept = suppress(chosen, values, iou_threshold, values > score_threshold)
+    return chosen, ops.where(kept, values, -float("inf")), ops.take_along_axis(classes, places, axis=-1)
+
+
+def gather(values, places):
+    """Rows of each picture's own: (B, N, D) at int (B, K) to (B, K, D)."""
+    return ops.take_along_axis(values, ops.expand_dims(places, -1), axis=1)
+
+
+def _where(valid, boxes):
+    return ops.where(ops.expand_dims(valid, -1), boxes, 0.0)
