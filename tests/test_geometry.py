@@ -64,7 +64,9 @@ def test_crop_has_no_way_back_and_says_what_to_use():
         Placement((10, 20), (8, 8), "crop").restore_map(np.zeros((8, 8, 2), "float32"))
 
 
-@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(8, 2000), st.integers(8, 2000), st.integers(0, 2**32 - 1))
+@given(
+    st.integers(1, 5000), st.integers(1, 5000), st.integers(8, 2000), st.integers(8, 2000), st.integers(0, 2**32 - 1)
+)
 @pytest.mark.parametrize("mode", MODES)
 def test_restored_boxes_are_the_inverse_of_placed_ones(mode, h, w, rows, columns, seed):
     """Placed in float32 as transforms do it; in `crop` too, where boxes may lie outside the canvas."""
