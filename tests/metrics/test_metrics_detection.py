@@ -349,6 +349,16 @@ def test_the_curves_are_legible(classes):
     assert figure.legends[0].get_texts()[0].get_text() == f"mean {np.nanmean(curves):.3f}"
 
 
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_confusions_title_is_not_cut_off(classes):
+    data = list(scenes(2, 10, classes))
+    for pictures in (data, [(sample, answer([], [], [])) for sample, _ in data]):
+        figure = score(pictures, classes).figures()["confusion"]
+        figure.draw_without_rendering()
+        box = figure.axes[0].title.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
+
+
 def test_the_charts_state_what_they_show():
     metric = score(scenes(2, 10, 3), 3)
     charts = metric.figures()

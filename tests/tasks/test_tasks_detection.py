@@ -128,7 +128,7 @@ def test_any_picture_with_a_crowd_of_boxes_is_drawn(size):
     task = Detection(names)
     prediction = task.restore(decoded(boxes, rng.random(300), np.arange(300)), Placement(size, size))
     drawn = task.draw_prediction(image, prediction)
-    assert drawn.dtype == np.uint8 and 256 <= max(drawn.shape[:2]) and drawn.shape[1] <= 4096
+    assert drawn.dtype == np.uint8 and max(drawn.shape[:2]) >= 256 and drawn.shape[1] <= 4096
 
 
 def test_boxes_lie_to_the_pixel_in_an_enlarged_picture():

@@ -111,7 +111,7 @@ class Detection(Metric):
         if not len(scored.truths.picture):
             return {}
         at = "no detections" if np.isnan(scored.threshold) else f"score ≥ {scored.threshold:.3g}"
-        title = f"objects of each class, % found as\n{at}, IoU ≥ {IOU}; background: not found, or nothing there"
+        title = f"objects of each class, % found as, IoU ≥ {IOU}, {at}\nbackground: not found, or nothing there"
         return {
             "precision_recall": precision_recall_figure(scored.coco.curves, self.names, f"IoU ≥ {IOU}"),
             "confusion": self.confusion(scored.threshold).figure(title),
