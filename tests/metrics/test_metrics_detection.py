@@ -1,6 +1,7 @@
 """Detection metrics: COCO's figures against pycocotools called directly, F1 and confusion against plain loops."""
 
 import contextlib
+import gc
 import importlib.util
 import io
 import json
@@ -331,6 +332,11 @@ def test_ragged_predictions_are_refused():
 def test_pycocotools_is_silent(capfd):
     score(scenes(0, 4, 2), 2).result()
     assert capfd.readouterr() == ("", "")
+
+
+def test_garbage_is_collected_again_afterwards():
+    score(scenes(0, 4, 2), 2).result()
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("classes", [1, 3, 12, 13, 90])
