@@ -64,6 +64,48 @@ def test_crop_has_no_way_back_and_says_what_to_use():
         Placement((10, 20), (8, 8), "crop").restore_map(np.zeros((8, 8, 2), "float32"))
 
 
+@given(
+    st.integers(1, 5000), st.integers(1, 5000), st.integers(8, 2000), st.integers(8, 2000), st.integers(0, 2**32 - 1)
+)
+@pytest.mark.parametrize("mode", MODES)
+def test_restored_boxes_are_the_inverse_of_placed_ones(mode, h, w, rows, columns, seed):
+    """Placed in float32 as transforms do it; in `crop` too, where boxes may lie outside the canvas."""
+    placement = Placement((h, w), (rows, columns), mode)
+    corners = np.random.default_rng(seed).random((20, 2, 2)) * (w, h)
+    boxes = np.sort(corners, axis=1).reshape(-1, 4).astype("float32")
+    (scale_y, scale_x), (top, left) = placement.scale, placement.offset
+    scale, offset = np.float32([scale_x, scale_y]), np.float32([left, top])
+    placed = (boxes.reshape(-1, 2, 2) * scale + offset).reshape(-1, 4)
+    restored = placement.restore_boxes(placed)
+    assert restored.dtype == np.float32
+    # a coordinate on the canvas is rounded to float32, and a scale below one magnifies that on the way back
+    rounding = np.float32([w, h, w, h]) * 2e-7 + np.abs(placed).max(initial=1) * 1.2e-7 / np.tile([scale_x, scale_y], 2)
+    assert (np.abs(restored - boxes) <= rounding).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_restored_boxes_lie_within_the_picture(mode):
+    placement = Placement((30, 70), (64, 64), mode)
+    restored = placement.restore_boxes(np.float32([[-900, -900, 900, 900], [-9, -9, -5, -4], [10, 0, 20, 5]]))
+    assert restored[0].tolist() == [0, 0, 70, 30]
+    assert mode == "crop" or restored[1].tolist() == [0, 0, 0, 0]
+    if mode == "letterbox":
+        assert restored[2][1] == restored[2][3] == 0  # on the padding above
+    assert placement.restore_boxes(np.zeros((0, 4), np.float32)).shape == (0, 4)
+
+
+def test_a_box_through_the_transform_comes_back():
+    """The very arithmetic of the data layer, not a copy of it."""
+    from visiontasks.data.transforms import place
+    from visiontasks.sample import Sample
+
+    boxes = np.float32([[0, 0, 70, 30], [12.5, 3.25, 40, 29]])
+    sample = Sample(np.zeros((30, 70, 3), np.uint8), boxes=boxes)
+    for mode in ("stretch", "letterbox"):
+        placement = Placement((30, 70), (160, 96), mode)
+        np.testing.assert_allclose(placement.restore_boxes(place(sample, placement).boxes), boxes, atol=1e-5)
+
+
 def test_an_unknown_mode_lists_the_choices():
     with pytest.raises(ValueError, match="stretch, letterbox, crop"):
         Placement((1, 1), (1, 1), "fit")

@@ -97,3 +97,14 @@ class Placement:
             return values
         # OpenCV resizes at most 512 channels at once
         return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(rows, columns, -1)
+
+    def restore_boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """float32 (N, 4) x1, y1, x2, y2 on the canvas to the original's pixels, cut to it; in every mode.
+
+        The inverse of how transforms place boxes: `restore_boxes(boxes * scale + offset)` are the boxes. One that lies
+        beside the picture altogether, on padding, comes back with no width or no height.
+        """
+        (scale_y, scale_x), (top, left), (height, width) = self.scale, self.offset, self.original
+        # in float64: a quotient of float32 would be off by some thousandths of a pixel in a large picture
+        corners = (np.asarray(boxes, np.float64).reshape(-1, 2, 2) - (left, top)) / (scale_x, scale_y)
+        return np.clip(corners, 0, (width, height)).astype(np.float32).reshape(-1, 4)

@@ -91,7 +91,7 @@ class Confusion:
             title += f"\nthe {MOST_CLASSES} of {len(shown)} classes confused most often"
             shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
         shares = ratio(self.counts, self.true[:, None])[np.ix_(shown, shown)]
-        names = [_short(self.names[i]) for i in shown]
+        names = [short(self.names[i]) for i in shown]
         compact = EngFormatter(places=1, sep="")
         rows = [f"{name} ({compact(self.true[i]).replace('.0', '')})" for name, i in zip(names, shown, strict=True)]
 
@@ -117,6 +117,7 @@ class Confusion:
         return figure
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A class name that fits beside a chart, on one line."""
     name = " ".join(name.split())
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -1,7 +1,8 @@
 """Draws labels on pictures: colours, legends, tinted masks, and pictures in rows.
 
 A drawing is for the eye: a tiny picture is enlarged by a whole factor and a huge one shrunk, so that text is legible at
-any size. Text never covers the picture; it stands in a strip below. What is exact is in `predictions.json`.
+any size. Text never covers the picture; it stands in a strip below. Boxes alone have theirs beside them (`boxes.py`).
+What is exact is in `predictions.json`.
 """
 
 import dataclasses
@@ -93,7 +94,7 @@ def _legend(entries, width, size):
     # a cell: swatch, name, share; the share's room is fixed so that the percents stand in a column
     share_room = round(4.3 * size) if any(e.share is not None for e in entries) else 0
     swatch_room = round(1.4 * size) if any(e.color for e in entries) else 0
-    widest = max(_font(e.name, size).getlength(_tidy(e.name)) for e in entries)
+    widest = max(font(e.name, size).getlength(_tidy(e.name)) for e in entries)
     cell = min(round(widest) + share_room + swatch_room + 1, width - 2 * pad)
     columns = min(len(entries), max(1, (width - pad) // (cell + 2 * pad)))
     strip = Image.new("RGB", (width, -(-len(entries) // columns) * line + 2 * pad), PAPER)
@@ -104,13 +105,13 @@ def _legend(entries, width, size):
         if entry.color:
             square = (x, middle - edge, x + 2 * edge, middle + edge)
             draw.rectangle(square, entry.color if entry.filled else PAPER, entry.color, max(1, size // 10))
-        font = _font(entry.name, size)
-        text = _elided(entry.name, font, cell - share_room - swatch_room)
-        draw.text((x + swatch_room, middle), text, INK, font, anchor="lm")
+        letters = font(entry.name, size)
+        text = elided(entry.name, letters, cell - share_room - swatch_room)
+        draw.text((x + swatch_room, middle), text, INK, letters, anchor="lm")
         if entry.share is not None:
             tiny = 0 < entry.share < 5e-4
             percents = "<0.1%" if tiny else f"{entry.share:.1%}"
-            draw.text((x + cell, middle), percents, INK, _font(percents, size), anchor="rm")
+            draw.text((x + cell, middle), percents, INK, font(percents, size), anchor="rm")
             bar = round((cell - swatch_room) * min(1, max(0, float(np.nan_to_num(entry.share)))))
             left, top = x + swatch_room, y + line - max(2, size // 8)
             if bar:
@@ -122,16 +123,18 @@ def _tidy(text: str) -> str:
     return " ".join(text.split())
 
 
-def _elided(text, font, room):
+def elided(text: str, letters: ImageFont.FreeTypeFont, room: int) -> str:
+    """As much of a text as has room in so many pixels, on one line."""
     text = _tidy(text)
-    if font.getlength(text) <= room:
+    if letters.getlength(text) <= room:
         return text
-    while text and font.getlength(text + "…") > room:
+    while text and letters.getlength(text + "…") > room:
         text = text[:-1]
     return text.rstrip() + "…"
 
 
-def _font(text, size):
+def font(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """A font of `size` pixels that has the text's letters."""
     return _load_font(font_file(_tidy(text)), size)
 
 
@@ -163,8 +166,8 @@ def side_by_side(panels: Sequence[np.ndarray], titles: Sequence[str] = ()) -> np
 
 
 def _titled(panel, title, size):
-    head, font = Image.new("RGB", (panel.shape[1], 2 * size), PAPER), _font(title, size)
-    ImageDraw.Draw(head).text((0, size), _elided(title, font, panel.shape[1]), INK, font, anchor="lm")
+    head, letters = Image.new("RGB", (panel.shape[1], 2 * size), PAPER), font(title, size)
+    ImageDraw.Draw(head).text((0, size), elided(title, letters, panel.shape[1]), INK, letters, anchor="lm")
     return np.concatenate([np.asarray(head), panel])
 
 
