@@ -101,6 +101,8 @@ def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
     [
         ([entry(), entry()], None, CATEGORIES, "each annotation, each once, got 1 twice"),
         ([entry(id=1.5)], None, CATEGORIES, "each annotation, each once, got 1.5"),
+        ([entry(image_id=[1])], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
+        ([entry(category_id=None)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
         ([entry(image_id=1.0)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
         ([entry()], listed() + listed(), CATEGORIES, "each image, each once, got 1 twice"),
         ([entry()], listed(id=1.0), CATEGORIES, "each image, each once, got 1.0"),
@@ -270,6 +272,23 @@ def test_item_77_a_file_name_that_leads_out(tmp_path, name):
     os.symlink(tmp_path, root / "images/link")
     with pytest.raises(DataError, match="image 1: .*expected a file below .*; set images= to a folder"):
         Coco(path, str(root / "images"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("a\0b.png", "cannot be followed"), (7, "a file_name, got 7"), ("circle/a.png", "cannot be followed|found none")],
+)
+def test_file_names_that_are_none(tmp_path, name, said):
+    path = write(tmp_path, [entry()], listed(file_name=name))
+    os.symlink(tmp_path / "images/circle", tmp_path / "images/circle")
+    with pytest.raises(DataError, match=said):
+        Coco(path, str(tmp_path / "images"))
+
+
+def test_a_file_name_that_no_disk_takes_is_a_missing_picture(tmp_path):
+    images = [*listed(), {"id": 2, "file_name": "x" * 300 + ".png"}]
+    source = Coco(write(tmp_path, [entry()], images), str(tmp_path / "images"))
+    assert len(source) == 1 and source.report.count("picture missing, skipped") == 1
 
 
 @pytest.mark.parametrize(

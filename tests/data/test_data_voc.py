@@ -67,7 +67,7 @@ def test_item_40_coordinates_from_one_or_from_zero(tmp_path):
 
 
 def test_item_38_size_zero_is_read_off_the_picture(tmp_path):
-    for size in (size_of(0, 0), "", "<size/>"):
+    for size in (size_of(0, 0), "", "<size/>", size_of("nan", HEIGHT)):
         source = voc(tmp_path, thing(box=(1, 1, 99, 20)), size=size)
         assert source[0].boxes.tolist() == [[0, 0, 30, 20]]
         assert source.report.count("XML without its picture's size, taken from the picture") == 1

@@ -66,7 +66,7 @@ class Assemble:
         augment: for training, where an unreadable picture gives way to the next readable one; without it (evaluation)
             such a picture is left out and the rows move up.
         resize: how pictures are placed on the canvas.
-        keep: give back the samples as they were read, too: whole, with their crowd objects.
+        keep: give back the samples as they were read, too, with their crowd objects and areas.
     """
 
     def __init__(self, source: Source, shapes: Shapes, augment: Augment | None, resize: str, keep: bool = False):

@@ -76,7 +76,7 @@ class Entry:
     """
 
     def __init__(self, file: CocoJson, name: str, entry: dict, size: tuple[int, int]):
-        self.name, self.crowd = name, bool(entry.get("iscrowd", 0))
+        self.name, self.crowd = name, entry.get("iscrowd") in (1, "1")
         self.number = file.category_ids.index(entry["category_id"])
         written = _numbers(entry.get("bbox"), 4, "bbox [x, y, width, height]", name)
         self.mask = segmentations.check(entry.get("segmentation"), size, name, written)
@@ -147,13 +147,13 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
         if number is not None and "id" in entry and (type(number) is not int or number in seen):
             raise DataError(_wrong_id(path, "annotation", number, number in seen))
         seen.add(number)
-        if number is None or any(type(entry.get(key)) is float for key in ("image_id", "category_id")):
+        if number is None or type(entry.get("image_id")) not in (int, str) or type(entry.get("category_id")) is not int:
             raise DataError(
                 f"{name}: expected image_id and category_id that are whole numbers, got {str(entry)[:120]}."
             )
-        if entry.get("category_id") not in categories or entry["category_id"] not in category_ids:
-            raise DataError(_unknown(name, entry.get("category_id"), categories, names))
-        if entry.get("image_id") not in images:
+        if entry["category_id"] not in categories or entry["category_id"] not in category_ids:
+            raise DataError(_unknown(name, entry["category_id"], categories, names))
+        if entry["image_id"] not in images:
             report.add("annotation of a picture that the file does not list, skipped", name)
         else:
             annotations.setdefault(entry["image_id"], []).append((name, entry))

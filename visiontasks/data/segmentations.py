@@ -44,7 +44,7 @@ def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] |
                 f"{_short(polygon)}; leave the segmentation out."
             )
         if len(polygon) >= 6 and np.isfinite(polygon).all():
-            polygons.append([float(number) for number in polygon])
+            polygons.append(polygon)  # as it is: a copy of each would fill gigabytes
     return polygons
 
 

@@ -75,7 +75,7 @@ class Coco(Source):
         found = scan(lambda item: self._size_of(item[1]), listed, "Checking pictures")
         for (number, path), size in zip(listed, found, strict=True):
             if isinstance(size, BadPicture):
-                missing = not path.is_file()
+                missing = not os.path.isfile(path)
                 self.report.add("picture missing, skipped" if missing else f"{size.reason}, skipped", str(path))
                 continue
             self._check_size(file.images[number], path, size)
@@ -98,7 +98,7 @@ class Coco(Source):
 
     def _path_of(self, entry) -> Path:
         name = entry.get("file_name")
-        if not isinstance(name, str) or not name or "\0" in name:
+        if not isinstance(name, str) or not name:
             raise DataError(f"{self.path}, image {entry['id']}: expected a file_name, got {name!r}.")
         try:
             return inside(self.root, name)

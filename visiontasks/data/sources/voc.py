@@ -1,5 +1,6 @@
 """PASCAL VOC: an XML file of boxes beside each picture."""
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -104,12 +105,13 @@ class Voc(Source):
                 self.report.add(f"{found.reason}, skipped", found.path)
                 continue
             path, file, (said, size), objects = found
-            if not all(said):
+            if not all(0 < side < math.inf for side in said):
                 self.report.add("XML without its picture's size, taken from the picture", str(file))
             elif said != size:
                 raise DataError(
-                    f"{file}: expected for {path} its height and width {size} (upright, as EXIF says), got {said}; the "
-                    "boxes are of another picture: annotate this one, or put back the one that was annotated."
+                    f"{file}: expected for {path} its height and width {size} (upright, as EXIF says), got "
+                    f"{tuple(map(round, said))}; the boxes are of another picture: annotate this one, or put back the one "
+                    "that was annotated."
                 )
             yield path, file, size, objects
 
@@ -179,7 +181,7 @@ class _NoDoctype(ET.TreeBuilder):
         raise DataError("expected an XML without a DOCTYPE, got one; remove it.")
 
 
-def _parse(file: Path) -> tuple[tuple[int, int], str, list[tuple[str, list[float], bool]]]:
+def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[float], bool]]]:
     """((height, width) as written or zeros, file name, objects); tags are found by name, whatever their order."""
     try:
         tree = ET.fromstring(file.read_bytes(), ET.XMLParser(target=_NoDoctype()))
@@ -187,7 +189,7 @@ def _parse(file: Path) -> tuple[tuple[int, int], str, list[tuple[str, list[float
         raise DataError(f"{file}: {error}") from None
     except (ET.ParseError, OSError, ValueError) as error:
         raise BadPicture(file, f"broken XML ({error})") from error
-    size = tuple(int(_number(tree.findtext(f"size/{side}") or "0", file, side)) for side in ("height", "width"))
+    size = tuple(_number(tree.findtext(f"size/{side}") or "0", file, side) for side in ("height", "width"))
     objects = []
     for number, found in enumerate(tree.findall("object"), start=1):
         name, box = (found.findtext("name") or "").strip(), found.find("bndbox")
