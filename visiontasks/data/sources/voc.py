@@ -110,8 +110,8 @@ class Voc(Source):
             elif said != size:
                 raise DataError(
                     f"{file}: expected for {path} its height and width {size} (upright, as EXIF says), got "
-                    f"{tuple(map(round, said))}; the boxes are of another picture: annotate this one, or put back the one "
-                    "that was annotated."
+                    f"{tuple(map(round, said))}; the boxes are of another picture: annotate this one, or put back "
+                    "the one that was annotated."
                 )
             yield path, file, size, objects
 
