@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from visiontasks.sample import Sample
+from visiontasks.sample import FIELDS, Sample
 
 IMAGE = np.zeros((6, 8, 3), np.uint8)
 ONE = {"boxes": np.array([[0, 0, 1.0, 1]])}
@@ -29,6 +29,12 @@ def test_types_are_brought_to_the_one_form():
     assert sample.replace(label=None).label is None and sample.label == 3
 
 
+def test_what_scoring_needs_of_an_object():
+    sample = Sample(IMAGE, **ONE, crowd=[True], areas=[3])
+    assert sample.crowd.dtype == bool and sample.areas.dtype == np.float32
+    assert not {"crowd", "areas"} & set(FIELDS)  # no batch has them
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
@@ -51,6 +57,12 @@ def test_types_are_brought_to_the_one_form():
         ({**ONE, "instance_masks": np.full((1, 6, 8), 2, np.uint8)}, "instance_masks.*0 or 1"),
         ({**ONE, "keypoints": np.zeros((1, 2, 7), "float32")}, "keypoints.*x, y, visibility"),
         ({**ONE, "keypoints": np.full((1, 2, 3), 3, "float32")}, "keypoints.*x, y, visibility"),
+        ({"crowd": np.array([True])}, "crowd.*boxes too"),
+        ({**ONE, "crowd": np.array([True, False])}, "crowd.*1 entries"),
+        ({**ONE, "crowd": np.array([1])}, r"crowd.*bool \(N,\)"),
+        ({**ONE, "areas": np.array([1.0, 2.0])}, "areas.*1 entries"),
+        ({**ONE, "areas": np.array([-1.0])}, "areas.*not negative"),
+        ({**ONE, "areas": np.array([["x"]])}, "areas.*float32"),
     ],
 )
 def test_wrong_values_are_refused_by_name(fields, text):

@@ -6,6 +6,7 @@ import numpy as np
 
 VOID = 255  # a mask pixel that is never learnt from and never counted
 UNLABELLED = -1  # a label, tag or class that nobody gave: it adds nothing to a loss
+NO_OBJECT = -2  # in a batch: the class behind the objects of a picture that was labelled with boxes, if only with none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ FIELDS = {
     "instance_masks": Field("uint8", 3, 0),
     "keypoints": Field("float32", 3, 0),
 }
+OBJECT_FIELDS = ("boxes", "classes", "instance_masks", "keypoints")  # those with one entry an object
+SCORING_FIELDS = {"crowd": "bool", "areas": "float32"}  # one entry an object too; for scoring alone, in no batch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,6 +44,10 @@ class Sample:
         mask: int32 (H, W), the class of each pixel, 255 = void.
         instance_masks: uint8 (N, H, W), 0 or 1.
         keypoints: float32 (N, K, 3), x, y, visibility (0 not labelled, 1 hidden, 2 visible).
+        crowd: bool (N,), the objects that scoring neither rewards nor punishes and that learning leaves out (COCO's
+            iscrowd, VOC's difficult); None: there is none. In no batch.
+        areas: float32 (N,), the annotated area in pixels² of the picture as it was read, by which COCO tells small
+            objects from large ones; None: the box's. In no batch, and None after a transform.
         id: names the picture within its source.
         path: the file it came from, or None.
         original_size: (height, width) as it was read, before any transform; by default the image's.
@@ -57,6 +64,8 @@ class Sample:
     mask: np.ndarray | None = None
     instance_masks: np.ndarray | None = None
     keypoints: np.ndarray | None = None
+    crowd: np.ndarray | None = None
+    areas: np.ndarray | None = None
     id: str = ""
     path: str | None = None
     original_size: tuple[int, int] | None = None
@@ -89,8 +98,9 @@ class Sample:
             object.__setattr__(self, "original_size", (height, width))
 
     def _check_objects(self, height, width):
+        others = (*OBJECT_FIELDS[1:], *SCORING_FIELDS)
         if self.boxes is None:
-            for name in ("classes", "instance_masks", "keypoints"):
+            for name in others:
                 if getattr(self, name) is not None:
                     raise self._wrong(name, "boxes too, one for each object", "none")
             return
@@ -104,7 +114,16 @@ class Sample:
                 f"boxes of {self.id or self.path or 'a sample'}: expected 0 <= x1 < x2 <= {width} and "
                 f"0 <= y1 < y2 <= {height}; got {bad}. Clip or drop it before the Sample is made."
             )
-        for name in ("classes", "instance_masks", "keypoints"):
+        for name, dtype in SCORING_FIELDS.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            value = np.asarray(value)
+            kinds = "b" if dtype == "bool" else "fiu"
+            if value.ndim != 1 or value.dtype.kind not in kinds or (value < 0).any():
+                raise self._wrong(name, f"{dtype} (N,)" + ", not negative" * (dtype != "bool"), value)
+            object.__setattr__(self, name, value.astype(dtype, copy=False))
+        for name in others:
             value = getattr(self, name)
             if value is not None and len(value) != len(self.boxes):
                 raise self._wrong(name, f"{len(self.boxes)} entries, one a box", value)

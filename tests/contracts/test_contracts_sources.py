@@ -1,5 +1,6 @@
 """What every source must do. A new one gives, in EXAMPLES, how to write a small data set that it reads."""
 
+import json
 import pickle
 
 import numpy as np
@@ -10,7 +11,7 @@ from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError
-from visiontasks.sample import FIELDS, VOID
+from visiontasks.sample import FIELDS, SCORING_FIELDS, UNLABELLED, VOID
 
 # test_data_tfds.py prepares a set of its own, with TensorFlow; digits has the pictures it has: test_data_digits.py
 ELSEWHERE = {"tfds", "digits"}
@@ -50,7 +51,70 @@ def pictures(root):
     return {"files": str(root)}
 
 
-EXAMPLES = {"folder": folder, "masks": masks, "csv": csv, "pictures": pictures, "shapes": lambda root: {"count": 4}}
+def boxes(root):
+    for number in range(4):
+        write(root / f"{number}.png", seed=number)
+    (root / "boxes.csv").write_text(
+        "file,xmin,ymin,xmax,ymax,class\n0.png,1,2,9,8,cat\n0.png,3,2,9,8,dog\n1.png,,,,,\n2.png,0,0,24,20,dog\n3.png,1,1,2,3,cat\n"
+    )
+    return {"path": str(root / "boxes.csv")}
+
+
+def coco(root):
+    annotations = [
+        {"image_id": 0, "category_id": 7, "bbox": [1, 2, 9, 8], "segmentation": [[1, 2, 10, 2, 10, 10]], "area": 36},
+        {"image_id": 2, "category_id": 3, "bbox": [0, 0, 24, 20], "segmentation": [[0, 0, 24, 0, 0, 20]]},
+        {"image_id": 3, "category_id": 3, "iscrowd": 1, "segmentation": {"size": [20, 24], "counts": [40, 60, 380]}},
+    ]
+    annotations[1].update(keypoints=[3, 4, 2, 0, 0, 0], area=200)
+    for number, entry in enumerate(annotations):
+        entry["id"] = number
+    for number in range(4):
+        write(root / f"images/train/{number}.png", seed=number)
+    data = {
+        "images": [{"id": n, "file_name": f"{n}.png", "height": 20, "width": 24} for n in range(4)],
+        "annotations": annotations,
+        "categories": [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog", "keypoints": ["nose", "tail"]}],
+    }
+    (root / "annotations").mkdir()
+    (root / "annotations/instances_train.json").write_text(json.dumps(data))
+    return {"annotations": str(root / "annotations/instances_train.json")}
+
+
+def voc(root):
+    (root / "Annotations").mkdir()
+    (root / "ImageSets/Main").mkdir(parents=True)
+    for number in range(4):
+        write(root / f"JPEGImages/{number}.jpg", seed=number)
+        box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+        found = f"<object><name>{'dog' if number else 'cat'}</name>{box}</object>" if number != 2 else ""
+        size = "<size><width>24</width><height>20</height><depth>3</depth></size>"
+        (root / f"Annotations/{number}.xml").write_text(f"<annotation>{size}{found}</annotation>")
+    (root / "ImageSets/Main/train.txt").write_text("0\n1\n2\n3\n")
+    return {"root": str(root), "split": "train"}
+
+
+def yolo(root):
+    rows = ["0 0.5 0.5 0.2 0.4\n1 0.1 0.1 0.2 0.2\n", "1 0.5 0.5 1 1\n", "", "0 0.3 0.3 0.1 0.1\n"]
+    (root / "labels/train").mkdir(parents=True)
+    for number, text in enumerate(rows):
+        write(root / f"images/train/{number}.jpg", seed=number)
+        (root / f"labels/train/{number}.txt").write_text(text)
+    (root / "data.yaml").write_text("train: images/train\nnc: 2\nnames: [cat, dog]\n")
+    return {"data": str(root / "data.yaml")}
+
+
+EXAMPLES = {
+    "folder": folder,
+    "masks": masks,
+    "csv": csv,
+    "boxes": boxes,
+    "coco": coco,
+    "voc": voc,
+    "yolo": yolo,
+    "pictures": pictures,
+    "shapes": lambda root: {"count": 4},
+}
 NAMES = sorted(catalog.parts("data/sources").keys() - ELSEWHERE)
 
 
@@ -64,7 +128,7 @@ def made(name, tmp_path):
 
 
 def equal(a, b):
-    for field in ("image", *FIELDS):
+    for field in ("image", *FIELDS, *SCORING_FIELDS):
         np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
     assert (a.id, a.path) == (b.id, b.path)
 
@@ -78,7 +142,10 @@ def test_samples_carry_what_the_source_declares(made, name):
         assert carried == made.fields
         for field in carried & {"label", "classes", "mask"}:
             values = np.ravel(getattr(sample, field))
-            assert values.min() >= 0 and values[values != VOID].max(initial=0) < len(made.names[field])
+            # a picture that shows no object, or nothing but crowds, has no label, but is labelled with boxes
+            nothing = "boxes" in carried and (len(sample.boxes) == 0 if sample.crowd is None else sample.crowd.all())
+            least = UNLABELLED if field == "label" and nothing else 0
+            assert values.min(initial=VOID) >= least and values[values != VOID].max(initial=0) < len(made.names[field])
         if "tags" in carried:
             assert len(sample.tags) == len(made.names["tags"])
         if "keypoints" in carried:

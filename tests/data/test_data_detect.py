@@ -95,7 +95,8 @@ def test_layouts_are_recognised_and_their_arguments_work(tmp_path, names, source
         ("one/a.jpg",),
         ("train2017/a.jpg", "val2017/b.jpg", "annotations/x.json"),
         ("images/a.jpg", "labels/a.txt"),
-        ("JPEGImages/a.jpg", "Annotations/a.xml", "ImageSets/x.txt"),
+        ("JPEGImages/a.jpg", "Annotations/a.txt", "ImageSets/x.txt"),
+        ("data.yaml", "images/a.jpg", "labels/a.txt"),
         ("labels.csv", "elsewhere.png"),
     ],
 )
@@ -103,20 +104,24 @@ def test_unknown_layouts_list_the_known_ones(tmp_path, names):
     lay_out(tmp_path, *names)
     with pytest.raises(DataError) as caught:
         detect(tmp_path)
-    for name in ("folder", "masks", "csv"):
+    for name in ("coco", "voc", "yolo", "boxes", "folder", "masks", "csv"):
         layout = catalog.find("data/sources", name).load().LAYOUT
         assert f"{name}: {layout}" in str(caught.value)
 
 
 def test_a_table_of_boxes_is_no_table_of_tags(tmp_path):
     lay_out(tmp_path, "a.png")
-    (tmp_path / "boxes.csv").write_text("path,x1,y1,x2,y2,name\na.png,3,4,50,60,cat\n")
+    (tmp_path / "boxes.csv").write_text("path,x1,y1,x2,y2,name\na.png,1,1,3,2,cat\n")
+    for wanted in ((), ("tags",)):
+        parts, said = detect(tmp_path, wanted)
+        assert parts["train"]["source"] == "boxes" and "could also" not in said
+    (tmp_path / "boxes.csv").write_text("path,x1,y1,x2,name\na.png,3,4,50,cat\n")
     with pytest.raises(DataError, match="laid out for no source"):
         detect(tmp_path)
 
 
 def test_precedence_and_what_the_heads_want(tmp_path):
-    lay_out(tmp_path, *CLASSES, "tags.csv", "a.png")
+    lay_out(tmp_path, *CLASSES, "tags.csv", "a.png")  # two layouts in one folder
     parts, said = detect(tmp_path)
     assert parts["train"]["source"] == "folder" and "could also be read as csv" in said
     assert detect(tmp_path, wanted=["tags"])[0]["train"]["source"] == "csv"
@@ -149,7 +154,30 @@ def test_item_16_sources_without_files_share_nothing():
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not beside this checkout")
-@pytest.mark.parametrize(("name", "source"), [("nuclei", "masks"), ("flowers", "folder"), ("cifar10", "folder")])
-def test_real_data_sets(name, source):
-    parts, _ = detect(SHARED / name)
-    assert parts["train"]["source"] == parts["val"]["source"] == source
+@pytest.mark.parametrize(
+    ("name", "wanted", "source"),
+    [
+        ("nuclei", "mask", "masks"),
+        ("nuclei", "boxes", "coco"),
+        ("flowers", "label", "folder"),
+        ("cifar10", "label", "folder"),
+        ("coco-mini", "boxes", "coco"),
+        ("lsp", "keypoints", "coco"),
+        ("bccd", "boxes", "voc"),
+        ("bccd/BCCD", "boxes", "voc"),
+    ],
+)
+def test_real_data_sets(name, wanted, source):
+    parts, _ = detect(SHARED / name, [wanted])
+    for part in ("train", "val"):
+        assert parts[part]["source"] == source
+        arguments = {key: value for key, value in parts[part].items() if key != "source"}
+        made = catalog.find("data/sources", source).load()(**arguments)
+        assert wanted in made.fields and getattr(made[len(made) - 1], wanted) is not None
+
+
+def test_a_test_part_taken_for_validation_is_said(tmp_path):
+    lay_out(tmp_path, *parted(CLASSES, "train", "Test"))
+    assert "its test part taken for validation" in detect(tmp_path)[1]
+    lay_out(tmp_path, *parted(CLASSES, "val"))
+    assert "with a validation part" in detect(tmp_path)[1]

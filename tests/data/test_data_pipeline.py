@@ -16,7 +16,7 @@ from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import BadPicture, DataError, RecipeError
 from visiontasks.geometry import Placement
-from visiontasks.sample import FIELDS, Sample
+from visiontasks.sample import FIELDS, NO_OBJECT, UNLABELLED, Sample
 
 AUGMENT = [
     {"HorizontalFlip": {"p": 0.5}},
@@ -141,11 +141,52 @@ def test_objects_are_padded_and_the_largest_stay():
     assert batch["keypoints"].shape == (6, 4, 2, 3)
     for row in range(6):
         kept = list(range(row))[-4:]  # the last are the largest
-        padding = [-1] * (4 - len(kept))
+        padding = [NO_OBJECT] * (4 - len(kept))
         assert batch["classes"][row].tolist() == kept + padding
         np.testing.assert_allclose(batch["boxes"][row, : len(kept)], source[row].boxes[kept])
         assert not batch["boxes"][row, len(kept) :].any() and not batch["keypoints"][row, len(kept) :].any()
     assert source.report.count("more than 4 objects, the smallest left out") == 1
+
+
+class Crowded(Scenes):
+    """As Scenes; every other object is a crowd, and picture 1 was not labelled with boxes at all."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        if index == 1:
+            return Sample(sample.image, id=sample.id)
+        return sample.replace(crowd=np.arange(index) % 2 == 1, areas=np.full(index, 7.0))
+
+    def read(self, index, fields):
+        self.asked = fields
+        return self[index]
+
+
+def test_a_picture_without_objects_differs_from_one_without_labels():
+    (batch,) = evaluation(Crowded(3), fields=("classes",), batch=4, max_objects=2)
+    assert batch["classes"].tolist() == [[NO_OBJECT] * 2, [UNLABELLED] * 2, [0, NO_OBJECT], [UNLABELLED] * 2]
+
+
+@pytest.mark.parametrize("make", [training, evaluation])
+def test_crowd_objects_are_in_no_batch_and_take_no_room(make):
+    source = Crowded(6)
+    fields = ("boxes", "classes", "instance_masks", "keypoints")
+    loader = make(source, fields=fields, batch=6, size=(64, 64), max_objects=3, workers=0)
+    (batch,) = loader
+    assert batch.keys() == {"image", *fields} and source.asked == fields
+    found = sorted(tuple(number for number in row if number >= 0) for row in batch["classes"].tolist())
+    if make is evaluation:
+        assert found == [(), (), (0,), (0, 2), (0, 2), (0, 2, 4)]
+    else:
+        assert not {number for row in found for number in row} & {1, 3, 5}
+    assert source.report.count("more than 3 objects, the smallest left out") == 0
+
+
+def test_crowd_objects_and_areas_stay_in_the_samples_for_scoring():
+    loader = evaluation(Crowded(6), fields=("boxes", "classes"), batch=6, size=(64, 64))
+    ((_, samples),) = loader.with_samples()
+    assert samples[4].crowd.tolist() == [False, True, False, True]
+    assert samples[4].areas.tolist() == [7] * 4 and len(samples[4].boxes) == 4
 
 
 # the same pictures whatever the workers

@@ -39,6 +39,34 @@ class TinyPets(tfds.core.GeneratorBasedBuilder):
                 "segmentation_mask": rng.integers(1, 4, (20, 30, 1), dtype=np.uint8),
             }
 
+class TinyBoxes(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        objects = {
+            "bbox": tfds.features.BBoxFeature(),
+            "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+            "is_crowd": np.bool_,
+            "area": np.int64,
+        }
+        features = {"image": tfds.features.Image(), "objects": tfds.features.Sequence(objects)}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for i in range(3):
+            box = tfds.features.BBox(ymin=0.1, xmin=0.2, ymax=0.6, xmax=0.4)
+            whole = tfds.features.BBox(ymin=0.0, xmin=0.0, ymax=1.0, xmax=1.0)
+            flat = tfds.features.BBox(ymin=0.5, xmin=0.0, ymax=0.5, xmax=1.0)
+            objects = [
+                {"bbox": box, "label": 1, "is_crowd": False, "area": 7},
+                {"bbox": flat, "label": 1, "is_crowd": False, "area": 9},
+                {"bbox": whole, "label": 0, "is_crowd": True, "area": 600},
+            ]
+            yield str(i), {"image": np.full((20, 30, 3), 10 * i, np.uint8), "objects": objects if i else []}
+
 class TinyTexts(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
@@ -52,6 +80,7 @@ class TinyTexts(tfds.core.GeneratorBasedBuilder):
         yield "0", {"text": "x"}
 
 TinyPets(data_dir=sys.argv[1], file_format="array_record").download_and_prepare()
+TinyBoxes(data_dir=sys.argv[1], file_format="array_record").download_and_prepare()
 TinyPets(data_dir=sys.argv[1] + "/records", file_format="tfrecord").download_and_prepare()
 TinyTexts(data_dir=sys.argv[1], file_format="array_record").download_and_prepare()
 """
@@ -83,6 +112,21 @@ def test_labels_and_masks_as_they_were_written(folder):
         np.testing.assert_array_equal(sample.mask, written[..., 0].astype(int) - 1)
         assert sample.id == source.describe(index) == f"tiny_pets/train/{index}"
     assert seen == set(range(6))
+
+
+def test_objects(folder):
+    source = Tfds("tiny_boxes", data_dir=folder, download=False)
+    assert source.fields == {"boxes", "classes", "tags", "label"}
+    assert source.names == dict.fromkeys(("classes", "tags", "label"), ("cat", "dog"))
+    for index in range(3):
+        sample = source[index]
+        if sample.image[0, 0, 0] == 0:
+            assert sample.boxes.shape == (0, 4) and sample.label == -1 and sample.tags.tolist() == [0, 0]
+            continue
+        np.testing.assert_allclose(sample.boxes, [[6, 2, 12, 12], [0, 0, 30, 20]], atol=1e-5)
+        assert sample.classes.tolist() == [1, 0] and sample.crowd.tolist() == [False, True]
+        assert sample.areas.tolist() == [7, 600] and sample.label == 1 and sample.tags.tolist() == [1, 1]
+    assert source.report.count("box without extent, skipped") == 2
 
 
 def test_slices_and_label_alone(folder):
@@ -124,7 +168,7 @@ def test_reading_imports_no_tensorflow(folder):
         ({"dataset": "tiny_petz"}, "TensorFlow Datasets has no 'tiny_petz'"),
         ({"dataset": "oxford_iit_pet"}, "Did you mean 'oxford_iiit_pet'"),
         ({"dataset": "tiny_pets", "split": "bogus"}, "split 'bogus': Unknown split"),
-        ({"dataset": "tiny_texts"}, "expected features image and label or segmentation_mask, got .*: text"),
+        ({"dataset": "tiny_texts"}, "expected features image and label, segmentation_mask or objects, got .*: text"),
     ],
 )
 def test_wrong_arguments(folder, arguments, message):

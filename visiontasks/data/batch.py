@@ -9,9 +9,7 @@ from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment, place
 from visiontasks.errors import BadPicture, DataError, UserError
 from visiontasks.geometry import Placement
-from visiontasks.sample import FIELDS, Sample
-
-OBJECT_FIELDS = ("boxes", "classes", "instance_masks", "keypoints")
+from visiontasks.sample import FIELDS, NO_OBJECT, OBJECT_FIELDS, SCORING_FIELDS, Sample
 
 
 class Batch(NamedTuple):
@@ -68,7 +66,7 @@ class Assemble:
         augment: for training, where an unreadable picture gives way to the next readable one; without it (evaluation)
             such a picture is left out and the rows move up.
         resize: how pictures are placed on the canvas.
-        keep: give back the samples as they were read, too.
+        keep: give back the samples as they were read, too, with their crowd objects and areas.
     """
 
     def __init__(self, source: Source, shapes: Shapes, augment: Augment | None, resize: str, keep: bool = False):
@@ -108,7 +106,7 @@ class Assemble:
         for number in range(index, index + tries):
             number %= len(self.source)
             try:
-                return number, self.source[number]
+                return number, self.source.read(number, self.shapes.fields)
             except BadPicture as bad:
                 notes.append((f"{bad.reason}, skipped", bad.path))
         if self.augment:
@@ -116,12 +114,20 @@ class Assemble:
         return index, None
 
     def _needed(self, sample: Sample) -> Sample:
-        """The sample without the labels that no batch has: moving masks and points along costs more than the rest."""
+        """The sample without the labels that no batch has: moving masks and points along costs more than the rest.
+
+        Crowd objects are left out here, before augmentation, so that they take no room from those to learn.
+        """
         needed = set(self.shapes.fields)
         if needed & set(OBJECT_FIELDS):
             needed.add("boxes")  # they say which objects there is room for
-        unused = {name: None for name in FIELDS if name not in needed and getattr(sample, name) is not None}
-        return dataclasses.replace(sample, **unused) if unused else sample
+        changes = {name: None for name in FIELDS if name not in needed and getattr(sample, name) is not None}
+        changes.update({name: None for name in SCORING_FIELDS if getattr(sample, name) is not None})
+        if sample.crowd is not None:
+            for name in OBJECT_FIELDS:
+                if name in needed and getattr(sample, name) is not None:
+                    changes[name] = getattr(sample, name)[~sample.crowd]
+        return dataclasses.replace(sample, **changes) if changes else sample
 
     def _fill(self, arrays, row, sample, notes):
         arrays["image"][row] = sample.image
@@ -132,6 +138,8 @@ class Assemble:
                 continue
             if name in OBJECT_FIELDS:
                 value = value[chosen]
+                if name == "classes":
+                    arrays[name][row] = NO_OBJECT  # this picture is labelled, so what is no object is background
                 arrays[name][row, : len(value)] = value
             else:
                 arrays[name][row] = value

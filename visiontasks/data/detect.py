@@ -2,17 +2,24 @@
 
 import functools
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from visiontasks import catalog
-from visiontasks.data.layout import part_folders
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 
 # more exact layouts first: an annotation file says more than folders, and folders more than a table
-PRECEDENCE = ("coco", "voc", "yolo", "masks", "folder", "csv")
-INHERITED = ("names", "values", "delimiter", "separator", "max_pixels")  # how labels are read, not where they lie
+PRECEDENCE = ("coco", "voc", "yolo", "masks", "folder", "boxes", "csv")
+INHERITED = (
+    "names",
+    "values",
+    "delimiter",
+    "separator",
+    "one_based",
+    "max_pixels",
+)  # how labels are read, not where they lie
 
 
 def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict | None], str]:
@@ -56,13 +63,16 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
     parts = {part: {"source": name, **arguments[part]} if part in arguments else None for part in ("train", "val")}
     others = sorted(entry[2] for entry in found if entry[2] != name)
     return parts, (
-        f"{root}: read as {name}, {_validation(root) if parts['val'] else 'without a validation part'}"
+        f"{root}: read as {name}, {_validation(root, parts['val'])}"
         + (f" (it could also be read as {', '.join(others)})." if others else ".")
     )
 
 
-def _validation(root: Path) -> str:
-    if getattr(part_folders(root).get("val"), "name", "").lower() == "test":
+def _validation(root: Path, arguments: dict | None) -> str:
+    if arguments is None:
+        return "without a validation part"
+    places = (str(place).removeprefix(str(root)).lower() for place in arguments.values())
+    if any(re.search(r"(^|[/\\._-])test\d*([/\\.]|$)", place) for place in places):
         return "its test part taken for validation: the best checkpoint is chosen by it"
     return "with a validation part"
 

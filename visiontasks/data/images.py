@@ -180,7 +180,11 @@ def inside(root: Path, name: str) -> Path:
         DataError: it leads out of `root`, by "..", an absolute path or a symbolic link.
     """
     path = Path(root, name)
-    if not path.resolve().is_relative_to(Path(root).resolve()):
+    try:
+        within = path.resolve().is_relative_to(Path(root).resolve())
+    except (ValueError, OSError, RuntimeError) as error:  # a null character, a circle of links
+        raise DataError(f"{name!r}: expected the name of a file, got one that cannot be followed: {error}.") from error
+    if not within:
         raise DataError(
             f"{name}: expected a file below {root}, but it lies outside; set root= to a folder that holds it."
         )

@@ -88,7 +88,7 @@ def load_source(part, where: str, names: dict[str, Sequence[str]] | None = None)
     arguments = {key: value for key, value in part.items() if key != "source"}
     found = catalog.find("data/sources", part["source"], f"{where}.source")
     catalog.check_arguments(found, arguments, where)
-    kinds = set((names or {}).values())
+    kinds = {classes for field, classes in (names or {}).items() if field != "keypoints"}  # those name points
     if len(kinds) == 1 and "names" not in arguments and any(a.name == "names" for a in found.arguments):
         arguments["names"] = list(*kinds)  # a part that lacks a class would number the others differently
     return found.load()(**arguments)

@@ -44,7 +44,9 @@ class Loader(grain.IterDataset):
     Args:
         source: the samples.
         fields: the labels a batch has. One that a sample lacks gets its absent value. Boxes, classes, instance_masks
-            (whole canvas) and keypoints are padded to `max_objects`, with class -1; the largest objects stay.
+            (whole canvas) and keypoints are padded to `max_objects`; the largest objects stay, crowd objects do not.
+            `classes` is -1 throughout for a picture that nobody labelled with boxes, and -2 behind the objects of one
+            that was labelled: all -2 is a background picture, known to show no object.
         size: (height, width) of the pictures in a batch.
         batch: pictures a batch.
         training: see above.

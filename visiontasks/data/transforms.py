@@ -12,7 +12,7 @@ from visiontasks.catalog import check_arguments
 from visiontasks.data import albumentations_catalog
 from visiontasks.errors import RecipeError
 from visiontasks.geometry import Placement
-from visiontasks.sample import VOID, Sample
+from visiontasks.sample import OBJECT_FIELDS, VOID, Sample
 
 THINNEST = 0.5  # pixels: a box that a transform leaves thinner than this has vanished
 _NEAREST_ONLY = "a label map holds class numbers, which only the nearest pixel keeps"
@@ -233,7 +233,10 @@ def _inside(points, height, width):
 
 
 def _cut(sample: Sample, changes: dict) -> Sample:
-    """The Sample with `changes`, cut to the new picture: what fell out of sight is dropped."""
+    """The Sample with `changes`, cut to the new picture: what fell out of sight is dropped.
+
+    `areas` are of the picture as it was read, so a transform leaves none.
+    """
     height, width = changes["image"].shape[:2]
     if "keypoints" in changes:
         points = changes["keypoints"]
@@ -244,8 +247,9 @@ def _cut(sample: Sample, changes: dict) -> Sample:
         if "instance_masks" in changes:
             keep &= changes["instance_masks"].any(axis=(1, 2))
         changes["boxes"] = boxes
-        for name in ("boxes", "classes", "instance_masks", "keypoints"):
+        for name in (*OBJECT_FIELDS, "crowd"):
             value = changes.get(name, getattr(sample, name))
             if value is not None:
                 changes[name] = value[keep]
+        changes["areas"] = None
     return dataclasses.replace(sample, **changes)

@@ -1,21 +1,17 @@
 """A table of pictures and their tags."""
 
-import csv
-import functools
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from visiontasks.data.images import MAX_PIXELS, inside, is_picture_name, list_pictures, read_image
-from visiontasks.data.layout import TRAINING, VALIDATION
+from visiontasks.data.images import MAX_PIXELS, read_image
 from visiontasks.data.sources.source import Source
+from visiontasks.data.table import Finder, part_tables, read_table, root_of_pictures
 from visiontasks.errors import DataError
 from visiontasks.sample import UNLABELLED, Sample
 
-_DELIMITERS = (",", ";", "\t")
 _FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "-1": UNLABELLED, "-1.0": UNLABELLED, "": UNLABELLED}
 
 
@@ -53,21 +49,18 @@ class Csv(Source):
         super().__init__()
         self.path, self.max_pixels = Path(path), max_pixels
         self.root = self.path.parent if root is None else Path(root)
-        header, rows = _read_table(self.path, delimiter)
+        header, rows = read_table(self.path, delimiter)
+        finder = Finder(self.path, self.root, self.report)
         second = {cells[1].strip() for _, cells in rows}
         flags = len(header) > 2 or (second != {""} and second <= set(_FLAGS))
         tags = self._read_flags(header, rows, names) if flags else self._read_lists(rows, names, separator)
         self._items = [
             (found, row)
             for (line, cells), row in zip(rows, tags, strict=True)
-            if (found := self._find(cells[0].strip(), line)) is not None
+            if (found := finder.find(cells[0].strip(), line)) is not None
         ]
         if not self._items:
-            raise DataError(
-                f"{self.path}: expected picture files in the first column ({header[0]!r}); none of the {len(rows)} is "
-                f"found below {self.root}, such as {rows[0][1][0]!r}; set root= (in a command data.train.root=) to "
-                "the folder that they lie in."
-            )
+            raise finder.none_found(header[0], [cells[0] for _, cells in rows])
 
     def _read_flags(self, header, rows, names):
         columns = [name.strip() for name in header[1:]]
@@ -111,22 +104,6 @@ class Csv(Source):
             row[[numbers[tag] for tag in found]] = 1
         return tags
 
-    def _find(self, name, line) -> Path | None:
-        try:
-            path = inside(self.root, name)
-        except DataError as error:
-            raise DataError(f"{self.path}, line {line}: {error}") from None
-        if not path.is_file() and not is_picture_name(name):  # a table may leave the suffix out
-            path = self._by_stem.get(path, path)
-        if path.is_file():
-            return path
-        self.report.add("picture named in the table but missing, skipped", str(path))
-        return None
-
-    @functools.cached_property
-    def _by_stem(self) -> dict[Path, Path]:
-        return {path.with_suffix(""): path for path in list_pictures(self.root)}
-
     def __len__(self):
         return len(self._items)
 
@@ -140,80 +117,22 @@ class Csv(Source):
 
     @classmethod
     def recognise(cls, root):
-        tables = {p.stem.lower(): p for p in sorted(root.iterdir()) if p.suffix.lower() in (".csv", ".tsv")}
-        train = next((tables[n] for n in TRAINING if n in tables), None)
-        if train is None and len(tables) == 1:
-            train = next(iter(tables.values()))
-        if train is None:
-            return None
-        val = next((tables[n] for n in VALIDATION if n in tables), None)
-        found = {"train": train} if val is None else {"train": train, "val": val}
+        found = part_tables(root)
         plan = {}
         for part, table in found.items():
             folder = _picture_root(table)
             if folder is None:
                 return None
             plan[part] = {"path": str(table), "root": str(folder)}
-        return plan
+        return plan or None
 
 
 def _picture_root(table: Path) -> Path | None:
-    """The folder, the table's own or one in it, from which the table's first file name leads to a picture."""
     try:
-        _, rows = _read_table(table, None)
+        _, rows = read_table(table, None)
     except DataError:
         return None
     name, *tags = rows[0][1]
-    name = name.strip()
-    if not name or (len(tags) > 1 and not all(tag.strip() in _FLAGS for tag in tags)):
+    if len(tags) > 1 and not all(tag.strip() in _FLAGS for tag in tags):
         return None  # a table of something else, such as boxes
-    for folder in (table.parent, *(p for p in sorted(table.parent.iterdir()) if p.is_dir())):
-        if (folder / name).is_file() and is_picture_name(name):
-            return folder
-        if any(is_picture_name(p.name) for p in (folder / name).parent.glob(f"{Path(name).name}.*")):
-            return folder
-    return None
-
-
-def _read_table(path: Path, delimiter: str | None) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The names of the columns, and (line, cells) of every row that is not empty."""
-    try:
-        text = _decode(path.read_bytes())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"path: expected a table of text, got {path}: {error}.") from error
-    first = text.strip().split("\n")[0].strip()
-    if delimiter is None:
-        delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: expected rows of text, got: {error}.") from error
-    if len(rows) < 2 or len(rows[0][1]) < 2:
-        raise DataError(
-            f"{path}: expected a first row that names at least two columns (file, tags) and rows below it; got "
-            f"{len(rows)} rows, the first {first[:80]!r}, read with {delimiter!r} between the columns."
-        )
-    header, width = rows[0][1], len(rows[0][1])
-    if is_picture_name(header[0].strip()):
-        raise DataError(
-            f"{path}: expected column names in the first row, got the picture {header[0]!r}; add file,tags."
-        )
-    for line, cells in rows[1:]:
-        if width == 2 and len(cells) == 1:  # a file and no tag
-            cells.append("")
-        if len(cells) != width:
-            raise DataError(
-                f"{path}, line {line}: expected {width} columns as in the first row, got {len(cells)}; "
-                "put cells with the delimiter in them between quotes."
-            )
-    return header, rows[1:]
-
-
-def _decode(data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+    return root_of_pictures(table, name.strip())

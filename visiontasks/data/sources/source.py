@@ -77,6 +77,10 @@ class Source(abc.ABC):
             BadPicture: the file cannot be read; the pipeline skips it.
         """
 
+    def read(self, index: int, fields: Iterable[str]) -> Sample:
+        """The sample for a batch of some fields; a source may leave out others that are costly, such as masks."""
+        return self[index]
+
     @abc.abstractmethod
     def describe(self, index: int) -> str:
         """The file or name of a sample, without reading it."""
@@ -103,6 +107,9 @@ class Subset(Source):
 
     def __getitem__(self, index):
         return self.source[self.indices[index]]
+
+    def read(self, index, fields):
+        return self.source.read(self.indices[index], fields)
 
     def describe(self, index):
         return self.source.describe(self.indices[index])

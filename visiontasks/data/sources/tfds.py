@@ -6,13 +6,19 @@ import numpy as np
 
 from visiontasks.catalog import near
 from visiontasks.data.images import MAX_PIXELS, decode_image, decode_mask
+from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 from visiontasks.sample import VOID, Sample
 
+_CROWD_MARKS = ("is_crowd", "is_difficult", "difficult")
+
 
 class Tfds(Source):
-    """A TensorFlow Datasets set with `image` and `label` and/or `segmentation_mask`; gives `label` and/or `mask`.
+    """A TensorFlow Datasets set with `image` and `label`, `segmentation_mask` or `objects`.
+
+    Gives `label` of the first, `mask` of the second; of objects (`bbox`, `label`, and is_crowd or is_difficult)
+    `boxes`, `classes`, `tags` and, where the set has no label of its own, `label`: that of the largest.
 
     Reading imports no TensorFlow; preparing a set for the first time does, and downloads it.
 
@@ -49,7 +55,8 @@ class Tfds(Source):
             choices = tfds.list_builders(with_community_datasets=False)
             raise DataError(f"dataset: TensorFlow Datasets has no {dataset!r}. {near(dataset, choices)}") from None
         self.names = _names_of(features, dataset, mask_names)
-        self.fields = frozenset(self.names)
+        self._own_label = bool(getattr(features.get("label"), "names", None))
+        self.fields = frozenset(self.names) | ({"boxes"} if "classes" in self.names else set())
         pictures = [key for key in ("image", "segmentation_mask") if key in features]
         try:
             self._records = tfds.data_source(
@@ -73,13 +80,28 @@ class Tfds(Source):
 
     def __getitem__(self, index):
         record, name = self._records[index], self.describe(index)
+        image = decode_image(record["image"], name, self.report, self.max_pixels)
         labels = {}
-        if "label" in self.fields:
+        if "classes" in self.fields:
+            labels = self._objects(record["objects"], image.shape[:2], name).fields(
+                len(self.names["classes"]), image.shape[:2]
+            )
+        if self._own_label:
             labels["label"] = int(record["label"])
         if "mask" in self.fields:
             labels["mask"] = self._classes_of(decode_mask(record["segmentation_mask"], name), name)
-        image = decode_image(record["image"], name, self.report, self.max_pixels)
         return Sample(image, **labels, id=name)
+
+    def _objects(self, found, size, name) -> Objects:
+        top, left, bottom, right = np.asarray(found["bbox"], np.float64).reshape(-1, 4).T  # shares of the picture
+        boxes = np.stack([left, top, right, bottom], axis=1) * [size[1], size[0], size[1], size[0]]
+        names = [f"{name}, object {number}" for number in range(1, 1 + len(boxes))]
+        boxes, kept = usable_boxes(boxes, size, names, self.report)
+        crowd = np.zeros(len(names), bool)
+        for mark in _CROWD_MARKS:
+            crowd |= np.asarray(found.get(mark, crowd), bool)
+        areas = np.asarray(found["area"], np.float32)[kept] if "area" in found else None
+        return Objects(boxes, np.asarray(found["label"], np.int32)[kept], crowd[kept], areas)
 
     def _classes_of(self, values, name):
         mask = np.where(values == VOID, VOID, values + self.mask_offset)
@@ -97,7 +119,11 @@ class Tfds(Source):
 
 
 def _names_of(features, dataset, mask_names) -> dict[str, tuple[str, ...]]:
+    objects = getattr(features.get("objects"), "feature", None)  # a sequence's
+    objects = dict(objects.items()) if hasattr(objects, "items") else {}
     names = {}
+    if "bbox" in objects and getattr(objects.get("label"), "names", None):
+        names = dict.fromkeys(("classes", "tags", "label"), tuple(objects["label"].names))
     if getattr(features.get("label"), "names", None):
         names["label"] = tuple(features["label"].names)
     mask = features.get("segmentation_mask")
@@ -109,7 +135,7 @@ def _names_of(features, dataset, mask_names) -> dict[str, tuple[str, ...]]:
             raise DataError(f"mask_names: {dataset} does not name the classes of its masks; list them, 0 first.")
     if "image" not in features or not names:
         raise DataError(
-            f"dataset: expected features image and label or segmentation_mask, got those of {dataset}: "
+            f"dataset: expected features image and label, segmentation_mask or objects, got those of {dataset}: "
             f"{', '.join(features)}."
         )
     return names

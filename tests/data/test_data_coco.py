@@ -1,0 +1,447 @@
+"""COCO's JSON: what its files may hold, and what is done about it."""
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from visiontasks.data.detect import detect
+from visiontasks.data.images import write_image
+from visiontasks.data.load import load_data
+from visiontasks.data.sources.coco import Coco
+from visiontasks.errors import DataError
+
+SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
+CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
+HEIGHT, WIDTH = 20, 30
+SQUARE = [2.0, 3.0, 12.0, 3.0, 12.0, 13.0, 2.0, 13.0]
+
+
+def entry(**changes):
+    return {"id": 1, "image_id": 1, "category_id": 3, "bbox": [2, 3, 10, 10], "area": 100.0, "iscrowd": 0, **changes}
+
+
+def listed(count=1, **changes):
+    return [
+        {"id": n, "file_name": f"{n}.png", "height": HEIGHT, "width": WIDTH, **changes} for n in range(1, count + 1)
+    ]
+
+
+def write(root, annotations, images=None, categories=CATEGORIES, name="annotations/instances_train.json"):
+    images = listed() if images is None else images
+    (root / "images").mkdir(exist_ok=True)
+    for number in range(1, len(images) + 1):
+        write_image(root / f"images/{number}.png", np.full((HEIGHT, WIDTH, 3), number, np.uint8))
+    path = root / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return str(path)
+
+
+def coco(root, *annotations, images=None, categories=CATEGORIES, **arguments):
+    return Coco(write(root, list(annotations), images, categories), **arguments)
+
+
+def test_a_sample_carries_every_label(tmp_path):
+    source = coco(
+        tmp_path,
+        entry(segmentation=[SQUARE]),
+        entry(id=2, category_id=7, bbox=[0, 0, 30, 20], area=5.0, segmentation=[[0, 0, 30, 0, 30, 20, 0, 20]]),
+        entry(id=3, iscrowd=1, area=400.0, segmentation={"size": [HEIGHT, WIDTH], "counts": [100, 300, 200]}),
+    )
+    sample = source[0]
+    assert source.fields == {"boxes", "classes", "tags", "label", "instance_masks"}
+    assert sample.boxes.tolist() == [[2, 3, 12, 13], [0, 0, 30, 20], [2, 3, 12, 13]]
+    assert sample.classes.tolist() == [0, 1, 0] and sample.crowd.tolist() == [False, False, True]
+    assert sample.areas.tolist() == [100, 5, 400] and sample.tags.tolist() == [1, 1]
+    assert sample.label == 0  # the largest by annotated area that is no crowd
+    assert (sample.id, sample.path) == ("1.png", str(tmp_path / "images/1.png"))
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[3:13, 2:12] = 1
+    np.testing.assert_array_equal(sample.instance_masks[0], expected)
+    assert sample.instance_masks[1].all()
+    columns = np.zeros(600, np.uint8)
+    columns[100:400] = 1  # run lengths go down the columns
+    np.testing.assert_array_equal(sample.instance_masks[2], columns.reshape(WIDTH, HEIGHT).T)
+
+
+def test_masks_are_decoded_only_for_a_batch_that_has_them(tmp_path):
+    source = coco(tmp_path, entry(segmentation=[SQUARE]))
+    assert source.read(0, ("boxes",)).instance_masks is None
+    assert source.read(0, ("instance_masks",)).instance_masks.sum() == 100 == source[0].instance_masks.sum()
+
+
+def test_item_17_gaps_in_the_ids_close_and_the_ids_are_kept(tmp_path):
+    source = coco(tmp_path, entry(category_id=90), categories=[{"id": n, "name": f"n{n}"} for n in (90, 0, 5)])
+    assert source.names["classes"] == source.names["tags"] == source.names["label"] == ("n0", "n5", "n90")
+    assert source.category_ids == (0, 5, 90) and source[0].classes.tolist() == [2]
+    assert source.image_ids == [1]
+
+
+def test_names_fix_the_order_and_an_unnamed_class_is_an_error(tmp_path):
+    source = coco(tmp_path, entry(), names=["emu", "dog"])
+    assert source[0].classes.tolist() == [1] and source.category_ids == (-1, 3)
+    with pytest.raises(DataError, match=r"annotation 1: expected a category out of names \(cat\), got 'dog'"):
+        coco(tmp_path, entry(), names=["cat"])
+    with pytest.raises(DataError, match=r"annotation 1: expected a category id out of \[3, 7\], got 4"):
+        coco(tmp_path, entry(category_id=4))
+
+
+def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
+    source = coco(tmp_path, entry(id=0), entry(id=1, bbox=[0, 0, 5, 5]))
+    assert len(source[0].boxes) == 2
+
+
+@pytest.mark.parametrize(
+    ("annotations", "images", "categories", "text"),
+    [
+        ([entry(), entry()], None, CATEGORIES, "each annotation, each once, got 1 twice"),
+        ([entry(id=1.5)], None, CATEGORIES, "each annotation, each once, got 1.5"),
+        ([entry(image_id=[1])], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
+        ([entry(category_id=None)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
+        ([entry(image_id=1.0)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
+        ([entry()], listed() + listed(), CATEGORIES, "each image, each once, got 1 twice"),
+        ([entry()], listed(id=1.0), CATEGORIES, "each image, each once, got 1.0"),
+        ([entry()], None, CATEGORIES * 2, "each category, each once, got 7 twice"),
+        ([entry()], None, [{"id": 3, "name": "x"}, {"id": 4, "name": "x"}], "each with a name of its own"),
+    ],
+)
+def test_item_19_double_and_broken_ids(tmp_path, annotations, images, categories, text):
+    with pytest.raises(DataError, match=text):
+        coco(tmp_path, *annotations, images=images, categories=categories)
+
+
+def test_items_20_to_22_missing_unknown_and_empty_pictures(tmp_path):
+    path = write(tmp_path, [entry(), entry(id=2, image_id=99), entry(id=3, image_id=2)], listed(3))
+    (tmp_path / "images/2.png").unlink()
+    source = Coco(path)
+    assert [source[n].id for n in range(len(source))] == ["1.png", "3.png"] and source.image_ids == [1, 3]
+    assert source.report.count("picture missing, skipped") == 1
+    assert source.report.count("annotation of a picture that the file does not list, skipped") == 1
+    background = source[1]
+    assert background.boxes.shape == (0, 4) and background.classes.shape == background.crowd.shape == (0,)
+    assert background.label == -1 and background.tags.tolist() == [0, 0]
+
+
+def test_item_23_a_picture_of_another_size_is_an_error_with_both(tmp_path):
+    with pytest.raises(DataError, match=r"1\.png its height and width \(20, 30\), got \(30, 20\) as if .*EXIF"):
+        coco(tmp_path, entry(), images=listed(height=WIDTH, width=HEIGHT))
+    with pytest.raises(DataError, match=r"expected for .*1\.png its height and width \(20, 30\), got \(40, 60\); the"):
+        coco(tmp_path, entry(), images=listed(height=40, width=60))
+    source = coco(tmp_path, entry(), images=[{"id": 1, "file_name": "1.png"}])
+    assert len(source) == 1 and "height and width in the JSON" in str(source.report)
+
+
+@pytest.mark.parametrize(
+    ("box", "kept", "said"),
+    [
+        ([2, 3, 0, 5], None, "box without extent, skipped"),
+        ([2, 3, 4, -5], None, "box without extent, skipped"),
+        ([5, 5, 40, 5], [5, 5, 30, 10], "box beyond its picture's edge, clipped"),
+        ([-7, 5, 10, 5], [0, 5, 3, 10], "box beyond its picture's edge, clipped"),
+        ([10, 5, 20.0006, 5], [10, 5, 30, 10], None),
+        ([40, 5, 10, 5], None, "box outside its picture, skipped"),
+        ([float("nan"), 5, 10, 5], None, "box of NaN or infinity, skipped"),
+        ([0, 5, float("inf"), 5], None, "box of NaN or infinity, skipped"),
+    ],
+    ids=["24 zero", "24 negative", "25 right", "25 left", "26", "outside", "27 nan", "27 inf"],
+)
+def test_items_24_to_27_boxes(tmp_path, box, kept, said):
+    source = coco(tmp_path, entry(id=1), entry(id=2, bbox=box, area=None))
+    assert source[0].boxes.tolist() == [[2, 3, 12, 13]] + ([kept] if kept else [])
+    assert str(source.report) == (f"1 × {said}: {source.path}, annotation 2" if said else "")
+
+
+def test_item_28_polygons_of_fewer_than_three_points(tmp_path):
+    source = coco(tmp_path, entry(segmentation=[[1, 1, 5, 5], SQUARE]), entry(id=2, segmentation=[[1, 1, 5, 5]]))
+    assert len(source[0].boxes) == 1 and source[0].instance_masks.sum() == 100
+    assert source.report.count("polygon of fewer than 3 points, object skipped") == 1
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "text"),
+    [
+        (SQUARE, r"annotation 1: expected a segmentation of polygons \[\[x1.*got \[2.0, 3.0"),
+        ([2, 3, 10, 10], "annotation 1: expected a segmentation of polygons"),
+        ([[2, 3, 10, 10]], "expected a polygon of three points or more, got the four numbers of the box"),
+        ([SQUARE[:7]], "expected a polygon of pairs of numbers x, y, got 7 values"),
+        ([["a"] * 6], "expected a polygon of pairs of numbers"),
+        ("text", "expected a segmentation of polygons"),
+        ({"size": [HEIGHT, WIDTH], "counts": [1, 2]}, "add up to 20 × 30"),
+        ({"size": [HEIGHT, WIDTH], "counts": [700, -100]}, "add up to 20 × 30"),
+        ({"size": [HEIGHT, WIDTH], "counts": "garbage"}, "add up to 20 × 30"),
+        ({"size": [WIDTH, HEIGHT], "counts": [600]}, r"size \[height, width\] \[20, 30\], got \[30, 20\]"),
+    ],
+)
+def test_item_29_segmentations_that_are_none(tmp_path, segmentation, text):
+    with pytest.raises(DataError, match=text):
+        coco(tmp_path, entry(segmentation=segmentation))
+
+
+def test_item_30_run_lengths_as_numbers_and_as_text(tmp_path):
+    from pycocotools import mask as coco_mask
+
+    drawn = np.random.default_rng(0).integers(0, 2, (HEIGHT, WIDTH)).astype(np.uint8)
+    flat = drawn.ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *edges, flat.size]).tolist()
+    counts = counts if not flat[0] else [0, *counts]
+    text = coco_mask.encode(np.asfortranarray(drawn))["counts"].decode()
+    size = [HEIGHT, WIDTH]
+    source = coco(
+        tmp_path,
+        entry(segmentation={"size": size, "counts": counts}),
+        entry(id=2, segmentation={"size": size, "counts": text}),
+    )
+    np.testing.assert_array_equal(source[0].instance_masks, [drawn, drawn])
+
+
+def test_item_31_nothing_but_crowds(tmp_path):
+    with pytest.raises(DataError, match="nothing to train on: expected objects, got 2 crowds and nothing else"):
+        coco(tmp_path, entry(iscrowd=1), entry(id=2, iscrowd=1))
+    with pytest.raises(DataError, match="nothing to train on: expected objects, got none"):
+        coco(tmp_path)
+
+
+def test_item_32_a_missing_box_is_derived(tmp_path):
+    runs = {"size": [HEIGHT, WIDTH], "counts": [100, 300, 200]}
+    source = coco(
+        tmp_path,
+        entry(bbox=None, area=None, segmentation=[SQUARE]),
+        entry(id=2, bbox=[], area=None, segmentation=runs),
+        entry(id=3, bbox=None),
+    )
+    assert source[0].boxes.tolist() == [[2, 3, 12, 13], [5, 0, 20, 20]] and source[0].areas.tolist() == [100, 300]
+    assert source.report.count("object with neither box nor segmentation, skipped") == 1
+
+
+def test_objects_without_segmentations(tmp_path):
+    assert "instance_masks" not in coco(tmp_path, entry()).fields
+    source = coco(tmp_path, entry(), entry(id=2, segmentation=[SQUARE]))
+    assert source[0].instance_masks is None and "1 of 2 objects have no segmentation" in str(source.report)
+
+
+PERSON = [{"id": 1, "name": "person", "keypoints": ["head", "hand"]}, {"id": 2, "name": "ball"}]
+
+
+def person(points, **changes):
+    return entry(category_id=1, keypoints=points, **changes)
+
+
+def test_items_34_and_36_keypoints_keep_their_number(tmp_path):
+    source = coco(
+        tmp_path,
+        person([3, 4, 2, 9, 9, 0], num_keypoints=7),
+        entry(id=2, category_id=2),
+        person([0] * 6, id=3, area=None),
+        categories=PERSON,
+    )
+    assert source.names["keypoints"] == ("head", "hand") and "keypoints" in source.fields
+    assert source[0].keypoints.tolist() == [[[3, 4, 2], [0, 0, 0]], [[0] * 3] * 2, [[0] * 3] * 2]
+
+
+@pytest.mark.parametrize(
+    ("points", "changes", "text"),
+    [
+        ([3, 4, 2, 9, 9, 1], {"area": None}, "annotation 1: expected an area beside its keypoints"),
+        ([3, 4, 2], {}, r"list of 2 keypoints \(x, y, visibility\) of 6 numbers"),
+        ([3, 4, 2, 9, 9, 3], {}, "visibilities 0, 1 or 2, got 3"),
+    ],
+    ids=["33", "36", "visibility"],
+)
+def test_item_33_and_broken_keypoints(tmp_path, points, changes, text):
+    with pytest.raises(DataError, match=text):
+        coco(tmp_path, person(points, **changes), categories=PERSON)
+
+
+def test_categories_with_different_keypoints(tmp_path):
+    with pytest.raises(DataError, match="one list of keypoints for all categories, got 2"):
+        coco(tmp_path, entry(category_id=1), categories=[PERSON[0], {"id": 2, "name": "x", "keypoints": ["a"]}])
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "link/secret.png"])
+def test_item_77_a_file_name_that_leads_out(tmp_path, name):
+    root = tmp_path / "set"
+    root.mkdir()
+    write_image(tmp_path / "secret.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    path = write(root, [entry()], listed(file_name=name))
+    os.symlink(tmp_path, root / "images/link")
+    with pytest.raises(DataError, match="image 1: .*expected a file below .*; set images= to a folder"):
+        Coco(path, str(root / "images"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("a\0b.png", "cannot be followed"), (7, "a file_name, got 7"), ("circle/a.png", "cannot be followed|found none")],
+)
+def test_file_names_that_are_none(tmp_path, name, said):
+    path = write(tmp_path, [entry()], listed(file_name=name))
+    os.symlink(tmp_path / "images/circle", tmp_path / "images/circle")
+    with pytest.raises(DataError, match=said):
+        Coco(path, str(tmp_path / "images"))
+
+
+def test_a_file_name_that_no_disk_takes_is_a_missing_picture(tmp_path):
+    images = [*listed(), {"id": 2, "file_name": "x" * 300 + ".png"}]
+    source = Coco(write(tmp_path, [entry()], images), str(tmp_path / "images"))
+    assert len(source) == 1 and source.report.count("picture missing, skipped") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "expected JSON"),
+        ("[" * 100_000, "expected JSON"),
+        ("[]", "expected COCO's lists images, annotations, categories"),
+        ('{"images": [], "annotations": []}', "got none called categories; captions"),
+        ('{"images": [{}], "annotations": [], "categories": []}', "each image, each once, got None"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1}]}', "image 1: expected a file_name"),
+        ('{"images": [], "annotations": [], "categories": []}', "expected categories"),
+        ('{"images": [], "annotations": [3], "categories": [{"id": 1}]}', "annotation None"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "found none of the 0 that it lists"),
+    ],
+)
+def test_files_of_another_form(tmp_path, text, said):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=f"x.json.*{said}"):
+        Coco(str(tmp_path / "x.json"))
+
+
+def test_a_picture_that_cannot_be_read_is_skipped(tmp_path):
+    path = write(tmp_path, [entry()], listed(2))
+    (tmp_path / "images/2.png").write_bytes(b"")
+    source = Coco(path)
+    assert len(source) == 1 and "empty file, skipped" in str(source.report)
+
+
+def test_pictures_turned_by_exif_are_taken_upright(tmp_path):
+    path = write(tmp_path, [entry()], listed(height=WIDTH, width=HEIGHT, file_name="1.jpg"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(tmp_path / "images/1.jpg", exif=exif)
+    assert Coco(path)[0].image.shape == (WIDTH, HEIGHT, 3)
+
+
+# which folders are COCO's
+
+
+@pytest.mark.parametrize(
+    ("files", "train", "val"),
+    [
+        (
+            {"annotations/instances_train2017.json": "train2017", "annotations/instances_val2017.json": "val2017"},
+            ("annotations/instances_train2017.json", "train2017"),
+            ("annotations/instances_val2017.json", "val2017"),
+        ),
+        (
+            {
+                "annotations/instances_train.json": "images/train",
+                "annotations/person_keypoints_train.json": "images/train",
+            },
+            ("annotations/instances_train.json", "images/train"),
+            None,
+        ),
+        (
+            {"train/_annotations.coco.json": "train", "valid/_annotations.coco.json": "valid"},
+            ("train/_annotations.coco.json", "train"),
+            ("valid/_annotations.coco.json", "valid"),
+        ),
+        ({"annotations.json": "images"}, ("annotations.json", "images"), None),
+        (
+            {"annotations/instances_default.json": "images/default"},
+            ("annotations/instances_default.json", "images/default"),
+            None,
+        ),
+        (
+            {"blood_train.json": "images", "blood_test.json": "images"},
+            ("blood_train.json", "images"),
+            ("blood_test.json", "images"),
+        ),
+        ({"annotations/captions_train.json": "train"}, None, None),
+        ({"annotations/instances_train.json": "elsewhere/far"}, None, None),
+    ],
+)
+def test_layouts(tmp_path, files, train, val):
+    for name, folder in files.items():
+        path = Path(write(tmp_path, [entry()], listed(file_name="a.png"), name=name))
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / folder / "a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        assert path.is_file()
+    (tmp_path / "images/1.png").unlink()
+    plan = Coco.recognise(tmp_path)
+    if train is None:
+        assert plan is None
+        return
+    expected = {"train": train, "val": val}
+    assert plan == {
+        part: {"annotations": str(tmp_path / pair[0]), "images": str(tmp_path / pair[1])}
+        for part, pair in expected.items()
+        if pair
+    }
+    assert len(Coco(**plan["train"])) == 1
+    assert Coco(plan["train"]["annotations"]).root == tmp_path / train[1]  # found without being told, too
+
+
+@pytest.mark.parametrize("text", ["x", "{", '{"shapes": [], "imagePath": "a.png"}', "[1]"])
+def test_other_json_is_not_taken_for_coco(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    assert Coco.recognise(tmp_path) is None
+
+
+def test_a_validation_part_gets_the_training_parts_classes(tmp_path):
+    write(tmp_path, [entry(category_id=1)], categories=PERSON)
+    write(
+        tmp_path, [entry(category_id=9)], categories=[{"id": 9, "name": "ball"}], name="annotations/instances_val.json"
+    )
+    train, val = load_data(str(tmp_path), batch=1, fields=("boxes", "classes"), size=(32, 32), workers=0)
+    assert val.source.names["classes"] == ("person", "ball") and val.source[0].classes.tolist() == [1]
+
+
+# real data
+
+
+@pytest.mark.skipif(not (SHARED / "coco-mini").is_dir(), reason="../shared/data/coco-mini is not beside this checkout")
+def test_coco_mini_agrees_with_pycocotools():
+    from pycocotools.coco import COCO
+
+    parts, _ = detect(SHARED / "coco-mini", ["boxes"])
+    source = Coco(**{key: value for key, value in parts["val"].items() if key != "source"})
+    theirs = COCO(parts["val"]["annotations"])
+    assert len(source) == 79 and len(source.names["classes"]) == 80 and source.category_ids[79] == 90
+    crowds = 0
+    for index in range(len(source)):
+        sample, found = source[index], theirs.loadAnns(theirs.getAnnIds(source.image_ids[index]))
+        assert len(sample.boxes) == len(found)
+        for number, one in enumerate(found):
+            x, y, width, height = one["bbox"]
+            np.testing.assert_allclose(sample.boxes[number], [x, y, x + width, y + height], atol=1)
+            np.testing.assert_array_equal(sample.instance_masks[number], theirs.annToMask(one))
+            assert source.category_ids[sample.classes[number]] == one["category_id"]
+            assert sample.crowd[number] == one["iscrowd"] and sample.areas[number] == np.float32(one["area"])
+            crowds += one["iscrowd"]
+    assert crowds and not source.report
+
+
+@pytest.mark.skipif(not (SHARED / "coco-mini").is_dir(), reason="../shared/data/coco-mini is not beside this checkout")
+@pytest.mark.parametrize(("name", "points"), [("coco-mini", 17), ("lsp", 14)])
+def test_real_keypoints(name, points):
+    (path,) = (SHARED / name / "annotations").glob("person_keypoints_val*.json")
+    source = Coco(str(path))
+    assert len(source.names["keypoints"]) == points and source.names["classes"] == ("person",)
+    counted = [int((source[n].keypoints[..., 2] > 0).sum()) for n in range(len(source))]
+    written = json.loads(path.read_text())["annotations"]
+    assert sum(counted) == sum(one["num_keypoints"] for one in written)
+
+
+@pytest.mark.skipif(not (SHARED / "nuclei").is_dir(), reason="../shared/data/nuclei is not beside this checkout")
+def test_nuclei_masks_fill_their_boxes():
+    source = Coco(str(SHARED / "nuclei/annotations/instances_val.json"))
+    sample = source[0]
+    for mask, box in zip(sample.instance_masks, sample.boxes, strict=True):
+        x, y, width, height = cv2.boundingRect(mask)
+        assert [x, y, x + width, y + height] == box.tolist()
+    assert sample.areas.tolist() == sample.instance_masks.sum(axis=(1, 2)).tolist()

@@ -1,0 +1,236 @@
+"""PASCAL VOC's XML: what its files may hold, and what is done about it."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visiontasks.data.detect import detect
+from visiontasks.data.images import write_image
+from visiontasks.data.load import load_data
+from visiontasks.data.sources.voc import Voc
+from visiontasks.errors import DataError
+
+BCCD = Path(__file__).resolve().parents[2] / "../shared/data/bccd/BCCD"
+HEIGHT, WIDTH = 20, 30
+
+
+def thing(name="cat", box=(3, 4, 12, 13), extra=""):
+    corners = "".join(f"<{k}>{v}</{k}>" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
+    return f"<object><name>{name}</name>{extra}<bndbox>{corners}</bndbox></object>"
+
+
+def size_of(width=WIDTH, height=HEIGHT):
+    return f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+
+
+def write(root, text, name="a", picture=True):
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    data = text if isinstance(text, bytes) else text.encode()
+    (root / f"Annotations/{name}.xml").write_bytes(data)
+    if picture:
+        write_image(root / f"JPEGImages/{name}.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+
+
+def voc(root, *things, size=None, **arguments):
+    write(root, f"<annotation>{size_of() if size is None else size}{''.join(things)}</annotation>")
+    return Voc(str(root), **arguments)
+
+
+def lists(root, **splits):
+    for name, lines in splits.items():
+        (root / f"ImageSets/Main/{name}.txt").write_text("\n".join(lines) + "\n")
+
+
+def test_a_sample_carries_every_label(tmp_path):
+    source = voc(
+        tmp_path,
+        thing("dog"),
+        thing("cat", (1, 1, 30, 20), "<difficult>1</difficult>"),
+        thing("cat", (1, 1, 2, 2), "<truncated>1</truncated><difficult>Unspecified</difficult>"),
+    )
+    sample = source[0]
+    assert source.names == dict.fromkeys(("classes", "tags", "label"), ("cat", "dog"))
+    assert sample.boxes.tolist() == [[2, 3, 12, 13], [0, 0, 30, 20], [0, 0, 2, 2]]
+    assert sample.classes.tolist() == [1, 0, 0] and sample.tags.tolist() == [1, 1]
+    assert sample.crowd.tolist() == [False, True, False] and sample.label == 1  # the largest that is not difficult
+    assert (sample.id, sample.path) == ("a.jpg", str(tmp_path / "JPEGImages/a.jpg"))
+
+
+def test_item_40_coordinates_from_one_or_from_zero(tmp_path):
+    assert voc(tmp_path, thing(box=(1, 1, 30, 20)))[0].boxes.tolist() == [[0, 0, 30, 20]]  # the whole picture
+    assert voc(tmp_path, thing(box=(1, 1, 30, 20)), one_based=False)[0].boxes.tolist() == [[1, 1, 30, 20]]
+    source = voc(tmp_path, thing(box=(0, 1, 30, 20)))
+    assert source[0].boxes.tolist() == [[0, 0, 30, 20]] and "one_based=False" in str(source.report)
+
+
+def test_item_38_size_zero_is_read_off_the_picture(tmp_path):
+    for size in (size_of(0, 0), "", "<size/>", size_of("nan", HEIGHT)):
+        source = voc(tmp_path, thing(box=(1, 1, 99, 20)), size=size)
+        assert source[0].boxes.tolist() == [[0, 0, 30, 20]]
+        assert source.report.count("XML without its picture's size, taken from the picture") == 1
+
+
+def test_a_picture_of_another_size_is_an_error_with_both(tmp_path):
+    with pytest.raises(
+        DataError, match=r"a\.xml: expected for .*a\.jpg its height and width \(20, 30\).* got \(30, 20\)"
+    ):
+        voc(tmp_path, thing(), size=size_of(HEIGHT, WIDTH))
+
+
+def test_item_39_coordinates_with_a_point(tmp_path):
+    assert voc(tmp_path, thing(box=("3.5", " 4.0 ", "1.2e1", "13")))[0].boxes.tolist() == [[2.5, 3, 12, 13]]
+
+
+def test_item_41_tags_in_any_order(tmp_path):
+    box = "<bndbox><ymax>13</ymax><xmax>12</xmax><ymin>4</ymin><xmin>3</xmin></bndbox>"
+    part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+    source = voc(tmp_path, f"<object>{part}{box}<name> cat </name></object>")
+    assert source[0].boxes.tolist() == [[2, 3, 12, 13]] and source.names["classes"] == ("cat",)
+
+
+def test_item_42_a_class_that_names_lacks(tmp_path):
+    assert voc(tmp_path, thing("cat"), names=["dog", "cat"])[0].classes.tolist() == [1]
+    with pytest.raises(DataError, match=r"a\.xml: expected classes out of names \(dog\), got 'cat'"):
+        voc(tmp_path, thing("cat"), names=["dog"])
+
+
+def test_items_24_to_27_boxes(tmp_path):
+    boxes = [(3, 4, 3, 9), (9, 4, 3, 9), ("nan", 4, 9, 9), (3, 4, 99, 9), (50, 4, 60, 9), (5, 5, 30.6, 9)]
+    source = voc(tmp_path, *(thing(box=box) for box in boxes))
+    assert source[0].boxes.tolist() == [[2, 3, 30, 9], [4, 4, 30, 9]]
+    assert source.report.count("box without extent, skipped") == 2
+    for what in (
+        "box of NaN or infinity, skipped",
+        "box beyond its picture's edge, clipped",
+        "box outside its picture, skipped",
+    ):
+        assert source.report.count(what) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<object><name>cat</name></object>", "object 1: expected a name and a bndbox with xmin"),
+        (thing(name=""), "object 1: expected a name"),
+        (thing(box=(1, 2, "x", 4)), "expected numbers in bndbox, got 'x'"),
+        (thing().replace("<xmax>12</xmax>", ""), "object 1: expected a name and a bndbox"),
+    ],
+)
+def test_incomplete_objects(tmp_path, text, said):
+    with pytest.raises(DataError, match=f"a.xml.*{said}"):
+        voc(tmp_path, text)
+
+
+BOMB = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><annotation><filename>&b;</filename></annotation>'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        BOMB.encode(),
+        ('<?xml version="1.0" encoding="utf-16"?>' + BOMB).encode("utf-16"),
+        b'<!DOCTYPE annotation SYSTEM "http://x/x.dtd"><annotation/>',
+    ],
+)
+def test_a_doctype_is_refused_before_its_entities_grow(tmp_path, data):
+    write(tmp_path, data)
+    with pytest.raises(DataError, match=r"a\.xml: expected an XML without a DOCTYPE"):
+        Voc(str(tmp_path))
+
+
+def test_broken_files_and_missing_pictures_are_skipped(tmp_path):
+    write(tmp_path, "<annotation><object>", "broken")
+    write(tmp_path, f"<annotation>{size_of()}{thing()}</annotation>", "lonely", picture=False)
+    write(tmp_path, f"<annotation>{size_of()}</annotation>", "empty")
+    source = voc(tmp_path, thing())
+    assert [source[n].id for n in range(len(source))] == ["a.jpg", "empty.jpg"]
+    assert source[1].boxes.shape == (0, 4) and source[1].label == -1  # background
+    assert "broken XML" in str(source.report) and "lonely.jpg" in str(source.report)
+
+
+def test_nothing_to_train_on(tmp_path):
+    with pytest.raises(DataError, match="nothing to train on: expected objects, got no object in 1 pictures"):
+        voc(tmp_path)
+    with pytest.raises(DataError, match="got only difficult objects"):
+        voc(tmp_path, thing(extra="<difficult>1</difficult>"))
+
+
+def test_splits(tmp_path):
+    for name in ("a", "b", "c d"):
+        write(tmp_path, f"<annotation>{thing()}</annotation>", name)
+    lists(tmp_path, train=["c d", "a"], cat_val=["b -1", "a  1", "", "gone 1"])
+    ids = lambda split: [item.id for item in map(Voc(str(tmp_path), split).__getitem__, range(2))]  # noqa: E731
+    assert ids("train") == ["c d.jpg", "a.jpg"] and ids("cat_val") == ["b.jpg", "a.jpg"]
+    assert Voc(str(tmp_path), "cat_val").report.count("picture without an XML file, skipped") == 1
+    assert len(Voc(str(tmp_path))) == 3
+    with pytest.raises(DataError, match=r"split: expected a list of pictures .*test\.txt \(there: cat_val, train\)"):
+        Voc(str(tmp_path), "test")
+
+
+def test_item_77_names_that_lead_out(tmp_path):
+    root = tmp_path / "set"
+    write(root, f"<annotation><filename>../../secret.jpg</filename>{thing()}</annotation>", picture=False)
+    write_image(tmp_path / "secret.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    with pytest.raises(DataError, match=r"a\.xml: \.\./\.\./secret\.jpg: expected a file below"):
+        Voc(str(root))
+    lists(root, train=["../../secret"])
+    with pytest.raises(DataError, match="expected a file below"):
+        Voc(str(root), "train")
+    with pytest.raises(DataError, match="expected a file below"):
+        Voc(str(root), "../../../secret")
+    (root / "Annotations/a.xml").unlink()
+    (tmp_path / "out.xml").write_text("<annotation/>")
+    os.symlink(tmp_path / "out.xml", root / "Annotations/b.xml")
+    lists(root, train=["b"])
+    with pytest.raises(DataError, match="expected a file below"):
+        Voc(str(root), "train")
+
+
+@pytest.mark.parametrize(
+    ("splits", "train", "val"),
+    [
+        (("train", "val", "trainval", "test"), "train", "val"),
+        (("train", "test"), "train", "test"),
+        (("trainval", "test"), "trainval", "test"),
+        (("trainval",), "trainval", None),
+        ((), None, None),
+    ],
+)
+def test_layouts(tmp_path, splits, train, val):
+    home = tmp_path / "VOC2012"
+    write(home, f"<annotation>{thing()}</annotation>")
+    lists(home, **{split: ["a"] for split in splits})
+    expected = {"train": {"root": str(home)}, "val": {"root": str(home), "split": val}}
+    if train:
+        expected["train"]["split"] = train
+    if val is None:
+        del expected["val"]
+    assert Voc.recognise(home) == Voc.recognise(tmp_path) == expected
+    assert len(Voc(**expected["train"])) == 1
+    if val == "test":
+        assert "its test part taken for validation" in detect(home)[1]
+    write(tmp_path / "VOC2007", "<annotation/>")
+    assert Voc.recognise(tmp_path) is None  # which one?
+
+
+def test_a_validation_part_without_a_class_numbers_the_others_alike(tmp_path):
+    write(tmp_path, f"<annotation>{thing('cat')}{thing('dog')}</annotation>", "a")
+    write(tmp_path, f"<annotation>{thing('dog')}</annotation>", "b")
+    lists(tmp_path, train=["a"], val=["b"])
+    train, val = load_data(str(tmp_path), batch=1, fields=("classes",), size=(32, 32), workers=0)
+    assert val.source.names == train.source.names and val.source[0].classes.tolist() == [1]
+
+
+@pytest.mark.skipif(not BCCD.is_dir(), reason="../shared/data/bccd is not beside this checkout")
+def test_blood_cells():
+    counts, skipped = {}, 0
+    for split in ("train", "val", "test"):
+        source = Voc(str(BCCD), split)
+        counts[split] = len(source)
+        skipped += source.report.count("box without extent, skipped")
+        assert source.names["classes"] == ("Platelets", "RBC", "WBC")
+        assert len(source[0].boxes) > 0
+    assert counts == {"train": 205, "val": 87, "test": 72} and skipped == 2  # the two broken boxes

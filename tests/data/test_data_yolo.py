@@ -1,0 +1,215 @@
+"""YOLO's text files: what they may hold, and what is done about it."""
+
+import os
+
+import numpy as np
+import pytest
+
+from visiontasks.data.detect import detect
+from visiontasks.data.images import write_image
+from visiontasks.data.load import load_data
+from visiontasks.data.sources.yolo import Yolo
+from visiontasks.errors import DataError
+
+HEIGHT, WIDTH = 20, 40
+YAML = "train: images/train\nval: images/val\nnc: 2\nnames: [cat, dog]\n"
+BOX = "0 0.5 0.5 0.2 0.4"
+POLYGON = "1 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"
+
+
+def write(root, labels, text=YAML, part="train"):
+    for number, rows in enumerate(labels):
+        name = "abcdef"[number]
+        for folder in ("images", "labels"):
+            (root / folder / part).mkdir(parents=True, exist_ok=True)
+        write_image(root / f"images/{part}/{name}.png", np.full((HEIGHT, WIDTH, 3), number, np.uint8))
+        if rows is not None:
+            (root / f"labels/{part}/{name}.txt").write_text(rows)
+    (root / "data.yaml").write_text(text)
+    return str(root / "data.yaml")
+
+
+def yolo(root, *labels, text=YAML, **arguments):
+    return Yolo(write(root, labels, text), **arguments)
+
+
+def test_a_sample_carries_every_label(tmp_path):
+    source = yolo(tmp_path, f"{BOX}\n\n1 0.75 0.5 0.5 1.0\n", "", None)
+    sample = source[0]
+    assert source.names == dict.fromkeys(("classes", "tags", "label"), ("cat", "dog"))
+    assert source.fields == {"boxes", "classes", "tags", "label"}
+    np.testing.assert_allclose(sample.boxes, [[16, 6, 24, 14], [20, 0, 40, 20]], atol=1e-5)
+    assert sample.classes.tolist() == [0, 1] and sample.tags.tolist() == [1, 1] and sample.label == 1
+    assert (sample.id, sample.path) == ("images/train/a.png", str(tmp_path / "images/train/a.png"))
+    for index in (1, 2):  # an empty file and none: background
+        assert source[index].boxes.shape == (0, 4) and source[index].label == -1
+    assert str(source.report).startswith("1 × picture without a label file")
+
+
+def test_polygons_give_boxes_and_masks(tmp_path):
+    source = yolo(tmp_path, POLYGON + "\n", "")
+    assert source.fields == {"boxes", "classes", "tags", "label", "instance_masks"}
+    assert source[0].boxes.tolist() == [[10, 5, 30, 15]]
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[5:15, 10:30] = 1
+    np.testing.assert_array_equal(source[0].instance_masks, [expected])
+    assert source[1].instance_masks.shape == (0, HEIGHT, WIDTH)
+    assert source.read(0, ("boxes",)).instance_masks is None
+
+
+def test_items_26_and_43_numbers_outside_the_picture(tmp_path):
+    rows = ["0 1.2 0.5 0.1 0.1", "0 0.5 -0.5 0.1 0.1", "0 nan 0.5 0.1 0.1", "0 0.5 0.5 0 0.1", "0 0.5 0.5 1.0006 0.5"]
+    source = yolo(tmp_path, "\n".join([*rows, "0 0.0 0.5 0.5 0.5", BOX]))
+    np.testing.assert_allclose(source[0].boxes, [[0, 5, 40, 15], [0, 5, 10, 15], [16, 6, 24, 14]], atol=1e-4)
+    assert {what: source.report.count(what) for what in source.report._seen} == {
+        "object with numbers outside [0, 1], skipped": 2,
+        "box of NaN or infinity, skipped": 1,
+        "box without extent, skipped": 1,
+        "box beyond its picture's edge, clipped": 1,
+    }
+    assert "a.txt, line 1" in str(source.report)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("2 0.5 0.5 0.1 0.1", "line 1: expected a class number from 0 to 1, for .* names 2 classes, got 2"),
+        ("-1 0.5 0.5 0.1 0.1", "class number from 0 to 1, .* got -1"),
+        ("0.5 0.5 0.5 0.1 0.1", "class number from 0 to 1, .* got 0.5"),
+        ("nan 0.5 0.5 0.1 0.1", "class number from 0 to 1, .* got nan"),
+        (f"{BOX}\n{POLYGON}", "line 2: expected a box .* got a polygon here and a box in .*a.txt, line 1"),
+        (f"{BOX} 0.9", "line 1: expected class, x, y, width, height, or .* got 6 columns"),
+        ("0 0.5 0.5 0.1", "got 4 columns"),
+        ("0 0.5 0.5 0.1 0.1 0.2 0.3 2", "got 8 columns; keypoints are not read"),
+        ("0 0.5 0.5 0.1 0.1" + " 0.2 0.3 2" * 4, "got 17 columns; keypoints are not read"),
+        ("0 0.5 0.5 0.1 x", "expected numbers, got '0 0.5 0.5 0.1 x'"),
+    ],
+    ids=["44", "44 below", "44 half", "44 nan", "45", "47 score", "47 four", "47 one point", "47 visibility", "text"],
+)
+def test_items_44_45_47_rows_that_are_errors(tmp_path, rows, said):
+    with pytest.raises(DataError, match=f"a.txt, {said}" if said.startswith("line") else f"a.txt, line 1: .*{said}"):
+        yolo(tmp_path, rows)
+
+
+def test_item_45_across_files(tmp_path):
+    with pytest.raises(DataError, match=r"b\.txt, line 1: expected a box .* a box in .*a\.txt, line 1"):
+        yolo(tmp_path, BOX, POLYGON)
+
+
+def test_item_46_rows_that_stand_twice(tmp_path):
+    source = yolo(tmp_path, f"{BOX}\n{BOX}\n0 0.50 0.5 0.2 0.4\n")
+    assert len(source[0].boxes) == 1
+    assert source.report.count("row that stands twice in a file, taken once") == 2
+
+
+def test_item_48_labels_are_read_anew(tmp_path):
+    path = write(tmp_path, [BOX])
+    (tmp_path / "labels/train.cache").write_bytes(b"old")
+    assert len(Yolo(path)[0].boxes) == 1
+    (tmp_path / "labels/train/a.txt").write_text(f"{BOX}\n1 0.2 0.2 0.1 0.1\n")
+    assert len(Yolo(path)[0].boxes) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("train: images/train\nnames: {0: cat, 1: dog}\n", ("cat", "dog")),
+        ("train: images/train\nnames:\n  1: dog\n  0: cat\n", ("cat", "dog")),
+        ("train: images/train\nnc: 3\n", ("0", "1", "2")),
+        ("train: images/train\nnames: [yes, 1]\n", ("True", "1")),
+    ],
+)
+def test_names(tmp_path, text, names):
+    assert yolo(tmp_path, BOX, text=text).names["classes"] == names
+    assert Yolo.recognise(tmp_path) == {"train": {"data": str(tmp_path / "data.yaml"), "split": "train"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("train: images/train\n", "expected names, a list of different class names, got None"),
+        ("train: images/train\nnames: [a, a]\n", "list of different class names"),
+        ("train: images/train\nnames: {0: a, 2: b}\n", "numbered 0, 1, … without gaps"),
+        ("train: images/train\nnc: 3\nnames: [a, b]\n", "got nc: 3 and 2 names"),
+        ("names: [a, b]\nval: x\n", r"expected a part that .* names \(val\), got 'train'"),
+        ("names: [a, b]\ntrain: images/gone\n", "expected a folder of pictures or a list of them, got .*gone"),
+        ("names: [a, b]\ntrain: labels\n", "expected pictures in labels, got none"),
+        ("names: [a, b]\ntrain: images/train\nkpt_shape: [17, 3]\n", "expected boxes or polygons, got keypoints"),
+        ("names: [a, b\n", "expected a YAML file"),
+        ("- a\n", "expected names, train and val, got list"),
+        ("!!python/object/apply:os.system [echo]\n", "expected a YAML file"),
+    ],
+)
+def test_data_yaml_that_is_wrong(tmp_path, text, said):
+    with pytest.raises(DataError, match=said):
+        yolo(tmp_path, BOX, text=text)
+    assert not text.startswith(("!!", "-", "names: [a, b\n")) or Yolo.recognise(tmp_path) is None
+
+
+def test_names_given_must_be_as_many(tmp_path):
+    assert yolo(tmp_path, BOX, names=["x", "y"]).names["classes"] == ("x", "y")
+    with pytest.raises(DataError, match="names: expected 2, as .* has, got 1"):
+        yolo(tmp_path, BOX, names=["x"])
+
+
+def test_places_of_pictures(tmp_path):
+    write(tmp_path, [BOX])
+    write(tmp_path, [BOX, BOX], part="val")
+    named = lambda text: len(Yolo(write(tmp_path, [], f"names: [a, b]\n{text}")))  # noqa: E731
+    assert named("train: [images/train, images/val]") == 3
+    assert named("train: images") == 3
+    assert named(f"train: {tmp_path}/images/val") == 2
+    assert named("train: ../images/val") == 2  # as Roboflow writes it
+    assert named("path: .\ntrain: images/val") == 2
+    (tmp_path / "set/images").mkdir(parents=True)
+    (tmp_path / "set/labels").mkdir()
+    write_image(tmp_path / "set/images/a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    (tmp_path / "set/labels/a.txt").write_text(BOX)
+    assert named("path: set\ntrain: images") == 1
+    assert named("path: gone/coco\ntrain: images/val") == 2
+    (tmp_path / "train.txt").write_text(
+        f"./images/val/a.png\nimages/train/a.png\n{tmp_path}/images/val/b.png\nimages/x.png\n"
+    )
+    assert named("train: train.txt") == 3
+
+
+def test_roboflows_layout(tmp_path):
+    for part in ("train", "valid"):
+        (tmp_path / part / "labels").mkdir(parents=True)
+        (tmp_path / part / "images").mkdir()
+        write_image(tmp_path / part / "images/a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        (tmp_path / part / "labels/a.txt").write_text(BOX)
+    (tmp_path / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnames: [a]\n")
+    parts, said = detect(tmp_path)
+    assert parts["train"]["source"] == parts["val"]["source"] == "yolo" and "with a validation part" in said
+    train, val = load_data(str(tmp_path), batch=1, fields=("boxes", "classes"), size=(32, 32), workers=0)
+    assert len(train.source[0].boxes) == len(val.source[0].boxes) == 1
+    assert val.source.describe(0) == str(tmp_path / "valid/images/a.jpg")
+
+
+def test_item_77_paths_that_lead_out(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    write(root, [BOX])
+    write(tmp_path / "other", [BOX])
+    os.symlink(tmp_path / "other", root / "link")
+    for text in ("train: ../other/images/train", f"train: {tmp_path}/other/images/train", "train: link/images/train"):
+        with pytest.raises(DataError, match=r"data\.yaml: .*expected a file below"):
+            Yolo(write(root, [], f"names: [a]\n{text}\n"))
+    with pytest.raises(DataError, match=r"data\.yaml: .*expected a file below .*set root="):
+        Yolo(write(root, [], "names: [a]\npath: ../other\ntrain: images/train\n"))
+    (root / "train.txt").write_text("../other/images/train/a.png\n")
+    with pytest.raises(DataError, match=r"train\.txt: \.\./other.*expected a file below"):
+        Yolo(write(root, [], "names: [a]\ntrain: train.txt\n"))
+    path = write(root, [], "names: [a]\ntrain: images/train\n")
+    assert Yolo(path, root=str(tmp_path / "other"))[0].path == str(tmp_path / "other/images/train/a.png")
+
+
+def test_nothing_to_train_on(tmp_path):
+    with pytest.raises(DataError, match=r"nothing to train on: expected label files such as .*labels/train/a\.txt"):
+        yolo(tmp_path, "", None)
+
+
+def test_a_huge_data_yaml_is_not_read(tmp_path):
+    with pytest.raises(DataError, match="at most 1048576 bytes"):
+        yolo(tmp_path, BOX, text=YAML + "#" * 2**20)

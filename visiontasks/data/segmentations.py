@@ -1,0 +1,117 @@
+"""Segmentations as COCO writes them, polygons and run lengths: checked, measured, and drawn as masks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from visiontasks.errors import DataError
+
+
+def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] | None = None) -> list | dict | None:
+    """A segmentation in one of two forms: a list of polygons [x1, y1, x2, y2, …], or compressed run lengths.
+
+    Args:
+        segmentation: as the annotation file has it.
+        size: (height, width) of the picture.
+        name: what errors call the object.
+        box: its bbox as written, to tell one written as a segmentation.
+
+    Returns:
+        None where the object has none; [] where no polygon of it has three points.
+
+    Raises:
+        DataError: a flat list of numbers, a box, an odd number of coordinates, run lengths damaged or of another size.
+    """
+    if not segmentation:
+        return None
+    if isinstance(segmentation, dict):
+        return _check_runs(segmentation, size, name)
+    if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
+        raise DataError(
+            f"{name}: expected a segmentation of polygons [[x1, y1, x2, y2, x3, y3, …], …] or run lengths, got "
+            f"{_short(segmentation)}; put a single polygon into a list of its own, and leave out a box's four numbers."
+        )
+    polygons = []
+    for polygon in segmentation:
+        if not all(isinstance(number, (int, float)) for number in polygon) or len(polygon) % 2:
+            raise DataError(
+                f"{name}: expected a polygon of pairs of numbers x, y, got {len(polygon)} values: {_short(polygon)}."
+            )
+        if len(polygon) == 4 and box is not None and np.allclose(polygon, box):
+            raise DataError(
+                f"{name}: expected a polygon of three points or more, got the four numbers of the box, "
+                f"{_short(polygon)}; leave the segmentation out."
+            )
+        if len(polygon) >= 6 and np.isfinite(polygon).all():
+            polygons.append(polygon)  # as it is: a copy of each would fill gigabytes
+    return polygons
+
+
+def _check_runs(segmentation, size, name) -> dict:
+    counts, written = segmentation.get("counts"), segmentation.get("size")
+    if not isinstance(written, list) or tuple(written) != tuple(size):
+        raise DataError(
+            f"{name}: expected run lengths of the picture's size [height, width] {list(size)}, got {written}; "
+            "export the segmentation again for this picture."
+        )
+    numbers = _numbers(counts) if isinstance(counts, str) else counts
+    whole = isinstance(numbers, list) and all(type(number) is int and number >= 0 for number in numbers)
+    # pycocotools does not look: of runs that end too early it gives whatever the memory held before
+    if not whole or sum(numbers) != size[0] * size[1]:
+        raise DataError(
+            f"{name}: expected run lengths that are whole numbers and add up to {size[0]} × {size[1]}, or a compressed "
+            f"text of them, got {_short(counts)}; export the segmentation again."
+        )
+    if isinstance(counts, str):
+        return {"size": list(size), "counts": counts.encode()}
+    return coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
+
+
+def _numbers(text: str) -> list[int] | None:
+    """The run lengths in COCO's compressed text: five bits a character, each run less the one two before it."""
+    runs, value, shift = [], 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (1 << shift) if bits & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return None if shift else runs
+
+
+def decode(found: Sequence[list | dict], size: tuple[int, int]) -> np.ndarray:
+    """The masks of checked segmentations: uint8 (N, H, W), 0 or 1."""
+    masks = np.zeros((len(found), *size), np.uint8)
+    for mask, segmentation in zip(masks, found, strict=True):
+        mask[:] = coco_mask.decode(_runs(segmentation, size))
+    return masks
+
+
+def area(segmentation: list | dict, size: tuple[int, int]) -> float:
+    """Pixels² that a checked segmentation covers."""
+    return float(coco_mask.area(_runs(segmentation, size)))
+
+
+def extent(segmentation: list | dict) -> list[float]:
+    """The box x1, y1, x2, y2 around a checked segmentation."""
+    if isinstance(segmentation, dict):
+        x, y, width, height = coco_mask.toBbox(segmentation).tolist()
+        return [x, y, x + width, y + height]
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in segmentation])
+    return [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
+
+
+def _runs(segmentation, size) -> dict:
+    if isinstance(segmentation, dict):
+        return segmentation
+    return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

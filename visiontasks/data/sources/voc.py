@@ -1,0 +1,212 @@
+"""PASCAL VOC: an XML file of boxes beside each picture."""
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from visiontasks.data.images import MAX_PIXELS, inside, list_pictures, picture_size, read_image
+from visiontasks.data.objects import Objects, usable_boxes
+from visiontasks.data.scan import scan
+from visiontasks.data.sources.source import Source
+from visiontasks.errors import BadPicture, DataError
+from visiontasks.sample import Sample
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+class Voc(Source):
+    """PASCAL VOC: Annotations/*.xml and JPEGImages; gives `boxes`, `classes`, `tags` and `label`.
+
+    An object marked difficult is a crowd object (`Sample.crowd`): scoring neither rewards nor punishes it. `tags` are
+    the classes present, `label` that of the largest object that is not difficult. A picture whose XML lists no object
+    is kept: it shows that nothing is there.
+
+    Args:
+        root: the folder that holds Annotations, JPEGImages and (for `split`) ImageSets/Main.
+        split: the list ImageSets/Main/SPLIT.txt of picture names; by default every picture with an XML file.
+        names: the classes in their order; by default those found, sorted.
+        one_based: coordinates count pixels from 1 and include the last one, as the VOC devkit has it: a box reaches
+            from xmin - 1 to xmax. False: from xmin to xmax as written, as many tools export it.
+        max_pixels: larger pictures are skipped.
+
+    Raises:
+        DataError: no such folder or list, no object, a class that `names` lacks, an XML with a DOCTYPE or without
+            a tag it needs, or of another picture size; the text names the file. Every XML is read once to know this.
+    """
+
+    LAYOUT = "PASCAL VOC: DIR/Annotations/*.xml, DIR/JPEGImages/*.jpg and DIR/ImageSets/Main/{train,val}.txt"
+    fields = frozenset({"boxes", "classes", "tags", "label"})
+
+    def __init__(
+        self,
+        root: str,
+        split: str | None = None,
+        names: Sequence[str] | None = None,
+        one_based: bool = True,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        super().__init__()
+        self.root, self.split, self.one_based, self.max_pixels = Path(root), split, one_based, max_pixels
+        for folder in (self.root, self.root / "Annotations", self.root / "JPEGImages"):
+            if not folder.is_dir():
+                raise DataError(f"root: expected a folder {folder}, got none. {self.LAYOUT}.")
+        found = list(self._read(self._listed()))
+        seen = sorted({name for *_, objects in found for name, *_ in objects})
+        names = tuple(seen) if names is None else tuple(map(str, names))
+        if not seen or all(crowd for *_, objects in found for _, _, crowd in objects):
+            what = "only difficult objects" if seen else "no object"
+            raise DataError(
+                f"{self.root}: nothing to train on: expected objects, got {what} in {len(found)} pictures."
+                + (f"\n{self.report}" if self.report else "")
+            )
+        self.names = dict.fromkeys(("classes", "tags", "label"), names)
+        self._items = [(path, self._objects(xml, size, objects, names)) for path, xml, size, objects in found]
+
+    def _listed(self) -> list[Path]:
+        """The XML files of the split."""
+        annotations = self.root / "Annotations"
+        if self.split is None:
+            return sorted(path for path in annotations.glob("*.xml") if not path.name.startswith("."))
+        file = inside(self.root, f"ImageSets/Main/{self.split}.txt")
+        try:
+            lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            splits = ", ".join(sorted(path.stem for path in file.parent.glob("*.txt"))) or "none"
+            raise DataError(f"split: expected a list of pictures {file} (there: {splits}), got: {error}.") from error
+        found = []
+        for line in dict.fromkeys(filter(None, lines)):
+            path = _inside(annotations, f"{line}.xml", file)
+            if not path.is_file():  # the lists of one class have 1 or -1 behind the name
+                path = _inside(annotations, f"{line.split()[0]}.xml", file)
+            if path.is_file():
+                found.append(path)
+            else:
+                self.report.add("picture without an XML file, skipped", str(path))
+        return found
+
+    def _read(self, files):
+        """(picture, XML file, size, [(class name, corners, difficult)]) of each readable picture."""
+        pictures = {path.stem: path for path in list_pictures(self.root / "JPEGImages")}
+
+        def look(file):
+            try:
+                size, name, objects = _parse(file)
+                path = pictures.get(file.stem) or _inside(self.root / "JPEGImages", name, file)
+                return path, file, (size, picture_size(path, self.max_pixels)), objects
+            except BadPicture as error:
+                return error
+
+        for found in scan(look, files, "Checking annotations"):
+            if isinstance(found, BadPicture):
+                self.report.add(f"{found.reason}, skipped", found.path)
+                continue
+            path, file, (said, size), objects = found
+            if not all(0 < side < math.inf for side in said):
+                self.report.add("XML without its picture's size, taken from the picture", str(file))
+            elif said != size:
+                raise DataError(
+                    f"{file}: expected for {path} its height and width {size} (upright, as EXIF says), got "
+                    f"{tuple(map(round, said))}; the boxes are of another picture: annotate this one, or put back "
+                    "the one that was annotated."
+                )
+            yield path, file, size, objects
+
+    def _objects(self, file, size, found, names) -> Objects:
+        unknown = [name for name, *_ in found if name not in names]
+        if unknown:
+            raise DataError(f"{file}: expected classes out of names ({', '.join(names)}), got {unknown[0]!r}; add it.")
+        labels = [f"{file}, object {number}" for number in range(1, 1 + len(found))]
+        boxes = np.array([corners for _, corners, _ in found], np.float64).reshape(-1, 4)
+        with np.errstate(invalid="ignore"):
+            # one pixel by the devkit's count, but nobody draws that: a click without a drag
+            boxes[(boxes[:, 2:] <= boxes[:, :2]).any(axis=1), 2:] = 0
+            if self.one_based and (boxes[:, :2] < 1).any() and (boxes[:, 2:] > 0).any():
+                self.report.add(
+                    "box from 0 in coordinates taken for 1-based (one_based=False says otherwise)", str(file)
+                )
+        boxes[:, :2] -= self.one_based
+        boxes, kept = usable_boxes(boxes, size, labels, self.report)
+        classes = np.array([names.index(found[number][0]) for number in kept], np.int32)
+        return Objects(boxes, classes, np.array([found[number][2] for number in kept], bool))
+
+    def __len__(self):
+        return len(self._items)
+
+    def __getitem__(self, index):
+        path, objects = self._items[index]
+        image = read_image(path, self.report, self.max_pixels)
+        labels = objects.fields(len(self.names["classes"]), image.shape[:2])
+        return Sample(image, **labels, id=path.relative_to(self.root / "JPEGImages").as_posix(), path=str(path))
+
+    def describe(self, index):
+        return str(self._items[index][0])
+
+    @classmethod
+    def recognise(cls, root):
+        homes = [home for home in (root, *sorted(p for p in root.iterdir() if p.is_dir())) if _is_home(home)]
+        if len(homes) != 1 and root not in homes:  # VOCdevkit with several years
+            return None
+        home = homes[0]
+        splits = {path.stem for path in (home / "ImageSets/Main").glob("*.txt")}
+        pairs = (("train", "val"), ("train", "test"), ("trainval", "test"), ("train", None), ("trainval", None))
+        train, val = next((pair for pair in pairs if {*pair} - {None} <= splits), (None, None))
+        plan = {"train": {"root": str(home)}, "val": {"root": str(home)}}
+        for part, split in (("train", train), ("val", val)):
+            if split is not None:
+                plan[part]["split"] = split
+            elif part == "val":
+                del plan[part]
+        return plan
+
+
+def _is_home(folder: Path) -> bool:
+    return (folder / "JPEGImages").is_dir() and next((folder / "Annotations").glob("*.xml"), None) is not None
+
+
+def _inside(folder, name, file) -> Path:
+    try:
+        return inside(folder, name)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
+
+
+class _NoDoctype(ET.TreeBuilder):
+    """Refuses a DOCTYPE as soon as it begins: entities are declared in it, and a few lines of them fill any memory."""
+
+    def doctype(self, name, public, system):
+        raise DataError("expected an XML without a DOCTYPE, got one; remove it.")
+
+
+def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[float], bool]]]:
+    """((height, width) as written or zeros, file name, objects); tags are found by name, whatever their order."""
+    try:
+        tree = ET.fromstring(file.read_bytes(), ET.XMLParser(target=_NoDoctype()))
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
+    except (ET.ParseError, OSError, ValueError) as error:
+        raise BadPicture(file, f"broken XML ({error})") from error
+    size = tuple(_number(tree.findtext(f"size/{side}") or "0", file, side) for side in ("height", "width"))
+    objects = []
+    for number, found in enumerate(tree.findall("object"), start=1):
+        name, box = (found.findtext("name") or "").strip(), found.find("bndbox")
+        corners = [None if box is None else box.findtext(corner) for corner in _CORNERS]
+        if not name or None in corners:
+            raise DataError(
+                f"{file}, object {number}: expected a name and a bndbox with {', '.join(_CORNERS)}; complete it."
+            )
+        difficult = _number(found.findtext("difficult") or "0", file, "difficult")
+        objects.append((name, [_number(corner, file, "bndbox") for corner in corners], difficult == 1))
+    return size, (tree.findtext("filename") or f"{file.stem}.jpg").strip(), objects
+
+
+def _number(text: str, file, tag) -> float:
+    text = text.strip()
+    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", text, re.IGNORECASE):
+        if tag == "difficult":  # annotation tools write "Unspecified"
+            return 0.0
+        raise DataError(f"{file}: expected numbers in {tag}, got {text!r}.")
+    return float(text)
