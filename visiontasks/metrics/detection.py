@@ -71,7 +71,7 @@ class Detection(Metric):
         known = sample.classes >= 0
         self._check("classes", sample, sample.classes[known])
         self._check("classes predicted", sample, classes)
-        crowd, areas = getattr(sample, "crowd", None), getattr(sample, "areas", None)
+        crowd, areas = sample.crowd, sample.areas
         given = _sides(sample.boxes)
         crowd = np.zeros(len(given), bool) if crowd is None else crowd
         areas = given[:, 2] * given[:, 3] if areas is None else np.asarray(areas, np.float64)

@@ -38,7 +38,7 @@ class Detection(Task):
         """The objects in their classes' colours, crowds grey and dashed; the smaller ones on top."""
         if sample.boxes is None or sample.classes is None:
             return captioned(image, [Entry("not labelled")])
-        crowd = getattr(sample, "crowd", None)
+        crowd = sample.crowd
         crowd = np.zeros(len(sample.boxes), bool) if crowd is None else crowd
         order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
         marks = [self._mark(sample.boxes[i], sample.classes[i], crowd=crowd[i]) for i in order]
