@@ -100,6 +100,12 @@ def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
     ("annotations", "images", "categories", "text"),
     [
         ([entry(), entry()], None, CATEGORIES, "each annotation, each once, got 1 twice"),
+        ([entry(id=[1])], None, CATEGORIES, r"each annotation, each once, got \[1\]"),
+        ([entry()], listed(id=[]), CATEGORIES, r"each image, each once, got \[\]"),
+        ([entry(bbox=[0, 0, 10**400, 3])], None, CATEGORIES, "annotations of image 1: .*too large"),
+        ([entry(area=10**400)], None, CATEGORIES, "annotations of image 1: .*too large"),
+        ([entry(segmentation=[[10**400] * 6])], None, CATEGORIES, "annotations of image 1: .*too large"),
+        ([entry()], None, [{"id": 3, "name": "x", "keypoints": 7}], "a list of names as a category's keypoints"),
         ([entry(id=1.5)], None, CATEGORIES, "each annotation, each once, got 1.5"),
         ([entry(image_id=[1])], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
         ([entry(category_id=None)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
@@ -110,7 +116,7 @@ def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
         ([entry()], None, [{"id": 3, "name": "x"}, {"id": 4, "name": "x"}], "each with a name of its own"),
     ],
 )
-def test_item_19_double_and_broken_ids(tmp_path, annotations, images, categories, text):
+def test_item_19_double_and_broken_ids_and_numbers(tmp_path, annotations, images, categories, text):
     with pytest.raises(DataError, match=text):
         coco(tmp_path, *annotations, images=images, categories=categories)
 

@@ -123,7 +123,7 @@ class Assemble:
             needed.add("boxes")  # they say which objects there is room for
         changes = {name: None for name in FIELDS if name not in needed and getattr(sample, name) is not None}
         changes.update({name: None for name in SCORING_FIELDS if getattr(sample, name) is not None})
-        if sample.crowd is not None:
+        if sample.crowd is not None and sample.crowd.any():
             for name in OBJECT_FIELDS:
                 if name in needed and getattr(sample, name) is not None:
                     changes[name] = getattr(sample, name)[~sample.crowd]

@@ -47,7 +47,14 @@ class CocoJson:
         Raises:
             DataError: an annotation of another form than COCO's; the text names file and annotation.
         """
-        entries = [Entry(self, *pair, size) for pair in self.annotations.get(image_id, ())]
+        try:
+            return self._objects(
+                [Entry(self, *pair, size) for pair in self.annotations.get(image_id, ())], size, report
+            )
+        except OverflowError as error:
+            raise DataError(f"{self.path}, annotations of image {image_id}: {error}; mend that number.") from error
+
+    def _objects(self, entries, size, report) -> Objects:
         for entry in entries:
             if entry.mask == []:
                 report.add("polygon of fewer than 3 points, object skipped", entry.name)
@@ -144,8 +151,8 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
     for position, entry in enumerate(data["annotations"]):
         number = entry.get("id", position) if isinstance(entry, dict) else None
         name = f"{path}, annotation {number}"
-        if number is not None and "id" in entry and (type(number) is not int or number in seen):
-            raise DataError(_wrong_id(path, "annotation", number, number in seen))
+        if number is not None and (type(number) is not int or (number in seen and "id" in entry)):
+            raise DataError(_wrong_id(path, "annotation", number, twice=type(number) is int))
         seen.add(number)
         if number is None or type(entry.get("image_id")) not in (int, str) or type(entry.get("category_id")) is not int:
             raise DataError(
@@ -157,7 +164,10 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
             report.add("annotation of a picture that the file does not list, skipped", name)
         else:
             annotations.setdefault(entry["image_id"], []).append((name, entry))
-    lists = {tuple(map(str, entry["keypoints"])) for entry in categories.values() if entry.get("keypoints")}
+    lists = [entry["keypoints"] for entry in categories.values() if entry.get("keypoints")]
+    if not all(isinstance(points, list) for points in lists):
+        raise DataError(f"{path}: expected a list of names as a category's keypoints, got {str(lists)[:80]}.")
+    lists = {tuple(map(str, points)) for points in lists}
     if len(lists) > 1:
         raise DataError(f"{path}: expected one list of keypoints for all categories, got {len(lists)} different ones.")
     return CocoJson(path, images, annotations, names, category_ids, next(iter(lists), ()))
@@ -183,8 +193,9 @@ def _by_id(entries, path, kind, text=False) -> dict:
     found = {}
     for entry in entries:
         number = entry.get("id") if isinstance(entry, dict) else None
-        if type(number) is not int and not (text and isinstance(number, str)) or number in found:
-            raise DataError(_wrong_id(path, kind, number, number in found))
+        whole = type(number) is int or (text and isinstance(number, str))
+        if not whole or number in found:
+            raise DataError(_wrong_id(path, kind, number, twice=whole))
         found[number] = entry
     return found
 

@@ -21,6 +21,7 @@ def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] |
         None where the object has none; [] where no polygon of it has three points.
 
     Raises:
+        OverflowError: a number that no float holds.
         DataError: a flat list of numbers, a box, an odd number of coordinates, run lengths damaged or of another size.
     """
     if not segmentation:
@@ -43,7 +44,7 @@ def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] |
                 f"{name}: expected a polygon of three points or more, got the four numbers of the box, "
                 f"{_short(polygon)}; leave the segmentation out."
             )
-        if len(polygon) >= 6 and np.isfinite(polygon).all():
+        if len(polygon) >= 6 and np.isfinite(np.array(polygon, np.float64)).all():
             polygons.append(polygon)  # as it is: a copy of each would fill gigabytes
     return polygons
 
