@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = [
     "tests/test_model.py",
     "tests/losses",
+    "tests/ops",
     "tests/contracts/test_contracts_heads.py",
     "tests/contracts/test_contracts_training.py",
     "tests/training/test_training_fit.py",

@@ -1,0 +1,77 @@
+"""Detection from a folder of annotated pictures to boxes in their own pixels, through the commands."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from visiontasks import evaluate, predict, train
+
+COLORS = {"red cell": (40, 40, 220), "blue cell": (220, 60, 40)}  # blue, green, red, as OpenCV writes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """PASCAL VOC's layout: pictures of two sizes with a bright block or two; the same to learn and to score."""
+    root = tmp_path_factory.mktemp("cells é")
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        height, width = (96, 128) if i % 2 else (128, 96)
+        image = rng.integers(60, 120, (height, width, 3), dtype=np.uint8)
+        objects = []
+        for half, (name, color) in enumerate(COLORS.items()):
+            if (i + half) % 3 == 0:
+                continue
+            side = int(rng.integers(28, 44))
+            x = int(rng.integers(0, width // 2 - 1)) if width // 2 <= side else int(rng.integers(0, width - side))
+            y = half * height // 2 + int(rng.integers(0, max(1, height // 2 - side)))
+            x2, y2 = min(width, x + side), min(height, y + side)
+            image[y:y2, x:x2] = color
+            objects.append(
+                f"<object><name>{name}</name><bndbox><xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x2}</xmax>"
+                f"<ymax>{y2}</ymax></bndbox></object>"
+            )
+        (root / "JPEGImages" / f"{i}.jpg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
+        size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+        text = f"<annotation><filename>{i}.jpg</filename>{size}{''.join(objects)}</annotation>"
+        (root / "Annotations" / f"{i}.xml").write_text(text)
+    for part in ("train", "val"):
+        (root / "ImageSets" / "Main" / f"{part}.txt").write_text("\n".join(map(str, range(8))))
+    return root
+
+
+def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["backbone={name: unet_encoder, filters: 16, depth: 4}", "head={name: ssd, extra: [half]}"]
+    words = ["recipe=ssd_det", f"data={folder}", *small, "data.size=[96, 96]", "data.batch=4", "data.augment=[]"]
+    words += ["train.epochs=40", "train.optimizer.learning_rate=2e-3", "data.workers=1"]
+    assert train.train(words) == 0
+    said = capsys.readouterr().out
+    assert "read as voc" in said and "classes: 2 classes: blue cell, red cell" in said
+    (run,) = (tmp_path / "runs" / "ssd_det").iterdir()
+    figures = json.loads((run / "evaluation.json").read_text())
+    assert figures["ap50"] > 0.8
+    for name in ("precision_recall.png", "confusion.png"):
+        assert (run / name).stat().st_size > 0
+
+    assert evaluate.evaluate(["run=runs", f"data={folder}", "out=again"]) == 0
+    again = json.loads((tmp_path / "again" / "evaluation.json").read_text())
+    assert again["ap50"] == pytest.approx(figures["ap50"])
+
+    assert predict.predict(["run=runs", f"source={folder / 'JPEGImages'}", "out=answers"]) == 0
+    records = json.loads((tmp_path / "answers" / "predictions.json").read_text())
+    assert len(records) == 8 and (tmp_path / "answers" / "0.png").stat().st_size > 0
+    (first,) = (record for record in records if record["path"].endswith("1.jpg"))
+    assert first["size"] == [96, 128]
+    best = first["detection"][0]
+    assert best["class"] in COLORS and 0 < best["score"] <= 1
+    x1, y1, x2, y2 = best["box"]
+    assert 0 <= x1 < x2 <= 128 and 0 <= y1 < y2 <= 96
+    # most of what lies in the box has the class's colour
+    picture = cv2.imread(str(folder / "JPEGImages" / "1.jpg"))
+    inside = picture[round(y1) : round(y2), round(x1) : round(x2)].reshape(-1, 3).astype(int)
+    near = np.abs(inside - COLORS[best["class"]]).max(axis=1) < 40
+    assert near.mean() > 0.6
