@@ -21,7 +21,8 @@ def hardest(losses, candidates, count):
         bool (B, A).
     """
     # a candidate's rank: at which place of the falling order it stands
-    order = ops.argsort(ops.where(candidates, -ops.stop_gradient(losses), float("inf")), axis=-1)
+    losses = ops.stop_gradient(ops.convert_to_tensor(losses, "float32"))
+    order = ops.argsort(ops.where(candidates, -losses, float("inf")), axis=-1)
     rank = ops.argsort(order, axis=-1)
     chosen = ops.cast(rank, "float32") < ops.expand_dims(ops.cast(count, "float32"), -1)
     return ops.logical_and(chosen, candidates)

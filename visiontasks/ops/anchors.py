@@ -47,9 +47,41 @@ def default_boxes(
     return np.concatenate(levels).astype(np.float32)
 
 
-def _around(rows, columns, step_y, step_x, half) -> np.ndarray:
-    """Boxes (rows * columns * len(half), 4) of half sides (n, 2), around the centre of each cell."""
-    y, x = np.meshgrid((np.arange(rows) + 0.5) * step_y, (np.arange(columns) + 0.5) * step_x, indexing="ij")
+def grid_anchors(
+    grids: Sequence[tuple[int, int]],
+    size: tuple[int, int],
+    sides: Sequence[Sequence[float]],
+    aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+) -> np.ndarray:
+    """Anchors of region proposals and RetinaNet: float32 (A, 4), in the order of `default_boxes`.
+
+    Each cell has, for each ratio and each side s, a box of area s² and height over width the ratio (Ren et al. 2015,
+    https://arxiv.org/abs/1506.01497, section 3.1.1). As in torchvision they lie around the cell's first corner, their
+    own corners rounded to whole pixels, and cells are size // grid pixels apart.
+
+    Args:
+        grids: (rows, columns) of each level's feature map.
+        size: (height, width) of the picture.
+        sides: of each level, in pixels.
+        aspect_ratios: height over width.
+
+    Raises:
+        ValueError: levels of another number.
+    """
+    if len(sides) != len(grids):
+        raise ValueError(f"sides: expected {len(grids)} lists, one a level; got {len(sides)}.")
+    levels = []
+    for (rows, columns), own in zip(grids, sides, strict=True):
+        shapes = [(side / math.sqrt(ratio), side * math.sqrt(ratio)) for ratio in aspect_ratios for side in own]
+        half = np.round(np.array(shapes) / 2)
+        step_y, step_x = size[0] // rows, size[1] // columns
+        levels.append(_around(rows, columns, step_y, step_x, half, 0.0))
+    return np.concatenate(levels).astype(np.float32)
+
+
+def _around(rows, columns, step_y, step_x, half, shift=0.5) -> np.ndarray:
+    """Boxes (rows * columns * len(half), 4) of half sides (n, 2), around each cell's centre (shift 0: its corner)."""
+    y, x = np.meshgrid((np.arange(rows) + shift) * step_y, (np.arange(columns) + shift) * step_x, indexing="ij")
     centres = np.stack([x, y], axis=-1).reshape(-1, 1, 2)
     return np.concatenate([centres - half, centres + half], axis=-1).reshape(-1, 4)
 

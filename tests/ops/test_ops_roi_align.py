@@ -1,0 +1,90 @@
+"""ROI align point by point."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from visiontasks.ops.roi_align import level_of, roi_align
+
+
+def slow_point(features, y, x):
+    height, width, _ = features.shape
+    if not (-1 <= y <= height and -1 <= x <= width):
+        return np.zeros(features.shape[-1])
+    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+    top, left = int(y), int(x)
+    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+    above = features[top, left] * (1 - (x - left)) + features[top, right] * (x - left)
+    below = features[bottom, left] * (1 - (x - left)) + features[bottom, right] * (x - left)
+    return above * (1 - (y - top)) + below * (y - top)
+
+
+def slow(features, box, stride, size, samples):
+    x1, y1, x2, y2 = np.float64(box) / stride
+    width, height = max(x2 - x1, 1) / size, max(y2 - y1, 1) / size
+    found = np.zeros((size, size, features.shape[-1]))
+    for row in range(size):
+        for column in range(size):
+            points = [
+                slow_point(
+                    features, y1 + (row + (i + 0.5) / samples) * height, x1 + (column + (j + 0.5) / samples) * width
+                )
+                for i in range(samples)
+                for j in range(samples)
+            ]
+            found[row, column] = np.mean(points, axis=0)
+    return found
+
+
+@pytest.mark.parametrize(("size", "samples"), [(1, 1), (3, 2), (2, 3)])
+def test_equals_the_slow_one_over_all_levels(size, samples):
+    rng = np.random.default_rng(0)
+    pyramid = {n: rng.normal(size=(2, 256 // 2**n, 320 // 2**n, 3)).astype("float32") for n in (3, 4, 5)}
+    corners = rng.uniform(-20, 250, (2, 6, 2))
+    boxes = np.concatenate([corners, corners + np.exp(rng.uniform(3, 6.7, (2, 6, 2)))], -1).astype("float32")
+    got = ops.convert_to_numpy(roi_align(pyramid, boxes, size, samples))
+    assert got.shape == (2, 6, size, size, 3)
+    levels = set()
+    for b in range(2):
+        for n in range(6):
+            box = boxes[b, n]
+            area = (box[2] - box[0]) * (box[3] - box[1])
+            level = int(np.clip(math.floor(4 + math.log2(math.sqrt(area) / 224)), 3, 5))
+            levels.add(level)
+            np.testing.assert_allclose(got[b, n], slow(pyramid[level][b], box, 2**level, size, samples), atol=1e-4)
+    assert len(levels) > 1
+
+
+def test_levels_by_the_paper():
+    sides = np.float32([1, 111, 112, 223, 224, 447, 448, 5000])
+    boxes = np.stack([0 * sides, 0 * sides, sides, sides], -1)
+    np.testing.assert_array_equal(ops.convert_to_numpy(level_of(boxes, 2, 5)), [2, 2, 3, 3, 4, 4, 5, 5])
+    assert ops.convert_to_numpy(level_of(np.zeros((1, 4), "float32"), 2, 5)) == 2  # padding
+
+
+def test_half_precision_features_keep_exact_positions():
+    """On a ramp the value at a point is its position: 4000 pixels are more than bfloat16 could count."""
+    ramp = np.tile(np.arange(500, dtype="float32")[None, None, :, None], (1, 4, 1, 1))
+    boxes = np.float32([[[8 * 401, 0, 8 * 405, 32]]])
+    got = roi_align({3: ops.cast(ramp, "bfloat16")}, boxes, 1, 1)
+    assert keras.backend.standardize_dtype(got.dtype) == "bfloat16"
+    exact = roi_align({3: ramp}, boxes, 1, 1)
+    assert float(ops.convert_to_numpy(exact).item()) == pytest.approx(403)
+    assert float(ops.convert_to_numpy(ops.cast(got, "float32")).item()) == pytest.approx(403, abs=2)
+
+
+def test_features_take_a_gradient():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("takes the gradient with TensorFlow")
+    import tensorflow as tf
+
+    features = tf.Variable(np.ones((1, 8, 8, 2), "float32"))
+    boxes = np.float32([[[0, 0, 16, 16], [4, 4, 60, 60]]])
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(roi_align({3: features}, boxes, 2))
+    gradient = tape.gradient(total, features)
+    # each bin is a mean of weights that sum to 1
+    assert float(tf.reduce_sum(gradient)) == pytest.approx(2 * 2 * 2 * 2, rel=1e-5)

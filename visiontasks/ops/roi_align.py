@@ -1,0 +1,87 @@
+"""The features inside each box, on a grid of fixed size, out of a pyramid of feature maps."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from visiontasks.ops import boxes as box_ops
+
+CANONICAL_SIDE, CANONICAL_LEVEL = 224, 4  # a box of 224² is looked up at stride 16
+
+
+def level_of(boxes, lowest: int, highest: int):
+    """The pyramid level that a box's features come from: int32 (…,), `lowest` to `highest`, larger boxes higher.
+
+    Lin et al. 2017 (https://arxiv.org/abs/1612.03144), equation 1: floor(4 + log2(sqrt(area) / 224)).
+
+    Args:
+        boxes: (…, 4) in pixels.
+        lowest, highest: numbers of the levels that there are; level n has stride 2ⁿ.
+    """
+    side = ops.sqrt(box_ops.area(boxes))
+    octaves = ops.log(ops.maximum(side / CANONICAL_SIDE, 1e-6)) / math.log(2)
+    exact = CANONICAL_LEVEL + octaves + 1e-6  # so that a box of exactly 224² is not rounded a level down
+    return ops.cast(ops.clip(ops.floor(exact), lowest, highest), "int32")
+
+
+def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
+    """Features of boxes by bilinear sampling, without rounding their corners to cells.
+
+    Each box is cut into size × size bins; a bin is the mean of samples × samples points in it. He et al. 2017
+    (https://arxiv.org/abs/1703.06870), section 3; coordinates as in torchvision with aligned=False: the first cell's
+    value lies at 0, not at half a cell, and a box is at least one cell wide. Points over a cell beyond the map are 0.
+    It gathers, so its gradient is the same on every run and backend.
+
+    Args:
+        pyramid: {level number: features (B, H, W, C)}, C the same for all; level n has stride 2ⁿ.
+        boxes: (B, N, 4) in pixels; each is looked up at the level that `level_of` says.
+        size: bins along a side, S.
+        samples: points along a side of a bin.
+
+    Returns:
+        (B, N, S, S, C) in the features' dtype; positions in float32 whatever that is.
+    """
+    levels = sorted(pyramid)
+    maps = [pyramid[level] for level in levels]
+    heights, widths = ([m.shape[axis] for m in maps] for axis in (1, 2))
+    starts = np.cumsum([0] + [h * w for h, w in zip(heights, widths, strict=True)])[:-1]
+    channels, count = maps[0].shape[-1], boxes.shape[1]
+    table = ops.concatenate([ops.reshape(m, (-1, m.shape[1] * m.shape[2], channels)) for m in maps], axis=1)
+
+    place = level_of(boxes, levels[0], levels[-1]) - levels[0]
+
+    def of_level(values, dtype):
+        return ops.take(ops.convert_to_tensor(np.array(values), dtype), place)
+
+    stride = of_level([2.0**level for level in levels], "float32")
+    corners = ops.cast(boxes, "float32") / ops.expand_dims(stride, -1)
+    rows, row_weights = _points(corners[..., 1], corners[..., 3], of_level(heights, "int32"), size, samples)
+    columns, column_weights = _points(corners[..., 0], corners[..., 2], of_level(widths, "int32"), size, samples)
+    width, start = (ops.reshape(x, (-1, count, 1, 1)) for x in (of_level(widths, "int32"), of_level(starts, "int32")))
+    side = size * samples
+    total = 0
+    for row, row_weight in zip(rows, row_weights, strict=True):
+        for column, column_weight in zip(columns, column_weights, strict=True):
+            where = start + ops.expand_dims(row, -1) * width + ops.expand_dims(column, -2)  # (B, N, side, side)
+            found = ops.take_along_axis(table, ops.reshape(where, (-1, count * side * side, 1)), axis=1)
+            weight = ops.expand_dims(row_weight, -1) * ops.expand_dims(column_weight, -2)
+            found = ops.reshape(found, (-1, count, side, side, channels))
+            total = total + found * ops.cast(ops.expand_dims(weight, -1), found.dtype)
+    bins = ops.reshape(total, (-1, count, size, samples, size, samples, channels))
+    return ops.mean(bins, axis=(3, 5))
+
+
+def _points(low, high, length, size, samples):
+    """Sampled points along one axis: ([lower, upper neighbour], [their weights]), each (B, N, size * samples)."""
+    extent = ops.maximum(high - low, 1.0)
+    steps = (np.arange(size * samples) + 0.5) / (size * samples)
+    points = ops.expand_dims(low, -1) + ops.expand_dims(extent, -1) * ops.convert_to_tensor(steps, "float32")
+    length = ops.expand_dims(length, -1)
+    limit = ops.cast(length, "float32")
+    inside = ops.cast(ops.logical_and(points >= -1.0, points <= limit), "float32")
+    points = ops.clip(points, 0.0, limit - 1)
+    lower = ops.cast(ops.floor(points), "int32")
+    upper = ops.minimum(lower + 1, length - 1)
+    share = points - ops.cast(lower, "float32")
+    return (lower, upper), (inside * (1 - share), inside * share)
