@@ -129,7 +129,13 @@ def another(argument):
         return argument.default / 2 if argument.default else 0.25
     others = {"tap": "C2", "levels": ["C1", "C3"], "filters": [8, 4], "hidden": [6], "name": "other"}
     # of an SSD: two levels and one more
-    others |= {"extra": ["half"], "aspect_ratios": [[3], [2], []], "scales": [0.2, 0.4, 0.7, 1.0], "steps": [2, 8, 16]}
+    others |= {
+        "extra": ["half"],
+        "extra_filters": [8],
+        "aspect_ratios": [[3], [2], []],
+        "scales": [0.2, 0.4, 0.7, 1.0],
+        "steps": [2, 8, 16],
+    }
     return others[argument.name]
 
 

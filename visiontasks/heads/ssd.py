@@ -58,6 +58,7 @@ class SSD(Head):
         classes: names of the classes, or their number; background is none of them.
         levels: the backbone's levels to look at; by default those of stride 8 to 32, or what is nearest to that.
         extra: levels to add, each from the one before: half (stride 2) or trim (the border cut off).
+        extra_filters: filters of each added level; by default the paper's: 512, and 256 from the second on.
         atrous: the paper's changes to VGG: the first level's features scaled, the last one's seen through dilated
             convolutions that stand for VGG's first dense layers.
         aspect_ratios: of each level, above 1; by default 2, and 3 too except at the first and the last two levels.
@@ -71,8 +72,8 @@ class SSD(Head):
         detections: boxes given for a picture, D.
 
     Raises:
-        ValueError: no class, an unknown kind of extra level, or scales, aspect ratios or steps of another number than
-            the levels.
+        ValueError: no class, an unknown kind of extra level, or filters, scales, aspect ratios or steps of another
+            number than the levels.
     """
 
     task = "detection"
@@ -85,6 +86,7 @@ class SSD(Head):
         classes: int | list[str],
         levels: list[str] | tuple[str, ...] | None = None,
         extra: list[str] | tuple[str, ...] = ("half", "half", "half"),
+        extra_filters: list[int] | tuple[int, ...] | None = None,
         atrous: bool = False,
         aspect_ratios: list[list[float]] | None = None,
         scales: list[float] | tuple[float, ...] | None = None,
@@ -103,6 +105,9 @@ class SSD(Head):
         if unknown := set(extra) - {"half", "trim"}:
             raise ValueError(f"extra: expected half or trim for each level, got {sorted(unknown)[0]!r}.")
         self.levels = tuple(levels) if levels else None
+        self.extra_filters = tuple(extra_filters) if extra_filters else None
+        if self.extra_filters and len(self.extra_filters) != len(extra):
+            raise ValueError(f"extra_filters: expected {len(extra)}, one for each of extra; got {self.extra_filters}.")
         self.extra, self.atrous = tuple(extra), atrous
         self.aspect_ratios = tuple(tuple(ratios) for ratios in aspect_ratios) if aspect_ratios else None
         self.scales = tuple(scales) if scales else None
@@ -137,8 +142,9 @@ class SSD(Head):
                 layer.build(shapes[-1])
                 shapes[-1] = layer.compute_output_shape(shapes[-1])
         self.extras = []
-        for i, kind in enumerate(self.extra):
-            self.extras.append(_Extra(512 if i == 0 else 256, kind, name=f"extra{i + 1}", **half))
+        filters = self.extra_filters or (512, *(256,) * len(self.extra))[: len(self.extra)]
+        for i, (kind, count) in enumerate(zip(self.extra, filters, strict=True)):
+            self.extras.append(_Extra(count, kind, name=f"extra{i + 1}", **half))
             self.extras[-1].build(shapes[-1])
             shapes.append(self.extras[-1].compute_output_shape(shapes[-1]))
         self._layout(len(shapes))
@@ -229,7 +235,18 @@ class SSD(Head):
         def plain(value):
             return [plain(v) for v in value] if isinstance(value, tuple) else value
 
-        names = ("classes", "levels", "extra", "atrous", "aspect_ratios", "scales", "steps", "overlap", "negatives")
+        names = (
+            "classes",
+            "levels",
+            "extra",
+            "extra_filters",
+            "atrous",
+            "aspect_ratios",
+            "scales",
+            "steps",
+            "overlap",
+            "negatives",
+        )
         names += ("score_threshold", "iou_threshold", "candidates", "detections")
         return {**super().get_config(), **{name: plain(getattr(self, name)) for name in names}}
 
