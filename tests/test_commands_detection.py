@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from visiontasks import evaluate, predict, train
+from visiontasks.training import devices
 
 COLORS = {"red cell": (40, 40, 220), "blue cell": (220, 60, 40)}  # blue, green, red, as OpenCV writes
 
@@ -45,6 +46,7 @@ def folder(tmp_path_factory):
 
 def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "suit_few_cores", lambda: None)  # it is for a process of its own, and lasts
     small = ["backbone={name: unet_encoder, filters: 16, depth: 4}", "head={name: ssd, extra: [half]}"]
     words = ["recipe=ssd_det", f"data={folder}", *small, "data.size=[96, 96]", "data.batch=4", "data.augment=[]"]
     words += ["train.epochs=40", "train.optimizer.learning_rate=2e-3", "data.workers=1"]
