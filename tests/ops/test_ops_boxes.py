@@ -119,4 +119,6 @@ def test_no_output_decodes_to_infinity():
 def test_clip_and_area():
     clipped = array(boxes.clip(np.float32([[-5, -5, 700, 20], [3, 4, 5, 6]]), (480, 640)))
     np.testing.assert_array_equal(clipped, [[0, 0, 640, 20], [3, 4, 5, 6]])
+    each = array(boxes.clip(np.float32([[[-1, -1, 50, 50]]] * 2), np.float32([[10, 20], [40, 30]])))
+    np.testing.assert_array_equal(each, [[[0, 0, 20, 10]], [[0, 0, 30, 40]]])
     np.testing.assert_array_equal(array(boxes.area(np.float32([[0, 0, 2, 3], [5, 5, 4, 9]]))), [6, 0])

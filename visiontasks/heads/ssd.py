@@ -178,12 +178,10 @@ class SSD(Head):
     def call(self, features, training=None):
         levels = sorted(set(features) - {"image"})
         maps = [features[level] for level in levels]
-        deepest = maps[-1]
         if self.atrous:
             maps[0] = self.scale(maps[0])
             for layer in self.deep:
-                deepest = layer(deepest)
-            maps[-1] = deepest
+                maps[-1] = layer(maps[-1])
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         size = tuple(features["image"].shape[1:3])
@@ -220,11 +218,9 @@ class SSD(Head):
         }
 
     def decode(self, outputs):
-        height, width = outputs["size"][:, 0], outputs["size"][:, 1]
-        corners = ops.expand_dims(ops.stack([width, height, width, height], axis=-1), 1)
         found = boxes.decode(outputs["boxes"], outputs["anchors"], VARIANCES)
         return nms.detections(
-            ops.clip(found, 0.0, corners),
+            boxes.clip(found, outputs["size"]),
             ops.softmax(outputs["classes"], axis=-1)[..., 1:],
             score_threshold=self.score_threshold,
             iou_threshold=self.iou_threshold,

@@ -87,9 +87,10 @@ def decode(deltas, anchors, variances=(1.0, 1.0, 1.0, 1.0)):
 
 
 def clip(boxes, size):
-    """Boxes (…, 4) cut to a picture of `size` (height, width); float32."""
-    height, width = size
-    return ops.clip(_float32(boxes), 0.0, ops.convert_to_tensor([width, height, width, height], "float32"))
+    """Boxes (…, N, 4) cut to a picture of `size` (height, width), or of its own: (…, 2); float32."""
+    height_width = ops.convert_to_tensor(size, "float32")
+    corner = ops.flip(height_width, axis=-1)
+    return ops.clip(_float32(boxes), 0.0, ops.expand_dims(ops.concatenate([corner, corner], axis=-1), -2))
 
 
 def _float32(boxes):
