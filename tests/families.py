@@ -33,15 +33,20 @@ OTHERS += ("nasnet_mobile", "resnet50_v2", "xception")
 # the optimizer's steps, where 3e-4 is not right: see small_steps
 STEP_SIZES = {"lenet5": 3e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "inception_v3": 5e-5}
 STEPS = 20
+# trained on every family, jointly; any other head alone, on one, by test_contracts_precision.py: what follows the 1×1
+# convolution of each level that its neck begins with is the same on all
+EVERYWHERE = ("classifier", "ssd", "tagger", "unet")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
 NARROW = {"ssd": {"extra": ["half"], "extra_filters": [32]}}
 
 
-def model_of(family):
+def model_of(family, names=EVERYWHERE):
+    """(VisionModel of a family's network and the named heads, narrow; a batch of scenes that it learns from)."""
     arguments, side = FAMILIES.get(family, ({}, 96))
     backbone = build.backbone(family, input_shape=(side, side, 3), **arguments)
-    batch, names = fakes.scenes(8, (side, side))
-    heads = {name: head(names[head.fields[0]], **NARROW.get(name, {})) for name, head in fakes.heads().items()}
+    batch, classes = fakes.scenes(8, (side, side))
+    found = fakes.heads()
+    heads = {name: found[name](classes[found[name].fields[0]], **NARROW.get(name, {})) for name in names}
     model = VisionModel(backbone, heads)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Dropout):

@@ -1,0 +1,91 @@
+"""Every head alone: fifty steps in half precision as in float32, compiled once, and its pictures learnt by heart."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from families import EVERYWHERE, check_saved, model_of, small_steps
+
+from visiontasks import build, catalog
+from visiontasks.geometry import Placement
+from visiontasks.sample import Sample
+
+FAMILY, STEPS = "unet_encoder", 50
+HEADS = sorted(catalog.parts("heads"))
+DETECTORS = [name for name in HEADS if catalog.find("heads", name).constants["task"] == "detection"]
+
+
+@functools.cache
+def start(name):
+    """The weights that every precision starts from."""
+    keras.utils.set_random_seed(0)
+    return model_of(FAMILY, [name])[0].get_weights()
+
+
+@functools.cache
+def float32_losses(name):
+    return train(name, "float32")[2]["loss"]
+
+
+def train(name, policy, jit=False):
+    weights = start(name)
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(1)  # what a head draws in training is the same in every precision
+    model, batch = model_of(FAMILY, [name])
+    model.set_weights(weights)
+    optimizer = small_steps(FAMILY)
+    if policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2**7)
+    model.compile(optimizer, jit_compile=jit)
+    model.optimizer.build(model.trainable_variables)
+    history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0).history
+    return model, batch, history
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_learns_in_half_precision_what_it_learns_in_float32(name, tmp_path):
+    expected = float32_losses(name)
+    assert min(expected[-3:]) < 0.8 * expected[0], expected
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        model, batch, history = train(name, policy)
+        assert all(np.isfinite(values).all() for values in history.values()), policy
+        np.testing.assert_allclose(history["loss"][-1], expected[-1], rtol=0.05, err_msg=policy)
+        np.testing.assert_allclose(np.mean(history["loss"]), np.mean(expected), rtol=0.05, err_msg=policy)
+        if name not in EVERYWHERE:  # those are saved on every family
+            check_saved(model, batch, tmp_path / f"{policy}.keras")
+
+
+@pytest.mark.parametrize("name", sorted(set(DETECTORS) - set(EVERYWHERE)))
+def test_xla_trains_and_predicts_the_same(name):
+    if keras.backend.backend() == "jax":
+        pytest.skip("JAX always compiles")
+    model, batch, history = train(name, "float32", jit=True)
+    assert model.jit_compile is True
+    np.testing.assert_allclose(history["loss"][-1], float32_losses(name)[-1], rtol=0.01)
+    compiled = model.predict(batch["image"], verbose=0)
+    model.compile("adam", jit_compile=False)
+    plain = model.predict(batch["image"], verbose=0)
+    for key in compiled[name]:
+        np.testing.assert_allclose(compiled[name][key], plain[name][key], atol=1e-3, err_msg=key)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_learns_its_pictures_by_heart(name):
+    """Boxes of the scenes it was trained on come back: AP50 of 0.95 and more."""
+    keras.utils.set_random_seed(0)
+    model, batch = model_of(FAMILY, [name])
+    model.compile(keras.optimizers.Adam(1e-3))
+    (task,) = build.tasks(model).values()
+    for _ in range(8):
+        model.fit(batch, batch_size=4, epochs=25, verbose=0)
+        answers, metric = model.predict(batch["image"], verbose=0)[name], task.metric()
+        for row, image in enumerate(batch["image"]):
+            there = batch["classes"][row] >= 0
+            sample = Sample(image, boxes=batch["boxes"][row][there], classes=batch["classes"][row][there])
+            one = {key: value[row] for key, value in answers.items()}
+            metric.update(sample, task.restore(one, Placement(image.shape[:2], image.shape[:2])))
+        score = metric.result()["ap50"]
+        if score >= 0.95:
+            return
+    assert score >= 0.95
