@@ -1,6 +1,7 @@
 """Recipe → data, model, tasks: the one place where they meet. Nothing heavy is imported until it is needed."""
 
 import importlib
+import warnings
 from pathlib import Path
 
 from visiontasks import catalog
@@ -61,6 +62,10 @@ def check(recipe: Recipe):
                     "checkpoint's own; leave it out, or give a number of classes to train."
                 )
         _check_resize(recipe.data.resize, found.constants["task"], where)
+    if recipe.weights is not None:
+        from visiontasks.weights import coco
+
+        coco.find(recipe.weights, recipe.backbone, recipe.parts)
     for where, spec in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
         if spec is not None:
             part("data/sources", spec, where, key="source")
@@ -236,12 +241,17 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         UserError: a head does not fit the backbone, or the size its stride.
     """
     from visiontasks.model import VisionModel
+    from visiontasks.weights import coco
 
     spec = dict(recipe.backbone)
     name = spec.pop("name")
     spec.setdefault("input_shape", (*recipe.data.size, 3))
     try:
-        backbone = catalog.find("backbones", name).load()(**spec)
+        with warnings.catch_warnings():
+            if recipe.weights is not None:  # the backbone's come with them, and its frozen norms' statistics
+                spec["weights"] = None
+                warnings.filterwarnings("ignore", message="norm: frozen_batch with random weights")
+            backbone = catalog.find("backbones", name).load()(**spec)
     except (ValueError, TypeError) as error:
         raise UserError(f"backbone: {name} refuses its arguments: {error}") from error
     heads, dense_layers = {}, {}
@@ -254,8 +264,11 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
             own, dense_layers[key] = imagenet_classifier(name, spec.get("weights"), part.get("tap"))
             part |= own
         field = catalog.find("heads", part["name"]).constants["fields"][0]
+        known = (names or {}).get(field)
+        if known is None and recipe.weights == coco.NAME and part.get("classes") is None:
+            known = tuple(coco.class_ids())
         try:
-            heads[key] = head(part, (names or {}).get(field), where)
+            heads[key] = head(part, known, where)
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{where}.{error}") from error
     try:
@@ -275,6 +288,9 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
                 "that the checkpoint was trained at, such as data.size=[224,224]."
             ) from error
     check_size(built, tuple(recipe.data.size))
+    if recipe.weights is not None:
+        for line in coco.load(built, coco.find(recipe.weights, recipe.backbone, recipe.parts), recipe.weights):
+            warnings.warn(f"weights: {line}", stacklevel=2)
     return built
 
 
@@ -314,6 +330,10 @@ def _task(name):
 
 def is_complete(recipe: Recipe) -> bool:
     """Whether a recipe's weights are all there before training, so that it can predict."""
+    if recipe.weights is not None:
+        from visiontasks.weights import coco
+
+        return all(coco.knows(recipe.weights, part.get("classes")) for part in recipe.parts.values())
     return recipe.backbone.get("weights") is not None and all(
         part.get("classes") == ALL_CLASSES for part in recipe.parts.values()
     )

@@ -97,6 +97,10 @@ class Recipe:
     backbone: dict = _key("{name: NAME, its arguments}")
     head: dict | None = _key("{name: NAME, its arguments}", None)
     heads: dict | None = _key("several heads: {HEAD: {name: NAME, its arguments}, …}", None)
+    weights: str | None = _key(
+        "of backbone and head together: coco (torchvision's detectors), or a PyTorch file with torchvision's names",
+        None,
+    )
     data: DataRecipe = field(default_factory=DataRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
     run: RunRecipe = field(default_factory=RunRecipe)

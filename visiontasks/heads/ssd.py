@@ -10,34 +10,48 @@ from visiontasks.losses import detection
 from visiontasks.ops import anchors, boxes, matching, nms
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
+MOMENTUM = 0.97  # of batch norms' averages: Keras's own 0.99 lags behind a training of a few hundred steps
 SMALLEST, LARGEST = 0.15, 0.9  # sides of the squares of the first and the last level, as shares of the picture's
 
 
 class _Extra(keras.layers.Layer):
-    """A level more: 1×1 to half of the channels, 3×3 to all; `half` strides by two, `trim` drops the border."""
+    """A level more: 1×1 to half of the channels, 3×3 to all; `half` strides by two, `trim` drops the border.
 
-    def __init__(self, filters, kind, **kwargs):
+    `last` is SSD512's: 4×4 and a border of one pixel, which leaves one cell of four.
+    """
+
+    def __init__(self, filters, kind, batch_norm, **kwargs):
         super().__init__(**kwargs)
-        half = {"dtype": self.dtype_policy, "activation": "relu"}
-        self.reduce = keras.layers.Conv2D(filters // 2, 1, name="reduce", **half)
-        # padded on both sides, as in the paper, whatever the size is: Keras's "same" pads an even side on one alone
-        self.pad = keras.layers.ZeroPadding2D(1, dtype=self.dtype_policy) if kind == "half" else None
-        self.conv = keras.layers.Conv2D(filters, 3, strides=2 if kind == "half" else 1, name="conv", **half)
+        half = {"dtype": self.dtype_policy}
+        strides = 2 if kind == "half" else 1
+        self.steps = [keras.layers.Conv2D(filters // 2, 1, use_bias=not batch_norm, name="reduce", **half)]
+        self.steps += _norm_and_relu(batch_norm, "reduce_norm", **half)
+        if kind != "trim":
+            # padded on both sides, as in the paper, whatever the size is: Keras's "same" pads an even side on one alone
+            self.steps.append(keras.layers.ZeroPadding2D(1, **half))
+        side = 4 if kind == "last" else 3
+        self.steps.append(keras.layers.Conv2D(filters, side, strides, use_bias=not batch_norm, name="conv", **half))
+        self.steps += _norm_and_relu(batch_norm, "conv_norm", **half)
 
     def build(self, shape):
-        for layer in filter(None, (self.reduce, self.pad, self.conv)):
+        for layer in self.steps:
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
     def compute_output_shape(self, shape):
-        for layer in filter(None, (self.reduce, self.pad, self.conv)):
+        for layer in self.steps:
             shape = layer.compute_output_shape(shape)
         return shape
 
-    def call(self, x):
-        for layer in filter(None, (self.reduce, self.pad, self.conv)):
-            x = layer(x)
+    def call(self, x, training=None):
+        for layer in self.steps:
+            x = layer(x, training=training) if isinstance(layer, keras.layers.BatchNormalization) else layer(x)
         return x
+
+
+def _norm_and_relu(batch_norm, name, **half):
+    norm = [keras.layers.BatchNormalization(momentum=MOMENTUM, name=name, **half)] if batch_norm else []
+    return [*norm, keras.layers.ReLU(**half)]
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
@@ -45,8 +59,9 @@ class SSD(Head):
     """Boxes and their classes by default boxes on several levels: the single shot multibox detector.
 
     Liu et al. 2016, https://arxiv.org/abs/1512.02325. On any backbone, to whose levels halved ones are added; the
-    paper's own network is vgg16 with `ceil_pooling`, and here levels [C3, C4], atrous, extra [half, half, trim, trim],
-    scales [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05] and steps [8, 16, 32, 64, 100, 300], at 300×300.
+    paper's own network is vgg16 with `ceil_pooling`, and here levels [C3, C4], atrous, no batch_norm, extra
+    [half, half, trim, trim], scales [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05] and steps [8, 16, 32, 64, 100, 300], at
+    300×300.
 
     Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object; a
     picture without any adds nothing to its loss, since background is learnt in proportion to objects. Raw outputs are
@@ -58,8 +73,10 @@ class SSD(Head):
     Args:
         classes: names of the classes, or their number; background is none of them.
         levels: the backbone's levels to look at; by default those of stride 8 to 32, or what is nearest to that.
-        extra: levels to add, each from the one before: half (stride 2) or trim (the border cut off).
+        extra: levels to add, each from the one before: half (stride 2), trim (the border off) or last (2×2 cells to 1).
         extra_filters: filters of each added level; by default the paper's: 512, and 256 from the second on.
+        batch_norm: batch norms behind the levels and in the added ones; the paper's network has none, but a level of a
+            backbone with batch norms may come with values so large that the predictors' first answers are absurd.
         atrous: the paper's changes to VGG: the first level's features scaled, the last one's seen through dilated
             convolutions that stand for VGG's first dense layers.
         aspect_ratios: of each level, above 1; by default 2, and 3 too except at the first and the last two levels.
@@ -88,6 +105,7 @@ class SSD(Head):
         levels: list[str] | tuple[str, ...] | None = None,
         extra: list[str] | tuple[str, ...] = ("half", "half", "half"),
         extra_filters: list[int] | tuple[int, ...] | None = None,
+        batch_norm: bool = True,
         atrous: bool = False,
         aspect_ratios: list[list[float]] | None = None,
         scales: list[float] | tuple[float, ...] | None = None,
@@ -103,13 +121,13 @@ class SSD(Head):
     ):
         super().__init__(name=name, **kwargs)
         self.classes = class_names(classes)
-        if unknown := set(extra) - {"half", "trim"}:
-            raise ValueError(f"extra: expected half or trim for each level, got {sorted(unknown)[0]!r}.")
+        if unknown := set(extra) - {"half", "trim", "last"}:
+            raise ValueError(f"extra: expected half, trim or last for each level, got {sorted(unknown)[0]!r}.")
         self.levels = tuple(levels) if levels else None
         self.extra_filters = tuple(extra_filters) if extra_filters else None
         if self.extra_filters and len(self.extra_filters) != len(extra):
             raise ValueError(f"extra_filters: expected {len(extra)}, one for each of extra; got {self.extra_filters}.")
-        self.extra, self.atrous = tuple(extra), atrous
+        self.extra, self.atrous, self.batch_norm = tuple(extra), atrous, batch_norm
         self.aspect_ratios = tuple(tuple(ratios) for ratios in aspect_ratios) if aspect_ratios else None
         self.scales = tuple(scales) if scales else None
         self.steps = tuple(steps) if steps else None
@@ -142,10 +160,14 @@ class SSD(Head):
             for layer in self.deep:
                 layer.build(shapes[-1])
                 shapes[-1] = layer.compute_output_shape(shapes[-1])
+        self.norms = []
+        for i, shape in enumerate(shapes if self.batch_norm else ()):
+            self.norms.append(keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"norm{i}", **half))
+            self.norms[-1].build(shape)
         self.extras = []
         filters = self.extra_filters or (512, *(256,) * len(self.extra))[: len(self.extra)]
         for i, (kind, count) in enumerate(zip(self.extra, filters, strict=True)):
-            self.extras.append(_Extra(count, kind, name=f"extra{i + 1}", **half))
+            self.extras.append(_Extra(count, kind, self.batch_norm, name=f"extra{i + 1}", **half))
             self.extras[-1].build(shapes[-1])
             shapes.append(self.extras[-1].compute_output_shape(shapes[-1]))
         self._layout(len(shapes))
@@ -182,8 +204,10 @@ class SSD(Head):
             maps[0] = self.scale(maps[0])
             for layer in self.deep:
                 maps[-1] = layer(maps[-1])
+        for i, norm in enumerate(self.norms):
+            maps[i] = norm(maps[i], training=training)
         for extra in self.extras:
-            maps.append(extra(maps[-1]))
+            maps.append(extra(maps[-1], training=training))
         size = tuple(features["image"].shape[1:3])
         grids = [tuple(x.shape[1:3]) for x in maps]
         if None in size:
@@ -237,6 +261,7 @@ class SSD(Head):
             "levels",
             "extra",
             "extra_filters",
+            "batch_norm",
             "atrous",
             "aspect_ratios",
             "scales",

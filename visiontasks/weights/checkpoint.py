@@ -50,7 +50,13 @@ def load(model: keras.Model, path: str | Path, layer_of: Callable[[str], str | N
     return transfer.assign(model, keras_arrays(model, read_checkpoint(path), layer_of), str(path), strict)
 
 
-def load_whole(model, path: str | Path, layer_of: Callable[[str], str], strict: bool = True) -> list[str]:
+def load_whole(
+    model,
+    path: str | Path,
+    layer_of: Callable[[str], str],
+    strict: bool = True,
+    change: Callable[[str, np.ndarray], np.ndarray | None] | None = None,
+) -> list[str]:
     """Give a VisionModel of one head, backbone and head, the weights of a PyTorch checkpoint of its architecture.
 
     Args:
@@ -58,6 +64,7 @@ def load_whole(model, path: str | Path, layer_of: Callable[[str], str], strict: 
         path: the checkpoint.
         layer_of: from a PyTorch module's dotted name to the backbone's layer, or to the head's by its path within it.
         strict: as in `load`.
+        change: from a tensor's name and values to the values to take; None leaves the variable as it is.
 
     Returns:
         A line for each thing skipped.
@@ -71,7 +78,13 @@ def load_whole(model, path: str | Path, layer_of: Callable[[str], str], strict: 
     layers |= {layer.path.removeprefix(start): layer for layer in head._flatten_layers(include_self=False)}
     variables = {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._trainable_variables}
     variables |= {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._non_trainable_variables}
-    arrays = _arrays(layers, read_checkpoint(path), layer_of)
+    tensors = read_checkpoint(path)
+    taken = tensors if change is None else {name: change(name, array) for name, array in tensors.items()}
+    for name in [name for name, array in taken.items() if array is None]:
+        (variable,) = _arrays(layers, {name: tensors[name]}, layer_of)
+        variables.pop(variable, None)
+        del taken[name]
+    arrays = _arrays(layers, taken, layer_of)
     return transfer.assign_variables(model.name, variables, arrays, str(path), strict)
 
 

@@ -6,6 +6,7 @@ from visiontasks.weights import vgg
 SSD300 = {
     "levels": ["C3", "C4"],
     "extra": ["half", "half", "trim", "trim"],
+    "batch_norm": False,
     "atrous": True,
     "aspect_ratios": [[2], [2, 3], [2, 3], [2, 3], [2], [2]],
     "scales": [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],

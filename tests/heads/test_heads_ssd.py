@@ -1,0 +1,37 @@
+"""SSD's networks: the default boxes of the paper's two sizes, and what one learns where nothing matches."""
+
+import keras
+import numpy as np
+import pytest
+
+from visiontasks import build, recipe
+from visiontasks.heads.ssd import SSD
+
+
+@pytest.mark.parametrize(("name", "count"), [("ssd_coco", 8732), ("ssd_voc", 8732), ("ssd512_voc", 24564)])
+def test_the_papers_networks_have_their_default_boxes(name, count):
+    """Liu et al. 2016, sections 2.2 and 3.1, and table 7."""
+    made = recipe.read(name)
+    arguments = {key: value for key, value in made.head.items() if key != "name"}
+    side = made.data.size[0]
+    backbone = build.backbone("vgg16", input_shape=(side, side, 3), ceil_pooling=True)
+    head = SSD(20, **arguments)
+    shapes = {tap: backbone.output[tap].shape for tap in ("C3", "C4")} | {"image": (None, side, side, 3)}
+    head.build(shapes)
+    features = {tap: keras.KerasTensor(shape) for tap, shape in shapes.items()}
+    assert head.compute_output_spec(features)["anchors"].shape == (None, count, 4)
+
+
+def test_a_level_of_huge_values_gives_small_first_answers():
+    """EfficientNet-Lite's levels come with a deviation of 7: without batch norms the first loss would be 80."""
+    rng = np.random.default_rng(0)
+    features = {f"C{n}": 50 * rng.normal(size=(2, 64 >> n, 64 >> n, 32)).astype("float32") for n in (3, 4, 5)}
+    features["image"] = np.zeros((2, 64, 64, 3), "uint8")
+    sizes = {}
+    for batch_norm in (True, False):
+        keras.utils.set_random_seed(0)
+        head = SSD(3, batch_norm=batch_norm)
+        head.build({tap: x.shape for tap, x in features.items()})
+        answers = keras.ops.convert_to_numpy(head(features, training=True)["classes"])
+        sizes[batch_norm] = np.abs(answers).max()
+    assert sizes[True] < 8 < 40 < sizes[False]

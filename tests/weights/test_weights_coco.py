@@ -1,0 +1,83 @@
+"""Whole detectors by name: classes find their rows, what is not COCO's starts anew, what does not fit is an error."""
+
+import keras
+import numpy as np
+import parity
+import pytest
+
+from visiontasks import build, recipe
+from visiontasks.errors import RecipeError, UserError
+from visiontasks.weights import coco, torchvision
+
+RECIPES = [name for name in recipe.available() if name.endswith("_coco")]
+
+
+def test_the_classes_are_coco_s():
+    ids = coco.class_ids()
+    assert len(ids) == 80 and list(ids)[:2] == ["person", "bicycle"] and list(ids)[-1] == "toothbrush"
+    assert ids["person"] == 1 and ids["stop sign"] == 13 and ids["toothbrush"] == 90
+    assert list(ids.values()) == sorted(ids.values())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """torchvision's SSD300 of five rows: the background, three classes, and at 3 one that has no name."""
+    folder = tmp_path_factory.mktemp("ssd")
+    parity.run("torchvision_detection.py", folder, "ssd300_vgg16")
+    (folder / "ssd300_vgg16.pth").rename(folder / coco.DETECTORS["vgg16", "ssd"].file)
+    return folder
+
+
+@pytest.fixture
+def published(monkeypatch, folder):
+    monkeypatch.setattr(coco, "class_ids", lambda: {"cat": 1, "dog": 2, "cow": 4})
+    monkeypatch.setattr(torchvision, "download", lambda name: folder / name)
+    return dict(np.load(folder / "ssd300_vgg16.npz"))
+
+
+def raw(words, images):
+    made, _ = build.recipe("ssd_coco", ["weights=coco", *words])
+    assert build.is_complete(made) == ("cell" not in str(words))
+    outputs = build.model(made)(images)
+    return {key: keras.ops.convert_to_numpy(value) for key, value in outputs.items()}
+
+
+def test_classes_find_their_rows_by_name(published):
+    expected = published["raw_cls_logits"]
+    assert expected.shape[-1] == 5
+    for words, rows in (([], [0, 1, 2, 4]), (["head.classes=[cow, cat]"], [0, 4, 1])):
+        got = raw(words, published["images"])
+        np.testing.assert_allclose(got["classes"], expected[..., rows], atol=1e-4)
+        np.testing.assert_allclose(got["boxes"], published["raw_bbox_regression"], atol=1e-4)
+
+
+def test_a_class_that_coco_has_not_starts_the_last_layers_anew(published):
+    with pytest.warns(UserWarning, match="not of COCO's classes: cell; so head.classification_head start anew"):
+        got = raw(["head.classes=[cat, cell]"], published["images"])
+    np.testing.assert_allclose(got["boxes"], published["raw_bbox_regression"], atol=1e-4)
+    assert got["classes"].shape[-1] == 3
+    assert not np.allclose(got["classes"][..., :2], published["raw_cls_logits"][..., :2], atol=0.1)
+
+
+def test_a_recipe_of_other_parts_or_arguments_is_an_error():
+    with pytest.raises(RecipeError, match=r"weights: there are whole checkpoints for vgg16 with ssd.*got efficientnet"):
+        build.recipe("ssd_det", ["weights=coco"])
+    with pytest.raises(RecipeError, match=r"head.scales: the checkpoint is for \[0.07.*'the default'"):
+        words = "extra: [half, half, trim, trim], batch_norm: false, atrous: true"
+        ratios = "aspect_ratios: [[2], [2, 3], [2, 3], [2, 3], [2], [2]]"
+        build.recipe("ssd_coco", ["weights=coco", f"head={{name: ssd, levels: [C3, C4], {words}, {ratios}}}"])
+    with pytest.raises(RecipeError, match="backbone.ceil_pooling: the checkpoint is for True, got 'the default'"):
+        build.recipe("ssd_coco", ["weights=coco", "backbone={name: vgg16}"])
+    with pytest.raises(RecipeError, match=r"weights: expected coco or a file.*got 'imagenet'"):
+        build.recipe("ssd_coco", ["weights=imagenet"])
+    with pytest.raises(UserError, match="gone.pth"):
+        build.from_recipe("ssd_coco", "weights=gone.pth", "head.classes=4")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_recipes_for_coco_are_the_published_networks(name):
+    """What a recipe says and what the checkpoint needs are the same, where there is a checkpoint."""
+    made = recipe.read(name)
+    if (made.backbone["name"], made.head["name"]) not in coco.DETECTORS:
+        pytest.skip("no checkpoint is published for it")
+    build.recipe(name, ["weights=coco"])

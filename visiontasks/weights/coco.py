@@ -1,0 +1,147 @@
+"""torchvision's detectors trained on COCO: their files, the networks they are for, and the classes they know."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from visiontasks.errors import RecipeError, UserError
+from visiontasks.weights import ssd
+
+NAME = "coco"
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """A published checkpoint of one backbone with one head.
+
+    Args:
+        file: its name; the eight digits at its end begin its SHA-256.
+        ap: box AP on COCO's val2017 as published, in percent.
+        backbone: the backbone's arguments that make torchvision's network.
+        head: the head's.
+        layer_of: from a module of the checkpoint to the Keras layer, as `checkpoint.load_whole` takes it.
+        by_class: {module, or how its name begins: (rows of a class, whether the background has rows too)}.
+        pixels: (mean, std) that its pictures were normalised with, where they are not ImageNet's.
+    """
+
+    file: str
+    ap: float
+    backbone: dict
+    head: dict
+    layer_of: Callable[[str], str]
+    by_class: dict[str, tuple[int, bool]]
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+
+# https://pytorch.org/vision/stable/models.html, {(backbone, head): its checkpoint}
+DETECTORS = {
+    ("vgg16", "ssd"): Detector(
+        file="ssd300_vgg16_coco-b556d3b4.pth",
+        ap=25.1,
+        backbone={"ceil_pooling": True},
+        head=ssd.SSD300,
+        layer_of=ssd.layer_of,
+        by_class={"head.classification_head": (1, True)},
+        pixels=((122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0)),  # Caffe's, as its VGG was trained
+    ),
+}
+
+
+@functools.cache
+def class_ids() -> dict[str, int]:
+    """COCO's 80 classes and their category ids, 1 to 90 with gaps: a row of the checkpoints' last layers each."""
+    lines = Path(__file__).with_name("coco_classes.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: int(number) for number, name in pairs}
+
+
+def knows(weights: str, classes) -> bool:
+    """Whether a checkpoint's last layers are those for a recipe's `classes`, names or a number; None: it says none."""
+    if weights != NAME:
+        return classes is not None
+    return classes is None or not isinstance(classes, int) and set(classes) <= class_ids().keys()
+
+
+def find(weights: str, backbone: dict, heads: dict[str, dict]) -> Detector:
+    """The checkpoint's description for a recipe's parts, each {name: NAME, its arguments}.
+
+    Raises:
+        RecipeError: it is neither "coco" nor a PyTorch file, there is none for these parts, or an argument is not what
+            the network was trained with.
+    """
+    if weights != NAME and Path(weights).suffix not in (".pth", ".pt", ".bin", ".safetensors"):
+        raise RecipeError(
+            f"weights: expected {NAME} or a file with torchvision's names (.pth, .pt, .bin, .safetensors), got "
+            f"{weights!r}. The weights of a backbone alone are backbone.weights."
+        )
+    head = next(iter(heads.values()))
+    detector = DETECTORS.get((backbone["name"], head["name"])) if len(heads) == 1 else None
+    if detector is None:
+        known = ", ".join(f"{b} with {h}" for b, h in DETECTORS)
+        given = f"{backbone['name']} with {', '.join(part['name'] for part in heads.values())}"
+        raise RecipeError(f"weights: there are whole checkpoints for {known}; got {given}.")
+    for where, given, needed in (("backbone", backbone, detector.backbone), ("head", head, detector.head)):
+        for key, value in needed.items():
+            if given.get(key) != value:
+                raise RecipeError(
+                    f"{where}.{key}: the checkpoint is for {value!r}, got {given.get(key, 'the default')!r}. Set "
+                    f"{where}.{key} to it, or leave weights out."
+                )
+    return detector
+
+
+def load(model, detector: Detector, weights: str) -> list[str]:
+    """Give a VisionModel a whole checkpoint; the classes it knows by name find their rows in COCO's.
+
+    Where the head has classes that COCO has not, what tells classes apart stays as it is, to be learnt: all else is
+    taken. A file of one's own training has the head's own classes, in their order.
+
+    Args:
+        model: the model that the detector describes.
+        detector: as `find` gives it.
+        weights: "coco" or a file.
+
+    Returns:
+        A line for each thing that was not taken.
+
+    Raises:
+        UserError: the file cannot be had, or does not fit.
+    """
+    from visiontasks.weights import checkpoint, torchvision
+
+    (head,) = model.heads.values()
+    path = torchvision.download(detector.file) if weights == NAME else Path(weights)
+    if not path.is_file():
+        raise UserError(f"weights: expected {NAME} or a file; got {str(path)!r}, and no such file exists.")
+    said, change = [], None
+    if path.name == detector.file:
+        unknown = [name for name in head.classes if name not in class_ids()]
+        if unknown:
+            said.append(
+                f"not of COCO's classes: {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}; so "
+                f"{', '.join(detector.by_class)} start anew"
+            )
+        change = functools.partial(_rows_of, detector.by_class, None if unknown else head.classes)
+    checkpoint.load_whole(model, path, detector.layer_of, change=change)
+    if detector.pixels:
+        pixels = model.backbone.get_layer("pixels")
+        pixels.mean, pixels.std = detector.pixels
+    return said
+
+
+def _rows_of(by_class: dict, classes: Sequence[str] | None, name: str, array: np.ndarray) -> np.ndarray | None:
+    """What of a tensor to take: the classes' rows, None for nothing, or all of a tensor that knows no classes."""
+    found = next((kind for module, kind in by_class.items() if name.startswith(f"{module}.")), None)
+    if found is None:
+        return array
+    if classes is None:
+        return None
+    each, background = found
+    ids = class_ids()
+    kept = [0] * background + [ids[name] for name in classes]
+    # the first axis counts anchors, then classes, then what there is of each
+    grouped = array.reshape(-1, max(ids.values()) + 1, each, *array.shape[1:])
+    return np.ascontiguousarray(grouped[:, kept].reshape(-1, *array.shape[1:]))
