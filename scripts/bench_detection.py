@@ -1,0 +1,232 @@
+"""Detectors: seconds of a training step and of predicting to final boxes, alone and beside other packages, in turn.
+
+    python scripts/bench_detection.py heads [ROUNDS]        every head on efficientnet_lite0
+    python scripts/bench_detection.py torchvision [ROUNDS]  ssd300_vgg16 and fasterrcnn_resnet50_fpn of torchvision
+    python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[hub]")
+
+torchvision runs in a process of its own, under the Python in $TORCHVISION_PYTHON (by default /usr/bin/python3, Debian's),
+with the same weights, which decide how many boxes are to be suppressed; a rival waits while the other one works.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+CLASSES, BATCH = 20, 2
+PYTHON = os.environ.get("TORCHVISION_PYTHON", "/usr/bin/python3")
+# {torchvision's name: (our backbone and its arguments, our head, (height, width))}
+PAIRS = {
+    "ssd300_vgg16": (("vgg16", {"ceil_pooling": True}), "ssd", (300, 300)),
+    "fasterrcnn_resnet50_fpn": (("resnet50", {"norm": "frozen_batch"}), "rcnn", (320, 416)),
+}
+
+
+def scenes(batch, height, width):
+    """Pictures and their objects: (uint8 (B, H, W, 3), float32 (B, 8, 4), int32 (B, 8))."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
+    sides = rng.uniform(0.1, 0.5, (batch, 8, 2))
+    corners = rng.random((batch, 8, 2)) * (1 - sides)
+    boxes = np.concatenate([corners, corners + sides], axis=2) * [width, height, width, height]
+    return images, boxes.astype("float32"), rng.integers(0, CLASSES, (batch, 8)).astype("int32")
+
+
+def alternate(ours, theirs, rounds):
+    """[(our seconds, their seconds)]; each begins every other round, and the first call of each is not counted."""
+    ours(), theirs()
+    pairs = []
+    for number in range(rounds):
+        order = (ours, theirs) if number % 2 else (theirs, ours)
+        taken = {function: function() for function in order}
+        pairs.append((taken[ours], taken[theirs]))
+    return pairs
+
+
+def report(what, pairs):
+    a, b = (statistics.median(times) for times in zip(*pairs, strict=True))
+    ratio = statistics.median(x / y for x, y in pairs)
+    print(f"{what:40} ours {a:.3f} s   theirs {b:.3f} s   median ratio {ratio:.3f}", flush=True)
+
+
+def timers(model, images, boxes, classes, steps=2):
+    """(seconds of a training step, seconds of predicting a batch) of a compiled Keras model, as functions."""
+    batch = {"image": images, "boxes": boxes, "classes": classes}
+    several = {key: np.concatenate([value] * steps) for key, value in batch.items()}
+    size = len(images)
+
+    def step():
+        start = time.perf_counter()
+        model.fit(several, batch_size=size, verbose=0, shuffle=False)
+        return (time.perf_counter() - start) / steps
+
+    def predict():
+        start = time.perf_counter()
+        model.predict(several["image"], batch_size=size, verbose=0)
+        return (time.perf_counter() - start) / steps
+
+    return step, predict
+
+
+def heads(rounds):
+    import keras
+
+    import visiontasks as vt
+    from visiontasks import catalog
+
+    images, boxes, classes = scenes(4, 320, 320)
+    print(f"efficientnet_lite0, 320×320, batch 4, {keras.backend.backend()}")
+    for name in sorted(catalog.parts("heads")):
+        part = catalog.find("heads", name)
+        if part.constants["task"] != "detection":
+            continue
+        backbone = vt.backbone("efficientnet_lite0", weights=None, input_shape=(320, 320, 3))
+        model = vt.VisionModel(backbone, part.load()(CLASSES))
+        model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
+        step, predict = timers(model, images, boxes, classes)
+        taken = []
+        for _ in range(rounds + 1):
+            taken.append((step(), predict()))
+        a, b = (statistics.median(times) for times in zip(*taken[1:], strict=True))
+        size = f"{model.count_params() / 1e6:.1f} M parameters"
+        print(f"{name:12} step {a:.3f} s   predict to final boxes {b:.3f} s   {size}", flush=True)
+
+
+class Torchvision:
+    """A model of torchvision in a process of its own, which works when it is asked to."""
+
+    def __init__(self, name, folder):
+        words = [PYTHON, __file__, "serve", name, str(folder)]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ask("ready")
+
+    def ask(self, what):
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def step(self):
+        return self.ask("step")
+
+    def predict(self):
+        return self.ask("predict")
+
+
+def serve(name, folder):
+    """Under torchvision's Python: write the model's weights, then work as the lines of standard input say."""
+    import torch
+    import torchvision
+
+    torch.manual_seed(0)
+    _, _, (height, width) = PAIRS[name]
+    sizes = {} if name.startswith("ssd") else {"min_size": height, "max_size": width}
+    make = getattr(torchvision.models.detection, name)
+    model = make(weights=None, weights_backbone=None, num_classes=CLASSES + 1, **sizes)
+    if not name.startswith("ssd"):  # as it is trained
+        from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
+        from torchvision.ops.misc import FrozenBatchNorm2d
+
+        resnet = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
+        model.backbone = _resnet_fpn_extractor(resnet, 5)
+    torch.save(model.state_dict(), Path(folder) / f"{name}.pth")
+    images, boxes, classes = scenes(BATCH, height, width)
+    inputs = [torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in images]
+    pairs = zip(boxes, classes, strict=True)
+    targets = [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(c).long() + 1} for b, c in pairs]
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        if line.strip() == "step":
+            model.train()
+            optimizer.zero_grad()
+            sum(model(inputs, targets).values()).backward()
+            optimizer.step()
+        elif line.strip() == "predict":
+            model.eval()
+            with torch.no_grad():
+                model(inputs)
+        print(time.perf_counter() - start, flush=True)
+
+
+def torchvision(rounds):
+    import importlib
+
+    import keras
+
+    import visiontasks as vt
+    from visiontasks import catalog
+    from visiontasks.weights import checkpoint, coco
+
+    for name, ((backbone, arguments), head, size) in PAIRS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            rival = Torchvision(name, folder)
+            network = vt.backbone(backbone, input_shape=(*size, 3), **arguments)
+            detector = coco.DETECTORS[backbone, head]
+            model = vt.VisionModel(network, catalog.find("heads", head).load()(CLASSES, **detector.head))
+            layer_of = importlib.import_module(detector.layer_of.__module__).layer_of
+            checkpoint.load_whole(model, Path(folder) / f"{name}.pth", layer_of)
+            model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
+            step, predict = timers(model, *scenes(BATCH, *size))
+            report(f"{name}, predict, batch {BATCH}", alternate(predict, rival.predict, rounds))
+            report(f"{name}, step, batch {BATCH}", alternate(step, rival.step, rounds))
+            rival.process.kill()
+
+
+def keras_cv(rounds):
+    import keras
+    import keras_cv as other
+
+    import visiontasks as vt
+
+    size, batch = (320, 320), 4
+    images, boxes, classes = scenes(batch, *size)
+    ours = vt.VisionModel(vt.backbone("csp_darknet_s", input_shape=(*size, 3)), vt.heads.YOLO(CLASSES, size="s"))
+    ours.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
+    backbone = other.models.YOLOV8Backbone.from_preset("yolo_v8_s_backbone")
+    theirs = other.models.YOLOV8Detector(
+        num_classes=CLASSES, bounding_box_format="xyxy", backbone=backbone, fpn_depth=1
+    )
+    theirs.compile(
+        optimizer=keras.optimizers.SGD(1e-4),
+        classification_loss="binary_crossentropy",
+        box_loss="ciou",
+        jit_compile=False,
+    )
+    print(f"parameters: ours {ours.count_params():,}, theirs {theirs.count_params():,}")
+    step, predict = timers(ours, images, boxes, classes)
+    floats = np.concatenate([images] * 2).astype("float32")
+    labels = {"boxes": np.concatenate([boxes] * 2), "classes": np.concatenate([classes] * 2).astype("float32")}
+
+    def their_step():
+        start = time.perf_counter()
+        theirs.fit(floats, labels, batch_size=batch, verbose=0, shuffle=False)
+        return (time.perf_counter() - start) / 2
+
+    def their_predict():
+        start = time.perf_counter()
+        theirs.predict(floats, batch_size=batch, verbose=0)
+        return (time.perf_counter() - start) / 2
+
+    report(f"YOLOv8-s, 320×320, predict, batch {batch}", alternate(predict, their_predict, rounds))
+    report(f"YOLOv8-s, 320×320, step, batch {batch}", alternate(step, their_step, rounds))
+
+
+def main():
+    parts = {"heads": heads, "torchvision": torchvision, "keras_cv": keras_cv}
+    if len(sys.argv) < 2 or sys.argv[1] not in (*parts, "serve"):
+        raise SystemExit(__doc__)
+    if sys.argv[1] == "serve":
+        return serve(*sys.argv[2:])
+    from visiontasks.training import devices
+
+    devices.suit_few_cores()  # as the train command does, before TensorFlow starts its threads
+    parts[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else 5)
+
+
+if __name__ == "__main__":
+    main()
