@@ -4,7 +4,7 @@
     python scripts/bench_detection.py torchvision [ROUNDS]  ssd300_vgg16 and fasterrcnn_resnet50_fpn of torchvision
     python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[hub]")
 
-torchvision runs in a process of its own, under the Python in $TORCHVISION_PYTHON (by default /usr/bin/python3, Debian's),
+torchvision runs in a process of its own, under the Python in $TORCHVISION_PYTHON (if unset Debian's, /usr/bin/python3),
 with the same weights, which decide how many boxes are to be suppressed; a rival waits while the other one works.
 """
 

@@ -11,7 +11,9 @@ from visiontasks.ops import anchors, boxes, matching, nms
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 MOMENTUM = 0.97  # of batch norms' averages: Keras's own 0.99 lags behind a training of a few hundred steps
-SMALLEST, LARGEST = 0.15, 0.9  # sides of the squares of the first and the last level, as shares of the picture's
+# sides of the squares of the first and the last level, and beyond, as shares of the picture's: the authors' for COCO,
+# whose objects are small (the paper's section 3.4); between them in equal ratios, as strides grow
+FIRST, LAST, BEYOND = 0.07, 0.87, 1.05
 
 
 class _Extra(keras.layers.Layer):
@@ -80,7 +82,8 @@ class SSD(Head):
         atrous: the paper's changes to VGG: the first level's features scaled, the last one's seen through dilated
             convolutions that stand for VGG's first dense layers.
         aspect_ratios: of each level, above 1; by default 2, and 3 too except at the first and the last two levels.
-        scales: sides of each level's squares as shares of the picture's, and one more; by default 0.15 to 0.9 and 1.
+        scales: sides of each level's squares as shares of the picture's, and one more; by default from 0.07 to 0.87
+            in equal ratios, and 1.05.
         steps: pixels from cell to cell at each level; by default the picture's side divided by the level's.
         overlap: the least IoU of a default box with a true one that it learns from, beside the best of each.
         negatives: default boxes that learn the background for each that learns a class: the hardest ones.
@@ -187,8 +190,8 @@ class SSD(Head):
         """The default boxes' shapes for a number of levels."""
         ends = {0, count - 2, count - 1}
         self._ratios = self.aspect_ratios or tuple((2,) if i in ends else (2, 3) for i in range(count))
-        step = (LARGEST - SMALLEST) / max(1, count - 1)
-        self._scales = self.scales or (*(SMALLEST + step * i for i in range(count)), 1.0)
+        ratio = (LAST / FIRST) ** (1 / max(1, count - 1))
+        self._scales = self.scales or (*(FIRST * ratio**i for i in range(count)), BEYOND)
         for what, given, expected in (
             ("aspect_ratios", self._ratios, count),
             ("scales", self._scales, count + 1),
