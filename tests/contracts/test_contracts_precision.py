@@ -39,8 +39,25 @@ def train(name, policy, jit=False):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2**7)
     model.compile(optimizer, jit_compile=jit)
     model.optimizer.build(model.trainable_variables)
-    history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0).history
+    count = traced(model)
+    counts = []
+    after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(len(count)))
+    history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0, callbacks=[after]).history
+    if keras.backend.backend() != "torch":  # which runs it anew in every step
+        assert counts[0] == counts[-1], f"compiled again after the first epoch: {counts}"
     return model, batch, history
+
+
+def traced(model) -> list:
+    """A list that grows by one each time Python runs the model's loss: where a graph is compiled, not where it runs."""
+    runs, compute_loss = [], model.compute_loss
+
+    def counted(*args, **kwargs):
+        runs.append(None)
+        return compute_loss(*args, **kwargs)
+
+    model.compute_loss = counted
+    return runs
 
 
 @pytest.mark.parametrize("name", HEADS)
