@@ -1,0 +1,81 @@
+"""Can a head learn a few pictures by heart? The first question to ask of a new one, on real data.
+
+    python scripts/overfit.py DATA HEAD [HEAD …] [pictures=8] [size=256] [steps=400] [backbone=efficientnet_lite0]
+
+Trains each head on the first pictures of DATA that have objects, without augmentation, and prints the COCO scores on them
+every 50 steps, until AP50 reaches 0.95 or the steps are spent.
+"""
+
+import sys
+import time
+
+from visiontasks.training import devices
+
+devices.suit_few_cores()  # as the train command does, before TensorFlow starts its threads
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+import visiontasks as vt  # noqa: E402
+from visiontasks import build, catalog  # noqa: E402
+
+GOAL, EVERY = 0.95, 50
+
+
+def pictures(folder, count, size):
+    """(batch of arrays, the samples, their placements, class names) of the first pictures with objects."""
+    _, loader = vt.load_data(folder, fields=("classes", "boxes"), size=(size, size), batch=1, resize="letterbox")
+    arrays, samples, placements = [], [], []
+    for batch, found in loader.with_samples():
+        if found and (batch["classes"][0] >= 0).any():
+            arrays.append(batch)
+            samples.append(found[0])
+            placements.append(loader.placement(found[0]))
+        if len(samples) == count:
+            break
+    batch = {key: np.concatenate([one[key] for one in arrays]) for key in arrays[0]}
+    return batch, samples, placements, loader.names["classes"]
+
+
+def learn(name, backbone, batch, samples, placements, names, steps):
+    """Train one head; its last scores."""
+    keras.utils.set_random_seed(0)
+    shape = batch["image"].shape[1:]
+    weights = "imagenet" if backbone.startswith("efficientnet_lite") else None
+    network = build.backbone(backbone, input_shape=shape, weights=weights)
+    model = vt.VisionModel(network, catalog.find("heads", name).load()(names))
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, steps, alpha=0.05)
+    model.compile(keras.optimizers.Adam(schedule, clipnorm=10.0))
+    (task,) = build.tasks(model).values()
+    started, figures = time.monotonic(), {}
+    for done in range(EVERY, steps + 1, EVERY):
+        loss = model.fit(batch, batch_size=len(samples), epochs=EVERY, shuffle=False, verbose=0).history["loss"][-1]
+        answers, metric = model.predict(batch["image"], verbose=0), task.metric()
+        for row, (sample, placement) in enumerate(zip(samples, placements, strict=True)):
+            metric.update(sample, task.restore({key: value[row] for key, value in answers.items()}, placement))
+        figures = metric.result()
+        minutes = (time.monotonic() - started) / 60
+        print(
+            f"{name:12} {done:5} steps  loss {loss:.4f}  AP50 {figures['ap50']:.4f}  AP {figures['ap']:.4f}  ", end=""
+        )
+        print(f"{minutes:.1f} minutes", flush=True)
+        if figures["ap50"] >= GOAL:
+            break
+    return figures
+
+
+def main():
+    words = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    plain = [word for word in sys.argv[1:] if "=" not in word]
+    if len(plain) < 2:
+        raise SystemExit(__doc__)
+    folder, *heads = plain
+    found = pictures(folder, int(words.get("pictures", 8)), int(words.get("size", 256)))
+    batch, samples, _, names = found
+    print(f"{len(samples)} pictures, {int((batch['classes'] >= 0).sum())} objects, {len(names)} classes", flush=True)
+    for name in heads:
+        learn(name, words.get("backbone", "efficientnet_lite0"), *found, int(words.get("steps", 400)))
+
+
+if __name__ == "__main__":
+    main()
