@@ -35,7 +35,7 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
 
     Args:
         pyramid: {level number: features (B, H, W, C)}, C the same for all; level n has stride 2ⁿ.
-        boxes: (B, N, 4) in pixels; each is looked up at the level that `level_of` says.
+        boxes: (B, N, 4) in pixels; each is looked up at the level that `level_of` says, or the next finer one there is.
         size: bins along a side, S.
         samples: points along a side of a bin.
 
@@ -49,7 +49,9 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
     channels, count = maps[0].shape[-1], boxes.shape[1]
     table = ops.concatenate([ops.reshape(m, (-1, m.shape[1] * m.shape[2], channels)) for m in maps], axis=1)
 
-    place = level_of(boxes, levels[0], levels[-1]) - levels[0]
+    wanted = level_of(boxes, levels[0], levels[-1]) - levels[0]
+    nearest = [sum(level <= n for level in levels) - 1 for n in range(levels[0], levels[-1] + 1)]
+    place = ops.take(ops.convert_to_tensor(nearest, "int32"), wanted)
 
     def of_level(values, dtype):
         return ops.take(ops.convert_to_tensor(np.array(values), dtype), place)

@@ -50,7 +50,13 @@ def load(model: keras.Model, path: str | Path, layer_of: Callable[[str], str | N
     return transfer.assign(model, keras_arrays(model, read_checkpoint(path), layer_of), str(path), strict)
 
 
-def load_whole(model, path: str | Path, layer_of: Callable[[str], str], strict: bool = True) -> list[str]:
+def load_whole(
+    model,
+    path: str | Path,
+    layer_of: Callable[[str], str],
+    strict: bool = True,
+    grids: dict[str, tuple[int, int]] | None = None,
+) -> list[str]:
     """Give a VisionModel of one head, backbone and head, the weights of a PyTorch checkpoint of its architecture.
 
     Args:
@@ -58,6 +64,7 @@ def load_whole(model, path: str | Path, layer_of: Callable[[str], str], strict: 
         path: the checkpoint.
         layer_of: from a PyTorch module's dotted name to the backbone's layer, or to the head's by its path within it.
         strict: as in `load`.
+        grids: {module: (rows, columns)} of fully connected layers that see feature maps flattened; see `dense_layers`.
 
     Returns:
         A line for each thing skipped.
@@ -71,7 +78,11 @@ def load_whole(model, path: str | Path, layer_of: Callable[[str], str], strict: 
     layers |= {layer.path.removeprefix(start): layer for layer in head._flatten_layers(include_self=False)}
     variables = {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._trainable_variables}
     variables |= {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._non_trainable_variables}
-    arrays = _arrays(layers, read_checkpoint(path), layer_of)
+    tensors = read_checkpoint(path)
+    for module, grid in (grids or {}).items():
+        if (name := f"{module}.weight") in tensors:
+            tensors[name] = _by_position(tensors[name], grid)
+    arrays = _arrays(layers, tensors, layer_of)
     return transfer.assign_variables(model.name, variables, arrays, str(path), strict)
 
 
@@ -126,9 +137,14 @@ def dense_layers(
         )
     kernels = [tensors[f"{module}.weight"] for module in modules]
     if grid:
-        units = kernels[0].shape[0]
-        kernels[0] = kernels[0].reshape(units, -1, *grid).transpose(0, 2, 3, 1).reshape(units, -1)
+        kernels[0] = _by_position(kernels[0], grid)
     return [
         (np.ascontiguousarray(kernel.T), tensors[f"{module}.bias"])
         for kernel, module in zip(kernels, modules, strict=True)
     ]
+
+
+def _by_position(weight, grid):
+    """A weight (units, channels × rows × columns) for maps flattened position by position."""
+    units = weight.shape[0]
+    return weight.reshape(units, -1, *grid).transpose(0, 2, 3, 1).reshape(units, -1)
