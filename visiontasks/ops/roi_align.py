@@ -40,7 +40,7 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
         samples: points along a side of a bin.
 
     Returns:
-        (B, N, S, S, C) in the features' dtype; positions in float32 whatever that is.
+        (B, N, S, S, C) in the features' dtype; positions and sums in float32 whatever that is.
     """
     levels = sorted(pyramid)
     maps = [pyramid[level] for level in levels]
@@ -61,17 +61,21 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
     rows, row_weights = _points(corners[..., 1], corners[..., 3], of_level(heights, "int32"), size, samples)
     columns, column_weights = _points(corners[..., 0], corners[..., 2], of_level(widths, "int32"), size, samples)
     width, start = (ops.reshape(x, (-1, count, 1, 1)) for x in (of_level(widths, "int32"), of_level(starts, "int32")))
-    side = size * samples
+    # rows of one table for the whole batch: whole rows are gathered, not numbers
+    cells = int(sum(h * w for h, w in zip(heights, widths, strict=True)))
+    start = start + cells * ops.reshape(ops.arange(ops.shape(boxes)[0], dtype="int32"), (-1, 1, 1, 1))
+    table = ops.reshape(table, (-1, channels))
     total = 0
-    for row, row_weight in zip(rows, row_weights, strict=True):
-        for column, column_weight in zip(columns, column_weights, strict=True):
-            where = start + ops.expand_dims(row, -1) * width + ops.expand_dims(column, -2)  # (B, N, side, side)
-            found = ops.take_along_axis(table, ops.reshape(where, (-1, count * side * side, 1)), axis=1)
-            weight = ops.expand_dims(row_weight, -1) * ops.expand_dims(column_weight, -2)
-            found = ops.reshape(found, (-1, count, side, side, channels))
-            total = total + found * ops.cast(ops.expand_dims(weight, -1), found.dtype)
-    bins = ops.reshape(total, (-1, count, size, samples, size, samples, channels))
-    return ops.mean(bins, axis=(3, 5))
+    # one point of every bin at a time: all points of all boxes would be gigabytes
+    for y, x in np.ndindex(samples, samples):
+        for row, row_weight in zip(rows, row_weights, strict=True):
+            for column, column_weight in zip(columns, column_weights, strict=True):
+                row_start = start + ops.expand_dims(row[..., y::samples], -1) * width
+                where = row_start + ops.expand_dims(column[..., x::samples], -2)  # (B, N, S, S)
+                weight = ops.expand_dims(row_weight[..., y::samples], -1)
+                weight = weight * ops.expand_dims(column_weight[..., x::samples], -2) / samples**2
+                total = total + ops.cast(ops.take(table, where, axis=0), "float32") * ops.expand_dims(weight, -1)
+    return ops.cast(total, table.dtype)
 
 
 def _points(low, high, length, size, samples):
