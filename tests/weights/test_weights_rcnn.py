@@ -1,4 +1,4 @@
-"""Equal to torchvision's Faster R-CNN on ResNet-50: both stages, final boxes, losses, gradients, with seeded weights."""
+"""Equal to torchvision's Faster R-CNN on ResNet-50: both stages, final boxes, losses, gradients, seeded weights."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Equal to torchvision's RetinaNet on ResNet-50: raw answers, final boxes, losses and gradients, with seeded weights."""
+"""Equal to torchvision's RetinaNet on ResNet-50: raw answers, final boxes, losses and gradients, seeded weights."""
 
 import keras
 import numpy as np

@@ -130,11 +130,11 @@ class RetinaNet(Head):
         return tower, last
 
     def call(self, features, training=None):
-        levels = sorted(set(features) - {"image"})
-        maps = self.pyramid([features[level] for level in levels])
         size = tuple(features["image"].shape[1:3])
         if None in size:
             raise ValueError("retinanet: the picture's height and width must be known when the model is called.")
+        levels = sorted(set(features) - {"image"})
+        maps = self.pyramid([features[level] for level in levels])
         batch = ops.shape(maps[0])[0]
         places = []
         for x, sides in zip(maps, self._sides, strict=True):

@@ -7,7 +7,7 @@ TOPS = (None, "max_pool", "convs")
 
 
 def deepest(available, count: int) -> list[str]:
-    """The `count` deepest levels out of a backbone's taps, from C1 to C5, the finest first; fewer where there are fewer.
+    """The `count` deepest levels among a backbone's taps, C1 to C5, the finest first; fewer where there are fewer.
 
     Raises:
         ValueError: there is none.
