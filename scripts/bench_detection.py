@@ -154,8 +154,6 @@ def serve(name, folder):
 
 
 def torchvision(rounds):
-    import importlib
-
     import keras
 
     import visiontasks as vt
@@ -168,8 +166,7 @@ def torchvision(rounds):
             network = vt.backbone(backbone, input_shape=(*size, 3), **arguments)
             detector = coco.DETECTORS[backbone, head]
             model = vt.VisionModel(network, catalog.find("heads", head).load()(CLASSES, **detector.head))
-            layer_of = importlib.import_module(detector.layer_of.__module__).layer_of
-            checkpoint.load_whole(model, Path(folder) / f"{name}.pth", layer_of)
+            checkpoint.load_whole(model, Path(folder) / f"{name}.pth", detector.layer_of, grids=detector.grids)
             model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
             step, predict = timers(model, *scenes(BATCH, *size))
             report(f"{name}, predict, batch {BATCH}", alternate(predict, rival.predict, rounds))

@@ -2,7 +2,7 @@
 
     python scripts/overfit.py DATA HEAD [HEAD …] [pictures=8] [size=256] [steps=400] [backbone=efficientnet_lite0]
 
-Trains each head on the first pictures of DATA that have objects, without augmentation, and prints the COCO scores on them
+Trains each head on the first pictures of DATA that have objects, without augmentation, and prints COCO's scores on them
 every 50 steps, until AP50 reaches 0.95 or the steps are spent.
 """
 

@@ -37,7 +37,19 @@ STEPS = 20
 # convolution of each level that its neck begins with is the same on all
 EVERYWHERE = ("classifier", "ssd", "tagger", "unet")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
-NARROW = {"ssd": {"extra": ["half"], "extra_filters": [32]}}
+NARROW = {
+    "ssd": {"extra": ["half"], "extra_filters": [32]},
+    "retinanet": {"filters": 32, "convs": 2},
+    "rcnn": {
+        "filters": 32,
+        "units": 64,
+        "proposals": 100,
+        "proposal_candidates": 200,
+        "training_proposals": 200,
+        "training_candidates": 200,
+        "samples": 64,
+    },
+}
 
 
 def model_of(family, names=EVERYWHERE):

@@ -4,7 +4,11 @@ import functools
 import subprocess
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+
+from visiontasks.weights import transfer
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts/parity"
 PYTHON = "/usr/bin/python3"  # Debian's, which its package python3-torchvision belongs to
@@ -24,3 +28,44 @@ def run(script, folder, name):
         pytest.skip("needs Debian's python3-torchvision, which .ci/run installs")
     done = subprocess.run([PYTHON, SCRIPTS / script, folder, name], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def check_final_boxes(predictions, expected, count):
+    """Boxes within 0.01 pixels and scores within 1e-4 of `final_…` in what a script wrote, in the same order."""
+    found = {key: keras.ops.convert_to_numpy(value) for key, value in predictions.items()}
+    for i in range(2):
+        boxes, scores, classes = (expected[f"final_{key}{i}"] for key in ("boxes", "scores", "classes"))
+        assert len(scores) == found["valid"][i].sum() == count
+        np.testing.assert_allclose(found["scores"][i], scores, atol=1e-4)
+        # two whose scores differ by less than rounding may have changed places
+        for place in range(count):
+            near = np.flatnonzero(np.abs(scores - found["scores"][i][place]) < 1e-4)
+            same = near[classes[near] == found["classes"][i][place]]
+            assert len(same) and np.abs(boxes[same] - found["boxes"][i][place]).max(-1).min() < 0.01, place
+
+
+def check_losses_and_gradients(model, expected, layer_of, terms):
+    """Losses within 1e-3 of `loss_…` ({ours: theirs}), and gradients of `grad_…` in what a script wrote."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("takes gradients with TensorFlow")
+    import tensorflow as tf
+
+    (head,) = model.heads.values()
+    targets = {"boxes": expected["boxes"], "classes": expected["classes"].astype("int32")}
+    with tf.GradientTape() as tape:
+        losses = head.compute_losses(targets, model(expected["images"], training=True))
+        total = sum(losses.values())
+    for ours, theirs in terms.items():
+        np.testing.assert_allclose(losses[ours], expected[f"loss_{theirs}"], rtol=1e-3, err_msg=ours)
+    variables = {v.path.removeprefix(f"{head.path}/"): v for v in model.trainable_variables}
+    gradients = dict(zip(variables, tape.gradient(total, [v.value for v in variables.values()]), strict=True))
+    watched = [key for key in expected if key.startswith("grad_")]
+    assert len(watched) == 5
+    for key in watched:
+        module, _, tensor = key.removeprefix("grad_").rpartition(".")
+        name = {"weight": "kernel", "bias": "bias", "scale_weight": "scale"}[tensor]
+        theirs = expected[key]
+        theirs = transfer.conv_kernel(theirs) if theirs.ndim == 4 else theirs.T
+        ours = tf.convert_to_tensor(gradients[f"{layer_of(module)}/{name}"]).numpy()
+        # below a pool two frameworks differ more: where two values are all but equal, either may be the largest
+        assert np.abs(ours - theirs).max() < 1e-3 * np.abs(theirs).max(), key

@@ -4,7 +4,8 @@
 
 For each model it writes FOLDER/MODEL.pth, seeded random weights, and FOLDER/MODEL.npz: `images` uint8 (2, H, W, 3),
 targets as `boxes` (2, G, 4) and `classes` (2, G) from 0, raw answers, `final_boxes0`, `final_scores0`, `final_classes0`
-(of picture 0, and so on), `loss_…` of each term and `grad_…` of some weights.
+(of picture 0, and so on), `loss_…` of each term and `grad_…` of some weights. Of models that take pictures of any size
+also `images_b` and `b_…`, the answers to them. Random choices are replaced by the first ones.
 """
 
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
-from torchvision_backbones import pictures
+from torchvision_backbones import MEAN, STD, pictures, randomise
 
 CLASSES = 4  # beside the background
 
@@ -38,7 +39,79 @@ def ssd300_vgg16():
     return model, (300, 300)
 
 
-MODELS = {"ssd300_vgg16": ssd300_vgg16}
+def on_pyramid(make, **arguments):
+    """A detector on ResNet-50 with a feature pyramid, whose batch norms stay as they are in training too."""
+    model = make(
+        weights=None,
+        weights_backbone=None,
+        trainable_backbone_layers=5,
+        **arguments,
+    )
+    sizes = ((224, 288), (320, 192))
+    torch.manual_seed(0)
+    inputs = ((torch.from_numpy(seen(sizes[0], 8)).float() / 255 - MEAN) / STD).permute(0, 3, 1, 2)
+    randomise(model.backbone, inputs)
+    # what a block adds is small beside what it gets, as in trained networks: with more, rounding grows from block to
+    # block until ReLUs switch, and torchvision's own gradients in float32 are 0.4% off those in float64
+    for name, module in model.backbone.body.named_modules():
+        if name.endswith("bn3"):
+            module.weight.data *= 0.3
+            module.bias.data *= 0.3
+    return model, sizes
+
+
+def retinanet_resnet50_fpn():
+    model, sizes = on_pyramid(torchvision.models.detection.retinanet_resnet50_fpn, num_classes=CLASSES)
+    spread(model.head, [])
+    with torch.no_grad():
+        features = list(model.backbone(prepared(sizes[0])).values())
+        classes, boxes = model.head.classification_head, model.head.regression_head
+        for part, conv, std in ((classes, classes.cls_logits, 1.0), (boxes, boxes.bbox_reg, 0.3)):
+            conv.weight.data *= std / part(features).std()
+    return model, sizes
+
+
+def fasterrcnn_resnet50_fpn():
+    model, sizes = on_pyramid(
+        torchvision.models.detection.fasterrcnn_resnet50_fpn,
+        num_classes=CLASSES + 1,
+        rpn_pre_nms_top_n_test=300,
+        rpn_post_nms_top_n_test=200,
+        rpn_pre_nms_top_n_train=400,
+        rpn_post_nms_top_n_train=300,
+        box_batch_size_per_image=128,
+    )
+    spread(model.rpn.head, [])
+    with torch.no_grad():
+        features = list(model.backbone(prepared(sizes[0])).values())
+        for conv, number, std in ((model.rpn.head.cls_logits, 0, 1.0), (model.rpn.head.bbox_pred, 1, 0.2)):
+            conv.weight.data *= std / torch.cat([x.flatten() for x in model.rpn.head(features)[number]]).std()
+        for module in model.roi_heads.modules():
+            if isinstance(module, torch.nn.Linear):
+                torch.nn.init.normal_(module.weight, std=(2 / module.in_features) ** 0.5)
+                module.weight.data -= module.weight.mean(1, keepdim=True)
+                torch.nn.init.normal_(module.bias, std=0.1)
+        found = answers(model, seen(sizes[0]))
+        last = model.roi_heads.box_predictor
+        last.cls_score.weight.data *= 1.5 / float(found["raw_cls_logits"].std())
+        last.bbox_pred.weight.data *= 1.0 / float(found["raw_bbox_regression"].std())
+    return model, sizes
+
+
+MODELS = {
+    "ssd300_vgg16": ssd300_vgg16,
+    "retinanet_resnet50_fpn": retinanet_resnet50_fpn,
+    "fasterrcnn_resnet50_fpn": fasterrcnn_resnet50_fpn,
+}
+
+
+def seen(size, count=2):
+    """Pictures without plateaus of 0 or 255, where a pool has no single largest pixel."""
+    return pictures(*size)[:count] // 2 + 64
+
+
+def prepared(size):
+    return ((torch.from_numpy(seen(size)).float() / 255 - MEAN) / STD).permute(0, 3, 1, 2)
 
 
 def targets(height, width):
@@ -54,35 +127,81 @@ def targets(height, width):
 
 
 def reference(name, folder):
-    model, (height, width) = MODELS[name]()
-    images = pictures(height, width)[:2] // 2 + 64  # no plateaus of 0 or 255, where a pool has no single largest pixel
-    inputs = [torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in images]
-    truth = targets(height, width)
+    model, sizes = MODELS[name]()
+    sizes = sizes if isinstance(sizes[0], tuple) else (sizes,)
+    truth = targets(*sizes[0])
     torch.save(model.state_dict(), folder / f"{name}.pth")
-    arrays = {"images": images, "boxes": np.stack([b for b, _ in truth]), "classes": np.stack([c for _, c in truth])}
-
-    raw = {}
-    model.head.register_forward_hook(lambda m, args, out: raw.update(out))
-    anchors = []
-    model.anchor_generator.register_forward_hook(lambda m, args, out: anchors.append(out[0]))
-    model.eval()
-    with torch.no_grad():
-        found = model(inputs)
-    arrays |= {f"raw_{key}": value.detach().numpy() for key, value in raw.items()}
-    arrays["anchors"] = anchors[0].numpy()
-    for i, one in enumerate(found):
-        arrays |= {f"final_boxes{i}": one["boxes"].numpy(), f"final_scores{i}": one["scores"].numpy()}
-        arrays[f"final_classes{i}"] = one["labels"].numpy() - 1
+    arrays = {"boxes": np.stack([b for b, _ in truth]), "classes": np.stack([c for _, c in truth])}
+    for before, size in zip(("", "b_"), sizes, strict=False):
+        arrays |= {f"{before}{key}": value for key, value in answers(model, seen(size)).items()}
 
     model.train()
-    labels = [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(c) + 1} for b, c in truth]
-    losses = model(inputs, labels)
+    if len(sizes) > 1:  # those on a pyramid are trained with their batch norms as they are
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+    labels = [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(c) + first_class(name)} for b, c in truth]
+    torch.randperm = lambda count, **_: torch.arange(count)
+    unresized(model, arrays["images"])
+    losses = model(tensors(arrays["images"]), labels)
     sum(losses.values()).backward()
     arrays |= {f"loss_{key}": value.detach().numpy() for key, value in losses.items()}
     for key, parameter in model.named_parameters():
         if key in WATCHED[name]:
             arrays[f"grad_{key}"] = parameter.grad.numpy()
     np.savez(folder / f"{name}.npz", **arrays)
+
+
+def first_class(name):
+    """RetinaNet alone has no column for the background."""
+    return 0 if name.startswith("retinanet") else 1
+
+
+def unresized(model, images):
+    """A picture of sides that 32 divides is then taken as it is."""
+    if not isinstance(model, torchvision.models.detection.ssd.SSD):
+        model.transform.min_size, model.transform.max_size = (min(images.shape[1:3]),), max(images.shape[1:3])
+
+
+def tensors(images):
+    return [torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in images]
+
+
+def answers(model, images):
+    """{key: array}: the pictures, raw answers and final boxes."""
+    raw, hooks = {}, []
+
+    def watch(module, keep):
+        hooks.append(module.register_forward_hook(lambda m, args, out: raw.update(keep(out))))
+
+    if hasattr(model, "rpn"):
+        rows = torchvision.models.detection.rpn.concat_box_prediction_layers
+
+        def of_anchors(out):
+            return {
+                key: value.reshape(len(images), -1, value.shape[-1])
+                for key, value in zip(("raw_objectness", "raw_differences"), rows(*out), strict=True)
+            }
+
+        watch(model.rpn.head, of_anchors)
+        watch(model.rpn.anchor_generator, lambda out: {"anchors": out[0]})
+        watch(model.rpn, lambda out: {f"proposals{i}": boxes for i, boxes in enumerate(out[0])})
+        watch(model.roi_heads.box_predictor, lambda out: {"raw_cls_logits": out[0], "raw_bbox_regression": out[1]})
+    else:
+        watch(model.head, lambda out: {f"raw_{key}": value for key, value in out.items()})
+        watch(model.anchor_generator, lambda out: {"anchors": out[0]})
+    model.eval()
+    unresized(model, images)
+    with torch.no_grad():
+        found = model(tensors(images))
+    for hook in hooks:
+        hook.remove()
+    arrays = {"images": images, **{key: value.numpy() for key, value in raw.items()}}
+    first = 0 if isinstance(model, torchvision.models.detection.RetinaNet) else 1
+    for i, one in enumerate(found):
+        arrays |= {f"final_boxes{i}": one["boxes"].numpy(), f"final_scores{i}": one["scores"].numpy()}
+        arrays[f"final_classes{i}"] = one["labels"].numpy() - first
+    return arrays
 
 
 WATCHED = {
@@ -92,7 +211,21 @@ WATCHED = {
         "backbone.extra.4.2.weight",
         "head.classification_head.module_list.1.bias",
         "head.regression_head.module_list.0.weight",
-    )
+    ),
+    "retinanet_resnet50_fpn": (
+        "backbone.body.layer3.0.conv2.weight",
+        "backbone.fpn.inner_blocks.0.0.weight",
+        "backbone.fpn.extra_blocks.p6.weight",
+        "head.classification_head.conv.0.0.weight",
+        "head.regression_head.bbox_reg.bias",
+    ),
+    "fasterrcnn_resnet50_fpn": (
+        "backbone.body.layer3.0.conv2.weight",
+        "backbone.fpn.layer_blocks.1.0.weight",
+        "rpn.head.conv.0.0.weight",
+        "roi_heads.box_head.fc7.weight",
+        "roi_heads.box_predictor.bbox_pred.bias",
+    ),
 }
 
 

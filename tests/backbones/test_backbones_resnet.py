@@ -17,10 +17,16 @@ def test_drop_connect_grows_from_block_to_block_to_all_of_it_at_the_last():
     assert list(rates.values()) == pytest.approx([0.1 * i for i in range(1, 9)])
 
 
-@pytest.mark.parametrize("arguments", [{"norm": "group"}, {"drop_connect": 0.1}, {"strict": False}])
+@pytest.mark.parametrize("arguments", [{"norm": "group"}, {"drop_connect": 0.1}, {"epsilon": 0.0}, {"strict": False}])
 def test_arguments_that_keras_s_network_does_not_have_are_refused(arguments):
     with pytest.raises(UserError, match="do not apply"):
         build.backbone("resnet50", weights="imagenet:keras", **arguments)
+
+
+def test_every_normalisation_has_the_epsilon():
+    for norm, count in (("batch", 20), ("group", 20)):
+        layers = build.backbone("resnet18", norm=norm, epsilon=1e-3).layers
+        assert [layer.epsilon for layer in layers if hasattr(layer, "epsilon")] == [1e-3] * count
 
 
 def test_a_very_deep_network_loads_where_none_was_built(tmp_path):

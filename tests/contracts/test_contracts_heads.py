@@ -136,6 +136,8 @@ def another(argument):
         "scales": [0.2, 0.4, 0.7, 1.0],
         "steps": [2, 8, 16],
     }
+    # of anchors on a pyramid
+    others |= {"ratios": [1.0, 3.0]}
     return others[argument.name]
 
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
+from visiontasks.ops import boxes as box_ops
 from visiontasks.ops import matching
 
 
@@ -53,6 +54,16 @@ def test_a_batch_is_its_pictures():
     both = ops.convert_to_numpy(matching.bipartite(overlaps, valid, 0.5))
     for row, (o, v) in zip(both, (one, two), strict=True):
         np.testing.assert_array_equal(row, ops.convert_to_numpy(matching.bipartite(o, v, 0.5)))
+
+
+def test_nearest_is_by_overlap():
+    rng = np.random.default_rng(4)
+    corners = rng.uniform(0, 60, (2, 30, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(10, 40, (2, 30, 2))], -1).astype("float32")
+    valid = rng.random((2, 5)) < 0.7
+    got = matching.nearest(boxes[:, :5], valid, boxes[:, 5:], high=0.5, low=0.3, rescue=True)
+    expected = matching.by_threshold(box_ops.iou(boxes[:, :5], boxes[:, 5:]), valid, 0.5, 0.3, True)
+    np.testing.assert_array_equal(ops.convert_to_numpy(got), ops.convert_to_numpy(expected))
 
 
 def test_take_gives_each_anchor_its_truth():

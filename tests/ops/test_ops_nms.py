@@ -54,6 +54,42 @@ def test_leading_axes_do_not_meet():
     np.testing.assert_array_equal(both[1], greedy(other, 0.4, np.ones(20, bool)))
 
 
+def test_groups_do_not_meet():
+    rng = np.random.default_rng(2)
+    boxes, groups = drawn(rng, 60), rng.integers(0, 3, 60).astype("int32")
+    kept = ops.convert_to_numpy(nms.suppress(boxes, np.linspace(1, 0.1, 60).astype("float32"), 0.3, None, groups))
+    expected = np.zeros(60, bool)
+    for group in range(3):
+        expected[groups == group] = greedy(boxes[groups == group], 0.3, np.ones((groups == group).sum(), bool))
+    np.testing.assert_array_equal(kept, expected)
+    assert kept.sum() > greedy(boxes, 0.3, np.ones(60, bool)).sum()
+
+
+@pytest.mark.parametrize("block", [7, 64, 512])
+@pytest.mark.parametrize(("count", "threshold"), [(5, 0.0), (40, 0.6), (300, 0.0)])
+def test_block_by_block_it_is_the_same(block, count, threshold):
+    """Candidates in any order, some of no score; more and fewer than are asked for."""
+    rng = np.random.default_rng(3)
+    boxes = np.stack([drawn(rng, 150), drawn(rng, 150, 300)])
+    scores, groups = rng.random((2, 150)).astype("float32"), rng.integers(0, 3, (2, 150)).astype("int32")
+    scores[0, ::5] = -np.inf
+    arguments = {"score_threshold": threshold, "iou_threshold": 0.3, "count": count, "block": block}
+    got = {key: ops.convert_to_numpy(value) for key, value in nms.grouped(boxes, scores, groups, **arguments).items()}
+    for i in range(2):
+        expected = []
+        for group in range(3):
+            own = np.flatnonzero(groups[i] == group)
+            own = own[np.argsort(-scores[i, own], kind="stable")]
+            expected += list(own[greedy(boxes[i, own], 0.3, scores[i, own] > threshold)])
+        expected = sorted(expected, key=lambda place: -scores[i, place])[:count]
+        assert got["valid"][i].sum() == len(expected) > 0
+        assert got["valid"][i, : len(expected)].all()
+        np.testing.assert_array_equal(got["boxes"][i, : len(expected)], boxes[i, expected])
+        np.testing.assert_array_equal(got["scores"][i, : len(expected)], scores[i, expected])
+        np.testing.assert_array_equal(got["classes"][i, : len(expected)], groups[i, expected])
+        assert not got["boxes"][i, len(expected) :].any() and not got["scores"][i, len(expected) :].any()
+
+
 def slow_detections(boxes, scores, score_threshold, iou_threshold, candidates, count, agnostic):
     found = []
     numbers = [scores.argmax(1)] if agnostic else [np.full(len(boxes), c) for c in range(scores.shape[1])]

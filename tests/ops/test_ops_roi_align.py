@@ -58,6 +58,15 @@ def test_equals_the_slow_one_over_all_levels(size, samples):
     assert len(levels) > 1
 
 
+def test_a_level_that_is_not_there_is_looked_up_at_the_next_finer_one():
+    rng = np.random.default_rng(5)
+    pyramid = {n: rng.normal(size=(1, 64 // 2**n, 64 // 2**n, 2)).astype("float32") for n in (1, 4)}
+    box = np.float32([[[4, 6, 60, 62]]])  # of level 2
+    assert int(ops.convert_to_numpy(level_of(box, 1, 4))[0, 0]) == 2
+    got = ops.convert_to_numpy(roi_align(pyramid, box, 2, 2))[0, 0]
+    np.testing.assert_allclose(got, slow(pyramid[1][0], box[0, 0], 2, 2, 2), atol=1e-4)
+
+
 def test_levels_by_the_paper():
     sides = np.float32([1, 111, 112, 223, 224, 447, 448, 5000])
     boxes = np.stack([0 * sides, 0 * sides, sides, sides], -1)

@@ -8,7 +8,7 @@ import pytest
 from visiontasks import build
 from visiontasks.heads.ssd import SSD
 from visiontasks.model import VisionModel
-from visiontasks.weights import checkpoint, ssd, transfer
+from visiontasks.weights import checkpoint, ssd
 
 
 @pytest.fixture(scope="module")
@@ -45,41 +45,9 @@ def test_default_boxes_and_raw_answers(outputs, reference):
 
 
 def test_final_boxes(model, outputs, reference):
-    expected, _ = reference
-    found = {key: keras.ops.convert_to_numpy(value) for key, value in model.decode(outputs).items()}
-    for i in range(2):
-        boxes, scores, classes = (expected[f"final_{key}{i}"] for key in ("boxes", "scores", "classes"))
-        assert len(scores) == found["valid"][i].sum() == 200
-        np.testing.assert_allclose(found["scores"][i], scores, atol=1e-4)
-        # two whose scores differ by less than rounding may have changed places
-        for place in range(200):
-            near = np.flatnonzero(np.abs(scores - found["scores"][i][place]) < 1e-4)
-            same = near[classes[near] == found["classes"][i][place]]
-            assert np.abs(boxes[same] - found["boxes"][i][place]).max(-1).min() < 0.01, place
+    parity.check_final_boxes(model.decode(outputs), reference[0], 200)
 
 
 def test_losses_and_gradients(model, reference):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("takes gradients with TensorFlow")
-    import tensorflow as tf
-
-    expected, _ = reference
-    (head,) = model.heads.values()
-    targets = {"boxes": expected["boxes"], "classes": expected["classes"].astype("int32")}
-    with tf.GradientTape() as tape:
-        losses = head.compute_losses(targets, model(expected["images"]))
-        total = sum(losses.values())
-    np.testing.assert_allclose(losses["classification"], expected["loss_classification"], rtol=1e-3)
-    np.testing.assert_allclose(losses["localization"], expected["loss_bbox_regression"], rtol=1e-3)
-    variables = {v.path.removeprefix(f"{head.path}/"): v for v in model.trainable_variables}
-    gradients = dict(zip(variables, tape.gradient(total, [v.value for v in variables.values()]), strict=True))
-    watched = [key for key in expected if key.startswith("grad_")]
-    assert len(watched) == 5
-    for key in watched:
-        module, _, tensor = key.removeprefix("grad_").rpartition(".")
-        name = {"weight": "kernel", "bias": "bias", "scale_weight": "scale"}[tensor]
-        theirs = expected[key]
-        theirs = transfer.conv_kernel(theirs) if theirs.ndim == 4 else theirs
-        ours = gradients[f"{ssd.layer_of(module)}/{name}"].numpy()
-        # below a pool two frameworks differ more: where two values are all but equal, either may be the largest
-        assert np.abs(ours - theirs).max() < 1e-3 * np.abs(theirs).max(), key
+    names = {"classification": "classification", "localization": "bbox_regression"}
+    parity.check_losses_and_gradients(model, reference[0], ssd.layer_of, names)

@@ -53,6 +53,7 @@ def resnet(
     input_shape: tuple | list = (None, None, 3),
     norm: Norm = "batch",
     drop_connect: Share = 0.0,
+    epsilon: float = 1e-5,
     strict: bool = True,
 ) -> keras.Model:
     """A residual network in torchvision's form, for ImageNet-sized pictures.
@@ -70,22 +71,25 @@ def resnet(
         drop_connect: the chance of leaving out the last residual branch in training, growing linearly from 0 at the
             picture, so that the first of L has drop_connect / L (Huang et al. 2016, https://arxiv.org/abs/1603.09382,
             section 3).
+        epsilon: what each normalisation adds to the variance; some published detectors were trained with 0.
         strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
 
     Raises:
         UserError: the weights cannot be had or do not fit.
     """
     if weights == "imagenet:keras" and variant in _KERAS:
-        if norm != "batch" or drop_connect or not strict:
+        if norm != "batch" or drop_connect or epsilon != 1e-5 or not strict:
             raise UserError(
-                "weights: imagenet:keras is Keras's network as it is; norm, drop_connect and strict do not apply to it."
+                "weights: imagenet:keras is Keras's network as it is; norm, drop_connect, epsilon and strict do not "
+                "apply to it."
             )
         return keras_application(_KERAS[variant], "imagenet", input_shape)
     file = torchvision.file_of(variant, weights)
     depths, bottleneck, groups, width = _FORMS[variant]
+    normalised = {"norm": norm, "epsilon": epsilon}
     inputs = image_input(input_shape)
     x = PixelNormalization(**IMAGENET, name="pixels")(inputs)
-    x = layers.ReLU(name="conv1_relu")(_conv(x, 64, 7, 2, "conv1", "bn1", norm))
+    x = layers.ReLU(name="conv1_relu")(_conv(x, 64, 7, 2, "conv1", "bn1", **normalised))
     taps = {"C1": x}
     # zeros at the border are as good as minus infinity behind a ReLU
     x = layers.MaxPooling2D(3, 2, name="pool1")(layers.ZeroPadding2D(1, name="pool1_pad")(x))
@@ -100,7 +104,7 @@ def resnet(
                 plan = ((inner, 1, 1, 1), (inner, 3, stride, groups), (4 * filters, 1, 1, 1))
             else:
                 plan = ((filters, 3, stride, 1), (filters, 3, 1, 1))
-            x = _block(x, plan, stride, f"layer{stage}_{i}", norm, rate)
+            x = _block(x, plan, stride, f"layer{stage}_{i}", rate, **normalised)
             block += 1
         taps[f"C{stage + 1}"] = x
     model = pyramid_model(inputs, taps, variant)
@@ -108,13 +112,13 @@ def resnet(
     return model
 
 
-def _block(x, plan, stride, name, norm, drop_rate):
+def _block(x, plan, stride, name, drop_rate, **normalised):
     """Convolutions as `plan` says (filters, kernel, stride, groups), ReLU between, and the input added at the end."""
     skip, filters = x, plan[-1][0]
     if stride != 1 or skip.shape[-1] != filters:
-        skip = _conv(skip, filters, 1, stride, f"{name}_shortcut_conv", f"{name}_shortcut_bn", norm)
+        skip = _conv(skip, filters, 1, stride, f"{name}_shortcut_conv", f"{name}_shortcut_bn", **normalised)
     for i, (width, kernel, step, groups) in enumerate(plan, start=1):
-        x = _conv(x, width, kernel, step, f"{name}_conv{i}", f"{name}_bn{i}", norm, groups)
+        x = _conv(x, width, kernel, step, f"{name}_conv{i}", f"{name}_bn{i}", groups, **normalised)
         if i < len(plan):
             x = layers.ReLU(name=f"{name}_relu{i}")(x)
     if drop_rate:
@@ -122,7 +126,7 @@ def _block(x, plan, stride, name, norm, drop_rate):
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, skip]))
 
 
-def _conv(x, filters, kernel, stride, name, norm_name, norm, groups=1):
+def _conv(x, filters, kernel, stride, name, norm_name, groups=1, *, norm, epsilon):
     if stride > 1 and kernel > 1:  # the same border on all sides, as PyTorch pads; Keras's "same" pads one side alone
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     x = layers.Conv2D(
@@ -135,4 +139,4 @@ def _conv(x, filters, kernel, stride, name, norm_name, norm, groups=1):
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=name,
     )(x)
-    return normalization(norm, norm_name, filters)(x)
+    return normalization(norm, norm_name, filters, epsilon)(x)

@@ -17,12 +17,17 @@ def binary_cross_entropy(labels, logits, labelled, positive_weight=1.0):
 
 
 def focal(labels, logits, labelled, gamma: float = 2.0, alpha: float = 0.25):
+    """Mean of `focal_elements`."""
+    return masked_mean(focal_elements(labels, logits, gamma, alpha), labelled)
+
+
+def focal_elements(labels, logits, gamma: float = 2.0, alpha: float = 0.25):
     """Sigmoid focal loss of Lin et al. 2017 (https://arxiv.org/abs/1708.02002), eq. 5; alpha weighs positives."""
     logits = ops.cast(logits, "float32")
     p = ops.sigmoid(logits)
     positive = -alpha * labels * ops.power(1 - p, gamma) * _log_sigmoid(logits)
     negative = -(1 - alpha) * (1 - labels) * ops.power(p, gamma) * _log_sigmoid(-logits)
-    return masked_mean(positive + negative, labelled)
+    return positive + negative
 
 
 def asymmetric(

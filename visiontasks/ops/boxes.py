@@ -93,6 +93,12 @@ def clip(boxes, size):
     return ops.clip(_float32(boxes), 0.0, ops.expand_dims(ops.concatenate([corner, corner], axis=-1), -2))
 
 
+def at_least(boxes, side: float):
+    """bool (…,): which boxes (…, 4) have both sides of so many pixels."""
+    x1, y1, x2, y2 = _sides(boxes)
+    return ops.logical_and(x2 - x1 >= side, y2 - y1 >= side)
+
+
 def _float32(boxes):
     return ops.cast(boxes, "float32")
 

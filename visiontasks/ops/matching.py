@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from visiontasks.ops import boxes as box_ops
+
 BACKGROUND = -1  # overlaps no true box enough
 IGNORED = -2  # overlaps one too much for background, too little to learn from
 
@@ -31,6 +33,16 @@ def by_threshold(overlaps, valid, high: float, low: float | None = None, rescue:
         chosen = ops.any(ops.logical_and(overlaps == best, best > 0), axis=-2)
         matches = ops.where(chosen, nearest, matches)
     return matches
+
+
+def nearest(boxes, valid, anchors, *, high: float, low: float | None = None, rescue: bool = False):
+    """`by_threshold` of boxes (B, G, 4) and anchors (B, A, 4): int32 (B, A).
+
+    One picture after the other, for the overlaps of a whole batch with hundreds of thousands of anchors are gigabytes.
+    """
+    return ops.map(
+        lambda one: by_threshold(box_ops.iou(one[0], one[2]), one[1], high, low, rescue), (boxes, valid, anchors)
+    )
 
 
 def bipartite(overlaps, valid, threshold: float):

@@ -9,7 +9,7 @@ from keras import ops
 from visiontasks.ops import boxes as box_ops
 
 
-def suppress(boxes, scores, threshold: float, valid=None):
+def suppress(boxes, scores, threshold: float, valid=None, groups=None):
     """Which boxes greedy suppression keeps: the best one, then the best that overlaps none of those kept, and so on.
 
     The greedy answer is the one fixed point of "kept, unless a better one that is kept overlaps it": asking that again
@@ -21,11 +21,12 @@ def suppress(boxes, scores, threshold: float, valid=None):
         scores: (…, K), falling; of equal ones the first is the better.
         threshold: an overlap (IoU) above it suppresses.
         valid: bool (…, K); the others are not kept and suppress nothing. All by default.
+        groups: int (…, K), the class of each box, say: boxes suppress within their group alone. By default all do.
 
     Returns:
         bool (…, K).
     """
-    overlapping = box_ops.iou(boxes, boxes) > threshold
+    overlapping = _overlapping(boxes, boxes, threshold, groups, groups)
     ranks = ops.arange(boxes.shape[-2])
     better = ops.expand_dims(ranks, -1) < ranks  # [i, j]: i comes before j
     suppresses = ops.cast(ops.logical_and(overlapping, better), "float32")
@@ -44,6 +45,14 @@ def suppress(boxes, scores, threshold: float, valid=None):
 
     kept, _ = ops.while_loop(changed, step, (once(valid), valid), maximum_iterations=boxes.shape[-2])
     return kept
+
+
+def _overlapping(boxes, others, threshold, groups, other_groups):
+    """bool (…, N, M): which pairs overlap by more than the threshold, and are of one group if there are groups."""
+    found = box_ops.iou(boxes, others) > threshold
+    if groups is None:
+        return found
+    return ops.logical_and(found, ops.expand_dims(groups, -1) == ops.expand_dims(other_groups, -2))
 
 
 def best(scores, count: int):
@@ -94,6 +103,70 @@ def detections(
         "boxes": _where(valid, gather(candidate_boxes, places)),
         "scores": ops.where(valid, values, 0.0),
         "classes": ops.where(valid, ops.take_along_axis(classes, places, axis=-1), 0),
+        "valid": valid,
+    }
+
+
+def grouped(
+    boxes, scores, groups, *, score_threshold: float, iou_threshold: float, count: int, block: int = 512
+) -> dict:
+    """The best boxes of many candidates, each suppressed by those of its group (its class, or its pyramid level) alone.
+
+    Greedy suppression as `suppress` does it, block by block from the best on, each against what was kept before and
+    then in itself: so memory is block × (count + block) however many candidates there are, and it ends where `count`
+    boxes are found or the candidates have no more score. One picture after the other.
+
+    Args:
+        boxes: (B, K, 4) in pixels.
+        scores: (B, K); those that must not count at -inf.
+        groups: int (B, K).
+        score_threshold: only scores above it count.
+        iou_threshold: as `suppress` takes it.
+        count: boxes a picture that come out.
+        block: candidates that are decided on at once.
+
+    Returns:
+        As `detections`; "classes" are the groups.
+    """
+    total = scores.shape[1]
+    block = min(block, total)
+    blocks = -(-total // block)
+
+    def one_picture(picture):
+        own_boxes, own_scores, own_groups = picture
+        values, places = best(own_scores, blocks * block)
+        candidates = [ops.take(own_boxes, places, axis=0), values, ops.take(own_groups, places, axis=0)]
+        candidates = [ops.reshape(x, (blocks, block, *x.shape[1:])) for x in candidates]
+        nothing = [ops.zeros((count, 4)), ops.full((count,), -float("inf")), ops.zeros((count,), "int32")]
+
+        def more(i, _boxes, kept_scores, _groups):
+            left = ops.logical_and(i < blocks, kept_scores[-1] == -float("inf"))
+            return ops.logical_and(
+                left, ops.take(candidates[1], ops.minimum(i, blocks - 1), axis=0)[0] > score_threshold
+            )
+
+        def step(i, *kept):
+            new = [ops.take(x, i, axis=0) for x in candidates]
+            hits = _overlapping(new[0], kept[0], iou_threshold, new[2], kept[2])
+            hits = ops.logical_and(hits, ops.expand_dims(kept[1] > -float("inf"), 0))
+            valid = ops.logical_and(new[1] > score_threshold, ops.logical_not(ops.any(hits, axis=-1)))
+            valid = suppress(new[0], new[1], iou_threshold, valid, new[2])
+            new[1] = ops.where(valid, new[1], -float("inf"))
+            both = [ops.concatenate([a, b], axis=0) for a, b in zip(kept, new, strict=True)]
+            # those kept come first: of equal scores the earlier is the better
+            values, chosen = best(both[1], count)
+            return i + 1, ops.take(both[0], chosen, axis=0), values, ops.take(both[2], chosen, axis=0)
+
+        _, *kept = ops.while_loop(more, step, (ops.convert_to_tensor(0, "int32"), *nothing), maximum_iterations=blocks)
+        return tuple(kept)
+
+    picture = (ops.cast(boxes, "float32"), ops.cast(scores, "float32"), ops.cast(groups, "int32"))
+    found, values, classes = ops.map(one_picture, picture)
+    valid = values > -float("inf")
+    return {
+        "boxes": _where(valid, found),
+        "scores": ops.where(valid, values, 0.0),
+        "classes": ops.where(valid, classes, 0),
         "valid": valid,
     }
 

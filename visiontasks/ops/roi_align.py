@@ -35,12 +35,12 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
 
     Args:
         pyramid: {level number: features (B, H, W, C)}, C the same for all; level n has stride 2ⁿ.
-        boxes: (B, N, 4) in pixels; each is looked up at the level that `level_of` says.
+        boxes: (B, N, 4) in pixels; each is looked up at the level that `level_of` says, or the next finer one there is.
         size: bins along a side, S.
         samples: points along a side of a bin.
 
     Returns:
-        (B, N, S, S, C) in the features' dtype; positions in float32 whatever that is.
+        (B, N, S, S, C) in the features' dtype; positions and sums in float32 whatever that is.
     """
     levels = sorted(pyramid)
     maps = [pyramid[level] for level in levels]
@@ -49,31 +49,46 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
     channels, count = maps[0].shape[-1], boxes.shape[1]
     table = ops.concatenate([ops.reshape(m, (-1, m.shape[1] * m.shape[2], channels)) for m in maps], axis=1)
 
-    place = level_of(boxes, levels[0], levels[-1]) - levels[0]
+    wanted = level_of(boxes, levels[0], levels[-1]) - levels[0]
+    nearest = [sum(level <= n for level in levels) - 1 for n in range(levels[0], levels[-1] + 1)]
+    place = ops.take(ops.convert_to_tensor(nearest, "int32"), wanted)
 
     def of_level(values, dtype):
         return ops.take(ops.convert_to_tensor(np.array(values), dtype), place)
 
     stride = of_level([2.0**level for level in levels], "float32")
     corners = ops.cast(boxes, "float32") / ops.expand_dims(stride, -1)
-    rows, row_weights = _points(corners[..., 1], corners[..., 3], of_level(heights, "int32"), size, samples)
-    columns, column_weights = _points(corners[..., 0], corners[..., 2], of_level(widths, "int32"), size, samples)
+    down = _points(corners[..., 1], corners[..., 3], of_level(heights, "int32"), size, samples)
+    across = _points(corners[..., 0], corners[..., 2], of_level(widths, "int32"), size, samples)
     width, start = (ops.reshape(x, (-1, count, 1, 1)) for x in (of_level(widths, "int32"), of_level(starts, "int32")))
-    side = size * samples
-    total = 0
-    for row, row_weight in zip(rows, row_weights, strict=True):
-        for column, column_weight in zip(columns, column_weights, strict=True):
-            where = start + ops.expand_dims(row, -1) * width + ops.expand_dims(column, -2)  # (B, N, side, side)
-            found = ops.take_along_axis(table, ops.reshape(where, (-1, count * side * side, 1)), axis=1)
-            weight = ops.expand_dims(row_weight, -1) * ops.expand_dims(column_weight, -2)
-            found = ops.reshape(found, (-1, count, side, side, channels))
-            total = total + found * ops.cast(ops.expand_dims(weight, -1), found.dtype)
-    bins = ops.reshape(total, (-1, count, size, samples, size, samples, channels))
-    return ops.mean(bins, axis=(3, 5))
+    # rows of one table for the whole batch: whole rows are gathered, not numbers
+    cells = int(sum(h * w for h, w in zip(heights, widths, strict=True)))
+    start = start + cells * ops.reshape(ops.arange(ops.shape(boxes)[0], dtype="int32"), (-1, 1, 1, 1))
+    table = ops.reshape(table, (-1, channels))
+
+    def at(row, column):
+        where = start + row * width + column  # (B, N, S, S)
+        return ops.cast(ops.take(table, where, axis=0), "float32")
+
+    mean = 0
+    # one point of every bin at a time: all points of all boxes would be gigabytes
+    for number, (y, x) in enumerate(np.ndindex(samples, samples), start=1):
+        top, bottom, below, inside_y = (ops.expand_dims(part[..., y::samples], -1) for part in down)
+        left, right, beside, inside_x = (ops.expand_dims(part[..., x::samples], -2) for part in across)
+        below, beside = ops.expand_dims(below, -1), ops.expand_dims(beside, -1)
+        above = _between(at(top, left), at(top, right), beside)
+        point = _between(above, _between(at(bottom, left), at(bottom, right), beside), below)
+        # not a sum of all: TensorFlow would add its terms in the order in which they are ready, another on every run
+        mean = mean + (point * ops.expand_dims(inside_y * inside_x, -1) - mean) / number
+    return ops.cast(mean, table.dtype)
+
+
+def _between(a, b, share):
+    return a + (b - a) * share
 
 
 def _points(low, high, length, size, samples):
-    """Sampled points along one axis: ([lower, upper neighbour], [their weights]), each (B, N, size * samples)."""
+    """Points along one axis, (B, N, size * samples): lower and upper neighbour, the upper's share, 1 inside or 0."""
     extent = ops.maximum(high - low, 1.0)
     steps = (np.arange(size * samples) + 0.5) / (size * samples)
     points = ops.expand_dims(low, -1) + ops.expand_dims(extent, -1) * ops.convert_to_tensor(steps, "float32")
@@ -84,4 +99,4 @@ def _points(low, high, length, size, samples):
     lower = ops.cast(ops.floor(points), "int32")
     upper = ops.minimum(lower + 1, length - 1)
     share = points - ops.cast(lower, "float32")
-    return (lower, upper), (inside * (1 - share), inside * share)
+    return lower, upper, share, inside

@@ -56,6 +56,7 @@ def load_whole(
     layer_of: Callable[[str], str],
     strict: bool = True,
     change: Callable[[str, np.ndarray], np.ndarray | None] | None = None,
+    grids: dict[str, tuple[int, int]] | None = None,
 ) -> list[str]:
     """Give a VisionModel of one head, backbone and head, the weights of a PyTorch checkpoint of its architecture.
 
@@ -65,6 +66,7 @@ def load_whole(
         layer_of: from a PyTorch module's dotted name to the backbone's layer, or to the head's by its path within it.
         strict: as in `load`.
         change: from a tensor's name and values to the values to take; None leaves the variable as it is.
+        grids: {module: (rows, columns)} of fully connected layers that see feature maps flattened; see `dense_layers`.
 
     Returns:
         A line for each thing skipped.
@@ -79,6 +81,9 @@ def load_whole(
     variables = {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._trainable_variables}
     variables |= {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._non_trainable_variables}
     tensors = read_checkpoint(path)
+    for module, grid in (grids or {}).items():
+        if (name := f"{module}.weight") in tensors:
+            tensors[name] = _by_position(tensors[name], grid)
     taken = tensors if change is None else {name: change(name, array) for name, array in tensors.items()}
     for name in [name for name, array in taken.items() if array is None]:
         (variable,) = _arrays(layers, {name: tensors[name]}, layer_of)
@@ -139,9 +144,14 @@ def dense_layers(
         )
     kernels = [tensors[f"{module}.weight"] for module in modules]
     if grid:
-        units = kernels[0].shape[0]
-        kernels[0] = kernels[0].reshape(units, -1, *grid).transpose(0, 2, 3, 1).reshape(units, -1)
+        kernels[0] = _by_position(kernels[0], grid)
     return [
         (np.ascontiguousarray(kernel.T), tensors[f"{module}.bias"])
         for kernel, module in zip(kernels, modules, strict=True)
     ]
+
+
+def _by_position(weight, grid):
+    """A weight (units, channels × rows × columns) for maps flattened position by position."""
+    units = weight.shape[0]
+    return weight.reshape(units, -1, *grid).transpose(0, 2, 3, 1).reshape(units, -1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.errors import RecipeError, UserError
-from visiontasks.weights import ssd
+from visiontasks.weights import rcnn, retinanet, ssd
 
 NAME = "coco"
 
@@ -25,6 +25,7 @@ class Detector:
         layer_of: from a module of the checkpoint to the Keras layer, as `checkpoint.load_whole` takes it.
         by_class: {module, or how its name begins: (rows of a class, whether the background has rows too)}.
         pixels: (mean, std) that its pictures were normalised with, where they are not ImageNet's.
+        grids: of layers that see feature maps flattened, as `checkpoint.load_whole` takes it.
     """
 
     file: str
@@ -34,6 +35,7 @@ class Detector:
     layer_of: Callable[[str], str]
     by_class: dict[str, tuple[int, bool]]
     pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    grids: dict[str, tuple[int, int]] | None = None
 
 
 # https://pytorch.org/vision/stable/models.html, {(backbone, head): its checkpoint}
@@ -46,6 +48,23 @@ DETECTORS = {
         layer_of=ssd.layer_of,
         by_class={"head.classification_head": (1, True)},
         pixels=((122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0)),  # Caffe's, as its VGG was trained
+    ),
+    ("resnet50", "retinanet"): Detector(
+        file="retinanet_resnet50_fpn_coco-eeacb38b.pth",
+        ap=36.4,
+        backbone=retinanet.PUBLISHED_BACKBONE,
+        head=retinanet.HEAD,
+        layer_of=retinanet.layer_of,
+        by_class={"head.classification_head.cls_logits": (1, False)},
+    ),
+    ("resnet50", "rcnn"): Detector(
+        file="fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+        ap=37.0,
+        backbone=rcnn.PUBLISHED_BACKBONE,
+        head=rcnn.HEAD,
+        layer_of=rcnn.layer_of,
+        by_class={"roi_heads.box_predictor.cls_score": (1, True), "roi_heads.box_predictor.bbox_pred": (4, True)},
+        grids=rcnn.GRIDS,
     ),
 }
 
@@ -125,7 +144,7 @@ def load(model, detector: Detector, weights: str) -> list[str]:
                 f"{', '.join(detector.by_class)} start anew"
             )
         change = functools.partial(_rows_of, detector.by_class, None if unknown else head.classes)
-    checkpoint.load_whole(model, path, detector.layer_of, change=change)
+    checkpoint.load_whole(model, path, detector.layer_of, change=change, grids=detector.grids)
     if detector.pixels:
         pixels = model.backbone.get_layer("pixels")
         pixels.mean, pixels.std = detector.pixels

@@ -1,0 +1,137 @@
+"""Faster R-CNN: what its second stage learns from, and what it must not: torchvision's parity shows the rest."""
+
+import fakes
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from visiontasks.heads.rcnn import RCNN
+from visiontasks.model import VisionModel
+from visiontasks.sample import NO_OBJECT, UNLABELLED
+
+
+def made(**arguments):
+    keras.utils.set_random_seed(0)
+    small = {"filters": 8, "units": 16, "proposals": 40, "training_proposals": 60, "samples": 16}
+    model = VisionModel(fakes.backbone(), RCNN(3, **{**small, **arguments}))
+    return model, next(iter(model.heads.values()))
+
+
+def labels():
+    """One object, two, none; and a picture that nobody labelled."""
+    boxes, classes = np.zeros((4, 3, 4), "float32"), np.full((4, 3), NO_OBJECT, "int32")
+    boxes[0, 1], classes[0, 1] = [3, 4, 13, 12], 2
+    boxes[1, :2], classes[1, :2] = [[8, 8, 24, 24], [20, 2, 31, 30]], [0, 1]
+    classes[3] = UNLABELLED
+    return {"boxes": boxes, "classes": classes}
+
+
+def iou(a, b):
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0, width) * max(0, height)
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def test_samples():
+    model, head = made(positives=0.5)
+    targets = labels()
+    outputs = model(fakes.pictures(4)["image"], training=True)
+    samples = {key: ops.convert_to_numpy(value) for key, value in head.sample(targets, outputs, True).items()}
+    assert samples["boxes"].shape == (4, 16, 4)
+    assert not samples["there"][3].any() and not samples["labels"][3].any()
+    assert samples["there"][:3].all() and not samples["labels"][2].any()
+    for i in range(2):
+        objects = samples["labels"][i] > 0
+        assert 0 < objects.sum() <= 8
+        assert not (np.diff(objects.astype(int)) > 0).any()  # those with an object come first
+        for box, label, match, target in zip(
+            *(samples[key][i] for key in ("boxes", "labels", "matches", "targets")), strict=True
+        ):
+            overlaps = [
+                iou(box, truth) if there >= 0 else -1
+                for truth, there in zip(targets["boxes"][i], targets["classes"][i], strict=True)
+            ]
+            assert (max(overlaps) >= 0.5) == (label > 0)
+            if label:
+                assert match == np.argmax(overlaps) and label == targets["classes"][i, match] + 1
+                np.testing.assert_array_equal(target, targets["boxes"][i, match])
+    # untrained proposals rarely meet an object: the true boxes are among what is learnt from
+    for box in targets["boxes"][1, :2]:
+        assert (samples["boxes"][1] == box).all(-1).any()
+
+
+def test_the_choice_is_drawn_anew_in_training_and_fixed_in_evaluation():
+    model, head = made()
+    outputs = model(fakes.pictures(4)["image"], training=True)
+    drawn = [ops.convert_to_numpy(head.sample(labels(), outputs, t)["boxes"]) for t in (True, True, False, False)]
+    assert (drawn[0] != drawn[1]).any()
+    np.testing.assert_array_equal(drawn[2], drawn[3])
+    # and the same for a picture whatever stands beside it
+    half = keras.tree.map_structure(lambda x: x[:2], outputs)
+    alone = head.sample({key: value[:2] for key, value in labels().items()}, half, False)
+    np.testing.assert_array_equal(ops.convert_to_numpy(alone["boxes"]), drawn[2][:2])
+
+
+def test_a_step_trains_both_stages_and_the_proposals_carry_no_gradient():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("takes gradients with TensorFlow")
+    import tensorflow as tf
+
+    model, head = made()
+    images = fakes.pictures(4)["image"]
+    with tf.GradientTape(persistent=True) as tape:
+        losses = head.compute_losses(labels(), model(images, training=True))
+        second = losses["classification"] + losses["localization"]
+        first = losses["objectness"] + losses["rpn_box"]
+    of_proposals = [v.value for v in head.region_proposals.trainable_variables]
+    of_branch = [v.value for v in head.boxes.trainable_variables]
+    of_both = [v.value for v in (*head.pyramid.trainable_variables, *model.backbone.trainable_variables)]
+    assert all(g is None for g in tape.gradient(second, of_proposals))
+    assert all(g is None for g in tape.gradient(first, of_branch))
+    for loss, variables in ((first, of_proposals), (second, of_branch), (first, of_both), (second, of_both)):
+        found = tape.gradient(loss, variables, unconnected_gradients="zero")
+        assert all(np.isfinite(g).all() for g in found) and any(np.abs(g).max() > 0 for g in found)
+
+
+def test_half_precision_ends_at_the_answers():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model, head = made()
+    outputs = model(fakes.pictures(2)["image"])
+    kinds = keras.tree.map_structure(lambda x: keras.backend.standardize_dtype(x.dtype), outputs)
+    assert set(kinds["pyramid"].values()) == {"bfloat16"}
+    assert {*kinds["objectness"], *kinds["differences"], *kinds["regions"].values(), kinds["proposals"]} == {"float32"}
+
+
+def test_in_training_the_proposals_are_more_and_the_second_stage_waits_for_the_choice():
+    model, head = made()
+    images = fakes.pictures(2)["image"]
+    learning, answering = model(images, training=True), model(images, training=False)
+    assert learning["proposals"].shape == (2, 60, 4) and "regions" not in learning
+    assert answering["proposals"].shape == (2, 40, 4) and answering["regions"]["boxes"].shape == (2, 40, 4, 4)
+    # decoded nevertheless, for a metric that somebody watches in training
+    assert model.decode(learning)["boxes"].shape == (2, 100, 4)
+
+
+def test_each_class_has_boxes_of_its_own():
+    """By hand: two proposals, one absent; each class moves its box by its own differences."""
+    _, head = made()
+    logits = np.log(np.float32([[[0.1, 0.6, 0.3, 1e-6], [0.1, 0.9, 1e-6, 1e-6]]]))
+    differences = np.zeros((1, 2, 4, 4), "float32")
+    differences[0, 0, 1, 0], differences[0, 0, 2, 1] = 5, -2.5  # variances of 0.1: half a side, a quarter
+    answers = {"classes": logits, "boxes": differences}
+    boxes = np.float32([[[10, 10, 20, 30], [40, 40, 60, 60]]])
+    found = head.boxes.decode(
+        answers,
+        boxes,
+        np.array([[True, False]]),
+        np.float32([[100, 22]]),
+        score_threshold=0.05,
+        iou_threshold=0.5,
+        count=3,
+    )
+    found = {key: ops.convert_to_numpy(value)[0] for key, value in found.items()}
+    np.testing.assert_array_equal(found["valid"], [True, True, False])
+    np.testing.assert_array_equal(found["classes"], [0, 1, 0])
+    np.testing.assert_allclose(found["scores"], [0.6, 0.3, 0], rtol=1e-4)
+    np.testing.assert_allclose(found["boxes"][:2], [[15, 10, 22, 30], [10, 5, 20, 25]], atol=1e-4)

@@ -1,0 +1,69 @@
+"""Equal to torchvision's Faster R-CNN on ResNet-50: both stages, final boxes, losses, gradients, seeded weights."""
+
+import keras
+import numpy as np
+import parity
+import pytest
+
+from visiontasks import build
+from visiontasks.heads.rcnn import RCNN
+from visiontasks.model import VisionModel
+from visiontasks.weights import checkpoint, rcnn
+
+# as many as the script's: fewer than by default, so that it takes seconds
+COUNTS = {"proposal_candidates": 300, "proposals": 200, "samples": 128}
+COUNTS |= {"training_candidates": 400, "training_proposals": 300}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rcnn")
+    parity.run("torchvision_detection.py", folder, "fasterrcnn_resnet50_fpn")
+    return dict(np.load(folder / "fasterrcnn_resnet50_fpn.npz")), folder / "fasterrcnn_resnet50_fpn.pth"
+
+
+@pytest.fixture(scope="module")
+def model(reference):
+    head = RCNN(4, **rcnn.HEAD, **COUNTS)
+    # the script's random choice is of the first ones
+    head.keys = lambda shape, training: keras.ops.expand_dims(keras.ops.arange(shape[1], dtype="float32"), 0)
+    model = VisionModel(build.backbone("resnet50", norm="frozen_batch"), head)
+    assert checkpoint.load_whole(model, reference[1], rcnn.layer_of, grids=rcnn.GRIDS) == []
+    return model
+
+
+@pytest.mark.parametrize("size", ["", "b_"], ids=["wide", "high"])
+def test_raw_answers_and_final_boxes(model, reference, size):
+    expected = {key.removeprefix(size): value for key, value in reference[0].items() if key.startswith(size)}
+    outputs = model(expected["images"])
+    got = {key: keras.ops.concatenate(outputs[key], axis=1) for key in ("objectness", "differences", "anchors")}
+    got = {key: keras.ops.convert_to_numpy(value) for key, value in got.items()}
+    np.testing.assert_array_equal(got["anchors"][0], expected["anchors"])
+    np.testing.assert_allclose(got["objectness"], expected["raw_objectness"][..., 0], atol=1e-4)
+    np.testing.assert_allclose(got["differences"], expected["raw_differences"], atol=1e-4)
+
+    proposals, valid = (keras.ops.convert_to_numpy(outputs[key]) for key in ("proposals", "valid"))
+    regions = {key: keras.ops.convert_to_numpy(value) for key, value in outputs["regions"].items()}
+    for i in range(2):
+        theirs = expected[f"proposals{i}"]
+        assert valid[i].sum() == len(theirs)
+        np.testing.assert_allclose(proposals[i][valid[i]], theirs, atol=0.01)
+        rows = slice(i * len(theirs), (i + 1) * len(theirs))
+        logits, differences = (expected[f"raw_{key}"][rows] for key in ("cls_logits", "bbox_regression"))
+        assert logits.std() > 0.5 and differences.std() > 0.5
+        np.testing.assert_allclose(regions["classes"][i][valid[i]], logits, atol=1e-4)
+        np.testing.assert_allclose(regions["boxes"][i][valid[i]].reshape(len(theirs), -1), differences, atol=1e-4)
+    parity.check_final_boxes(model.decode(outputs), expected, 100)
+
+
+def test_losses_and_gradients(model, reference):
+    names = {"objectness": "objectness", "rpn_box": "rpn_box_reg"}
+    names |= {"classification": "classifier", "localization": "box_reg"}
+    parity.check_losses_and_gradients(
+        model, reference[0], rcnn.layer_of, {ours: f"loss_{theirs}" for ours, theirs in names.items()}
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), [("rpn.head.conv", "rpn.head.conv.0.0")])
+def test_names_of_older_files_mean_the_same(old, new):
+    assert rcnn.layer_of(old) == rcnn.layer_of(new) != old

@@ -1,0 +1,59 @@
+"""Equal to torchvision's RetinaNet on ResNet-50: raw answers, final boxes, losses and gradients, seeded weights."""
+
+import keras
+import numpy as np
+import parity
+import pytest
+
+from visiontasks import build
+from visiontasks.heads.retinanet import RetinaNet
+from visiontasks.model import VisionModel
+from visiontasks.weights import checkpoint, retinanet
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("retinanet")
+    parity.run("torchvision_detection.py", folder, "retinanet_resnet50_fpn")
+    return dict(np.load(folder / "retinanet_resnet50_fpn.npz")), folder / "retinanet_resnet50_fpn.pth"
+
+
+@pytest.fixture(scope="module")
+def model(reference):
+    model = VisionModel(build.backbone("resnet50", norm="frozen_batch"), RetinaNet(4, **retinanet.HEAD))
+    assert checkpoint.load_whole(model, reference[1], retinanet.layer_of) == []
+    return model
+
+
+@pytest.mark.parametrize("size", ["", "b_"], ids=["wide", "high"])
+def test_raw_answers_and_final_boxes(model, reference, size):
+    expected = {key.removeprefix(size): value for key, value in reference[0].items() if key.startswith(size)}
+    outputs = model(expected["images"])
+    for ours, theirs in (("boxes", "raw_bbox_regression"), ("classes", "raw_cls_logits")):
+        assert expected[theirs].std() > 0.2
+        got = keras.ops.convert_to_numpy(keras.ops.concatenate(outputs[ours], axis=1))
+        np.testing.assert_allclose(got, expected[theirs], atol=1e-4, err_msg=ours)
+    got = keras.ops.convert_to_numpy(keras.ops.concatenate(outputs["anchors"], axis=1))
+    np.testing.assert_array_equal(got[0], expected["anchors"])
+    parity.check_final_boxes(model.decode(outputs), expected, 300)
+
+
+def test_losses_and_gradients(model, reference):
+    parity.check_losses_and_gradients(
+        model,
+        reference[0],
+        retinanet.layer_of,
+        {"classification": "classification", "localization": "bbox_regression"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("head.classification_head.conv.6", "head.classification_head.conv.3.0"),
+        ("head.regression_head.conv.0", "head.regression_head.conv.0.0"),
+        ("backbone.fpn.inner_blocks.2", "backbone.fpn.inner_blocks.2.0"),
+    ],
+)
+def test_names_of_older_files_mean_the_same(old, new):
+    assert retinanet.layer_of(old) == retinanet.layer_of(new) != old

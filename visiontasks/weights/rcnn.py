@@ -1,0 +1,32 @@
+"""Which tensor of torchvision's Faster R-CNN checkpoints is which weight of a VisionModel of `resnet50` and `rcnn`.
+
+The head's defaults make it torchvision's network. The published file, fasterrcnn_resnet50_fpn_coco-258fb6c6.pth (COCO
+AP 37.0 as torchvision published it), needs 90 classes, those of COCO's own ids from 1 on, and the backbone below: its
+batch norms were trained, and are run, frozen and without an epsilon.
+"""
+
+from visiontasks.weights import retinanet
+
+HEAD = {"levels": ["C2", "C3", "C4", "C5"]}
+PUBLISHED_BACKBONE = retinanet.PUBLISHED_BACKBONE
+# PyTorch flattens the features of a box channel by channel
+GRIDS = {"roi_heads.box_head.fc6": (7, 7)}
+
+_LAYERS = {
+    "rpn.head.conv.0.0": "region_proposals/conv",
+    "rpn.head.conv": "region_proposals/conv",  # until torchvision 0.13
+    "rpn.head.cls_logits": "region_proposals/objectness",
+    "rpn.head.bbox_pred": "region_proposals/boxes",
+    "roi_heads.box_head.fc6": "boxes/fc6",
+    "roi_heads.box_head.fc7": "boxes/fc7",
+    "roi_heads.box_predictor.cls_score": "boxes/classes",
+    "roi_heads.box_predictor.bbox_pred": "boxes/boxes",
+}
+
+
+def layer_of(module: str) -> str:
+    """From a module of the checkpoint to the Keras layer: a backbone's by its name, the head's by its path in it.
+
+    An unknown name comes back as it is, for the error.
+    """
+    return _LAYERS.get(module) or retinanet.of_pyramid(module)
