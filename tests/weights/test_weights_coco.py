@@ -59,6 +59,26 @@ def test_a_class_that_coco_has_not_starts_the_last_layers_anew(published):
     assert not np.allclose(got["classes"][..., :2], published["raw_cls_logits"][..., :2], atol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("pair", "module", "anchors", "each", "rows"),
+    [
+        (("vgg16", "ssd"), "head.classification_head.module_list.1", 6, 1, [0, 18, 1]),
+        (("resnet50", "retinanet"), "head.classification_head.cls_logits", 9, 1, [18, 1]),
+        (("resnet50", "rcnn"), "roi_heads.box_predictor.cls_score", 1, 1, [0, 18, 1]),
+        (("resnet50", "rcnn"), "roi_heads.box_predictor.bbox_pred", 1, 4, [0, 18, 1]),
+    ],
+)
+def test_rows_of_classes_in_a_published_tensor(pair, module, anchors, each, rows):
+    """91 rows of each anchor, COCO's ids from 1 to 90; where 0 is the background it stays first."""
+    tensor = np.arange(anchors * 91 * each * 2).reshape(-1, 2)
+    got = coco._rows_of(coco.DETECTORS[pair].by_class, ("dog", "person"), f"{module}.weight", tensor)
+    expected = [tensor[(a * 91 + row) * each + i] for a in range(anchors) for row in rows for i in range(each)]
+    np.testing.assert_array_equal(got, expected)
+    assert coco._rows_of(coco.DETECTORS[pair].by_class, None, f"{module}.weight", tensor) is None
+    other = "head.regression_head.bbox_reg.weight"
+    assert coco._rows_of(coco.DETECTORS[pair].by_class, None, other, tensor) is tensor
+
+
 def test_a_recipe_of_other_parts_or_arguments_is_an_error():
     with pytest.raises(RecipeError, match=r"weights: there are whole checkpoints for vgg16 with ssd.*got efficientnet"):
         build.recipe("ssd_det", ["weights=coco"])
