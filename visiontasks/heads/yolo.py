@@ -1,6 +1,7 @@
 """YOLO without anchors: at every cell of three levels the distances to a box's sides, and the classes beside them."""
 
 import math
+from typing import Literal
 
 import keras
 from keras import layers, ops
@@ -60,7 +61,7 @@ class YOLO(Head):
         self,
         classes: int | list[str],
         levels: list[str] | tuple[str, ...] | None = None,
-        size: csp.Size = "n",
+        size: Literal["n", "s", "m", "l", "x"] = "n",
         bins: int = 16,
         assigned: int = 10,
         alpha: float = 0.5,
@@ -144,9 +145,7 @@ class YOLO(Head):
 
     def _boxes(self, outputs):
         """float32 (B, A, 4) in pixels, not yet clipped: each side where its distribution expects it."""
-        expected = ops.sum(
-            ops.softmax(outputs["distances"], axis=-1) * ops.arange(self.bins, dtype="float32"), axis=-1
-        )
+        expected = ops.sum(ops.softmax(outputs["distances"], axis=-1) * ops.arange(self.bins, dtype="float32"), axis=-1)
         return boxes.from_distances(expected * _of_sides(outputs["strides"]), outputs["points"])
 
     def compute_losses(self, targets, outputs, training=True):
@@ -154,9 +153,7 @@ class YOLO(Head):
         there = classes >= 0
         found, points = self._boxes(outputs), outputs["points"]
         scores = ops.stop_gradient(ops.sigmoid(outputs["classes"]))
-        scores = ops.take_along_axis(
-            ops.swapaxes(scores, 1, 2), ops.expand_dims(ops.maximum(classes, 0), -1), axis=1
-        )
+        scores = ops.take_along_axis(ops.swapaxes(scores, 1, 2), ops.expand_dims(ops.maximum(classes, 0), -1), axis=1)
         matches, aligned = assignment.task_aligned(
             scores,
             boxes.iou(truth, ops.stop_gradient(found)),

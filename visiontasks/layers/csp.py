@@ -5,14 +5,9 @@ C.-Y. Wang et al.: CSPNet (2019), https://arxiv.org/abs/1911.11929, figure 2; S.
 that a backbone's costs and receptive fields can be read off its graph.
 """
 
-from typing import Literal
-
-import keras
 from keras import layers, ops
 
 from visiontasks.layers.nearest_resize import NearestResize
-
-Size = Literal["n", "s", "m", "l", "x"]
 
 # by which the depth and the width are multiplied, and the most channels before that
 SIZES = {
@@ -24,13 +19,13 @@ SIZES = {
 }
 
 
-def width(filters: int, size: Size) -> int:
+def width(filters: int, size: str) -> int:
     """How many channels a network of a size has where the plan says `filters`."""
     _, factor, most = SIZES[size]
     return int(min(filters, most) * factor)
 
 
-def depth(blocks: int, size: Size) -> int:
+def depth(blocks: int, size: str) -> int:
     """How many blocks a network of a size has where the plan says `blocks`."""
     return max(1, round(blocks * SIZES[size][0]))
 
@@ -84,7 +79,7 @@ def pooling_pyramid(x, filters: int, name: str, dtype=None):
     return convolution(layers.Concatenate(name=f"{name}_parts", dtype=dtype)(parts), filters, 1, name, dtype=dtype)
 
 
-def path_aggregation(levels: list, steps: list[int], size: Size, dtype=None) -> list:
+def path_aggregation(levels: list, steps: list[int], size: str, dtype=None) -> list:
     """Each level with what the deeper ones know of the whole and the finer ones of places: down the pyramid, then up.
 
     Args:

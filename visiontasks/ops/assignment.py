@@ -86,6 +86,33 @@ def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
     return _one_each(ops.logical_and(wanted, ops.expand_dims(valid, -1)), overlaps)
 
 
+def by_cell(boxes, valid, grid: tuple[int, int], size):
+    """The true box whose centre lies in each cell of a grid over the picture; of several the largest.
+
+    Redmon et al. 2016 (https://arxiv.org/abs/1506.02640), section 2, which knows one object a cell.
+
+    Args:
+        boxes: (B, G, 4), true boxes in pixels.
+        valid: bool (B, G), which ones there are.
+        grid: (rows, columns).
+        size: float (B, 2), the pictures' heights and widths.
+
+    Returns:
+        int32 (B, rows * columns), row by row: the number of the true box or BACKGROUND.
+    """
+    rows, columns = grid
+    boxes, size = (ops.cast(x, "float32") for x in (boxes, size))
+    share = _centres(boxes) / ops.expand_dims(ops.flip(size, axis=-1), 1)
+    # a centre on the last border belongs to the last cell
+    column, row = (
+        ops.cast(ops.clip(ops.floor(share[..., i] * count), 0, count - 1), "int32")
+        for i, count in ((0, columns), (1, rows))
+    )
+    here = ops.expand_dims(row * columns + column, -1) == ops.arange(rows * columns, dtype="int32")
+    wanted = ops.logical_and(here, ops.expand_dims(valid, -1))
+    return _one_each(wanted, ops.expand_dims(box_ops.area(boxes), -1))
+
+
 def _largest(values, count):
     """bool (…, A): whether a value is among the `count` largest of the last axis; of equal ones all or none."""
     # a comparison, not the places that top_k gives: which of equal ones these are differs from backend to backend
@@ -93,9 +120,9 @@ def _largest(values, count):
     return values >= top[..., -1:]
 
 
-def _one_each(wanted, overlaps):
-    """int32 (…, A) of bool and float (…, G, A): of the true boxes that want an anchor the one that it overlaps most."""
-    owner = ops.cast(ops.argmax(ops.where(wanted, overlaps, -1.0), axis=-2), "int32")
+def _one_each(wanted, strength):
+    """int32 (…, A) of bool and float (…, G, A): of those that want an anchor the strongest, of equal ones the first."""
+    owner = ops.cast(ops.argmax(ops.where(wanted, strength, -1.0), axis=-2), "int32")
     return ops.where(ops.any(wanted, axis=-2), owner, BACKGROUND)
 
 

@@ -109,7 +109,7 @@ def from_distances(distances, points):
 
 
 def contain(boxes, points):
-    """bool (…, N, M): whether each of the points (…, M, 2) lies inside each of the boxes (…, N, 4), not on its border."""
+    """bool (…, N, M): whether each of the points (…, M, 2) lies in each of the boxes (…, N, 4), not on its border."""
     x1, y1, x2, y2 = (ops.expand_dims(side, -1) for side in _sides(boxes))
     x, y = (ops.expand_dims(_float32(points[..., i]), -2) for i in (0, 1))
     across, down = ops.logical_and(x > x1, x < x2), ops.logical_and(y > y1, y < y2)
