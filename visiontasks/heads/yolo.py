@@ -105,15 +105,17 @@ class YOLO(Head):
         levels = sorted(set(features_shape) - {"image"})
         numbers = [int(level[1:]) for level in levels]
         steps = [2 ** (deeper - finer) for finer, deeper in zip(numbers, numbers[1:], strict=False)]
-        inputs = [keras.Input(features_shape[level][1:], dtype=self.compute_dtype, name=level) for level in levels]
-        maps = csp.path_aggregation(inputs, steps, self.size, self.dtype_policy)
+        inputs = {
+            level: keras.Input(features_shape[level][1:], dtype=self.compute_dtype, name=level) for level in levels
+        }
+        maps = csp.path_aggregation(list(inputs.values()), steps, self.size, self.dtype_policy)
         inner = max(64, 4 * self.bins, maps[0].shape[-1] // 4), max(maps[0].shape[-1], min(len(self.classes), 100))
-        outputs = []
+        outputs = {"distances": {}, "classes": {}}
         for level, x in zip(levels, maps, strict=True):
             prior = min(LIKELIEST, self.objects / (len(self.classes) * _cells(features_shape[level], level)))
             start = keras.initializers.Constant(-math.log((1 - prior) / prior))
-            sides = self._branch(x, inner[0], 4 * self.bins, "zeros", f"{level}_box")
-            outputs.append((sides, self._branch(x, inner[1], len(self.classes), start, f"{level}_class")))
+            outputs["distances"][level] = self._branch(x, inner[0], 4 * self.bins, "zeros", f"{level}_box")
+            outputs["classes"][level] = self._branch(x, inner[1], len(self.classes), start, f"{level}_class")
         self.network = keras.Model(inputs, outputs, name="network")
 
     def _branch(self, x, filters, columns, bias, name):
@@ -127,9 +129,11 @@ class YOLO(Head):
         size = tuple(features["image"].shape[1:3])
         if None in size:
             raise ValueError("yolo: the picture's height and width must be known when the model is called.")
-        maps = self.network([features[level] for level in levels], training=training)
-        points, strides = anchors.anchor_points([tuple(sides.shape[1:3]) for sides, _ in maps], size)
-        distances, classes = (ops.concatenate([_rows(x) for x in parts], axis=1) for parts in zip(*maps, strict=True))
+        maps = self.network({level: features[level] for level in levels}, training=training)
+        points, strides = anchors.anchor_points([tuple(maps["classes"][level].shape[1:3]) for level in levels], size)
+        distances, classes = (
+            ops.concatenate([_rows(maps[what][level]) for level in levels], axis=1) for what in ("distances", "classes")
+        )
         batch = ops.shape(classes)[0]
 
         def of_each(value):
