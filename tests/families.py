@@ -39,6 +39,7 @@ EVERYWHERE = ("classifier", "ssd", "tagger", "unet")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
 NARROW = {
     "ssd": {"extra": ["half"], "extra_filters": [32]},
+    "yolo": {"levels": ["C2", "C3"]},
     # cells of 4 pixels: in larger ones two objects of a scene have their centres, and a cell knows one
     "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
 }

@@ -131,7 +131,7 @@ def test_levels_of_other_anchors_are_an_error():
 def slow_by_cell(truth, valid, grid, size):
     found, areas = np.full(grid[0] * grid[1], BACKGROUND), np.zeros(grid[0] * grid[1])
     for g in np.flatnonzero(valid):
-        x, y = (truth[g, :2] + truth[g, 2:]) / 2
+        x, y = (truth[g, :2] + truth[g, 2:]) / 2 + 1e-4 * size[::-1] / grid[::-1]
         cell = int(y / size[0] * grid[0]) * grid[1] + int(x / size[1] * grid[1])
         area = np.prod(truth[g, 2:] - truth[g, :2])
         if area > areas[cell]:
@@ -148,6 +148,15 @@ def test_by_cell(seed, grid):
     got = array(assignment.by_cell(truth, valid, grid, size))
     for row in range(2):
         np.testing.assert_array_equal(got[row], slow_by_cell(truth[row], valid[row], grid, size[row]))
+
+
+def test_a_centre_on_a_border_belongs_to_the_cell_behind_however_it_is_rounded():
+    """Compiled with a constant size, 20 / 64 * 16 may come out as 4.9999995."""
+    for nudge in (-1e-6, 0.0, 1e-6):
+        x = 20 * (1 + nudge)
+        truth = np.float32([[[x - 11, 45, x + 11, 64], [54, 54, 74, 74]]])
+        got = array(assignment.by_cell(truth, np.array([[True, True]]), (16, 16), np.float32([[64, 64]])))[0]
+        assert got[13 * 16 + 5] == 0 and got[-1] == 1 and (got >= 0).sum() == 2
 
 
 def test_a_batch_is_its_pictures():

@@ -12,6 +12,9 @@ from visiontasks.ops.matching import BACKGROUND
 
 # below it a quotient of two alignments is no longer a number that float32 knows on every device
 LEAST_ALIGNMENT = 1e-30
+# compilers round the same sum in several ways: what lies this near to a limit counts as on it, whoever computes
+ROUNDING = 1e-6  # of the limit
+BORDER = 1e-4  # of a cell
 
 
 def task_aligned(scores, overlaps, inside, valid, count: int = 13, alpha: float = 1.0, beta: float = 6.0):
@@ -103,9 +106,9 @@ def by_cell(boxes, valid, grid: tuple[int, int], size):
     rows, columns = grid
     boxes, size = (ops.cast(x, "float32") for x in (boxes, size))
     share = _centres(boxes) / ops.expand_dims(ops.flip(size, axis=-1), 1)
-    # a centre on the last border belongs to the last cell
+    # a centre on a border belongs to the cell behind it, on the last border to the last cell
     column, row = (
-        ops.cast(ops.clip(ops.floor(share[..., i] * count), 0, count - 1), "int32")
+        ops.cast(ops.clip(ops.floor(share[..., i] * count + BORDER), 0, count - 1), "int32")
         for i, count in ((0, columns), (1, rows))
     )
     here = ops.expand_dims(row * columns + column, -1) == ops.arange(rows * columns, dtype="int32")
@@ -117,7 +120,8 @@ def _largest(values, count):
     """bool (…, A): whether a value is among the `count` largest of the last axis; of equal ones all or none."""
     # a comparison, not the places that top_k gives: which of equal ones these are differs from backend to backend
     top, _ = ops.top_k(values, min(count, values.shape[-1]), sorted=True)
-    return values >= top[..., -1:]
+    last = top[..., -1:]
+    return values >= last - ROUNDING * ops.abs(last)
 
 
 def _one_each(wanted, strength):
