@@ -49,6 +49,9 @@ NARROW = {
         "training_candidates": 200,
         "samples": 64,
     },
+    "yolo": {"levels": ["C2", "C3"]},
+    # cells of 4 pixels: in larger ones two objects of a scene have their centres, and a cell knows one
+    "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
 }
 
 

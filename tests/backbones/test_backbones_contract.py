@@ -23,6 +23,7 @@ FAMILIES += ["inception_v3", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", 
 FAMILIES += ["resnet50_v2", "unet_encoder", "vgg16", "xception"]
 FAMILIES += [
     "alexnet",
+    "csp_darknet_n",
     "googlenet",
     "keras_resnet50",
     "lenet5",
@@ -128,6 +129,9 @@ CHANNELS = {  # of the networks written here, C1 (or the first level) and up, as
     "resnet20": (16, 32, 64),
     "resnet56": (16, 32, 64),
     "efficientnet_lite0": (16, 24, 40, 112, 320),
+    "csp_darknet_n": (16, 32, 64, 128, 256),
+    "csp_darknet_m": (48, 96, 192, 384, 576),
+    "csp_darknet_x": (80, 160, 320, 640, 640),
 }
 
 

@@ -21,3 +21,36 @@ def test_hardest_takes_the_largest_losses_of_each_picture():
     for row in range(3):
         order = [i for i in np.argsort(-losses[row]) if candidates[row, i]][: int(count[row])]
         np.testing.assert_array_equal(got[row], np.isin(np.arange(20), order))
+
+
+def test_distribution_focal_by_hand():
+    """Equation 6: 2.25 is three quarters 2 and a quarter 3."""
+    logits = np.float32([0.5, -1.0, 2.0, 0.25])
+    log_shares = logits - np.log(np.exp(logits).sum())
+    got = float(ops.convert_to_numpy(detection.distribution_focal(2.25, logits)))
+    np.testing.assert_allclose(got, -(0.75 * log_shares[2] + 0.25 * log_shares[3]), rtol=1e-6)
+    for target, expected in ((2.0, log_shares[2]), (7.0, log_shares[3]), (-1.0, log_shares[0])):
+        got = float(ops.convert_to_numpy(detection.distribution_focal(target, logits)))
+        np.testing.assert_allclose(got, -expected, rtol=1e-6)
+
+
+def test_distribution_focal_against_a_slow_loop():
+    rng = np.random.default_rng(0)
+    targets, logits = rng.uniform(0, 14.99, (6, 4)), rng.normal(size=(6, 4, 16)).astype("float32") * 3
+    expected = np.zeros((6, 4))
+    for i in range(6):
+        for j in range(4):
+            shares = np.exp(logits[i, j].astype("float64"))
+            shares, low = shares / shares.sum(), int(targets[i, j])
+            part = targets[i, j] - low
+            expected[i, j] = -((1 - part) * np.log(shares[low]) + part * np.log(shares[low + 1]))
+    got = ops.convert_to_numpy(detection.distribution_focal(targets.astype("float32"), logits))
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
+def test_sigmoid_cross_entropy_of_shares_and_of_large_logits():
+    targets, logits = np.float32([0.3, 1.0, 0.0, 1.0]), np.float32([0.7, -2.0, 200.0, -200.0])
+    got = ops.convert_to_numpy(detection.sigmoid_cross_entropy(targets, logits))
+    p = 1 / (1 + np.exp(-logits[:2].astype("float64")))
+    expected = -targets[:2] * np.log(p) - (1 - targets[:2]) * np.log(1 - p)
+    np.testing.assert_allclose(got, [*expected, 200, 200], rtol=1e-5)

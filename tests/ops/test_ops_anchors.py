@@ -32,3 +32,17 @@ def test_steps_and_the_longest_side():
 def test_levels_of_another_number_are_an_error():
     with pytest.raises(ValueError, match="expected 3, 2 and 2 for 2 levels; got 2, 2 and none"):
         anchors.default_boxes([(1, 1), (1, 1)], (10, 10), (0.1, 0.2), [(), ()])
+
+
+def test_anchor_points_by_hand():
+    """A row of three cells 10 by 20 pixels, then one over all: x and y."""
+    points, strides = anchors.anchor_points([(1, 3), (1, 1)], (20, 30))
+    np.testing.assert_array_equal(points, [[5, 10], [15, 10], [25, 10], [15, 10]])
+    np.testing.assert_array_equal(strides, [[10, 20]] * 3 + [[30, 20]])
+    assert points.dtype == strides.dtype == np.float32
+
+
+def test_anchor_points_of_a_side_that_no_stride_divides_cover_it():
+    points, strides = anchors.anchor_points([(38, 38)], (300, 300))
+    np.testing.assert_allclose(points[0], strides[0] / 2)
+    np.testing.assert_allclose(points[-1] + strides[-1] / 2, [300, 300], rtol=1e-6)

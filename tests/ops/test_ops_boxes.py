@@ -127,3 +127,23 @@ def test_clip_and_area():
 def test_sides_of_at_least():
     given_boxes = np.float32([[0, 0, 2, 2], [0, 0, 2, 1.5], [0, 0, 1.5, 2], [3, 3, 1, 1]])
     np.testing.assert_array_equal(ops.convert_to_numpy(boxes.at_least(given_boxes, 2.0)), [True, False, False, False])
+
+
+@settings(max_examples=50, deadline=None)
+@given(box_lists(5, 5), st.lists(st.tuples(numbers, numbers), min_size=5, max_size=5))
+def test_distances_and_their_inverse(given_boxes, points):
+    points = np.float32(points)
+    found = array(boxes.distances(given_boxes, points))
+    np.testing.assert_allclose(array(boxes.from_distances(found, points)), given_boxes, atol=1e-3)
+    np.testing.assert_allclose(
+        array(boxes.distances(boxes.from_distances(given_boxes, points), points)), given_boxes, atol=1e-3
+    )
+    inside = array(boxes.contain(given_boxes, points))
+    np.testing.assert_array_equal(np.diag(inside), (found > 0).all(axis=-1))
+
+
+def test_distances_by_hand():
+    box, point = np.float32([[10, 20, 50, 40]]), np.float32([[15, 50]])
+    np.testing.assert_array_equal(array(boxes.distances(box, point)), [[5, 30, 35, -10]])
+    got = array(boxes.contain(box, np.float32([[15, 50], [15, 30], [10, 30]])))
+    np.testing.assert_array_equal(got, [[False, True, False]])

@@ -26,11 +26,13 @@ class Head(keras.layers.Layer):
         task: the task whose metrics and drawings it gets, a file in `visiontasks/tasks/`.
         fields: the Sample fields it learns from; the class names are the first one's.
         divisible: whether the picture's sides must be multiples of its deepest level's stride, if it has several.
+        any_size: whether it can be built without knowing the picture's size, and then takes pictures of any.
     """
 
     task: str
     fields: tuple[str, ...]
     divisible = True
+    any_size = True
 
     def taps(self, available: tuple[str, ...]) -> tuple[str, ...]:
         """The names of the backbone's outputs that it uses, out of those available."""

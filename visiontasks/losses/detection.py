@@ -9,6 +9,33 @@ def smooth_l1(targets, outputs, beta: float = 1.0):
     return ops.where(distance < beta, 0.5 * distance**2 / beta, distance - 0.5 * beta)
 
 
+def distribution_focal(targets, logits):
+    """How far a distribution over whole numbers is from saying a number between two of them; elementwise.
+
+    Li et al. 2020 (https://arxiv.org/abs/2006.04388), equation 6: the cross-entropies of the two whole numbers around
+    the target, each weighted by how near it is.
+
+    Args:
+        targets: float (…,), cut to 0..N - 1.
+        logits: (…, N), of the numbers 0 to N - 1.
+
+    Returns:
+        float32 (…,).
+    """
+    logits = ops.cast(logits, "float32")
+    last = logits.shape[-1] - 1
+    targets = ops.expand_dims(ops.clip(ops.cast(targets, "float32"), 0.0, float(last)), -1)
+    # a number's weight: 1 at the target, falling to 0 one step away; so the two around it have weights that sum to 1
+    weights = ops.maximum(1.0 - ops.abs(ops.arange(last + 1, dtype="float32") - targets), 0.0)
+    return -ops.sum(weights * ops.log_softmax(logits, axis=-1), axis=-1)
+
+
+def sigmoid_cross_entropy(targets, logits):
+    """Of probabilities 0..1, not only of 0 and 1; elementwise float32."""
+    logits = ops.cast(logits, "float32")
+    return ops.softplus(logits) - ops.cast(targets, "float32") * logits
+
+
 def hardest(losses, candidates, count):
     """Which of the candidates have the largest losses in their picture.
 

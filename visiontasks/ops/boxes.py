@@ -86,6 +86,36 @@ def decode(deltas, anchors, variances=(1.0, 1.0, 1.0, 1.0)):
     return bounding_boxes.decode_deltas_to_boxes(_float32(anchors), deltas, "xyxy", "xyxy", "center_xywh")
 
 
+def distances(boxes, points):
+    """How far each point is from its box's sides: left, top, right, bottom; negative where it lies outside.
+
+    `from_distances(distances(boxes, points), points)` gives the boxes back, and the other way round.
+
+    Args:
+        boxes: (…, N, 4).
+        points: (…, N, 2), x and y; the two shapes broadcast.
+
+    Returns:
+        float32 (…, N, 4). Tian et al. 2019 (https://arxiv.org/abs/1904.01355), equation 1.
+    """
+    boxes, points = _float32(boxes), _float32(points)
+    return ops.concatenate([points - boxes[..., :2], boxes[..., 2:] - points], axis=-1)
+
+
+def from_distances(distances, points):
+    """The inverse of `distances`: float32 boxes (…, N, 4) around points (…, N, 2)."""
+    distances, points = _float32(distances), _float32(points)
+    return ops.concatenate([points - distances[..., :2], points + distances[..., 2:]], axis=-1)
+
+
+def contain(boxes, points):
+    """bool (…, N, M): whether each of the points (…, M, 2) lies in each of the boxes (…, N, 4), not on its border."""
+    x1, y1, x2, y2 = (ops.expand_dims(side, -1) for side in _sides(boxes))
+    x, y = (ops.expand_dims(_float32(points[..., i]), -2) for i in (0, 1))
+    across, down = ops.logical_and(x > x1, x < x2), ops.logical_and(y > y1, y < y2)
+    return ops.logical_and(across, down)
+
+
 def clip(boxes, size):
     """Boxes (…, N, 4) cut to a picture of `size` (height, width), or of its own: (…, 2); float32."""
     height_width = ops.convert_to_tensor(size, "float32")

@@ -1,0 +1,220 @@
+"""YOLO without anchors: at every cell of three levels the distances to a box's sides, and the classes beside them."""
+
+import math
+from typing import Literal
+
+import keras
+from keras import layers, ops
+
+from visiontasks.catalog import Share
+from visiontasks.heads.head import Head, class_names
+from visiontasks.layers import csp
+from visiontasks.losses import detection
+from visiontasks.ops import anchors, assignment, boxes, matching, nms
+
+USUAL_SIDE = 640  # pixels of a picture whose size is not known when the class scores' start is set
+LIKELIEST = 0.1  # no class score starts higher
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class YOLO(Head):
+    """Boxes and their classes at every cell of several levels, without anchors: YOLO in its form of 2023.
+
+    Its parts are from papers: a path aggregation neck (Liu et al. 2018, https://arxiv.org/abs/1803.01534) of cross
+    stage partial blocks; branches of their own for classes and boxes (Ge et al. 2021, https://arxiv.org/abs/2107.08430,
+    section 2.1); each side of a box a distribution over whole strides (Li et al. 2020,
+    https://arxiv.org/abs/2006.04388); task-aligned assignment (Feng et al. 2021, https://arxiv.org/abs/2108.07755);
+    complete IoU (Zheng et al. 2020, https://arxiv.org/abs/1911.08287). On csp_darknet of the same size it is the
+    published YOLOv8, layer by layer.
+
+    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object; a
+    picture without any teaches the background. Raw outputs are {"distances": float32 logits (B, A, 4, bins) of the
+    distances left, top, right, bottom in strides, "classes": float32 logits (B, A, C), "points": float32 (B, A, 2), the
+    cells' centres in pixels, "strides": float32 (B, A, 2), "size": float32 (B, 2), the picture's height and width}.
+    They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid`
+    bool (B, D), best first.
+
+    Args:
+        classes: names of the classes, or their number.
+        levels: the backbone's levels to look at; by default the three deepest up to C5.
+        size: of neck and branches: n, s, m, l or x, from 0.25 to 1.25 times the width and 1/3 to 1 times the depth.
+        bins: distances that a side can have, 0 to bins - 1 strides.
+        assigned: cells that learn from a true box, at most.
+        alpha, beta: exponents of score and overlap in how well a cell is aligned.
+        box_gain, distance_gain, class_gain: what the terms `box`, `distance` and `classification` are multiplied by.
+        objects: how many a picture is expected to have at each level: class scores start at this over classes × cells.
+        score_threshold: a box of a lower score is not given.
+        iou_threshold: a box that overlaps a better one of its class more is not given.
+        candidates: boxes of each class that are considered, the best.
+        detections: boxes given for a picture, D.
+
+    Raises:
+        ValueError: no class, an unknown size, fewer than two bins, or no assigned cell.
+    """
+
+    task = "detection"
+    fields = ("classes", "boxes")
+    loss_terms = ("box", "distance", "classification")
+    divisible = False
+
+    def __init__(
+        self,
+        classes: int | list[str],
+        levels: list[str] | tuple[str, ...] | None = None,
+        size: Literal["n", "s", "m", "l", "x"] = "n",
+        bins: int = 16,
+        assigned: int = 10,
+        alpha: float = 0.5,
+        beta: float = 6.0,
+        box_gain: float = 7.5,
+        distance_gain: float = 1.5,
+        class_gain: float = 0.5,
+        objects: float = 5.0,
+        score_threshold: Share = 0.01,
+        iou_threshold: Share = 0.7,
+        candidates: int = 400,
+        detections: int = 300,
+        name: str = "yolo",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.classes = class_names(classes)
+        if size not in csp.SIZES:
+            raise ValueError(f"size: expected {', '.join(csp.SIZES)}; got {size!r}.")
+        if bins < 2 or assigned < 1 or objects <= 0:
+            raise ValueError(
+                f"bins, assigned, objects: expected at least 2, at least 1 and above 0; got {bins}, {assigned} and "
+                f"{objects}."
+            )
+        self.levels = tuple(levels) if levels else None
+        self.size, self.bins, self.assigned = size, bins, assigned
+        self.alpha, self.beta, self.objects = alpha, beta, objects
+        self.box_gain, self.distance_gain, self.class_gain = box_gain, distance_gain, class_gain
+        self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
+        self.candidates, self.detections = candidates, detections
+
+    def taps(self, available):
+        if self.levels:
+            return (*sorted(self.levels), "image")
+        levels = sorted(name for name in available if name in {f"C{n}" for n in range(6)})
+        if not levels:
+            raise ValueError(f"yolo: needs levels (C3, C4, …); the backbone has {list(available)}.")
+        return (*levels[-3:], "image")
+
+    def build(self, features_shape):
+        levels = sorted(set(features_shape) - {"image"})
+        numbers = [int(level[1:]) for level in levels]
+        steps = [2 ** (deeper - finer) for finer, deeper in zip(numbers, numbers[1:], strict=False)]
+        inputs = {
+            level: keras.Input(features_shape[level][1:], dtype=self.compute_dtype, name=level) for level in levels
+        }
+        maps = csp.path_aggregation(list(inputs.values()), steps, self.size, self.dtype_policy)
+        inner = max(64, 4 * self.bins, maps[0].shape[-1] // 4), max(maps[0].shape[-1], min(len(self.classes), 100))
+        outputs = {"distances": {}, "classes": {}}
+        for level, x in zip(levels, maps, strict=True):
+            prior = min(LIKELIEST, self.objects / (len(self.classes) * _cells(features_shape[level], level)))
+            start = keras.initializers.Constant(-math.log((1 - prior) / prior))
+            outputs["distances"][level] = self._branch(x, inner[0], 4 * self.bins, "zeros", f"{level}_box")
+            outputs["classes"][level] = self._branch(x, inner[1], len(self.classes), start, f"{level}_class")
+        self.network = keras.Model(inputs, outputs, name="network")
+
+    def _branch(self, x, filters, columns, bias, name):
+        for i in (1, 2):
+            x = csp.convolution(x, filters, 3, f"{name}{i}", dtype=self.dtype_policy)
+        # float32 whatever the policy: what comes out goes into exponentials
+        return layers.Conv2D(columns, 1, bias_initializer=bias, dtype="float32", name=name)(x)
+
+    def call(self, features, training=None):
+        levels = sorted(set(features) - {"image"})
+        size = tuple(features["image"].shape[1:3])
+        if None in size:
+            raise ValueError("yolo: the picture's height and width must be known when the model is called.")
+        maps = self.network({level: features[level] for level in levels}, training=training)
+        points, strides = anchors.anchor_points([tuple(maps["classes"][level].shape[1:3]) for level in levels], size)
+        distances, classes = (
+            ops.concatenate([_rows(maps[what][level]) for level in levels], axis=1) for what in ("distances", "classes")
+        )
+        batch = ops.shape(classes)[0]
+
+        def of_each(value):
+            return ops.tile(ops.expand_dims(ops.convert_to_tensor(value, "float32"), 0), (batch, 1, 1))
+
+        return {
+            "distances": ops.reshape(distances, (-1, len(points), 4, self.bins)),
+            "classes": classes,
+            "points": of_each(points),
+            "strides": of_each(strides),
+            "size": of_each([[float(side) for side in size]])[:, 0],
+        }
+
+    def _boxes(self, outputs):
+        """float32 (B, A, 4) in pixels, not yet clipped: each side where its distribution expects it."""
+        expected = ops.sum(ops.softmax(outputs["distances"], axis=-1) * ops.arange(self.bins, dtype="float32"), axis=-1)
+        return boxes.from_distances(expected * _of_sides(outputs["strides"]), outputs["points"])
+
+    def compute_losses(self, targets, outputs, training=True):
+        truth, classes = ops.cast(targets["boxes"], "float32"), ops.cast(targets["classes"], "int32")
+        there = classes >= 0
+        found, points = self._boxes(outputs), outputs["points"]
+        scores = ops.stop_gradient(ops.sigmoid(outputs["classes"]))
+        scores = ops.take_along_axis(ops.swapaxes(scores, 1, 2), ops.expand_dims(ops.maximum(classes, 0), -1), axis=1)
+        matches, aligned = assignment.task_aligned(
+            scores,
+            boxes.iou(truth, ops.stop_gradient(found)),
+            boxes.contain(truth, points),
+            there,
+            self.assigned,
+            self.alpha,
+            self.beta,
+        )
+        aligned = ops.stop_gradient(aligned)
+        own = matching.take(truth, matches)
+        misfit = 1.0 - boxes.paired_iou(found, own, "ciou")
+        distance = boxes.distances(own, points) / _of_sides(outputs["strides"])
+        distance = ops.mean(detection.distribution_focal(distance, outputs["distances"]), axis=-1)
+        wanted = ops.one_hot(matching.take(classes, matches), len(self.classes), dtype="float32")
+        entropy = detection.sigmoid_cross_entropy(wanted * ops.expand_dims(aligned, -1), outputs["classes"])
+        entropy = ops.where(ops.expand_dims(self.labelled(targets), -1), ops.sum(entropy, axis=-1), 0.0)
+        learns = matches > matching.BACKGROUND
+        count = ops.maximum(ops.sum(aligned), 1.0)
+        return {
+            "box": self.box_gain * ops.sum(ops.where(learns, misfit * aligned, 0.0)) / count,
+            "distance": self.distance_gain * ops.sum(ops.where(learns, distance * aligned, 0.0)) / count,
+            "classification": self.class_gain * ops.sum(entropy) / count,
+        }
+
+    def decode(self, outputs):
+        return nms.detections(
+            boxes.clip(self._boxes(outputs), outputs["size"]),
+            ops.sigmoid(outputs["classes"]),
+            score_threshold=self.score_threshold,
+            iou_threshold=self.iou_threshold,
+            candidates=self.candidates,
+            count=self.detections,
+        )
+
+    def get_config(self):
+        names = ("size", "bins", "assigned", "alpha", "beta", "box_gain", "distance_gain", "class_gain", "objects")
+        names += ("score_threshold", "iou_threshold", "candidates", "detections")
+        return {
+            **super().get_config(),
+            "classes": list(self.classes),
+            "levels": list(self.levels) if self.levels else None,
+            **{name: getattr(self, name) for name in names},
+        }
+
+
+def _cells(shape, level):
+    """How many cells a level has, if its size is known, else as many as in a usual picture."""
+    sides = (side or math.ceil(USUAL_SIDE / 2 ** int(level[1:])) for side in shape[1:3])
+    return math.prod(sides)
+
+
+def _rows(x):
+    """The answers of all cells: (B, H, W, N) to (B, H * W, N)."""
+    return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
+
+
+def _of_sides(strides):
+    """x and y strides (B, A, 2) as those of left, top, right, bottom: (B, A, 4)."""
+    return ops.concatenate([strides, strides], axis=-1)

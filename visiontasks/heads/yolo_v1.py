@@ -1,0 +1,208 @@
+"""The first YOLO: a coarse grid over the picture, whose cells each say a few boxes and one class."""
+
+import math
+
+import keras
+from keras import layers, ops
+
+from visiontasks.catalog import Share
+from visiontasks.heads.head import Head, class_names
+from visiontasks.losses.reduction import masked_mean
+from visiontasks.ops import assignment, matching, nms
+from visiontasks.ops import boxes as box_ops
+
+NUMBERS = 5  # of a box: x, y, the roots of width and height, confidence
+
+
+@keras.saving.register_keras_serializable(package="visiontasks")
+class YOLOV1(Head):
+    """Boxes and their classes out of the whole picture at once, on a coarse grid: the first YOLO.
+
+    Redmon et al. 2016, https://arxiv.org/abs/1506.02640. 3×3 convolutions on the deepest level of any backbone, the
+    second at stride 2, so that a level of stride 32 gives S = side / 64 cells: 7×7 at the paper's 448×448; behind them
+    dense layers, for which all pictures must have one size. An object belongs to the cell that its centre lies in; of
+    several objects in one cell, where the paper knows only one, the largest is learnt.
+
+    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object. Raw
+    outputs are {"boxes": float32 (B, S, S, boxes, 5): x and y of the centre from the cell's first corner in cells, the
+    square roots of width and height as shares of the picture's, as in the authors' program, and the confidence;
+    "classes": float32 (B, S, S, C), each class's probability, as a plain number; "size": float32 (B, 2), the picture's
+    height and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), confidence times
+    probability, `classes` int32 (B, D) and `valid` bool (B, D), best first.
+
+    Args:
+        classes: names of the classes, or their number.
+        tap: the backbone's level to look at; by default the deepest.
+        boxes: how many a cell says.
+        filters: of each 3×3 convolution.
+        hidden: units of each dense layer before the last one.
+        dropout: share of the first dense layer's answers dropped in training.
+        lambda_coord: what the errors of centres and sides are multiplied by.
+        lambda_noobj: what the errors of the confidence of boxes without an object are multiplied by.
+        score_threshold: a box of a lower score is not given.
+        iou_threshold: a box that overlaps a better one of its class more is not given.
+        detections: boxes given for a picture, D.
+
+    Raises:
+        ValueError: no class, no box, no convolution, or pictures without a fixed size.
+    """
+
+    task = "detection"
+    fields = ("classes", "boxes")
+    loss_terms = ("coordinates", "confidence", "classification")
+    divisible = False
+    any_size = False
+
+    def __init__(
+        self,
+        classes: int | list[str],
+        tap: str | None = None,
+        boxes: int = 2,
+        filters: list[int] | tuple[int, ...] = (1024, 1024, 1024, 1024),
+        hidden: list[int] | tuple[int, ...] = (4096,),
+        dropout: Share = 0.5,
+        lambda_coord: float = 5.0,
+        lambda_noobj: float = 0.5,
+        score_threshold: Share = 0.01,
+        iou_threshold: Share = 0.5,
+        detections: int = 100,
+        name: str = "yolo_v1",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.classes = class_names(classes)
+        if boxes < 1 or not filters:
+            raise ValueError(f"boxes, filters: expected at least one of each, got {boxes} and {filters}.")
+        self.tap, self.boxes = tap, boxes
+        self.filters, self.hidden, self.dropout = tuple(filters), tuple(hidden), dropout
+        self.lambda_coord, self.lambda_noobj = lambda_coord, lambda_noobj
+        self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
+        self.detections = detections
+
+    def taps(self, available):
+        levels = sorted(name for name in available if name[0] == "C" and name[1:].isdigit())
+        if not self.tap and not levels:
+            raise ValueError(f"yolo_v1: needs a level (C5, …); the backbone has {list(available)}.")
+        return (self.tap or levels[-1], "image")
+
+    def build(self, features_shape):
+        (shape,) = (shape for tap, shape in features_shape.items() if tap != "image")
+        if None in shape[1:] or None in features_shape["image"][1:]:
+            raise ValueError(
+                "yolo_v1: its dense layers need pictures of one size; build the backbone with it, as "
+                "input_shape=(448, 448, 3)."
+            )
+        half = {"dtype": self.dtype_policy}
+        self.trunk = []
+        for i, count in enumerate(self.filters):
+            stride = 2 if i == min(1, len(self.filters) - 1) else 1
+            # padded on both sides, whatever the size is: Keras's "same" pads an even side on one alone
+            self.trunk.append(layers.ZeroPadding2D(1, **half))
+            self.trunk.append(layers.Conv2D(count, 3, strides=stride, name=f"conv{i + 1}", **half))
+            self.trunk.append(layers.LeakyReLU(0.1, **half))
+        grid = shape
+        for layer in self.trunk:
+            grid = layer.compute_output_shape(grid)
+        self.grid = tuple(grid[1:3])
+        self.trunk.append(layers.Flatten(**half))
+        for i, units in enumerate(self.hidden):
+            self.trunk.append(layers.Dense(units, name=f"dense{i + 1}", **half))
+            self.trunk.append(layers.LeakyReLU(0.1, **half))
+            if i == 0:
+                self.trunk.append(layers.Dropout(self.dropout, name="dropout", **half))
+        numbers = math.prod(self.grid) * (NUMBERS * self.boxes + len(self.classes))
+        # float32 whatever the policy: what comes out is squared and compared
+        self.trunk.append(layers.Dense(numbers, dtype="float32", name="answers"))
+        for layer in self.trunk:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def call(self, features, training=None):
+        (x,) = (value for tap, value in features.items() if tap != "image")
+        size = tuple(features["image"].shape[1:3])
+        batch = ops.shape(x)[0]
+        for layer in self.trunk:
+            x = layer(x, training=training) if isinstance(layer, layers.Dropout) else layer(x)
+        x = ops.reshape(x, (-1, *self.grid, NUMBERS * self.boxes + len(self.classes)))
+        found, classes = x[..., : NUMBERS * self.boxes], x[..., NUMBERS * self.boxes :]
+        return {
+            "boxes": ops.reshape(found, (-1, *self.grid, self.boxes, NUMBERS)),
+            "classes": classes,
+            "size": ops.tile(ops.convert_to_tensor([[float(side) for side in size]], "float32"), (batch, 1)),
+        }
+
+    def _boxes(self, outputs):
+        """float32 (B, S, S, boxes, 4) in pixels, not yet clipped."""
+        rows, columns = outputs["boxes"].shape[1:3]
+        height, width = (ops.reshape(outputs["size"][:, i], (-1, 1, 1, 1)) for i in (0, 1))
+        column = ops.reshape(ops.arange(columns, dtype="float32"), (1, 1, columns, 1))
+        row = ops.reshape(ops.arange(rows, dtype="float32"), (1, rows, 1, 1))
+        x = (outputs["boxes"][..., 0] + column) * width / columns
+        y = (outputs["boxes"][..., 1] + row) * height / rows
+        half_width, half_height = outputs["boxes"][..., 2] ** 2 * width / 2, outputs["boxes"][..., 3] ** 2 * height / 2
+        return ops.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
+
+    def compute_losses(self, targets, outputs, training=True):
+        found, classes = outputs["boxes"], ops.cast(targets["classes"], "int32")
+        truth, grid = ops.cast(targets["boxes"], "float32"), tuple(found.shape[1:3])
+        owners = assignment.by_cell(truth, classes >= 0, grid, outputs["size"])
+
+        def of_cells(values):
+            return ops.reshape(matching.take(values, owners), (-1, *grid, *values.shape[2:]))
+
+        there = ops.cast(ops.reshape(owners, (-1, *grid)) > matching.BACKGROUND, "float32")
+        own = of_cells(truth)
+        overlaps = ops.stop_gradient(box_ops.paired_iou(self._boxes(outputs), ops.expand_dims(own, -2)))
+        # of a cell's boxes the one that overlaps the object most answers for it; of equal ones the first
+        responsible = ops.one_hot(ops.argmax(overlaps, axis=-1), self.boxes, dtype="float32")
+        responsible = responsible * ops.expand_dims(there, -1)
+        wanted = _numbers(own, outputs["size"])
+        place = ops.sum((found[..., :4] - ops.expand_dims(wanted, -2)) ** 2, axis=-1)
+        present, absent = (found[..., 4] - overlaps) ** 2, found[..., 4] ** 2
+        labels = ops.one_hot(of_cells(classes), len(self.classes), dtype="float32")
+        labelled = self.labelled(targets)
+
+        def mean(errors):
+            of_each = ops.sum(ops.reshape(errors, (-1, math.prod(errors.shape[1:]))), axis=-1)
+            return masked_mean(of_each, labelled)
+
+        return {
+            "coordinates": self.lambda_coord * mean(responsible * place),
+            "confidence": mean(responsible * present + self.lambda_noobj * (1 - responsible) * absent),
+            "classification": mean(ops.sum((outputs["classes"] - labels) ** 2, axis=-1) * there),
+        }
+
+    def decode(self, outputs):
+        cells = math.prod(outputs["boxes"].shape[1:3])
+        confidence = ops.clip(outputs["boxes"][..., 4:], 0.0, 1.0)
+        scores = confidence * ops.expand_dims(ops.clip(outputs["classes"], 0.0, 1.0), -2)
+        found = box_ops.clip(ops.reshape(self._boxes(outputs), (-1, cells * self.boxes, 4)), outputs["size"])
+        return nms.detections(
+            found,
+            ops.reshape(scores, (-1, cells * self.boxes, len(self.classes))),
+            score_threshold=self.score_threshold,
+            iou_threshold=self.iou_threshold,
+            candidates=cells * self.boxes,
+            count=self.detections,
+        )
+
+    def get_config(self):
+        names = ("tap", "boxes", "dropout", "lambda_coord", "lambda_noobj")
+        names += ("score_threshold", "iou_threshold", "detections")
+        return {
+            **super().get_config(),
+            "classes": list(self.classes),
+            "filters": list(self.filters),
+            "hidden": list(self.hidden),
+            **{name: getattr(self, name) for name in names},
+        }
+
+
+def _numbers(boxes, size):
+    """What a cell should say of the box (B, S, S, 4) whose centre lies in it: x, y and the roots of the sides."""
+    rows, columns = boxes.shape[1:3]
+    height, width = (ops.reshape(size[:, i], (-1, 1, 1)) for i in (0, 1))
+    x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
+    x = (x1 + x2) / 2 / width * columns - ops.arange(columns, dtype="float32")
+    y = (y1 + y2) / 2 / height * rows - ops.reshape(ops.arange(rows, dtype="float32"), (rows, 1))
+    return ops.stack([x, y, ops.sqrt((x2 - x1) / width), ops.sqrt((y2 - y1) / height)], axis=-1)
