@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from visiontasks import evaluate, predict, train
+from visiontasks.tasks.detection import Detection
 from visiontasks.training import devices
 
 COLORS = {"red cell": (40, 40, 220), "blue cell": (220, 60, 40)}  # blue, green, red, as OpenCV writes
@@ -77,3 +78,17 @@ def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, 
     inside = picture[round(y1) : round(y2), round(x1) : round(x2)].reshape(-1, 3).astype(int)
     near = np.abs(inside - COLORS[best["class"]]).max(axis=1) < 40
     assert near.mean() > 0.6
+
+
+def test_a_dry_run_draws_the_objects_of_a_batch(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "suit_few_cores", lambda: None)
+    drawn = []
+    monkeypatch.setattr(Detection, "draw_truth", lambda self, image, sample: drawn.append(sample) or image)
+    small = ["backbone={name: unet_encoder, filters: 4, depth: 4}", "head={name: ssd, extra: [half]}"]
+    words = ["recipe=ssd_det", f"data={folder}", *small, "data.size=[96, 96]", "data.batch=8", "data.augment=[]"]
+    assert train.train([*words, "dry_run=true", "data.workers=0"]) == 0
+    assert (tmp_path / "batch.png").stat().st_size > 0 and "boxes float32 (8, 100, 4)" in capsys.readouterr().out
+    # as the folder was made: of every picture's two objects each third is left out
+    expected = sorted([name for half, name in enumerate((1, 0)) if (i + half) % 3] for i in range(8))
+    assert sorted(sample.classes.tolist() for sample in drawn) == expected

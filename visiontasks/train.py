@@ -119,8 +119,8 @@ def _say_skipped(train_part, val_part, console, run=None):
 
 def _dry_run(model, recipe, loader, console, policy) -> int:
     from visiontasks import build
+    from visiontasks.data.batch import row_of
     from visiontasks.data.images import write_image
-    from visiontasks.sample import Sample
     from visiontasks.tasks.drawing import captioned, contact_sheet, side_by_side
     from visiontasks.training.estimate import step_bytes
 
@@ -138,10 +138,8 @@ def _dry_run(model, recipe, loader, console, policy) -> int:
     console.print("batch: " + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in batch.items()))
     rows = []
     for row in range(len(batch["image"])):
-        image = batch["image"][row]
-        labels = {key: value[row] for key, value in batch.items() if key != "image"}
-        sample = Sample(image, **labels)
-        panels = [captioned(image), *(task.draw_truth(image, sample) for task in tasks.values())]
+        sample = row_of(batch, row)
+        panels = [captioned(sample.image), *(task.draw_truth(sample.image, sample) for task in tasks.values())]
         rows.append(side_by_side(panels, ["as trained on", *tasks]))
     write_image(Path("batch.png"), contact_sheet(rows))
     console.print("one augmented batch with its labels: batch.png")

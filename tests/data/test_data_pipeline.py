@@ -11,6 +11,7 @@ import pytest
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+from visiontasks.data.batch import row_of
 from visiontasks.data.load import load_data
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source
@@ -187,6 +188,25 @@ def test_crowd_objects_and_areas_stay_in_the_samples_for_scoring():
     ((_, samples),) = loader.with_samples()
     assert samples[4].crowd.tolist() == [False, True, False, True]
     assert samples[4].areas.tolist() == [7] * 4 and len(samples[4].boxes) == 4
+
+
+@pytest.mark.parametrize("fields", [("boxes", "classes"), ("boxes", "keypoints"), ("boxes",), ("classes",)])
+def test_a_row_shows_its_objects_again_without_the_filling(fields):
+    source = Scenes(6)
+    (batch,) = evaluation(source, fields=fields, batch=8, size=(64, 64), max_objects=7)
+    for row in range(6):
+        found = row_of(batch, row)
+        np.testing.assert_array_equal(found.image, source[row].image)
+        for field in fields:
+            if "boxes" in fields:
+                np.testing.assert_allclose(getattr(found, field), getattr(source[row], field))
+    assert ("boxes" in fields) == (found.boxes is not None) and found.tags is None
+
+
+def test_a_row_that_nobody_labelled_shows_no_labels():
+    batch = next(iter(evaluation(Crowded(3), fields=("boxes", "classes"), batch=4, max_objects=2)))
+    assert [row_of(batch, row).boxes is None for row in range(4)] == [False, True, False, True]
+    assert len(row_of(batch, 0).boxes) == 0 and row_of(batch, 2).classes.tolist() == [0]
 
 
 # the same pictures whatever the workers

@@ -9,7 +9,7 @@ from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment, place
 from visiontasks.errors import BadPicture, DataError, UserError
 from visiontasks.geometry import Placement
-from visiontasks.sample import FIELDS, NO_OBJECT, OBJECT_FIELDS, SCORING_FIELDS, Sample
+from visiontasks.sample import FIELDS, NO_OBJECT, OBJECT_FIELDS, SCORING_FIELDS, UNLABELLED, Sample
 
 
 class Batch(NamedTuple):
@@ -159,3 +159,17 @@ def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:
     """The error for a source none of whose pictures can be read."""
     shown = "; ".join(f"{name}: {what}" for what, name in notes[:3])
     return DataError(f"data: none of the {count} pictures can be read ({shown}). Check the folder and the files in it.")
+
+
+def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:
+    """The Sample that one row of a batch shows, on the batch's canvas; rows of objects that only fill up are left out.
+
+    What nobody labelled is absent: of boxes without `classes` beside them, a picture with none counts as labelled.
+    """
+    labels = {name: array[row] for name, array in arrays.items() if name in FIELDS}
+    objects = {name: labels.pop(name) for name in OBJECT_FIELDS if name in labels}
+    classes, boxes = objects.get("classes"), objects.get("boxes")
+    if boxes is not None and (classes is None or (classes != UNLABELLED).any()):
+        there = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) if classes is None else classes >= 0
+        labels |= {name: value[there] for name, value in objects.items()}
+    return Sample(arrays["image"][row], **labels)
