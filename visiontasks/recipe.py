@@ -31,7 +31,9 @@ class DataRecipe:
     val: dict | None = _key("the validation part; without one, a share of the training part", None)
     size: list[int] = _key("[height, width] that the network sees", [256, 256])
     batch: int = _key("pictures a step", 8, above=0)
-    augment: list = _key("albumentations transforms by name, in order: [{HorizontalFlip: {p: 0.5}}, …]", [])
+    augment: list = _key(
+        "transforms by name, albumentations' and those below, in order: [{HorizontalFlip: {p: 0.5}}, …]", []
+    )
     resize: str = _key("how a picture fits the size", "stretch", choices=("stretch", "letterbox", "crop"))
     split: float = _key("share kept for validation where there is no val part", 0.2, above=0, below=1)
     workers: int | None = _key(

@@ -33,11 +33,13 @@ def usage() -> str:
     ]
     for key, kind, default, doc in recipe.documented_keys():
         lines.append(f"  {key:26}{doc}  ({kind}, {'required' if default is None and key == 'backbone' else default})")
-    for title, folder in (("backbones", "backbones"), ("heads", "heads"), ("sources", "data/sources")):
+    folders = {"backbones": "backbones", "heads": "heads", "sources": "data/sources", "transforms": "data/augment"}
+    for title, folder in folders.items():
         lines += ["", f"{title} and their arguments:"]
         grouped = {}
         for name, part in catalog.parts(folder).items():
-            grouped.setdefault((part.module, part.arguments), []).append((name, part))
+            shown = part.symbol if title == "transforms" else name
+            grouped.setdefault((part.module, part.arguments), []).append((shown, part))
         for (_, arguments), members in grouped.items():
             lines.append(f"  {', '.join(name for name, _ in members)}: {members[0][1].summary}")
             lines += [f"    {_argument(a)}" for a in arguments]

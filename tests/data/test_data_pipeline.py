@@ -14,6 +14,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 from visiontasks.data.batch import row_of
 from visiontasks.data.load import load_data
 from visiontasks.data.pipeline import Loader
+from visiontasks.data.sources.shapes import Shapes
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import BadPicture, DataError, RecipeError
 from visiontasks.geometry import Placement
@@ -251,6 +252,43 @@ def test_workers_change_no_pixel(workers, kind):
     assert source.report.count("truncated, skipped") == 3
     loader.close()
     assert_equal(batches(loader), batches(training(Numbered(bad=bad), workers=0), epochs=3)[10:])
+
+
+@pytest.mark.parametrize(("workers", "kind"), [(3, "threads"), (2, "processes")])
+def test_workers_change_no_pixel_where_pictures_are_put_together(workers, kind):
+    settings = dict(
+        fields=("boxes", "classes"),
+        size=(64, 64),
+        augment=[{"Mosaic": {"epochs": 2}}, {"HorizontalFlip": {"p": 0.5}}, {"MixUp": {}}, {"CopyPaste": {}}],
+    )
+    drawn = Shapes(count=17, size=(50, 60))
+    expected = batches(training(drawn, workers=0, **settings), epochs=3)
+    loader = training(drawn, workers=workers, worker_kind=kind, **settings)
+    assert_equal(batches(loader, epochs=3), expected)
+    loader.epoch = 1  # the epochs of mosaics are counted from the seed, not from what ran before
+    assert_equal(batches(loader), expected[4:8])
+    loader.close()
+
+
+def test_further_pictures_are_others_that_can_be_read():
+    source = Numbered(6, bad={2, 4})
+    assemble = training(source, fields=("mask",), augment=["Mosaic"], workers=0)._assemble(keep=False)
+    notes, seen = [], set()
+    for seed in range(60):
+        seen.add(int(assemble._another(3, notes, np.random.default_rng(seed)).id))
+    # 3 stands in for 2, which cannot be read
+    assert seen == {0, 1, 3, 5} and {name for _, name in notes} == {"picture2", "picture4"}
+    (single,) = training(Numbered(1), fields=("mask",), augment=["Mosaic"], workers=0, batch=1)
+    assert single["mask"].shape == (1, 32, 48)
+
+
+def test_masks_are_read_for_pasting_and_stay_out_of_the_batch():
+    source = Crowded(6)
+    settings = dict(fields=("boxes", "classes"), batch=5, size=(64, 64), workers=0)
+    (batch,) = training(source, augment=["CopyPaste"], **settings)
+    assert source.asked == ("boxes", "classes", "instance_masks") and batch.keys() == {"image", "boxes", "classes"}
+    (batch,) = training(source, augment=["Mosaic"], **settings)
+    assert source.asked == ("boxes", "classes")
 
 
 def test_processes_live_through_epochs_and_give_samples():

@@ -1,15 +1,24 @@
 """From numbers of samples to one batch of fixed shapes: what a worker does."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
+from visiontasks.data.placing import place
 from visiontasks.data.sources.source import Source
-from visiontasks.data.transforms import Augment, place
+from visiontasks.data.transforms import Augment
 from visiontasks.errors import BadPicture, DataError, UserError
 from visiontasks.geometry import Placement
 from visiontasks.sample import FIELDS, NO_OBJECT, OBJECT_FIELDS, SCORING_FIELDS, UNLABELLED, Sample
+
+
+class Draw(NamedTuple):
+    """What a batch is made of: the numbers of its samples, and the epoch that it belongs to."""
+
+    indices: np.ndarray
+    epoch: int = 0
 
 
 class Batch(NamedTuple):
@@ -71,22 +80,27 @@ class Assemble:
 
     def __init__(self, source: Source, shapes: Shapes, augment: Augment | None, resize: str, keep: bool = False):
         self.source, self.shapes, self.augment, self.resize, self.keep = source, shapes, augment, resize, keep
+        # what is read: the batch's fields, and what the transforms use beside them
+        more = augment.fields & source.fields if augment else ()
+        self.wanted = (*shapes.fields, *sorted(set(more) - set(shapes.fields)))
 
-    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        """The batch of the samples `indices`; the same whatever worker makes it."""
+    def __call__(self, draw: Draw, rng: np.random.Generator) -> Batch:
+        """The batch of the samples drawn; the same whatever worker makes it."""
+        indices = draw.indices
         arrays, samples, notes, rows = self.shapes.empty(), [], [], 0
         # one seed a picture, so that what happens to one does not depend on how much chance another used up
         seeds = rng.integers(2**63, size=len(indices))
         try:
             for index, seed in zip(indices.tolist(), seeds.tolist(), strict=True):
-                _, sample = self.read(index, notes)
+                number, sample = self.read(index, notes)
                 if sample is None:
                     continue
                 if self.keep:
                     samples.append(sample)
                 sample = self._needed(sample)
                 if self.augment:
-                    sample = self.augment(sample, np.random.default_rng(seed))
+                    another = functools.partial(self._another, number, notes)
+                    sample = self.augment(sample, np.random.default_rng(seed), another, draw.epoch)
                 else:
                     placement = Placement(sample.image.shape[:2], self.shapes.size, self.resize)
                     sample = place(sample, placement)
@@ -106,19 +120,25 @@ class Assemble:
         for number in range(index, index + tries):
             number %= len(self.source)
             try:
-                return number, self.source.read(number, self.shapes.fields)
+                return number, self.source.read(number, self.wanted)
             except BadPicture as bad:
                 notes.append((f"{bad.reason}, skipped", bad.path))
         if self.augment:
             raise unreadable(len(self.source), notes)
         return index, None
 
+    def _another(self, number, notes, rng) -> Sample:
+        """A random sample but this one (where there are others), for transforms that take several."""
+        count = len(self.source)
+        _, sample = self.read((number + 1 + int(rng.integers(max(1, count - 1)))) % count, notes)
+        return self._needed(sample)
+
     def _needed(self, sample: Sample) -> Sample:
         """The sample without the labels that no batch has: moving masks and points along costs more than the rest.
 
         Crowd objects are left out here, before augmentation, so that they take no room from those to learn.
         """
-        needed = set(self.shapes.fields)
+        needed = set(self.wanted)
         if needed & set(OBJECT_FIELDS):
             needed.add("boxes")  # they say which objects there is room for
         changes = {name: None for name in FIELDS if name not in needed and getattr(sample, name) is not None}

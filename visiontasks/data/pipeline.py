@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 
 from visiontasks.catalog import near
-from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
+from visiontasks.data.batch import Assemble, Batch, Draw, Shapes, unreadable
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import DataError, RecipeError, UserError
@@ -50,7 +50,7 @@ class Loader(grain.IterDataset):
         size: (height, width) of the pictures in a batch.
         batch: pictures a batch.
         training: see above.
-        augment: transforms, as in a recipe; for training only.
+        augment: transforms, as in a recipe; for training only. Those that take several pictures draw them at random.
         resize: "stretch", "letterbox" or "crop", see `visiontasks.geometry.Placement`.
         seed: of order and augmentation.
         workers: threads or processes that make batches; 0 makes them in the caller's thread.
@@ -124,7 +124,7 @@ class Loader(grain.IterDataset):
     def names_of(self, epoch: int, step: int) -> list[str]:
         """The files of a batch, row by row; its pictures are read once more to see which ones gave way to another."""
         assemble = self._assemble(keep=False)
-        read = [assemble.read(int(index), []) for index in self._order(epoch * len(self) + step)]
+        read = [assemble.read(int(index), []) for index in self._order(epoch * len(self) + step).indices]
         return [self.source.describe(number) for number, sample in read if sample is not None]
 
     def close(self):
@@ -194,7 +194,7 @@ class _Order:
         self._count, self._batch, self._steps, self._seed = count, batch, steps, seed
         self._epoch = None, None  # the last epoch asked for and its order; replaced whole, for threads share it
 
-    def __call__(self, number: int) -> np.ndarray:
+    def __call__(self, number: int) -> Draw:
         epoch, step = divmod(int(number), self._steps)
         last, order = self._epoch
         if epoch != last:
@@ -202,7 +202,7 @@ class _Order:
             if self._seed is not None:
                 order = np.random.default_rng([self._seed, epoch]).permutation(order)
             self._epoch = epoch, order
-        return order[step * self._batch : (step + 1) * self._batch]
+        return Draw(order[step * self._batch : (step + 1) * self._batch], epoch)
 
 
 class _Epoch(grain.DatasetIterator):
