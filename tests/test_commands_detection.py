@@ -79,6 +79,15 @@ def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, 
     near = np.abs(inside - COLORS[best["class"]]).max(axis=1) < 40
     assert near.mean() > 0.6
 
+    # four of the pictures side by side, seen in tiles and mirrored: as many objects as in each alone
+    names = [record["path"] for record in records if record["size"] == [96, 128]]
+    cv2.imwrite("wide.png", np.concatenate([cv2.imread(name) for name in names], axis=1))
+    words = ["run=runs", "source=wide.png", "out=wide", "tile=128", "overlap=0.4", "flip=true"]
+    assert predict.predict(words) == 0
+    (wide,) = json.loads((tmp_path / "wide" / "predictions.json").read_text())
+    count = sum(one["score"] > 0.5 for record in records if record["path"] in names for one in record["detection"])
+    assert abs(sum(one["score"] > 0.5 for one in wide["detection"]) - count) <= 2
+
 
 def test_a_dry_run_draws_the_objects_of_a_batch(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
