@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from visiontasks import evaluate, predict, train
+from visiontasks.errors import RecipeError
+from visiontasks.heads.ssd import SSD
 from visiontasks.tasks.detection import Detection
 from visiontasks.training import devices
 
@@ -101,3 +103,26 @@ def test_a_dry_run_draws_the_objects_of_a_batch(folder, tmp_path, monkeypatch, c
     # as the folder was made: of every picture's two objects each third is left out
     expected = sorted([name for half, name in enumerate((1, 0)) if (i + half) % 3] for i in range(8))
     assert sorted(sample.classes.tolist() for sample in drawn) == expected
+
+
+def test_several_sizes_are_traced_once_each(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "suit_few_cores", lambda: None)
+    traced, call = [], SSD.call
+
+    def counted(self, features, training=None):
+        traced.append((training, tuple(features["image"].shape[1:3])))
+        return call(self, features, training=training)
+
+    monkeypatch.setattr(SSD, "call", counted)
+    small = ["backbone={name: unet_encoder, filters: 4, depth: 4}", "head={name: ssd, extra: [half]}"]
+    words = ["recipe=ssd_det", f"data={folder}", *small, "data.size=[96, 96]", "data.batch=2", "data.workers=0"]
+    words += ["data.sizes=[[64, 80], [96, 96]]", "data.augment=[Mosaic]"]
+    assert train.train([*words, "train.epochs=2"]) == 0
+    trained = [size for training, size in traced if training]
+    assert sorted(trained) == [(64, 80), (96, 96)]
+    assert {size for training, size in traced if training is False} == {(96, 96)}
+    assert predict.predict(["run=runs", f"source={folder / 'JPEGImages'}"]) == 0
+    assert train.train([*words, "dry_run=true"]) == 0
+    with pytest.raises(RecipeError, match="data.sizes: expected .height, width."):
+        train.train([*words, "data.sizes=[64, 96]"])

@@ -142,7 +142,7 @@ def loaders(recipe: Recipe):
 
     train, val = load_sources(_parts(recipe), fields(recipe), recipe.data.split, recipe.run.seed)
     _check_fields(recipe, {"train": train, "val": val})
-    return load_data((train, val), augment=recipe.data.augment, **_loading(recipe))
+    return load_data((train, val), augment=recipe.data.augment, sizes=recipe.data.sizes, **_loading(recipe))
 
 
 def _parts(recipe):
@@ -239,7 +239,8 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
 
     spec = dict(recipe.backbone)
     name = spec.pop("name")
-    spec.setdefault("input_shape", (*recipe.data.size, 3))
+    sides = (None, None) if recipe.data.sizes else recipe.data.size
+    spec.setdefault("input_shape", (*sides, 3))
     try:
         backbone = catalog.find("backbones", name).load()(**spec)
     except (ValueError, TypeError) as error:
@@ -274,7 +275,8 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
                 f"data.size: {list(recipe.data.size)} does not fit the checkpoint's own {error} They are for the size "
                 "that the checkpoint was trained at, such as data.size=[224,224]."
             ) from error
-    check_size(built, tuple(recipe.data.size))
+    for size in (recipe.data.size, *recipe.data.sizes):
+        check_size(built, tuple(size))
     return built
 
 

@@ -1,5 +1,7 @@
 """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [key=value …]: train what a recipe says."""
 
+import dataclasses
+import math
 import platform
 import time
 import warnings
@@ -133,7 +135,12 @@ def _dry_run(model, recipe, loader, console, policy) -> int:
     for name, head in model.heads.items():
         count = head.count_params()
         console.print(f"head {name}: {count:,} parameters, {len(head.classes)} classes")
-    memory = step_bytes(model, recipe.data.batch)
+    measured = model
+    if recipe.data.sizes:  # activations can be counted for a known size alone: the largest
+        largest = max(recipe.data.sizes, key=math.prod)
+        fixed = dataclasses.replace(recipe.data, size=largest, sizes=[])
+        measured = build.model(recipe.replace(data=fixed), loader.names)
+    memory = step_bytes(measured, recipe.data.batch)
     parts = ", ".join(f"{key} {value / 2**20:,.0f} MiB" for key, value in memory.items())
     console.print(f"memory of a step, about {sum(memory.values()) / 2**20:,.0f} MiB ({parts}) in {policy}")
     batch, tasks = next(iter(loader)), build.tasks(model)

@@ -291,6 +291,21 @@ def test_masks_are_read_for_pasting_and_stay_out_of_the_batch():
     assert source.asked == ("boxes", "classes")
 
 
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_batches_of_several_sizes(kind):
+    sizes, augment = [[32, 48], [64, 80]], ["Mosaic", {"RandomResizedCrop": {}}]
+    settings = dict(sizes=sizes, augment=augment, fields=("mask",))
+    expected = batches(training(workers=0, **settings), epochs=2)
+    found = [batch["image"].shape[1:3] for batch in expected]
+    assert set(found[:2]) == set(found[2:4]) == {(32, 48), (64, 80)} and len(found) == 10
+    assert all(batch["mask"].shape == batch["image"].shape[:3] for batch in expected)
+    loader = training(workers=1, worker_kind=kind, **settings)
+    assert_equal(batches(loader, epochs=2), expected)
+    loader.close()
+    # validation is at one size
+    assert next(iter(evaluation(sizes=sizes)))["image"].shape == (4, 32, 48, 3)
+
+
 def test_processes_live_through_epochs_and_give_samples():
     import multiprocessing
 
@@ -376,6 +391,8 @@ def test_a_batch_larger_than_the_data_names_both_numbers():
         ({"batch": 0}, RecipeError, "data.batch"),
         ({"size": (0, 32)}, RecipeError, "data.size"),
         ({"augment": ["Blurr"]}, RecipeError, "'Blur'"),
+        ({"sizes": [(32, 32), (64, 32)]}, RecipeError, "another width"),
+        ({"sizes": [(32, 32), (64, 64)], "batch": 20}, RecipeError, "two batches an epoch"),
     ],
 )
 def test_wrong_arguments_are_named(changes, error, words):

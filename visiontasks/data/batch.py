@@ -6,19 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from visiontasks.data.order import Draw
 from visiontasks.data.placing import place
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import BadPicture, DataError, UserError
 from visiontasks.geometry import Placement
 from visiontasks.sample import FIELDS, NO_OBJECT, OBJECT_FIELDS, SCORING_FIELDS, UNLABELLED, Sample
-
-
-class Draw(NamedTuple):
-    """What a batch is made of: the numbers of its samples, and the epoch that it belongs to."""
-
-    indices: np.ndarray
-    epoch: int = 0
 
 
 class Batch(NamedTuple):
@@ -71,23 +65,30 @@ class Assemble:
 
     Args:
         source: where the samples come from.
-        shapes: the batch's.
-        augment: for training, where an unreadable picture gives way to the next readable one; without it (evaluation)
-            such a picture is left out and the rows move up.
+        shapes: a batch's, but for the size, which its Draw says.
+        augments: {size: Augment} for training, where an unreadable picture gives way to the next readable one;
+            without it (evaluation) such a picture is left out and the rows move up.
         resize: how pictures are placed on the canvas.
         keep: give back the samples as they were read, too, with their crowd objects and areas.
     """
 
-    def __init__(self, source: Source, shapes: Shapes, augment: Augment | None, resize: str, keep: bool = False):
-        self.source, self.shapes, self.augment, self.resize, self.keep = source, shapes, augment, resize, keep
+    def __init__(
+        self,
+        source: Source,
+        shapes: Shapes,
+        augments: dict[tuple[int, int], Augment] | None,
+        resize: str,
+        keep: bool = False,
+    ):
+        self.source, self.shapes, self.augments, self.resize, self.keep = source, shapes, augments, resize, keep
         # what is read: the batch's fields, and what the transforms use beside them
-        more = augment.fields & source.fields if augment else ()
+        more = next(iter(augments.values())).fields & source.fields if augments else ()
         self.wanted = (*shapes.fields, *sorted(set(more) - set(shapes.fields)))
 
     def __call__(self, draw: Draw, rng: np.random.Generator) -> Batch:
         """The batch of the samples drawn; the same whatever worker makes it."""
         indices = draw.indices
-        arrays, samples, notes, rows = self.shapes.empty(), [], [], 0
+        arrays, samples, notes, rows = dataclasses.replace(self.shapes, size=draw.size).empty(), [], [], 0
         # one seed a picture, so that what happens to one does not depend on how much chance another used up
         seeds = rng.integers(2**63, size=len(indices))
         try:
@@ -98,11 +99,11 @@ class Assemble:
                 if self.keep:
                     samples.append(sample)
                 sample = self._needed(sample)
-                if self.augment:
+                if self.augments:
                     another = functools.partial(self._another, number, notes)
-                    sample = self.augment(sample, np.random.default_rng(seed), another, draw.epoch)
+                    sample = self.augments[draw.size](sample, np.random.default_rng(seed), another, draw.epoch)
                 else:
-                    placement = Placement(sample.image.shape[:2], self.shapes.size, self.resize)
+                    placement = Placement(sample.image.shape[:2], draw.size, self.resize)
                     sample = place(sample, placement)
                 self._fill(arrays, rows, sample, notes)
                 rows += 1
@@ -116,14 +117,14 @@ class Assemble:
         Raises:
             DataError: training, and no picture at all can be read.
         """
-        tries = len(self.source) if self.augment else 1
+        tries = len(self.source) if self.augments else 1
         for number in range(index, index + tries):
             number %= len(self.source)
             try:
                 return number, self.source.read(number, self.wanted)
             except BadPicture as bad:
                 notes.append((f"{bad.reason}, skipped", bad.path))
-        if self.augment:
+        if self.augments:
             raise unreadable(len(self.source), notes)
         return index, None
 
