@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from visiontasks import evaluate, predict, train
+from visiontasks.errors import RecipeError
+from visiontasks.heads.ssd import SSD
+from visiontasks.tasks.detection import Detection
 from visiontasks.training import devices
 
 COLORS = {"red cell": (40, 40, 220), "blue cell": (220, 60, 40)}  # blue, green, red, as OpenCV writes
@@ -77,3 +80,49 @@ def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, 
     inside = picture[round(y1) : round(y2), round(x1) : round(x2)].reshape(-1, 3).astype(int)
     near = np.abs(inside - COLORS[best["class"]]).max(axis=1) < 40
     assert near.mean() > 0.6
+
+    # four of the pictures side by side, seen in tiles and mirrored: as many objects as in each alone
+    names = [record["path"] for record in records if record["size"] == [96, 128]]
+    cv2.imwrite("wide.png", np.concatenate([cv2.imread(name) for name in names], axis=1))
+    words = ["run=runs", "source=wide.png", "out=wide", "tile=128", "overlap=0.4", "flip=true"]
+    assert predict.predict(words) == 0
+    (wide,) = json.loads((tmp_path / "wide" / "predictions.json").read_text())
+    count = sum(one["score"] > 0.5 for record in records if record["path"] in names for one in record["detection"])
+    assert abs(sum(one["score"] > 0.5 for one in wide["detection"]) - count) <= 2
+
+
+def test_a_dry_run_draws_the_objects_of_a_batch(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "suit_few_cores", lambda: None)
+    drawn = []
+    monkeypatch.setattr(Detection, "draw_truth", lambda self, image, sample: drawn.append(sample) or image)
+    small = ["backbone={name: unet_encoder, filters: 4, depth: 4}", "head={name: ssd, extra: [half]}"]
+    words = ["recipe=ssd_det", f"data={folder}", *small, "data.size=[96, 96]", "data.batch=8", "data.augment=[]"]
+    assert train.train([*words, "dry_run=true", "data.workers=0"]) == 0
+    assert (tmp_path / "batch.png").stat().st_size > 0 and "boxes float32 (8, 100, 4)" in capsys.readouterr().out
+    # as the folder was made: of every picture's two objects each third is left out
+    expected = sorted([name for half, name in enumerate((1, 0)) if (i + half) % 3] for i in range(8))
+    assert sorted(sample.classes.tolist() for sample in drawn) == expected
+
+
+def test_several_sizes_are_traced_once_each(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "suit_few_cores", lambda: None)
+    traced, call = [], SSD.call
+
+    def counted(self, features, training=None):
+        traced.append((training, tuple(features["image"].shape[1:3])))
+        return call(self, features, training=training)
+
+    monkeypatch.setattr(SSD, "call", counted)
+    small = ["backbone={name: unet_encoder, filters: 4, depth: 4}", "head={name: ssd, extra: [half]}"]
+    words = ["recipe=ssd_det", f"data={folder}", *small, "data.size=[96, 96]", "data.batch=2", "data.workers=0"]
+    words += ["data.sizes=[[64, 80], [96, 96]]", "data.augment=[Mosaic]"]
+    assert train.train([*words, "train.epochs=1"]) == 0
+    trained = [size for training, size in traced if training]
+    assert sorted(trained) == [(64, 80), (96, 96)]
+    assert {size for training, size in traced if training is False} == {(96, 96)}
+    assert predict.predict(["run=runs", f"source={folder / 'JPEGImages'}"]) == 0
+    assert train.train([*words, "dry_run=true"]) == 0
+    with pytest.raises(RecipeError, match="data.sizes: expected .height, width."):
+        train.train([*words, "data.sizes=[64, 96]"])

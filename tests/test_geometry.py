@@ -96,7 +96,7 @@ def test_restored_boxes_lie_within_the_picture(mode):
 
 def test_a_box_through_the_transform_comes_back():
     """The very arithmetic of the data layer, not a copy of it."""
-    from visiontasks.data.transforms import place
+    from visiontasks.data.placing import place
     from visiontasks.sample import Sample
 
     boxes = np.float32([[0, 0, 70, 30], [12.5, 3.25, 40, 29]])

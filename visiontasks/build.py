@@ -147,7 +147,7 @@ def loaders(recipe: Recipe):
 
     train, val = load_sources(_parts(recipe), fields(recipe), recipe.data.split, recipe.run.seed)
     _check_fields(recipe, {"train": train, "val": val})
-    return load_data((train, val), augment=recipe.data.augment, **_loading(recipe))
+    return load_data((train, val), augment=recipe.data.augment, sizes=recipe.data.sizes, **_loading(recipe))
 
 
 def _parts(recipe):
@@ -245,7 +245,8 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
 
     spec = dict(recipe.backbone)
     name = spec.pop("name")
-    spec.setdefault("input_shape", (*recipe.data.size, 3))
+    sides = (None, None) if recipe.data.sizes else recipe.data.size
+    spec.setdefault("input_shape", (*sides, 3))
     try:
         with warnings.catch_warnings():
             if recipe.weights is not None:  # the backbone's come with them, and its frozen norms' statistics
@@ -287,7 +288,8 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
                 f"data.size: {list(recipe.data.size)} does not fit the checkpoint's own {error} They are for the size "
                 "that the checkpoint was trained at, such as data.size=[224,224]."
             ) from error
-    check_size(built, tuple(recipe.data.size))
+    for size in (recipe.data.size, *recipe.data.sizes):
+        check_size(built, tuple(size))
     if recipe.weights is not None:
         for line in coco.load(built, coco.find(recipe.weights, recipe.backbone, recipe.parts), recipe.weights):
             warnings.warn(f"weights: {line}", stacklevel=2)

@@ -17,8 +17,8 @@ from pathlib import Path
 from visiontasks.errors import RecipeError
 
 PACKAGE = Path(__file__).parent
-FOLDERS = ("heads", "backbones", "data/sources")
-BASES = ("head", "backbone", "source")  # files that hold a folder's contract
+FOLDERS = ("heads", "backbones", "data/sources", "data/augment")
+BASES = ("head", "backbone", "source", "augmentation")  # files that hold a folder's contract
 REQUIRED = object()
 
 

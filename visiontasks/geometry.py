@@ -12,12 +12,64 @@ SAMPLED = 0.4  # of a side: down to it a bilinear sample sees four of five pixel
 PAD_VALUE = 114  # mid grey, near the mean of natural pictures, so that padding excites no filter much
 
 
-@dataclasses.dataclass(frozen=True)
-class Placement:
-    """How a picture of `original` (height, width) lies on a canvas of `size` (height, width).
+class _Laid:
+    """A picture of `original` (height, width), scaled to `resized`, its corner at `offset` on a canvas of `size`."""
 
-    A point (x, y) of the original, in continuous pixel coordinates where the first pixel spans 0..1, lies at
-    (x * scale_x + left, y * scale_y + top) on the canvas; where `left` or `top` is negative, the canvas shows a part.
+    @property
+    def scale(self) -> tuple[float, float]:
+        """(scale_y, scale_x) from original pixels to canvas pixels."""
+        return tuple(r / o for r, o in zip(self.resized, self.original, strict=True))
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the canvas is the picture as it is."""
+        return tuple(self.original) == tuple(self.resized) == tuple(self.size) and not any(self.offset)
+
+    def place_image(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) of the original to uint8 (*size, 3): bilinear; area averaging below `SAMPLED` of a side."""
+        if min(self.scale) < SAMPLED:
+            # averaging alone does not enlarge: a side that grows does so after the other one has shrunk
+            (rows, columns), (height, width) = image.shape[:2], self.resized
+            image = cv2.resize(image, (min(width, columns), min(height, rows)), interpolation=cv2.INTER_AREA)
+        return self._place(image, cv2.INTER_LINEAR, PAD_VALUE)
+
+    def place_mask(self, mask: np.ndarray) -> np.ndarray:
+        """int32 (H, W) of class numbers to int32 `size`: always by the nearest pixel; padding is void."""
+        # OpenCV has no nearest-exact resize for int32; class numbers up to 32767 are exact in int16
+        return self._place(mask.astype(np.int16), cv2.INTER_NEAREST_EXACT, VOID).astype(np.int32)
+
+    def _place(self, array, interpolation, fill):
+        height, width = self.resized
+        if array.shape[:2] != (height, width):
+            array = cv2.resize(array, (width, height), interpolation=interpolation)
+        (top, left), (rows, columns) = self.offset, self.size
+        if (height, width) == (rows, columns) and not (top or left):
+            return array
+        array = array[max(0, -top) : max(0, rows - top), max(0, -left) : max(0, columns - left)]
+        if not array.size:  # it lies beside the canvas
+            return np.full((rows, columns, *array.shape[2:]), fill, array.dtype)
+        top, left = max(0, top), max(0, left)
+        bottom, right = rows - array.shape[0] - top, columns - array.shape[1] - left
+        return cv2.copyMakeBorder(array, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(fill,) * 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Position(_Laid):
+    """A picture of `original` pixels scaled to `resized`, laid with its corner at `offset` on a canvas of `size`.
+
+    All are (height, width), or (top, left). A point (x, y) of the original, in continuous pixel coordinates where the
+    first pixel spans 0..1, lies at (x * scale_x + left, y * scale_y + top); of what hangs over the canvas shows a part.
+    """
+
+    original: tuple[int, int]
+    size: tuple[int, int]
+    resized: tuple[int, int]
+    offset: tuple[int, int] = (0, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement(_Laid):
+    """How a picture of `original` (height, width) lies on a canvas of `size` (height, width), as a `Position` does.
 
     Modes: `stretch` fills the canvas and may change the aspect ratio; `letterbox` keeps the ratio and pads around the
     centre; `crop` keeps the ratio, covers the canvas and cuts what hangs over around the centre.
@@ -48,36 +100,6 @@ class Placement:
     def offset(self) -> tuple[int, int]:
         """(top, left) of the scaled picture on the canvas; negative where it hangs over."""
         return tuple((s - r) // 2 for s, r in zip(self.size, self.resized, strict=True))
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """(scale_y, scale_x) from original pixels to canvas pixels."""
-        return tuple(r / o for r, o in zip(self.resized, self.original, strict=True))
-
-    def place_image(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) of the original to uint8 (*size, 3): bilinear; area averaging below `SAMPLED` of a side."""
-        if min(self.scale) < SAMPLED:
-            # averaging alone does not enlarge: a side that grows does so after the other one has shrunk
-            (rows, columns), (height, width) = image.shape[:2], self.resized
-            image = cv2.resize(image, (min(width, columns), min(height, rows)), interpolation=cv2.INTER_AREA)
-        return self._place(image, cv2.INTER_LINEAR, PAD_VALUE)
-
-    def place_mask(self, mask: np.ndarray) -> np.ndarray:
-        """int32 (H, W) of class numbers to int32 `size`: always by the nearest pixel; padding is void."""
-        # OpenCV has no nearest-exact resize for int32; class numbers up to 32767 are exact in int16
-        return self._place(mask.astype(np.int16), cv2.INTER_NEAREST_EXACT, VOID).astype(np.int32)
-
-    def _place(self, array, interpolation, fill):
-        height, width = self.resized
-        if array.shape[:2] != (height, width):
-            array = cv2.resize(array, (width, height), interpolation=interpolation)
-        if (height, width) == tuple(self.size):
-            return array
-        (top, left), (rows, columns) = self.offset, self.size
-        array = array[max(0, -top) :, max(0, -left) :][:rows, :columns]
-        top, left = max(0, top), max(0, left)
-        bottom, right = rows - array.shape[0] - top, columns - array.shape[1] - left
-        return cv2.copyMakeBorder(array, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(fill,) * 3)
 
     def restore_map(self, values: np.ndarray) -> np.ndarray:
         """float32 (*size, C) over the canvas to float32 (*original, C): padding cut away, then bilinear; C <= 512.

@@ -148,6 +148,30 @@ class VisionModel(keras.Model):
             return self.decode(outputs), state
         return self.decode(super().predict_step(*args))
 
+    def make_train_function(self, force=False):
+        """Keras's; on TensorFlow, for pictures of several sizes, one a size.
+
+        One for all of them would be traced with unknown sides, and heads need to know theirs.
+        """
+        fixed = None not in self.backbone.input.shape[1:3]
+        if backend.backend() != "tensorflow" or fixed or _replicas() > 1:
+            return super().make_train_function(force)
+        if self.train_function is not None and not force:
+            return
+        by_size = {}
+
+        def function(iterator):
+            for _ in range(self.steps_per_execution):
+                data = next(iterator)
+                x = data[0] if isinstance(data, (tuple, list)) else data
+                size = tuple((x["image"] if isinstance(x, dict) else x).shape)
+                if size not in by_size:
+                    by_size[size] = self._make_function(self.train_step)
+                outputs = by_size[size](iter([data]))
+            return outputs
+
+        self.train_function = function
+
     def compile(self, optimizer="adam", metrics=None, weighted_metrics=None, **kwargs):
         """Keras's `compile` without `loss`, for the heads bring theirs.
 

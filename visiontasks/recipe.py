@@ -30,8 +30,11 @@ class DataRecipe:
     train: dict | None = _key("the training part: {source: NAME, its arguments}", None)
     val: dict | None = _key("the validation part; without one, a share of the training part", None)
     size: list[int] = _key("[height, width] that the network sees", [256, 256])
+    sizes: list = _key("several sizes to train at, [[height, width], …], one a batch; validation is at data.size", [])
     batch: int = _key("pictures a step", 8, above=0)
-    augment: list = _key("albumentations transforms by name, in order: [{HorizontalFlip: {p: 0.5}}, …]", [])
+    augment: list = _key(
+        "transforms by name, albumentations' and those below, in order: [{HorizontalFlip: {p: 0.5}}, …]", []
+    )
     resize: str = _key("how a picture fits the size", "stretch", choices=("stretch", "letterbox", "crop"))
     split: float = _key("share kept for validation where there is no val part", 0.2, above=0, below=1)
     workers: int | None = _key(
@@ -212,9 +215,12 @@ def check(plain: dict) -> Recipe:
     for where, part in {"backbone": recipe.backbone, **_named_parts(recipe)}.items():
         if not isinstance(part, dict) or not isinstance(part.get("name"), str):
             raise RecipeError(f"{where}: expected {{name: NAME, its arguments}}, got {part!r}.")
-    size = recipe.data.size
-    if len(size) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
-        raise RecipeError(f"data.size: expected [height, width] in pixels, got {size!r}.")
+    for where, size in (("size", recipe.data.size), *(("sizes", size) for size in recipe.data.sizes)):
+        size = size if isinstance(size, list) else [size]
+        if len(size) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
+            raise RecipeError(f"data.{where}: expected [height, width] in pixels, got {size!r}.")
+    if recipe.data.sizes and recipe.train.devices == "all":
+        raise RecipeError("data.sizes: several GPUs take pictures of one size; leave it out, or train.devices=gpu.")
     for where, part in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
         if part is not None and not isinstance(part.get("source"), str):
             raise RecipeError(f"{where}: expected {{source: NAME, its arguments}}, got {part!r}.")

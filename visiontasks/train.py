@@ -1,5 +1,7 @@
 """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [key=value …]: train what a recipe says."""
 
+import dataclasses
+import math
 import platform
 import time
 import warnings
@@ -33,11 +35,13 @@ def usage() -> str:
     ]
     for key, kind, default, doc in recipe.documented_keys():
         lines.append(f"  {key:26}{doc}  ({kind}, {'required' if default is None and key == 'backbone' else default})")
-    for title, folder in (("backbones", "backbones"), ("heads", "heads"), ("sources", "data/sources")):
+    folders = {"backbones": "backbones", "heads": "heads", "sources": "data/sources", "transforms": "data/augment"}
+    for title, folder in folders.items():
         lines += ["", f"{title} and their arguments:"]
         grouped = {}
         for name, part in catalog.parts(folder).items():
-            grouped.setdefault((part.module, part.arguments), []).append((name, part))
+            shown = part.symbol if title == "transforms" else name
+            grouped.setdefault((part.module, part.arguments), []).append((shown, part))
         for (_, arguments), members in grouped.items():
             lines.append(f"  {', '.join(name for name, _ in members)}: {members[0][1].summary}")
             lines += [f"    {_argument(a)}" for a in arguments]
@@ -119,8 +123,8 @@ def _say_skipped(train_part, val_part, console, run=None):
 
 def _dry_run(model, recipe, loader, console, policy) -> int:
     from visiontasks import build
+    from visiontasks.data.batch import row_of
     from visiontasks.data.images import write_image
-    from visiontasks.sample import Sample
     from visiontasks.tasks.drawing import captioned, contact_sheet, side_by_side
     from visiontasks.training.estimate import step_bytes
 
@@ -131,17 +135,20 @@ def _dry_run(model, recipe, loader, console, policy) -> int:
     for name, head in model.heads.items():
         count = head.count_params()
         console.print(f"head {name}: {count:,} parameters, {len(head.classes)} classes")
-    memory = step_bytes(model, recipe.data.batch)
+    measured = model
+    if recipe.data.sizes:  # activations can be counted for a known size alone: the largest
+        largest = max(recipe.data.sizes, key=math.prod)
+        fixed = dataclasses.replace(recipe.data, size=largest, sizes=[])
+        measured = build.model(recipe.replace(data=fixed), loader.names)
+    memory = step_bytes(measured, recipe.data.batch)
     parts = ", ".join(f"{key} {value / 2**20:,.0f} MiB" for key, value in memory.items())
     console.print(f"memory of a step, about {sum(memory.values()) / 2**20:,.0f} MiB ({parts}) in {policy}")
     batch, tasks = next(iter(loader)), build.tasks(model)
     console.print("batch: " + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in batch.items()))
     rows = []
     for row in range(len(batch["image"])):
-        image = batch["image"][row]
-        labels = {key: value[row] for key, value in batch.items() if key != "image"}
-        sample = Sample(image, **labels)
-        panels = [captioned(image), *(task.draw_truth(image, sample) for task in tasks.values())]
+        sample = row_of(batch, row)
+        panels = [captioned(sample.image), *(task.draw_truth(sample.image, sample) for task in tasks.values())]
         rows.append(side_by_side(panels, ["as trained on", *tasks]))
     write_image(Path("batch.png"), contact_sheet(rows))
     console.print("one augmented batch with its labels: batch.png")

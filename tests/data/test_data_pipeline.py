@@ -11,8 +11,10 @@ import pytest
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+from visiontasks.data.batch import row_of
 from visiontasks.data.load import load_data
 from visiontasks.data.pipeline import Loader
+from visiontasks.data.sources.shapes import Shapes
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import BadPicture, DataError, RecipeError
 from visiontasks.geometry import Placement
@@ -189,6 +191,25 @@ def test_crowd_objects_and_areas_stay_in_the_samples_for_scoring():
     assert samples[4].areas.tolist() == [7] * 4 and len(samples[4].boxes) == 4
 
 
+@pytest.mark.parametrize("fields", [("boxes", "classes"), ("boxes", "keypoints"), ("boxes",), ("classes",)])
+def test_a_row_shows_its_objects_again_without_the_filling(fields):
+    source = Scenes(6)
+    (batch,) = evaluation(source, fields=fields, batch=8, size=(64, 64), max_objects=7)
+    for row in range(6):
+        found = row_of(batch, row)
+        np.testing.assert_array_equal(found.image, source[row].image)
+        for field in fields:
+            if "boxes" in fields:
+                np.testing.assert_allclose(getattr(found, field), getattr(source[row], field))
+    assert ("boxes" in fields) == (found.boxes is not None) and found.tags is None
+
+
+def test_a_row_that_nobody_labelled_shows_no_labels():
+    batch = next(iter(evaluation(Crowded(3), fields=("boxes", "classes"), batch=4, max_objects=2)))
+    assert [row_of(batch, row).boxes is None for row in range(4)] == [False, True, False, True]
+    assert len(row_of(batch, 0).boxes) == 0 and row_of(batch, 2).classes.tolist() == [0]
+
+
 # the same pictures whatever the workers
 
 
@@ -231,6 +252,58 @@ def test_workers_change_no_pixel(workers, kind):
     assert source.report.count("truncated, skipped") == 3
     loader.close()
     assert_equal(batches(loader), batches(training(Numbered(bad=bad), workers=0), epochs=3)[10:])
+
+
+@pytest.mark.parametrize(("workers", "kind"), [(3, "threads"), (2, "processes")])
+def test_workers_change_no_pixel_where_pictures_are_put_together(workers, kind):
+    settings = dict(
+        fields=("boxes", "classes"),
+        size=(64, 64),
+        augment=[{"Mosaic": {"epochs": 2}}, {"HorizontalFlip": {"p": 0.5}}, {"MixUp": {}}, {"CopyPaste": {}}],
+    )
+    drawn = Shapes(count=17, size=(50, 60))
+    expected = batches(training(drawn, workers=0, **settings), epochs=3)
+    loader = training(drawn, workers=workers, worker_kind=kind, **settings)
+    assert_equal(batches(loader, epochs=3), expected)
+    loader.epoch = 1  # the epochs of mosaics are counted from the seed, not from what ran before
+    assert_equal(batches(loader), expected[4:8])
+    loader.close()
+
+
+def test_further_pictures_are_others_that_can_be_read():
+    source = Numbered(6, bad={2, 4})
+    assemble = training(source, fields=("mask",), augment=["Mosaic"], workers=0)._assemble(keep=False)
+    notes, seen = [], set()
+    for seed in range(60):
+        seen.add(int(assemble._another(3, notes, np.random.default_rng(seed)).id))
+    # 3 stands in for 2, which cannot be read
+    assert seen == {0, 1, 3, 5} and {name for _, name in notes} == {"picture2", "picture4"}
+    (single,) = training(Numbered(1), fields=("mask",), augment=["Mosaic"], workers=0, batch=1)
+    assert single["mask"].shape == (1, 32, 48)
+
+
+def test_masks_are_read_for_pasting_and_stay_out_of_the_batch():
+    source = Crowded(6)
+    settings = dict(fields=("boxes", "classes"), batch=5, size=(64, 64), workers=0)
+    (batch,) = training(source, augment=["CopyPaste"], **settings)
+    assert source.asked == ("boxes", "classes", "instance_masks") and batch.keys() == {"image", "boxes", "classes"}
+    (batch,) = training(source, augment=["Mosaic"], **settings)
+    assert source.asked == ("boxes", "classes")
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_batches_of_several_sizes(kind):
+    sizes, augment = [[32, 48], [64, 80]], ["Mosaic", {"RandomResizedCrop": {}}]
+    settings = dict(sizes=sizes, augment=augment, fields=("mask",))
+    expected = batches(training(workers=0, **settings), epochs=2)
+    found = [batch["image"].shape[1:3] for batch in expected]
+    assert set(found[:2]) == set(found[2:4]) == {(32, 48), (64, 80)} and len(found) == 10
+    assert all(batch["mask"].shape == batch["image"].shape[:3] for batch in expected)
+    loader = training(workers=1, worker_kind=kind, **settings)
+    assert_equal(batches(loader, epochs=2), expected)
+    loader.close()
+    # validation is at one size
+    assert next(iter(evaluation(sizes=sizes)))["image"].shape == (4, 32, 48, 3)
 
 
 def test_processes_live_through_epochs_and_give_samples():
@@ -318,6 +391,8 @@ def test_a_batch_larger_than_the_data_names_both_numbers():
         ({"batch": 0}, RecipeError, "data.batch"),
         ({"size": (0, 32)}, RecipeError, "data.size"),
         ({"augment": ["Blurr"]}, RecipeError, "'Blur'"),
+        ({"sizes": [(32, 32), (64, 32)]}, RecipeError, "another width"),
+        ({"sizes": [(32, 32), (64, 64)], "batch": 20}, RecipeError, "two batches an epoch"),
     ],
 )
 def test_wrong_arguments_are_named(changes, error, words):

@@ -16,7 +16,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations
 
 from visiontasks.data import albumentations_catalog
-from visiontasks.data.transforms import Augment, check_augment, place
+from visiontasks.data.placing import place
+from visiontasks.data.transforms import Augment, check_augment
 from visiontasks.errors import RecipeError
 from visiontasks.geometry import PAD_VALUE, Placement
 from visiontasks.sample import VOID, Sample

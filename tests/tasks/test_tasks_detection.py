@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from visiontasks.data.placing import place
 from visiontasks.data.sources.shapes import Shapes
-from visiontasks.data.transforms import place
 from visiontasks.geometry import Placement
 from visiontasks.sample import Sample
 from visiontasks.tasks import boxes as drawn_boxes

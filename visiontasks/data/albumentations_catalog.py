@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import importlib.util
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from visiontasks.catalog import Part, arguments_of, near
@@ -60,8 +61,8 @@ def transforms() -> tuple[str, ...]:
     )
 
 
-def transform(name: str, where: str = "data.augment") -> Part:
-    """The transform `name` and the arguments of its constructor.
+def transform(name: str, where: str = "data.augment", others: Iterable[str] = ()) -> Part:
+    """The transform `name` and the arguments of its constructor; `others` are names that an error offers beside.
 
     Raises:
         RecipeError: there is none, with the near name; or it is one that this pipeline has no place for, with why.
@@ -69,7 +70,7 @@ def transform(name: str, where: str = "data.augment") -> Part:
     if name in _REFUSED:
         raise RecipeError(f"{where}: {name} cannot be used here: {_REFUSED[name]}.")
     if name not in transforms():
-        raise RecipeError(f"{where}: albumentations has no transform {name!r}. {near(name, transforms())}")
+        raise RecipeError(f"{where}: there is no transform {name!r}. {near(name, {*transforms(), *others})}")
     return Part(name, "albumentations", name, _constructor(name), "")
 
 

@@ -1,15 +1,18 @@
 """From numbers of samples to one batch of fixed shapes: what a worker does."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
+from visiontasks.data.order import Draw
+from visiontasks.data.placing import place
 from visiontasks.data.sources.source import Source
-from visiontasks.data.transforms import Augment, place
+from visiontasks.data.transforms import Augment
 from visiontasks.errors import BadPicture, DataError, UserError
 from visiontasks.geometry import Placement
-from visiontasks.sample import FIELDS, NO_OBJECT, OBJECT_FIELDS, SCORING_FIELDS, Sample
+from visiontasks.sample import FIELDS, NO_OBJECT, OBJECT_FIELDS, SCORING_FIELDS, UNLABELLED, Sample
 
 
 class Batch(NamedTuple):
@@ -62,33 +65,45 @@ class Assemble:
 
     Args:
         source: where the samples come from.
-        shapes: the batch's.
-        augment: for training, where an unreadable picture gives way to the next readable one; without it (evaluation)
-            such a picture is left out and the rows move up.
+        shapes: a batch's, but for the size, which its Draw says.
+        augments: {size: Augment} for training, where an unreadable picture gives way to the next readable one;
+            without it (evaluation) such a picture is left out and the rows move up.
         resize: how pictures are placed on the canvas.
         keep: give back the samples as they were read, too, with their crowd objects and areas.
     """
 
-    def __init__(self, source: Source, shapes: Shapes, augment: Augment | None, resize: str, keep: bool = False):
-        self.source, self.shapes, self.augment, self.resize, self.keep = source, shapes, augment, resize, keep
+    def __init__(
+        self,
+        source: Source,
+        shapes: Shapes,
+        augments: dict[tuple[int, int], Augment] | None,
+        resize: str,
+        keep: bool = False,
+    ):
+        self.source, self.shapes, self.augments, self.resize, self.keep = source, shapes, augments, resize, keep
+        # what is read: the batch's fields, and what the transforms use beside them
+        more = next(iter(augments.values())).fields & source.fields if augments else ()
+        self.wanted = (*shapes.fields, *sorted(set(more) - set(shapes.fields)))
 
-    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        """The batch of the samples `indices`; the same whatever worker makes it."""
-        arrays, samples, notes, rows = self.shapes.empty(), [], [], 0
+    def __call__(self, draw: Draw, rng: np.random.Generator) -> Batch:
+        """The batch of the samples drawn; the same whatever worker makes it."""
+        indices = draw.indices
+        arrays, samples, notes, rows = dataclasses.replace(self.shapes, size=draw.size).empty(), [], [], 0
         # one seed a picture, so that what happens to one does not depend on how much chance another used up
         seeds = rng.integers(2**63, size=len(indices))
         try:
             for index, seed in zip(indices.tolist(), seeds.tolist(), strict=True):
-                _, sample = self.read(index, notes)
+                number, sample = self.read(index, notes)
                 if sample is None:
                     continue
                 if self.keep:
                     samples.append(sample)
                 sample = self._needed(sample)
-                if self.augment:
-                    sample = self.augment(sample, np.random.default_rng(seed))
+                if self.augments:
+                    another = functools.partial(self._another, number, notes)
+                    sample = self.augments[draw.size](sample, np.random.default_rng(seed), another, draw.epoch)
                 else:
-                    placement = Placement(sample.image.shape[:2], self.shapes.size, self.resize)
+                    placement = Placement(sample.image.shape[:2], draw.size, self.resize)
                     sample = place(sample, placement)
                 self._fill(arrays, rows, sample, notes)
                 rows += 1
@@ -102,23 +117,29 @@ class Assemble:
         Raises:
             DataError: training, and no picture at all can be read.
         """
-        tries = len(self.source) if self.augment else 1
+        tries = len(self.source) if self.augments else 1
         for number in range(index, index + tries):
             number %= len(self.source)
             try:
-                return number, self.source.read(number, self.shapes.fields)
+                return number, self.source.read(number, self.wanted)
             except BadPicture as bad:
                 notes.append((f"{bad.reason}, skipped", bad.path))
-        if self.augment:
+        if self.augments:
             raise unreadable(len(self.source), notes)
         return index, None
+
+    def _another(self, number, notes, rng) -> Sample:
+        """A random sample but this one (where there are others), for transforms that take several."""
+        count = len(self.source)
+        _, sample = self.read((number + 1 + int(rng.integers(max(1, count - 1)))) % count, notes)
+        return self._needed(sample)
 
     def _needed(self, sample: Sample) -> Sample:
         """The sample without the labels that no batch has: moving masks and points along costs more than the rest.
 
         Crowd objects are left out here, before augmentation, so that they take no room from those to learn.
         """
-        needed = set(self.shapes.fields)
+        needed = set(self.wanted)
         if needed & set(OBJECT_FIELDS):
             needed.add("boxes")  # they say which objects there is room for
         changes = {name: None for name in FIELDS if name not in needed and getattr(sample, name) is not None}
@@ -159,3 +180,17 @@ def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:
     """The error for a source none of whose pictures can be read."""
     shown = "; ".join(f"{name}: {what}" for what, name in notes[:3])
     return DataError(f"data: none of the {count} pictures can be read ({shown}). Check the folder and the files in it.")
+
+
+def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:
+    """The Sample that one row of a batch shows, on the batch's canvas; rows of objects that only fill up are left out.
+
+    What nobody labelled is absent: of boxes without `classes` beside them, a picture with none counts as labelled.
+    """
+    labels = {name: array[row] for name, array in arrays.items() if name in FIELDS}
+    objects = {name: labels.pop(name) for name in OBJECT_FIELDS if name in labels}
+    classes, boxes = objects.get("classes"), objects.get("boxes")
+    if boxes is not None and (classes is None or (classes != UNLABELLED).any()):
+        there = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) if classes is None else classes >= 0
+        labels |= {name: value[there] for name, value in objects.items()}
+    return Sample(arrays["image"][row], **labels)

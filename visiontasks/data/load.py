@@ -27,6 +27,7 @@ def load_data(
     workers: int = 2,
     worker_kind: str = "threads",
     max_objects: int = 100,
+    sizes: Sequence[tuple[int, int]] = (),
 ) -> tuple[Loader, Loader]:
     """A training and a validation Loader of one data set.
 
@@ -38,7 +39,7 @@ def load_data(
             {"source": name, its arguments} or a Source; a Source; or a pair of them.
         fields: the labels in a batch; by default those of label, tags and mask that the training part has.
         split: the share kept for validation where there is no validation part, above 0 and below 1; `seed` picks it.
-        size, batch, augment, resize, seed, workers, worker_kind, max_objects: as `Loader` takes them.
+        size, batch, augment, resize, seed, workers, worker_kind, max_objects, sizes: as `Loader` takes them.
 
     Raises:
         DataError: the folder is laid out for no source, or the two parts have different classes.
@@ -59,7 +60,7 @@ def load_data(
         max_objects=max_objects,
         names=train.names,
     )
-    return Loader(train, training=True, augment=augment, **common), Loader(val, **common)
+    return Loader(train, training=True, augment=augment, sizes=sizes, **common), Loader(val, **common)
 
 
 def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[Source, Source]:

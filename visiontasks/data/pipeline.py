@@ -17,6 +17,7 @@ from absl import flags
 
 from visiontasks.catalog import near
 from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
+from visiontasks.data.order import Order
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import DataError, RecipeError, UserError
@@ -28,7 +29,7 @@ _COUNTED = ("tags", "keypoints")  # fields whose length the class names give
 
 
 class Loader(grain.IterDataset):
-    """Iterating it gives one epoch of batches: {"image": uint8 (B, H, W, 3), field: array …}, always of one shape.
+    """Iterating it gives one epoch of batches, {"image": uint8 (B, H, W, 3), field: array …}, all of one shape.
 
     Training: shuffled anew each epoch, augmented, the remainder dropped. Epoch k is a function of (seed, k) alone;
     `epoch` says which one the next iteration gives and moves on when an iteration has been exhausted, so that Keras's
@@ -50,13 +51,15 @@ class Loader(grain.IterDataset):
         size: (height, width) of the pictures in a batch.
         batch: pictures a batch.
         training: see above.
-        augment: transforms, as in a recipe; for training only.
+        augment: transforms, as in a recipe; for training only. Those that take several pictures draw them at random.
         resize: "stretch", "letterbox" or "crop", see `visiontasks.geometry.Placement`.
         seed: of order and augmentation.
         workers: threads or processes that make batches; 0 makes them in the caller's thread.
         worker_kind: "threads" or "processes". Processes start once, not once an epoch, and take seconds to.
         max_objects: objects a picture has room for.
         names: class names by field; the source's where not given. They fix the number of tags and keypoints.
+        sizes: for training, several sizes instead of `size`: each batch has one of them, all equally often. No two have
+            a height or a width in common, for by the first two batches TensorFlow learns which sides change.
 
     Raises:
         DataError: the source is empty; a training batch is larger than it; the names of the tags are not known.
@@ -78,6 +81,7 @@ class Loader(grain.IterDataset):
         worker_kind: str = "threads",
         max_objects: int = 100,
         names: dict[str, Sequence[str]] | None = None,
+        sizes: Sequence[tuple[int, int]] = (),
     ):
         super().__init__()
         self.names = dict(source.names if names is None else names)
@@ -94,9 +98,11 @@ class Loader(grain.IterDataset):
         self.error: UserError | None = None  # what ended the last iteration: TensorFlow would hand on its text alone
         counts = {name: len(self.names[name]) for name in _COUNTED if name in self.fields}
         self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects)
-        self._augment = Augment(augment, self.size, resize) if training else None
+        sizes = tuple(map(tuple, sizes)) if training and sizes else (self.size,)
+        _check_sizes(sizes, len(self))
+        self._augments = {one: Augment(augment, one, resize) for one in sizes} if training else None
         self._seed = seed % 2**32  # as grain wants it
-        self._order = _Order(len(source), batch, len(self), self._seed if training else None)
+        self._order = Order(len(source), batch, len(self), self._seed if training else None, sizes)
         self._streams = {}
 
     def __len__(self) -> int:
@@ -124,7 +130,7 @@ class Loader(grain.IterDataset):
     def names_of(self, epoch: int, step: int) -> list[str]:
         """The files of a batch, row by row; its pictures are read once more to see which ones gave way to another."""
         assemble = self._assemble(keep=False)
-        read = [assemble.read(int(index), []) for index in self._order(epoch * len(self) + step)]
+        read = [assemble.read(int(index), []) for index in self._order(epoch * len(self) + step).indices]
         return [self.source.describe(number) for number, sample in read if sample is not None]
 
     def close(self):
@@ -133,7 +139,7 @@ class Loader(grain.IterDataset):
             stream.close()
 
     def _assemble(self, keep):
-        return Assemble(self.source, self._shapes, self._augment, self.resize, keep)
+        return Assemble(self.source, self._shapes, self._augments, self.resize, keep)
 
     def _batches(self, keep=False) -> Iterator[Batch]:
         """One epoch of the workers' batches; an error of the data or the transforms stays at hand as `error`."""
@@ -187,22 +193,12 @@ def _check(source, fields, names, batch, training):
         )
 
 
-class _Order:
-    """The numbers of the samples in batch after batch, without end; a batch number is all it takes."""
-
-    def __init__(self, count: int, batch: int, steps: int, seed: int | None):
-        self._count, self._batch, self._steps, self._seed = count, batch, steps, seed
-        self._epoch = None, None  # the last epoch asked for and its order; replaced whole, for threads share it
-
-    def __call__(self, number: int) -> np.ndarray:
-        epoch, step = divmod(int(number), self._steps)
-        last, order = self._epoch
-        if epoch != last:
-            order = np.arange(self._count)
-            if self._seed is not None:
-                order = np.random.default_rng([self._seed, epoch]).permutation(order)
-            self._epoch = epoch, order
-        return order[step * self._batch : (step + 1) * self._batch]
+def _check_sizes(sizes, steps):
+    for side, values in zip(("height", "width"), zip(*sizes, strict=True), strict=True):
+        if len(set(values)) < len(values) or min(values) < 1:
+            raise RecipeError(f"data.sizes: expected another {side} in each of several sizes, got {list(sizes)}.")
+    if len(sizes) > 1 and steps < 2:
+        raise RecipeError("data.sizes: several sizes need two batches an epoch or more; make data.batch smaller.")
 
 
 class _Epoch(grain.DatasetIterator):

@@ -3,7 +3,7 @@
 from visiontasks.metrics.classification import Classification as ClassificationMetric
 from visiontasks.tasks.colors import color
 from visiontasks.tasks.drawing import Entry, captioned
-from visiontasks.tasks.ranking import ranked
+from visiontasks.tasks.ranking import mean_scores, ranked
 from visiontasks.tasks.task import Task
 
 SHOWN = 5
@@ -18,6 +18,10 @@ class Classification(Task):
 
     def restore(self, prediction, placement):
         return prediction
+
+    def merge(self, predictions, views):
+        """The mean of the scores."""
+        return mean_scores(predictions)
 
     def metric(self):
         return ClassificationMetric(self.names)

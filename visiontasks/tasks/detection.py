@@ -7,6 +7,7 @@ from visiontasks.tasks.boxes import Mark, boxed
 from visiontasks.tasks.colors import GREY, color
 from visiontasks.tasks.drawing import Entry, captioned
 from visiontasks.tasks.task import Task
+from visiontasks.views import merge_boxes
 
 SHOWN_FROM = 0.3  # the score from which a detection is drawn: a detector gives a hundred answers for any picture
 MOST_SHOWN = 100
@@ -30,6 +31,15 @@ class Detection(Task):
         order = np.argsort(-scores[kept], kind="stable")
         classes = np.asarray(prediction["classes"], np.int32)
         return {name: value[kept][order] for name, value in zip(_COLUMNS, (boxes, scores, classes), strict=True)}
+
+    def merge(self, predictions, views):
+        """The boxes of all views, each object's once: what tiles cut is put together, the rest suppressed by class."""
+        parts = [self.restore(one, view.placement) for one, view in zip(predictions, views, strict=True)]
+        boxes = np.concatenate([view.boxes_back(part["boxes"]) for part, view in zip(parts, views, strict=True)])
+        scores, classes = (np.concatenate([part[name] for part in parts]) for name in ("scores", "classes"))
+        edges = np.float32([(left, top, right, bottom) for top, left, bottom, right in (view.window for view in views)])
+        windows = edges.repeat([len(part["boxes"]) for part in parts], axis=0)
+        return dict(zip(_COLUMNS, merge_boxes(boxes, scores, classes, windows, views[0].picture), strict=True))
 
     def metric(self):
         return DetectionMetric(self.names)

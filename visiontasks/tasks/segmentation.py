@@ -24,14 +24,28 @@ class Segmentation(Task):
 
     def restore(self, prediction, placement):
         probabilities = prediction["probabilities"]
-        # class by class: a big picture's probabilities of all classes at once would not fit into memory
-        score = placement.restore_map(probabilities[..., :1])[..., 0]
-        mask = np.zeros(score.shape, np.int32)
-        for number in range(1, probabilities.shape[-1]):
-            other = placement.restore_map(probabilities[..., number : number + 1])[..., 0]
-            mask[other > score] = number
-            np.maximum(score, other, out=score)
-        return {"mask": mask, "score": score}
+
+        def of_class(number):
+            return placement.restore_map(probabilities[..., number : number + 1])[..., 0]
+
+        return _likeliest(of_class, probabilities.shape[-1])
+
+    def merge(self, predictions, views):
+        """The class that is likeliest by the mean of the probabilities of all views that show a pixel."""
+        maps = [prediction["probabilities"] for prediction in predictions]
+        windows = [np.s_[top:bottom, left:right] for top, left, bottom, right in (view.window for view in views)]
+        seen = np.zeros(views[0].picture, np.float32)
+        for window in windows:
+            seen[window] += 1
+
+        def of_class(number):
+            total = np.zeros(seen.shape, np.float32)
+            for one, view, window in zip(maps, views, windows, strict=True):
+                restored = view.placement.restore_map(one[..., number : number + 1])[..., 0]
+                total[window] += view.map_back(restored)
+            return total / seen
+
+        return _likeliest(of_class, maps[0].shape[-1])
 
     def metric(self):
         return SegmentationMetric(self.names)
@@ -61,6 +75,20 @@ class Segmentation(Task):
         path.write_bytes(cv2.imencode(".png", mask)[1])  # imwrite cannot write every name on every system
         classes = {self.names[i]: float(f"{share:.6g}") for i, share in _shares(prediction["mask"]).items()}
         return {"mask": path.relative_to(out).as_posix(), "classes": classes}
+
+
+def _likeliest(of_class, count) -> dict[str, np.ndarray]:
+    """{"mask", "score"} by float32 (H, W) of each class.
+
+    Class by class: a big picture's probabilities of all classes at once would not fit into memory.
+    """
+    score = of_class(0)
+    mask = np.zeros(score.shape, np.int32)
+    for number in range(1, count):
+        other = of_class(number)
+        mask[other > score] = number
+        np.maximum(score, other, out=score)
+    return {"mask": mask, "score": score}
 
 
 def _shares(mask) -> dict[int, float]:

@@ -3,7 +3,7 @@
 from visiontasks.metrics.tagging import Tagging as TaggingMetric
 from visiontasks.tasks.colors import color
 from visiontasks.tasks.drawing import Entry, captioned
-from visiontasks.tasks.ranking import ranked
+from visiontasks.tasks.ranking import mean_scores, ranked
 from visiontasks.tasks.task import Task
 
 PRESENT = 0.5
@@ -19,6 +19,10 @@ class Tagging(Task):
 
     def restore(self, prediction, placement):
         return prediction
+
+    def merge(self, predictions, views):
+        """The mean of the scores."""
+        return mean_scores(predictions)
 
     def metric(self):
         return TaggingMetric(self.names)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.errors import UserError
 from visiontasks.geometry import Placement
 from visiontasks.metrics.metric import Metric
 from visiontasks.sample import Sample
+from visiontasks.views import View
 
 
 class Task(abc.ABC):
@@ -30,6 +32,14 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def restore(self, prediction: dict[str, np.ndarray], placement: Placement) -> dict[str, np.ndarray]:
         """One picture's prediction (no batch axis), as the head decoded it, in the original picture's pixels."""
+
+    def merge(self, predictions: Sequence[dict[str, np.ndarray]], views: Sequence[View]) -> dict[str, np.ndarray]:
+        """One restored prediction out of those of several views of one picture, each as the head decoded it.
+
+        Raises:
+            UserError: the task's answers cannot be merged.
+        """
+        raise UserError(f"tile, flip: answers of the task {type(self).__name__} cannot be merged; leave both out.")
 
     @abc.abstractmethod
     def metric(self) -> Metric:

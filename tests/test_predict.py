@@ -1,0 +1,293 @@
+"""predict on videos, in tiles and mirrored, with networks whose answers are known."""
+
+import json
+import types
+
+import cv2
+import numpy as np
+import pytest
+
+from visiontasks import build, predict
+from visiontasks.data.video import Video, VideoWriter
+from visiontasks.errors import DataError, UserError
+from visiontasks.sample import Sample
+from visiontasks.tasks.detection import Detection
+from visiontasks.views import views
+
+COLORS = {"red": (230, 30, 30), "green": (30, 200, 30)}
+SIZE = (160, 160)
+
+
+def found_blocks(canvas, room=40):
+    """A detector that cannot err: a box around every patch of one of the colours."""
+    rows = []
+    for number, color in enumerate(COLORS.values()):
+        near = (np.abs(canvas.astype(int) - color) < 50).all(axis=-1).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(near, connectivity=4)
+        rows += [(x, y, x + w, y + h, number, min(0.99, 0.5 + area / 20000)) for x, y, w, h, area in stats[1:].tolist()]
+    one = {"boxes": np.zeros((room, 4), np.float32), "scores": np.zeros(room, np.float32)}
+    one |= {"classes": np.zeros(room, np.int32), "valid": np.arange(room) < len(rows)}
+    for i, row in enumerate(rows):
+        one["boxes"][i], one["classes"][i], one["scores"][i] = row[:4], row[4], row[5]
+    return one
+
+
+def likely_classes(canvas):
+    """A segmenter: background, red, green; unsure where the picture is dark."""
+    values = canvas.astype(np.float32) / 255
+    raw = np.stack([np.full(canvas.shape[:2], 0.5), values[..., 0], values[..., 1]], axis=-1)
+    return {"probabilities": (raw / raw.sum(axis=-1, keepdims=True)).astype(np.float32)}
+
+
+def left_is_red(canvas):
+    """A classifier that looks at the left half alone."""
+    half = canvas[:, : canvas.shape[1] // 2].astype(np.float32).mean(axis=(0, 1))[:2] / 255
+    return {"scores": half.astype(np.float32)}
+
+
+class Network:
+    """What predict needs of a VisionModel."""
+
+    def __init__(self, answer, task):
+        self.answer, self.shapes = answer, []
+        names = ("background", *COLORS) if task == "segmentation" else tuple(COLORS)
+        self.heads = {"head": types.SimpleNamespace(task=task, classes=names)}
+
+    def predict_on_batch(self, images):
+        self.shapes.append(images.shape)
+        ones = [self.answer(image) for image in images]
+        return {key: np.stack([one[key] for one in ones]) for key in ones[0]}
+
+    def by_head(self, outputs):
+        return {"head": outputs}
+
+
+@pytest.fixture
+def using(monkeypatch, tmp_path):
+    """Makes predict answer by a function, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def use(answer, task):
+        network = Network(answer, task)
+        monkeypatch.setattr(build, "model", lambda recipe: network)
+        monkeypatch.setattr(build, "is_complete", lambda recipe: True)
+        return network
+
+    return use
+
+
+def run(*words, recipe="ssd_det"):
+    assert predict.predict([f"recipe={recipe}", f"data.size=[{SIZE[0]}, {SIZE[1]}]", *words]) == 0
+    return json.loads(open("predictions/predictions.json", encoding="utf-8").read())
+
+
+def save(path, image):
+    path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+
+
+def blocks(height, width, places):
+    image = np.full((height, width, 3), 90, np.uint8)
+    for name, (x1, y1, x2, y2) in places:
+        image[y1:y2, x1:x2] = COLORS[name]
+    return image
+
+
+PLACES = [  # within a tile, on a border, on a corner, larger than the overlap, of two tiles, at the picture's edge
+    ("red", (20, 30, 60, 55)),
+    ("green", (145, 100, 175, 130)),
+    ("red", (290, 140, 340, 180)),
+    ("green", (210, 20, 450, 60)),
+    ("red", (460, 200, 500, 260)),
+    ("green", (0, 280, 30, 300)),
+]
+
+
+def assert_places(records, places, atol):
+    (record,) = records
+    found = sorted((one["class"], *one["box"]) for one in record["detection"])
+    assert len(found) == len(places)
+    for (name, *box), (expected_name, expected) in zip(found, sorted(places), strict=True):
+        assert name == expected_name
+        np.testing.assert_allclose(box, expected, atol=atol)
+
+
+@pytest.mark.parametrize("words", [[], ["tile=160"], ["tile=160", "flip=true"], ["flip=true"], ["tile=200", "batch=3"]])
+def test_tiles_and_mirrored_views_give_the_boxes_of_the_whole(using, tmp_path, words):
+    network = using(found_blocks, "detection")
+    save(tmp_path / "big.png", blocks(300, 500, PLACES))
+    records = run("source=big.png", *words)
+    # a tile of 160 pixels is seen at its own size
+    assert_places(records, PLACES, 0.01 if "tile=160" in words else 4)
+    assert records[0]["size"] == [300, 500] and {shape[1:] for shape in network.shapes} == {(*SIZE, 3)}
+    assert len({shape[0] for shape in network.shapes}) == 1  # one shape, compiled once
+
+
+def test_small_objects_are_found_in_tiles_only(using, tmp_path):
+    using(found_blocks, "detection")
+    rng, places = np.random.default_rng(0), []
+    for row in range(5):
+        for column in range(8):
+            x, y = 200 * column + int(rng.integers(0, 180)), 200 * row + int(rng.integers(0, 180))
+            places.append(("red" if (row + column) % 2 else "green", (x, y, x + 12, y + 10)))
+    save(tmp_path / "big.png", blocks(1000, 1600, places))
+    assert_places(run("source=big.png", "tile=160"), places, 0.01)
+
+
+def test_segmentation_is_averaged_over_tiles_and_mirrored_back(using, tmp_path):
+    using(likely_classes, "segmentation")
+    save(tmp_path / "big.png", blocks(300, 500, PLACES))
+    expected = np.zeros((300, 500), np.uint8)
+    for name, (x1, y1, x2, y2) in PLACES:
+        expected[y1:y2, x1:x2] = 1 + list(COLORS).index(name)
+    for words in (["tile=160"], ["tile=160", "flip=true"]):
+        (record,) = run("source=big.png", *words, recipe="unet_seg")
+        mask = cv2.imread(f"predictions/{record['segmentation']['mask']}", cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(mask, expected)
+    (record,) = run("source=big.png", "flip=true", recipe="unet_seg")
+    mask = cv2.imread(f"predictions/{record['segmentation']['mask']}", cv2.IMREAD_UNCHANGED)
+    assert (mask == expected).mean() > 0.98
+
+
+def test_classification_is_the_mean_of_both_directions(using, tmp_path):
+    using(left_is_red, "classification")
+    save(tmp_path / "a.png", blocks(160, 160, [("red", (0, 0, 80, 160)), ("green", (80, 0, 160, 160))]))
+    (record,) = run("source=a.png", recipe="imagenet")
+    assert {one["name"]: one["score"] for one in record["classification"]}["red"] == pytest.approx(230 / 255)
+    (record,) = run("source=a.png", "flip=true", recipe="imagenet")
+    scores = {one["name"]: one["score"] for one in record["classification"]}
+    assert scores == pytest.approx({"red": (230 + 30) / 510, "green": (30 + 200) / 510}, rel=1e-4)
+    with pytest.raises(UserError, match="tile: head 'head' answers for a picture as a whole"):
+        run("source=a.png", "tile=100", recipe="imagenet")
+
+
+def test_pictures_come_back_in_order_and_broken_ones_are_left_out(using, tmp_path, capsys):
+    network = using(found_blocks, "detection")
+    (tmp_path / "many").mkdir()
+    for number in range(7):
+        size = (90 + 40 * number, 200)
+        save(tmp_path / "many" / f"{number}.png", blocks(*size, [("red", (10 * number, 10, 10 * number + 40, 50))]))
+    (tmp_path / "many" / "3b.png").write_bytes(b"no picture")
+    records = run("source=many", "tile=160", "batch=4")
+    assert [record["path"].rsplit("/", 1)[-1] for record in records] == [f"{number}.png" for number in range(7)]
+    for number, record in enumerate(records):
+        (one,) = record["detection"]
+        np.testing.assert_allclose(one["box"], [10 * number, 10, 10 * number + 40, 50], atol=2.5)
+    assert {shape[0] for shape in network.shapes} == {4}
+    said = capsys.readouterr().out
+    assert "3b.png" in said and "7 pictures" in said
+
+
+# videos
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Ten frames in which a block moves by eight pixels a frame."""
+    path = tmp_path / "a clip é.mp4"
+    with VideoWriter(path, 10.0) as writer:
+        for number in range(10):
+            writer.write(blocks(120, 176, [("red", (8 * number, 40, 8 * number + 48, 88))]))
+    return path
+
+
+@pytest.mark.parametrize("words", [[], ["flip=true"], ["tile=160"], ["batch=3"]])
+def test_every_frame_of_a_video_is_answered(using, clip, words):
+    using(found_blocks, "detection")
+    records = run(f"source={clip}", *words)
+    assert [record["frame"] for record in records] == list(range(10))
+    assert [record["seconds"] for record in records] == pytest.approx(np.arange(10) / 10)
+    for number, record in enumerate(records):
+        assert record["path"] == str(clip) and record["size"] == [120, 176]
+        (one,) = record["detection"]
+        np.testing.assert_allclose(one["box"], [8 * number, 40, 8 * number + 48, 88], atol=3)
+    drawn = list(Video(f"predictions/{clip.name}"))
+    assert len(drawn) == 10 and Video(f"predictions/{clip.name}").fps == pytest.approx(10)
+    # twice as large as it came, for it is smaller than what is drawn at least; the box's outline is there
+    assert drawn[0].shape[1] == 352 and drawn[0].shape[0] >= 240
+    assert (np.abs(drawn[5].astype(int) - COLORS["red"]) < 60).all(axis=-1).sum() > 3000
+
+
+def test_masks_of_frames_have_names_of_their_own(using, clip):
+    using(likely_classes, "segmentation")
+    records = run(f"source={clip}", recipe="unet_seg")
+    names = [record["segmentation"]["mask"] for record in records]
+    assert len(set(names)) == 10 and names[3].endswith("_000003_mask.png")
+
+
+def test_a_video_without_frames_is_an_error_that_names_it(using, tmp_path, clip):
+    using(found_blocks, "detection")
+    cases = {"empty.mp4": b"", "broken.mp4": b"\x00\x01" * 500, "cut.mp4": clip.read_bytes()[:200]}
+    for name, data in cases.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match=name):
+            run(f"source={name}")
+    with pytest.raises(DataError, match="none.avi"):
+        run("source=none.avi")
+
+
+def test_a_video_that_ends_early_says_so(using, clip, tmp_path, capsys, monkeypatch):
+    using(found_blocks, "detection")
+    real = Video.__init__
+
+    def claims_twelve(self, path):
+        real(self, path)
+        self.count = 12
+
+    monkeypatch.setattr(Video, "__init__", claims_twelve)
+    assert len(run(f"source={clip}")) == 10
+    assert "it names 12 frames, 10 could be read" in capsys.readouterr().out
+
+
+def test_a_video_is_not_overwritten_by_its_own_drawing(using, clip):
+    using(found_blocks, "detection")
+    before = clip.read_bytes()
+    with pytest.raises(UserError, match="is the video itself"):
+        run(f"source={clip}", f"out={clip.parent}")
+    assert clip.read_bytes() == before
+
+
+def test_no_more_than_a_batch_of_frames_is_held(clip):
+    network, alive, most = Network(found_blocks, "detection"), [], 0
+
+    def samples():
+        for frame in Video(clip):
+            alive.append(1)
+            yield Sample(frame)
+
+    tasks = {"head": Detection(list(COLORS))}
+    for _ in predict.answers(network, samples(), lambda size: views(size, SIZE, "stretch", flip=True), tasks, 4):
+        most = max(most, len(alive))
+        alive.pop()
+    assert most <= 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tile=0"], "tile: expected a whole number"),
+        (["tile=many"], "tile: expected a whole number"),
+        (["overlap=0.3"], "overlap: is that of tiles"),
+        (["tile=100", "overlap=1"], "overlap: expected a share"),
+        (["tile=100", "overlap=some"], "overlap: expected a share"),
+        (["flip=yes"], "flip: expected true or false"),
+    ],
+)
+def test_wrong_words_are_refused(using, words, said):
+    using(found_blocks, "detection")
+    with pytest.raises(UserError, match=said):
+        run("source=.", *words)
+
+
+@pytest.mark.parametrize("word", ["tile=100", "flip=true"])
+def test_a_task_that_merges_nothing_is_refused_before_the_first_picture(using, tmp_path, monkeypatch, word):
+    network = using(found_blocks, "detection")
+    monkeypatch.delattr(Detection, "merge")
+    save(tmp_path / "a.png", blocks(200, 200, []))
+    with pytest.raises(UserError, match=f"{word.split('=')[0]}: several answers of head 'head' cannot be merged"):
+        run("source=a.png", word)
+    assert not network.shapes
+
+
+def test_usage_says_every_word():
+    for word in predict.WORDS:
+        assert f"{word}=" in predict.USAGE

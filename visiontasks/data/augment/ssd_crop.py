@@ -1,0 +1,74 @@
+"""SSD's random crops."""
+
+import numpy as np
+
+from visiontasks.data.augment.augmentation import Augmentation, within
+from visiontasks.data.placing import choose, place
+from visiontasks.geometry import Position
+from visiontasks.ops import numpy_boxes
+
+OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # None: the whole picture; 0: any patch
+
+
+class SSDCrop(Augmentation):
+    """The whole picture, a patch that overlaps some object by at least .1, .3, .5, .7 or .9 (IoU), or any patch.
+
+    Liu et al. 2016, https://arxiv.org/abs/1512.02325, section 2.2. An object stays, cut to the patch, if its centre
+    lies in it; at least one does. A picture without objects stays whole.
+
+    Args:
+        scale: of the patch's sides, as shares of the picture's: [least, most]. (The paper's 0.1 is of the area.)
+        aspect: of the patch, width to height in pixels: [least, most].
+        tries: patches drawn for each overlap, before another one is chosen.
+        p: the share of pictures.
+    """
+
+    lays_out = True
+
+    def __init__(
+        self,
+        scale: tuple[float, float] = (0.3, 1.0),
+        aspect: tuple[float, float] = (0.5, 2.0),
+        tries: int = 50,
+        p: float = 1.0,
+    ):
+        within("scale", scale, 0.01, 1)
+        within("aspect", aspect, 0.01, 100)
+        within("p", p, 0, 1)
+        within("tries", tries, 1, 10_000)
+        self.scale, self.aspect, self.tries, self.p = scale, aspect, tries, p
+
+    def __call__(self, sample, rng, stage):
+        if sample.boxes is None or not len(sample.boxes):
+            return sample
+        for number in rng.permutation(len(OVERLAPS)):
+            if OVERLAPS[number] is None:
+                return sample
+            patch = self._patch(sample, rng, OVERLAPS[number])
+            if patch is not None:
+                break
+        left, top, right, bottom = patch
+        size = sample.image.shape[:2]
+        sample = choose(sample, _centred(sample.boxes, patch))
+        return place(sample, Position(size, (bottom - top, right - left), size, (-top, -left)))
+
+    def _patch(self, sample, rng, least):
+        """A patch x1, y1, x2, y2 in whole pixels, or None where no try succeeded."""
+        height, width = sample.image.shape[:2]
+        # all tries at once: most pictures take many of them for a large overlap
+        shares = rng.uniform(*self.scale, size=(self.tries, 2))
+        sides = np.maximum(1, np.round(shares * (width, height)))
+        corners = np.floor(rng.random((self.tries, 2)) * ((width, height) - sides + 1))
+        ratio = sides[:, 0] / sides[:, 1]
+        patches = np.concatenate([corners, corners + sides], axis=1)[
+            (ratio >= self.aspect[0]) & (ratio <= self.aspect[1])
+        ]
+        inside = np.array([_centred(sample.boxes, patch) for patch in patches]).reshape(len(patches), -1)
+        overlaps = np.where(inside, numpy_boxes.iou(patches, sample.boxes), -1).max(axis=1)
+        good = np.flatnonzero(overlaps >= least)
+        return patches[good[0]].astype(int).tolist() if len(good) else None
+
+
+def _centred(boxes, patch):
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return ((centres >= patch[:2]) & (centres < patch[2:])).all(axis=1)

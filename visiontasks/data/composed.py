@@ -1,0 +1,124 @@
+"""Some albumentations transforms in a row as one step on a Sample: its labels to theirs and back."""
+
+import dataclasses
+import os
+import random
+import threading
+
+import numpy as np
+
+from visiontasks.data.placing import THINNEST, cut, inside
+from visiontasks.errors import RecipeError
+from visiontasks.sample import VOID, Sample
+
+
+class Composed:
+    """Applies albumentations transforms to a Sample; the result depends on it and the generator alone.
+
+    Args:
+        entries: (name, arguments) of each; in those of a composition `transforms` is such a list again.
+
+    Raises:
+        RecipeError: a value that albumentations refuses; when called, a transform failed on a picture.
+    """
+
+    def __init__(self, entries: list[tuple[str, dict]]):
+        self._entries = entries
+        # a Compose carries its random state: shared by threads, two runs with one seed would differ
+        self._local = threading.local()
+        self._own()  # here and now, so that a value out of bounds is an error before training
+
+    def _own(self):
+        if not hasattr(self._local, "compose"):
+            self._local.compose = _compose(self._entries)
+        return self._local.compose
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        compose, moves = self._own()
+        compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+        try:
+            moved = compose(**(_targets(sample) if moves else {"image": sample.image}))
+        except Exception as error:  # albumentations raises its own kinds, and OpenCV's
+            height, width = sample.image.shape[:2]
+            raise RecipeError(
+                f"data.augment: albumentations failed on {sample.id or sample.path or 'a sample'} "
+                f"({height}×{width} pixels): {type(error).__name__}: {error}"
+            ) from error
+        image = moved["image"]
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise RecipeError(
+                f"data.augment: expected uint8 pictures of 3 channels from the transforms, got {image.dtype} "
+                f"{image.shape}; leave out the transform that changes them."
+            )
+        return _labels(sample, moved) if moves else dataclasses.replace(sample, image=image)
+
+
+def _compose(entries):
+    """The Compose of some entries, and whether it moves more than the picture's colours."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for a newer version
+    import albumentations
+
+    def make(name, given):
+        if "transforms" in given:
+            given = {**given, "transforms": [make(*inner) for inner in given["transforms"]]}
+        try:
+            return getattr(albumentations, name)(**given)
+        except (ValueError, TypeError) as error:
+            raise RecipeError(f"data.augment: {name} refuses its arguments: {error}") from error
+
+    def moves(name, given):
+        inner = given.get("transforms", ())
+        return issubclass(getattr(albumentations, name), albumentations.DualTransform) or any(moves(*i) for i in inner)
+
+    transforms, parameters = [make(*entry) for entry in entries], {}
+    if any(moves(*entry) for entry in entries):
+        parameters = {
+            "bbox_params": albumentations.BboxParams("pascal_voc", min_width=THINNEST, min_height=THINNEST),
+            "keypoint_params": albumentations.KeypointParams("xy", remove_invisible=False),
+        }
+    return albumentations.Compose(transforms, **parameters), bool(parameters)
+
+
+def _targets(sample: Sample) -> dict[str, np.ndarray]:
+    """A Sample as albumentations takes it; each box and keypoint carries its number, to be known again after."""
+    targets = {"image": sample.image}
+    if sample.mask is not None:
+        # OpenCV moves no int32; class numbers fit in uint8 unless there are more than 255
+        targets["mask"] = sample.mask.astype(np.uint8 if sample.mask.max() <= VOID else np.int16)
+    if sample.boxes is not None:
+        targets["bboxes"] = np.column_stack([sample.boxes, np.arange(len(sample.boxes))])
+    if sample.instance_masks is not None and len(sample.instance_masks):
+        targets["masks"] = sample.instance_masks
+    if sample.keypoints is not None and sample.keypoints.size:
+        # albumentations counts keypoints from the centre of the first pixel, we from its corner
+        points = sample.keypoints[..., :2].reshape(-1, 2) - 0.5
+        targets["keypoints"] = np.column_stack([points, np.arange(len(points))])
+    return targets
+
+
+def _labels(sample: Sample, moved: dict) -> Sample:
+    """The Sample that albumentations' result stands for."""
+    changes = {"image": moved["image"]}
+    height, width = moved["image"].shape[:2]
+    if "mask" in moved:
+        changes["mask"] = moved["mask"].astype(np.int32)
+    if "masks" in moved:
+        changes["instance_masks"] = (moved["masks"] == 1).astype(np.uint8)  # void is no part of an object
+    elif sample.instance_masks is not None:
+        changes["instance_masks"] = np.zeros((0, height, width), np.uint8)
+    if "keypoints" in moved:
+        points = sample.keypoints.reshape(-1, 3).copy()
+        rows = np.asarray(moved["keypoints"], np.float32).reshape(-1, 3)
+        rows[:, :2] += 0.5
+        # reflection shows a point several times: the one inside the picture, written last, stays
+        rows = rows[np.argsort(inside(rows, height, width), kind="stable")]
+        points[:, :2] = -1
+        points[rows[:, 2].astype(int), :2] = rows[:, :2]
+        changes["keypoints"] = points.reshape(sample.keypoints.shape)
+    if sample.boxes is not None:
+        boxes = np.zeros_like(sample.boxes)
+        rows = np.asarray(moved["bboxes"], np.float32).reshape(-1, 5) if len(moved["bboxes"]) else np.zeros((0, 5))
+        rows = rows[np.argsort((rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1]), kind="stable")]
+        boxes[rows[:, 4].astype(int)] = rows[:, :4]  # of a box shown several times the largest stays
+        changes["boxes"] = boxes
+    return cut(sample, changes)

@@ -1,0 +1,51 @@
+"""Which samples make which batch, and of what size: a function of the seed and the batch's number alone."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+_SIZES = 1  # tells the chance of sizes from that of samples
+
+
+class Draw(NamedTuple):
+    """What a batch is made of: the numbers of its samples, its epoch, and the (height, width) of its pictures."""
+
+    indices: np.ndarray
+    epoch: int
+    size: tuple[int, int]
+
+
+class Order:
+    """The Draw of batch after batch, without end.
+
+    Of several sizes every one comes once in as many batches, in random order.
+
+    Args:
+        count: how many samples there are.
+        batch: pictures a batch.
+        steps: batches an epoch.
+        seed: of the order; None: in the samples' own.
+        sizes: (height, width) of the pictures, one or several.
+    """
+
+    def __init__(self, count: int, batch: int, steps: int, seed: int | None, sizes: Sequence[tuple[int, int]]):
+        self._count, self._batch, self._steps, self._seed, self._sizes = count, batch, steps, seed, sizes
+        self._epoch = None, None  # the last epoch asked for and its order; replaced whole, for threads share it
+
+    def __call__(self, number: int) -> Draw:
+        epoch, step = divmod(int(number), self._steps)
+        last, order = self._epoch
+        if epoch != last:
+            order = np.arange(self._count)
+            if self._seed is not None:
+                order = np.random.default_rng([self._seed, epoch]).permutation(order)
+            self._epoch = epoch, order
+        return Draw(order[step * self._batch : (step + 1) * self._batch], epoch, self._size(epoch, step))
+
+    def _size(self, epoch, step):
+        if len(self._sizes) == 1:
+            return self._sizes[0]
+        turn, place = divmod(step, len(self._sizes))
+        chance = np.random.default_rng([self._seed, epoch, _SIZES, turn])
+        return self._sizes[chance.permutation(len(self._sizes))[place]]
