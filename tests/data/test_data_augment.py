@@ -240,14 +240,16 @@ def test_mix_up_is_both_pictures_with_the_objects_of_both(seed):
     own, other = picture(0), picture(1)
     mixed = Augment([{"MixUp": {"p": 1.0}}], SIZE, "letterbox")(own, np.random.default_rng(seed), lambda rng: other)
     placed = [place(one, Placement(one.image.shape[:2], SIZE, "letterbox")) for one in (own, other)]
-    for field in OBJECT_LABELS:
-        expected = np.concatenate([getattr(one, field) for one in placed])
-        np.testing.assert_allclose(getattr(mixed, field), expected, atol=1e-3)
     np.testing.assert_array_equal(mixed.mask, placed[0].mask)
     first, second = (one.image.astype(float) for one in placed)
     where = np.abs(first - second) > 40
     weights = ((mixed.image - second)[where] / (first - second)[where]).round(2)
     assert np.ptp(weights) < 0.05 and 0.49 <= weights.mean() <= 1
+    for field in OBJECT_LABELS:
+        both = [getattr(one, field) for one in placed]
+        if abs(weights.mean() - 0.9) > 0.02:  # a tenth of the other picture is what can be seen
+            expected = np.concatenate(both) if weights.mean() < 0.9 else both[0]
+            np.testing.assert_allclose(getattr(mixed, field), expected, atol=1e-3)
 
 
 def test_what_is_pasted_hides_what_lies_below():

@@ -4,6 +4,7 @@ import dataclasses
 
 import cv2
 
+from visiontasks.catalog import Share
 from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import joined
 
@@ -17,14 +18,15 @@ class MixUp(Augmentation):
 
     Args:
         alpha: both parameters of the Beta distribution; large: always near half and half.
+        visible: where the other picture has less than this weight, nobody could see its objects: they are left out.
         epochs: in how many first epochs pictures are mixed; by default in all.
         p: the share of pictures.
     """
 
-    def __init__(self, alpha: float = 1.5, epochs: int | None = None, p: float = 0.5):
+    def __init__(self, alpha: float = 1.5, visible: Share = 0.1, epochs: int | None = None, p: float = 0.5):
         within("alpha", alpha, 1e-3, 1e6)
         within("p", p, 0, 1)
-        self.alpha, self.epochs, self.p = alpha, epochs, p
+        self.alpha, self.visible, self.epochs, self.p = alpha, visible, epochs, p
 
     def __call__(self, sample, rng, stage):
         weight = rng.beta(self.alpha, self.alpha)
@@ -33,4 +35,6 @@ class MixUp(Augmentation):
         if (sample.boxes is None) != (other.boxes is None):
             return sample  # one picture's objects would pass for background, or the other's labels be lost
         image = cv2.addWeighted(sample.image, weight, other.image, 1 - weight, 0)
+        if 1 - weight < self.visible:
+            return dataclasses.replace(sample, image=image, areas=None)
         return dataclasses.replace(sample, image=image, **joined([sample, other]))
