@@ -4,6 +4,7 @@ import fakes
 import keras
 import numpy as np
 import pytest
+from families import NARROW
 from keras import ops
 
 from visiontasks import catalog
@@ -12,7 +13,7 @@ from visiontasks.model import VisionModel
 HEADS = sorted(catalog.parts("heads"))
 
 
-SMALL = {"yolo_v1": {"filters": [8, 4], "hidden": [16]}}  # else of a hundred million weights
+SMALL = {"yolo_v1": {"tap": None, "filters": [8, 4], "hidden": [16]}}  # at the deepest level, a few cells
 
 
 def backbone(name):
@@ -22,7 +23,9 @@ def backbone(name):
 
 def made(name):
     keras.utils.set_random_seed(0)
-    return VisionModel(backbone(name), catalog.find("heads", name).load()(fakes.CLASSES, **SMALL.get(name, {})))
+    # narrow where the default has hundreds of channels, which show nothing more
+    arguments = {**NARROW.get(name, {}), **SMALL.get(name, {})}
+    return VisionModel(backbone(name), catalog.find("heads", name).load()(fakes.CLASSES, **arguments))
 
 
 def outputs_of(model, batch):
