@@ -62,6 +62,8 @@ def check(recipe: Recipe):
                     "checkpoint's own; leave it out, or give a number of classes to train."
                 )
         _check_resize(recipe.data.resize, found.constants["task"], where)
+        if recipe.data.sizes and not found.constants.get("any_size", True):
+            raise RecipeError(f"data.sizes: {where} takes pictures of one size alone; leave data.sizes out.")
     if recipe.weights is not None:
         from visiontasks.weights import coco
 
@@ -166,6 +168,7 @@ def _loading(recipe):
         seed=recipe.run.seed,
         workers=min(MOST_WORKERS, cores()) if d.workers is None else d.workers,
         worker_kind=d.worker_kind,
+        max_objects=d.max_objects,
     )
 
 
@@ -339,6 +342,19 @@ def is_complete(recipe: Recipe) -> bool:
     return recipe.backbone.get("weights") is not None and all(
         part.get("classes") == ALL_CLASSES for part in recipe.parts.values()
     )
+
+
+def check_complete(recipe: Recipe):
+    """Raise unless a recipe's weights are all there before training.
+
+    Raises:
+        UserError: they are not.
+    """
+    if not is_complete(recipe):
+        raise UserError(
+            f"recipe: {recipe.name} has weights to be learnt, so it has no answers yet. Train it "
+            f"(python -m visiontasks.train recipe={recipe.name}) and give run=DIR."
+        )
 
 
 def load_model(path: str | Path, compile: bool = True):

@@ -1,4 +1,4 @@
-"""python -m visiontasks.evaluate run=DIR [data=DIR] [out=DIR]: score a run's best checkpoint."""
+"""python -m visiontasks.evaluate run=DIR|recipe=NAME [data=DIR] [out=DIR]: score a run's best checkpoint."""
 
 import re
 from pathlib import Path
@@ -7,15 +7,16 @@ from visiontasks import cli
 from visiontasks.catalog import near
 from visiontasks.errors import UserError
 
-WORDS = ("run", "data", "out", "batch")
+WORDS = ("run", "recipe", "data", "out", "batch")
 
-USAGE = """python -m visiontasks.evaluate run=DIR [data=DIR] [out=DIR] [batch=N] [data.KEY=VALUE …]
+USAGE = """python -m visiontasks.evaluate run=DIR|recipe=NAME [data=DIR] [out=DIR] [batch=N] [data.KEY=VALUE …]
 
-  run=DIR    a run's folder (runs/RECIPE/TIME), or one that holds several: then the newest
-  data=DIR   other pictures to score on; by default the run's own validation part
-  out=DIR    where evaluation.json, charts and drawn pictures go; by default the run's folder, and with data= or
-             data.… a folder below its evaluations/ that is named after them
-  data.…     the keys of a recipe's data, such as data.train.values=[0,255]"""
+  run=DIR      a run's folder (runs/RECIPE/TIME), or one that holds several: then the newest
+  recipe=NAME  a recipe whose weights are complete without training: recipe=faster_rcnn_coco weights=coco
+  data=DIR     other pictures to score on; by default the run's own validation part, or the recipe's
+  out=DIR      where evaluation.json, charts and drawn pictures go; by default the run's folder, and with data= or
+               data.… a folder below its evaluations/ that is named after them; evaluations/NAME of a recipe
+  data.…       the keys of a recipe's data, such as data.train.values=[0,255]; with recipe= any of its keys"""
 
 
 def main(arguments: list[str] | None = None):
@@ -25,31 +26,34 @@ def main(arguments: list[str] | None = None):
 def evaluate(arguments: list[str]) -> int:
     """Score a run's best checkpoint and write down what was found; the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
+    if ("run" in words) == ("recipe" in words):
+        raise UserError("expected run=DIR, the folder of a run, or recipe=NAME, and not both.")
     for override in overrides:
         key = override.partition("=")[0]
-        if not key.startswith("data."):
+        if "run" in words and not key.startswith("data."):
             raise UserError(f"{key}: unknown key; a run is scored as it was trained. {near(key, WORDS)}")
-    if "run" not in words:
-        raise UserError("run: expected run=DIR, the folder of a run.")
     from visiontasks import build
     from visiontasks.training.run_directory import RunDirectory
 
     console = cli.console()
-    run = RunDirectory.find(words["run"])
+    run = RunDirectory.find(words["run"]) if "run" in words else None
     other = _name_of(words.get("data"), overrides)
     overrides += [f"data.batch={words['batch']}"] if "batch" in words else []
-    recipe, said = build.recipe(str(run.recipe), overrides, words.get("data"))
+    recipe, said = build.recipe(str(run.recipe) if run else words["recipe"], overrides, words.get("data"))
     if said:
         console.print(said)
-    checkpoint = run.checkpoint
-    model = build.load_model(checkpoint, compile=False)
+    scored = run.checkpoint if run else f"recipe {recipe.name}"
+    if run is None:
+        build.check_complete(recipe)
+    model = build.load_model(scored, compile=False) if run else build.model(recipe)
     classes = {head.fields[0]: head.classes for head in model.heads.values()}
     loader = build.validation(recipe, classes, whole="data" in words)
     from visiontasks.training.results import write_evaluation
 
-    out = Path(words.get("out", run.path / "evaluations" / other if other else run.path))
+    folder = run.path if run else Path("evaluations") / recipe.name
+    out = Path(words.get("out", folder / "evaluations" / other if run and other else folder))
     out.mkdir(parents=True, exist_ok=True)
-    console.print(f"{checkpoint}: {len(loader.source)} pictures")
+    console.print(f"{scored}: {len(loader.source)} pictures")
     write_evaluation(model, loader, build.tasks(model), out, console)
     if loader.source.report:
         console.print(f"pictures skipped or mended:\n{loader.source.report}")

@@ -60,11 +60,7 @@ def predict(arguments: list[str]) -> int:
         console.print(f"checkpoint: {checkpoint}")
     else:
         recipe, _ = build.recipe(words["recipe"], overrides)
-        if not build.is_complete(recipe):
-            raise UserError(
-                f"recipe: {words['recipe']} has weights to be learnt, so it cannot predict yet. Train it "
-                f"(python -m visiontasks.train recipe={words['recipe']}) and give run=DIR."
-            )
+        build.check_complete(recipe)
     out = Path(words.get("out", "predictions"))
     out.mkdir(parents=True, exist_ok=True)
 

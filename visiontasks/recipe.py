@@ -36,6 +36,7 @@ class DataRecipe:
         "transforms by name, albumentations' and those below, in order: [{HorizontalFlip: {p: 0.5}}, …]", []
     )
     resize: str = _key("how a picture fits the size", "stretch", choices=("stretch", "letterbox", "crop"))
+    max_objects: int = _key("objects a picture has room for, the largest; the others count as background", 100, above=0)
     split: float = _key("share kept for validation where there is no val part", 0.2, above=0, below=1)
     workers: int | None = _key(
         "threads or processes that read pictures; null = one a core, at most 8; 0 = none, in the training thread",

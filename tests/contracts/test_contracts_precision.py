@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from families import EVERYWHERE, NARROW, check_saved, model_of, small_steps
+from families import EVERYWHERE, check_saved, model_of, small_steps
 
 from visiontasks import build, catalog
 from visiontasks.geometry import Placement
@@ -13,9 +13,6 @@ from visiontasks.sample import Sample
 
 FAMILY, STEPS = "unet_encoder", 50
 HEADS = sorted(catalog.parts("heads"))
-# a YOLO's ten best cells of a box turn on the last bit after some twenty steps, and float32 weights 1e-7 apart then end
-# with losses 1% apart; where all cells of a box learn, and evenly, these end 0.5% apart, and a compiler can be compared
-WITHOUT_CHOICES = {"yolo": {"assigned": 500, "beta": 1.0}}
 DETECTORS = [name for name in HEADS if catalog.find("heads", name).constants["task"] == "detection"]
 
 
@@ -77,15 +74,18 @@ def test_learns_in_half_precision_what_it_learns_in_float32(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(DETECTORS) - set(EVERYWHERE)))
-def test_xla_trains_and_predicts_the_same(name, monkeypatch):
+def test_xla_trains_and_predicts_the_same(name):
+    """The first losses to rounding; then which anchors learn turns on the last bit, as it does for two float32 runs.
+
+    From weights 1e-7 apart YOLO's losses, float32 and not compiled, are 1.2% apart after fifty steps.
+    """
     if keras.backend.backend() == "jax":
         pytest.skip("JAX always compiles")
-    if name in WITHOUT_CHOICES:
-        monkeypatch.setitem(NARROW, name, NARROW.get(name, {}) | WITHOUT_CHOICES[name])
-    expected = train(name, "float32")[2]["loss"] if name in WITHOUT_CHOICES else float32_losses(name)
+    expected = float32_losses(name)
     model, batch, history = train(name, "float32", jit=True)
     assert model.jit_compile is True
-    np.testing.assert_allclose(history["loss"][-1], expected[-1], rtol=0.01)
+    np.testing.assert_allclose(history["loss"][:4], expected[:4], rtol=1e-3)
+    np.testing.assert_allclose(history["loss"][-1], expected[-1], rtol=0.05)
     compiled = model.predict(batch["image"], verbose=0)
     model.compile("adam", jit_compile=False)
     plain = model.predict(batch["image"], verbose=0)

@@ -218,6 +218,14 @@ def test_a_picture_without_objects_is_not_cropped():
     assert SSDCrop()(nobody, np.random.default_rng(0), None) is nobody
 
 
+def test_a_panorama_of_which_no_patch_has_the_aspect_asked_for_stays_whole():
+    wide = Sample(np.zeros((100, 1000, 3), np.uint8), boxes=np.float32([[5, 5, 50, 50]]), classes=np.int32([0]))
+    narrow = SSDCrop(scale=(0.9, 1.0))
+    for seed in range(20):
+        assert narrow(wide, np.random.default_rng(seed), None) is wide
+        SSDCrop()(wide, np.random.default_rng(seed), None)
+
+
 def test_zoom_out_never_grows_beyond_what_the_canvas_can_show():
     big = Sample(np.zeros((1200, 1600, 3), np.uint8), boxes=np.float32([[0, 0, 1600, 1200]]), classes=np.zeros(1, int))
     for seed in range(10):

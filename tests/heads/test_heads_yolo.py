@@ -197,6 +197,28 @@ def test_class_scores_start_where_they_are_expected():
             np.testing.assert_allclose(start, min(0.1, 5 / (4 * count)), rtol=1e-4)
 
 
+def test_an_object_between_the_centres_is_learnt_by_the_nearest_cell():
+    outputs = answers()
+    head = YOLO(3)
+    small = {"boxes": np.float32([[[13, 13, 19, 19], [0, 0, 0, 0]]]), "classes": np.int32([[1, -2]])}
+    assert not array(boxes.contain(small["boxes"], outputs["points"]))[0, 0].any()
+    losses = {key: float(value) for key, value in head.compute_losses(small, outputs).items()}
+    nothing = {"boxes": small["boxes"], "classes": np.int32([[-2, -2]])}
+    background = {key: float(value) for key, value in head.compute_losses(nothing, outputs).items()}
+    assert losses["box"] > 0 and losses["distance"] > 0 and losses["classification"] > background["classification"]
+    assert background["box"] == background["distance"] == 0
+
+
+def test_distances_start_at_a_stride_and_a_half():
+    model = VisionModel(fakes.backbone((64, 64)), YOLO(3))
+    (head,) = model.heads.values()
+    biases = [array(layer.bias) for layer in head.network.layers if layer.name.endswith("_box")]
+    assert len(biases) == 3
+    for bias in biases:
+        shares = np.exp(bias.reshape(4, 16))
+        np.testing.assert_allclose((shares * np.arange(16)).sum(1) / shares.sum(1), 1.53, atol=0.02)
+
+
 def test_every_level_learns():
     """Boxes of three sizes: the neck and all branches take a gradient."""
     keras.utils.set_random_seed(0)

@@ -97,3 +97,23 @@ def test_features_take_a_gradient():
     gradient = tape.gradient(total, features)
     # each bin is a mean of weights that sum to 1
     assert float(tf.reduce_sum(gradient)) == pytest.approx(2 * 2 * 2 * 2, rel=1e-5)
+
+
+def test_in_half_precision_the_gradient_of_a_cell_is_still_the_sum_over_hundreds_of_boxes():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("takes gradients with TensorFlow")
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    features = tf.constant(rng.normal(size=(1, 20, 20, 4)), "float32")
+    corners = rng.uniform(20, 60, (1, 512, 2))
+    boxes = tf.constant(np.concatenate([corners, corners + rng.uniform(40, 80, (1, 512, 2))], axis=2), "float32")
+    found = {}
+    for dtype in ("float32", "bfloat16", "float16"):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            total = tf.reduce_sum(tf.cast(roi_align({3: tf.cast(features, dtype)}, boxes, 7), "float32"))
+        found[dtype] = tape.gradient(total, features).numpy()
+    for dtype in ("bfloat16", "float16"):  # a running sum in bfloat16 would stop at 256
+        np.testing.assert_allclose(found[dtype], found["float32"], rtol=0.01, atol=0.05)
+    assert found["float32"].max() > 256

@@ -73,3 +73,25 @@ def class_names(classes: int | list[str] | tuple[str, ...]) -> tuple[str, ...]:
         twice = next(n for n in names if names.count(n) > 1)
         raise ValueError(f"classes: expected names without repetition, got {twice!r} twice.")
     return names
+
+
+def picture_size(features: dict, who: str) -> tuple[int, int]:
+    """(height, width) of the pictures of a batch, which a head has tapped as "image".
+
+    Args:
+        features: what the head was called with.
+        who: the head's name, for the error.
+
+    Raises:
+        ValueError: they are not known when the model is called.
+    """
+    size = tuple(features["image"].shape[1:3])
+    if None in size:
+        raise ValueError(f"{who}: the picture's height and width must be known when the model is called.")
+    return size
+
+
+def for_each(values, batch):
+    """A constant once for each picture of a batch: (…) to float32 (batch, …)."""
+    values = ops.convert_to_tensor(values, "float32")
+    return ops.tile(ops.expand_dims(values, 0), (batch, *(1,) * len(values.shape)))

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names
+from visiontasks.heads.head import Head, class_names, for_each, picture_size
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch
 from visiontasks.layers.feature_pyramid import FeaturePyramid, deepest, numbers
 from visiontasks.layers.region_proposals import RegionProposals, propose
@@ -65,7 +65,6 @@ class RCNN(Head):
     task = "detection"
     fields = ("classes", "boxes")
     loss_terms = ("objectness", "rpn_box", "classification", "localization")
-    divisible = False
 
     def __init__(
         self,
@@ -127,17 +126,15 @@ class RCNN(Head):
         self.branches = [self.boxes]
 
     def call(self, features, training=None):
-        size = tuple(features["image"].shape[1:3])
-        if None in size:
-            raise ValueError("rcnn: the picture's height and width must be known when the model is called.")
+        size = picture_size(features, "rcnn")
         levels = sorted(set(features) - {"image"})
         maps = self.pyramid([features[level] for level in levels])
         batch = ops.shape(maps[0])[0]
         places = []
         for x, side in zip(maps, self._sides, strict=True):
             own = anchors.grid_anchors([tuple(x.shape[1:3])], size, [[side]], self.ratios)
-            places.append(ops.tile(ops.expand_dims(ops.convert_to_tensor(own), 0), (batch, 1, 1)))
-        size = ops.tile(ops.convert_to_tensor([[float(side) for side in size]], "float32"), (batch, 1))
+            places.append(for_each(own, batch))
+        size = for_each(size, batch)
         objectness, differences = self.region_proposals(maps)
         proposals = propose(
             objectness,

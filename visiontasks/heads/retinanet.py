@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names
+from visiontasks.heads.head import Head, class_names, for_each, picture_size
 from visiontasks.layers.feature_pyramid import FeaturePyramid, deepest, numbers
 from visiontasks.losses import sigmoid
 from visiontasks.ops import anchors, boxes, matching, nms
@@ -51,7 +51,6 @@ class RetinaNet(Head):
     task = "detection"
     fields = ("classes", "boxes")
     loss_terms = ("classification", "localization")
-    divisible = False
 
     def __init__(
         self,
@@ -130,22 +129,19 @@ class RetinaNet(Head):
         return tower, last
 
     def call(self, features, training=None):
-        size = tuple(features["image"].shape[1:3])
-        if None in size:
-            raise ValueError("retinanet: the picture's height and width must be known when the model is called.")
+        size = picture_size(features, "retinanet")
         levels = sorted(set(features) - {"image"})
         maps = self.pyramid([features[level] for level in levels])
         batch = ops.shape(maps[0])[0]
         places = []
         for x, sides in zip(maps, self._sides, strict=True):
             own = anchors.grid_anchors([tuple(x.shape[1:3])], size, [sides], self.ratios)
-            places.append(ops.tile(ops.expand_dims(ops.convert_to_tensor(own), 0), (batch, 1, 1)))
-        size = ops.convert_to_tensor([[float(side) for side in size]], "float32")
+            places.append(for_each(own, batch))
         return {
             "boxes": [_rows(x, self.box_tower, self.box_conv, 4) for x in maps],
             "classes": [_rows(x, self.class_tower, self.class_conv, len(self.classes)) for x in maps],
             "anchors": places,
-            "size": ops.tile(size, (batch, 1)),
+            "size": for_each(size, batch),
         }
 
     def compute_losses(self, targets, outputs, training=True):

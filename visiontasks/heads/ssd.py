@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names
+from visiontasks.heads.head import Head, class_names, for_each, picture_size
 from visiontasks.layers.l2_normalization import L2Normalization
 from visiontasks.losses import detection
 from visiontasks.ops import anchors, boxes, matching, nms
@@ -211,18 +211,15 @@ class SSD(Head):
             maps[i] = norm(maps[i], training=training)
         for extra in self.extras:
             maps.append(extra(maps[-1], training=training))
-        size = tuple(features["image"].shape[1:3])
+        size = picture_size(features, "ssd")
         grids = [tuple(x.shape[1:3]) for x in maps]
-        if None in size:
-            raise ValueError("ssd: the picture's height and width must be known when the model is called.")
         places = anchors.default_boxes(grids, size, self._scales, self._ratios, self.steps)
         batch = ops.shape(maps[0])[0]
-        size = ops.convert_to_tensor([[float(side) for side in size]], "float32")
         return {
             "boxes": _rows(maps, self.box_convs, 4),
             "classes": _rows(maps, self.class_convs, len(self.classes) + 1),
-            "anchors": ops.tile(ops.expand_dims(ops.convert_to_tensor(places), 0), (batch, 1, 1)),
-            "size": ops.tile(size, (batch, 1)),
+            "anchors": for_each(places, batch),
+            "size": for_each(size, batch),
         }
 
     def compute_losses(self, targets, outputs, training=True):

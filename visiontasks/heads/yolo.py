@@ -7,13 +7,15 @@ import keras
 from keras import layers, ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names
+from visiontasks.heads.head import Head, class_names, for_each, picture_size
 from visiontasks.layers import csp
 from visiontasks.losses import detection
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
 
 USUAL_SIDE = 640  # pixels of a picture whose size is not known when the class scores' start is set
 LIKELIEST = 0.1  # no class score starts higher
+MOST_CLASS_FILTERS = 100
+FALL = 0.5  # by which a distance's logit starts below that of the distance a stride shorter
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
@@ -24,8 +26,10 @@ class YOLO(Head):
     stage partial blocks; branches of their own for classes and boxes (Ge et al. 2021, https://arxiv.org/abs/2107.08430,
     section 2.1); each side of a box a distribution over whole strides (Li et al. 2020,
     https://arxiv.org/abs/2006.04388); task-aligned assignment (Feng et al. 2021, https://arxiv.org/abs/2108.07755);
-    complete IoU (Zheng et al. 2020, https://arxiv.org/abs/1911.08287). On csp_darknet of the same size it is the
-    published YOLOv8, layer by layer.
+    complete IoU (Zheng et al. 2020, https://arxiv.org/abs/1911.08287). On csp_darknet of the same size it has the
+    published YOLOv8's layers and parameters; gains, alpha, beta, assigned and objects are that network's too (TOOD has
+    alpha 1, 13 cells). The start of the distances is our own. An object that no cell's centre lies in is learnt by the
+    nearest cell.
 
     Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object; a
     picture without any teaches the background. Raw outputs are {"distances": float32 logits (B, A, 4, bins) of the
@@ -109,13 +113,18 @@ class YOLO(Head):
             level: keras.Input(features_shape[level][1:], dtype=self.compute_dtype, name=level) for level in levels
         }
         maps = csp.path_aggregation(list(inputs.values()), steps, self.size, self.dtype_policy)
-        inner = max(64, 4 * self.bins, maps[0].shape[-1] // 4), max(maps[0].shape[-1], min(len(self.classes), 100))
+        # the widths of the published network's branches: by its finest level, and by how much there is to say
+        finest = maps[0].shape[-1]
+        box_width, class_width = (
+            max(4 * self.bins, finest // 4),
+            max(finest, min(len(self.classes), MOST_CLASS_FILTERS)),
+        )
         outputs = {"distances": {}, "classes": {}}
         for level, x in zip(levels, maps, strict=True):
             prior = min(LIKELIEST, self.objects / (len(self.classes) * _cells(features_shape[level], level)))
             start = keras.initializers.Constant(-math.log((1 - prior) / prior))
-            outputs["distances"][level] = self._branch(x, inner[0], 4 * self.bins, "zeros", f"{level}_box")
-            outputs["classes"][level] = self._branch(x, inner[1], len(self.classes), start, f"{level}_class")
+            outputs["distances"][level] = self._branch(x, box_width, 4 * self.bins, _near, f"{level}_box")
+            outputs["classes"][level] = self._branch(x, class_width, len(self.classes), start, f"{level}_class")
         self.network = keras.Model(inputs, outputs, name="network")
 
     def _branch(self, x, filters, columns, bias, name):
@@ -126,25 +135,19 @@ class YOLO(Head):
 
     def call(self, features, training=None):
         levels = sorted(set(features) - {"image"})
-        size = tuple(features["image"].shape[1:3])
-        if None in size:
-            raise ValueError("yolo: the picture's height and width must be known when the model is called.")
+        size = picture_size(features, "yolo")
         maps = self.network({level: features[level] for level in levels}, training=training)
         points, strides = anchors.anchor_points([tuple(maps["classes"][level].shape[1:3]) for level in levels], size)
         distances, classes = (
             ops.concatenate([_rows(maps[what][level]) for level in levels], axis=1) for what in ("distances", "classes")
         )
         batch = ops.shape(classes)[0]
-
-        def of_each(value):
-            return ops.tile(ops.expand_dims(ops.convert_to_tensor(value, "float32"), 0), (batch, 1, 1))
-
         return {
             "distances": ops.reshape(distances, (-1, len(points), 4, self.bins)),
             "classes": classes,
-            "points": of_each(points),
-            "strides": of_each(strides),
-            "size": of_each([[float(side) for side in size]])[:, 0],
+            "points": for_each(points, batch),
+            "strides": for_each(strides, batch),
+            "size": for_each(size, batch),
         }
 
     def _boxes(self, outputs):
@@ -161,7 +164,7 @@ class YOLO(Head):
         matches, aligned = assignment.task_aligned(
             scores,
             boxes.iou(truth, ops.stop_gradient(found)),
-            boxes.contain(truth, points),
+            _reached(truth, points),
             there,
             self.assigned,
             self.alpha,
@@ -204,10 +207,29 @@ class YOLO(Head):
         }
 
 
+def _near(shape, dtype=None):
+    """The start of the distances' logits: 1.5 strides are expected of each side, and not half of the longest.
+
+    An object of two or three cells would else begin with overlaps of some percent, by whose sixth power it learns, and
+    learn nothing for hundreds of steps.
+    """
+    bins = shape[0] // 4
+    return ops.tile(-FALL * ops.arange(bins, dtype=dtype), (4,))
+
+
 def _cells(shape, level):
     """How many cells a level has, if its size is known, else as many as in a usual picture."""
     sides = (side or math.ceil(USUAL_SIDE / 2 ** int(level[1:])) for side in shape[1:3])
     return math.prod(sides)
+
+
+def _reached(truth, points):
+    """bool (B, G, A): whose centres lie in each true box (B, G, 4), or else the nearest one."""
+    inside = boxes.contain(truth, points)
+    centres = ops.expand_dims((truth[..., :2] + truth[..., 2:]) / 2, 2)
+    away = ops.sum((centres - ops.expand_dims(points, 1)) ** 2, axis=-1)
+    nearest = away == ops.min(away, axis=-1, keepdims=True)
+    return ops.where(ops.any(inside, axis=-1, keepdims=True), inside, nearest)
 
 
 def _rows(x):

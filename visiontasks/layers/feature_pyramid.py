@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from visiontasks.layers.nearest_resize import stretched
+
 TOPS = (None, "max_pool", "convs")
 
 
@@ -103,10 +105,5 @@ class FeaturePyramid(keras.layers.Layer):
 def enlarge(x, size: tuple[int, int]):
     """A map (B, h, w, C) at `size` (height, width), each position with the value of the nearest, rounded down."""
     for axis, wanted in enumerate(size, start=1):
-        there = x.shape[axis]
-        if wanted in (2 * there, 2 * there - 1):  # what halving leaves: repeating is faster than gathering
-            x = ops.repeat(x, 2, axis=axis)
-            x = x if wanted == 2 * there else (x[:, :-1] if axis == 1 else x[:, :, :-1])
-        elif wanted != there:
-            x = ops.take(x, [i * there // wanted for i in range(wanted)], axis=axis)
+        x = stretched(x, wanted, axis)
     return x

@@ -19,7 +19,7 @@ class NearestResize(keras.layers.Layer):
         for axis in (1, 2):
             if like.shape[axis] is None:
                 raise ValueError("the picture's height and width must be known when the model is called.")
-            x = _stretched(x, like.shape[axis], axis)
+            x = stretched(x, like.shape[axis], axis)
         return x
 
     def compute_output_shape(self, input_shapes):
@@ -27,7 +27,8 @@ class NearestResize(keras.layers.Layer):
         return (x[0], *like[1:3], x[3])
 
 
-def _stretched(x, length, axis):
+def stretched(x, length: int, axis: int):
+    """A map at another length along one axis: doubled, doubled without the last, or taken evenly from what there is."""
     present = x.shape[axis]
     if length == present:
         return x

@@ -47,7 +47,9 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
     heights, widths = ([m.shape[axis] for m in maps] for axis in (1, 2))
     starts = np.cumsum([0] + [h * w for h, w in zip(heights, widths, strict=True)])[:-1]
     channels, count = maps[0].shape[-1], boxes.shape[1]
-    table = ops.concatenate([ops.reshape(m, (-1, m.shape[1] * m.shape[2], channels)) for m in maps], axis=1)
+    # float32: the gradient of one cell is a sum over thousands of points, which half precision stops adding up
+    table = [ops.reshape(ops.cast(m, "float32"), (-1, m.shape[1] * m.shape[2], channels)) for m in maps]
+    table = ops.concatenate(table, axis=1)
 
     wanted = level_of(boxes, levels[0], levels[-1]) - levels[0]
     nearest = [sum(level <= n for level in levels) - 1 for n in range(levels[0], levels[-1] + 1)]
@@ -68,7 +70,7 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
 
     def at(row, column):
         where = start + row * width + column  # (B, N, S, S)
-        return ops.cast(ops.take(table, where, axis=0), "float32")
+        return ops.take(table, where, axis=0)
 
     mean = 0
     # one point of every bin at a time: all points of all boxes would be gigabytes
@@ -80,7 +82,7 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
         point = _between(above, _between(at(bottom, left), at(bottom, right), beside), below)
         # not a sum of all: TensorFlow would add its terms in the order in which they are ready, another on every run
         mean = mean + (point * ops.expand_dims(inside_y * inside_x, -1) - mean) / number
-    return ops.cast(mean, table.dtype)
+    return ops.cast(mean, maps[0].dtype)
 
 
 def _between(a, b, share):

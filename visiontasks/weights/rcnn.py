@@ -1,8 +1,9 @@
 """Which tensor of torchvision's Faster R-CNN checkpoints is which weight of a VisionModel of `resnet50` and `rcnn`.
 
 The head's defaults make it torchvision's network. The published file, fasterrcnn_resnet50_fpn_coco-258fb6c6.pth (COCO
-AP 37.0 as torchvision published it), needs 90 classes, those of COCO's own ids from 1 on, and the backbone below: its
-batch norms were trained, and are run, frozen and without an epsilon.
+AP 37.0 as torchvision published it), has rows for the background and for COCO's ids 1 to 90; coco.py picks those
+of the classes asked for.
+Its backbone is the one below: batch norms that were trained, and are run, frozen and without an epsilon.
 """
 
 from visiontasks.weights import retinanet

@@ -1,8 +1,9 @@
 """Which tensor of torchvision's RetinaNet checkpoints is which weight of a VisionModel of `resnet50` and `retinanet`.
 
 The head's defaults make it torchvision's network. The published file, retinanet_resnet50_fpn_coco-eeacb38b.pth (COCO
-AP 36.4 as torchvision published it), needs 91 classes, those of COCO's own ids, of which 0 is never used, and the
-backbone below: its batch norms were trained, and are run, frozen and without an epsilon.
+AP 36.4 as torchvision published it), has rows for the ids 0 to 90, of which 0 is never used; coco.py picks
+those of the classes asked for.
+Its backbone is the one below: batch norms that were trained, and are run, frozen and without an epsilon.
 """
 
 import re

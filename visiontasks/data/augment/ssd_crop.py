@@ -63,7 +63,9 @@ class SSDCrop(Augmentation):
         patches = np.concatenate([corners, corners + sides], axis=1)[
             (ratio >= self.aspect[0]) & (ratio <= self.aspect[1])
         ]
-        inside = np.array([_centred(sample.boxes, patch) for patch in patches]).reshape(len(patches), -1)
+        if not len(patches):
+            return None
+        inside = np.array([_centred(sample.boxes, patch) for patch in patches]).reshape(len(patches), len(sample.boxes))
         overlaps = np.where(inside, numpy_boxes.iou(patches, sample.boxes), -1).max(axis=1)
         good = np.flatnonzero(overlaps >= least)
         return patches[good[0]].astype(int).tolist() if len(good) else None
