@@ -207,6 +207,43 @@ def test_every_frame_of_a_video_is_answered(using, clip, words):
     assert (np.abs(drawn[5].astype(int) - COLORS["red"]) < 60).all(axis=-1).sum() > 3000
 
 
+def test_a_glob_of_videos_answers_each(using, tmp_path):
+    using(found_blocks, "detection")
+    places = {"clips/b.mp4": 0, "clips/a.mp4": 40, "clips/more/a.mp4": 80}
+    for name, left in places.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with VideoWriter(tmp_path / name, 10.0) as writer:
+            for number in range(3):
+                writer.write(blocks(120, 176, [("red", (left + 8 * number, 40, left + 8 * number + 48, 88))]))
+    (tmp_path / "clips" / "c.png").write_bytes(b"none of them")
+    for source, expected in {
+        "clips/*.mp4": ["clips/a.mp4", "clips/b.mp4"],
+        "clips/[b-c].mp4": ["clips/b.mp4"],
+        "clips/**/*.mp4": ["clips/a.mp4", "clips/b.mp4", "clips/more/a.mp4"],
+    }.items():
+        records = run(f"source={source}")
+        assert [(one["path"], one["frame"]) for one in records] == [(name, i) for name in expected for i in range(3)]
+        for record in records:
+            left = places[record["path"]] + 8 * record["frame"]
+            np.testing.assert_allclose(record["detection"][0]["box"], [left, 40, left + 48, 88], atol=3)
+    # of two with one name each is drawn
+    for name in ("a", "b", "a_2"):
+        assert len(list(Video(f"predictions/{name}.mp4"))) == 3
+    before = (tmp_path / "clips" / "a.mp4").read_bytes()
+    with pytest.raises(UserError, match="is the video itself or another of them"):
+        run("source=clips/**/*.mp4", "out=clips")
+    assert (tmp_path / "clips" / "a.mp4").read_bytes() == before
+    with pytest.raises(DataError, match=r"there is no file 'clips/z\*\.mp4'"):
+        run("source=clips/z*.mp4")
+
+
+def test_a_folder_named_like_a_video_is_a_folder(using, tmp_path):
+    using(found_blocks, "detection")
+    (tmp_path / "frames.mp4").mkdir()
+    save(tmp_path / "frames.mp4" / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
+    assert_places(run("source=frames.mp4"), [("red", (20, 30, 60, 55))], 0.01)
+
+
 def test_masks_of_frames_have_names_of_their_own(using, clip):
     using(likely_classes, "segmentation")
     records = run(f"source={clip}", recipe="unet_seg")

@@ -16,8 +16,8 @@ USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLO
 
   run=DIR      a run's folder: its best checkpoint answers
   recipe=NAME  a recipe whose weights are complete without training, such as imagenet
-  source=…     a picture, a folder of pictures, a glob, or a video file (.mp4, .avi, .mov, .mkv, .webm, …), of which
-               every frame is answered; predictions.json numbers them from 0
+  source=…     a picture, a folder of pictures, a glob, or a video file (.mp4, .avi, .mov, .mkv, .webm, …), or a glob
+               such as clips/*.mp4; every frame of a video is answered; predictions.json numbers them from 0
   out=DIR      where predictions.json and the drawn pictures or the drawn video go; by default predictions
   batch=N      pictures, frames or tiles that the network sees at once; by default 8
   tile=N       see pictures larger than N pixels in tiles of that side, each at the network's size, and put the answers
@@ -41,15 +41,15 @@ def predict(arguments: list[str]) -> int:
             f"{overrides[0]}: a run's checkpoint answers as it was trained; overrides go with recipe= or with train."
         )
     from visiontasks import build
-    from visiontasks.data import video
     from visiontasks.data.sources.pictures import Pictures
+    from visiontasks.data.video import find_videos
     from visiontasks.views import views
 
     batch, flip = _positive("batch", words.get("batch", "8")), cli.flag(words, "flip")
     tile, overlap = _positive("tile", words["tile"]) if "tile" in words else None, _share(words)
     console = cli.console()
-    is_video = Path(words["source"]).suffix.lower() in video.SUFFIXES
-    source = video.Video(words["source"]) if is_video else Pictures(words["source"])
+    videos = find_videos(words["source"])
+    pictures = None if videos else Pictures(words["source"])
     checkpoint = None
     if "run" in words:
         from visiontasks.training.run_directory import RunDirectory
@@ -71,13 +71,13 @@ def predict(arguments: list[str]) -> int:
     def see(picture):
         return views(picture, size, resize, tile, overlap, flip)
 
-    if is_video:
-        count = _answer_video(model, source, see, tasks, batch, out, console)
+    if videos:
+        count = _answer_videos(model, videos, see, tasks, batch, out, console)
     else:
-        count = _answer_pictures(model, source, see, tasks, batch, out, console, size)
-        if source.report:
-            console.print(f"pictures skipped or mended:\n{source.report}")
-    console.print(f"{count} {'frames' if is_video else 'pictures'}: {out / 'predictions.json'}")
+        count = _answer_pictures(model, pictures, see, tasks, batch, out, console, size)
+        if pictures.report:
+            console.print(f"pictures skipped or mended:\n{pictures.report}")
+    console.print(f"{count} {'frames' if videos else 'pictures'}: {out / 'predictions.json'}")
     return 0 if count else 1
 
 
@@ -177,31 +177,36 @@ def _answer_pictures(model, pictures, see, tasks, batch, out, console, size) -> 
     return records.count
 
 
-def _answer_video(model, video, see, tasks, batch, out, console) -> int:
-    """Predict and record every frame, and draw them into a video; how many there were."""
+def _answer_videos(model, videos, see, tasks, batch, out, console) -> int:
+    """Predict and record every frame of every video, and draw each into a video; how many frames there were."""
+    used, sources = set(), {video.path.resolve() for video in videos}
+    stems = [_unused(video.path.stem, used) for video in videos]
+    for stem in stems:
+        if (out / f"{stem}.mp4").resolve() in sources:
+            raise UserError(f"out: {out / stem}.mp4 is the video itself or another of them; give another folder.")
+    with Records(out / "predictions.json") as records:
+        for video, stem in zip(videos, stems, strict=True):
+            _answer_video(model, video, see, tasks, batch, out, stem, records, console)
+    return records.count
+
+
+def _answer_video(model, video, see, tasks, batch, out, stem, records, console):
     from visiontasks.data.video import VideoWriter
     from visiontasks.sample import Sample
 
-    path, stem = str(video.path), video.path.stem
-    target = out / f"{stem}.mp4"
-    if target.exists() and target.resolve() == video.path.resolve():
-        raise UserError(f"out: {target} is the video itself; give another folder.")
+    path, target, count = str(video.path), out / f"{stem}.mp4", 0
     samples = (Sample(frame, id=f"{stem} {number}", path=path) for number, frame in enumerate(video))
-    with (
-        _bar(console, video.count) as advance,
-        Records(out / "predictions.json") as records,
-        VideoWriter(target, video.fps, room=0.15) as written,
-    ):
+    with _bar(console, video.count) as advance, VideoWriter(target, video.fps, room=0.15) as written:
         for number, (sample, restored) in enumerate(answers(model, samples, see, tasks, batch)):
             found, drawn = _said_and_drawn(model, tasks, sample.image, restored, out, f"{stem}_{number:06d}")
             when = {"frame": number, "seconds": round(number / video.fps, 3)}
             records.add({"path": path, **when, "size": list(sample.image.shape[:2]), **found})
             written.write(drawn)
             advance()
-    if video.count and records.count < video.count:
-        console.print(f"{path}: it names {video.count} frames, {records.count} could be read")
+            count += 1
+    if video.count and count < video.count:
+        console.print(f"{path}: it names {video.count} frames, {count} could be read")
     console.print(f"drawn: {target}")
-    return records.count
 
 
 def _said_and_drawn(model, tasks, image, restored, out, stem):

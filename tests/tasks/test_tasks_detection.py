@@ -13,6 +13,7 @@ from visiontasks.tasks import boxes as drawn_boxes
 from visiontasks.tasks.boxes import Mark, boxed
 from visiontasks.tasks.colors import GREY, color
 from visiontasks.tasks.detection import Detection
+from visiontasks.views import views
 
 NAMES = ["cat", "dog", "bird"]
 IMAGE = np.full((300, 400, 3), 77, np.uint8)
@@ -66,6 +67,25 @@ def test_restored_are_the_valid_ones_that_are_seen_best_first():
     assert back["classes"].tolist() == [2, 0]
     assert back["scores"].tolist() == np.float32([0.5, 0.2]).tolist()
     assert back["boxes"].tolist() == [[30, 5, 60, 20], [0, 0, 20, 15]]
+
+
+@pytest.mark.parametrize("tile", [None, 200])
+def test_crowded_objects_outlive_merging(tile):
+    """Two that overlap by 0.6, found in the picture and in its mirror image, or in every tile that shows them."""
+    picture, crowd = (300, 400), np.float32([[20, 10, 120, 110], [20, 10, 120, 70]])
+    seen = views(picture, (200, 200), "stretch", tile, 0.2, flip=True)
+    answers = []
+    for view in seen:
+        top, left, bottom, right = view.window
+        inside = crowd - np.float32([left, top, left, top])
+        if view.flipped:
+            inside = np.stack([right - left - inside[:, 2], inside[:, 1], right - left - inside[:, 0], inside[:, 3]], 1)
+        scale_y, scale_x = view.placement.scale
+        shown = (crowd[:, 0] >= left).all() and (crowd[:, 1] >= top).all()
+        answers.append(decoded(inside * np.float32([scale_x, scale_y] * 2), [0.9, 0.8], [1, 1], [shown] * 2))
+    merged = Detection(NAMES).merge(answers, seen)
+    np.testing.assert_allclose(merged["boxes"], crowd, atol=1e-3)
+    np.testing.assert_allclose(merged["scores"], [0.9, 0.8])
 
 
 def test_in_crop_the_boxes_come_back_too():

@@ -1,5 +1,6 @@
 """Reads the frames of a video file one after the other, and writes frames to one."""
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,19 @@ class Video:
             capture.release()
         if not read:
             raise DataError(f"source: {self.path} is a video without a frame that can be read.")
+
+
+def find_videos(files: str | Path) -> list[Video]:
+    """The videos that a file or a glob such as `clips/*.mp4` means, in order; none where its ending is no video's.
+
+    Raises:
+        DataError: there is no such file, or one of them cannot be opened as a video.
+    """
+    path = Path(files)
+    if path.suffix.lower() not in SUFFIXES or path.is_dir():
+        return []
+    found = [] if path.is_file() else sorted(p for p in map(Path, glob.glob(str(files), recursive=True)) if p.is_file())
+    return [Video(one) for one in found or [path]]
 
 
 class VideoWriter:

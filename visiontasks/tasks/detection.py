@@ -33,13 +33,14 @@ class Detection(Task):
         return {name: value[kept][order] for name, value in zip(_COLUMNS, (boxes, scores, classes), strict=True)}
 
     def merge(self, predictions, views):
-        """The boxes of all views, each object's once: what tiles cut is put together, the rest suppressed by class."""
+        """The boxes of all views, each object once: what tiles cut is put together, what several see is suppressed."""
         parts = [self.restore(one, view.placement) for one, view in zip(predictions, views, strict=True)]
         boxes = np.concatenate([view.boxes_back(part["boxes"]) for part, view in zip(parts, views, strict=True)])
         scores, classes = (np.concatenate([part[name] for part in parts]) for name in ("scores", "classes"))
         edges = np.float32([(left, top, right, bottom) for top, left, bottom, right in (view.window for view in views)])
-        windows = edges.repeat([len(part["boxes"]) for part in parts], axis=0)
-        return dict(zip(_COLUMNS, merge_boxes(boxes, scores, classes, windows, views[0].picture), strict=True))
+        seen_in = np.arange(len(views)).repeat([len(part["boxes"]) for part in parts])
+        merged = merge_boxes(boxes, scores, classes, edges[seen_in], seen_in, views[0].picture)
+        return dict(zip(_COLUMNS, merged, strict=True))
 
     def metric(self):
         return DetectionMetric(self.names)
