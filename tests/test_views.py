@@ -1,7 +1,5 @@
 """Tiles and mirrored views: what they cover, the way back, and one answer out of many."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -225,15 +223,6 @@ def test_all_at_once_is_one_by_one(seed, classes, step, threshold):
         np.testing.assert_array_equal(found, expected)
     for now, then in zip(asked, before, strict=True):
         np.testing.assert_array_equal(now, then)
-
-
-@pytest.mark.parametrize(("classes", "seconds"), [(80, 1), (1, 5)])
-def test_fifteen_thousand_boxes_take_no_time_to_speak_of(classes, seconds):
-    """Measured 0.1 and 0.5 s on one core, so that a busy machine passes; box by box it takes 20 s."""
-    asked = boxes_of_views(np.random.default_rng(0), 15_000, classes, (4000, 4000), 640)
-    begun = time.process_time()
-    merge_boxes(*asked)
-    assert time.process_time() - begun < seconds
 
 
 def test_boxes_of_one_view_are_two_objects():

@@ -21,8 +21,14 @@ def apart(family):
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
+# a CPU convolves float16 at a quarter of its speed: these show it, and bfloat16, with fewer bits, is for all
+FLOAT16 = ("csp_darknet_n", "efficientnet_lite0", "lenet5", "resnet20", "unet_encoder")
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_every_head_learns_saves_and_reloads(family, policy, apart, tmp_path):
+    if policy == "mixed_float16" and family not in FLOAT16:
+        pytest.skip(f"float16 is shown on {', '.join(FLOAT16)}")
     apart(check, family, policy, tmp_path / "m.keras")
 
 
