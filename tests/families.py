@@ -62,8 +62,12 @@ def model_of(family, names=EVERYWHERE):
     arguments, side = FAMILIES.get(family, ({}, 96))
     backbone = build.backbone(family, input_shape=(side, side, 3), **arguments)
     batch, classes = fakes.scenes(8, (side, side))
-    found = fakes.heads()
-    heads = {name: found[name](classes[found[name].fields[0]], **NARROW.get(name, {})) for name in names}
+    found, heads = fakes.heads(), {}
+    for name in names:
+        narrow = dict(NARROW.get(name, {}))
+        if narrow.get("tap") not in backbone.output:  # a family that begins at C2
+            narrow.pop("tap", None)
+        heads[name] = found[name](classes[found[name].fields[0]], **narrow)
     model = VisionModel(backbone, heads)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Dropout):

@@ -69,7 +69,7 @@ def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, 
     assert predict.predict(["run=runs", f"source={folder / 'JPEGImages'}", "out=answers"]) == 0
     records = json.loads((tmp_path / "answers" / "predictions.json").read_text())
     assert len(records) == 24 and (tmp_path / "answers" / "0.png").stat().st_size > 0
-    (first,) = (record for record in records if record["path"].endswith("1.jpg"))
+    (first,) = (record for record in records if record["path"].endswith("/1.jpg"))
     assert first["size"] == [96, 128]
     best = first["detection"][0]
     assert best["class"] in COLORS and SHOWN_FROM < best["score"] <= 1  # so it is drawn
