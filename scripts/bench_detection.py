@@ -184,7 +184,10 @@ def keras_cv(rounds):
     images, boxes, classes = scenes(batch, *size)
     ours = vt.VisionModel(vt.backbone("csp_darknet_s", input_shape=(*size, 3)), vt.heads.YOLO(CLASSES, size="s"))
     ours.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
-    backbone = other.models.YOLOV8Backbone.from_preset("yolo_v8_s_backbone")
+    # what its preset yolo_v8_s_backbone says, which would be downloaded
+    backbone = other.models.YOLOV8Backbone(
+        stackwise_channels=[64, 128, 256, 512], stackwise_depth=[1, 2, 2, 1], include_rescaling=True
+    )
     theirs = other.models.YOLOV8Detector(
         num_classes=CLASSES, bounding_box_format="xyxy", backbone=backbone, fpn_depth=1
     )
