@@ -7,7 +7,7 @@ import multiprocessing
 import keras
 import numpy as np
 import pytest
-from families import EVERYWHERE, check_saved, model_of, small_steps
+from families import EVERYWHERE, NARROW, check_saved, model_of, small_steps
 
 from visiontasks import build, catalog
 from visiontasks.geometry import Placement
@@ -17,6 +17,13 @@ FAMILY, STEPS = "unet_encoder", 50
 DETECTORS = [
     name for name in sorted(catalog.parts("heads")) if catalog.find("heads", name).constants["task"] == "detection"
 ]
+
+
+# a YOLO's ten best cells of a box turn on the last bit after some twenty steps, and float32 weights 1e-7 apart then end
+# with losses 1% apart; where all cells of a box learn, and evenly, these end 0.5% apart, and a compiler can be compared
+WITHOUT_CHOICES = {"yolo": {"assigned": 500, "beta": 1.0}}
+# falls short of 1%: its losses agree to six digits for four steps, then single proposals cross a threshold (2.8% at 50)
+LAST = {"rcnn": 0.05}
 
 
 @pytest.fixture(scope="module", params=DETECTORS)
@@ -92,10 +99,7 @@ def check_half_precision(name, folder):
 
 
 def test_xla_trains_and_predicts_the_same(name, apart):
-    """The first losses to rounding; then which anchors learn turns on the last bit, as it does for two float32 runs.
-
-    From weights 1e-7 apart YOLO's losses, float32 and not compiled, are 1.2% apart after fifty steps.
-    """
+    """The first losses to rounding, the last within 1%, the answers of the same weights to a thousandth."""
     if keras.backend.backend() == "jax":
         pytest.skip("JAX always compiles")
     if name in EVERYWHERE:
@@ -104,11 +108,14 @@ def test_xla_trains_and_predicts_the_same(name, apart):
 
 
 def check_xla(name):
-    expected = float32_losses(name)
-    model, batch, history = train(name, "float32", jit=True)
+    with pytest.MonkeyPatch.context() as changed:
+        if name in WITHOUT_CHOICES:
+            changed.setitem(NARROW, name, NARROW.get(name, {}) | WITHOUT_CHOICES[name])
+        expected = train(name, "float32")[2]["loss"] if name in WITHOUT_CHOICES else float32_losses(name)
+        model, batch, history = train(name, "float32", jit=True)
     assert model.jit_compile is True
     np.testing.assert_allclose(history["loss"][:4], expected[:4], rtol=1e-3)
-    np.testing.assert_allclose(history["loss"][-1], expected[-1], rtol=0.05)
+    np.testing.assert_allclose(history["loss"][-1], expected[-1], rtol=LAST.get(name, 0.01))
     compiled = model.predict(batch["image"], verbose=0)
     model.compile("adam", jit_compile=False)
     plain = model.predict(batch["image"], verbose=0)
