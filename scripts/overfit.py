@@ -1,9 +1,10 @@
 """Can a head learn a few pictures by heart? The first question to ask of a new one, on real data.
 
-    python scripts/overfit.py DATA HEAD [HEAD …] [pictures=8] [size=256] [steps=400] [backbone=efficientnet_lite0]
+    python scripts/overfit.py DATA HEAD [HEAD …] [pictures=8] [size=256] [steps=400] [backbone=efficientnet_lite0] \
+        [rate=1e-3] [head.ARGUMENT=VALUE …]
 
 Trains each head on the first pictures of DATA that have objects, without augmentation, and prints COCO's scores on them
-every 50 steps, until AP50 reaches 0.95 or the steps are spent.
+every 50 steps, until AP50 reaches 0.95 or the steps are spent; then the objects that it does not find.
 """
 
 import sys
@@ -15,9 +16,11 @@ devices.suit_few_cores()  # as the train command does, before TensorFlow starts 
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+import yaml  # noqa: E402
 
 import visiontasks as vt  # noqa: E402
 from visiontasks import build, catalog  # noqa: E402
+from visiontasks.ops import numpy_boxes  # noqa: E402
 
 GOAL, EVERY = 0.95, 50
 
@@ -37,14 +40,26 @@ def pictures(folder, count, size):
     return batch, samples, placements, loader.names["classes"]
 
 
-def learn(name, backbone, batch, samples, placements, names, steps):
+def missed(batch, answers, names):
+    """A line for each object that no box of its class overlaps by half: its size in pixels as the network sees it."""
+    for row, classes in enumerate(batch["classes"]):
+        found = answers["valid"][row]
+        overlaps = numpy_boxes.iou(batch["boxes"][row], answers["boxes"][row][found])
+        overlaps = np.where(classes[:, None] == answers["classes"][row][found], overlaps, 0.0)
+        for place in np.flatnonzero((classes >= 0) & (overlaps.max(axis=1, initial=0.0) < 0.5)):
+            box = batch["boxes"][row][place]
+            width, height = box[2:] - box[:2]
+            yield f"picture {row}: {names[classes[place]]}, {width:.0f}×{height:.0f} pixels"
+
+
+def learn(name, arguments, backbone, batch, samples, placements, names, steps, rate):
     """Train one head; its last scores."""
     keras.utils.set_random_seed(0)
     shape = batch["image"].shape[1:]
     weights = "imagenet" if backbone.startswith("efficientnet_lite") else None
     network = build.backbone(backbone, input_shape=shape, weights=weights)
-    model = vt.VisionModel(network, catalog.find("heads", name).load()(names))
-    schedule = keras.optimizers.schedules.CosineDecay(1e-3, steps, alpha=0.05)
+    model = vt.VisionModel(network, catalog.find("heads", name).load()(names, **arguments))
+    schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.05)
     model.compile(keras.optimizers.Adam(schedule, clipnorm=10.0))
     (task,) = build.tasks(model).values()
     started, figures = time.monotonic(), {}
@@ -61,6 +76,8 @@ def learn(name, backbone, batch, samples, placements, names, steps):
         print(f"{minutes:.1f} minutes", flush=True)
         if figures["ap50"] >= GOAL:
             break
+    for line in missed(batch, answers, names):
+        print(f"{name:12} not found: {line}", flush=True)
     return figures
 
 
@@ -73,8 +90,14 @@ def main():
     found = pictures(folder, int(words.get("pictures", 8)), int(words.get("size", 256)))
     batch, samples, _, names = found
     print(f"{len(samples)} pictures, {int((batch['classes'] >= 0).sum())} objects, {len(names)} classes", flush=True)
+    arguments = {k.removeprefix("head."): yaml.safe_load(v) for k, v in words.items() if k.startswith("head.")}
+    backbone, steps, rate = (
+        words.get("backbone", "efficientnet_lite0"),
+        words.get("steps", 400),
+        words.get("rate", 1e-3),
+    )
     for name in heads:
-        learn(name, words.get("backbone", "efficientnet_lite0"), *found, int(words.get("steps", 400)))
+        learn(name, arguments, backbone, *found, int(steps), float(rate))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from visiontasks.weights import transfer
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts/parity"
+PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "../shared/data/coco-mini/val2017"
 PYTHON = "/usr/bin/python3"  # Debian's, which its package python3-torchvision belongs to
 
 
@@ -22,23 +23,40 @@ def torchvision_is_there():
         return False
 
 
-def run(script, folder, name):
+def run(script, folder, name, *words):
     """Let one of scripts/parity write FOLDER/NAME.pth and FOLDER/NAME.npz; skips where there is no torchvision."""
     if not torchvision_is_there():
         pytest.skip("needs Debian's python3-torchvision, which .ci/run installs")
-    done = subprocess.run([PYTHON, SCRIPTS / script, folder, name], capture_output=True, text=True)
+    done = subprocess.run([PYTHON, SCRIPTS / script, folder, name, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def check_final_boxes(predictions, expected, count):
-    """Boxes within 0.01 pixels and scores within 1e-4 of `final_…` in what a script wrote, in the same order."""
+def detection(folder, name):
+    """(what torchvision_detection.py wrote of a detector, its checkpoint), with photographs where they are there."""
+    words = [f"photographs={PHOTOGRAPHS}"] if PHOTOGRAPHS.is_dir() else []
+    run("torchvision_detection.py", folder, name, *words)
+    return dict(np.load(folder / f"{name}.npz")), folder / f"{name}.pth"
+
+
+def answers(reference, which):
+    """What was written of some pictures: "", "b_" or "photographs0_" and so on."""
+    if f"{which}images" not in reference:
+        pytest.skip(f"needs {PHOTOGRAPHS}")
+    return {key.removeprefix(which): value for key, value in reference.items() if key.startswith(which)}
+
+
+def check_final_boxes(predictions, expected, count=None):
+    """Boxes within 0.01 pixels and scores within 1e-4 of `final_…` in what a script wrote, in the same order.
+
+    `count` is how many there must be of each picture; by default as many as were written, and some.
+    """
     found = {key: keras.ops.convert_to_numpy(value) for key, value in predictions.items()}
     for i in range(2):
         boxes, scores, classes = (expected[f"final_{key}{i}"] for key in ("boxes", "scores", "classes"))
-        assert len(scores) == found["valid"][i].sum() == count
+        assert len(scores) == found["valid"][i].sum() == (count or max(len(scores), 20))
         np.testing.assert_allclose(found["scores"][i], scores, atol=1e-4)
         # two whose scores differ by less than rounding may have changed places
-        for place in range(count):
+        for place in range(len(scores)):
             near = np.flatnonzero(np.abs(scores - found["scores"][i][place]) < 1e-4)
             same = near[classes[near] == found["classes"][i][place]]
             assert len(same) and np.abs(boxes[same] - found["boxes"][i][place]).max(-1).min() < 0.01, place

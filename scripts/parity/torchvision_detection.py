@@ -1,22 +1,28 @@
 """What torchvision's detectors answer, for a comparison with ours. Needs torch and torchvision alone.
 
-    /usr/bin/python3 scripts/parity/torchvision_detection.py FOLDER MODEL [MODEL …]
+    /usr/bin/python3 scripts/parity/torchvision_detection.py FOLDER MODEL [MODEL …] [photographs=DIR]
 
 For each model it writes FOLDER/MODEL.pth, seeded random weights, and FOLDER/MODEL.npz: `images` uint8 (2, H, W, 3),
 targets as `boxes` (2, G, 4) and `classes` (2, G) from 0, raw answers, `final_boxes0`, `final_scores0`, `final_classes0`
 (of picture 0, and so on), `loss_…` of each term and `grad_…` of some weights. Of models that take pictures of any size
-also `images_b` and `b_…`, the answers to them. Random choices are replaced by the first ones.
+also `b_images` and `b_…`, the answers to them. Random choices are replaced by the first ones. With a folder of
+JPEGs, `photographs0_images` and `photographs0_…` are the answers to its first two at one size, and so on for the next
+ones: at four sizes, or at the one that the model takes; computed in float64.
 """
 
+import copy
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
+from PIL import Image
 from torchvision_backbones import MEAN, STD, pictures, randomise
 
 CLASSES = 4  # beside the background
+# of photographs: the last are nearly those that they have on the disk
+PHOTOGRAPHS = ((320, 320), (192, 416), (480, 352), (416, 640))
 
 
 def spread(model, scale):
@@ -110,6 +116,13 @@ def seen(size, count=2):
     return pictures(*size)[:count] // 2 + 64
 
 
+def photographs(folder, size, first):
+    """Two of a folder's JPEGs, from that number on: uint8 (2, H, W, 3)."""
+    chosen = sorted(Path(folder).glob("*.jpg"))[first : first + 2]
+    found = [Image.open(path).convert("RGB").resize(size[::-1], Image.BILINEAR) for path in chosen]
+    return np.stack([np.asarray(one) for one in found])
+
+
 def prepared(size):
     return ((torch.from_numpy(seen(size)).float() / 255 - MEAN) / STD).permute(0, 3, 1, 2)
 
@@ -126,7 +139,7 @@ def targets(height, width):
     return found
 
 
-def reference(name, folder):
+def reference(name, folder, of_photographs=None):
     model, sizes = MODELS[name]()
     sizes = sizes if isinstance(sizes[0], tuple) else (sizes,)
     truth = targets(*sizes[0])
@@ -134,6 +147,11 @@ def reference(name, folder):
     arrays = {"boxes": np.stack([b for b, _ in truth]), "classes": np.stack([c for _, c in truth])}
     for before, size in zip(("", "b_"), sizes, strict=False):
         arrays |= {f"{before}{key}": value for key, value in answers(model, seen(size)).items()}
+    if of_photographs:
+        for i, size in enumerate(PHOTOGRAPHS if len(sizes) > 1 else sizes):
+            # in float64: two programs in float32, each up to 6e-5 off it, would be compared with each other
+            found = answers(copy.deepcopy(model).double(), photographs(of_photographs, size, 2 * i), torch.float64)
+            arrays |= {f"photographs{i}_{key}": value for key, value in found.items()}
 
     model.train()
     if len(sizes) > 1:  # those on a pyramid are trained with their batch norms as they are
@@ -163,11 +181,11 @@ def unresized(model, images):
         model.transform.min_size, model.transform.max_size = (min(images.shape[1:3]),), max(images.shape[1:3])
 
 
-def tensors(images):
-    return [torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in images]
+def tensors(images, dtype=torch.float32):
+    return [torch.from_numpy(image).permute(2, 0, 1).to(dtype) / 255 for image in images]
 
 
-def answers(model, images):
+def answers(model, images, dtype=torch.float32):
     """{key: array}: the pictures, raw answers and final boxes."""
     raw, hooks = {}, []
 
@@ -193,7 +211,7 @@ def answers(model, images):
     model.eval()
     unresized(model, images)
     with torch.no_grad():
-        found = model(tensors(images))
+        found = model(tensors(images, dtype))
     for hook in hooks:
         hook.remove()
     arrays = {"images": images, **{key: value.numpy() for key, value in raw.items()}}
@@ -230,10 +248,11 @@ WATCHED = {
 
 
 def main():
-    folder, names = Path(sys.argv[1]), sys.argv[2:] or list(MODELS)
+    words = dict(word.split("=", 1) for word in sys.argv[2:] if "=" in word)
+    folder, names = Path(sys.argv[1]), [word for word in sys.argv[2:] if "=" not in word] or list(MODELS)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        reference(name, folder)
+        reference(name, folder, words.get("photographs"))
         print(name, flush=True)
 
 

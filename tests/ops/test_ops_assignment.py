@@ -40,6 +40,11 @@ def slow_aligned(scores, overlaps, inside, valid, count, alpha, beta):
     matches, targets = np.full(anchors, BACKGROUND), np.zeros(anchors)
     for a, those in wanted.items():
         matches[a] = max(those, key=lambda g: overlaps[g, a])
+    kept, back = set(matches), {}
+    for g in {g for those in wanted.values() for g in those} - kept:
+        back.setdefault(max((a for a in wanted if g in wanted[a]), key=lambda a: t[g, a]), []).append(g)
+    for a, those in back.items():
+        matches[a] = max(those, key=lambda g: overlaps[g, a])
     for g in range(truths):
         mine = np.flatnonzero(matches == g)
         if len(mine):
@@ -71,6 +76,18 @@ def test_task_aligned_by_hand():
     np.testing.assert_array_equal(array(matches), [0, 0, 1, BACKGROUND])
     # alignments 0.4, 0.3 and 0.35: the largest of each box becomes its largest overlap
     np.testing.assert_allclose(array(targets), [0.8, 0.6, 0.7, 0], rtol=1e-6)
+
+
+def test_what_loses_all_its_anchors_takes_the_best_one_back():
+    """A small box whose two anchors a large one overlaps more; the large one keeps the other two."""
+    scores = np.full((2, 4), 0.25, "float32")
+    overlaps = np.float32([[0.8, 0.7, 0.6, 0.5], [0.0, 0.1, 0.2, 0.0]])
+    inside = np.array([[True] * 4, [False, True, True, False]])
+    for valid, expected in (([True, True], [0, 0, 1, 0]), ([True, False], [0, 0, 0, 0])):
+        matches, targets = assignment.task_aligned(scores, overlaps, inside, np.array(valid), 4, 0.5, 1.0)
+        np.testing.assert_array_equal(array(matches), expected)
+        if valid[1]:
+            np.testing.assert_allclose(array(targets)[2], 0.2, rtol=1e-6)
 
 
 def test_what_overlaps_nothing_learns_nothing_and_equal_ones_all_learn():

@@ -13,9 +13,7 @@ from visiontasks.weights import checkpoint, retinanet
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("retinanet")
-    parity.run("torchvision_detection.py", folder, "retinanet_resnet50_fpn")
-    return dict(np.load(folder / "retinanet_resnet50_fpn.npz")), folder / "retinanet_resnet50_fpn.pth"
+    return parity.detection(tmp_path_factory.mktemp("retinanet"), "retinanet_resnet50_fpn")
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +23,9 @@ def model(reference):
     return model
 
 
-@pytest.mark.parametrize("size", ["", "b_"], ids=["wide", "high"])
-def test_raw_answers_and_final_boxes(model, reference, size):
-    expected = {key.removeprefix(size): value for key, value in reference[0].items() if key.startswith(size)}
+@pytest.mark.parametrize("pictures", ["", "b_", *(f"photographs{i}_" for i in range(4))])
+def test_raw_answers_and_final_boxes(model, reference, pictures):
+    expected = parity.answers(reference[0], pictures)
     outputs = model(expected["images"])
     for ours, theirs in (("boxes", "raw_bbox_regression"), ("classes", "raw_cls_logits")):
         assert expected[theirs].std() > 0.2
@@ -35,7 +33,7 @@ def test_raw_answers_and_final_boxes(model, reference, size):
         np.testing.assert_allclose(got, expected[theirs], atol=1e-4, err_msg=ours)
     got = keras.ops.convert_to_numpy(keras.ops.concatenate(outputs["anchors"], axis=1))
     np.testing.assert_array_equal(got[0], expected["anchors"])
-    parity.check_final_boxes(model.decode(outputs), expected, 300)
+    parity.check_final_boxes(model.decode(outputs), expected, None if pictures else 300)
 
 
 def test_losses_and_gradients(model, reference):

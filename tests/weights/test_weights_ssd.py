@@ -13,9 +13,7 @@ from visiontasks.weights import checkpoint, ssd
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ssd")
-    parity.run("torchvision_detection.py", folder, "ssd300_vgg16")
-    return dict(np.load(folder / "ssd300_vgg16.npz")), folder / "ssd300_vgg16.pth"
+    return parity.detection(tmp_path_factory.mktemp("ssd"), "ssd300_vgg16")
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +27,17 @@ def model(reference):
     return model
 
 
-@pytest.fixture(scope="module")
-def outputs(model, reference):
-    return model(reference[0]["images"])
-
-
-def test_default_boxes_and_raw_answers(outputs, reference):
-    expected, _ = reference
+@pytest.mark.parametrize("pictures", ["", "photographs0_"])
+def test_raw_answers_and_final_boxes(model, reference, pictures):
+    expected = parity.answers(reference[0], pictures)
+    outputs = model(expected["images"])
     got = {key: keras.ops.convert_to_numpy(value) for key, value in outputs.items()}
     assert got["anchors"].shape == (2, 8732, 4)
     np.testing.assert_allclose(got["anchors"][0], expected["anchors"], atol=1e-4)
     for ours, theirs in (("boxes", "raw_bbox_regression"), ("classes", "raw_cls_logits")):
         assert expected[theirs].std() > 0.2
         np.testing.assert_allclose(got[ours], expected[theirs], atol=1e-4, err_msg=ours)
-
-
-def test_final_boxes(model, outputs, reference):
-    parity.check_final_boxes(model.decode(outputs), reference[0], 200)
+    parity.check_final_boxes(model.decode(outputs), expected, 200)
 
 
 def test_losses_and_gradients(model, reference):

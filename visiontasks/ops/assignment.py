@@ -25,6 +25,9 @@ def task_aligned(scores, overlaps, inside, valid, count: int = 13, alpha: float 
     them; an anchor that several want goes to the one it overlaps most, the first of equal ones. Targets are t, scaled
     so that the largest in a true box equals the largest overlap there.
 
+    The paper leaves a true box that loses all of its anchors so with nothing to learn: a ball before its player, whose
+    box overlaps their one common anchor more, is never found. Here it takes its best aligned anchor back.
+
     Args:
         scores: float (…, G, A), 0..1, what each anchor says of each true box's class.
         overlaps: float (…, G, A), the IoU of each true box with the box that each anchor predicts.
@@ -41,8 +44,12 @@ def task_aligned(scores, overlaps, inside, valid, count: int = 13, alpha: float 
     candidate = ops.logical_and(inside, ops.expand_dims(valid, -1))
     candidate = ops.logical_and(candidate, alignment > LEAST_ALIGNMENT)
     alignment = ops.where(candidate, alignment, 0.0)
-    matches = _one_each(ops.logical_and(candidate, _largest(alignment, count)), overlaps)
-    own = ops.expand_dims(matches, -2) == ops.expand_dims(ops.arange(overlaps.shape[-2], dtype="int32"), -1)
+    wanted = ops.logical_and(candidate, _largest(alignment, count))
+    matches = _one_each(wanted, overlaps)
+    lost = ops.logical_not(ops.any(_owned(matches, overlaps), axis=-1, keepdims=True))
+    back = ops.logical_and(ops.logical_and(wanted, lost), _largest(alignment, 1))
+    matches = ops.where(ops.any(back, axis=-2), _one_each(back, overlaps), matches)
+    own = _owned(matches, overlaps)
     alignment, overlaps = ops.where(own, alignment, 0.0), ops.where(own, overlaps, 0.0)
     most = ops.max(alignment, axis=-1, keepdims=True)
     scaled = alignment / ops.where(most > 0, most, 1.0) * ops.max(overlaps, axis=-1, keepdims=True)
@@ -128,6 +135,11 @@ def _one_each(wanted, strength):
     """int32 (…, A) of bool and float (…, G, A): of those that want an anchor the strongest, of equal ones the first."""
     owner = ops.cast(ops.argmax(ops.where(wanted, strength, -1.0), axis=-2), "int32")
     return ops.where(ops.any(wanted, axis=-2), owner, BACKGROUND)
+
+
+def _owned(matches, overlaps):
+    """bool (…, G, A): which anchors each true box has, from their owners (…, A)."""
+    return ops.expand_dims(matches, -2) == ops.expand_dims(ops.arange(overlaps.shape[-2], dtype="int32"), -1)
 
 
 def _centres(boxes):
