@@ -8,6 +8,8 @@ from keras import ops
 
 from visiontasks.heads.retinanet import RetinaNet
 from visiontasks.model import VisionModel
+from visiontasks.ops import assignment
+from visiontasks.ops import boxes as box_ops
 from visiontasks.sample import NO_OBJECT, UNLABELLED
 
 
@@ -61,6 +63,37 @@ def test_losses_are_means_over_labelled_pictures_each_by_its_own_objects():
     assert each[1][0] > 0 and each[1][1] == 0
     np.testing.assert_allclose(float(got["classification"]), np.mean([e[0] for e in each]), rtol=1e-4)
     np.testing.assert_allclose(float(got["localization"]), np.mean([e[1] for e in each]), rtol=1e-4)
+
+
+def test_adaptive_assignment_learns_from_the_anchors_that_it_chooses():
+    """The loss that those anchors alone give, and no other box or label."""
+    model, batch = made(assignment="adaptive"), fakes.pictures(2)
+    (head,) = model.heads.values()
+    outputs = model(batch["image"])
+    losses = head.compute_losses(batch, outputs)
+    levels = [x.shape[1] for x in outputs["anchors"]]
+    anchors, found, logits = (
+        ops.convert_to_numpy(ops.concatenate(outputs[k], axis=1)) for k in ("anchors", "boxes", "classes")
+    )
+    entropy, distance = [], []
+    for i in range(2):
+        matches = assignment.adaptive(batch["boxes"][i], np.array([True]), anchors[i], levels)
+        positive = ops.convert_to_numpy(matches) >= 0
+        assert positive.any()
+        label = np.zeros_like(logits[i])
+        label[positive, batch["classes"][i, 0]] = 1
+        p = 1 / (1 + np.exp(-np.float64(logits[i])))
+        right = np.where(label, p, 1 - p)
+        entropy.append((np.where(label, 0.25, 0.75) * (1 - right) ** 2 * -np.log(right)).sum() / positive.sum())
+        wanted = ops.convert_to_numpy(box_ops.encode(batch["boxes"][i], anchors[i][positive]))
+        distance.append(np.abs(wanted - found[i][positive]).sum() / positive.sum())
+    np.testing.assert_allclose(float(losses["classification"]), np.mean(entropy), rtol=1e-4)
+    np.testing.assert_allclose(float(losses["localization"]), np.mean(distance), rtol=1e-4)
+
+
+def test_an_unknown_assignment_is_an_error():
+    with pytest.raises(ValueError, match="assignment: expected overlap or adaptive, got 'best'"):
+        RetinaNet(3, assignment="best")
 
 
 def test_anchors_follow_the_strides_of_the_levels():

@@ -78,6 +78,14 @@ def test_a_worse_answer_has_a_larger_loss_of_its_own_term(what):
     assert all(losses[term] > 0.1 for term in changed), losses
 
 
+def test_two_classes_of_one_cell_are_two_boxes_unless_they_suppress_each_other():
+    outputs = answers()
+    outputs["classes"][0, 9, :2] = (3, 2)
+    for agnostic, classes in ((False, [0, 1]), (True, [0])):
+        found = {key: array(value)[0] for key, value in YOLO(3, agnostic=agnostic).decode(outputs).items()}
+        np.testing.assert_array_equal(found["classes"][found["valid"]], classes)
+
+
 def expected(logits):
     shares = np.exp(logits.astype("float64") - logits.max(-1, keepdims=True))
     return (shares / shares.sum(-1, keepdims=True) * np.arange(logits.shape[-1])).sum(-1)

@@ -90,24 +90,21 @@ def test_block_by_block_it_is_the_same(block, count, threshold):
         assert not got["boxes"][i, len(expected) :].any() and not got["scores"][i, len(expected) :].any()
 
 
-def slow_detections(boxes, scores, score_threshold, iou_threshold, candidates, count, agnostic):
+def slow_detections(boxes, scores, score_threshold, iou_threshold, candidates, count):
     found = []
-    numbers = [scores.argmax(1)] if agnostic else [np.full(len(boxes), c) for c in range(scores.shape[1])]
-    for classes in numbers:
-        own = scores[np.arange(len(boxes)), classes]
-        order = np.argsort(-own, kind="stable")[:candidates]
-        kept = greedy(boxes[order], iou_threshold, own[order] > score_threshold)
-        found += [(own[i], i, classes[i]) for i in order[kept]]
+    for label in range(scores.shape[1]):
+        order = np.argsort(-scores[:, label], kind="stable")[:candidates]
+        kept = greedy(boxes[order], iou_threshold, scores[order, label] > score_threshold)
+        found += [(scores[i, label], i, label) for i in order[kept]]
     return sorted(found, key=lambda f: -f[0])[:count]
 
 
-@pytest.mark.parametrize("agnostic", [False, True])
 @pytest.mark.parametrize(("count", "candidates"), [(10, 15), (100, 1000)])
-def test_final_boxes(agnostic, count, candidates):
+def test_final_boxes(count, candidates):
     rng = np.random.default_rng(1)
     boxes = np.stack([drawn(rng, 30), drawn(rng, 30, 400)])
     scores = rng.random((2, 30, 3)).astype("float32") ** 2
-    arguments = dict(score_threshold=0.2, iou_threshold=0.3, candidates=candidates, count=count, agnostic=agnostic)
+    arguments = dict(score_threshold=0.2, iou_threshold=0.3, candidates=candidates, count=count)
     got = {key: ops.convert_to_numpy(value) for key, value in nms.detections(boxes, scores, **arguments).items()}
     assert {key: value.shape for key, value in got.items()} == {
         "boxes": (2, count, 4),
@@ -123,6 +120,30 @@ def test_final_boxes(agnostic, count, candidates):
             assert got["scores"][i, j] == score and got["classes"][i, j] == number
             np.testing.assert_array_equal(got["boxes"][i, j], boxes[i, place])
         assert not got["boxes"][i, len(expected) :].any() and not got["scores"][i, len(expected) :].any()
+
+
+@pytest.mark.parametrize("count", [4, 100])
+def test_best_pairs(count):
+    scores = np.random.default_rng(0).random((2, 5, 3)).astype("float32")
+    values, anchors, classes = (ops.convert_to_numpy(x) for x in nms.best_pairs(scores, count))
+    for i in range(2):
+        expected = np.argsort(-scores[i].ravel(), kind="stable")[:count]
+        np.testing.assert_array_equal(anchors[i] * 3 + classes[i], expected)
+        np.testing.assert_array_equal(values[i], scores[i].ravel()[expected])
+
+
+@pytest.mark.parametrize("block", [7, 512])
+def test_boxes_of_every_class_suppress_each_other_where_that_is_asked_for(block):
+    rng = np.random.default_rng(5)
+    boxes, scores = drawn(rng, 80), np.sort(rng.random(80).astype("float32"))[::-1].copy()
+    classes = rng.integers(0, 3, (1, 80)).astype("int32")
+    arguments = dict(score_threshold=0.1, iou_threshold=0.3, count=60, block=block)
+    got = nms.grouped(boxes[None], scores[None], classes, agnostic=True, **arguments)
+    expected = np.flatnonzero(greedy(boxes, 0.3, scores > 0.1))
+    valid = ops.convert_to_numpy(got["valid"])[0]
+    assert valid.sum() == len(expected) < 60 and len(set(classes[0, expected])) == 3
+    np.testing.assert_array_equal(ops.convert_to_numpy(got["boxes"])[0][valid], boxes[expected])
+    np.testing.assert_array_equal(ops.convert_to_numpy(got["classes"])[0][valid], classes[0, expected])
 
 
 def test_nothing_above_the_threshold_is_nothing():

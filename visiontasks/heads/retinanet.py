@@ -1,6 +1,7 @@
 """RetinaNet: anchors at every cell of a feature pyramid, and a loss that dwells on what is hard."""
 
 import math
+from typing import Literal
 
 import keras
 from keras import ops
@@ -9,7 +10,7 @@ from visiontasks.catalog import Share
 from visiontasks.heads.head import Head, class_names, for_each, picture_size
 from visiontasks.layers.feature_pyramid import FeaturePyramid, deepest, numbers
 from visiontasks.losses import sigmoid
-from visiontasks.ops import anchors, boxes, matching, nms
+from visiontasks.ops import anchors, assignment, boxes, matching, nms
 
 PRIOR = 0.01  # the score that every anchor begins with: section 4.1 of the paper
 
@@ -37,15 +38,18 @@ class RetinaNet(Head):
         scales_per_octave: squares a level, evenly spaced in logarithm up to the next level's; as in torchvision their
             sides are cut to whole pixels.
         alpha, gamma: of the focal loss: the weight of an object against background, and how hard it dwells.
+        assignment: which anchors learn from a true box: by their overlap with it, as in the paper, or adaptive (Zhang
+            et al. 2020, https://arxiv.org/abs/1912.02424, algorithm 1).
         overlap: the least IoU of an anchor with a true box that it learns from, beside the best of each.
-        background: below this IoU an anchor learns that nothing is there; between the two, nothing.
+        background: below this IoU an anchor learns that nothing is there; between the two, nothing. Where assignment is
+            adaptive, overlap and background are not used.
         score_threshold: a box of a lower score is not given.
         iou_threshold: a box that overlaps a better one of its class more is not given.
         candidates: pairs of anchor and class of each level that are considered, the best.
         detections: boxes given for a picture, D.
 
     Raises:
-        ValueError: no class, or a level whose name does not give its stride.
+        ValueError: no class, an unknown assignment, or a level whose name does not give its stride.
     """
 
     task = "detection"
@@ -63,6 +67,7 @@ class RetinaNet(Head):
         scales_per_octave: int = 3,
         alpha: Share = 0.25,
         gamma: float = 2.0,
+        assignment: Literal["overlap", "adaptive"] = "overlap",
         overlap: Share = 0.5,
         background: Share = 0.4,
         score_threshold: Share = 0.05,
@@ -74,11 +79,13 @@ class RetinaNet(Head):
     ):
         super().__init__(name=name, **kwargs)
         self.classes = class_names(classes)
+        if assignment not in ("overlap", "adaptive"):
+            raise ValueError(f"assignment: expected overlap or adaptive, got {assignment!r}.")
         self.levels = tuple(levels) if levels else None
         self.filters, self.convs = filters, convs
         self.ratios, self.anchor_scale, self.scales_per_octave = tuple(ratios), anchor_scale, scales_per_octave
         self.alpha, self.gamma = alpha, gamma
-        self.overlap, self.background = overlap, background
+        self.assignment, self.overlap, self.background = assignment, overlap, background
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
         self.candidates, self.detections = candidates, detections
 
@@ -147,9 +154,14 @@ class RetinaNet(Head):
     def compute_losses(self, targets, outputs, training=True):
         found, logits, places = (ops.concatenate(outputs[key], axis=1) for key in ("boxes", "classes", "anchors"))
         classes = ops.cast(targets["classes"], "int32")
-        matches = matching.nearest(
-            targets["boxes"], classes >= 0, places, high=self.overlap, low=self.background, rescue=True
-        )
+        if self.assignment == "adaptive":
+            # a batch has the same anchors throughout
+            levels = [x.shape[1] for x in outputs["anchors"]]
+            matches = assignment.adaptive(targets["boxes"], classes >= 0, places[0], levels)
+        else:
+            matches = matching.nearest(
+                targets["boxes"], classes >= 0, places, high=self.overlap, low=self.background, rescue=True
+            )
         positive = matches >= 0
         labels = ops.where(positive, matching.take(classes, matches), -1)
         labels = ops.one_hot(labels, len(self.classes), dtype="float32")  # zeros for background
@@ -167,13 +179,11 @@ class RetinaNet(Head):
         }
 
     def decode(self, outputs):
-        number, chosen = len(self.classes), []
+        chosen = []
         for differences, logits, places in zip(outputs["boxes"], outputs["classes"], outputs["anchors"], strict=True):
-            scores = ops.reshape(ops.sigmoid(logits), (-1, logits.shape[1] * number))
-            scores, pairs = nms.best(scores, min(self.candidates, scores.shape[1]))
-            rows = pairs // number
+            scores, rows, classes = nms.best_pairs(ops.sigmoid(logits), self.candidates)
             found = boxes.decode(nms.gather(differences, rows), nms.gather(places, rows))
-            chosen.append((boxes.clip(found, outputs["size"]), scores, pairs % number))
+            chosen.append((boxes.clip(found, outputs["size"]), scores, classes))
         found, scores, classes = (ops.concatenate(parts, axis=1) for parts in zip(*chosen, strict=True))
         return nms.grouped(
             found,
@@ -186,7 +196,16 @@ class RetinaNet(Head):
 
     def get_config(self):
         names = ("classes", "levels", "filters", "convs", "ratios", "anchor_scale", "scales_per_octave", "alpha")
-        names += ("gamma", "overlap", "background", "score_threshold", "iou_threshold", "candidates", "detections")
+        names += (
+            "gamma",
+            "assignment",
+            "overlap",
+            "background",
+            "score_threshold",
+            "iou_threshold",
+            "candidates",
+            "detections",
+        )
         values = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **{n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}}
 

@@ -49,7 +49,8 @@ class YOLO(Head):
         objects: how many a picture is expected to have at each level: class scores start at this over classes × cells.
         score_threshold: a box of a lower score is not given.
         iou_threshold: a box that overlaps a better one of its class more is not given.
-        candidates: boxes of each class that are considered, the best.
+        agnostic: whether a box that overlaps a better one of any class more is not given either.
+        candidates: pairs of a cell and a class that are considered, the best.
         detections: boxes given for a picture, D.
 
     Raises:
@@ -76,7 +77,8 @@ class YOLO(Head):
         objects: float = 5.0,
         score_threshold: Share = 0.01,
         iou_threshold: Share = 0.7,
-        candidates: int = 400,
+        agnostic: bool = False,
+        candidates: int = 3000,
         detections: int = 300,
         name: str = "yolo",
         **kwargs,
@@ -95,7 +97,7 @@ class YOLO(Head):
         self.alpha, self.beta, self.objects = alpha, beta, objects
         self.box_gain, self.distance_gain, self.class_gain = box_gain, distance_gain, class_gain
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
-        self.candidates, self.detections = candidates, detections
+        self.agnostic, self.candidates, self.detections = agnostic, candidates, detections
 
     def taps(self, available):
         if self.levels:
@@ -187,18 +189,21 @@ class YOLO(Head):
         }
 
     def decode(self, outputs):
-        return nms.detections(
-            boxes.clip(self._boxes(outputs), outputs["size"]),
-            ops.sigmoid(outputs["classes"]),
+        scores, rows, classes = nms.best_pairs(ops.sigmoid(outputs["classes"]), self.candidates)
+        found = nms.gather(boxes.clip(self._boxes(outputs), outputs["size"]), rows)
+        return nms.grouped(
+            found,
+            scores,
+            classes,
             score_threshold=self.score_threshold,
             iou_threshold=self.iou_threshold,
-            candidates=self.candidates,
             count=self.detections,
+            agnostic=self.agnostic,
         )
 
     def get_config(self):
         names = ("size", "bins", "assigned", "alpha", "beta", "box_gain", "distance_gain", "class_gain", "objects")
-        names += ("score_threshold", "iou_threshold", "candidates", "detections")
+        names += ("score_threshold", "iou_threshold", "agnostic", "candidates", "detections")
         return {
             **super().get_config(),
             "classes": list(self.classes),

@@ -70,9 +70,23 @@ def best(scores, count: int):
     return values, places
 
 
-def detections(
-    boxes, scores, *, score_threshold: float, iou_threshold: float, candidates: int, count: int, agnostic: bool = False
-) -> dict:
+def best_pairs(scores, count: int):
+    """The `count` best pairs of an anchor and a class, or all if there are fewer.
+
+    Args:
+        scores: (B, A, C).
+        count: K.
+
+    Returns:
+        (scores (B, K), int32 anchors (B, K), int32 classes (B, K)), best first.
+    """
+    columns = scores.shape[-1]
+    total = scores.shape[1] * columns
+    values, pairs = best(ops.reshape(scores, (-1, total)), min(count, total))
+    return values, pairs // columns, pairs % columns
+
+
+def detections(boxes, scores, *, score_threshold: float, iou_threshold: float, candidates: int, count: int) -> dict:
     """The final boxes of a detector: the best of each class, suppressed within it, then the best over all classes.
 
     Args:
@@ -80,23 +94,18 @@ def detections(
         scores: (B, A, C), 0..1.
         score_threshold: only scores above it count.
         iou_threshold: as `suppress` takes it.
-        candidates: boxes a class that are considered (over all classes if agnostic).
+        candidates: boxes a class that are considered.
         count: boxes a picture that come out.
-        agnostic: whether a box also suppresses those of other classes.
 
     Returns:
         {"boxes": float32 (B, count, 4), "scores": float32 (B, count), "classes": int32 (B, count), "valid": bool
         (B, count)}, best first; where `valid` is false there are zeros.
     """
     boxes, scores = ops.cast(boxes, "float32"), ops.cast(scores, "float32")
-    if agnostic:
-        found = _agnostic(boxes, scores, score_threshold, iou_threshold, candidates)
-    else:
-        # one picture after the other: all pairs of all classes of a whole batch would be gigabytes
-        found = ops.map(
-            lambda one: _by_class(*one, score_threshold, iou_threshold, candidates), (boxes, ops.swapaxes(scores, 1, 2))
-        )
-    candidate_boxes, candidate_scores, classes = found
+    # one picture after the other: all pairs of all classes of a whole batch would be gigabytes
+    candidate_boxes, candidate_scores, classes = ops.map(
+        lambda one: _by_class(*one, score_threshold, iou_threshold, candidates), (boxes, ops.swapaxes(scores, 1, 2))
+    )
     values, places = best(candidate_scores, count)
     valid = values > score_threshold
     return {
@@ -108,7 +117,15 @@ def detections(
 
 
 def grouped(
-    boxes, scores, groups, *, score_threshold: float, iou_threshold: float, count: int, block: int = 512
+    boxes,
+    scores,
+    groups,
+    *,
+    score_threshold: float,
+    iou_threshold: float,
+    count: int,
+    agnostic: bool = False,
+    block: int = 512,
 ) -> dict:
     """The best boxes of many candidates, each suppressed by those of its group (its class, or its pyramid level) alone.
 
@@ -123,6 +140,7 @@ def grouped(
         score_threshold: only scores above it count.
         iou_threshold: as `suppress` takes it.
         count: boxes a picture that come out.
+        agnostic: whether a box suppresses those of other groups too.
         block: candidates that are decided on at once.
 
     Returns:
@@ -147,10 +165,11 @@ def grouped(
 
         def step(i, *kept):
             new = [ops.take(x, i, axis=0) for x in candidates]
-            hits = _overlapping(new[0], kept[0], iou_threshold, new[2], kept[2])
+            own, others = (None, None) if agnostic else (new[2], kept[2])
+            hits = _overlapping(new[0], kept[0], iou_threshold, own, others)
             hits = ops.logical_and(hits, ops.expand_dims(kept[1] > -float("inf"), 0))
             valid = ops.logical_and(new[1] > score_threshold, ops.logical_not(ops.any(hits, axis=-1)))
-            valid = suppress(new[0], new[1], iou_threshold, valid, new[2])
+            valid = suppress(new[0], new[1], iou_threshold, valid, own)
             new[1] = ops.where(valid, new[1], -float("inf"))
             both = [ops.concatenate([a, b], axis=0) for a, b in zip(kept, new, strict=True)]
             # those kept come first: of equal scores the earlier is the better
@@ -180,15 +199,6 @@ def _by_class(boxes, scores, score_threshold, iou_threshold, candidates):
     classes = ops.repeat(ops.arange(number, dtype="int32"), each)
     values = ops.where(kept, values, -float("inf"))
     return ops.reshape(chosen, (-1, 4)), ops.reshape(values, (-1,)), classes
-
-
-def _agnostic(boxes, scores, score_threshold, iou_threshold, candidates):
-    """A batch: each anchor has its best class alone."""
-    classes = ops.cast(ops.argmax(scores, axis=-1), "int32")
-    values, places = best(ops.max(scores, axis=-1), min(candidates, boxes.shape[1]))
-    chosen = gather(boxes, places)
-    kept = suppress(chosen, values, iou_threshold, values > score_threshold)
-    return chosen, ops.where(kept, values, -float("inf")), ops.take_along_axis(classes, places, axis=-1)
 
 
 def gather(values, places):
