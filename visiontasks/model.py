@@ -237,8 +237,11 @@ def _taps_of(name, head, available):
 
 def _only(backbone, taps):
     """The backbone without the layers that only lead to outputs which no head taps."""
-    used = {name: output for name, output in backbone.output.items() if name in taps}
-    return backbone if len(used) == len(backbone.output) else keras.Model(backbone.input, used, name=backbone.name)
+    used = keras.Model(backbone.input, {tap: backbone.output[tap] for tap in taps if tap in backbone.output})
+    # finer levels on the way cost nothing, and name the places up to which a backbone can be fixed
+    made = {operation.name for operation in used.operations}
+    kept = {tap: x for tap, x in backbone.output.items() if x._keras_history.operation.name in made}
+    return backbone if len(kept) == len(backbone.output) else keras.Model(backbone.input, kept, name=backbone.name)
 
 
 def _import_own(config):

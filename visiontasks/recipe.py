@@ -48,11 +48,12 @@ class DataRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class FreezeRecipe:
-    """Transfer learning in two stages: the heads alone, then everything."""
+    """Transfer learning in two stages: the heads alone, then everything, or all behind a level of the backbone."""
 
-    epochs: int = _key("epochs with the backbone fixed, its batch norms in inference mode", above=-1)
+    epochs: int = _key("epochs with the backbone fixed, its batch norms in inference mode; 0 = none", above=-1)
     factor: float = _key("learning-rate factor of the backbone once it trains", 0.1, above=0)
     batch_norm: bool = _key("keep the backbone's batch norms fixed to the end", False)
+    level: str | None = _key("keep the backbone up to this level, such as C2, fixed to the end", None)
 
 
 @dataclasses.dataclass(frozen=True)

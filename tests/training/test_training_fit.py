@@ -11,7 +11,7 @@ from rich.console import Console
 from visiontasks import build
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source
-from visiontasks.errors import DataError
+from visiontasks.errors import DataError, RecipeError
 from visiontasks.heads.classifier import Classifier
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
@@ -107,6 +107,21 @@ def test_batch_norms_may_stay_fixed(tmp_path):
     assert kept == {path: "batch_normalization" in path for path in names}
     set_trainable(model.backbone, True)
     assert all(layer.trainable for layer in model.backbone.layers)
+
+
+def test_what_leads_to_a_level_stays_fixed_and_all_behind_it_trains(tmp_path):
+    """Also where no head taps that level: the classifier sees the deepest alone."""
+    model, watch = classifier(), Watch()
+    fixed = {
+        w.path for layer in keras.Model(model.backbone.input, model.backbone.output["C2"]).layers for w in layer.weights
+    }
+    names = [w.path for w in model.backbone.weights]
+    start = [w.copy() for w in model.backbone.get_weights()]
+    run(tmp_path, model, TrainRecipe(epochs=2, freeze=FreezeRecipe(epochs=0, level="C2")), [watch])
+    kept = {path for path, still in zip(names, same(start, watch.seen[1]), strict=True) if still}
+    assert kept == fixed and len(names) == 15 and len(fixed) == 10
+    with pytest.raises(RecipeError, match="train.freeze.level: expected one of C1, C2, C3; got 'C9'"):
+        run(tmp_path, classifier(), TrainRecipe(epochs=1, freeze=FreezeRecipe(epochs=0, level="C9")))
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="on JAX Keras shows callbacks no weights between steps")

@@ -7,6 +7,7 @@ import math
 import keras
 
 from visiontasks.backbones.backbone import Graph
+from visiontasks.errors import RecipeError
 from visiontasks.recipe import TrainRecipe
 from visiontasks.training import callbacks as ours
 from visiontasks.training.optimizers import optimizer
@@ -19,7 +20,8 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
     """Train a VisionModel as a recipe says, writing checkpoints and logs to a run's folder.
 
     With `freeze`, the first epochs train the heads alone, the backbone fixed with its batch norms in inference mode;
-    then everything trains, the backbone at a lower rate. Each stage has its own optimizer and its own whole schedule.
+    then everything trains, or all behind the level that `freeze` names, the backbone at a lower rate. Each stage has
+    its own optimizer and its own whole schedule.
 
     Args:
         model: the VisionModel, its variables made within the scope of the devices.
@@ -39,7 +41,8 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
     checkpoints = ours.Checkpoints(run.best, run.last)
     done = 0
     for stage, epochs, frozen in _stages(recipe):
-        set_trainable(model.backbone, not frozen, keep_batch_norm=bool(recipe.freeze and recipe.freeze.batch_norm))
+        freeze = recipe.freeze
+        set_trainable(model.backbone, not frozen, bool(freeze and freeze.batch_norm), freeze and freeze.level)
         model.compile(
             optimizer=optimizer(
                 recipe.optimizer,
@@ -144,11 +147,26 @@ def rate_factors(backbone, recipe: TrainRecipe) -> dict[str, float]:
     }
 
 
-def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False):
-    """Free or fix a backbone; with `keep_batch_norm` its batch norms stay in inference mode when it is freed."""
+def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False, level: str | None = None):
+    """Free or fix a backbone.
+
+    Args:
+        backbone: the backbone.
+        trainable: whether it is free.
+        keep_batch_norm: where it is free, its batch norms stay in inference mode all the same.
+        level: where it is free, what leads to this level of it stays fixed all the same, with its batch norms.
+
+    Raises:
+        RecipeError: the backbone has no such level.
+    """
+    if level is not None and level not in backbone.output:
+        raise RecipeError(f"train.freeze.level: expected one of {', '.join(backbone.output)}; got {level!r}.")
     backbone.trainable = False  # Keras hands a value on to the layers only where it is another than before
     backbone.trainable = trainable
     if trainable and keep_batch_norm:
         for layer in backbone._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
+    if trainable and level is not None:
+        for layer in keras.Model(backbone.input, backbone.output[level]).layers:
+            layer.trainable = False
