@@ -55,6 +55,8 @@ NARROW = {
     # cells of 4 pixels: in larger ones two objects of a scene have their centres, and a cell knows one
     "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
 }
+# U-Net's filters on each step up, from C5 to the picture; of a family that ends before, the last ones
+UNET = [128, 64, 32, 16, 16]
 
 
 def model_of(family, names=EVERYWHERE):
@@ -67,6 +69,8 @@ def model_of(family, names=EVERYWHERE):
         narrow = dict(NARROW.get(name, {}))
         if narrow.get("tap") not in backbone.output:  # a family that begins at C2
             narrow.pop("tap", None)
+        if name == "unet":
+            narrow["filters"] = UNET[-sum(f"C{level}" in backbone.output for level in range(1, 6)) :]
         heads[name] = found[name](classes[found[name].fields[0]], **narrow)
     model = VisionModel(backbone, heads)
     for layer in model._flatten_layers():
