@@ -78,6 +78,8 @@ def test_trains_through_its_stages_in_miniature(name, tmp_path, apart):
     extra = (made.head or {}).get("extra")
     if extra:  # as many levels, which a picture of 64 pixels does not give otherwise
         words.append(f"head.extra=[{', '.join(['half'] * len(extra))}]")
+    if (made.head or {}).get("steps"):  # which are for the size of the paper
+        words.append("head.steps=null")
     if made.train.freeze:
         words.append("train.freeze.epochs=1")
     if made.train.steps:

@@ -21,8 +21,8 @@ def apart(family):
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
-# a CPU convolves float16 at a quarter of its speed: these show it (unet_encoder elsewhere, under every detector and under
-# XLA), and bfloat16, with fewer bits, is for all
+# a CPU convolves float16 at a quarter of its speed: these show it, unet_encoder under every detector and under XLA, and
+# bfloat16, with fewer bits, is for all
 FLOAT16 = ("csp_darknet_n", "efficientnet_lite0", "lenet5", "resnet20")
 
 

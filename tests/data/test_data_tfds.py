@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from visiontasks.data.sources.tfds import Tfds
+from visiontasks.data.sources.tfds import Tfds, _from_one
 from visiontasks.errors import DataError
 
 BUILD = """
@@ -127,6 +127,16 @@ def test_objects(folder):
         assert sample.classes.tolist() == [1, 0] and sample.crowd.tolist() == [False, True]
         assert sample.areas.tolist() == [7, 600] and sample.label == 1 and sample.tags.tolist() == [1, 1]
     assert source.report.count("box without extent, skipped") == 2
+
+
+def test_coordinates_from_one_as_the_source_voc_moves_them(folder):
+    """TFDS hands on the XML's numbers: xmin 6 of a box whose first pixel is the sixth, at 5."""
+    source = Tfds("tiny_boxes", data_dir=folder, download=False, one_based=True)
+    sample = next(source[index] for index in range(3) if len(source[index].boxes))
+    np.testing.assert_allclose(sample.boxes, [[5, 1, 12, 12], [0, 0, 30, 20]], atol=1e-5)
+    assert [_from_one(name) for name in ("voc", "voc/2007", "voc:5.0.0", "coco/2017", "vocal")] == [True] * 3 + [
+        False
+    ] * 2
 
 
 def test_slices_and_label_alone(folder):

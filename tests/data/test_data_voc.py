@@ -216,6 +216,26 @@ def test_layouts(tmp_path, splits, train, val):
     assert Voc.recognise(tmp_path) is None  # which one?
 
 
+@pytest.mark.parametrize(
+    ("files", "pictures"),
+    [("annotations", "images"), ("Annotations", "Images"), (".", "."), (".", "images"), ("xml", ".")],
+)
+@pytest.mark.parametrize("parts", [[""], ["train", "valid"]])
+def test_layouts_of_other_tools(tmp_path, files, pictures, parts):
+    """Kaggle's, Roboflow's and LabelImg's: two folders of any name, or one, whole or in parts."""
+    for part in parts:
+        for folder in (files, pictures):
+            (tmp_path / part / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / part / files / "a.xml").write_text(f"<annotation>{size_of()}{thing()}</annotation>")
+        (tmp_path / part / files / "._a.xml").write_text("no XML")
+        write_image(tmp_path / part / pictures / "a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    plan, said = detect(tmp_path, wanted=("boxes", "classes"))
+    assert "read as voc" in said and (plan["val"] is not None) == (len(parts) > 1)
+    for spec in filter(None, plan.values()):
+        source = Voc(**{key: value for key, value in spec.items() if key != "source"})
+        assert source[0].boxes.tolist() == [[2, 3, 12, 13]] and source[0].id == "a.jpg" and not source.report
+
+
 def test_a_validation_part_without_a_class_numbers_the_others_alike(tmp_path):
     write(tmp_path, f"<annotation>{thing('cat')}{thing('dog')}</annotation>", "a")
     write(tmp_path, f"<annotation>{thing('dog')}</annotation>", "b")

@@ -187,6 +187,31 @@ def test_roboflows_layout(tmp_path):
     assert val.source.describe(0) == str(tmp_path / "valid/images/a.jpg")
 
 
+@pytest.mark.parametrize("file", ["classes.txt", "labels/classes.txt", "obj.names"])
+@pytest.mark.parametrize("parts", [[""], ["train", "val"]])
+def test_a_list_of_classes_instead_of_a_data_yaml(tmp_path, file, parts):
+    for part in parts:
+        (tmp_path / "labels" / part).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "labels" / part / "a.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+        (tmp_path / "images" / part).mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "images" / part / "a.jpg", np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / file).write_text("cat\ndog\n")
+    plan, said = detect(tmp_path, wanted=("boxes", "classes"))
+    assert "read as yolo" in said and (plan["val"] is not None) == (len(parts) > 1)
+    for part, spec in plan.items():
+        if spec:
+            source = Yolo(**{key: value for key, value in spec.items() if key != "source"})
+            assert len(source) == 1 and source.names["classes"] == ("cat", "dog") and not source.report
+            np.testing.assert_allclose(source[0].boxes, [[12, 6, 18, 14]], atol=1e-4)
+            assert source[0].id == (f"images/{part}/a.jpg" if len(parts) > 1 else "images/a.jpg")
+
+
+def test_a_list_of_classes_without_pictures_is_an_error(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\n")
+    with pytest.raises(DataError, match="data: expected a folder images beside"):
+        Yolo(str(tmp_path / "classes.txt"))
+
+
 def test_item_77_paths_that_lead_out(tmp_path):
     root = tmp_path / "set"
     root.mkdir()

@@ -1,11 +1,13 @@
 """SSD's networks: the default boxes of the paper's two sizes, and what one learns where nothing matches."""
 
+import fakes
 import keras
 import numpy as np
 import pytest
 
 from visiontasks import build, recipe
 from visiontasks.heads.ssd import SSD
+from visiontasks.model import VisionModel
 
 
 @pytest.mark.parametrize(("name", "count"), [("ssd_coco", 8732), ("ssd_voc", 8732), ("ssd512_voc", 24564)])
@@ -35,3 +37,10 @@ def test_a_level_of_huge_values_gives_small_first_answers():
         answers = keras.ops.convert_to_numpy(head(features, training=True)["classes"])
         sizes[batch_norm] = np.abs(answers).max()
     assert sizes[True] < 8 < 40 < sizes[False]
+
+
+def test_steps_for_pictures_of_another_size_are_an_error():
+    arguments = {"levels": ["C1", "C2"], "extra": ["half"], "extra_filters": [8], "steps": [2, 4, 8]}
+    VisionModel(fakes.backbone((64, 64)), SSD(3, **arguments))
+    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of a picture of 64; got 16"):
+        VisionModel(fakes.backbone((64, 64)), SSD(3, **arguments | {"steps": [2, 4, 16]}))

@@ -40,9 +40,12 @@ def slow_aligned(scores, overlaps, inside, valid, count, alpha, beta):
     matches, targets = np.full(anchors, BACKGROUND), np.zeros(anchors)
     for a, those in wanted.items():
         matches[a] = max(those, key=lambda g: overlaps[g, a])
-    kept, back = set(matches), {}
-    for g in {g for those in wanted.values() for g in those} - kept:
-        back.setdefault(max((a for a in wanted if g in wanted[a]), key=lambda a: t[g, a]), []).append(g)
+    owned = {g: [a for a in range(anchors) if matches[a] == g] for g in set(matches) - {BACKGROUND}}
+    kept = {a for g, those in owned.items() for a in those if t[g, a] == t[g, those].max()}
+    back = {}
+    for g in {g for those in wanted.values() for g in those} - owned.keys():
+        if spared := [a for a in wanted if g in wanted[a] and a not in kept]:
+            back.setdefault(max(spared, key=lambda a: t[g, a]), []).append(g)
     for a, those in back.items():
         matches[a] = max(those, key=lambda g: overlaps[g, a])
     for g in range(truths):
@@ -78,16 +81,30 @@ def test_task_aligned_by_hand():
     np.testing.assert_allclose(array(targets), [0.8, 0.6, 0.7, 0], rtol=1e-6)
 
 
-def test_what_loses_all_its_anchors_takes_the_best_one_back():
-    """A small box whose two anchors a large one overlaps more; the large one keeps the other two."""
-    scores = np.full((2, 4), 0.25, "float32")
-    overlaps = np.float32([[0.8, 0.7, 0.6, 0.5], [0.0, 0.1, 0.2, 0.0]])
-    inside = np.array([[True] * 4, [False, True, True, False]])
-    for valid, expected in (([True, True], [0, 0, 1, 0]), ([True, False], [0, 0, 0, 0])):
-        matches, targets = assignment.task_aligned(scores, overlaps, inside, np.array(valid), 4, 0.5, 1.0)
-        np.testing.assert_array_equal(array(matches), expected)
-        if valid[1]:
-            np.testing.assert_allclose(array(targets)[2], 0.2, rtol=1e-6)
+@pytest.mark.parametrize(
+    ("overlaps", "expected"),
+    [
+        # a small box whose two anchors a large one overlaps more: that one has two others
+        ([[0.8, 0.7, 0.6, 0.5], [0.0, 0.1, 0.2, 0.0]], [0, 0, 1, 0]),
+        # one common anchor: it stays with whom it overlaps most, who has no other
+        ([[0.8, 0.0, 0.0, 0.0], [0.3, 0.0, 0.0, 0.0]], [0, -1, -1, -1]),
+        # nor is the best of several taken away
+        ([[0.8, 0.7, 0.0, 0.0], [0.3, 0.0, 0.0, 0.0]], [0, 0, -1, -1]),
+        # both anchors of the second box are all that the other two have
+        ([[0.7, 0.0, 0.0, 0.0], [0.6, 0.5, 0.0, 0.0], [0.0, 0.9, 0.0, 0.0]], [0, 2, -1, -1]),
+    ],
+)
+def test_what_loses_all_its_anchors_takes_back_one_that_can_be_spared(overlaps, expected):
+    overlaps = np.float32(overlaps)
+    scores, inside = np.full(overlaps.shape, 0.25, "float32"), overlaps > 0
+    valid = np.ones(len(overlaps), bool)
+    matches, targets = assignment.task_aligned(scores, overlaps, inside, valid, 4, 0.5, 1.0)
+    np.testing.assert_array_equal(array(matches), expected)
+    for a, owner in enumerate(expected):
+        own = [overlaps[owner, i] for i, other in enumerate(expected) if other == owner]
+        np.testing.assert_allclose(
+            array(targets)[a], overlaps[owner, a] if owner >= 0 else 0, rtol=1e-5, err_msg=str(own)
+        )
 
 
 def test_what_overlaps_nothing_learns_nothing_and_equal_ones_all_learn():

@@ -70,6 +70,19 @@ class Objects:
         return int(self.classes[single[np.argmax(areas[single])]])
 
 
+def zero_based(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) that count pixels from 1 and include the last one, as boxes whose first corner is one less.
+
+    A box without extent would be one pixel by that count, but nobody draws that: it is a click without a drag, and
+    comes back ending at 0.
+    """
+    boxes = np.array(boxes, np.float64)
+    with np.errstate(invalid="ignore"):
+        boxes[(boxes[:, 2:] <= boxes[:, :2]).any(axis=1), 2:] = 0
+    boxes[:, :2] -= 1
+    return boxes
+
+
 def usable_boxes(
     boxes: np.ndarray, size: Sequence[float], names: Sequence[str], report, rounding: float = _ROUNDING
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -174,6 +174,7 @@ class SSD(Head):
             self.extras[-1].build(shapes[-1])
             shapes.append(self.extras[-1].compute_output_shape(shapes[-1]))
         self._layout(len(shapes))
+        self._check_steps(shapes, features_shape["image"][1:3])
         self.class_convs, self.box_convs = [], []
         for i, (shape, number) in enumerate(zip(shapes, anchors.number_of_default_boxes(self._ratios), strict=True)):
             for convs, columns, what in (
@@ -199,6 +200,16 @@ class SSD(Head):
         ):
             if len(given) != expected:
                 raise ValueError(f"{what}: expected {expected} for {count} levels, got {len(given)}.")
+
+    def _check_steps(self, shapes, size):
+        """Raise where the steps given are for pictures of another size: boxes would lie beside the picture."""
+        for step, shape in zip(self.steps or (), shapes, strict=False):
+            for cells, side in zip(shape[1:3], size, strict=True):
+                if cells is not None and side is not None and abs(step * cells - side) >= step:
+                    raise ValueError(
+                        f"steps: expected the pixels from one cell to the next, about {side / cells:.0f} for {cells} "
+                        f"cells of a picture of {side}; got {step}, for another size. Leave head.steps out."
+                    )
 
     def call(self, features, training=None):
         levels = sorted(set(features) - {"image"})

@@ -29,7 +29,7 @@ class YOLO(Head):
     complete IoU (Zheng et al. 2020, https://arxiv.org/abs/1911.08287). On csp_darknet of the same size it has the
     published YOLOv8's layers and parameters; gains, alpha, beta, assigned and objects are that network's too (TOOD has
     alpha 1, 13 cells). The start of the distances is our own. An object that no cell's centre lies in is learnt by the
-    nearest cell.
+    nearest cell, unless others have it: a cell knows one object.
 
     Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object; a
     picture without any teaches the background. Raw outputs are {"distances": float32 logits (B, A, 4, bins) of the

@@ -26,7 +26,8 @@ def task_aligned(scores, overlaps, inside, valid, count: int = 13, alpha: float 
     so that the largest in a true box equals the largest overlap there.
 
     The paper leaves a true box that loses all of its anchors so with nothing to learn: a ball before its player, whose
-    box overlaps their one common anchor more, is never found. Here it takes its best aligned anchor back.
+    box overlaps their one common anchor more, is never found. Here it takes back the best aligned of those that are not
+    the best one of their new owner, if there is any: nobody is left with nothing by that.
 
     Args:
         scores: float (…, G, A), 0..1, what each anchor says of each true box's class.
@@ -46,8 +47,11 @@ def task_aligned(scores, overlaps, inside, valid, count: int = 13, alpha: float 
     alignment = ops.where(candidate, alignment, 0.0)
     wanted = ops.logical_and(candidate, _largest(alignment, count))
     matches = _one_each(wanted, overlaps)
-    lost = ops.logical_not(ops.any(_owned(matches, overlaps), axis=-1, keepdims=True))
-    back = ops.logical_and(ops.logical_and(wanted, lost), _largest(alignment, 1))
+    own = _owned(matches, overlaps)
+    spared = ops.logical_not(ops.any(ops.logical_and(own, _largest(ops.where(own, alignment, 0.0), 1)), axis=-2))
+    lost = ops.logical_not(ops.any(own, axis=-1, keepdims=True))
+    back = ops.logical_and(ops.logical_and(wanted, lost), ops.expand_dims(spared, -2))
+    back = ops.logical_and(back, _largest(ops.where(back, alignment, 0.0), 1))
     matches = ops.where(ops.any(back, axis=-2), _one_each(back, overlaps), matches)
     own = _owned(matches, overlaps)
     alignment, overlaps = ops.where(own, alignment, 0.0), ops.where(own, overlaps, 0.0)
@@ -80,6 +84,8 @@ def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
     if sum(levels) != anchors.shape[-2]:
         raise ValueError(f"levels: expected {anchors.shape[-2]} anchors in all, got {sum(levels)} in {tuple(levels)}.")
     boxes, anchors = (ops.stop_gradient(ops.cast(x, "float32")) for x in (boxes, anchors))
+    if len(boxes.shape) > 2:  # one picture after the other: as `matching.nearest` does, and for the same reason
+        return ops.map(lambda one: adaptive(*one, anchors, levels, count), (boxes, ops.convert_to_tensor(valid)))
     overlaps, centres = box_ops.iou(boxes, anchors), _centres(anchors)
     steps = ops.expand_dims(_centres(boxes), -2) - centres
     nearness = -ops.sum(steps**2, axis=-1)

@@ -11,11 +11,12 @@ def constant(learning_rate: float, total_steps: int, steps_per_epoch: int, warmu
 
 
 def cosine(learning_rate: float, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 1, final: float = 0.0):
-    """Linear warm-up, then half a cosine down to `final` times the rate.
+    """Linear warm-up, over a quarter of the updates at most, then half a cosine down to `final` times the rate.
 
     Loshchilov and Hutter 2017 (https://arxiv.org/abs/1608.03983), eq. 5, without restarts.
     """
-    warmup = min(round(warmup_epochs * steps_per_epoch), total_steps - 1)
+    # one epoch of a large data set may be all that there is
+    warmup = min(round(warmup_epochs * steps_per_epoch), total_steps // 4)
     return _Cosine(learning_rate, warmup, max(1, total_steps - warmup), final)
 
 

@@ -1,12 +1,13 @@
 """Data sets of the TensorFlow Datasets catalogue, by random access and without TensorFlow."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from visiontasks.catalog import near
 from visiontasks.data.images import MAX_PIXELS, decode_image, decode_mask
-from visiontasks.data.objects import Objects, usable_boxes
+from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 from visiontasks.sample import VOID, Sample
@@ -29,6 +30,8 @@ class Tfds(Source):
         mask_names: the classes of the mask by number, 0 first; needed where the set has masks but names no classes.
         mask_offset: added to the mask's values, so that classes start from 0; what falls below 0 is void.
         download: prepare the set if it is not there yet.
+        one_based: the boxes' first corners count pixels from 1, as in the XML of PASCAL VOC, which TFDS hands on as it
+            is; they are then moved by one, as the source `voc` does. By default so for the sets called voc.
         max_pixels: larger pictures are skipped.
 
     Raises:
@@ -43,12 +46,14 @@ class Tfds(Source):
         mask_names: Sequence[str] | None = None,
         mask_offset: int = 0,
         download: bool = True,
+        one_based: bool | None = None,
         max_pixels: int = MAX_PIXELS,
     ):
         super().__init__()
         import tensorflow_datasets as tfds
 
         self.dataset, self.split, self.mask_offset, self.max_pixels = dataset, split, mask_offset, max_pixels
+        self.one_based = _from_one(dataset) if one_based is None else one_based
         try:
             features = dict(tfds.builder(dataset, data_dir=data_dir).info.features or {})
         except tfds.core.DatasetNotFoundError:
@@ -95,6 +100,7 @@ class Tfds(Source):
     def _objects(self, found, size, name) -> Objects:
         top, left, bottom, right = np.asarray(found["bbox"], np.float64).reshape(-1, 4).T  # shares of the picture
         boxes = np.stack([left, top, right, bottom], axis=1) * [size[1], size[0], size[1], size[0]]
+        boxes = zero_based(boxes) if self.one_based else boxes
         names = [f"{name}, object {number}" for number in range(1, 1 + len(boxes))]
         boxes, kept = usable_boxes(boxes, size, names, self.report)
         crowd = np.zeros(len(names), bool)
@@ -116,6 +122,11 @@ class Tfds(Source):
 
     def describe(self, index):
         return f"{self.dataset}/{self.split}/{index}"
+
+
+def _from_one(dataset: str) -> bool:
+    """Whether the boxes of a set are known to count pixels from 1: those of PASCAL VOC."""
+    return re.split("[/:]", dataset)[0] == "voc"
 
 
 def _names_of(features, dataset, mask_names) -> dict[str, tuple[str, ...]]:

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks.data.images import MAX_PIXELS, inside, list_pictures, picture_size, read_image
-from visiontasks.data.objects import Objects, usable_boxes
+from visiontasks.data.images import MAX_PIXELS, inside, is_picture_name, list_pictures, picture_size, read_image
+from visiontasks.data.layout import child, part_folders
+from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import BadPicture, DataError
 from visiontasks.sample import Sample
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+# as tools that export this format name them, in any case
+_XML_FOLDERS, _PICTURE_FOLDERS = ("annotations", "xml", "xmls", "labels"), ("jpegimages", "images", "pictures")
 
 
 class Voc(Source):
@@ -27,6 +30,7 @@ class Voc(Source):
 
     Args:
         root: the folder that holds Annotations, JPEGImages and (for `split`) ImageSets/Main.
+        annotations, pictures: the folders of XML files and of pictures below it, "." for root itself.
         split: the list ImageSets/Main/SPLIT.txt of picture names; by default every picture with an XML file.
         names: the classes in their order; by default those found, sorted.
         one_based: coordinates count pixels from 1 and include the last one, as the VOC devkit has it: a box reaches
@@ -38,7 +42,10 @@ class Voc(Source):
             a tag it needs, or of another picture size; the text names the file. Every XML is read once to know this.
     """
 
-    LAYOUT = "PASCAL VOC: DIR/Annotations/*.xml, DIR/JPEGImages/*.jpg and DIR/ImageSets/Main/{train,val}.txt"
+    LAYOUT = (
+        "PASCAL VOC: DIR/Annotations/*.xml, DIR/JPEGImages/*.jpg and DIR/ImageSets/Main/{train,val}.txt; or "
+        "DIR/annotations/*.xml and DIR/images, or both kinds in one folder, each also below DIR/train and DIR/val"
+    )
     fields = frozenset({"boxes", "classes", "tags", "label"})
 
     def __init__(
@@ -48,10 +55,13 @@ class Voc(Source):
         names: Sequence[str] | None = None,
         one_based: bool = True,
         max_pixels: int = MAX_PIXELS,
+        annotations: str = "Annotations",
+        pictures: str = "JPEGImages",
     ):
         super().__init__()
         self.root, self.split, self.one_based, self.max_pixels = Path(root), split, one_based, max_pixels
-        for folder in (self.root, self.root / "Annotations", self.root / "JPEGImages"):
+        self.annotations, self.pictures = self.root / annotations, self.root / pictures
+        for folder in (self.root, self.annotations, self.pictures):
             if not folder.is_dir():
                 raise DataError(f"root: expected a folder {folder}, got none. {self.LAYOUT}.")
         found = list(self._read(self._listed()))
@@ -68,9 +78,8 @@ class Voc(Source):
 
     def _listed(self) -> list[Path]:
         """The XML files of the split."""
-        annotations = self.root / "Annotations"
         if self.split is None:
-            return sorted(path for path in annotations.glob("*.xml") if not path.name.startswith("."))
+            return _xml_files(self.annotations)
         file = inside(self.root, f"ImageSets/Main/{self.split}.txt")
         try:
             lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
@@ -79,9 +88,9 @@ class Voc(Source):
             raise DataError(f"split: expected a list of pictures {file} (there: {splits}), got: {error}.") from error
         found = []
         for line in dict.fromkeys(filter(None, lines)):
-            path = _inside(annotations, f"{line}.xml", file)
+            path = _inside(self.annotations, f"{line}.xml", file)
             if not path.is_file():  # the lists of one class have 1 or -1 behind the name
-                path = _inside(annotations, f"{line.split()[0]}.xml", file)
+                path = _inside(self.annotations, f"{line.split()[0]}.xml", file)
             if path.is_file():
                 found.append(path)
             else:
@@ -90,12 +99,12 @@ class Voc(Source):
 
     def _read(self, files):
         """(picture, XML file, size, [(class name, corners, difficult)]) of each readable picture."""
-        pictures = {path.stem: path for path in list_pictures(self.root / "JPEGImages")}
+        pictures = {path.stem: path for path in list_pictures(self.pictures)}
 
         def look(file):
             try:
                 size, name, objects = _parse(file)
-                path = pictures.get(file.stem) or _inside(self.root / "JPEGImages", name, file)
+                path = pictures.get(file.stem) or _inside(self.pictures, name, file)
                 return path, file, (size, picture_size(path, self.max_pixels)), objects
             except BadPicture as error:
                 return error
@@ -121,14 +130,12 @@ class Voc(Source):
             raise DataError(f"{file}: expected classes out of names ({', '.join(names)}), got {unknown[0]!r}; add it.")
         labels = [f"{file}, object {number}" for number in range(1, 1 + len(found))]
         boxes = np.array([corners for _, corners, _ in found], np.float64).reshape(-1, 4)
-        with np.errstate(invalid="ignore"):
-            # one pixel by the devkit's count, but nobody draws that: a click without a drag
-            boxes[(boxes[:, 2:] <= boxes[:, :2]).any(axis=1), 2:] = 0
-            if self.one_based and (boxes[:, :2] < 1).any() and (boxes[:, 2:] > 0).any():
+        if self.one_based:
+            if (boxes[:, :2] < 1).any() and (boxes[:, 2:] > 0).any():
                 self.report.add(
                     "box from 0 in coordinates taken for 1-based (one_based=False says otherwise)", str(file)
                 )
-        boxes[:, :2] -= self.one_based
+            boxes = zero_based(boxes)
         boxes, kept = usable_boxes(boxes, size, labels, self.report)
         classes = np.array([names.index(found[number][0]) for number in kept], np.int32)
         return Objects(boxes, classes, np.array([found[number][2] for number in kept], bool))
@@ -140,7 +147,7 @@ class Voc(Source):
         path, objects = self._items[index]
         image = read_image(path, self.report, self.max_pixels)
         labels = objects.fields(len(self.names["classes"]), image.shape[:2])
-        return Sample(image, **labels, id=path.relative_to(self.root / "JPEGImages").as_posix(), path=str(path))
+        return Sample(image, **labels, id=path.relative_to(self.pictures).as_posix(), path=str(path))
 
     def describe(self, index):
         return str(self._items[index][0])
@@ -148,6 +155,8 @@ class Voc(Source):
     @classmethod
     def recognise(cls, root):
         homes = [home for home in (root, *sorted(p for p in root.iterdir() if p.is_dir())) if _is_home(home)]
+        if not homes:
+            return _plan_of_parts(root)
         if len(homes) != 1 and root not in homes:  # VOCdevkit with several years
             return None
         home = homes[0]
@@ -164,7 +173,28 @@ class Voc(Source):
 
 
 def _is_home(folder: Path) -> bool:
-    return (folder / "JPEGImages").is_dir() and next((folder / "Annotations").glob("*.xml"), None) is not None
+    return (folder / "JPEGImages").is_dir() and bool(_xml_files(folder / "Annotations"))
+
+
+def _xml_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.xml") if not path.name.startswith("."))
+
+
+def _plan_of_parts(root: Path) -> dict | None:
+    """The arguments for a folder of XML files and one of pictures, or one of both; whole, or of each part."""
+    plan = {}
+    for part, folder in part_folders(root).items():
+        files = folder if _xml_files(folder) else child(folder, _XML_FOLDERS)
+        beside = any(is_picture_name(path.name) for path in folder.iterdir())
+        pictures = folder if beside else child(folder, _PICTURE_FOLDERS)
+        if files is None or pictures is None or not _xml_files(files):
+            return None
+        places = {
+            "annotations": files.relative_to(folder).as_posix(),
+            "pictures": pictures.relative_to(folder).as_posix(),
+        }
+        plan[part] = {"root": str(folder), **places}
+    return plan
 
 
 def _inside(folder, name, file) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from visiontasks.data.images import MAX_PIXELS, inside, is_picture_name, list_pictures, read_image
-from visiontasks.data.layout import VALIDATION
+from visiontasks.data.layout import VALIDATION, part_folders, read_names
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Source
@@ -16,6 +16,7 @@ from visiontasks.errors import DataError
 from visiontasks.sample import Sample
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_LISTS = ("classes.txt", "labels/classes.txt", "obj.names")  # of classes, where annotation tools write no data.yaml
 _ROUNDING = 1e-3  # of the picture's side: 1.0006 is a rounded 1
 _MOST_BYTES = 2**20  # of a data.yaml; class names need no more
 
@@ -29,7 +30,8 @@ class Yolo(Source):
     is there. The labels are read anew each time; a .cache beside them is not looked at.
 
     Args:
-        data: the data.yaml, with `names` and, for each part, a folder of pictures, a list of them or both.
+        data: the data.yaml, with `names` and, for each part, a folder of pictures, a list of them or both; or a list
+            of the classes, such as classes.txt, beside the folder images or in the one beside it.
         split: the part: train, val or test.
         root: the folder that the paths in data.yaml start from and must not leave; by default the file's own.
         names: the classes in their order, as many as data.yaml has; by default those.
@@ -41,7 +43,7 @@ class Yolo(Source):
             once to know this.
     """
 
-    LAYOUT = "YOLO: DIR/data.yaml with names, train and val; pictures below images, labels/*.txt beside"
+    LAYOUT = "YOLO: DIR/data.yaml with names, train and val, or DIR/classes.txt; DIR/images and DIR/labels/*.txt"
     fields = frozenset({"boxes", "classes", "tags", "label", "instance_masks"})
 
     def __init__(
@@ -54,7 +56,7 @@ class Yolo(Source):
     ):
         super().__init__()
         self.data, self.split, self.max_pixels = Path(data), split, max_pixels
-        said = _read_yaml(self.data)
+        said = _read(self.data)
         self.root = _root_of(self.data, said) if root is None else Path(root)
         self.names = dict.fromkeys(("classes", "tags", "label"), _names_of(said, names, self.data))
         pictures = self._pictures(said)
@@ -190,11 +192,13 @@ class Yolo(Source):
 
     @classmethod
     def recognise(cls, root):
-        file = next((root / name for name in _FILES if (root / name).is_file()), None)
+        labels = root / "labels"
+        lists = _LISTS if labels.is_dir() and (root / "images").is_dir() else ()
+        file = next((root / name for name in (*_FILES, *lists) if (root / name).is_file()), None)
         if file is None:
             return None
         try:
-            said = _read_yaml(file)
+            said = _read(file)
         except DataError:
             return None
         if not said.get("train") or not (said.get("names") or said.get("nc")):
@@ -210,6 +214,22 @@ def _has_visibilities(row) -> bool:
     """Whether behind a box each third number is 0, 1 or 2, and one of them 2: keypoints, and no polygon."""
     marks = row[7::3]
     return len(row) >= 8 and (len(row) - 5) % 3 == 0 and set(marks) <= {0, 1, 2} and 2 in marks
+
+
+def _read(file: Path) -> dict:
+    """What a data.yaml says, or would say of a list of classes beside the folder images."""
+    if file.suffix not in (".txt", ".names"):
+        return _read_yaml(file)
+    root = file.parent if (file.parent / "images").is_dir() else file.parent.parent
+    if not (root / "images").is_dir():
+        raise DataError(f"data: expected a folder images beside {file}, or beside its folder; got none.")
+    try:
+        names = list(read_names(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"data: expected a list of classes such as classes.txt, got {file}: {error}.") from error
+    parts = part_folders(root / "images")
+    places = {part: folder.relative_to(root).as_posix() for part, folder in parts.items()}
+    return {"names": names, **places, **({} if root == file.parent else {"path": ".."})}
 
 
 def _read_yaml(file: Path) -> dict:
@@ -232,6 +252,8 @@ def _root_of(file: Path, said: dict) -> Path:
     # Ultralytics looks in its own folder of data sets: a path that leads nowhere from here is not meant from here
     if not isinstance(place, str) or not (file.parent / place).is_dir():
         return file.parent
+    if file.suffix not in (".yaml", ".yml"):  # of our own saying
+        return (file.parent / place).resolve()
     return _inside(file.parent, place, file)
 
 
