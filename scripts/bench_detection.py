@@ -3,6 +3,7 @@
     python scripts/bench_detection.py heads [ROUNDS]        every head on efficientnet_lite0
     python scripts/bench_detection.py torchvision [ROUNDS]  ssd300_vgg16 and fasterrcnn_resnet50_fpn of torchvision
     python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[hub]")
+    python scripts/bench_detection.py scoring [ROUNDS]      the score of 5000 pictures, and pycocotools alone
 
 torchvision runs in a process of its own, under the Python in $TORCHVISION_PYTHON (if unset Debian's, /usr/bin/python3),
 with the same weights, which decide how many boxes are to be suppressed; a rival waits while the other one works.
@@ -216,8 +217,69 @@ def keras_cv(rounds):
     report(f"YOLOv8-s, 320×320, step, batch {batch}", alternate(step, their_step, rounds))
 
 
+def scoring(rounds, pictures=5000, classes=80, detections=100):
+    """From boxes to the figures: ours, with a class's and VOC's and F1, and pycocotools from its own lists of dicts."""
+    import contextlib
+    import io
+
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    from visiontasks.metrics.detection import Detection
+    from visiontasks.sample import Sample
+
+    rng, picture = np.random.default_rng(0), np.zeros((400, 400, 3), np.uint8)
+    samples, answers, truth, results = [], [], [], []
+    for number in range(1, pictures + 1):
+        corners = rng.uniform(0, 250, (7, 2))
+        boxes = np.concatenate([corners, corners + rng.uniform(4, 150, (7, 2))], axis=1).astype(np.float32)
+        labels = rng.integers(0, classes, 7).astype(np.int32)
+        places = rng.integers(0, 7, detections)
+        found = np.sort((boxes[places] + rng.normal(0, 6, (detections, 4))).reshape(-1, 2, 2), axis=1).reshape(-1, 4)
+        guesses = np.where(rng.random(detections) < 0.6, labels[places], rng.integers(0, classes, detections))
+        scores = rng.random(detections).astype(np.float32)
+        samples.append(Sample(picture, boxes=boxes, classes=labels, id=str(number)))
+        answers.append({"boxes": found.astype(np.float32), "classes": guesses.astype(np.int32), "scores": scores})
+        for box, label in zip(boxes.tolist(), labels.tolist(), strict=True):
+            sides = [box[2] - box[0], box[3] - box[1]]
+            truth.append({"id": len(truth) + 1, "image_id": number, "category_id": label + 1, "iscrowd": 0})
+            truth[-1] |= {"bbox": [*box[:2], *sides], "area": sides[0] * sides[1]}
+        for box, label, score in zip(answers[-1]["boxes"].tolist(), guesses.tolist(), scores.tolist(), strict=True):
+            results.append({"image_id": number, "category_id": label + 1, "score": score})
+            results[-1]["bbox"] = [*box[:2], box[2] - box[0], box[3] - box[1]]
+    figures = {}
+
+    def ours():
+        start = time.process_time()
+        metric = Detection([str(label) for label in range(classes)])
+        for sample, answer in zip(samples, answers, strict=True):
+            metric.update(sample, answer)
+        figures["ours"] = metric.result()["ap"]
+        return time.process_time() - start
+
+    def theirs():
+        start = time.process_time()
+        with contextlib.redirect_stdout(io.StringIO()):
+            known = COCO()
+            known.dataset = {
+                "images": [{"id": number} for number in range(1, pictures + 1)],
+                "annotations": truth,
+                "categories": [{"id": label + 1, "name": str(label)} for label in range(classes)],
+            }
+            known.createIndex()
+            evaluation = COCOeval(known, known.loadRes(results), "bbox")
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        figures["theirs"] = evaluation.stats[0]
+        return time.process_time() - start
+
+    report(f"scoring {pictures} pictures, processor time", alternate(ours, theirs, rounds))
+    print(f"AP ours {figures['ours']:.12f}   theirs {figures['theirs']:.12f}")
+
+
 def main():
-    parts = {"heads": heads, "torchvision": torchvision, "keras_cv": keras_cv}
+    parts = {"heads": heads, "torchvision": torchvision, "keras_cv": keras_cv, "scoring": scoring}
     if len(sys.argv) < 2 or sys.argv[1] not in (*parts, "serve"):
         raise SystemExit(__doc__)
     if sys.argv[1] == "serve":
