@@ -21,9 +21,8 @@ def apart(family):
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
-# a CPU convolves float16 at a quarter of its speed: a network with depthwise convolutions, batch norms and shortcuts and
-# one without any show it here, unet_encoder under every detector (YOLO's neck is of csp_darknet's kind) and under XLA;
-# bfloat16, with fewer bits, is for all
+# a CPU convolves float16 at a quarter of its speed: one network with depthwise convolutions, batch norms and shortcuts
+# and one without any show it here, unet_encoder under every detector and XLA; bfloat16, with fewer bits, is for all
 FLOAT16 = ("efficientnet_lite0", "lenet5")
 
 
