@@ -80,7 +80,7 @@ def test_trains_through_its_stages_in_miniature(name, tmp_path, apart):
         words.append(f"head.extra=[{', '.join(['half'] * len(extra))}]")
     if (made.head or {}).get("steps"):  # which are for the size of the paper
         words.append("head.steps=null")
-    if made.train.freeze:
+    if made.train.freeze and made.train.freeze.epochs:
         words.append("train.freeze.epochs=1")
     if made.train.steps:
         words.append("train.steps=null")
