@@ -21,7 +21,8 @@ DETECTORS = [
 
 # a YOLO's ten best cells of a box turn on the last bit after some twenty steps, and float32 weights 1e-7 apart then end
 # with losses 1% apart; where all cells of a box learn, and evenly, these end 0.5% apart, and a compiler can be compared
-WITHOUT_CHOICES = {"yolo": {"assigned": 500, "beta": 1.0}}
+# (so does the better of the two boxes that a cell of the first YOLO says: 1.5% apart at the end)
+WITHOUT_CHOICES = {"yolo": {"assigned": 500, "beta": 1.0}, "yolo_v1": {"boxes": 1}}
 # falls short of 1%: its losses agree to six digits for four steps, then single proposals cross a threshold (2.8% at 50)
 LAST = {"rcnn": 0.05}
 
@@ -114,6 +115,7 @@ def check_xla(name):
     with pytest.MonkeyPatch.context() as changed:
         if name in WITHOUT_CHOICES:
             changed.setitem(NARROW, name, NARROW.get(name, {}) | WITHOUT_CHOICES[name])
+            start.cache_clear()  # their shapes may be others
         expected = train(name, "float32")[2]["loss"] if name in WITHOUT_CHOICES else float32_losses(name)
         model, batch, history = train(name, "float32", jit=True)
     assert model.jit_compile is True
