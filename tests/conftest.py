@@ -20,13 +20,26 @@ def _float32_afterwards():
 
 
 # the longest first, so that no worker ends with one of them alone
-LONGEST = ("test_other_backends.py", "test_contracts_training.py", "test_contracts_xla.py")
+LONGEST = (
+    "test_other_backends.py",
+    "test_contracts_training.py",
+    "test_contracts_precision.py",
+    "test_contracts_recipes.py",
+    "test_contracts_xla.py",
+)
+# what the tests of such a file share is made for each value of a parameter
+BY_PARAMETER = {
+    "test_contracts_training.py": "family",
+    "test_contracts_precision.py": "name",
+    "test_contracts_xla.py": "family",
+}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups in the same hook
 def pytest_collection_modifyitems(items):
     """A worker takes a whole file, since its tests share what is slow to make; of the trainings, a whole family."""
     for item in items:
-        family = getattr(item, "callspec", None) and item.callspec.params.get("family")
-        shared = f"{item.path.name}:{family}" if family and item.path.name in LONGEST else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(shared))
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        shared = parameters.get(BY_PARAMETER.get(item.path.name))
+        item.add_marker(pytest.mark.xdist_group(f"{item.path}:{shared}" if shared else str(item.path)))
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
