@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")  # as the commands do: see visiontasks/cli.py
 # two logical CPU devices would slow every test: the one that needs them starts a process of its own
 
 import pytest

@@ -10,6 +10,8 @@ from visiontasks.errors import RecipeError, UserError
 # albumentations asks PyPI for its newest version at import; TensorFlow prints what no user needs
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# with AMX, TensorFlow 2.21 (oneDNN) now and then leaves NaN in the gradient of a bfloat16 convolution
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
 
 
 def run(command: Callable[[list[str]], int | None], arguments: list[str] | None, usage: Callable[[], str]):
