@@ -169,7 +169,7 @@ def test_levels_that_are_looked_at():
     assert head.taps(("C1", "C2", "C3", "C4", "C5", "top")) == ("C3", "C4", "C5", "image")
     assert head.taps(("C2",)) == ("C2", "image")
     assert YOLO(3, levels=["C4", "C3"]).taps(("C3", "C4", "C5")) == ("C3", "C4", "image")
-    with pytest.raises(ValueError, match=r"yolo: needs levels.*\['top'\]"):
+    with pytest.raises(ValueError, match=r"yolo: needs 1 or more levels.*\['top'\]"):
         head.taps(("top",))
 
 

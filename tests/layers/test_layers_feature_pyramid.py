@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks.layers.feature_pyramid import FeaturePyramid, deepest, enlarge, numbers
+from visiontasks.layers.feature_pyramid import FeaturePyramid, enlarge, numbers
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,7 @@ def test_equals_the_slow_one(top, sizes):
 
 
 def test_levels():
-    assert deepest(("C0", "C1", "C2", "C3", "C4", "C5", "C6"), 3) == ["C3", "C4", "C5"]
-    assert deepest(("C1", "C2", "stem"), 3) == ["C1", "C2"]
     assert numbers(["C2", "C5"]) == [2, 5]
-    with pytest.raises(ValueError, match="needs levels"):
-        deepest(("stem",), 3)
     with pytest.raises(ValueError, match="levels: expected C1.*'stem'"):
         numbers(["stem"])
     with pytest.raises(ValueError, match="top: expected one of"):

@@ -75,6 +75,27 @@ def class_names(classes: int | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def levels_among(taps, who: str, least: int = 1, within: range = range(100)) -> list[str]:
+    """The levels among the names of taps, C0, C1, … (level n has stride 2ⁿ), the finest first.
+
+    Args:
+        taps: names of a backbone's taps.
+        who: the head that asks, for the error.
+        least: how many it needs.
+        within: the numbers of the levels that it can use.
+
+    Raises:
+        ValueError: there are fewer than `least`.
+    """
+    found = [name for name in sorted(taps) if name[:1] == "C" and name[1:].isdigit() and int(name[1:]) in within]
+    if len(found) < least:
+        raise ValueError(
+            f"{who}: needs {least} or more levels of a backbone (C{within.start} is the tap of stride "
+            f"{2**within.start}, and so on); got {list(taps)}."
+        )
+    return found
+
+
 def picture_size(features: dict, who: str) -> tuple[int, int]:
     """(height, width) of the pictures of a batch, which a head has tapped as "image".
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from visiontasks.heads.head import Head, class_names
+from visiontasks.heads.head import Head, class_names, levels_among
 
 POOLINGS = {
     "avg": keras.layers.GlobalAveragePooling2D,
@@ -53,8 +53,8 @@ class PooledHead(Head):
     def taps(self, available):
         if self.tap:
             return (self.tap,)
-        levels = [name for name in available if name[0] == "C" and name[1:].isdigit()]
-        return ("top",) if "top" in available or not levels else (max(levels),)
+        levels = levels_among(available, self.name, least=0)
+        return ("top",) if "top" in available or not levels else (levels[-1],)
 
     def build(self, features_shape):
         (shape,) = features_shape.values()

@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names, for_each, picture_size
+from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch
-from visiontasks.layers.feature_pyramid import FeaturePyramid, deepest, numbers
+from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
 from visiontasks.layers.region_proposals import RegionProposals, propose
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import masked_mean
@@ -110,7 +110,9 @@ class RCNN(Head):
         self.seeds = keras.random.SeedGenerator()
 
     def taps(self, available):
-        return (*(sorted(self.levels) if self.levels else deepest(available, 4)), "image")
+        if self.levels:
+            return (*sorted(self.levels), "image")
+        return (*levels_among(available, "rcnn", within=range(1, 6))[-4:], "image")
 
     def build(self, features_shape):
         half = {"dtype": self.dtype_policy}

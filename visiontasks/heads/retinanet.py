@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names, for_each, picture_size
-from visiontasks.layers.feature_pyramid import FeaturePyramid, deepest, numbers
+from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
+from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
 from visiontasks.losses import sigmoid
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
 
@@ -90,7 +90,9 @@ class RetinaNet(Head):
         self.candidates, self.detections = candidates, detections
 
     def taps(self, available):
-        return (*(sorted(self.levels) if self.levels else deepest(available, 3)), "image")
+        if self.levels:
+            return (*sorted(self.levels), "image")
+        return (*levels_among(available, "retinanet", within=range(1, 6))[-3:], "image")
 
     def build(self, features_shape):
         half = {"dtype": self.dtype_policy}

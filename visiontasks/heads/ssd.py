@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names, for_each, picture_size
+from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
 from visiontasks.layers.l2_normalization import L2Normalization
 from visiontasks.losses import detection
 from visiontasks.ops import anchors, boxes, matching, nms
@@ -141,9 +141,7 @@ class SSD(Head):
     def taps(self, available):
         if self.levels:
             return (*sorted(self.levels), "image")
-        levels = sorted(name for name in available if name[0] == "C" and name[1:].isdigit())
-        if not levels:
-            raise ValueError(f"ssd: needs levels (C3, C4, …); the backbone has {list(available)}.")
+        levels = levels_among(available, "ssd")
         wanted = [level for level in levels if 3 <= int(level[1:]) <= 5]
         return (*(wanted or levels[-1:]), "image")
 

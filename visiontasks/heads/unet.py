@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names
+from visiontasks.heads.head import Head, class_names, levels_among
 from visiontasks.losses import softmax
 from visiontasks.sample import VOID
 
@@ -137,10 +137,7 @@ class UNet(Head):
         return tuple(self.loss)
 
     def taps(self, available):
-        levels = self.levels or tuple(name for name in available if name[0] == "C" and name[1:].isdigit())
-        if len(levels) < 2:
-            raise ValueError(f"unet: needs at least two levels (C1, C2, …); the backbone has {list(available)}.")
-        return (*sorted(levels), "image")
+        return (*levels_among(self.levels or available, "unet", least=2), "image")
 
     def build(self, features_shape):
         levels = sorted(set(features_shape) - {"image"}, reverse=True)

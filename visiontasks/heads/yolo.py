@@ -7,7 +7,7 @@ import keras
 from keras import layers, ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names, for_each, picture_size
+from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
 from visiontasks.layers import csp
 from visiontasks.losses import detection
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
@@ -102,10 +102,7 @@ class YOLO(Head):
     def taps(self, available):
         if self.levels:
             return (*sorted(self.levels), "image")
-        levels = sorted(name for name in available if name in {f"C{n}" for n in range(6)})
-        if not levels:
-            raise ValueError(f"yolo: needs levels (C3, C4, …); the backbone has {list(available)}.")
-        return (*levels[-3:], "image")
+        return (*levels_among(available, "yolo", within=range(6))[-3:], "image")
 
     def build(self, features_shape):
         levels = sorted(set(features_shape) - {"image"})

@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from visiontasks.catalog import Share
-from visiontasks.heads.head import Head, class_names
+from visiontasks.heads.head import Head, class_names, levels_among
 from visiontasks.losses.reduction import masked_mean
 from visiontasks.ops import assignment, matching, nms
 from visiontasks.ops import boxes as box_ops
@@ -80,10 +80,7 @@ class YOLOV1(Head):
         self.detections = detections
 
     def taps(self, available):
-        levels = sorted(name for name in available if name[0] == "C" and name[1:].isdigit())
-        if not self.tap and not levels:
-            raise ValueError(f"yolo_v1: needs a level (C5, …); the backbone has {list(available)}.")
-        return (self.tap or levels[-1], "image")
+        return (self.tap or levels_among(available, "yolo_v1")[-1], "image")
 
     def build(self, features_shape):
         (shape,) = (shape for tap, shape in features_shape.items() if tap != "image")

@@ -8,18 +8,6 @@ from visiontasks.layers.nearest_resize import stretched
 TOPS = (None, "max_pool", "convs")
 
 
-def deepest(available, count: int) -> list[str]:
-    """The `count` deepest levels among a backbone's taps, C1 to C5, the finest first; fewer where there are fewer.
-
-    Raises:
-        ValueError: there is none.
-    """
-    levels = sorted(name for name in available if name in ("C1", "C2", "C3", "C4", "C5"))
-    if not levels:
-        raise ValueError(f"needs levels (C3, C4, …); the backbone has {list(available)}.")
-    return levels[-count:]
-
-
 def numbers(levels) -> list[int]:
     """The numbers of levels given by name: level n has stride 2ⁿ.
 
