@@ -21,6 +21,7 @@ _LAZY = {
     "load_model": ("visiontasks.build", "load_model"),
     "from_recipe": ("visiontasks.build", "from_recipe"),
     "backbone": ("visiontasks.build", "backbone"),
+    "score": ("visiontasks.build", "score"),
     "heads": ("visiontasks.heads", None),
 }
 

@@ -329,6 +329,19 @@ def tasks(model) -> dict:
     return made
 
 
+def score(model, loader) -> dict[str, float]:
+    """A VisionModel's figures on a Loader, as `python -m visiontasks.evaluate` gives them.
+
+    In the pictures' own pixels: pycocotools' AP for boxes, IoU for masks, and so on.
+
+    Returns:
+        {metric: value}; with several heads {"HEAD/metric": value}; a class's own figure is such as "ap/NAME".
+    """
+    from visiontasks.training.evaluator import evaluate
+
+    return evaluate(model, loader, tasks(model)).figures
+
+
 def _task(name):
     return getattr(importlib.import_module(f"visiontasks.tasks.{name}"), name.title().replace("_", ""))
 

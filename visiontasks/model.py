@@ -99,7 +99,10 @@ class VisionModel(keras.Model):
             y = {head.fields[0]: y}
         missing = {field for head in self.heads.values() for field in head.fields} - y.keys()
         if missing:
-            raise ValueError(f"targets: {sorted(missing)} are missing; got {sorted(y)}.")
+            raise ValueError(
+                f"targets: {sorted(missing)} are missing; got {sorted(y)}. A loader carries what its source has of "
+                "load_data(…, fields=[…])."
+            )
         return y
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -149,28 +152,55 @@ class VisionModel(keras.Model):
         return self.decode(super().predict_step(*args))
 
     def make_train_function(self, force=False):
-        """Keras's; on TensorFlow, for pictures of several sizes, one a size.
+        if self._knows_sizes():
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = self._for_each_size(lambda: self._make_function(self.train_step))
 
-        One for all of them would be traced with unknown sides, and heads need to know theirs.
+    def make_test_function(self, force=False):
+        if self._knows_sizes():
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = self._for_each_size(lambda: self._make_function(self.test_step))
+
+    def make_predict_function(self, force=False):
+        if self._knows_sizes():
+            return super().make_predict_function(force)
+        if self.predict_function is not None and not force:
+            return
+        by_size, make = {}, super().make_predict_function
+
+        def function(batches):
+            size = _sides(batches[0])
+            if size not in by_size:
+                make(force=True)
+                by_size[size], self.predict_function = self.predict_function, function
+            return by_size[size](batches)
+
+        self.predict_function = function
+
+    def _knows_sizes(self):
+        """Whether Keras's own functions do: on TensorFlow one for all sizes would be traced with unknown sides.
+
+        Heads need to know theirs, so that such a model gets a function for each size.
         """
         fixed = None not in self.backbone.input.shape[1:3]
-        if backend.backend() != "tensorflow" or fixed or _replicas() > 1:
-            return super().make_train_function(force)
-        if self.train_function is not None and not force:
-            return
+        return backend.backend() != "tensorflow" or fixed or _replicas() > 1
+
+    def _for_each_size(self, make):
+        """What Keras calls with an iterator: a function of `make` for each size of picture that it yields."""
         by_size = {}
 
         def function(iterator):
             for _ in range(self.steps_per_execution):
                 data = next(iterator)
-                x = data[0] if isinstance(data, (tuple, list)) else data
-                size = tuple((x["image"] if isinstance(x, dict) else x).shape)
+                size = _sides(data)
                 if size not in by_size:
-                    by_size[size] = self._make_function(self.train_step)
+                    by_size[size] = make()
                 outputs = by_size[size](iter([data]))
             return outputs
 
-        self.train_function = function
+        return function
 
     def compile(self, optimizer="adam", metrics=None, weighted_metrics=None, **kwargs):
         """Keras's `compile` without `loss`, for the heads bring theirs.
@@ -216,6 +246,12 @@ class VisionModel(keras.Model):
         config["head"] = revive(head) if "class_name" in head else {name: revive(part) for name, part in head.items()}
         config["backbone"] = revive(config["backbone"])
         return cls(**config)
+
+
+def _sides(data) -> tuple[int, int]:
+    """(height, width) of a batch as Keras's adapters give it."""
+    x = data[0] if isinstance(data, (tuple, list)) else data
+    return tuple((x["image"] if isinstance(x, dict) else x).shape[1:3])
 
 
 def _replicas() -> int:

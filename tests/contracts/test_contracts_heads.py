@@ -99,6 +99,19 @@ def test_saves_loads_and_clones(name, tmp_path):
     assert cloned["head"]["config"] == config["head"]["config"]
 
 
+@pytest.mark.parametrize("name", [name for name in HEADS if catalog.find("heads", name).load().any_size])
+def test_predict_and_evaluate_take_one_size_after_another(name):
+    model = made(name)
+    model.compile("sgd")
+    for size in ((32, 32), (64, 32), (32, 32)):
+        batch = fakes.pictures(3, size)
+        answers = model.predict(batch["image"], batch_size=2, verbose=0)
+        expected = model.decode(outputs_of(model, batch))
+        for key, value in expected.items():  # the last batch has one picture alone
+            np.testing.assert_allclose(answers[key], ops.convert_to_numpy(value), rtol=1e-3, atol=1e-3, err_msg=key)
+        assert np.isfinite(model.evaluate(batch, batch_size=2, verbose=0)).all()
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_its_task_takes_its_predictions(name):
     from visiontasks import build

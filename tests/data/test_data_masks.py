@@ -102,6 +102,15 @@ def test_item_50_a_number_without_a_name(tmp_path):
         masks(tmp_path, names=["sky", "sea"])
 
 
+def test_names_in_another_order_than_the_list_beside_the_masks(tmp_path):
+    """A run that knows (sky, sea) would be scored with its classes swapped."""
+    pair(tmp_path, "a", numbers(0, 1))
+    (tmp_path / "masks/classes.txt").write_text("sea\nsky\n")
+    with pytest.raises(DataError, match="names: 'sea' is class 1 there and class 0 in the list beside"):
+        masks(tmp_path, names=["sky", "sea"])
+    assert masks(tmp_path, names=["sea", "heaven"]).names == {"mask": ("sea", "heaven")}  # another name is none
+
+
 def test_item_51_binary_masks_get_a_hint_that_works(tmp_path):
     pair(tmp_path, "a", numbers(0))
     pair(tmp_path, "b", numbers(0, 255))

@@ -146,10 +146,25 @@ def test_data_yaml_that_is_wrong(tmp_path, text, said):
     assert not text.startswith(("!!", "-", "names: [a, b\n")) or Yolo.recognise(tmp_path) is None
 
 
-def test_names_given_must_be_as_many(tmp_path):
-    assert yolo(tmp_path, BOX, names=["x", "y"]).names["classes"] == ("x", "y")
+def test_names_given_are_looked_up_by_name(tmp_path):
+    """A run that knows (cat, dog) must not take this set's class 0, a dog, for a cat."""
+    text = "names: [dog, cat]\ntrain: images/train\n"
+    other = "1 0.2 0.2 0.1 0.1"
+    assert list(yolo(tmp_path, f"{BOX}\n{other}", text=text)[0].classes) == [0, 1]
+    source = yolo(tmp_path, f"{BOX}\n{other}", text=text, names=["bird", "cat", "dog"])
+    assert source.names["classes"] == ("bird", "cat", "dog")
+    assert list(source[0].classes) == [2, 1] and list(source[0].tags) == [0, 1, 1]
+    with pytest.raises(DataError, match=r"line 2: expected classes out of names \(dog\), got 'cat'.*add it to names"):
+        yolo(tmp_path, f"{BOX}\n{other}", text=text, names=["dog"])
+    yolo(tmp_path, BOX, text=text, names=["dog"])  # a class without objects may be missing
+
+
+def test_names_given_are_those_of_the_numbers_where_there_is_only_a_count(tmp_path):
+    text = "nc: 2\ntrain: images/train\n"
+    source = yolo(tmp_path, BOX, text=text, names=["x", "y"])
+    assert source.names["classes"] == ("x", "y") and list(source[0].classes) == [0]
     with pytest.raises(DataError, match="names: expected 2, as .* has, got 1"):
-        yolo(tmp_path, BOX, names=["x"])
+        yolo(tmp_path, BOX, text=text, names=["x"])
 
 
 def test_places_of_pictures(tmp_path):

@@ -7,7 +7,10 @@ import pytest
 from keras import ops
 
 from visiontasks.heads.rcnn import RCNN
+from visiontasks.losses.reduction import masked_mean
 from visiontasks.model import VisionModel
+from visiontasks.ops import matching
+from visiontasks.ops.roi_align import roi_align
 from visiontasks.sample import NO_OBJECT, UNLABELLED
 
 
@@ -135,3 +138,65 @@ def test_each_class_has_boxes_of_its_own():
     np.testing.assert_array_equal(found["classes"], [0, 1, 0])
     np.testing.assert_allclose(found["scores"], [0.6, 0.3, 0], rtol=1e-4)
     np.testing.assert_allclose(found["boxes"][:2], [[15, 10, 22, 30], [10, 5, 20, 25]], atol=1e-4)
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Visibility(keras.layers.Layer):
+    """A branch as a mask's or keypoints' would be: what each object's first keypoint says of its visibility."""
+
+    loss_terms = ("visibility",)
+
+    def build(self, pyramid_shape, boxes_shape):
+        self.dense = keras.layers.Dense(1, name="dense")
+        self.dense.build((None, None, 4 * pyramid_shape["1"][-1]))
+
+    def call(self, pyramid, boxes):
+        features = roi_align({int(number): x for number, x in pyramid.items()}, boxes, 2, 1)
+        return self.dense(ops.reshape(features, (-1, boxes.shape[1], 4 * features.shape[-1])))[..., 0]
+
+    def compute_losses(self, answers, samples, targets):
+        own = matching.take(targets["keypoints"][:, :, 0, 2], samples["matches"])
+        return {"visibility": masked_mean(ops.square(answers - own), samples["labels"] > 0)}
+
+    def decode(self, answers, found):
+        return {"visibility": ops.where(found["valid"], answers, 0.0)}
+
+
+@keras.saving.register_keras_serializable(package="test")
+class VisibilityRCNN(RCNN):
+    fields = (*RCNN.fields, "keypoints")
+    loss_terms = (*RCNN.loss_terms, *Visibility.loss_terms)
+
+    def further_branches(self):
+        return [Visibility(name="visibility")]
+
+
+def test_a_further_branch_learns_from_its_own_field_and_answers_for_the_final_boxes(tmp_path):
+    keras.utils.set_random_seed(0)
+    small = {"filters": 8, "units": 16, "proposals": 40, "training_proposals": 60, "samples": 16, "positives": 0.5}
+    model = VisionModel(fakes.backbone(), VisibilityRCNN(3, score_threshold=0.0, detections=7, **small))
+    (head,) = model.heads.values()
+    batch = {**fakes.pictures(4), **labels(), "keypoints": np.zeros((4, 3, 1, 3), "float32")}
+    batch["keypoints"][0, 1, 0, 2], batch["keypoints"][1, :2, 0, 2] = 2, [1, 2]
+    seen, compute = [], Visibility.compute_losses
+    outputs = model(batch["image"], training=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Visibility, "compute_losses", lambda self, *given: seen.append(given) or compute(self, *given))
+        losses = head.compute_losses(batch, outputs, training=False)
+    answers, samples, _ = seen[0]
+    assert answers.shape == (4, 8)  # the samples with an object come first, half of them at most
+    answers, shown = (ops.convert_to_numpy(x) for x in (answers, samples["boxes"]))
+    labelled, matches = (ops.convert_to_numpy(samples[key]) for key in ("labels", "matches"))
+    expected = ops.convert_to_numpy(head.sample(batch, outputs, False)["boxes"])[:, :8]
+    np.testing.assert_array_equal(shown, expected)
+    own = np.take_along_axis(batch["keypoints"][:, :, 0, 2], np.maximum(matches, 0), axis=1)
+    expected = np.mean((answers - own)[labelled > 0] ** 2)
+    np.testing.assert_allclose(float(losses["visibility"]), expected, rtol=1e-5)
+    model.compile(keras.optimizers.Adam(0.05))
+    history = model.fit(batch, batch_size=4, epochs=30, verbose=0).history["visibility_loss"]
+    assert np.mean(history[-5:]) < 0.5 * history[0], history
+    found = model.predict(batch["image"], verbose=0)
+    assert found["visibility"].shape == found["scores"].shape == (4, 7) and found["valid"].any()
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras").predict(batch["image"], verbose=0)
+    np.testing.assert_array_equal(again["visibility"], found["visibility"])

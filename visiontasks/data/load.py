@@ -11,7 +11,8 @@ from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source, Subset
 from visiontasks.errors import DataError, RecipeError
 
-PICTURE_FIELDS = ("label", "tags", "mask")  # what a loader carries unless it is told
+# what a loader carries unless it is told; each object's own mask or keypoints would fill a batch
+DEFAULT_FIELDS = ("label", "tags", "mask", "classes", "boxes")
 
 
 def load_data(
@@ -37,7 +38,8 @@ def load_data(
     Args:
         data: a folder, whose layout says which source reads it; {"train": part, "val": part or None}, a part being
             {"source": name, its arguments} or a Source; a Source; or a pair of them.
-        fields: the labels in a batch; by default those of label, tags and mask that the training part has.
+        fields: the labels in a batch; by default those of label, tags, mask, classes and boxes that the training part
+            has.
         split: the share kept for validation where there is no validation part, above 0 and below 1; `seed` picks it.
         size, batch, augment, resize, seed, workers, worker_kind, max_objects, sizes: as `Loader` takes them.
 
@@ -46,7 +48,7 @@ def load_data(
         RecipeError: an argument is wrong; the text names it.
     """
     train, val = load_sources(data, fields or (), split, seed)
-    fields = tuple(name for name in PICTURE_FIELDS if name in train.fields) if fields is None else tuple(fields)
+    fields = tuple(name for name in DEFAULT_FIELDS if name in train.fields) if fields is None else tuple(fields)
     _same_names(train, val, fields)
     same_pictures(train, val)
     common = dict(

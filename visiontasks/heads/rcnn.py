@@ -124,8 +124,19 @@ class RCNN(Head):
         self.region_proposals = RegionProposals(self.filters, len(self.ratios), name="region_proposals", **half)
         self.region_proposals.build([(None, None, None, self.filters)])
         self.boxes = BoxBranch(len(self.classes), self.bins, self.bin_samples, self.units, name="boxes", **half)
-        self.boxes.build(self.filters)
-        self.branches = [self.boxes]
+        pyramid = {str(number): (None, None, None, self.filters) for number in self._numbers}
+        self.boxes.build(pyramid)
+        self.branches = self.further_branches()
+        for branch in self.branches:
+            if not branch.built:
+                branch.build(pyramid, (None, None, 4))
+
+    def further_branches(self) -> list[keras.layers.Layer]:
+        """What a subclass asks of each object beside its box, such as a mask: see rcnn_branches.py.
+
+        It names their losses in its own `loss_terms`, and the fields that they learn from in `fields`.
+        """
+        return []
 
     def call(self, features, training=None):
         size = picture_size(features, "rcnn")
@@ -163,8 +174,11 @@ class RCNN(Head):
     def compute_losses(self, targets, outputs, training=True):
         losses = self._proposal_losses(targets, outputs, training)
         samples = self.sample(targets, outputs, training)
+        answers = self.boxes(outputs["pyramid"], samples["boxes"])
+        losses |= self.boxes.compute_losses(answers, samples, targets)
+        objects = {key: value[:, : int(self.samples * self.positives)] for key, value in samples.items()}
         for branch in self.branches:
-            losses |= branch.compute_losses(branch(outputs["pyramid"], samples["boxes"]), samples)
+            losses |= branch.compute_losses(branch(outputs["pyramid"], objects["boxes"]), objects, targets)
         return losses
 
     def keys(self, shape, training):
@@ -225,7 +239,7 @@ class RCNN(Head):
     def decode(self, outputs):
         # a training step's outputs are decoded only where somebody watches a metric
         regions = outputs.get("regions") or self.boxes(outputs["pyramid"], outputs["proposals"])
-        return self.boxes.decode(
+        found = self.boxes.decode(
             regions,
             outputs["proposals"],
             outputs["valid"],
@@ -234,6 +248,10 @@ class RCNN(Head):
             iou_threshold=self.iou_threshold,
             count=self.detections,
         )
+        answers = dict(found)
+        for branch in self.branches:
+            answers |= branch.decode(branch(outputs["pyramid"], found["boxes"]), found)
+        return answers
 
     def get_config(self):
         names = ("classes", "levels", "filters", "ratios", "anchor_scale", "anchor_overlap", "anchor_background")

@@ -1,13 +1,19 @@
 """What an R-CNN's second stage says about each box that it is shown: branches over the same proposals.
 
 A branch is a layer: `call(pyramid, boxes)` pools its own features out of {level number: (B, H, W, C)} for boxes
-(B, N, 4), and gives its raw answers, float32 (B, N, …) each. `compute_losses(answers, samples)` gives a scalar for each
-of its `loss_terms`. Samples are what `RCNN.sample` gives:
+(B, N, 4), and gives its raw answers, float32 (B, N, …) each. `compute_losses(answers, samples, targets)` gives a scalar
+for each of its `loss_terms`; `targets` are those of the head, with whatever fields it learns from, and samples are what
+`RCNN.sample` gives:
 
 - `boxes` float32 (B, S, 4): what is learnt from, those with an object first;
 - `there` bool (B, S): whether the place is taken;
 - `labels` int32 (B, S): 0 background, class + 1 for an object;
 - `matches` int32 (B, S): the number of its true box, or negative; `targets` float32 (B, S, 4): that box.
+
+The boxes' own branch looks at all samples, and its `decode` gives the final boxes. One that `RCNN.further_branches`
+adds, for a mask or keypoints, looks at those samples alone that may have an object, and then at the final boxes: its
+`decode(answers, found)` gives more entries (B, D, …) for them, `found` being the final `boxes`, `scores`, `classes`
+and `valid`.
 """
 
 import keras
@@ -23,6 +29,7 @@ BETA = 1 / 9  # where the box loss turns linear, as in torchvision and Detectron
 SMALLEST = 0.01  # a final box has sides of as many pixels
 
 
+@keras.saving.register_keras_serializable(package="visiontasks")
 class BoxBranch(keras.layers.Layer):
     """The class of each box, and where it really lies: Fast R-CNN on a pyramid.
 
@@ -41,7 +48,7 @@ class BoxBranch(keras.layers.Layer):
 
     def __init__(self, classes: int, bins: int, bin_samples: int, units: int, **kwargs):
         super().__init__(**kwargs)
-        self.columns, self.bins, self.bin_samples = classes + 1, bins, bin_samples
+        self.columns, self.bins, self.bin_samples, self.units = classes + 1, bins, bin_samples, units
 
         def dense(name, count, **arguments):
             return keras.layers.Dense(count, name=name, **arguments)
@@ -52,8 +59,8 @@ class BoxBranch(keras.layers.Layer):
         self.class_scores = dense("classes", self.columns, kernel_initializer=normal(stddev=0.01), dtype="float32")
         self.boxes = dense("boxes", self.columns * 4, kernel_initializer=normal(stddev=0.001), dtype="float32")
 
-    def build(self, channels: int):
-        """For feature maps of so many channels."""
+    def build(self, pyramid_shape, boxes_shape=None):
+        (channels,) = {shape[-1] for shape in pyramid_shape.values()}
         shape = (None, None, self.bins**2 * channels)
         for layer in self.hidden:
             layer.build(shape)
@@ -70,7 +77,7 @@ class BoxBranch(keras.layers.Layer):
             x = layer(x)
         return {"classes": self.class_scores(x), "boxes": ops.reshape(self.boxes(x), (-1, count, self.columns, 4))}
 
-    def compute_losses(self, answers, samples):
+    def compute_losses(self, answers, samples, targets):
         """{term: float32 scalar}, both divided by the number of samples."""
         labels, there = samples["labels"], samples["there"]
         count = ops.maximum(ops.sum(ops.cast(there, "float32")), 1.0)
@@ -101,3 +108,7 @@ class BoxBranch(keras.layers.Layer):
         numbers = ops.tile(ops.arange(classes, dtype="int32"), (count,))
         numbers = ops.broadcast_to(ops.expand_dims(numbers, 0), ops.shape(scores))
         return nms.grouped(found, scores, numbers, **bounds)
+
+    def get_config(self):
+        own = {"classes": self.columns - 1, "bins": self.bins, "bin_samples": self.bin_samples, "units": self.units}
+        return {**super().get_config(), **own}

@@ -202,4 +202,5 @@ def _numbers(boxes, size):
     x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
     x = (x1 + x2) / 2 / width * columns - ops.arange(columns, dtype="float32")
     y = (y1 + y2) / 2 / height * rows - ops.reshape(ops.arange(rows, dtype="float32"), (rows, 1))
-    return ops.stack([x, y, ops.sqrt((x2 - x1) / width), ops.sqrt((y2 - y1) / height)], axis=-1)
+    roots = (ops.sqrt(ops.maximum(side, 0.0)) for side in ((x2 - x1) / width, (y2 - y1) / height))  # no NaN of x2 < x1
+    return ops.stack([x, y, *roots], axis=-1)

@@ -34,7 +34,8 @@ class Masks(Source):
 
     Raises:
         DataError: no pair of files, a mask of colours, of another size than its picture, with values that no class
-            has, or nothing but 0 and 255; the text names the file. Every mask is read once to know this.
+            has, or nothing but 0 and 255, or `names` in another order than the list beside the masks; the text names
+            the file. Every mask is read once to know this.
     """
 
     LAYOUT = "pictures and masks: DIR/images/*.jpg and DIR/masks/*.png, or DIR/{images,masks}/{train,val}/…"
@@ -54,8 +55,11 @@ class Masks(Source):
         for argument, folder in (("images", self.images), ("masks", self.masks)):
             if not folder.is_dir():
                 raise DataError(f"{argument}: expected a folder, got {folder}, which is none.")
+        beside = _names_beside(self.masks)
         if names is None:
-            names = _names_beside(self.masks)
+            names = beside
+        elif beside is not None:
+            _check_order(tuple(map(str, names)), beside, self.masks)
         first_file = self._scan(self._match())
         if names is None:
             count = 1 + max((v for v in first_file if v != VOID), default=0) if values is None else len(values)
@@ -190,6 +194,16 @@ def _table_of(values) -> dict[int, int]:
     if not values or len(table) < len(values) or not all(0 <= value < 2**16 for value in table):
         raise DataError(f"values: expected different pixel values from 0 to 65535, one a class, got {list(values)}.")
     return table
+
+
+def _check_order(names, beside, masks):
+    """A run that knows (sky, sea) must not be scored on masks whose list says (sea, sky)."""
+    for number, name in enumerate(beside):
+        if name in names and names.index(name) != number:
+            raise DataError(
+                f"names: {name!r} is class {names.index(name)} there and class {number} in the list beside {masks}; "
+                "give both one order, and the masks their numbers by it (or say by values= what pixel values mean)."
+            )
 
 
 def _names_beside(masks: Path) -> tuple[str, ...] | None:

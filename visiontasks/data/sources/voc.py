@@ -127,7 +127,10 @@ class Voc(Source):
     def _objects(self, file, size, found, names) -> Objects:
         unknown = [name for name, *_ in found if name not in names]
         if unknown:
-            raise DataError(f"{file}: expected classes out of names ({', '.join(names)}), got {unknown[0]!r}; add it.")
+            raise DataError(
+                f"{file}: expected classes out of names ({', '.join(names[:60])}), got {unknown[0]!r}; mend it, or add "
+                f"it to names (in a command data.train.names=[{','.join((*names[:60], unknown[0]))}])."
+            )
         labels = [f"{file}, object {number}" for number in range(1, 1 + len(found))]
         boxes = np.array([corners for _, corners, _ in found], np.float64).reshape(-1, 4)
         if self.one_based:

@@ -34,13 +34,14 @@ class Yolo(Source):
             of the classes, such as classes.txt, beside the folder images or in the one beside it.
         split: the part: train, val or test.
         root: the folder that the paths in data.yaml start from and must not leave; by default the file's own.
-        names: the classes in their order, as many as data.yaml has; by default those.
+        names: the classes in their order, in which those of data.yaml are looked up by name, or by number where it
+            gives their count alone (nc); by default data.yaml's own.
         max_pixels: larger pictures are skipped.
 
     Raises:
-        DataError: no such file, folder or part, a class number that has no name, boxes mixed with polygons, a row of
-            another number of columns, keypoints, or no object at all; the text names file and line. Every row is read
-            once to know this.
+        DataError: no such file, folder or part, a class number that has no name, a class that `names` lacks, boxes
+            mixed with polygons, a row of another number of columns, keypoints, or no object at all; the text names
+            file and line. Every row is read once to know this.
     """
 
     LAYOUT = "YOLO: DIR/data.yaml with names, train and val, or DIR/classes.txt; DIR/images and DIR/labels/*.txt"
@@ -58,7 +59,11 @@ class Yolo(Source):
         self.data, self.split, self.max_pixels = Path(data), split, max_pixels
         said = _read(self.data)
         self.root = _root_of(self.data, said) if root is None else Path(root)
-        self.names = dict.fromkeys(("classes", "tags", "label"), _names_of(said, names, self.data))
+        self._written = _names_of(said, self.data)
+        self.names = dict.fromkeys(
+            ("classes", "tags", "label"), self._written if names is None else tuple(map(str, names))
+        )
+        self._places = self._find_places(said)
         pictures = self._pictures(said)
         labels = [_label_file(path, self.root) for path in pictures]
         self._items, kinds = [], {}
@@ -80,6 +85,15 @@ class Yolo(Source):
             )
         if True not in kinds:
             self.fields = type(self).fields - {"instance_masks"}
+
+    def _find_places(self, said) -> list[int | None]:
+        """Of each class number in the label files its place among the names, None where they lack it."""
+        names = self.names["classes"]
+        if said.get("names") is not None:
+            return [names.index(name) if name in names else None for name in self._written]
+        if len(names) != len(self._written):
+            raise DataError(f"names: expected {len(self._written)}, as {self.data} has, got {len(names)}.")
+        return list(range(len(names)))
 
     def _pictures(self, said) -> list[Path]:
         places = said.get(self.split, said.get("valid") if self.split == "val" else None)
@@ -145,13 +159,20 @@ class Yolo(Source):
                 f"{len(row)} columns"
                 + ("; keypoints are not read from this layout: convert them to COCO's JSON." if len(row) > 6 else ".")
             )
-        count = len(self.names["classes"])
+        count = len(self._places)
         if not 0 <= row[0] < count or row[0] != int(row[0]):
             raise DataError(
                 f"{name}: expected a class number from 0 to {count - 1}, for {self.data} names {count} classes, got "
                 f"{row[0]:g}; name every class there, or mend the row."
             )
-        return row
+        place = self._places[int(row[0])]
+        if place is None:
+            raise DataError(
+                f"{name}: expected classes out of names ({', '.join(self.names['classes'][:60])}), got "
+                f"{self._written[int(row[0])]!r}, as {self.data} calls class {row[0]:g}; mend its name there, or add "
+                "it to names (in a command data.train.names=[…])."
+            )
+        return [place, *row[1:]]
 
     def _objects(self, file, rows) -> Objects:
         """In shares of the picture, which is not opened for this."""
@@ -272,7 +293,7 @@ def _inside(root, name, file) -> Path:
         raise DataError(f"{file}: {error}") from None
 
 
-def _names_of(said, names, file) -> tuple[str, ...]:
+def _names_of(said, file) -> tuple[str, ...]:
     listed, count = said.get("names"), said.get("nc")
     if isinstance(listed, dict):
         if sorted(listed, key=str) != sorted(range(len(listed)), key=str):
@@ -284,9 +305,7 @@ def _names_of(said, names, file) -> tuple[str, ...]:
         raise DataError(f"{file}: expected names, a list of different class names, got {str(listed)[:80]}.")
     if count is not None and count != len(listed):
         raise DataError(f"{file}: expected as many names as nc, got nc: {count} and {len(listed)} names.")
-    if names is not None and len(names) != len(listed):
-        raise DataError(f"names: expected {len(listed)}, as {file} has, got {len(names)}.")
-    return tuple(map(str, listed if names is None else names))
+    return tuple(map(str, listed))
 
 
 def _label_file(picture: Path, root: Path) -> Path:
