@@ -2,13 +2,12 @@
 
 import collections
 import contextlib
-import json
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from visiontasks import cli
 from visiontasks.errors import UserError
+from visiontasks.training.records import Records
 
 WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip")
 
@@ -167,7 +166,7 @@ def _answer_pictures(model, pictures, see, tasks, batch, out, console, size) -> 
     # read by its threads, one picture at a time: there may be huge ones
     loader, used = Loader(pictures, fields=(), size=size, batch=1), set()
     samples = (sample for _, few in loader.with_samples() for sample in few)
-    with _bar(console, len(pictures)) as advance, Records(out / "predictions.json") as records:
+    with _bar(console, len(pictures)) as advance, Records(out / "predictions.json", 2) as records:
         for sample, restored in answers(model, samples, see, tasks, batch):
             stem = _unused(Path(sample.path).stem, used)
             found, drawn = _said_and_drawn(model, tasks, sample.image, restored, out, stem)
@@ -184,7 +183,7 @@ def _answer_videos(model, videos, see, tasks, batch, out, console) -> int:
     for stem in stems:
         if (out / f"{stem}.mp4").resolve() in sources:
             raise UserError(f"out: {out / stem}.mp4 is the video itself or another of them; give another folder.")
-    with Records(out / "predictions.json") as records:
+    with Records(out / "predictions.json", 2) as records:
         for video, stem in zip(videos, stems, strict=True):
             _answer_video(model, video, see, tasks, batch, out, stem, records, console)
     return records.count
@@ -231,30 +230,6 @@ def _bar(console, total):
     with Progress(console=console, transient=True) as bar:
         shown = bar.add_task("predicting", total=total)
         yield lambda: bar.update(shown, advance=1)
-
-
-class Records:
-    """A JSON file of a list, written one record after the other, so that a video's need no memory.
-
-    Attributes:
-        count: how many there are.
-    """
-
-    def __init__(self, path: Path):
-        self._file, self.count = path.open("w", encoding="utf-8"), 0
-
-    def add(self, record: dict):
-        """Append one record."""
-        text = textwrap.indent(json.dumps(record, indent=2, ensure_ascii=False), "  ")
-        self._file.write((",\n" if self.count else "[\n") + text)
-        self.count += 1
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.write("\n]\n" if self.count else "[]\n")
-        self._file.close()
 
 
 def _unused(stem: str, used: set[str]) -> str:

@@ -24,7 +24,7 @@ class Evaluation:
     drawings: list
 
 
-def evaluate(model, loader, tasks: dict, draw: int = 0, on_batch=None) -> Evaluation:
+def evaluate(model, loader, tasks: dict, draw: int = 0, on_batch=None, on_answer=None) -> Evaluation:
     """Predict every picture of a loader, bring the answers back to its own pixels, score and draw them.
 
     Args:
@@ -33,6 +33,7 @@ def evaluate(model, loader, tasks: dict, draw: int = 0, on_batch=None) -> Evalua
         tasks: {head name: Task}.
         draw: how many pictures to draw.
         on_batch: called with the number of pictures done after each batch.
+        on_answer: called with each sample and {head name: its restored prediction}.
     """
     metrics = {name: task.metric() for name, task in tasks.items()}
     drawings, done = [], 0
@@ -46,6 +47,8 @@ def evaluate(model, loader, tasks: dict, draw: int = 0, on_batch=None) -> Evalua
                 one = {key: np.asarray(value[row]) for key, value in outputs[name].items()}
                 restored[name] = task.restore(one, placement)
                 metrics[name].update(sample, restored[name])
+            if on_answer:
+                on_answer(sample, restored)
             if len(drawings) < draw:
                 drawings.append((sample.id or sample.path or str(len(drawings)), panels(tasks, sample, restored)))
         done += len(samples)

@@ -1,5 +1,6 @@
 """COCO: a JSON file of boxes, masks and keypoints, and the pictures that it names."""
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,7 +148,28 @@ class Coco(Source):
         image = read_image(path, self.report, self.max_pixels)
         masks = "instance_masks" in self.fields and "instance_masks" in fields
         labels = objects.fields(len(self.names["classes"]), image.shape[:2], masks)
-        return Sample(image, **labels, id=Path(os.path.relpath(path, self.root)).as_posix(), path=str(path))
+        return Sample(image, **labels, id=self._name_of(path), path=str(path))
+
+    def _name_of(self, path) -> str:
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    @functools.cached_property
+    def _numbers(self) -> dict[str, int | str]:
+        return {self._name_of(path): number for (path, _), number in zip(self._items, self.image_ids, strict=True)}
+
+    def results(self, sample, found):
+        """COCO's form of detection results, under the file's own ids; classes that it lacks are left out."""
+        rows = zip(*(found[name] for name in ("boxes", "scores", "classes")), strict=True)
+        return [
+            {
+                "image_id": self._numbers[sample.id],
+                "category_id": self.category_ids[number],
+                "bbox": [float(x1), float(y1), float(x2) - float(x1), float(y2) - float(y1)],
+                "score": float(score),
+            }
+            for (x1, y1, x2, y2), score, number in rows
+            if self.category_ids[number] >= 0
+        ]
 
     def describe(self, index):
         return str(self._items[index][0])

@@ -81,6 +81,15 @@ class Source(abc.ABC):
         """The sample for a batch of some fields; a source may leave out others that are costly, such as masks."""
         return self[index]
 
+    def results(self, sample: Sample, found: dict) -> list[dict] | None:
+        """What was found in a sample as the data set's own tools take it, or None where they take no such thing.
+
+        Args:
+            sample: one of this source's.
+            found: `boxes` (N, 4), `scores` (N,) and `classes` (N,), in its own pixels.
+        """
+        return None
+
     @abc.abstractmethod
     def describe(self, index: int) -> str:
         """The file or name of a sample, without reading it."""
@@ -110,6 +119,9 @@ class Subset(Source):
 
     def read(self, index, fields):
         return self.source.read(self.indices[index], fields)
+
+    def results(self, sample, found):
+        return self.source.results(sample, found)
 
     def describe(self, index):
         return self.source.describe(self.indices[index])
