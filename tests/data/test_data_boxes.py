@@ -112,6 +112,20 @@ def test_parts_in_two_tables(root):
     assert val.source[0].classes.tolist() == [1]
 
 
+def test_a_table_in_the_folder_of_each_part(tmp_path):
+    """As Roboflow exports them."""
+    for part, rows in (
+        ("train", "a.jpg,,,cat,0,2,10,12\na.jpg,,,dog,1,2,10,12\n"),
+        ("valid", "a.jpg,,,cat,1,2,10,12\n"),
+    ):
+        write(tmp_path / part / "a.jpg")
+        (tmp_path / part / "_annotations.csv").write_text(HEADER + rows)
+    train, val = load_data(str(tmp_path), batch=1, size=(32, 32), workers=0)
+    assert isinstance(train.source, Boxes) and train.source[0].classes.tolist() == [0, 1]
+    assert val.source.root == tmp_path / "valid" and val.source[0].classes.tolist() == [0]
+    assert {"boxes", "classes"} <= {*train.fields}  # without being asked for
+
+
 def test_pictures_in_a_folder_beside(tmp_path):
     write(tmp_path / "photos/a.jpg")
     (tmp_path / "labels.csv").write_text(HEADER + "a.jpg,,,cat,1,2,10,12\n")

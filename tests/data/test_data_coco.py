@@ -82,6 +82,14 @@ def test_item_17_gaps_in_the_ids_close_and_the_ids_are_kept(tmp_path):
     assert source.image_ids == [1]
 
 
+def test_results_carry_the_file_s_own_ids(tmp_path):
+    images = [{**one, "id": 70 + n} for n, one in enumerate(listed(2))]
+    source = coco(tmp_path, entry(image_id=71), images=images, names=["bird", "cat", "dog"])
+    found = {"boxes": np.float32([[1, 2, 5, 9], [0, 0, 3, 3]]), "scores": np.float32([0.5, 0.25])}
+    (first,) = source.results(source[1], {**found, "classes": np.int32([2, 0])})  # the file has no bird
+    assert first == {"image_id": 71, "category_id": 3, "bbox": [1, 2, 4, 7], "score": 0.5}
+
+
 def test_names_fix_the_order_and_an_unnamed_class_is_an_error(tmp_path):
     source = coco(tmp_path, entry(), names=["emu", "dog"])
     assert source[0].classes.tolist() == [1] and source.category_ids == (-1, 3)
@@ -89,6 +97,16 @@ def test_names_fix_the_order_and_an_unnamed_class_is_an_error(tmp_path):
         coco(tmp_path, entry(), names=["cat"])
     with pytest.raises(DataError, match=r"annotation 1: expected a category id out of \[3, 7\], got 4"):
         coco(tmp_path, entry(category_id=4))
+
+
+def test_a_name_that_stands_twice_counts_once_where_objects_have_one_of_them(tmp_path):
+    """Roboflow exports a set of one class with its name as the super-category's, too."""
+    twice = [{"id": 0, "name": "cell", "supercategory": "none"}, {"id": 1, "name": "cell", "supercategory": "cell"}]
+    source = coco(tmp_path, entry(category_id=1), categories=twice)
+    assert source.names["classes"] == ("cell",) and source.category_ids == (1,)
+    assert source.report.count("category of a name that stands twice, left out since no object has it") == 1
+    with pytest.raises(DataError, match="each with a name of its own"):
+        coco(tmp_path, entry(category_id=1), entry(id=2, category_id=0), categories=twice)
 
 
 def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
@@ -113,7 +131,12 @@ def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
         ([entry()], listed() + listed(), CATEGORIES, "each image, each once, got 1 twice"),
         ([entry()], listed(id=1.0), CATEGORIES, "each image, each once, got 1.0"),
         ([entry()], None, CATEGORIES * 2, "each category, each once, got 7 twice"),
-        ([entry()], None, [{"id": 3, "name": "x"}, {"id": 4, "name": "x"}], "each with a name of its own"),
+        (
+            [entry(), entry(id=2, category_id=4)],
+            None,
+            [{"id": 3, "name": "x"}, {"id": 4, "name": "x"}],
+            "each with a name of its own",
+        ),
     ],
 )
 def test_item_19_double_and_broken_ids_and_numbers(tmp_path, annotations, images, categories, text):

@@ -146,6 +146,15 @@ def test_data_yaml_that_is_wrong(tmp_path, text, said):
     assert not text.startswith(("!!", "-", "names: [a, b\n")) or Yolo.recognise(tmp_path) is None
 
 
+def test_a_yaml_of_another_name_is_found_where_it_is_the_only_one(tmp_path):
+    write(tmp_path, [BOX])
+    (tmp_path / "data.yaml").rename(tmp_path / "coco8.yaml")
+    (tmp_path / "recipe.yaml").write_text("backbone: lenet5\n")
+    assert Yolo.recognise(tmp_path)["train"] == {"data": str(tmp_path / "coco8.yaml"), "split": "train"}
+    (tmp_path / "other.yaml").write_text(YAML)
+    assert Yolo.recognise(tmp_path) is None
+
+
 def test_names_given_are_looked_up_by_name(tmp_path):
     """A run that knows (cat, dog) must not take this set's class 0, a dog, for a cat."""
     text = "names: [dog, cat]\ntrain: images/train\n"
@@ -176,6 +185,7 @@ def test_places_of_pictures(tmp_path):
     assert named(f"train: {tmp_path}/images/val") == 2
     assert named("train: ../images/val") == 2  # as Roboflow writes it
     assert named("path: .\ntrain: images/val") == 2
+    assert named("train: /content/set/images/val") == 2  # of the machine that it was made on
     (tmp_path / "set/images").mkdir(parents=True)
     (tmp_path / "set/labels").mkdir()
     write_image(tmp_path / "set/images/a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))

@@ -146,6 +146,12 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
     data = _load(path)
     images = _by_id(data["images"], path, "image", text=True)
     categories = _by_id(data["categories"], path, "category")
+    used = {entry.get("category_id") for entry in data["annotations"] if isinstance(entry, dict)}
+    doubles = _doubles(categories)  # as Roboflow exports a set of one class, once as its super-category
+    for number, name in doubles:
+        if number not in used and any(other in used for other, same in doubles if same == name):
+            report.add("category of a name that stands twice, left out since no object has it", f"{number}: {name}")
+            del categories[number]
     category_ids, names = _classes(categories, names, path)
     annotations, seen = {}, set()
     for position, entry in enumerate(data["annotations"]):
@@ -203,6 +209,12 @@ def _by_id(entries, path, kind, text=False) -> dict:
 def _wrong_id(path, kind, number, twice):
     came = f"{number!r} twice" if twice else repr(number)
     return f"{path}: expected an id that is a whole number for each {kind}, each once, got {came}; number them anew."
+
+
+def _doubles(categories) -> list[tuple[int, str]]:
+    """(id, name) of the categories whose name stands twice."""
+    names = [str(entry.get("name", number)) for number, entry in categories.items()]
+    return [(number, name) for number, name in zip(categories, names, strict=True) if names.count(name) > 1]
 
 
 def _classes(categories, names, path) -> tuple[tuple[int, ...], tuple[str, ...]]:

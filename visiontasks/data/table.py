@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 from visiontasks.data.images import inside, is_picture_name, list_pictures
-from visiontasks.data.layout import TRAINING, VALIDATION
+from visiontasks.data.layout import TRAINING, VALIDATION, part_folders
 from visiontasks.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
@@ -103,13 +103,24 @@ class Finder:
 
 
 def part_tables(root: Path) -> dict[str, Path]:
-    """{"train": …, "val": …} of the tables in a folder, "val" only if there is one; {} where none is for training."""
-    tables = {p.stem.lower(): p for p in sorted(root.iterdir()) if p.suffix.lower() in (".csv", ".tsv")}
+    """{"train": …, "val": …} of the tables in a folder, "val" only if there is one; {} where none is for training.
+
+    Or of those in the folders of its parts, where each has one: train/_annotations.csv, valid/_annotations.csv.
+    """
+    tables = {p.stem.lower(): p for p in _tables_in(root)}
+    if not tables:
+        inside = {part: _tables_in(folder) for part, folder in part_folders(root).items() if folder != root}
+        single = {part: found[0] for part, found in inside.items() if len(found) == 1}
+        return single if "train" in single else {}
     train = next((tables[n] for n in TRAINING if n in tables), None)
     if train is None and len(tables) == 1:
         train = next(iter(tables.values()))
     val = next((tables[n] for n in VALIDATION if n in tables), None)
     return {part: table for part, table in (("train", train), ("val", val)) if table is not None and train is not None}
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".csv", ".tsv")]
 
 
 def root_of_pictures(table: Path, name: str) -> Path | None:

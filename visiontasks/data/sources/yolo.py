@@ -5,20 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-from visiontasks.data.images import MAX_PIXELS, inside, is_picture_name, list_pictures, read_image
-from visiontasks.data.layout import VALIDATION, part_folders, read_names
+from visiontasks.data.images import MAX_PIXELS, is_picture_name, list_pictures, read_image
+from visiontasks.data.layout import VALIDATION
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Source
+from visiontasks.data.yolo_yaml import inside_root, label_file, names_of, only_yaml, place_of, read, root_of
 from visiontasks.errors import DataError
 from visiontasks.sample import Sample
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _LISTS = ("classes.txt", "labels/classes.txt", "obj.names")  # of classes, where annotation tools write no data.yaml
 _ROUNDING = 1e-3  # of the picture's side: 1.0006 is a rounded 1
-_MOST_BYTES = 2**20  # of a data.yaml; class names need no more
 
 
 class Yolo(Source):
@@ -57,15 +56,15 @@ class Yolo(Source):
     ):
         super().__init__()
         self.data, self.split, self.max_pixels = Path(data), split, max_pixels
-        said = _read(self.data)
-        self.root = _root_of(self.data, said) if root is None else Path(root)
-        self._written = _names_of(said, self.data)
+        said = read(self.data)
+        self.root = root_of(self.data, said) if root is None else Path(root)
+        self._written = names_of(said, self.data)
         self.names = dict.fromkeys(
             ("classes", "tags", "label"), self._written if names is None else tuple(map(str, names))
         )
         self._places = self._find_places(said)
         pictures = self._pictures(said)
-        labels = [_label_file(path, self.root) for path in pictures]
+        labels = [label_file(path, self.root) for path in pictures]
         self._items, kinds = [], {}
         for path, file, rows in zip(pictures, labels, scan(self._rows, labels, "Checking labels"), strict=True):
             if rows is None:
@@ -103,7 +102,7 @@ class Yolo(Source):
             raise DataError(f"split: expected a part that {self.data} names ({parts or 'none'}), got {self.split!r}.")
         found = {}
         for place in places:
-            path = _place(self.root, place, self.data)
+            path = place_of(self.root, place, self.data)
             if path.is_dir():
                 found.update(dict.fromkeys(list_pictures(path)))
             elif path.is_file():
@@ -121,7 +120,7 @@ class Yolo(Source):
         found = []
         for line in filter(None, map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())):
             start = file.parent if line.startswith("./") else self.root
-            path = _inside(start if start.resolve().is_relative_to(self.root.resolve()) else self.root, line, file)
+            path = inside_root(start if start.resolve().is_relative_to(self.root.resolve()) else self.root, line, file)
             if path.is_file() and is_picture_name(path.name):
                 found.append(path)
             else:
@@ -215,11 +214,12 @@ class Yolo(Source):
     def recognise(cls, root):
         labels = root / "labels"
         lists = _LISTS if labels.is_dir() and (root / "images").is_dir() else ()
-        file = next((root / name for name in (*_FILES, *lists) if (root / name).is_file()), None)
+        file = next((root / name for name in _FILES if (root / name).is_file()), None) or only_yaml(root)
+        file = file or next((root / name for name in lists if (root / name).is_file()), None)
         if file is None:
             return None
         try:
-            said = _read(file)
+            said = read(file)
         except DataError:
             return None
         if not said.get("train") or not (said.get("names") or said.get("nc")):
@@ -235,83 +235,3 @@ def _has_visibilities(row) -> bool:
     """Whether behind a box each third number is 0, 1 or 2, and one of them 2: keypoints, and no polygon."""
     marks = row[7::3]
     return len(row) >= 8 and (len(row) - 5) % 3 == 0 and set(marks) <= {0, 1, 2} and 2 in marks
-
-
-def _read(file: Path) -> dict:
-    """What a data.yaml says, or would say of a list of classes beside the folder images."""
-    if file.suffix not in (".txt", ".names"):
-        return _read_yaml(file)
-    root = file.parent if (file.parent / "images").is_dir() else file.parent.parent
-    if not (root / "images").is_dir():
-        raise DataError(f"data: expected a folder images beside {file}, or beside its folder; got none.")
-    try:
-        names = list(read_names(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"data: expected a list of classes such as classes.txt, got {file}: {error}.") from error
-    parts = part_folders(root / "images")
-    places = {part: folder.relative_to(root).as_posix() for part, folder in parts.items()}
-    return {"names": names, **places, **({} if root == file.parent else {"path": ".."})}
-
-
-def _read_yaml(file: Path) -> dict:
-    try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise DataError(f"data: expected a data.yaml of at most {_MOST_BYTES} bytes, got {file}.")
-        said = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"data: expected a YAML file such as data.yaml, got {file}: {error}.") from error
-    if not isinstance(said, dict):
-        raise DataError(f"{file}: expected names, train and val, got {type(said).__name__}.")
-    if said.get("kpt_shape"):
-        raise DataError(f"{file}: expected boxes or polygons, got keypoints (kpt_shape); convert them to COCO's JSON.")
-    return said
-
-
-def _root_of(file: Path, said: dict) -> Path:
-    """The folder that the paths start from: the file's own, or `path` where that lies in it."""
-    place = said.get("path")
-    # Ultralytics looks in its own folder of data sets: a path that leads nowhere from here is not meant from here
-    if not isinstance(place, str) or not (file.parent / place).is_dir():
-        return file.parent
-    if file.suffix not in (".yaml", ".yml"):  # of our own saying
-        return (file.parent / place).resolve()
-    return _inside(file.parent, place, file)
-
-
-def _place(root: Path, place: str, file: Path) -> Path:
-    if place.startswith("../") and (root / place[3:]).exists():  # Roboflow writes ../train/images for train/images
-        place = place[3:]
-    return _inside(root, place, file)
-
-
-def _inside(root, name, file) -> Path:
-    try:
-        path = inside(root, name)
-        # below the root by name too, since a label's place follows from its picture's below the root
-        return root / path.resolve().relative_to(root.resolve()) if Path(name).is_absolute() else path
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from None
-
-
-def _names_of(said, file) -> tuple[str, ...]:
-    listed, count = said.get("names"), said.get("nc")
-    if isinstance(listed, dict):
-        if sorted(listed, key=str) != sorted(range(len(listed)), key=str):
-            raise DataError(f"{file}: expected names numbered 0, 1, … without gaps, got {list(listed)[:60]}.")
-        listed = [listed[number] for number in range(len(listed))]
-    if listed is None and type(count) is int and count > 0:
-        listed = [str(number) for number in range(count)]
-    if not isinstance(listed, list) or not listed or len(set(map(str, listed))) < len(listed):
-        raise DataError(f"{file}: expected names, a list of different class names, got {str(listed)[:80]}.")
-    if count is not None and count != len(listed):
-        raise DataError(f"{file}: expected as many names as nc, got nc: {count} and {len(listed)} names.")
-    return tuple(map(str, listed))
-
-
-def _label_file(picture: Path, root: Path) -> Path:
-    """labels/…/a.txt of images/…/a.jpg: the last folder called images, below the root, counts."""
-    parts = list(picture.relative_to(root).parts)
-    places = [number for number, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
-    return root.joinpath(*parts).with_suffix(".txt")
