@@ -170,16 +170,18 @@ class YOLOV1(Head):
         }
 
     def decode(self, outputs):
-        cells = math.prod(outputs["boxes"].shape[1:3])
+        count = math.prod(outputs["boxes"].shape[1:3]) * self.boxes
         confidence = ops.clip(outputs["boxes"][..., 4:], 0.0, 1.0)
         scores = confidence * ops.expand_dims(ops.clip(outputs["classes"], 0.0, 1.0), -2)
-        found = box_ops.clip(ops.reshape(self._boxes(outputs), (-1, cells * self.boxes, 4)), outputs["size"])
-        return nms.detections(
-            found,
-            ops.reshape(scores, (-1, cells * self.boxes, len(self.classes))),
+        scores = ops.reshape(scores, (-1, count, len(self.classes)))
+        scores, rows, classes = nms.best_pairs(scores, count * len(self.classes))
+        found = box_ops.clip(ops.reshape(self._boxes(outputs), (-1, count, 4)), outputs["size"])
+        return nms.grouped(
+            nms.gather(found, rows),
+            scores,
+            classes,
             score_threshold=self.score_threshold,
             iou_threshold=self.iou_threshold,
-            candidates=cells * self.boxes,
             count=self.detections,
         )
 
