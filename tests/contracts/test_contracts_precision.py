@@ -1,6 +1,7 @@
 """Every detector alone: fifty steps in half precision as in float32, compiled once; its pictures learnt by heart."""
 
 import concurrent.futures
+import contextlib
 import functools
 import multiprocessing
 
@@ -35,6 +36,11 @@ WITHOUT_CHOICES = {
         "training_proposals": 1000,
     },
 }
+# steps whose mean is compared at the end: R-CNN's choices put single losses of two float32 runs from weights 1e-7 apart
+# up to 4.4% from each other (the last five together 2.2%), which would leave a precision no room within 5%
+TAIL = {"rcnn": 5}
+# a CPU convolves float16 so slowly that these took 8 and 5 minutes as they are elsewhere
+NARROWER = {"retinanet": {"filters": 16, "convs": 1}, "yolo": {"bins": 8}}
 # falls short of 1%: 1.1% at the 50th step
 LAST = {"rcnn": 0.03}
 # steps after which its choices, as it is, are still the same; single proposals of R-CNN cross a threshold in the third
@@ -101,13 +107,31 @@ def test_learns_in_half_precision_what_it_learns_in_float32(name, apart, tmp_pat
     apart(check_half_precision, name, tmp_path)
 
 
+@contextlib.contextmanager
+def changed(name, arguments):
+    """The head with other arguments, and so with other weights to start from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NARROW, name, NARROW.get(name, {}) | arguments)
+        start.cache_clear()
+        float32_losses.cache_clear()
+        yield
+    start.cache_clear()
+    float32_losses.cache_clear()
+
+
 def check_half_precision(name, folder):
+    with changed(name, NARROWER[name]) if name in NARROWER else contextlib.nullcontext():
+        check_both_halves(name, folder)
+
+
+def check_both_halves(name, folder):
     expected = float32_losses(name)
     assert min(expected[-3:]) < 0.8 * expected[0], expected
     for policy in ("mixed_bfloat16", "mixed_float16"):
         model, batch, history = train(name, policy)
         assert all(np.isfinite(values).all() for values in history.values()), policy
-        np.testing.assert_allclose(history["loss"][-1], expected[-1], rtol=0.05, err_msg=policy)
+        last, wanted = (np.mean(losses[-TAIL.get(name, 1) :]) for losses in (history["loss"], expected))
+        np.testing.assert_allclose(last, wanted, rtol=0.05, err_msg=policy)
         np.testing.assert_allclose(np.mean(history["loss"]), np.mean(expected), rtol=0.05, err_msg=policy)
         if name not in EVERYWHERE:  # those are saved on every family
             check_saved(model, batch, folder / f"{policy}.keras")
@@ -127,11 +151,8 @@ def check_xla(name):
         same = SAME.get(name, 4)
         first = train(name, "float32", jit=True, steps=same)[2]["loss"]
         np.testing.assert_allclose(first, float32_losses(name)[:same], rtol=1e-3)
-    with pytest.MonkeyPatch.context() as changed:
-        if name in WITHOUT_CHOICES:
-            changed.setitem(NARROW, name, NARROW.get(name, {}) | WITHOUT_CHOICES[name])
-            start.cache_clear()  # their shapes may be others
-        expected = train(name, "float32")[2]["loss"] if name in WITHOUT_CHOICES else float32_losses(name)
+    with changed(name, WITHOUT_CHOICES[name]) if name in WITHOUT_CHOICES else contextlib.nullcontext():
+        expected = float32_losses(name)
         model, batch, history = train(name, "float32", jit=True)
     assert model.jit_compile is True
     np.testing.assert_allclose(history["loss"][:4], expected[:4], rtol=1e-3)
