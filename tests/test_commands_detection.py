@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+import visiontasks as vt
 from visiontasks import evaluate, predict, train
 from visiontasks.errors import RecipeError
 from visiontasks.heads.ssd import SSD
@@ -65,6 +66,8 @@ def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, 
     assert evaluate.evaluate(["run=runs", f"data={folder}", "out=again"]) == 0
     again = json.loads((tmp_path / "again" / "evaluation.json").read_text())
     assert again["ap50"] == pytest.approx(figures["ap50"])
+    _, val = vt.load_data(str(folder), size=(96, 96), batch=4, resize="letterbox", workers=0)
+    assert vt.score(vt.load_model(run / "checkpoints" / "best.keras"), val)["ap50"] == pytest.approx(figures["ap50"])
 
     assert predict.predict(["run=runs", f"source={folder / 'JPEGImages'}", "out=answers"]) == 0
     records = json.loads((tmp_path / "answers" / "predictions.json").read_text())

@@ -305,13 +305,11 @@ def check_size(model, size: tuple[int, int]):
     Raises:
         RecipeError: naming the nearest size that fits.
     """
-    levels = [
-        int(tap[1:])
-        for head in model.heads.values()
-        if head.divisible and len(head.taps(tuple(model.backbone.output))) > 1
-        for tap in head.taps(tuple(model.backbone.output))
-        if tap[0] == "C" and tap[1:].isdigit()
-    ]
+    from visiontasks.heads.head import levels_among
+
+    found = tuple(model.backbone.output)
+    taps = {name: head.taps(found) for name, head in model.heads.items() if head.divisible}
+    levels = [int(tap[1:]) for name, own in taps.items() if len(own) > 1 for tap in levels_among(own, name, least=0)]
     stride = 2 ** max(levels, default=0)
     if any(n % stride for n in size):
         nearest = [max(1, round(n / stride)) * stride for n in size]

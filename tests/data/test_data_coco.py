@@ -131,6 +131,7 @@ def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
         ([entry()], listed() + listed(), CATEGORIES, "each image, each once, got 1 twice"),
         ([entry()], listed(id=1.0), CATEGORIES, "each image, each once, got 1.0"),
         ([entry()], None, CATEGORIES * 2, "each category, each once, got 7 twice"),
+        ([entry(category_id=[3])], None, CATEGORIES, "expected image_id and category_id that are whole numbers"),
         (
             [entry(), entry(id=2, category_id=4)],
             None,

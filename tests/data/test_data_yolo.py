@@ -186,6 +186,8 @@ def test_places_of_pictures(tmp_path):
     assert named("train: ../images/val") == 2  # as Roboflow writes it
     assert named("path: .\ntrain: images/val") == 2
     assert named("train: /content/set/images/val") == 2  # of the machine that it was made on
+    with pytest.raises(DataError, match="/content/set/images"):  # there is a folder images, but of which part?
+        named("train: /content/set/images")
     (tmp_path / "set/images").mkdir(parents=True)
     (tmp_path / "set/labels").mkdir()
     write_image(tmp_path / "set/images/a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))

@@ -146,7 +146,8 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
     data = _load(path)
     images = _by_id(data["images"], path, "image", text=True)
     categories = _by_id(data["categories"], path, "category")
-    used = {entry.get("category_id") for entry in data["annotations"] if isinstance(entry, dict)}
+    used = [entry.get("category_id") for entry in data["annotations"] if isinstance(entry, dict)]
+    used = {number for number in used if type(number) is int}  # others are told of below
     doubles = _doubles(categories)  # as Roboflow exports a set of one class, once as its super-category
     for number, name in doubles:
         if number not in used and any(other in used for other, same in doubles if same == name):

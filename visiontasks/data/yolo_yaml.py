@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from visiontasks.data.images import inside
-from visiontasks.data.layout import part_folders, read_names
+from visiontasks.data.layout import is_part, part_folders, read_names
 from visiontasks.errors import DataError
 
 _MOST_BYTES = 2**20  # of a data.yaml; class names need no more
@@ -70,6 +70,8 @@ def place_of(root: Path, place: str, file: Path) -> Path:
     parts = Path(place).parts
     if not (root / place).exists() and ".." not in parts:  # /content/set/train/images, of the machine it was made on
         ends = (Path(*parts[start:]) for start in range(1, len(parts)))
+        # of a single folder its name must say which part it is: "images" would be the same for all
+        ends = (end for end in ends if len(end.parts) > 1 or is_part(end.name))
         place = next((str(end) for end in ends if (root / end).exists()), place)
     return inside_root(root, place, file)
 

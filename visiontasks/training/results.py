@@ -22,6 +22,8 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
     """
     from rich.progress import Progress
 
+    for old in out.glob("*coco_results.json"):  # of an evaluation before, on other data
+        old.unlink()
     with contextlib.ExitStack() as open_files:
         bar = open_files.enter_context(Progress(console=console, transient=True))
         progress, files = bar.add_task("evaluating", total=len(loader.source)), {}

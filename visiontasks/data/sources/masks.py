@@ -202,7 +202,7 @@ def _check_order(names, beside, masks):
         if name in names and names.index(name) != number:
             raise DataError(
                 f"names: {name!r} is class {names.index(name)} there and class {number} in the list beside {masks}; "
-                "give both one order, and the masks their numbers by it (or say by values= what pixel values mean)."
+                "give both one order, and the masks their numbers by it."
             )
 
 
