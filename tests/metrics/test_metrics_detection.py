@@ -1,6 +1,7 @@
 """Detection metrics: COCO's figures against pycocotools called directly, F1 and confusion against plain loops."""
 
 import contextlib
+import csv
 import gc
 import importlib.util
 import io
@@ -20,7 +21,8 @@ from visiontasks.metrics.curves import precision_recall_figure
 from visiontasks.metrics.detection import Detection
 from visiontasks.sample import Sample
 
-MINI = Path(__file__).resolve().parents[2] / "../shared/data/coco-mini"
+DATA = Path(__file__).resolve().parents[2] / "../shared/data"
+MINI, OFFICIAL = DATA / "coco-mini", DATA / "cocoapi-results/results"
 IMAGE = np.zeros((400, 400, 3), np.uint8)
 
 
@@ -37,6 +39,12 @@ def answer(boxes, classes, scores):
         "classes": np.array(classes, np.int32),
         "scores": np.array(scores, np.float32),
     }
+
+
+def corners(sides):
+    """x1, y1, x2, y2 of COCO's x, y, width, height."""
+    sides = np.reshape(sides, (-1, 4)).astype(np.float64)
+    return np.concatenate([sides[:, :2], sides[:, :2] + sides[:, 2:]], axis=1)
 
 
 def score(pictures, classes, **options):
@@ -161,8 +169,7 @@ def test_equals_pycocotools_on_real_annotations(part):
     rng, metric, results = np.random.default_rng(0), Detection(names), []
     for number in truth.getImgIds():
         picture, objects = truth.imgs[number], truth.imgToAnns[number]
-        sides = np.array([o["bbox"] for o in objects], np.float64).reshape(-1, 4)
-        boxes = np.concatenate([sides[:, :2], sides[:, :2] + sides[:, 2:]], axis=1)
+        boxes = corners([o["bbox"] for o in objects])
         sample = labelled(
             np.minimum(boxes, np.tile([picture["width"], picture["height"]], 2)),
             [numbers[o["category_id"]] for o in objects],
@@ -189,6 +196,34 @@ def test_equals_pycocotools_on_real_annotations(part):
     result = metric.result()
     check_equal(result, evaluation, names)
     assert 0.2 < result["ap"] < result["ap50"] < 0.95
+
+
+@pytest.mark.skipif(not OFFICIAL.is_dir(), reason="needs ../shared/data/cocoapi-results")
+def test_gives_cocos_official_figures():
+    """COCO's example results in the first hundred pictures of val2014, and the table that goes with them."""
+    with open(Path(__file__).with_name("coco_val2014_100.csv"), encoding="utf-8") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    found = json.loads((OFFICIAL / "instances_val2014_fakebbox100_results.json").read_text(encoding="utf-8"))
+    categories = sorted({int(row["category_id"]) for row in rows} | {one["category_id"] for one in found})
+    metric = Detection([f"c{category}" for category in categories])
+    for picture in sorted({int(row["image_id"]) for row in rows}):
+        objects = [row for row in rows if int(row["image_id"]) == picture]
+        width, height = int(objects[0]["width"]), int(objects[0]["height"])
+        sample = labelled(
+            corners([[float(row[side]) for side in "xywh"] for row in objects]),
+            [categories.index(int(row["category_id"])) for row in objects],
+            image=np.broadcast_to(np.uint8(0), (height, width, 3)),
+            crowd=np.array([row["iscrowd"] == "1" for row in objects]),
+            areas=np.array([row["area"] for row in objects], np.float32),
+        )
+        here = [one for one in found if one["image_id"] == picture]
+        classes = [categories.index(one["category_id"]) for one in here]
+        boxes = corners([one["bbox"] for one in here])
+        metric.update(sample, answer(boxes, classes, [one["score"] for one in here]))
+    table = (OFFICIAL / "val2014_fake_eval_res.txt").read_text(encoding="utf-8").split("type=bbox")[1].split("---")[0]
+    printed = [line.split("= ")[-1] for line in table.splitlines() if " @[ " in line]
+    result = metric.result()
+    assert [f"{result[name]:.3f}" for name in FIGURES] == printed
 
 
 @pytest.mark.skipif(importlib.util.find_spec("faster_coco_eval") is None, reason="needs faster-coco-eval")
