@@ -56,7 +56,7 @@ NARROW = {
     "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
 }
 # U-Net's filters on each step up, from C5 to the picture; of a family that ends before, the last ones
-UNET = [128, 64, 32, 16, 16]
+UNET = [32, 32, 16, 8, 8]
 
 
 def model_of(family, names=EVERYWHERE):

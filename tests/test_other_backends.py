@@ -10,18 +10,14 @@ import keras
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = [
-    "tests/test_model.py",
-    "tests/losses",
-    "tests/ops",
-    "tests/contracts/test_contracts_heads.py",
+TRAINING = [
     "tests/contracts/test_contracts_training.py",
     "tests/training/test_training_fit.py",
     "tests/training/test_training_optimizers.py",
     "tests/test_commands.py::test_train_says_what_it_found_and_writes_a_run",
     "tests/test_commands.py::test_predict_writes_pictures_masks_and_json_in_original_pixels",
 ]
-
+PARTS = ["tests/test_model.py", "tests/losses", "tests/ops", "tests/contracts/test_contracts_heads.py"]
 
 # compiling a large network takes minutes there: a small one, in float32 and bfloat16
 LARGE = "b0 or vgg16 or resnet50 or inception_v3 or googlenet or alexnet or zfnet"
@@ -32,11 +28,16 @@ LARGE += " or (rcnn or retinanet or yolo) and not (saves_loads or not_labelled)"
 OWN = (
     "alexnet or googlenet or lenet5 or resnet18 or resnet20 or resnext50 or vgg11_bn or zfnet or lite0 or unet_encoder"
 )
+# op by op, JAX spends half of the time on optimising what runs once; trainings are compiled as a user's are
+PLAIN = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+# {part: (tests, which of them, environment)}
 CHOSEN = {
-    "training": (TESTS, f"not ({LARGE} or loss_scaling)"),
+    "training": (TRAINING, f"not ({LARGE} or loss_scaling)", {}),
+    "parts": (PARTS, f"not ({LARGE})", PLAIN),
     "backbones": (
         ["tests/backbones/test_backbones_contract.py"],
         f"({OWN}) and (saving_and_loading or fixed_backbone) and not mobilenet",
+        PLAIN,
     ),
 }
 
@@ -48,11 +49,11 @@ def test_the_contracts_hold(backend, part):
         pytest.skip("started by the TensorFlow run")
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed (jax is in the test extra; torch is not, for its size)")
-    tests, chosen = CHOSEN[part]
+    tests, chosen, environment = CHOSEN[part]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "-k", chosen, *tests],
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={**os.environ, **environment, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
     )

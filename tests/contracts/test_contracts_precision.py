@@ -39,8 +39,8 @@ WITHOUT_CHOICES = {
 # steps whose mean is compared at the end: R-CNN's choices put single losses of two float32 runs from weights 1e-7 apart
 # up to 4.4% from each other (the last five together 2.2%), which would leave a precision no room within 5%
 TAIL = {"rcnn": 5}
-# a CPU convolves float16 so slowly that these took 8 and 5 minutes as they are elsewhere
-NARROWER = {"retinanet": {"filters": 16, "convs": 1}, "yolo": {"bins": 8}}
+# a CPU convolves float16 so slowly that these took 4 to 8 minutes as they are elsewhere
+NARROWER = {"rcnn": {"filters": 16, "units": 32}, "retinanet": {"filters": 16, "convs": 1}, "yolo": {"bins": 8}}
 # falls short of 1%: 1.1% at the 50th step
 LAST = {"rcnn": 0.03}
 # steps after which its choices, as it is, are still the same; single proposals of R-CNN cross a threshold in the third
