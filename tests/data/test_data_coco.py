@@ -145,6 +145,12 @@ def test_item_19_double_and_broken_ids_and_numbers(tmp_path, annotations, images
         coco(tmp_path, *annotations, images=images, categories=categories)
 
 
+def test_a_picture_under_two_ids_would_be_background_of_the_other(tmp_path):
+    twice = listed(2, file_name="1.png")
+    with pytest.raises(DataError, match=r"each picture once, got .*1\.png as image 1 and 2; .*give them one image_id"):
+        coco(tmp_path, entry(), entry(id=2, image_id=2), images=twice)
+
+
 def test_items_20_to_22_missing_unknown_and_empty_pictures(tmp_path):
     path = write(tmp_path, [entry(), entry(id=2, image_id=99), entry(id=3, image_id=2)], listed(3))
     (tmp_path / "images/2.png").unlink()

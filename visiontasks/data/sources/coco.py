@@ -72,6 +72,13 @@ class Coco(Source):
 
     def _read(self, file):
         listed = [(number, self._path_of(entry)) for number, entry in file.images.items()]
+        numbers = {}
+        for number, path in listed:
+            if numbers.setdefault(path, number) != number:
+                raise DataError(
+                    f"{self.path}: expected each picture once, got {path} as image {numbers[path]} and {number}; "
+                    "objects of the one would be background in the other: give them one image_id."
+                )
         self._items, self.image_ids = [], []
         found = scan(lambda item: self._size_of(item[1]), listed, "Checking pictures")
         for (number, path), size in zip(listed, found, strict=True):
