@@ -56,7 +56,9 @@ NARROW = {
     "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
 }
 # U-Net's filters on each step up, from C5 to the picture; of a family that ends before, the last ones
-UNET = [32, 32, 16, 8, 8]
+UNET = [128, 64, 32, 16, 16]
+# where float16 is shown, which a CPU convolves slowly; small steps teach the others too little with so few
+NARROW_UNET = {"efficientnet_lite0": [32, 32, 16, 8, 8]}
 
 
 def model_of(family, names=EVERYWHERE):
@@ -70,7 +72,9 @@ def model_of(family, names=EVERYWHERE):
         if narrow.get("tap") not in backbone.output:  # a family that begins at C2
             narrow.pop("tap", None)
         if name == "unet":
-            narrow["filters"] = UNET[-sum(f"C{level}" in backbone.output for level in range(1, 6)) :]
+            narrow["filters"] = NARROW_UNET.get(family, UNET)[
+                -sum(f"C{level}" in backbone.output for level in range(1, 6)) :
+            ]
         heads[name] = found[name](classes[found[name].fields[0]], **narrow)
     model = VisionModel(backbone, heads)
     for layer in model._flatten_layers():

@@ -8,7 +8,7 @@ import pytest
 
 import visiontasks as vt
 from visiontasks import evaluate, predict, train
-from visiontasks.errors import RecipeError
+from visiontasks.errors import DataError, RecipeError
 from visiontasks.heads.ssd import SSD
 from visiontasks.tasks.detection import SHOWN_FROM, Detection
 from visiontasks.training import devices
@@ -68,6 +68,9 @@ def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, 
     assert again["ap50"] == pytest.approx(figures["ap50"])
     _, val = vt.load_data(str(folder), size=(96, 96), batch=4, resize="letterbox", workers=0)
     assert vt.score(vt.load_model(run / "checkpoints" / "best.keras"), val)["ap50"] == pytest.approx(figures["ap50"])
+    val.names = {**val.names, "classes": ("red cell", "blue cell")}
+    with pytest.raises(DataError, match=r"the run knows \['blue cell', 'red cell'\].* names=\[…\], the model's"):
+        vt.score(vt.load_model(run / "checkpoints" / "best.keras"), val)
 
     assert predict.predict(["run=runs", f"source={folder / 'JPEGImages'}", "out=answers"]) == 0
     records = json.loads((tmp_path / "answers" / "predictions.json").read_text())

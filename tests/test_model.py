@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from visiontasks.heads.classifier import Classifier
+from visiontasks.heads.retinanet import RetinaNet
 from visiontasks.heads.tagger import Tagger
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
@@ -171,6 +172,23 @@ def test_layers_that_no_head_needs_are_left_out():
 )
 def test_wrong_use_is_an_error_that_says_the_fix(wrong, text):
     model, batch = joint(), fakes.pictures(4)
+    model.compile("adam")
+    with pytest.raises(ValueError, match=text):
+        wrong(model, batch)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (lambda m, b: m.compile("adam", metrics=["accuracy"]), r"metrics: .* visiontasks.score\(model, loader\)"),
+        (lambda m, b: m.fit({**b, "boxes": b["boxes"] / 64}, verbose=0), "boxes: expected .* in pixels"),
+        (lambda m, b: m.fit(b["image"], {**b, "classes": b["classes"] + 9}, verbose=0), "below 6, .*'retinanet'; got"),
+        (lambda m, b: m(b["image"][:, :60]), r"multiples of 8, .* got \(60, 64\)"),
+    ],
+)
+def test_wrong_use_of_a_detector_is_an_error_that_says_the_fix(wrong, text):
+    batch, classes = fakes.scenes(2, (64, 64))
+    model = VisionModel(fakes.backbone(), RetinaNet(classes["classes"], levels=["C2", "C3"], filters=8, convs=1))
     model.compile("adam")
     with pytest.raises(ValueError, match=text):
         wrong(model, batch)

@@ -134,6 +134,8 @@ def from_recipe(name: str, *overrides: str, data: str | None = None):
         data: a folder of pictures that gives the class names, for a recipe whose heads do not say them.
     """
     made, _ = recipe(name, overrides, data)
+    if data is None and is_complete(made):  # its weights know their classes: no data set need be read for them
+        return model(made)
     if made.data.train is not None and any("classes" not in part for part in made.parts.values()):
         return model(made, loaders(made)[0].names)
     return model(made)
@@ -209,11 +211,17 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
             source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
     _check_fields(recipe, {"val": source})
     loader = Loader(source, **_loading(recipe))
+    _check_names(loader, classes)
+    return loader
+
+
+def _check_names(loader, classes, hint=""):
     for field, expected in classes.items():
         came = tuple(loader.names.get(field, ()))
-        if came != expected:
-            raise DataError(f"data: the run knows {list(expected)} as its {field} classes, the data have {list(came)}.")
-    return loader
+        if came != tuple(expected):
+            raise DataError(
+                f"data: the run knows {list(expected)} as its {field} classes, the data have {list(came)}.{hint}"
+            )
 
 
 def head(spec: dict, names: tuple[str, ...] | None, where: str):
@@ -305,17 +313,11 @@ def check_size(model, size: tuple[int, int]):
     Raises:
         RecipeError: naming the nearest size that fits.
     """
-    from visiontasks.heads.head import levels_among
-
-    found = tuple(model.backbone.output)
-    taps = {name: head.taps(found) for name, head in model.heads.items() if head.divisible}
-    levels = [int(tap[1:]) for name, own in taps.items() if len(own) > 1 for tap in levels_among(own, name, least=0)]
-    stride = 2 ** max(levels, default=0)
-    if any(n % stride for n in size):
-        nearest = [max(1, round(n / stride)) * stride for n in size]
+    if any(n % model.stride for n in size):
+        nearest = [max(1, round(n / model.stride)) * model.stride for n in size]
         raise RecipeError(
-            f"data.size: {list(size)} is not divisible by {stride}, the stride of the deepest level that the head "
-            f"uses; the nearest that is: data.size={nearest}."
+            f"data.size: {list(size)} is not divisible by {model.stride}, the stride of the deepest level that the "
+            f"head uses; the nearest that is: data.size={nearest}."
         )
 
 
@@ -334,9 +336,18 @@ def score(model, loader) -> dict[str, float]:
 
     Returns:
         {metric: value}; with several heads {"HEAD/metric": value}; a class's own figure is such as "ap/NAME".
+
+    Raises:
+        DataError: the loader's classes are others than a head's, or in another order. (Of a head that was made with a
+            number of classes only their number counts.)
     """
     from visiontasks.training.evaluator import evaluate
 
+    for part in model.heads.values():
+        field = part.fields[0]
+        known = loader.names.get(field, ())
+        if tuple(part.classes) != tuple(map(str, range(len(known)))):
+            _check_names(loader, {field: part.classes}, " Give its source names=[…], the model's, in their order.")
     return evaluate(model, loader, tasks(model)).figures
 
 

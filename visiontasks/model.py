@@ -5,9 +5,10 @@ import sys
 import warnings
 
 import keras
+import numpy as np
 from keras import backend, ops
 
-from visiontasks.heads.head import Head
+from visiontasks.heads.head import Head, levels_among
 from visiontasks.sample import FIELDS
 
 # Keras cannot ask a grain dataset for its length, and so warns at the end of every first epoch of a Loader
@@ -28,7 +29,11 @@ class VisionModel(keras.Model):
         loss_weights: {head name: factor of its loss in the sum}; 1 where not given.
 
     Raises:
-        ValueError: a head taps a level that the backbone has not, or a loss weight names no head.
+        ValueError: a head taps a level that the backbone has not, or a loss weight names no head; when called, pictures
+            that are not uint8, or with a side that is no multiple of `stride`.
+
+    Attributes:
+        stride: what the pictures' sides must be multiples of, for the heads with answers at places of several levels.
     """
 
     def __init__(self, backbone, head: Head | dict[str, Head], loss_weights: dict[str, float] | None = None, **kwargs):
@@ -41,6 +46,7 @@ class VisionModel(keras.Model):
         if unknown := self.loss_weights.keys() - self.heads.keys():
             raise ValueError(f"loss_weights: {sorted(unknown)} name no head; the heads are {sorted(self.heads)}.")
         self._taps = {name: _taps_of(name, part, tuple(backbone.output)) for name, part in self.heads.items()}
+        self.stride = _stride(self.heads, self._taps)
         self.backbone = _only(backbone, {tap for taps in self._taps.values() for tap in taps})
         # one running mean a loss term, so that every part of the sum can be watched
         self._trackers = {
@@ -67,6 +73,12 @@ class VisionModel(keras.Model):
             raise ValueError(
                 f"image: expected uint8 pictures with values 0..255, got {images.dtype}; the model normalises them "
                 'itself. Give images.astype("uint8"), times 255 first if they are in 0..1.'
+            )
+        if any(side is not None and side % self.stride for side in images.shape[1:3]):
+            raise ValueError(
+                f"image: expected sides that are multiples of {self.stride}, the stride of the deepest level that a "
+                f"head uses, got {tuple(images.shape[1:3])}: cells would lie beside their places. Give load_data such "
+                "a size."
             )
         features = {**self.backbone(images, training=training), "image": images}
         outputs = {
@@ -145,6 +157,18 @@ class VisionModel(keras.Model):
             weights[name] = ops.cast(ops.logical_not(absent), "float32")
         return super().compute_metrics(x, self._bare(truth), self._bare(answers), self._bare(weights))
 
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """Keras's `fit`; boxes and classes given as NumPy arrays are looked at first.
+
+        Raises:
+            ValueError: all boxes lie within 0..1, shares of the picture instead of pixels, or a class is not the
+                head's.
+        """
+        for name, head in self.heads.items():
+            if "boxes" in head.fields:
+                _check_objects(name, head, y if isinstance(y, dict) else x)
+        return super().fit(x, y, *args, **kwargs)
+
     def predict_step(self, *args):
         if backend.backend() == "jax":
             outputs, state = super().predict_step(*args)
@@ -184,8 +208,7 @@ class VisionModel(keras.Model):
 
         Heads need to know theirs, so that such a model gets a function for each size.
         """
-        fixed = None not in self.backbone.input.shape[1:3]
-        return backend.backend() != "tensorflow" or fixed or _replicas() > 1
+        return backend.backend() != "tensorflow" or None not in self.backbone.input.shape[1:3]
 
     def _for_each_size(self, make):
         """What Keras calls with an iterator: a function of `make` for each size of picture that it yields."""
@@ -209,12 +232,17 @@ class VisionModel(keras.Model):
         """
         if metrics is not None and weighted_metrics is not None:
             raise ValueError("compile: expected metrics or weighted_metrics, got both; here they mean the same.")
+        asked = metrics if weighted_metrics is None else weighted_metrics
+        for name, head in self.heads.items():
+            if asked and "boxes" in head.fields and (self.single or not isinstance(asked, dict) or name in asked):
+                raise ValueError(
+                    f"metrics: Keras's compare one tensor with another, and head {name!r} answers with boxes, scores "
+                    "and classes; leave them out, and score with visiontasks.score(model, loader)."
+                )
         for name in ("loss", "loss_weights"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
-        super().compile(
-            optimizer=optimizer, weighted_metrics=metrics if weighted_metrics is None else weighted_metrics, **kwargs
-        )
+        super().compile(optimizer=optimizer, weighted_metrics=asked, **kwargs)
 
     def compile_from_config(self, config):
         _import_own(config)  # a schedule of ours in the optimizer
@@ -248,10 +276,27 @@ class VisionModel(keras.Model):
         return cls(**config)
 
 
+def _check_objects(name, head, targets):
+    boxes, classes = (targets.get(field) if isinstance(targets, dict) else None for field in ("boxes", "classes"))
+    if not isinstance(boxes, np.ndarray) or not isinstance(classes, np.ndarray) or not (classes >= 0).any():
+        return
+    if classes.max() >= len(head.classes):
+        raise ValueError(
+            f"classes: expected numbers below {len(head.classes)}, one for each class of {name!r}; got {classes.max()}."
+        )
+    if boxes.max() <= 1:
+        raise ValueError(
+            "boxes: expected x1, y1, x2, y2 in pixels of the pictures, got none beyond 1; multiply shares of the "
+            "picture by its width and height."
+        )
+
+
 def _sides(data) -> tuple[int, int]:
     """(height, width) of a batch as Keras's adapters give it."""
     x = data[0] if isinstance(data, (tuple, list)) else data
-    return tuple((x["image"] if isinstance(x, dict) else x).shape[1:3])
+    x = x["image"] if isinstance(x, dict) else x
+    x = x.values[0] if hasattr(x, "values") else x  # of tf.distribute: each replica has a part of the batch
+    return tuple(x.shape[1:3])
 
 
 def _replicas() -> int:
@@ -269,6 +314,13 @@ def _taps_of(name, head, available):
     if missing:
         raise ValueError(f"head {name!r} taps {missing}, which this backbone has not; it has {list(available)}.")
     return taps
+
+
+def _stride(heads, taps) -> int:
+    """Of the deepest level among those of heads with spatial answers that look at several."""
+    several = {name: taps[name] for name, head in heads.items() if head.divisible and len(taps[name]) > 1}
+    levels = [int(level[1:]) for name, own in several.items() for level in levels_among(own, name, least=0)]
+    return 2 ** max(levels, default=0)
 
 
 def _only(backbone, taps):

@@ -44,3 +44,6 @@ def test_steps_for_pictures_of_another_size_are_an_error():
     VisionModel(fakes.backbone((64, 64)), SSD(3, **arguments))
     with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of a picture of 64; got 16"):
         VisionModel(fakes.backbone((64, 64)), SSD(3, **arguments | {"steps": [2, 4, 16]}))
+    of_any = VisionModel(fakes.backbone(), SSD(3, **arguments | {"steps": [2, 4, 16]}))
+    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of a picture of 64; got 16"):
+        of_any(np.zeros((1, 64, 64, 3), np.uint8))

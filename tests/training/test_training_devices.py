@@ -90,3 +90,38 @@ def test_two_replicas_take_the_step_of_one():
     np.testing.assert_allclose(weights, again, rtol=1e-4)
     for term in one:
         np.testing.assert_allclose(one[term], two[term], rtol=1e-4, err_msg=term)
+
+
+SIZES = """
+import json, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, numpy as np
+from visiontasks import build, heads
+from visiontasks.model import VisionModel
+from visiontasks.training import devices
+keras.utils.set_random_seed(0)
+def batches():
+    for side in (32, 48, 32):
+        boxes, classes = np.full((4, 1, 4), [4, 4, 20, 20], np.float32), np.zeros((4, 1), np.int32)
+        yield ({"image": np.full((4, side, side, 3), 99, np.uint8), "boxes": boxes, "classes": classes},)
+with devices.scope("all", 4):
+    backbone = build.backbone("unet_encoder", filters=4, depth=4, input_shape=(None, None, 3))
+    model = VisionModel(backbone, heads.YOLO(2, levels=["C2", "C3"], bins=4))
+    model.compile(keras.optimizers.SGD(0.01))
+    first = model.fit(batches(), verbose=0).history["loss"]
+second = model.fit(batches(), verbose=0).history["loss"]
+score = model.evaluate(batches(), verbose=0, return_dict=True)["loss"]
+rows = [len(model.predict(np.full((4, n, n, 3), 9, np.uint8), verbose=0)["boxes"]) for n in (32, 48)]
+print("RESULT" + json.dumps([model.distribute_strategy.num_replicas_in_sync, *first, *second, score, *rows]))
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
+def test_two_replicas_take_pictures_of_several_sizes():
+    done = subprocess.run([sys.executable, "-c", SIZES], capture_output=True, text=True)
+    assert "RESULT" in done.stdout, done.stderr[-3000:]
+    replicas, first, second, score, *rows = json.loads(done.stdout.split("RESULT")[1])
+    assert replicas == 2 and rows == [4, 4]
+    assert np.isfinite([first, second, score]).all() and second < first

@@ -51,6 +51,11 @@ def test_classes_find_their_rows_by_name(published):
         np.testing.assert_allclose(got["boxes"], published["raw_bbox_regression"], atol=1e-4)
 
 
+def test_from_python_no_data_set_is_read_for_the_classes(published, monkeypatch):
+    monkeypatch.setattr(build, "loaders", lambda made: pytest.fail("reads 25 GB of pictures"))
+    assert build.from_recipe("ssd_coco", "weights=coco").heads["ssd"].classes == ("cat", "dog", "cow")
+
+
 def test_a_class_that_coco_has_not_starts_the_last_layers_anew(published):
     with pytest.warns(UserWarning, match="not of COCO's classes: cell; so head.classification_head start anew"):
         got = raw(["head.classes=[cat, cell]"], published["images"])

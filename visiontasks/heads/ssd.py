@@ -221,6 +221,7 @@ class SSD(Head):
         for extra in self.extras:
             maps.append(extra(maps[-1], training=training))
         size = picture_size(features, "ssd")
+        self._check_steps([x.shape for x in maps], size)
         grids = [tuple(x.shape[1:3]) for x in maps]
         places = anchors.default_boxes(grids, size, self._scales, self._ratios, self.steps)
         batch = ops.shape(maps[0])[0]

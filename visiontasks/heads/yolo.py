@@ -31,12 +31,12 @@ class YOLO(Head):
     alpha 1, 13 cells). The start of the distances is our own. An object that no cell's centre lies in is learnt by the
     nearest cell, unless others have it: a cell knows one object.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object; a
-    picture without any teaches the background. Raw outputs are {"distances": float32 logits (B, A, 4, bins) of the
-    distances left, top, right, bottom in strides, "classes": float32 logits (B, A, C), "points": float32 (B, A, 2), the
-    cells' centres in pixels, "strides": float32 (B, A, 2), "size": float32 (B, 2), the picture's height and width}.
-    They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid`
-    bool (B, D), best first.
+    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object: -2
+    throughout teaches the background, -1 throughout says that nobody labelled the picture, and teaches nothing. Raw
+    outputs are {"distances": float32 logits (B, A, 4, bins) of the distances left, top, right, bottom in strides,
+    "classes": float32 logits (B, A, C), "points": float32 (B, A, 2), the cells' centres in pixels, "strides": float32
+    (B, A, 2), "size": float32 (B, 2), the picture's height and width}. They decode to `boxes` float32 (B, D, 4) in
+    pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid` bool (B, D), best first.
 
     Args:
         classes: names of the classes, or their number.

@@ -23,12 +23,13 @@ class YOLOV1(Head):
     dense layers, for which all pictures must have one size. An object belongs to the cell that its centre lies in; of
     several objects in one cell, where the paper knows only one, the largest is learnt.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object. Raw
-    outputs are {"boxes": float32 (B, S, S, boxes, 5): x and y of the centre from the cell's first corner in cells, the
-    square roots of width and height as shares of the picture's, as in the authors' program, and the confidence;
-    "classes": float32 (B, S, S, C), each class's probability, as a plain number; "size": float32 (B, 2), the picture's
-    height and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), confidence times
-    probability, `classes` int32 (B, D) and `valid` bool (B, D), best first.
+    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object: -2
+    throughout says that all is background, -1 throughout that nobody labelled the picture. Raw outputs are {"boxes":
+    float32 (B, S, S, boxes, 5): x and y of the centre from the cell's first corner in cells, the square roots of width
+    and height as shares of the picture's, as in the authors' program, and the confidence; "classes": float32 (B, S, S,
+    C), each class's probability, as a plain number; "size": float32 (B, 2), the picture's height and width}. They
+    decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), confidence times probability, `classes`
+    int32 (B, D) and `valid` bool (B, D), best first.
 
     Args:
         classes: names of the classes, or their number.
