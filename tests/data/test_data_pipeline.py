@@ -374,6 +374,17 @@ def test_a_transform_that_fails_arrives_as_a_recipe_error(kind):
 # what is refused
 
 
+def test_item_35_the_names_of_keypoints_say_what_a_flip_does():
+    given = dict(fields=("boxes", "keypoints"), augment=[{"HorizontalFlip": {"p": 1.0}}], size=(64, 64))
+    names = {"keypoints": ("left hip", "hip of the right")}
+    with pytest.raises(RecipeError, match="expected 'right hip' beside 'left hip'"):
+        training(Scenes(), **given, names=names)
+    names["keypoints"] = ("left hip", "right hip")
+    (batch,) = batches(training(Scenes(5), **given, names=names, batch=5))
+    (plain,) = batches(training(Scenes(5), **given, batch=5))
+    np.testing.assert_array_equal(batch["keypoints"], plain["keypoints"][:, :, ::-1])
+
+
 def test_a_batch_larger_than_the_data_names_both_numbers():
     with pytest.raises(DataError, match=r"batch of 21 .* 20 training pictures"):
         training(batch=21)

@@ -207,6 +207,39 @@ def test_a_picture_without_objects_may_change_its_shape():
     assert moved.image.shape == (128, 96, 3) and moved.instance_masks.shape == (0, 128, 96)
 
 
+PAIRED = ("nose", "left_eye", "right_eye", "Ear L", "Ear R")
+
+
+@pytest.mark.parametrize(
+    ("transforms", "mirrors"),
+    [
+        ([{"HorizontalFlip": {"p": 1.0}}], True),
+        ([{"VerticalFlip": {"p": 1.0}}], True),
+        ([{"HorizontalFlip": {"p": 1.0}}, {"VerticalFlip": {"p": 1.0}}], False),  # half a turn
+        ([{"OneOf": {"transforms": [{"Transpose": {"p": 1.0}}], "p": 1.0}}], True),
+        ([{"HorizontalFlip": {"p": 0.0}}, {"Affine": {"rotate": [40, 40], "p": 1.0}}], False),
+    ],
+)
+def test_item_35_left_and_right_change_places_where_a_picture_is_mirrored(transforms, mirrors):
+    where = np.float32([[[30, 20, 2], [25, 10, 2], [35, 11, 1], [20, 14, 2], [41, 15, 2]]])
+    sample = noise(keypoints=where, boxes=np.float32([[15, 5, 45, 30]]))
+    plain = Augment(transforms, (64, 64))(sample, rng()).keypoints
+    named = Augment(transforms, (64, 64), points=PAIRED)(sample, rng()).keypoints
+    np.testing.assert_allclose(named, plain[:, [0, 2, 1, 4, 3]] if mirrors else plain)
+
+
+def test_item_35_a_flip_without_pairs_is_an_error():
+    flip = [{"OneOf": {"transforms": [{"HorizontalFlip": {"p": 1.0}}], "p": 1.0}}]
+    for names, text in (
+        (("nose", "left_eye"), "HorizontalFlip makes left .* expected 'right_eye' beside 'left_eye'"),
+        (("0", "1"), r"expected names that say which are a pair.*got \['0', '1'\]"),
+    ):
+        with pytest.raises(RecipeError, match=text):
+            Augment(flip, (32, 32), points=names)
+        Augment([{"Affine": {"p": 1.0}}], (32, 32), points=names)
+    Augment(flip, (32, 32), points=("head", "tail"))
+
+
 def test_a_keypoint_out_of_sight_loses_its_visibility_and_its_object_stays():
     whole = scene(count=1)
     points = np.float32([[[whole.boxes[0, 0] + 1, whole.boxes[0, 1] + 1, 2], [120, 90, 1], [0, 0, 0]]])

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 
+from visiontasks.data.mirror import frame, mirrored
 from visiontasks.data.placing import THINNEST, cut, inside
 from visiontasks.errors import RecipeError
 from visiontasks.sample import VOID, Sample
@@ -17,13 +18,14 @@ class Composed:
 
     Args:
         entries: (name, arguments) of each; in those of a composition `transforms` is such a list again.
+        partners: int (K,), the keypoint whose place each one takes where the picture is mirrored; None: its own.
 
     Raises:
         RecipeError: a value that albumentations refuses; when called, a transform failed on a picture.
     """
 
-    def __init__(self, entries: list[tuple[str, dict]]):
-        self._entries = entries
+    def __init__(self, entries: list[tuple[str, dict]], partners: np.ndarray | None = None):
+        self._entries, self._partners = entries, partners
         # a Compose carries its random state: shared by threads, two runs with one seed would differ
         self._local = threading.local()
         self._own()  # here and now, so that a value out of bounds is an error before training
@@ -50,7 +52,7 @@ class Composed:
                 f"data.augment: expected uint8 pictures of 3 channels from the transforms, got {image.dtype} "
                 f"{image.shape}; leave out the transform that changes them."
             )
-        return _labels(sample, moved) if moves else dataclasses.replace(sample, image=image)
+        return _labels(sample, moved, self._partners) if moves else dataclasses.replace(sample, image=image)
 
 
 def _compose(entries):
@@ -91,12 +93,12 @@ def _targets(sample: Sample) -> dict[str, np.ndarray]:
         targets["masks"] = sample.instance_masks
     if sample.keypoints is not None and sample.keypoints.size:
         # albumentations counts keypoints from the centre of the first pixel, we from its corner
-        points = sample.keypoints[..., :2].reshape(-1, 2) - 0.5
+        points = np.concatenate([sample.keypoints[..., :2].reshape(-1, 2), frame(sample.image)]) - 0.5
         targets["keypoints"] = np.column_stack([points, np.arange(len(points))])
     return targets
 
 
-def _labels(sample: Sample, moved: dict) -> Sample:
+def _labels(sample: Sample, moved: dict, partners: np.ndarray | None) -> Sample:
     """The Sample that albumentations' result stands for."""
     changes = {"image": moved["image"]}
     height, width = moved["image"].shape[:2]
@@ -107,14 +109,17 @@ def _labels(sample: Sample, moved: dict) -> Sample:
     elif sample.instance_masks is not None:
         changes["instance_masks"] = np.zeros((0, height, width), np.uint8)
     if "keypoints" in moved:
-        points = sample.keypoints.reshape(-1, 3).copy()
+        # the last three are the picture's frame
+        points = np.concatenate([sample.keypoints.reshape(-1, 3), np.zeros((3, 3), np.float32)])
         rows = np.asarray(moved["keypoints"], np.float32).reshape(-1, 3)
         rows[:, :2] += 0.5
         # reflection shows a point several times: the one inside the picture, written last, stays
         rows = rows[np.argsort(inside(rows, height, width), kind="stable")]
         points[:, :2] = -1
         points[rows[:, 2].astype(int), :2] = rows[:, :2]
-        changes["keypoints"] = points.reshape(sample.keypoints.shape)
+        changes["keypoints"] = points[:-3].reshape(sample.keypoints.shape)
+        if partners is not None and mirrored(points[-3:, :2]):
+            changes["keypoints"] = changes["keypoints"][:, partners]
     if sample.boxes is not None:
         boxes = np.zeros_like(sample.boxes)
         rows = np.asarray(moved["bboxes"], np.float32).reshape(-1, 5) if len(moved["bboxes"]) else np.zeros((0, 5))

@@ -100,7 +100,8 @@ class Loader(grain.IterDataset):
         self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects)
         sizes = tuple(map(tuple, sizes)) if training and sizes else (self.size,)
         _check_sizes(sizes, len(self))
-        self._augments = {one: Augment(augment, one, resize) for one in sizes} if training else None
+        points = self.names["keypoints"] if "keypoints" in self.fields else ()
+        self._augments = {one: Augment(augment, one, resize, points) for one in sizes} if training else None
         self._seed = seed % 2**32  # as grain wants it
         self._order = Order(len(source), batch, len(self), self._seed if training else None, sizes)
         self._streams = {}

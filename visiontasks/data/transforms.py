@@ -10,6 +10,7 @@ from visiontasks.catalog import Part, check_arguments, parts
 from visiontasks.data import albumentations_catalog
 from visiontasks.data.augment.augmentation import Augmentation, Stage
 from visiontasks.data.composed import Composed
+from visiontasks.data.mirror import MIRRORS, partners
 from visiontasks.errors import RecipeError
 from visiontasks.sample import VOID, Sample
 
@@ -88,6 +89,12 @@ def _at_own_resolution(name: str, given: dict) -> bool:
     return "Crop" in name or _says(name, "lays_out", False) or any(_at_own_resolution(*entry) for entry in inner)
 
 
+def _all_names(parsed) -> Iterator[str]:
+    for name, given in parsed:
+        yield name
+        yield from _all_names(given.get("transforms", ()))
+
+
 class Augment:
     """Augments a Sample and places it on the canvas; picture, masks, boxes and keypoints move together.
 
@@ -104,29 +111,39 @@ class Augment:
         augment: the recipe's list, as `check_augment` takes it; a crop without `size` cuts to the canvas's.
         size: (height, width) of the canvas.
         resize: how a picture is placed, a mode of `visiontasks.geometry.Placement`.
+        points: the keypoints' names, by which left and right ones change places where a picture is mirrored.
 
     Attributes:
         fields: Sample fields that the transforms use where a source has them.
 
     Raises:
-        RecipeError: as `check_augment`, or a value that a transform refuses; when called, a transform failed on a
+        RecipeError: as `check_augment`, a value that a transform refuses, or a transform that mirrors keypoints whose
+            names do not say which are pairs; when called, a transform failed on a
             picture.
     """
 
-    def __init__(self, augment: Sequence = (), size: tuple[int, int] = (256, 256), resize: str = "stretch"):
-        self.augment, self.size, self.resize = list(augment), tuple(size), resize
+    def __init__(
+        self,
+        augment: Sequence = (),
+        size: tuple[int, int] = (256, 256),
+        resize: str = "stretch",
+        points: Sequence[str] = (),
+    ):
+        self.augment, self.size, self.resize, self.points = list(augment), tuple(size), resize, tuple(points)
         parsed = list(_parse(self.augment, "data.augment", self.size))
         split = max((n for n, entry in enumerate(parsed, 1) if _at_own_resolution(*entry)), default=0)
+        mirror = next((name for name in _all_names(parsed) if name in MIRRORS), None)
+        pairs = partners(points, mirror) if mirror and points else None
         self._steps = []
         for part in parsed[:split], parsed[split:]:
             for is_own, entries in itertools.groupby(part, lambda entry: entry[0] in augmentations()):
                 entries = list(entries)
-                self._steps += [_own(*entry) for entry in entries] if is_own else [Composed(entries)]
+                self._steps += [_own(*entry) for entry in entries] if is_own else [Composed(entries, pairs)]
             self._steps.append(_place)  # the second time because one such as Transpose changes the canvas itself
         self.fields = frozenset(field for name, _ in parsed for field in _says(name, "fields", ()))
 
     def __reduce__(self):
-        return type(self), (self.augment, self.size, self.resize)
+        return type(self), (self.augment, self.size, self.resize, self.points)
 
     def __call__(
         self,
