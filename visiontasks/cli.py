@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from absl import logging
+
 from visiontasks.catalog import near
 from visiontasks.errors import RecipeError, UserError
 
@@ -12,6 +14,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # with AMX, TensorFlow 2.21 (oneDNN) now and then leaves NaN in the gradient of a bfloat16 convolution
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
+# grain warns whoever has no JAX that it cannot be profiled there
+logging.get_absl_logger().addFilter(lambda record: "jax profiler" not in str(record.msg))
 
 
 def run(command: Callable[[list[str]], int | None], arguments: list[str] | None, usage: Callable[[], str]):
