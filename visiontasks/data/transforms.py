@@ -118,8 +118,7 @@ class Augment:
 
     Raises:
         RecipeError: as `check_augment`, a value that a transform refuses, or a transform that mirrors keypoints whose
-            names do not say which are pairs; when called, a transform failed on a
-            picture.
+            names do not say which are pairs; when called, a transform failed on a picture.
     """
 
     def __init__(
