@@ -19,8 +19,9 @@ import numpy as np  # noqa: E402
 import yaml  # noqa: E402
 
 import visiontasks as vt  # noqa: E402
-from visiontasks import build, catalog  # noqa: E402
+from visiontasks import build  # noqa: E402
 from visiontasks.ops import numpy_boxes  # noqa: E402
+from visiontasks.recipe import catalog  # noqa: E402
 
 GOAL, EVERY = 0.95, 50
 

@@ -66,6 +66,6 @@ def unlabelled(batch):
 
 def heads():
     """{name: constructor} of every head in the catalogue."""
-    from visiontasks import catalog
+    from visiontasks.recipe import catalog
 
     return {name: part.load() for name, part in catalog.parts("heads").items()}

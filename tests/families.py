@@ -6,8 +6,9 @@ import fakes
 import keras
 import numpy as np
 
-from visiontasks import build, catalog
+from visiontasks import build
 from visiontasks.model import VisionModel
+from visiontasks.recipe import catalog
 
 # one network of each family, as small as the family allows: {recipe name: (constructor arguments, picture size)}
 FAMILIES = {

@@ -9,8 +9,8 @@ import pytest
 import visiontasks as vt
 from visiontasks import evaluate, predict, train
 from visiontasks.errors import DataError, RecipeError
+from visiontasks.evaluation.tasks.detection import SHOWN_FROM, Detection
 from visiontasks.heads.ssd import SSD
-from visiontasks.tasks.detection import SHOWN_FROM, Detection
 from visiontasks.training import devices
 
 COLORS = {"red cell": (40, 40, 220), "blue cell": (220, 60, 40)}  # blue, green, red, as OpenCV writes

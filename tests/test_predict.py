@@ -10,9 +10,9 @@ import pytest
 from visiontasks import build, predict
 from visiontasks.data.video import Video, VideoWriter
 from visiontasks.errors import DataError, UserError
+from visiontasks.evaluation.tasks.detection import Detection
+from visiontasks.inference.views import views
 from visiontasks.sample import Sample
-from visiontasks.tasks.detection import Detection
-from visiontasks.views import views
 
 COLORS = {"red": (230, 30, 30), "green": (30, 200, 30)}
 SIZE = (160, 160)

@@ -16,7 +16,7 @@ visiontasks COMMAND --help says more."""
 def main():
     import importlib
 
-    from visiontasks.catalog import near
+    from visiontasks.errors import near
 
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in ("-h", "--help", "help"):

@@ -4,9 +4,10 @@ import importlib
 import warnings
 from pathlib import Path
 
-from visiontasks import catalog
-from visiontasks.errors import DataError, RecipeError, UserError
-from visiontasks.recipe import Recipe, read
+from visiontasks.errors import DataError, RecipeError, UserError, near
+from visiontasks.recipe import catalog
+from visiontasks.recipe.reading import read
+from visiontasks.recipe.schema import Recipe
 from visiontasks.training.devices import cores
 
 MOST_WORKERS = 8  # more seldom wait for anything but each other
@@ -81,9 +82,7 @@ def check(recipe: Recipe):
     )
     schedules, spec = catalog.functions("training/schedules"), recipe.train.schedule
     if spec["name"] not in schedules:
-        raise RecipeError(
-            f"train.schedule.name: unknown name {spec['name']!r}. {catalog.near(spec['name'], schedules)}"
-        )
+        raise RecipeError(f"train.schedule.name: unknown name {spec['name']!r}. {near(spec['name'], schedules)}")
     catalog.check_arguments(
         schedules[spec["name"]],
         {k: v for k, v in spec.items() if k != "name"},
@@ -341,7 +340,7 @@ def score(model, loader) -> dict[str, float]:
         DataError: the loader's classes are others than a head's, or in another order. (Of a head that was made with a
             number of classes only their number counts.)
     """
-    from visiontasks.training.evaluator import evaluate
+    from visiontasks.evaluation.evaluator import evaluate
 
     for part in model.heads.values():
         field = part.fields[0]
@@ -352,7 +351,7 @@ def score(model, loader) -> dict[str, float]:
 
 
 def _task(name):
-    return getattr(importlib.import_module(f"visiontasks.tasks.{name}"), name.title().replace("_", ""))
+    return getattr(importlib.import_module(f"visiontasks.evaluation.tasks.{name}"), name.title().replace("_", ""))
 
 
 def is_complete(recipe: Recipe) -> bool:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from absl import logging
 
-from visiontasks.catalog import near
-from visiontasks.errors import RecipeError, UserError
+from visiontasks.errors import RecipeError, UserError, near
 
 # albumentations asks PyPI for its newest version at import; TensorFlow prints what no user needs
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

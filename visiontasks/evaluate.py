@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 from visiontasks import cli
-from visiontasks.catalog import near
-from visiontasks.errors import UserError
+from visiontasks.errors import UserError, near
 
 WORDS = ("run", "recipe", "data", "out", "batch")
 
@@ -48,7 +47,7 @@ def evaluate(arguments: list[str]) -> int:
     model = build.load_model(scored, compile=False) if run else build.model(recipe)
     classes = {head.fields[0]: head.classes for head in model.heads.values()}
     loader = build.validation(recipe, classes, whole="data" in words)
-    from visiontasks.training.results import write_evaluation
+    from visiontasks.evaluation.report import write_evaluation
 
     folder = run.path if run else Path("evaluations") / recipe.name
     out = Path(words.get("out", folder / "evaluations" / other if run and other else folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from visiontasks import cli
 from visiontasks.errors import UserError
-from visiontasks.training.records import Records
+from visiontasks.evaluation.records import Records
 
 WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip")
 
@@ -42,7 +42,7 @@ def predict(arguments: list[str]) -> int:
     from visiontasks import build
     from visiontasks.data.sources.pictures import Pictures
     from visiontasks.data.video import find_videos
-    from visiontasks.views import views
+    from visiontasks.inference.views import views
 
     batch, flip = _positive("batch", words.get("batch", "8")), cli.flag(words, "flip")
     tile, overlap = _positive("tile", words["tile"]) if "tile" in words else None, _share(words)
@@ -100,7 +100,7 @@ def _share(words) -> float:
 
 
 def _check_merging(tasks, tile, flip):
-    from visiontasks.tasks.task import Task
+    from visiontasks.evaluation.tasks.task import Task
 
     for name, task in tasks.items():
         if tile is not None and task.answers_by_picture:
@@ -118,7 +118,7 @@ def answers(model, samples: Iterable, see: Callable, tasks: dict, batch: int) ->
     Args:
         model: a VisionModel.
         samples: Samples.
-        see: gives the `visiontasks.views.View`s of a picture of (height, width).
+        see: gives the `visiontasks.inference.views.View`s of a picture of (height, width).
         tasks: {head name: Task}.
         batch: views that the network sees at once; in the last batch black ones fill it up.
     """
@@ -210,7 +210,7 @@ def _answer_video(model, video, see, tasks, batch, out, stem, records, console):
 
 def _said_and_drawn(model, tasks, image, restored, out, stem):
     """What the tasks say of one picture, by task, and the picture with it drawn."""
-    from visiontasks.tasks.drawing import side_by_side
+    from visiontasks.drawing.panels import side_by_side
 
     found, drawn = {}, []
     kinds = [model.heads[name].task for name in tasks]

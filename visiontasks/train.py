@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None):
 
 def usage() -> str:
     """The help: every recipe, key and part, read without importing Keras."""
-    from visiontasks import catalog, recipe
+    from visiontasks.recipe import catalog, schema
+    from visiontasks.recipe import reading as recipe
 
     lines = [
         "python -m visiontasks.train recipe=NAME|PATH [data=DIR] [dry_run=true] [key=value …]",
@@ -34,7 +35,7 @@ def usage() -> str:
         "",
         "keys (type, default):",
     ]
-    for key, kind, default, doc in recipe.documented_keys():
+    for key, kind, default, doc in schema.documented_keys():
         lines.append(f"  {key:26}{doc}  ({kind}, {'required' if default is None and key == 'backbone' else default})")
     folders = {"backbones": "backbones", "heads": "heads", "sources": "data/sources", "transforms": "data/augment"}
     for title, folder in folders.items():
@@ -50,7 +51,7 @@ def usage() -> str:
 
 
 def _argument(argument) -> str:
-    from visiontasks.catalog import REQUIRED
+    from visiontasks.recipe.catalog import REQUIRED
 
     default = "" if argument.default is REQUIRED else f" = {argument.default!r}"
     return f"{argument.name}: {argument.annotation}{default}" if argument.annotation else argument.name + default
@@ -60,7 +61,7 @@ def train(arguments: list[str]) -> int:
     """Read the words, check everything that can be checked without Keras, then train; the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
     if "recipe" not in words:
-        from visiontasks.recipe import available
+        from visiontasks.recipe.reading import available
 
         raise UserError(f"recipe: expected recipe=NAME; the shipped ones are {', '.join(available())}.")
     dry = cli.flag(words, "dry_run")
@@ -126,7 +127,7 @@ def _dry_run(model, recipe, loader, console, policy) -> int:
     from visiontasks import build
     from visiontasks.data.batch import row_of
     from visiontasks.data.images import write_image
-    from visiontasks.tasks.drawing import captioned, contact_sheet, side_by_side
+    from visiontasks.drawing.panels import captioned, contact_sheet, side_by_side
     from visiontasks.training.estimate import step_bytes
 
     console.print(recipe.to_yaml())
@@ -160,9 +161,9 @@ def _train(model, recipe, train_part, val_part, console, policy) -> int:
     import keras
 
     from visiontasks import build
+    from visiontasks.evaluation.report import write_evaluation
     from visiontasks.training.fit import fit
     from visiontasks.training.optimizers import optimizer
-    from visiontasks.training.results import write_evaluation
     from visiontasks.training.run_directory import RunDirectory
 
     t = recipe.train

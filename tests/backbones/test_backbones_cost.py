@@ -7,12 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import build, catalog
+from visiontasks import build
 from visiontasks.backbones.backbone import Graph
 from visiontasks.backbones.cost import layer_costs
 from visiontasks.backbones.googlenet import inception
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
+from visiontasks.recipe import catalog
 
 
 def parameters(name, side, **arguments):

@@ -8,9 +8,9 @@ from keras.src.applications import imagenet_utils
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
-from visiontasks import catalog
 from visiontasks.backbones.keras_application import keras_application
 from visiontasks.errors import UserError
+from visiontasks.recipe import catalog
 
 MODULES = {
     "VGG16": "vgg16",

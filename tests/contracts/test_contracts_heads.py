@@ -7,8 +7,8 @@ import pytest
 from families import NARROW
 from keras import ops
 
-from visiontasks import catalog
 from visiontasks.model import VisionModel
+from visiontasks.recipe import catalog
 
 HEADS = sorted(catalog.parts("heads"))
 

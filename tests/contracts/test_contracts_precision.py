@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from families import EVERYWHERE, NARROW, check_saved, model_of, small_steps
 
-from visiontasks import build, catalog
+from visiontasks import build
 from visiontasks.geometry import Placement
+from visiontasks.recipe import catalog
 from visiontasks.sample import Sample
 
 FAMILY, STEPS = "unet_encoder", 50

@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from visiontasks import build, recipe, train
+from visiontasks import build, train
+from visiontasks.recipe import reading as recipe
 
 RECIPES = sorted(recipe.available())
 

@@ -6,11 +6,11 @@ import pickle
 import numpy as np
 import pytest
 
-from visiontasks import catalog
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError
+from visiontasks.recipe import catalog
 from visiontasks.sample import FIELDS, SCORING_FIELDS, UNLABELLED, VOID
 
 # test_data_tfds.py prepares a set of its own, with TensorFlow; digits has the pictures it has: test_data_digits.py

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visiontasks import catalog
 from visiontasks.data.augment.copy_paste import CopyPaste
 from visiontasks.data.augment.mix_up import MixUp
 from visiontasks.data.augment.mosaic import Mosaic
@@ -22,6 +21,7 @@ from visiontasks.data.transforms import Augment, augmentations, check_augment
 from visiontasks.errors import RecipeError
 from visiontasks.geometry import PAD_VALUE, Placement, Position
 from visiontasks.ops import numpy_boxes
+from visiontasks.recipe import catalog
 from visiontasks.sample import UNLABELLED, VOID, Sample
 
 SIZE = (120, 160)

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visiontasks import catalog
 from visiontasks.data.detect import detect, same_pictures
 from visiontasks.data.images import write_image
 from visiontasks.data.sources.folder import Folder
 from visiontasks.errors import DataError
+from visiontasks.recipe import catalog
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 

@@ -5,9 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import build, recipe
+from visiontasks import build
 from visiontasks.heads.ssd import SSD
 from visiontasks.model import VisionModel
+from visiontasks.recipe import reading as recipe
 
 
 @pytest.mark.parametrize(("name", "count"), [("ssd_coco", 8732), ("ssd_voc", 8732), ("ssd512_voc", 24564)])

@@ -12,12 +12,12 @@ from visiontasks import build
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError, RecipeError
+from visiontasks.evaluation.evaluator import evaluate
 from visiontasks.heads.classifier import Classifier
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
-from visiontasks.recipe import FreezeRecipe, TrainRecipe
+from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
 from visiontasks.sample import Sample
-from visiontasks.training.evaluator import evaluate
 from visiontasks.training.fit import fit, set_trainable
 from visiontasks.training.run_directory import RunDirectory
 

@@ -5,8 +5,9 @@ import numpy as np
 import parity
 import pytest
 
-from visiontasks import build, recipe
+from visiontasks import build
 from visiontasks.errors import RecipeError, UserError
+from visiontasks.recipe import reading as recipe
 from visiontasks.weights import coco, torchvision
 
 RECIPES = [name for name in recipe.available() if name.endswith("_coco")]

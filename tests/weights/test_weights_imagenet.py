@@ -5,8 +5,9 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import build, catalog
+from visiontasks import build
 from visiontasks.errors import UserError
+from visiontasks.recipe import catalog
 from visiontasks.weights import torchvision
 from visiontasks.weights.imagenet import class_names, imagenet_classifier, last_layer
 

@@ -2,8 +2,9 @@
 
 import sys
 
-from visiontasks import catalog, cli
+from visiontasks import cli
 from visiontasks.errors import RecipeError, UserError
+from visiontasks.recipe import catalog
 
 USAGE = """python -m visiontasks.backbones [NAME …] [size=H,W] [--per-layer]
 

@@ -10,8 +10,8 @@ import math
 import keras
 from keras import layers
 
+from visiontasks.arguments import Share
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.catalog import Share
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import efficientnet_lite as checkpoints
 

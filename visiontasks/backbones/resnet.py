@@ -9,9 +9,9 @@ bottleneck that halves the size the 3×3 convolution has the stride, not the 1×
 import keras
 from keras import layers
 
+from visiontasks.arguments import Share
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.backbones.keras_application import keras_application
-from visiontasks.catalog import Share
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import Norm, normalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization

@@ -7,8 +7,8 @@ https://arxiv.org/abs/1505.04597, section 2 and figure 1.
 import keras
 from keras import layers
 
+from visiontasks.arguments import Share
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.catalog import Share
 from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from visiontasks.catalog import Part, arguments_of, near
-from visiontasks.errors import RecipeError
+from visiontasks.errors import RecipeError, near
+from visiontasks.recipe.catalog import Part, arguments_of
 
 _ROOTS = {"BasicTransform", "BaseCompose"}  # every transform and every composition descends from one of them
 _ABSTRACT = {"DualTransform", "ImageOnlyTransform", "Transform3D", "MaxSizeTransform", "Compose", "ReplayCompose"}

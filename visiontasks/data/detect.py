@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from visiontasks import catalog
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
+from visiontasks.recipe import catalog
 
 # more exact layouts first: an annotation file says more than folders, and folders more than a table
 PRECEDENCE = ("coco", "voc", "yolo", "masks", "folder", "boxes", "csv")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks import catalog
 from visiontasks.data.detect import detect, inherit, same_pictures
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source, Subset
 from visiontasks.errors import DataError, RecipeError
+from visiontasks.recipe import catalog
 
 # what a loader carries unless it is told; each object's own mask or keypoints would fill a batch
 DEFAULT_FIELDS = ("label", "tags", "mask", "classes", "boxes")

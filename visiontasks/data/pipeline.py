@@ -15,12 +15,11 @@ import grain
 import numpy as np
 from absl import flags
 
-from visiontasks.catalog import near
 from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
 from visiontasks.data.order import Order
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
-from visiontasks.errors import DataError, RecipeError, UserError
+from visiontasks.errors import DataError, RecipeError, UserError, near
 from visiontasks.geometry import MODES, Placement
 from visiontasks.sample import FIELDS, Sample
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from visiontasks.catalog import Part, check_arguments, parts
 from visiontasks.data import albumentations_catalog
 from visiontasks.data.augment.augmentation import Augmentation, Stage
 from visiontasks.data.composed import Composed
 from visiontasks.data.mirror import MIRRORS, partners
 from visiontasks.errors import RecipeError
+from visiontasks.recipe.catalog import Part, check_arguments, parts
 from visiontasks.sample import VOID, Sample
 
 _NEAREST_ONLY = "a label map holds class numbers, which only the nearest pixel keeps"

@@ -23,7 +23,7 @@ class Head(keras.layers.Layer):
     (Keras already has a property `losses` on every layer: the regularisers'. Hence `compute_losses`.)
 
     Attributes:
-        task: the task whose metrics and drawings it gets, a file in `visiontasks/tasks/`.
+        task: the task whose metrics and drawings it gets, a file in `visiontasks/evaluation/tasks/`.
         fields: the Sample fields it learns from; the class names are the first one's.
         divisible: whether the picture's sides must be multiples of its deepest level's stride, if it has several.
         any_size: whether it can be built without knowing the picture's size, and then takes pictures of any.

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch
 from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers

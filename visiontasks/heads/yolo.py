@@ -6,7 +6,7 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
 from visiontasks.layers import csp
 from visiontasks.losses import detection

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.heads.head import Head, class_names, levels_among
 from visiontasks.losses.reduction import masked_mean
 from visiontasks.ops import assignment, matching, nms

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from visiontasks.training.evaluator import evaluate
+from visiontasks.evaluation.evaluator import evaluate
 from visiontasks.training.run_directory import replace_atomically
 
 

@@ -8,7 +8,7 @@ import keras
 
 from visiontasks.backbones.backbone import Graph
 from visiontasks.errors import RecipeError
-from visiontasks.recipe import TrainRecipe
+from visiontasks.recipe.schema import TrainRecipe
 from visiontasks.training import callbacks as ours
 from visiontasks.training.optimizers import optimizer
 from visiontasks.training.run_directory import RunDirectory

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import keras
 
-from visiontasks import catalog
 from visiontasks.errors import RecipeError
+from visiontasks.recipe import catalog
 
 
 def optimizer(

@@ -7,8 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from visiontasks import catalog
 from visiontasks.errors import UserError
+from visiontasks.recipe import catalog
 from visiontasks.weights import checkpoint, efficientnet_lite, torchvision
 
 # what may stand between the last layer with weights, the pooling before it, and the output

@@ -5,7 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import THINNEST, choose, joined, tight
 from visiontasks.sample import VOID

@@ -4,7 +4,7 @@ import dataclasses
 
 import cv2
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import joined
 

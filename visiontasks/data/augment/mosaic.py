@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import joined, place
 from visiontasks.geometry import Placement, Position

@@ -1,6 +1,6 @@
 """Scale jitter: large or small on a canvas of one size."""
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import place
 from visiontasks.geometry import Placement, Position

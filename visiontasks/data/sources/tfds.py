@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.catalog import near
 from visiontasks.data.images import MAX_PIXELS, decode_image, decode_mask
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import Source
-from visiontasks.errors import DataError
+from visiontasks.errors import DataError, near
 from visiontasks.sample import VOID, Sample
 
 _CROWD_MARKS = ("is_crowd", "is_difficult", "difficult")
