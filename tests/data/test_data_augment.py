@@ -400,9 +400,9 @@ def test_a_position_is_the_law_it_states():
     [
         ([{"Mosaik": {}}], ["data.augment[0]", "'Mosaic'"]),
         ([{"SSDCrops": {}}], ["data.augment[0]", "'SSDCrop'"]),
-        ([{"Mosaic": {"center": [0.3, 0.7]}}], ["data.augment[0].Mosaic.center", "'centre'"]),
+        ([{"Mosaic": {"centre": [0.3, 0.7]}}], ["data.augment[0].Mosaic.centre", "'center'"]),
         ([{"MixUp": {"p": "often"}}], ["data.augment[0].MixUp.p", "'often'"]),
-        ([{"OneOf": {"transforms": ["Mosaic", "Blur"]}}], ["Mosaic cannot stand inside of OneOf"]),
+        ([{"OneOf": {"transforms": ["Mosaic", "Blur"]}}], ["Mosaic cannot be used inside OneOf"]),
         ([{"Mosaic": {"visible": 1.5}}], ["visible", "a share"]),
     ],
 )
@@ -415,7 +415,7 @@ def test_a_wrong_list_is_refused_with_the_place_and_the_fix(augment, words):
 @pytest.mark.parametrize(
     "entry",
     [
-        {"Mosaic": {"centre": [0.7, 0.3]}},
+        {"Mosaic": {"center": [0.7, 0.3]}},
         {"Mosaic": {"scale": [0.5]}},
         {"ZoomOut": {"scale": [0.5, 4.0]}},
         {"SSDCrop": {"aspect": [0.0, 2.0]}},

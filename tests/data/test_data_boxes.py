@@ -67,27 +67,27 @@ def test_items_20_and_24_to_27(root):
         "box beyond its picture's edge, clipped",
     ):
         assert source.report.count(what) == 1
-    assert "line 4" in str(source.report) and "picture named in the table but missing, skipped" in str(source.report)
+    assert "line 4" in str(source.report) and "image named in the table but missing, skipped" in str(source.report)
 
 
 def test_names_fix_the_order(root):
     text = HEADER + "a.jpg,,,cat,1,2,10,12\n"
     assert table(root, text, names=["dog", "cat"])[0].classes.tolist() == [1]
-    with pytest.raises(DataError, match="line 2: expected classes out of dog, got 'cat'"):
+    with pytest.raises(DataError, match="line 2: expected a class among dog, got 'cat'"):
         table(root, text, names=["dog"])
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("file,xmin,ymin,xmax,class\na.jpg,1,2,3,cat\n", "expected columns file, .* none for ymax; rename"),
+        ("file,xmin,ymin,xmax,class\na.jpg,1,2,3,cat\n", "expected columns file, .* without ymax; rename"),
         (HEADER + "a.jpg,,,cat,1,x,10,12\n", "line 2: expected four numbers, got 1, x, 10, 12"),
         (HEADER + "a.jpg,,,,1,2,10,12\n", "line 2: expected a class beside the box"),
         (HEADER + "a.jpg,,,cat,,,,\n", "line 2: expected four numbers"),
-        (HEADER + "a.jpg,,,cat,0.1,0.2,0.9,1\n", "expected boxes in pixels, .* shares of the picture"),
+        (HEADER + "a.jpg,,,cat,0.1,0.2,0.9,1\n", "expected boxes in pixels, .* shares of the image"),
         (HEADER + "a.jpg,,,,,,,\n", "nothing to train on"),
-        (HEADER + "gone.jpg,,,cat,1,2,10,12\n", "none of the 1 is found below .*'gone.jpg'; set root="),
-        (HEADER + "../x.jpg,,,cat,1,2,10,12\n", r"line 2: \.\./x\.jpg: expected a file below"),
+        (HEADER + "gone.jpg,,,cat,1,2,10,12\n", "none of the 1 exists in .*'gone.jpg'; set root="),
+        (HEADER + "../x.jpg,,,cat,1,2,10,12\n", r"line 2: \.\./x\.jpg: expected a file in"),
         ("", "expected a first row"),
     ],
 )
@@ -100,7 +100,7 @@ def test_item_77_a_link_that_leads_out(root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     write_image(elsewhere / "x.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     os.symlink(elsewhere, root / "link")
-    with pytest.raises(DataError, match="line 2: link/x.jpg: expected a file below"):
+    with pytest.raises(DataError, match="line 2: link/x.jpg: expected a file in"):
         table(root, HEADER + "link/x.jpg,,,cat,1,2,10,12\n")
 
 
@@ -130,7 +130,7 @@ def test_pictures_in_a_folder_beside(tmp_path):
     write(tmp_path / "photos/a.jpg")
     (tmp_path / "labels.csv").write_text(HEADER + "a.jpg,,,cat,1,2,10,12\n")
     plan = {"train": {"path": str(tmp_path / "labels.csv"), "root": str(tmp_path / "photos")}}
-    assert Boxes.recognise(tmp_path) == plan
+    assert Boxes.recognize(tmp_path) == plan
 
 
 def write(path):

@@ -93,9 +93,9 @@ def test_results_carry_the_file_s_own_ids(tmp_path):
 def test_names_fix_the_order_and_an_unnamed_class_is_an_error(tmp_path):
     source = coco(tmp_path, entry(), names=["emu", "dog"])
     assert source[0].classes.tolist() == [1] and source.category_ids == (-1, 3)
-    with pytest.raises(DataError, match=r"annotation 1: expected a category out of names \(cat\), got 'dog'"):
+    with pytest.raises(DataError, match=r"annotation 1: expected a category among names \(cat\), got 'dog'"):
         coco(tmp_path, entry(), names=["cat"])
-    with pytest.raises(DataError, match=r"annotation 1: expected a category id out of \[3, 7\], got 4"):
+    with pytest.raises(DataError, match=r"annotation 1: expected a category id among \[3, 7\], got 4"):
         coco(tmp_path, entry(category_id=4))
 
 
@@ -104,8 +104,8 @@ def test_a_name_that_stands_twice_counts_once_where_objects_have_one_of_them(tmp
     twice = [{"id": 0, "name": "cell", "supercategory": "none"}, {"id": 1, "name": "cell", "supercategory": "cell"}]
     source = coco(tmp_path, entry(category_id=1), categories=twice)
     assert source.names["classes"] == ("cell",) and source.category_ids == (1,)
-    assert source.report.count("category of a name that stands twice, left out since no object has it") == 1
-    with pytest.raises(DataError, match="each with a name of its own"):
+    assert source.report.count("second category of the same name, left out because no object has it") == 1
+    with pytest.raises(DataError, match="expected categories with unique names"):
         coco(tmp_path, entry(category_id=1), entry(id=2, category_id=0), categories=twice)
 
 
@@ -117,26 +117,26 @@ def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
 @pytest.mark.parametrize(
     ("annotations", "images", "categories", "text"),
     [
-        ([entry(), entry()], None, CATEGORIES, "each annotation, each once, got 1 twice"),
-        ([entry(id=[1])], None, CATEGORIES, r"each annotation, each once, got \[1\]"),
-        ([entry()], listed(id=[]), CATEGORIES, r"each image, each once, got \[\]"),
+        ([entry(), entry()], None, CATEGORIES, "unique integer id for each annotation, got 1 twice"),
+        ([entry(id=[1])], None, CATEGORIES, r"unique integer id for each annotation, got \[1\]"),
+        ([entry()], listed(id=[]), CATEGORIES, r"unique integer id for each image, got \[\]"),
         ([entry(bbox=[0, 0, 10**400, 3])], None, CATEGORIES, "annotations of image 1: .*too large"),
         ([entry(area=10**400)], None, CATEGORIES, "annotations of image 1: .*too large"),
         ([entry(segmentation=[[10**400] * 6])], None, CATEGORIES, "annotations of image 1: .*too large"),
         ([entry()], None, [{"id": 3, "name": "x", "keypoints": 7}], "a list of names as a category's keypoints"),
-        ([entry(id=1.5)], None, CATEGORIES, "each annotation, each once, got 1.5"),
-        ([entry(image_id=[1])], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
-        ([entry(category_id=None)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
-        ([entry(image_id=1.0)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
-        ([entry()], listed() + listed(), CATEGORIES, "each image, each once, got 1 twice"),
-        ([entry()], listed(id=1.0), CATEGORIES, "each image, each once, got 1.0"),
-        ([entry()], None, CATEGORIES * 2, "each category, each once, got 7 twice"),
-        ([entry(category_id=[3])], None, CATEGORIES, "expected image_id and category_id that are whole numbers"),
+        ([entry(id=1.5)], None, CATEGORIES, "unique integer id for each annotation, got 1.5"),
+        ([entry(image_id=[1])], None, CATEGORIES, "annotation 1: expected image_id and category_id that are integers"),
+        ([entry(category_id=None)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are integers"),
+        ([entry(image_id=1.0)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are integers"),
+        ([entry()], listed() + listed(), CATEGORIES, "unique integer id for each image, got 1 twice"),
+        ([entry()], listed(id=1.0), CATEGORIES, "unique integer id for each image, got 1.0"),
+        ([entry()], None, CATEGORIES * 2, "unique integer id for each category, got 7 twice"),
+        ([entry(category_id=[3])], None, CATEGORIES, "expected image_id and category_id that are integers"),
         (
             [entry(), entry(id=2, category_id=4)],
             None,
             [{"id": 3, "name": "x"}, {"id": 4, "name": "x"}],
-            "each with a name of its own",
+            "expected categories with unique names",
         ),
     ],
 )
@@ -147,7 +147,7 @@ def test_item_19_double_and_broken_ids_and_numbers(tmp_path, annotations, images
 
 def test_a_picture_under_two_ids_would_be_background_of_the_other(tmp_path):
     twice = listed(2, file_name="1.png")
-    with pytest.raises(DataError, match=r"each picture once, got .*1\.png as image 1 and 2; .*give them one image_id"):
+    with pytest.raises(DataError, match=r"each image once, got .*1\.png as image 1 and 2; .*give them one image_id"):
         coco(tmp_path, entry(), entry(id=2, image_id=2), images=twice)
 
 
@@ -156,15 +156,15 @@ def test_items_20_to_22_missing_unknown_and_empty_pictures(tmp_path):
     (tmp_path / "images/2.png").unlink()
     source = Coco(path)
     assert [source[n].id for n in range(len(source))] == ["1.png", "3.png"] and source.image_ids == [1, 3]
-    assert source.report.count("picture missing, skipped") == 1
-    assert source.report.count("annotation of a picture that the file does not list, skipped") == 1
+    assert source.report.count("image missing, skipped") == 1
+    assert source.report.count("annotation of an image that the file does not list, skipped") == 1
     background = source[1]
     assert background.boxes.shape == (0, 4) and background.classes.shape == background.crowd.shape == (0,)
     assert background.label == -1 and background.tags.tolist() == [0, 0]
 
 
 def test_item_23_a_picture_of_another_size_is_an_error_with_both(tmp_path):
-    with pytest.raises(DataError, match=r"1\.png its height and width \(20, 30\), got \(30, 20\) as if .*EXIF"):
+    with pytest.raises(DataError, match=r"1\.png its height and width \(20, 30\), got \(30, 20\), which ignores .*EXIF"):
         coco(tmp_path, entry(), images=listed(height=WIDTH, width=HEIGHT))
     with pytest.raises(DataError, match=r"expected for .*1\.png its height and width \(20, 30\), got \(40, 60\); the"):
         coco(tmp_path, entry(), images=listed(height=40, width=60))
@@ -237,7 +237,7 @@ def test_item_30_run_lengths_as_numbers_and_as_text(tmp_path):
 
 
 def test_item_31_nothing_but_crowds(tmp_path):
-    with pytest.raises(DataError, match="nothing to train on: expected objects, got 2 crowds and nothing else"):
+    with pytest.raises(DataError, match="nothing to train on: expected objects, got 2 crowds and no other object"):
         coco(tmp_path, entry(iscrowd=1), entry(id=2, iscrowd=1))
     with pytest.raises(DataError, match="nothing to train on: expected objects, got none"):
         coco(tmp_path)
@@ -306,13 +306,13 @@ def test_item_77_a_file_name_that_leads_out(tmp_path, name):
     write_image(tmp_path / "secret.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     path = write(root, [entry()], listed(file_name=name))
     os.symlink(tmp_path, root / "images/link")
-    with pytest.raises(DataError, match="image 1: .*expected a file below .*; set images= to a folder"):
+    with pytest.raises(DataError, match="image 1: .*expected a file in .*; set images= to a folder"):
         Coco(path, str(root / "images"))
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("a\0b.png", "cannot be followed"), (7, "a file_name, got 7"), ("circle/a.png", "cannot be followed|found none")],
+    [("a\0b.png", "cannot be resolved"), (7, "a file_name, got 7"), ("circle/a.png", "cannot be resolved|got none")],
 )
 def test_file_names_that_are_none(tmp_path, name, said):
     path = write(tmp_path, [entry()], listed(file_name=name))
@@ -324,7 +324,7 @@ def test_file_names_that_are_none(tmp_path, name, said):
 def test_a_file_name_that_no_disk_takes_is_a_missing_picture(tmp_path):
     images = [*listed(), {"id": 2, "file_name": "x" * 300 + ".png"}]
     source = Coco(write(tmp_path, [entry()], images), str(tmp_path / "images"))
-    assert len(source) == 1 and source.report.count("picture missing, skipped") == 1
+    assert len(source) == 1 and source.report.count("image missing, skipped") == 1
 
 
 @pytest.mark.parametrize(
@@ -333,12 +333,12 @@ def test_a_file_name_that_no_disk_takes_is_a_missing_picture(tmp_path):
         ("{", "expected JSON"),
         ("[" * 100_000, "expected JSON"),
         ("[]", "expected COCO's lists images, annotations, categories"),
-        ('{"images": [], "annotations": []}', "got none called categories; captions"),
-        ('{"images": [{}], "annotations": [], "categories": []}', "each image, each once, got None"),
+        ('{"images": [], "annotations": []}', "but categories is missing; files of captions"),
+        ('{"images": [{}], "annotations": [], "categories": []}', "unique integer id for each image, got None"),
         ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1}]}', "image 1: expected a file_name"),
         ('{"images": [], "annotations": [], "categories": []}', "expected categories"),
         ('{"images": [], "annotations": [3], "categories": [{"id": 1}]}', "annotation None"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "found none of the 0 that it lists"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "got none of the 0 that it lists"),
     ],
 )
 def test_files_of_another_form(tmp_path, text, said):
@@ -408,7 +408,7 @@ def test_layouts(tmp_path, files, train, val):
         write_image(tmp_path / folder / "a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
         assert path.is_file()
     (tmp_path / "images/1.png").unlink()
-    plan = Coco.recognise(tmp_path)
+    plan = Coco.recognize(tmp_path)
     if train is None:
         assert plan is None
         return
@@ -425,7 +425,7 @@ def test_layouts(tmp_path, files, train, val):
 @pytest.mark.parametrize("text", ["x", "{", '{"shapes": [], "imagePath": "a.png"}', "[1]"])
 def test_other_json_is_not_taken_for_coco(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
-    assert Coco.recognise(tmp_path) is None
+    assert Coco.recognize(tmp_path) is None
 
 
 def test_a_validation_part_gets_the_training_parts_classes(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visiontasks.data.detect import detect, same_pictures
+from visiontasks.data.detect import detect, same_images
 from visiontasks.data.images import write_image
 from visiontasks.data.sources.folder import Folder
 from visiontasks.errors import DataError
@@ -116,7 +116,7 @@ def test_a_table_of_boxes_is_no_table_of_tags(tmp_path):
         parts, said = detect(tmp_path, wanted)
         assert parts["train"]["source"] == "boxes" and "could also" not in said
     (tmp_path / "boxes.csv").write_text("path,x1,y1,x2,name\na.png,3,4,50,cat\n")
-    with pytest.raises(DataError, match="laid out for no source"):
+    with pytest.raises(DataError, match="no source recognizes the layout"):
         detect(tmp_path)
 
 
@@ -144,13 +144,13 @@ def test_item_16_the_same_picture_in_both_parts(tmp_path):
     for path in tmp_path.glob("*/*/a.jpg"):
         path.unlink()
     train, val = Folder(str(tmp_path / "train"), names=["cat", "dog"]), Folder(str(tmp_path / "val"))
-    assert same_pictures(train, val) == [(str(tmp_path / "train/cat/x.png"), str(tmp_path / "val/dog/y.png"))]
-    assert val.report.count("picture that is in the training part too") == 1
+    assert same_images(train, val) == [(str(tmp_path / "train/cat/x.png"), str(tmp_path / "val/dog/y.png"))]
+    assert val.report.count("image that is in the training set too") == 1
 
 
 def test_item_16_sources_without_files_share_nothing():
     shapes = catalog.find("data/sources", "shapes").load()
-    assert same_pictures(shapes(count=3), shapes(count=3)) == []
+    assert same_images(shapes(count=3), shapes(count=3)) == []
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not beside this checkout")
@@ -178,6 +178,6 @@ def test_real_data_sets(name, wanted, source):
 
 def test_a_test_part_taken_for_validation_is_said(tmp_path):
     lay_out(tmp_path, *parted(CLASSES, "train", "Test"))
-    assert "its test part taken for validation" in detect(tmp_path)[1]
+    assert "with its test set used for validation" in detect(tmp_path)[1]
     lay_out(tmp_path, *parted(CLASSES, "val"))
-    assert "with a validation part" in detect(tmp_path)[1]
+    assert "with a validation set" in detect(tmp_path)[1]

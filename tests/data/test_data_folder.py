@@ -7,7 +7,7 @@ import pytest
 
 from visiontasks.data.images import write_image
 from visiontasks.data.sources.folder import Folder
-from visiontasks.errors import BadPicture, DataError
+from visiontasks.errors import BadImage, DataError
 
 FLOWERS = Path(__file__).resolve().parents[2] / "../shared/data/flowers"
 
@@ -40,15 +40,15 @@ def test_item_14_and_15_hidden_files_and_folders_are_no_classes(tmp_path):
     (tmp_path / "empty").mkdir()
     source = Folder(str(tmp_path))
     assert source.names["label"] == ("cat", "dog") and len(source) == 2
-    assert source.report.count("hidden folder, not taken for a class") == 1
-    assert source.report.count("folder without pictures, not taken for a class") == 1
+    assert source.report.count("hidden folder, not used as a class") == 1
+    assert source.report.count("folder without images, not used as a class") == 1
     assert ".ipynb_checkpoints" in str(source.report)
 
 
 def test_loose_pictures_are_reported(tmp_path):
     picture(tmp_path / "cat/a.jpg")
     picture(tmp_path / "loose.jpg")
-    assert Folder(str(tmp_path)).report.count("picture outside the class folders, skipped") == 1
+    assert Folder(str(tmp_path)).report.count("image outside the class folders, skipped") == 1
 
 
 def test_names_fix_the_order_and_may_hold_a_class_without_pictures(tmp_path):
@@ -56,13 +56,13 @@ def test_names_fix_the_order_and_may_hold_a_class_without_pictures(tmp_path):
     picture(tmp_path / "dog/a.jpg")
     source = Folder(str(tmp_path), names=["dog", "emu", "cat"])
     assert [source[i].label for i in range(2)] == [0, 2]
-    assert source.report.count("class without pictures") == 1
+    assert source.report.count("class without images") == 1
     with pytest.raises(DataError, match="of names \\(cat\\), got also dog"):
         Folder(str(tmp_path), names=["cat"])
 
 
 def test_item_57_no_class_at_all(tmp_path):
-    with pytest.raises(DataError, match=r"expected a folder with pictures for each class, got none"):
+    with pytest.raises(DataError, match=r"expected a folder with images for each class, got none"):
         Folder(str(tmp_path))
     with pytest.raises(DataError, match="root: expected a folder"):
         Folder(str(tmp_path / "gone"))
@@ -73,13 +73,13 @@ def test_item_02_a_broken_picture_is_told_when_read(tmp_path):
     (tmp_path / "cat/b.jpg").write_bytes(b"")
     source = Folder(str(tmp_path))
     assert len(source) == 2 and source[0].label == 0
-    with pytest.raises(BadPicture, match=r"b\.jpg: empty file"):
+    with pytest.raises(BadImage, match=r"b\.jpg: empty file"):
         source[1]
 
 
 def test_item_11_the_pixel_limit_is_an_argument(tmp_path):
     picture(tmp_path / "cat/a.png")
-    with pytest.raises(BadPicture, match="limit of 50"):
+    with pytest.raises(BadImage, match="limit of 50"):
         Folder(str(tmp_path), max_pixels=50)[0]
 
 

@@ -46,5 +46,5 @@ def test_polygons():
 
 @pytest.mark.parametrize("counts", ["\x00", "é", "o", 7, None, [1.0, 19.0]])
 def test_counts_that_are_none(counts):
-    with pytest.raises(DataError, match="it: expected run lengths that are whole numbers and add up to 4 × 5"):
+    with pytest.raises(DataError, match="it: expected run lengths that are integers and add up to 4 × 5"):
         segmentations.check({"size": [4, 5], "counts": counts}, (4, 5), "it")

@@ -72,7 +72,7 @@ def test_points_lie_where_their_objects_are():
                     continue
                 assert 0 <= x < width and 0 <= y < height
                 near = mask[max(0, int(y) - 2) : int(y) + 3, max(0, int(x) - 2) : int(x) + 3]
-                if visibility == 2 and not (name == "centre" and CLASSES[number] == "ring"):
+                if visibility == 2 and not (name == "center" and CLASSES[number] == "ring"):
                     assert near.any(), (sample.id, name, CLASSES[number])
                     seen += 1
                 if visibility == 1:
@@ -135,8 +135,8 @@ def test_objects_bound_the_number():
         ({"seed": -1}, "seed >= 0"),
         ({"size": [16, 64]}, "at least 32"),
         ({"size": [64]}, "height, width"),
-        ({"objects": [4, 2]}, "least, largest"),
-        ({"objects": [0, 2]}, "least, largest"),
+        ({"objects": [4, 2]}, "least, most"),
+        ({"objects": [0, 2]}, "least, most"),
     ],
 )
 def test_wrong_arguments(arguments, message):

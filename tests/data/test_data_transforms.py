@@ -231,8 +231,8 @@ def test_item_35_left_and_right_change_places_where_a_picture_is_mirrored(transf
 def test_item_35_a_flip_without_pairs_is_an_error():
     flip = [{"OneOf": {"transforms": [{"HorizontalFlip": {"p": 1.0}}], "p": 1.0}}]
     for names, text in (
-        (("nose", "left_eye"), "HorizontalFlip makes left .* expected 'right_eye' beside 'left_eye'"),
-        (("0", "1"), r"expected names that say which are a pair.*got \['0', '1'\]"),
+        (("nose", "left_eye"), "HorizontalFlip turns left .* expected 'right_eye' beside 'left_eye'"),
+        (("0", "1"), r"expected names that show the pairs.*got \['0', '1'\]"),
     ):
         with pytest.raises(RecipeError, match=text):
             Augment(flip, (32, 32), points=names)

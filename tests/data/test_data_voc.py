@@ -70,7 +70,7 @@ def test_item_38_size_zero_is_read_off_the_picture(tmp_path):
     for size in (size_of(0, 0), "", "<size/>", size_of("nan", HEIGHT)):
         source = voc(tmp_path, thing(box=(1, 1, 99, 20)), size=size)
         assert source[0].boxes.tolist() == [[0, 0, 30, 20]]
-        assert source.report.count("XML without its picture's size, taken from the picture") == 1
+        assert source.report.count("XML without its image's size, taken from the image") == 1
 
 
 def test_a_picture_of_another_size_is_an_error_with_both(tmp_path):
@@ -93,7 +93,7 @@ def test_item_41_tags_in_any_order(tmp_path):
 
 def test_item_42_a_class_that_names_lacks(tmp_path):
     assert voc(tmp_path, thing("cat"), names=["dog", "cat"])[0].classes.tolist() == [1]
-    with pytest.raises(DataError, match=r"a\.xml: expected classes out of names \(dog\), got 'cat'"):
+    with pytest.raises(DataError, match=r"a\.xml: expected a class among names \(dog\), got 'cat'"):
         voc(tmp_path, thing("cat"), names=["dog"])
 
 
@@ -152,7 +152,7 @@ def test_broken_files_and_missing_pictures_are_skipped(tmp_path):
 
 
 def test_nothing_to_train_on(tmp_path):
-    with pytest.raises(DataError, match="nothing to train on: expected objects, got no object in 1 pictures"):
+    with pytest.raises(DataError, match="nothing to train on: expected objects, got no object in 1 images"):
         voc(tmp_path)
     with pytest.raises(DataError, match="got only difficult objects"):
         voc(tmp_path, thing(extra="<difficult>1</difficult>"))
@@ -164,9 +164,9 @@ def test_splits(tmp_path):
     lists(tmp_path, train=["c d", "a"], cat_val=["b -1", "a  1", "", "gone 1"])
     ids = lambda split: [item.id for item in map(Voc(str(tmp_path), split).__getitem__, range(2))]  # noqa: E731
     assert ids("train") == ["c d.jpg", "a.jpg"] and ids("cat_val") == ["b.jpg", "a.jpg"]
-    assert Voc(str(tmp_path), "cat_val").report.count("picture without an XML file, skipped") == 1
+    assert Voc(str(tmp_path), "cat_val").report.count("image without an XML file, skipped") == 1
     assert len(Voc(str(tmp_path))) == 3
-    with pytest.raises(DataError, match=r"split: expected a list of pictures .*test\.txt \(there: cat_val, train\)"):
+    with pytest.raises(DataError, match=r"split: expected a list of images .*test\.txt \(of cat_val, train\)"):
         Voc(str(tmp_path), "test")
 
 
@@ -174,18 +174,18 @@ def test_item_77_names_that_lead_out(tmp_path):
     root = tmp_path / "set"
     write(root, f"<annotation><filename>../../secret.jpg</filename>{thing()}</annotation>", picture=False)
     write_image(tmp_path / "secret.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    with pytest.raises(DataError, match=r"a\.xml: \.\./\.\./secret\.jpg: expected a file below"):
+    with pytest.raises(DataError, match=r"a\.xml: \.\./\.\./secret\.jpg: expected a file in"):
         Voc(str(root))
     lists(root, train=["../../secret"])
-    with pytest.raises(DataError, match="expected a file below"):
+    with pytest.raises(DataError, match="expected a file in"):
         Voc(str(root), "train")
-    with pytest.raises(DataError, match="expected a file below"):
+    with pytest.raises(DataError, match="expected a file in"):
         Voc(str(root), "../../../secret")
     (root / "Annotations/a.xml").unlink()
     (tmp_path / "out.xml").write_text("<annotation/>")
     os.symlink(tmp_path / "out.xml", root / "Annotations/b.xml")
     lists(root, train=["b"])
-    with pytest.raises(DataError, match="expected a file below"):
+    with pytest.raises(DataError, match="expected a file in"):
         Voc(str(root), "train")
 
 
@@ -208,12 +208,12 @@ def test_layouts(tmp_path, splits, train, val):
         expected["train"]["split"] = train
     if val is None:
         del expected["val"]
-    assert Voc.recognise(home) == Voc.recognise(tmp_path) == expected
+    assert Voc.recognize(home) == Voc.recognize(tmp_path) == expected
     assert len(Voc(**expected["train"])) == 1
     if val == "test":
-        assert "its test part taken for validation" in detect(home)[1]
+        assert "with its test set used for validation" in detect(home)[1]
     write(tmp_path / "VOC2007", "<annotation/>")
-    assert Voc.recognise(tmp_path) is None  # which one?
+    assert Voc.recognize(tmp_path) is None  # which one?
 
 
 @pytest.mark.parametrize(
