@@ -126,7 +126,12 @@ def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
         ([entry()], None, [{"id": 3, "name": "x", "keypoints": 7}], "a list of names as a category's keypoints"),
         ([entry(id=1.5)], None, CATEGORIES, "unique integer id for each annotation, got 1.5"),
         ([entry(image_id=[1])], None, CATEGORIES, "annotation 1: expected image_id and category_id that are integers"),
-        ([entry(category_id=None)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are integers"),
+        (
+            [entry(category_id=None)],
+            None,
+            CATEGORIES,
+            "annotation 1: expected image_id and category_id that are integers",
+        ),
         ([entry(image_id=1.0)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are integers"),
         ([entry()], listed() + listed(), CATEGORIES, "unique integer id for each image, got 1 twice"),
         ([entry()], listed(id=1.0), CATEGORIES, "unique integer id for each image, got 1.0"),
@@ -164,7 +169,7 @@ def test_items_20_to_22_missing_unknown_and_empty_pictures(tmp_path):
 
 
 def test_item_23_a_picture_of_another_size_is_an_error_with_both(tmp_path):
-    with pytest.raises(DataError, match=r"1\.png its height and width \(20, 30\), got \(30, 20\), which ignores .*EXIF"):
+    with pytest.raises(DataError, match=r"1\.png its height and width \(20, 30\), got \(30, 20\), which .*EXIF"):
         coco(tmp_path, entry(), images=listed(height=WIDTH, width=HEIGHT))
     with pytest.raises(DataError, match=r"expected for .*1\.png its height and width \(20, 30\), got \(40, 60\); the"):
         coco(tmp_path, entry(), images=listed(height=40, width=60))

@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from visiontasks.drawing.charts import precision_recall_figure
 from visiontasks.errors import DataError, UserError
-from visiontasks.evaluation.metrics.coco import FIGURES
+from visiontasks.evaluation.metrics.coco import METRICS
 from visiontasks.evaluation.metrics.detection import Detection
 from visiontasks.sample import Sample
 
@@ -129,7 +129,7 @@ def records(pictures):
 
 def check_equal(result, evaluation, names):
     expected = np.where(evaluation.stats < 0, np.nan, evaluation.stats)
-    np.testing.assert_array_equal([result[name] for name in FIGURES], expected)  # to the last digit
+    np.testing.assert_array_equal([result[name] for name in METRICS], expected)  # to the last digit
     for k, name in enumerate(names):
         precision = evaluation.eval["precision"][:, :, k, 0, -1]
         own = precision[precision > -1].mean() if (precision > -1).any() else np.nan
@@ -225,7 +225,7 @@ def test_gives_cocos_official_figures():
     table = (OFFICIAL / "val2014_fake_eval_res.txt").read_text(encoding="utf-8").split("type=bbox")[1].split("---")[0]
     printed = [line.split("= ")[-1] for line in table.splitlines() if " @[ " in line]
     result = metric.result()
-    assert [f"{result[name]:.3f}" for name in FIGURES] == printed
+    assert [f"{result[name]:.3f}" for name in METRICS] == printed
 
 
 @pytest.mark.skipif(importlib.util.find_spec("faster_coco_eval") is None, reason="needs faster-coco-eval")

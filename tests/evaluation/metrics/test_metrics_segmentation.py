@@ -101,5 +101,5 @@ def test_classes_out_of_range_are_named(truth, predicted, culprit):
 
 
 def test_a_mask_of_another_size_is_refused():
-    with pytest.raises(ValueError, match=r"expected \(2, 3\) as the truth, got \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"expected \(2, 3\) as the target mask, got \(3, 2\)"):
         score(2, [(np.zeros((2, 3), np.int32), np.zeros((3, 2), np.int32))])
