@@ -85,8 +85,8 @@ def test_item_17_gaps_in_the_ids_close_and_the_ids_are_kept(tmp_path):
 def test_results_carry_the_file_s_own_ids(tmp_path):
     images = [{**one, "id": 70 + n} for n, one in enumerate(listed(2))]
     source = coco(tmp_path, entry(image_id=71), images=images, names=["bird", "cat", "dog"])
-    found = {"boxes": np.float32([[1, 2, 5, 9], [0, 0, 3, 3]]), "scores": np.float32([0.5, 0.25])}
-    (first,) = source.results(source[1], {**found, "classes": np.int32([2, 0])})  # the file has no bird
+    result = {"boxes": np.float32([[1, 2, 5, 9], [0, 0, 3, 3]]), "scores": np.float32([0.5, 0.25])}
+    (first,) = source.results(source[1], {**result, "classes": np.int32([2, 0])})  # the file has no bird
     assert first == {"image_id": 71, "category_id": 3, "bbox": [1, 2, 4, 7], "score": 0.5}
 
 
@@ -150,13 +150,13 @@ def test_item_19_double_and_broken_ids_and_numbers(tmp_path, annotations, images
         coco(tmp_path, *annotations, images=images, categories=categories)
 
 
-def test_a_picture_under_two_ids_would_be_background_of_the_other(tmp_path):
+def test_an_image_under_two_ids_would_be_background_of_the_other(tmp_path):
     twice = listed(2, file_name="1.png")
     with pytest.raises(DataError, match=r"each image once, got .*1\.png as image 1 and 2; .*give them one image_id"):
         coco(tmp_path, entry(), entry(id=2, image_id=2), images=twice)
 
 
-def test_items_20_to_22_missing_unknown_and_empty_pictures(tmp_path):
+def test_items_20_to_22_missing_unknown_and_empty_images(tmp_path):
     path = write(tmp_path, [entry(), entry(id=2, image_id=99), entry(id=3, image_id=2)], listed(3))
     (tmp_path / "images/2.png").unlink()
     source = Coco(path)
@@ -168,7 +168,7 @@ def test_items_20_to_22_missing_unknown_and_empty_pictures(tmp_path):
     assert background.label == -1 and background.tags.tolist() == [0, 0]
 
 
-def test_item_23_a_picture_of_another_size_is_an_error_with_both(tmp_path):
+def test_item_23_an_image_of_another_size_is_an_error_with_both(tmp_path):
     with pytest.raises(DataError, match=r"1\.png its height and width \(20, 30\), got \(30, 20\), which .*EXIF"):
         coco(tmp_path, entry(), images=listed(height=WIDTH, width=HEIGHT))
     with pytest.raises(DataError, match=r"expected for .*1\.png its height and width \(20, 30\), got \(40, 60\); the"):
@@ -178,7 +178,7 @@ def test_item_23_a_picture_of_another_size_is_an_error_with_both(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("box", "kept", "said"),
+    ("box", "kept", "message"),
     [
         ([2, 3, 0, 5], None, "box without extent, skipped"),
         ([2, 3, 4, -5], None, "box without extent, skipped"),
@@ -191,10 +191,10 @@ def test_item_23_a_picture_of_another_size_is_an_error_with_both(tmp_path):
     ],
     ids=["24 zero", "24 negative", "25 right", "25 left", "26", "outside", "27 nan", "27 inf"],
 )
-def test_items_24_to_27_boxes(tmp_path, box, kept, said):
+def test_items_24_to_27_boxes(tmp_path, box, kept, message):
     source = coco(tmp_path, entry(id=1), entry(id=2, bbox=box, area=None))
     assert source[0].boxes.tolist() == [[2, 3, 12, 13]] + ([kept] if kept else [])
-    assert str(source.report) == (f"1 × {said}: {source.path}, annotation 2" if said else "")
+    assert str(source.report) == (f"1 × {message}: {source.path}, annotation 2" if message else "")
 
 
 def test_item_28_polygons_of_fewer_than_three_points(tmp_path):
@@ -316,24 +316,24 @@ def test_item_77_a_file_name_that_leads_out(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [("a\0b.png", "cannot be resolved"), (7, "a file_name, got 7"), ("circle/a.png", "cannot be resolved|got none")],
 )
-def test_file_names_that_are_none(tmp_path, name, said):
+def test_file_names_that_are_none(tmp_path, name, message):
     path = write(tmp_path, [entry()], listed(file_name=name))
     os.symlink(tmp_path / "images/circle", tmp_path / "images/circle")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         Coco(path, str(tmp_path / "images"))
 
 
-def test_a_file_name_that_no_disk_takes_is_a_missing_picture(tmp_path):
+def test_a_file_name_that_no_disk_takes_is_a_missing_image(tmp_path):
     images = [*listed(), {"id": 2, "file_name": "x" * 300 + ".png"}]
     source = Coco(write(tmp_path, [entry()], images), str(tmp_path / "images"))
     assert len(source) == 1 and source.report.count("image missing, skipped") == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "expected JSON"),
         ("[" * 100_000, "expected JSON"),
@@ -346,20 +346,20 @@ def test_a_file_name_that_no_disk_takes_is_a_missing_picture(tmp_path):
         ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "got none of the 0 that it lists"),
     ],
 )
-def test_files_of_another_form(tmp_path, text, said):
+def test_files_of_another_form(tmp_path, text, message):
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(DataError, match=f"x.json.*{said}"):
+    with pytest.raises(DataError, match=f"x.json.*{message}"):
         Coco(str(tmp_path / "x.json"))
 
 
-def test_a_picture_that_cannot_be_read_is_skipped(tmp_path):
+def test_an_image_that_cannot_be_read_is_skipped(tmp_path):
     path = write(tmp_path, [entry()], listed(2))
     (tmp_path / "images/2.png").write_bytes(b"")
     source = Coco(path)
     assert len(source) == 1 and "empty file, skipped" in str(source.report)
 
 
-def test_pictures_turned_by_exif_are_taken_upright(tmp_path):
+def test_images_turned_by_exif_are_taken_upright(tmp_path):
     path = write(tmp_path, [entry()], listed(height=WIDTH, width=HEIGHT, file_name="1.jpg"))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -419,8 +419,8 @@ def test_layouts(tmp_path, files, train, val):
         return
     expected = {"train": train, "val": val}
     assert plan == {
-        part: {"annotations": str(tmp_path / pair[0]), "images": str(tmp_path / pair[1])}
-        for part, pair in expected.items()
+        split: {"annotations": str(tmp_path / pair[0]), "images": str(tmp_path / pair[1])}
+        for split, pair in expected.items()
         if pair
     }
     assert len(Coco(**plan["train"])) == 1
@@ -449,15 +449,15 @@ def test_a_validation_part_gets_the_training_parts_classes(tmp_path):
 def test_coco_mini_agrees_with_pycocotools():
     from pycocotools.coco import COCO
 
-    parts, _ = detect(SHARED / "coco-mini", ["boxes"])
-    source = Coco(**{key: value for key, value in parts["val"].items() if key != "source"})
-    theirs = COCO(parts["val"]["annotations"])
+    splits, _ = detect(SHARED / "coco-mini", ["boxes"])
+    source = Coco(**{key: value for key, value in splits["val"].items() if key != "source"})
+    theirs = COCO(splits["val"]["annotations"])
     assert len(source) == 79 and len(source.names["classes"]) == 80 and source.category_ids[79] == 90
     crowds = 0
     for index in range(len(source)):
-        sample, found = source[index], theirs.loadAnns(theirs.getAnnIds(source.image_ids[index]))
-        assert len(sample.boxes) == len(found)
-        for number, one in enumerate(found):
+        sample, result = source[index], theirs.loadAnns(theirs.getAnnIds(source.image_ids[index]))
+        assert len(sample.boxes) == len(result)
+        for number, one in enumerate(result):
             x, y, width, height = one["bbox"]
             np.testing.assert_allclose(sample.boxes[number], [x, y, x + width, y + height], atol=1)
             np.testing.assert_array_equal(sample.instance_masks[number], theirs.annToMask(one))

@@ -62,7 +62,7 @@ def test_item_55_no_tags_is_a_zero_row_and_not_unlabelled(root):
     assert len(source) == 2 and source[1].tags.tolist() == [0]
 
 
-def test_minus_one_and_empty_flags_are_not_labelled(root):
+def test_minus_one_and_empty_flags_are_not_labeled(root):
     assert tags_of(table(root, "path,x,y\na.jpg,-1,1\nb.jpg,,0\n")) == {"a.jpg": [-1, 1], "b.jpg": [-1, 0]}
 
 
@@ -79,7 +79,7 @@ def test_names_fix_the_order(root, text):
         table(root, text, names=["dog", "emu"])
 
 
-def test_item_20_missing_pictures_are_skipped_and_counted(root):
+def test_item_20_missing_images_are_skipped_and_counted(root):
     source = table(root, "path,tags\na.jpg,cat\ngone.jpg,dog\n")
     assert len(source) == 1 and source.report.count("image named in the table but missing, skipped") == 1
     with pytest.raises(DataError, match=r"none of the 1 exists in .*such as 'gone\.jpg'; set root="):

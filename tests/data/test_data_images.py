@@ -1,4 +1,4 @@
-"""Reading pictures: Pillow is the reference for whole files; broken ones are made here."""
+"""Reading images: Pillow is the reference for whole files; broken ones are made here."""
 
 import io
 import struct
@@ -17,7 +17,7 @@ from visiontasks.errors import BadImage, DataError
 
 
 def photo(height=61, width=83, seed=0):
-    """Smooth colours, so that lossy formats stay near."""
+    """Smooth colors, so that lossy formats stay near."""
     rng = np.random.default_rng(seed)
     return cv2.resize(rng.integers(0, 256, (5, 6, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -30,7 +30,7 @@ def encoded(kind, picture=None, **options):
 
 
 def png_of(values, bits):
-    """A grey PNG of 1, 2 or 4 bits a pixel, written by the format's specification."""
+    """A gray PNG of 1, 2 or 4 bits a pixel, written by the format's specification."""
 
     def chunk(name, body):
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -94,7 +94,7 @@ def test_item_02_empty_or_zero_filled(tmp_path, data, reason):
             read(path)
 
 
-def test_item_02_missing_file_is_a_bad_picture(tmp_path):
+def test_item_02_missing_file_is_a_bad_image(tmp_path):
     for read in (images.read_image, images.image_size, images.read_mask):
         with pytest.raises(BadImage, match=r"gone\.jpg: it cannot be read"):
             read(tmp_path / "gone.jpg")
@@ -160,16 +160,16 @@ def test_item_08_alpha_is_dropped(kind):
     np.testing.assert_array_equal(images.decode_image(encoded(kind, rgba, **options)), photo())
 
 
-def test_item_08_grey_with_alpha():
-    grey = Image.fromarray(photo()).convert("L")
-    both = Image.merge("LA", (grey, grey))
-    np.testing.assert_array_equal(images.decode_image(encoded("PNG", both))[..., 1], np.asarray(grey))
+def test_item_08_gray_with_alpha():
+    gray = Image.fromarray(photo()).convert("L")
+    both = Image.merge("LA", (gray, gray))
+    np.testing.assert_array_equal(images.decode_image(encoded("PNG", both))[..., 1], np.asarray(gray))
 
 
 @pytest.mark.parametrize(
     ("kind", "mode"), [*((kind, "L") for kind in ("PNG", "JPEG", "TIFF", "BMP")), ("PNG", "1"), ("TIFF", "1")]
 )
-def test_item_09_grey_becomes_three_equal_channels(kind, mode):
+def test_item_09_gray_becomes_three_equal_channels(kind, mode):
     data = encoded(kind, Image.fromarray(photo()).convert(mode))
     image = images.decode_image(data)
     assert image.shape == (61, 83, 3)
@@ -183,7 +183,7 @@ def test_item_10_animation_gives_its_first_frame_and_a_warning(tmp_path, kind):
     report = Report()
     image = images.read_image(path, report)
     np.testing.assert_array_equal(image, np.asarray(Image.open(path).convert("RGB")))
-    errors = [np.abs(image.astype(int) - frame).mean() for frame in frames]  # GIF has 256 colours, WebP is lossy
+    errors = [np.abs(image.astype(int) - frame).mean() for frame in frames]  # GIF has 256 colors, WebP is lossy
     assert 4 * errors[0] < min(errors[1:])
     assert report.count("image of several frames, only the first is used") == 1 and "a.gif" in str(report)
     still = Report()
@@ -221,8 +221,8 @@ def test_item_12_and_14_listing(tmp_path):
         write(tmp_path / name, encoded("JPEG"))
     for name in (".DS_Store", "._b.JPG", "notes.txt", "Thumbs.db", "sub/._c.png", ".jpg"):
         write(tmp_path / name, b"x")
-    found = [p.relative_to(tmp_path).as_posix() for p in images.list_images(tmp_path)]
-    assert found == ["a.jpeg", "b.JPG", "sub/c.PnG", "sub/deep/d.tif"]
+    result = [p.relative_to(tmp_path).as_posix() for p in images.list_images(tmp_path)]
+    assert result == ["a.jpeg", "b.JPG", "sub/c.PnG", "sub/deep/d.tif"]
     assert [p.name for p in images.list_images(tmp_path, recursive=False)] == ["a.jpeg", "b.JPG"]
 
 
@@ -238,14 +238,14 @@ def test_item_13_paths_of_any_characters(tmp_path, name):
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on odd TIFF tags
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"]), st.data())
-def test_damaged_bytes_give_a_picture_or_bad_picture(kind, data):
+def test_damaged_bytes_give_an_image_or_bad_image(kind, data):
     damaged = bytearray(encoded(kind))
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     for decode in (images.decode_image, images.decode_mask):
         try:
-            found = decode(bytes(damaged), "x", max_pixels=2**20)
-            assert found.dtype == (np.uint8 if decode is images.decode_image else np.int32)
+            result = decode(bytes(damaged), "x", max_pixels=2**20)
+            assert result.dtype == (np.uint8 if decode is images.decode_image else np.int32)
         except BadImage as error:
             assert error.reason
         except DataError:
@@ -284,9 +284,9 @@ def test_mask_saved_with_three_equal_channels_is_one():
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_item_50_mask_of_colours(tmp_path, mode):
-    path = write(tmp_path / "colours.png", encoded("PNG", Image.fromarray(photo()).convert(mode)))
-    with pytest.raises(DataError, match=r"colours\.png: expected one class index per pixel.*RGB"):
+def test_item_50_mask_of_colors(tmp_path, mode):
+    path = write(tmp_path / "colors.png", encoded("PNG", Image.fromarray(photo()).convert(mode)))
+    with pytest.raises(DataError, match=r"colors\.png: expected one class index per pixel.*RGB"):
         images.read_mask(path)
 
 

@@ -1,4 +1,4 @@
-"""Pictures with masks of class numbers."""
+"""Images with masks of class numbers."""
 
 import pickle
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_pairs_are_matched_by_stem(tmp_path, suffix):
     assert source[0].mask.dtype == np.int32 and source.describe(0) == source[0].path
 
 
-def test_pictures_and_masks_in_one_folder(tmp_path):
+def test_images_and_masks_in_one_folder(tmp_path):
     for stem in ("a", "b"):
         pair(tmp_path, stem, numbers(0, 1), "_mask", folders=("images", "images"))
     source = Masks(str(tmp_path / "images"), str(tmp_path / "images"))
@@ -88,7 +88,7 @@ def test_item_49_void_is_no_class(tmp_path):
     assert masks(tmp_path).names["mask"] == ("0", "1", "2")
 
 
-def test_item_50_colours_are_refused_before_training(tmp_path):
+def test_item_50_colors_are_refused_before_training(tmp_path):
     pair(tmp_path, "a", numbers(0, 1))
     pair(tmp_path, "bad", np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"bad\.png: expected one class index per pixel"):

@@ -1,4 +1,4 @@
-"""TensorFlow Datasets: a tiny set is prepared here, offline, in the catalogue's own format."""
+"""TensorFlow Datasets: a tiny set is prepared here, offline, in the catalog's own format."""
 
 import pickle
 import subprocess
