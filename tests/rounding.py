@@ -1,32 +1,36 @@
 """What rounding may do to a network: each layer, and the whole, against the same network in float64.
 
-Nothing here follows a training. A random network amplifies a rounding error from step to step, so that the losses of two
-correct processors drift apart; one forward and one backward pass from the same weights do not.
+Nothing here follows a training. A random network amplifies a rounding error from step to step, so that the losses of
+two correct processors drift apart; one forward and one backward pass from the same weights do not.
 
-Two comparisons, both with bounds that are stated before anything is measured. u is the unit roundoff of a layer's
+Two comparisons, both with bounds that were stated before anything was measured. u is the unit roundoff of a layer's
 compute dtype: 2⁻⁸ for bfloat16, 2⁻¹¹ for float16, 2⁻²⁴ for float32.
 
-**One layer** (`layer_errors`). Every layer gets the inputs that it had in the network and the weights that it holds; its
-twin in float64 gets the same inputs. Their outputs and, for a random cotangent of ±1, the gradients of inputs and weights
-may differ by (4 + √n) u of their root mean square, n being the number of terms of a sum: 4 for the roundings that one
-value meets outside its sum (weights, output, activation, cotangent), and √n for a sum accumulated in the dtype itself:
-the partial sums of n terms of random sign grow as √k, each rounding adds u of one, and the errors are independent (N. J.
-Higham, T. Mary: A new approach to probabilistic rounding error analysis, 2019). Hardware that accumulates in float32
-stays far below. Normalization layers subtract a mean from a mean of squares in float32: they may add 2⁻²⁴ √n times the
-condition number of that difference, E[x²] / Var[x].
+**One layer** (`layer_errors`). Every layer gets the inputs that it had in the network and the weights that it holds;
+its twin in float64 gets the same inputs. Their outputs and, for a random cotangent of ±1, the gradients of inputs and
+weights may differ by (4 + √n) u of their root mean square, n being the number of terms of a sum: 4 for the roundings
+that one value meets outside its sum (weights, output, activation, cotangent), and √n for a sum accumulated in the dtype
+itself: the partial sums of n terms of random sign grow as √k, each rounding adds u of one, and the errors are
+independent (N. J. Higham, T. Mary: A new approach to probabilistic rounding error analysis, 2019). Hardware that
+accumulates in float32 stays far below. Normalization layers subtract a mean from a mean of squares in float32: they may
+add 2⁻²⁴ √n times the condition number of that difference, E[x²] / Var[x]. Where a gradient jumps there is nothing to
+compare: of equal values max pooling gives one the whole gradient, and a ReLU inside a layer opens or shuts for what is
+within rounding of 0, so that such a layer is compared before its ReLU.
 
 **The whole network** (`whole_errors`). The float64 network is run again with rounded weights and with noise after each
 layer, on the way there and back, as large as that layer's own error was found to be, or u where that is more. What this
 does to outputs and gradients is what the network itself makes of rounding. A precision may be off by 8 times as much,
 layer by layer: the norm of one error over that of two draws of noise exceeds 8 once in 10⁵ even if only four directions
 carry them (Fisher's F with 4 and 8 degrees of freedom). The median over the layers has no such tail: 2 times as much.
-Errors that do not come from rounding layers (coordinates in half precision, a value that overflows) are not in the noise.
+Errors that do not come from rounding layers (coordinates in half precision, a value that overflows) are not in the
+noise.
 
-Weights are drawn (`condition`) so that rounding stays small enough to be seen through: each convolution's output has unit
-variance, and the offset of a normalization is +2 or −2 by chance, so that ReLU bends within two units of a hundred; with
-offsets of 0 each pair of normalization and ReLU multiplies a relative error by 1.21 (G. Yang et al.: A mean field theory
-of batch normalization, 2019), 10⁴ over inception_v3. Choices (proposals, assignment, suppression) are discontinuous: the
-functional that is differentiated is a fixed random projection of the heads' outputs without them (`fakes.smooth`).
+Weights are drawn (`condition`) so that rounding stays small enough to be seen through: each convolution's output has
+unit variance, and the offset of a normalization, or the bias before a ReLU, is +2 or −2 by chance, so that ReLU bends
+within two units of a hundred; with offsets of 0 each pair of normalization and ReLU multiplies a relative error by 1.21
+(G. Yang et al.: A mean field theory of batch normalization, 2019), 10⁴ over inception_v3. Choices (proposals,
+assignment, suppression) are discontinuous: the functional that is differentiated is a fixed random projection of the
+heads' outputs without them (`fakes.smooth`).
 """
 
 import contextlib
@@ -43,6 +47,8 @@ UNIT = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24, "float64"
 OWN_ROUNDINGS, OF_ONE, OF_MEDIAN, DRAWS = 4, 8, 2, 2
 LOSS_SCALE = {"mixed_float16": 2.0**7}  # what a loss scale is for: gradients of float16 far from both ends of its range
 CHOOSES = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)  # of equal values one gets the whole gradient
+
+BENT = ("relu", "relu6", "leaky_relu")
 
 
 @dataclasses.dataclass
@@ -78,7 +84,23 @@ def leaves(model) -> list:
 
 
 def name_of(layer) -> str:
-    return layer.path if getattr(layer, "path", None) else layer.name
+    return f"{(layer.path or '').partition('/')[2] or layer.name} ({type(layer).__name__})"
+
+
+def bent(layer) -> bool:
+    """Whether the layer has a ReLU inside, whose gradient jumps."""
+    return getattr(getattr(layer, "activation", None), "__name__", "") in BENT
+
+
+@contextlib.contextmanager
+def activated(layer, activation):
+    """The layer with another activation for a while."""
+    own = layer.activation
+    layer.activation = activation
+    try:
+        yield
+    finally:
+        layer.activation = own
 
 
 @contextlib.contextmanager
@@ -141,6 +163,8 @@ def condition(model, batch):
             scale = float(ops.std(ops.cast(y, "float64")))
             if scale > 0:
                 kernel.assign(kernel / scale)
+            if bent(layer) and layer.use_bias:
+                layer.bias.assign(2.0 * rng.choice([-1.0, 1.0], layer.bias.shape))
             return call(*args, **kwargs)
 
         return run
@@ -170,7 +194,7 @@ def functional(outputs) -> object:
 
 
 def one_pass(model, batch, scale=1.0, compiled=False):
-    """(outputs, {layer's path: gradient of the functional by its weights, one vector}) of a training pass."""
+    """(outputs, {layer's number: gradient of the functional by its weights, one vector}) of a training pass."""
     variables = [v for layer in leaves(model) for v in layer.trainable_variables]
     unique = list({id(v): v for v in variables}.values())
 
@@ -188,11 +212,11 @@ def one_pass(model, batch, scale=1.0, compiled=False):
     outputs, found = jitted(run)(values) if compiled else run(values)
     by_variable = {id(v): g for v, g in zip(unique, found, strict=True)}
     vectors = {}
-    for layer in leaves(model):
+    for number, layer in enumerate(leaves(model)):
         parts = [by_variable[id(v)] for v in layer.trainable_variables]
         if parts:
             flat = [np.ravel(ops.convert_to_numpy(ops.cast(g, "float64"))) for g in parts]
-            vectors[name_of(layer)] = np.concatenate(flat) / scale
+            vectors[number] = np.concatenate(flat) / scale
     return {key: ops.convert_to_numpy(ops.cast(value, "float64")) for key, value in outputs.items()}, vectors
 
 
@@ -232,8 +256,8 @@ class Local:
         return [check for check in (self.output, self.inputs, self.weights) if check]
 
 
-def layer_errors(model, batch) -> dict[str, Local]:
-    """{layer's path: Local} for every layer of the model, each fed with what it gets in a training pass."""
+def layer_errors(model, batch) -> dict[int, Local]:
+    """{layer's number: Local} for every layer of the model, each fed with what it gets in a training pass."""
     seen = {}
 
     def recorded(number, layer, call):
@@ -250,21 +274,29 @@ def layer_errors(model, batch) -> dict[str, Local]:
     for number, (args, kwargs) in seen.items():
         local = _local(layers[number], args, kwargs)
         if local:
-            found[name_of(layers[number])] = local
+            found[number] = local
     return found
 
 
 def _local(layer, args, kwargs):
-    twin = type(layer).from_config({**layer.get_config(), "dtype": "float64"})
     flat = keras.tree.flatten(args)
     if any(isinstance(x, keras.KerasTensor) or not hasattr(x, "dtype") for x in flat):
+        return None
+    try:
+        config = {key: value for key, value in layer.get_config().items() if not key.endswith("_initializer")}
+        twin = type(layer).from_config({**config, "dtype": "float64"})
+    except NotImplementedError:  # part of a network that is rebuilt as a whole; what has weights has a config
+        assert not layer.weights, layer
         return None
     exact = keras.tree.map_structure(_float64, args)
     twin(*exact, **kwargs)
     twin.set_weights(layer.get_weights())
-    y = layer(*args, **kwargs)
-    if not keras.tree.is_nested(y) and "float" in keras.backend.standardize_dtype(y.dtype):
-        return _compared(layer, twin, args, exact, kwargs, ops.convert_to_numpy(ops.cast(y, "float64")))
+    with contextlib.ExitStack() as stack:
+        for one in (layer, twin) if bent(layer) else ():
+            stack.enter_context(activated(one, keras.activations.linear))
+        y = layer(*args, **kwargs)
+        if not keras.tree.is_nested(y) and "float" in keras.backend.standardize_dtype(y.dtype):
+            return _compared(layer, twin, args, exact, kwargs, ops.convert_to_numpy(ops.cast(y, "float64")))
     return None
 
 
@@ -328,38 +360,46 @@ def _compared(layer, twin, args, exact, kwargs, y):
     return local
 
 
-def noisy_pass(model, batch, own: dict[str, Local], dtypes: dict[str, str], seed: int):
+def noisy_pass(model, batch, own: dict[int, Local], dtypes: list[str], seed: int):
     """`one_pass` of a float64 model with rounded weights and each layer's own error as noise, there and back."""
     rng = np.random.default_rng(seed)
 
-    def disturbed(number, layer, call):
-        local = own.get(name_of(layer))
+    def noise_of(local):
+        forward, backward = (
+            max(local.output.error, local.unit),
+            max(local.inputs.error if local.inputs else 0, local.unit),
+        )
 
-        def run(*args, **kwargs):
-            y = call(*args, **kwargs)
-            if local is None or keras.tree.is_nested(y):
-                return y
+        def disturbed(y):
             ahead, back = rng.standard_normal(y.shape), rng.standard_normal(y.shape)
-            forward = max(local.output.error, local.unit)
-            backward = max(local.inputs.error if local.inputs else 0.0, local.unit)
 
             @ops.custom_gradient
             def noise(y):
                 def slope(*args, upstream=None):
-                    upstream = args[0] if upstream is None else upstream
-                    return _with_noise(upstream, backward, back)
+                    return _with_noise(args[0] if upstream is None else upstream, backward, back)
 
                 return _with_noise(y, forward, ahead), slope
 
             return noise(y)
 
-        return run
+        return disturbed
+
+    def behind(number, layer, call):
+        if number not in own or bent(layer):
+            return call
+        return lambda *args, **kwargs: noise_of(own[number])(call(*args, **kwargs))
 
     weights = model.get_weights()
-    for layer in leaves(model):
+    for layer, dtype in zip(leaves(model), dtypes, strict=True):
         if getattr(layer, "kernel", None) is not None:
-            layer.set_weights([_rounded(w, dtypes[name_of(layer)]) for w in layer.get_weights()])
-    with around(leaves(model), disturbed):
+            layer.set_weights([_rounded(w, dtype) for w in layer.get_weights()])
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(around(leaves(model), behind))
+        for number, layer in enumerate(leaves(model)):
+            if number in own and bent(layer):  # what is rounded is what the ReLU gets
+                inside, disturbed = layer.activation, noise_of(own[number])
+                before = lambda x, inside=inside, disturbed=disturbed: inside(disturbed(x))  # noqa: E731
+                stack.enter_context(activated(layer, before))
         found = one_pass(model, batch)
     model.set_weights(weights)
     return found
@@ -381,23 +421,24 @@ def whole_errors(reference, batch, own, policy_pass, dtypes) -> tuple[list[Check
         reference: the float64 model, with the same weights.
         own: `layer_errors` of the precision's model.
         policy_pass: `one_pass` of that model.
-        dtypes: {layer's path: its compute dtype} of that model.
+        dtypes: of that model's layers, as `leaves` lists them.
     """
     exact = one_pass(reference, batch)
+    names = dict(enumerate(map(name_of, leaves(reference))))
     draws = [noisy_pass(reference, batch, own, dtypes, seed) for seed in range(DRAWS)]
     each, medians = [], []
     for part, what in enumerate(("output", "gradient")):
         ratios = []
         for key, expected in exact[part].items():
             if not expected.any():
-                each.append(Checked(f"{key}: {what}", float(np.abs(policy_pass[part][key]).max()), 0.0))
+                each.append(Checked(f"{names.get(key, key)}: {what}", float(np.abs(policy_pass[part][key]).max()), 0.0))
                 continue
             spread = np.sqrt(np.mean([relative(draw[part][key], expected) ** 2 for draw in draws]))
             if part and key in own and own[key].weights:  # its own rounding of the sum over all positions
                 spread = np.hypot(spread, max(own[key].weights.error, own[key].unit))
             spread = max(spread, UNIT["float32"])
             error = relative(policy_pass[part][key], expected)
-            each.append(Checked(f"{key}: {what}", error, OF_ONE * spread))
+            each.append(Checked(f"{names.get(key, key)}: {what}", error, OF_ONE * spread))
             ratios.append(error / spread)
         medians.append(Checked(f"median {what}", float(np.median(ratios)), OF_MEDIAN))
     return each, medians
