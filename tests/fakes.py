@@ -79,3 +79,8 @@ def smooth(head, outputs, batch):
     kept = {key: value for key, value in outputs.items() if key not in ("proposals", "valid", "regions")}
     branches = {branch.name: branch(outputs["pyramid"], boxes) for branch in (head.boxes, *head.branches)}
     return kept | branches
+
+
+def losses(head, batch, outputs):
+    """{term: value} of a head's raw outputs, with what it draws the same each time."""
+    return head.compute_losses(batch, outputs, training=False)

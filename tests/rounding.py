@@ -14,8 +14,8 @@ itself: the partial sums of n terms of random sign grow as √k, each rounding a
 independent (N. J. Higham, T. Mary: A new approach to probabilistic rounding error analysis, 2019). Hardware that
 accumulates in float32 stays far below. Normalization layers subtract a mean from a mean of squares in float32: they may
 add 2⁻²⁴ √n times the condition number of that difference, E[x²] / Var[x]. Where a gradient jumps there is nothing to
-compare: of equal values max pooling gives one the whole gradient, and a ReLU inside a layer opens or shuts for what is
-within rounding of 0, so that such a layer is compared before its ReLU.
+compare: of equal values max pooling gives one the whole gradient, and a ReLU opens or shuts for what is within rounding
+of 0. So a layer with an activation inside is compared before it: the activation's slope is that of a rounded sum.
 
 **The whole network** (`whole_errors`). The float64 network is run again with rounded weights and with noise after each
 layer, on the way there and back, as large as that layer's own error was found to be, or u where that is more. What this
@@ -47,8 +47,6 @@ UNIT = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24, "float64"
 OWN_ROUNDINGS, OF_ONE, OF_MEDIAN, DRAWS = 4, 8, 2, 2
 LOSS_SCALE = {"mixed_float16": 2.0**7}  # what a loss scale is for: gradients of float16 far from both ends of its range
 CHOOSES = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)  # of equal values one gets the whole gradient
-
-BENT = ("relu", "relu6", "leaky_relu")
 
 
 @dataclasses.dataclass
@@ -88,8 +86,9 @@ def name_of(layer) -> str:
 
 
 def bent(layer) -> bool:
-    """Whether the layer has a ReLU inside, whose gradient jumps."""
-    return getattr(getattr(layer, "activation", None), "__name__", "") in BENT
+    """Whether the layer sums products and has an activation inside."""
+    inside = getattr(layer, "activation", keras.activations.linear)
+    return getattr(layer, "kernel", None) is not None and inside is not keras.activations.linear
 
 
 @contextlib.contextmanager
@@ -270,12 +269,24 @@ def layer_errors(model, batch) -> dict[int, Local]:
     layers = leaves(model)
     with around(layers, recorded):
         smooth_outputs(model, batch)
-    found = {}
+    found, by_kind = {}, {}
     for number, (args, kwargs) in seen.items():
-        local = _local(layers[number], args, kwargs)
-        if local:
-            found[number] = local
+        kind = _kind(layers[number], args, kwargs)
+        if kind not in by_kind:
+            by_kind[kind] = _local(layers[number], args, kwargs)
+        if by_kind[kind]:
+            found[number] = by_kind[kind]
     return found
+
+
+def _kind(layer, args, kwargs):
+    """What layers have in common that run the same code on arrays of the same form: one of them is compared."""
+    try:
+        config = {key: value for key, value in layer.get_config().items() if not key.startswith("name")}
+    except NotImplementedError:
+        config = id(layer)
+    forms = keras.tree.map_structure(lambda x: getattr(x, "shape", x), args)
+    return repr((type(layer), config, forms, sorted(kwargs)))
 
 
 def _local(layer, args, kwargs):
@@ -291,6 +302,8 @@ def _local(layer, args, kwargs):
     exact = keras.tree.map_structure(_float64, args)
     twin(*exact, **kwargs)
     twin.set_weights(layer.get_weights())
+    if hasattr(twin, "finalize_state"):  # of Keras's Normalization: its constants from its weights
+        twin.finalize_state()
     with contextlib.ExitStack() as stack:
         for one in (layer, twin) if bent(layer) else ():
             stack.enter_context(activated(one, keras.activations.linear))
@@ -313,8 +326,8 @@ def _compared(layer, twin, args, exact, kwargs, y):
     )
     last = keras.tree.flatten(args)[0].shape[-1]
     terms = (
-        max(kernel / y.shape[-1], sizes[0] / y.size, 1.0),
-        max(kernel / last, y.size / sizes[0], 1.0),
+        max(kernel / y.shape[-1], max(sizes) / y.size, 1.0),
+        max(kernel / last, y.size / min(sizes), 1.0),  # of an input that is broadcast, over all that it reaches
         float(y.size / y.shape[-1]),
     )
     statistics = 0.0
@@ -414,16 +427,16 @@ def _rounded(weights, dtype):
     return ops.convert_to_numpy(ops.cast(ops.cast(weights, dtype), "float32"))
 
 
-def whole_errors(reference, batch, own, policy_pass, dtypes) -> tuple[list[Checked], list[Checked]]:
+def whole_errors(reference, batch, exact, own, policy_pass, dtypes) -> tuple[list[Checked], list[Checked]]:
     """Outputs and gradients of a pass against those of the float64 model: (each, their medians).
 
     Args:
         reference: the float64 model, with the same weights.
+        exact: `one_pass` of it.
         own: `layer_errors` of the precision's model.
         policy_pass: `one_pass` of that model.
         dtypes: of that model's layers, as `leaves` lists them.
     """
-    exact = one_pass(reference, batch)
     names = dict(enumerate(map(name_of, leaves(reference))))
     draws = [noisy_pass(reference, batch, own, dtypes, seed) for seed in range(DRAWS)]
     each, medians = [], []
