@@ -10,7 +10,7 @@ from collections.abc import Sequence
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # xla: TensorFlow with jit_compile
 BACKENDS = ("tensorflow", "xla", *(name for name in ("jax", "torch") if importlib.util.find_spec(name)))
-# pairs of columns of which every combination must occur
+# what must occur together at least once. A pass forward and back, compared with float64, covers all of it:
 PAIRS = (
     ("head", "family"),
     ("head", "precision"),
@@ -18,21 +18,23 @@ PAIRS = (
     ("head", "backend"),
     ("backend", "precision"),
 )
+# a training, whose steps are such passes: a family learns whatever the head, and in one precision as in another
+LEARNS = (("family",), ("head", "precision"), ("head", "backend"), ("backend", "precision"))
 
 
-def pairs_of(row: dict, pairs=PAIRS) -> set:
-    """What a row covers: {(column, value, column, value)}. A value may be a tuple of several, as the heads are."""
+def covered(row: dict, pairs=PAIRS) -> set:
+    """What a row covers: {((column, value), …)}. A value may be a tuple of several, as the heads are."""
 
     def values(column):
         value = row[column]
-        return value if isinstance(value, tuple) else (value,)
+        return [(column, one) for one in (value if isinstance(value, tuple) else (value,))]
 
-    return {(a, x, b, y) for a, b in pairs for x in values(a) for y in values(b)}
+    return {found for columns in pairs for found in itertools.product(*map(values, columns))}
 
 
-def every_pair(columns: dict[str, Sequence], pairs=PAIRS) -> set:
+def wanted(columns: dict[str, Sequence], pairs=PAIRS) -> set:
     """What an array must cover."""
-    return {(a, x, b, y) for a, b in pairs for x in columns[a] for y in columns[b]}
+    return covered({column: tuple(values) for column, values in columns.items()}, pairs)
 
 
 def product(columns: dict[str, Sequence]) -> list[dict]:
@@ -43,24 +45,35 @@ def product(columns: dict[str, Sequence]) -> list[dict]:
 
 
 def cover(columns: dict[str, Sequence], cost=lambda row: 1.0, pairs=PAIRS) -> list[dict]:
-    """Rows that together cover every pair: greedily the row that covers most of what is missing for its cost.
+    """Rows that together cover every pair: greedily the one that covers most of what is missing for its cost.
 
     Args:
         columns: {column: its values}, among them `head`, of which a row has any number.
-        cost: what a candidate row costs; of equal gain the cheaper one is taken, of equal cost the first.
+        cost: what a row costs; of equal gain for its cost the first of `product` is taken.
         pairs: the pairs of columns.
 
     Returns:
-        [{column: value}], `head` a tuple of those heads that the row adds a missing pair for.
+        [{column: value}], `head` a tuple of those heads that the row adds something for, or else of one in turn.
     """
-    missing, rows, candidates = every_pair(columns, pairs), [], product(columns)
+    missing, rows = wanted(columns, pairs), []
+
+    def trimmed(row):
+        heads = {one for pair in covered(row, pairs) & missing for column, one in pair if column == "head"}
+        turn = row["head"][len(rows) % len(row["head"])]
+        return {**row, "head": tuple(head for head in row["head"] if head in heads) or (turn,)}
+
+    candidates = product(columns)
     while missing:
-        row = max(candidates, key=lambda row: len(pairs_of(row, pairs) & missing) / cost(row))
-        # heads that cover nothing new here train elsewhere
-        new = pairs_of(row, pairs) & missing
-        needed = {x for a, x, b, y in new if a == "head"} | {y for a, x, b, y in new if b == "head"}
-        turn = row["head"][len(rows) % len(row["head"])]  # where no head is needed, each in its turn
-        row = {**row, "head": tuple(head for head in row["head"] if head in needed) or (turn,)}
+        row = max(map(trimmed, candidates), key=lambda row: len(covered(row, pairs) & missing) / cost(row))
         rows.append(row)
-        missing -= pairs_of(row, pairs)
+        missing -= covered(row, pairs)
     return rows
+
+
+if __name__ == "__main__":
+    import families
+
+    for title, pairs in (("a pass", PAIRS), ("a training", LEARNS)):
+        print(f"\n{title}:")
+        for row in families.array(pairs):
+            print(f"  {row['family']:20}{row['precision']:16}{row['backend']:12}{', '.join(row['head'])}")

@@ -3,7 +3,7 @@
 import fakes
 import keras
 import numpy as np
-from covering import BACKENDS, PRECISIONS, cover, product
+from covering import BACKENDS, PAIRS, PRECISIONS, cover, product
 
 from visiontasks import build, catalog
 from visiontasks.model import VisionModel
@@ -31,7 +31,7 @@ OTHERS = ("convnext_tiny", "densenet121", "efficientnet_v2_b0", "mobilenet", "mo
 OTHERS += ("nasnet_mobile", "resnet50_v2", "xception")
 # the optimizer's steps, where 3e-4 is not right: see small_steps
 STEP_SIZES = {"lenet5": 3e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "inception_v3": 5e-5}
-STEPS = 20
+STEPS = 30
 # what compiling one costs beside unet_encoder, in rounds; of a new family 3 is assumed
 COSTS = {"unet_encoder": 1, "lenet5": 1, "alexnet": 1, "zfnet": 1, "vgg16": 2, "resnet20": 2, "googlenet": 4}
 COSTS |= {"efficientnet_lite0": 4, "resnet50": 4, "efficientnet_b0": 8, "inception_v3": 8}
@@ -82,22 +82,27 @@ def model_of(family, names):
     return model, batch
 
 
-def rows(exhaustive=False) -> list[tuple]:
-    """(family, precision, backend, heads) of the covering array, those that run on this backend, by family."""
+def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
+    """The rows that contracts run: {"family", "precision", "backend", "head": several}."""
     columns = {"head": sorted(fakes.heads()), "family": tuple(FAMILIES), "precision": PRECISIONS, "backend": BACKENDS}
 
     def cost(row):
-        own = COSTS.get(row["family"], 3) * (1 + len(row["head"]))
+        own = COSTS.get(row["family"], 3) * (2 + len(row["head"])) * (2 if row["precision"] == "mixed_float16" else 1)
         return own**2 if row["backend"] in COMPILES else own
 
-    found = product(columns) if exhaustive else cover(columns, cost)
+    return product(columns) if exhaustive else cover(columns, cost, pairs)
+
+
+def rows(pairs=PAIRS, exhaustive=False) -> list[tuple]:
+    """`array` as (family, precision, backend, heads), what runs on this backend alone, by family."""
     here = ("tensorflow", "xla") if keras.backend.backend() == "tensorflow" else (keras.backend.backend(),)
-    picked = [(row["family"], row["precision"], row["backend"], row["head"]) for row in found if row["backend"] in here]
+    found = [row for row in array(pairs, exhaustive) if row["backend"] in here]
+    picked = [(row["family"], row["precision"], row["backend"], row["head"]) for row in found]
     return sorted(picked, key=lambda row: (tuple(FAMILIES).index(row[0]), row[1:3]))
 
 
 def train(family, policy, names, optimizer=None, jit=False):
-    """Twenty steps: (the model, its images, {loss: [first, …, last epoch]}); compiled once, nothing infinite."""
+    """Thirty steps: (the model, its images, {loss: [first, …, last epoch]}); compiled once, nothing infinite."""
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
     model, batch = model_of(family, names)
@@ -146,10 +151,22 @@ def steps_for(family, policy):
     )
 
 
-def check_learned(losses, names):
-    """Each term fell by a twentieth, and each head's losses together by a fifth."""
-    for term, values in losses.items():
-        assert min(values[-3:]) < 0.95 * values[0], f"{term} did not fall: {values}"
+# heads of which a term may rise while they learn: what R-CNN's second stage is shown gets harder, and so does the
+# confidence of the first YOLO, which is that of a box's overlap
+TERMS_RISE = ("rcnn", "yolo_v1")
+
+
+def check_learned(losses):
+    """The loss fell by a fifth; each head's share of it by a twentieth, and each term too."""
+    by_head = {}
+    for name, values in losses.items():
+        head, slash, _ = name.partition("/")
+        if slash:
+            by_head.setdefault(head, []).append(values)
+            assert head in TERMS_RISE or min(values[-3:]) < 0.95 * values[0], f"{name} did not fall: {values}"
+    for head, terms in by_head.items():
+        values = np.sum(terms, axis=0)
+        assert min(values[-3:]) < 0.95 * values[0], f"{head} did not learn: {values}"
     assert losses["loss"][-1] < 0.8 * losses["loss"][0], losses["loss"]
 
 

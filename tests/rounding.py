@@ -21,7 +21,7 @@ of 0. So a layer with an activation inside is compared before it: the activation
 layer, on the way there and back, as large as that layer's own error was found to be, or u where that is more. What this
 does to outputs and gradients is what the network itself makes of rounding. A precision may be off by 8 times as much,
 layer by layer: the norm of one error over that of two draws of noise exceeds 8 once in 10⁵ even if only four directions
-carry them (Fisher's F with 4 and 8 degrees of freedom). The median over the layers has no such tail: 2 times as much.
+carry them (Fisher's F with 4 and 8 degrees of freedom). The median of eight or more has no such tail: 2 times as much.
 Errors that do not come from rounding layers (coordinates in half precision, a value that overflows) are not in the
 noise.
 
@@ -60,6 +60,8 @@ class Checked:
 
 def report(test: str, checks: list[Checked]):
     """Fail where an error exceeds its bound; write the largest shares to the file that MARGINS names, if any."""
+    if not checks:
+        return
     worst = max(checks, key=lambda check: check.error / check.bound)
     if path := os.environ.get("MARGINS"):
         line = {"test": test, "checks": len(checks), "share": worst.error / worst.bound, **dataclasses.asdict(worst)}
@@ -453,5 +455,6 @@ def whole_errors(reference, batch, exact, own, policy_pass, dtypes) -> tuple[lis
             error = relative(policy_pass[part][key], expected)
             each.append(Checked(f"{names.get(key, key)}: {what}", error, OF_ONE * spread))
             ratios.append(error / spread)
-        medians.append(Checked(f"median {what}", float(np.median(ratios)), OF_MEDIAN))
+        if len(ratios) >= 8:
+            medians.append(Checked(f"median {what}", float(np.median(ratios)), OF_MEDIAN))
     return each, medians
