@@ -4,14 +4,14 @@ import importlib
 import warnings
 from pathlib import Path
 
-from visiontasks.errors import DataError, RecipeError, UserError, near
-from visiontasks.recipe import catalog
+from visiontasks.errors import DataError, RecipeError, UserError
+from visiontasks.recipe import catalog, checking
+from visiontasks.recipe.checking import ALL_CLASSES
 from visiontasks.recipe.reading import read
 from visiontasks.recipe.schema import Recipe
 from visiontasks.training.devices import cores
 
 MOST_WORKERS = 8  # more seldom wait for anything but each other
-ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's own classes and its own last layer
 
 
 def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | None = None) -> tuple[Recipe, str]:
@@ -34,76 +34,27 @@ def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | N
 
 
 def check(recipe: Recipe):
-    """Check every part of a recipe against the signature of its constructor, importing none of them.
+    """Check a recipe and every part of it, importing neither Keras nor the parts.
 
     Raises:
-        RecipeError: an unknown part or argument (with the near name), a missing one, or a wrong type.
+        RecipeError: see `checking.check`, `check_augment` and `coco.find`.
     """
-
-    def part(folder, spec, where, key="name", filled=()):
-        arguments = {k: v for k, v in spec.items() if k != key}
-        found = catalog.find(folder, spec[key], f"{where}.{key}")
-        catalog.check_arguments(found, arguments, where, filled)
-        return found
-
-    part("backbones", recipe.backbone, "backbone", filled=("input_shape",))
-    for name, spec in recipe.parts.items():
-        where = "head" if recipe.head is not None else f"heads.{name}"
-        found = part("heads", spec, where, filled=("classes",))
-        count = spec.get("classes")
-        if count == [] or isinstance(count, int) and count < 1:
-            raise RecipeError(f"{where}.classes: expected at least one class, got {count!r}.")
-        if isinstance(count, str) and count != ALL_CLASSES:
-            raise RecipeError(f"{where}.classes: expected names, their number or {ALL_CLASSES}, got {count!r}.")
-        if count == ALL_CLASSES:
-            changed = sorted({"hidden", "pooling", "activation"} & spec.keys())
-            if changed:
-                raise RecipeError(
-                    f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose layers are the "
-                    "checkpoint's own; leave it out, or give a number of classes to train."
-                )
-        _check_resize(recipe.data.resize, found.constants["task"], where)
-        if recipe.data.sizes and not found.constants.get("any_size", True):
-            raise RecipeError(f"data.sizes: {where} takes pictures of one size alone; leave data.sizes out.")
+    checking.check(recipe)
     if recipe.weights is not None:
         from visiontasks.weights import coco
 
         coco.find(recipe.weights, recipe.backbone, recipe.parts)
-    for where, spec in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
-        if spec is not None:
-            part("data/sources", spec, where, key="source")
     if recipe.data.augment:
         from visiontasks.data.transforms import check_augment
 
         check_augment(recipe.data.augment)
-    spec = recipe.train.optimizer
-    catalog.check_arguments(
-        catalog.optimizer(spec["name"]), {k: v for k, v in spec.items() if k != "name"}, "train.optimizer"
-    )
-    schedules, spec = catalog.functions("training/schedules"), recipe.train.schedule
-    if spec["name"] not in schedules:
-        raise RecipeError(f"train.schedule.name: unknown name {spec['name']!r}. {near(spec['name'], schedules)}")
-    catalog.check_arguments(
-        schedules[spec["name"]],
-        {k: v for k, v in spec.items() if k != "name"},
-        "train.schedule",
-        filled=("learning_rate", "total_steps", "steps_per_epoch"),
-    )
-
-
-def _check_resize(resize, task, where):
-    if resize == "crop" and not _task(task).answers_by_picture:
-        raise RecipeError(
-            f"data.resize: crop cuts off what {where} must answer for; use data.resize=letterbox or stretch."
-        )
 
 
 def fields(recipe: Recipe) -> tuple[str, ...]:
     """The Sample fields that a recipe's heads learn from."""
     wanted = {}
     for name, spec in recipe.parts.items():
-        where = "head.name" if recipe.head is not None else f"heads.{name}.name"
-        wanted |= dict.fromkeys(catalog.find("heads", spec["name"], where).constants["fields"])
+        wanted |= dict.fromkeys(checking.head(recipe, name).fields(spec))
     return tuple(wanted)
 
 
@@ -175,7 +126,7 @@ def _loading(recipe):
 
 def _check_fields(recipe, sources):
     for name, spec in recipe.parts.items():
-        needed = catalog.find("heads", spec["name"]).constants["fields"]
+        needed = checking.head(recipe, name).fields(spec)
         for part, source in sources.items():
             lacking = sorted(set(needed) - source.fields)
             if lacking:
@@ -274,7 +225,7 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
 
             own, dense_layers[key] = imagenet_classifier(name, spec.get("weights"), part.get("tap"))
             part |= own
-        field = catalog.find("heads", part["name"]).constants["fields"][0]
+        field = catalog.find("heads", part["name"]).fields(part)[0]
         known = (names or {}).get(field)
         if known is None and recipe.weights == coco.NAME and part.get("classes") is None:
             known = tuple(coco.class_ids())

@@ -16,9 +16,7 @@ from visiontasks.recipe import catalog
 from visiontasks.sample import Sample
 
 FAMILY, STEPS = "unet_encoder", 50
-DETECTORS = [
-    name for name in sorted(catalog.parts("heads")) if catalog.find("heads", name).constants["task"] == "detection"
-]
+DETECTORS = [name for name in sorted(catalog.parts("heads")) if catalog.find("heads", name).task == "detection"]
 
 
 # a YOLO's ten best cells of a box turn on the last bit after some twenty steps, and float32 weights 1e-7 apart then end

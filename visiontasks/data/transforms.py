@@ -81,7 +81,7 @@ def _own(name: str, given: dict) -> Augmentation:
 
 def _says(name: str, constant: str, default):
     """What the class of a transform of our own says of itself."""
-    return augmentations()[name].constants.get(constant, default) if name in augmentations() else default
+    return getattr(augmentations()[name].definition, constant, default) if name in augmentations() else default
 
 
 def _at_own_resolution(name: str, given: dict) -> bool:

@@ -5,11 +5,14 @@ C.-Y. Wang et al.: CSPNet (2019), https://arxiv.org/abs/1911.11929, figure 2; S.
 that a backbone's costs and receptive fields can be read off its graph.
 """
 
+from typing import Literal
+
 from keras import layers, ops
 
 from visiontasks.layers.nearest_resize import NearestResize
 
 # by which the depth and the width are multiplied, and the most channels before that
+Size = Literal["n", "s", "m", "l", "x"]
 SIZES = {
     "n": (1 / 3, 0.25, 1024),
     "s": (1 / 3, 0.5, 1024),
