@@ -59,6 +59,8 @@ def test_what_fits_is_taken_as_the_annotation_says(annotation, value, taken):
         (Literal["n", "s"], "x", "one of n, s"),
         (Literal["auto"] | bool, 1, "auto, true or false"),
         (tuple[Count, ...] | None, [1, 0], "a list of whole numbers of at least 1 or null"),
+        (tuple[Literal["n", "s"], ...], ["x"], "a list, each one of n, s"),
+        (tuple[Literal["n", "s"], ...], "n", "a list, each one of n, s"),
         (tuple[Share, ...], [1], "a list, each a share from 0 to below 1"),
         (arguments.Counts, [], "a list of whole numbers of at least 1, 1 or more"),
         (tuple[int, int], [1], "[a whole number, a whole number]"),

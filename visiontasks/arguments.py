@@ -134,7 +134,8 @@ def describe(annotation, many: bool = False) -> str:
         by_kind = {(kind := type(b).__name__): getattr(b, names.get(kind, kind.lower())) for b in bounds}
         return describe(inner[0], many) + _bounds(by_kind)
     if origin is Literal:
-        return f"one of {', '.join(map(_word, inner))}" if len(inner) > 1 else _word(inner[0])
+        text = f"one of {', '.join(map(_word, inner))}" if len(inner) > 1 else _word(inner[0])
+        return f"each {text}" if many else text
     if origin in (Union, types.UnionType):
         texts = [text for one in inner for text in (("true", "false") if one is bool else (describe(one, many),))]
         return ", ".join(texts[:-1]) + f" or {texts[-1]}"
@@ -165,10 +166,11 @@ def _bounds(by_kind: dict) -> str:
 
 
 def choices(annotation) -> tuple:
-    """The values that an annotation lists as Literal[…]."""
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
-    inner = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    """The values that an annotation lists as Literal[…], for the value itself."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return inner
+    inner = inner[:1] if origin is Annotated else inner if origin in (Union, types.UnionType) else ()
     return tuple(value for one in inner for value in choices(one))
 
 

@@ -52,9 +52,11 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
             raise RecipeError(f"recipe: {path} holds no keys; expected backbone, head and data.")
         if data is not None:
             config = OmegaConf.merge({"data": {}}, config)
-            config.data.train, config.data.val = data["train"], data.get("val")
+            if OmegaConf.is_dict(config.data):
+                config.data.train, config.data.val = data["train"], data.get("val")
+        whole = config.get("train") is None or OmegaConf.is_dict(config.train)
         for part in ("optimizer", "schedule"):  # so that an override of one of its arguments finds a whole part
-            if OmegaConf.select(config, f"train.{part}") is None:
+            if whole and OmegaConf.select(config, f"train.{part}") is None:
                 OmegaConf.update(config, f"train.{part}", getattr(TrainRecipe(), part), force_add=True)
         for override in overrides:
             key, sign, value = override.partition("=")
@@ -80,7 +82,7 @@ def _override(config, key, value):
             return
     if key in ("head", "heads"):
         config.pop("heads" if key == "head" else "head", None)
-    if key == "train.epochs" and "steps" in (config.get("train") or {}):
+    if key == "train.epochs" and OmegaConf.is_dict(config.get("train")) and "steps" in config.train:
         config.train.pop("steps")  # said later, said instead
     merge = key not in ("data.train", "data.val", "head", "heads", "backbone")
     OmegaConf.update(config, key, OmegaConf.select(parsed, key), merge=merge, force_add=True)
