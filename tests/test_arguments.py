@@ -62,7 +62,7 @@ def test_what_fits_is_taken_as_the_annotation_says(annotation, value, taken):
         (tuple[Literal["n", "s"], ...], ["x"], "a list, each one of n, s"),
         (tuple[Literal["n", "s"], ...], "n", "a list, each one of n, s"),
         (tuple[Share, ...], [1], "a list, each a share from 0 to below 1"),
-        (arguments.Counts, [], "a list of whole numbers of at least 1, 1 or more"),
+        (arguments.Counts, [], "a list of whole numbers of at least 1, not empty"),
         (tuple[int, int], [1], "[a whole number, a whole number]"),
         (dict[str, float], {"a": "b"}, "{name: a number}"),
         (arguments.pair(0, 1), [0.5, 0.4], "[least, most] from 0 to 1"),

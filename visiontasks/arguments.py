@@ -157,7 +157,7 @@ def _bounds(by_kind: dict) -> str:
     low, high = by_kind.get("Ge", by_kind.get("Gt")), by_kind.get("Le", by_kind.get("Lt"))
     below = "below " if "Lt" in by_kind else ""
     if "MinLen" in by_kind:
-        return f", {by_kind['MinLen']} or more"
+        return ", not empty" if by_kind["MinLen"] == 1 else f", {by_kind['MinLen']} or more"
     if low is None:
         return "" if high is None else f" {below or 'of at most '}{high}"
     if high is None:

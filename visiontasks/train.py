@@ -54,7 +54,7 @@ def _argument(argument) -> str:
     from visiontasks.recipe.catalog import REQUIRED
 
     default = "" if argument.default is REQUIRED else f" = {argument.default!r}"
-    return f"{argument.name}: {argument.annotation}{default}" if argument.annotation else argument.name + default
+    return f"{argument.name}: {argument.type}{default}"
 
 
 def train(arguments: list[str]) -> int:

@@ -39,7 +39,7 @@ class PooledHead(Head):
         **kwargs,
     ):
         super().__init__(classes, **kwargs)
-        self.hidden, self.tap = hidden, tap
+        self.hidden, self.pooling, self.tap, self.activation = hidden, pooling, tap, activation
         half = {"dtype": self.dtype_policy}
         self.top = [POOLINGS[pooling](name="pool", **half)]
         for i, units in enumerate(hidden, start=1):
