@@ -47,13 +47,6 @@ def test_bfloat16_becomes_float32(tmp_path):
     np.testing.assert_array_equal(got["a"], np.array([1.5, -2], "f4"))
 
 
-def test_the_library_s_own_files_are_read(tmp_path):
-    library = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed; it is no dependency")
-    library.save_file(ARRAYS, str(tmp_path / "a.safetensors"))
-    for name, array in read_safetensors_file(tmp_path / "a.safetensors").items():
-        np.testing.assert_array_equal(array, ARRAYS[name])
-
-
 @pytest.mark.parametrize(
     "changes", [{"data_offsets": [0, 1000]}, {"data_offsets": [4, 0]}, {"shape": [3]}, {"dtype": "F8"}, {"dtype": None}]
 )
@@ -64,9 +57,13 @@ def test_a_header_that_lies_is_refused(tmp_path, changes):
 
 def test_tensors_that_share_their_bytes_are_refused(tmp_path):
     arrays = {name: np.ones(100, "f4") for name in "abc"}
-    with pytest.raises(UserError, match="larger than the file"):
-        path = write(tmp_path / "a.safetensors", arrays, data_offsets=[0, 400])
-        path.write_bytes(path.read_bytes()[:-600])
+    with pytest.raises(UserError, match="damaged or incomplete"):
+        read_safetensors_file(write(tmp_path / "a.safetensors", arrays, data_offsets=[0, 400]))
+
+
+def test_types_that_numpy_lacks_are_refused_by_name(tmp_path):
+    path = write(tmp_path / "a.safetensors", {"a": np.zeros(4, "?")}, dtype="F8_E4M3")
+    with pytest.raises(UserError, match="a: numbers of type F8_E4M3, expected one of F64"):
         read_safetensors_file(path)
 
 

@@ -103,6 +103,7 @@ class UNet(Head):
 
     task = "segmentation"
     fields = ("mask",)
+    divisible = False  # each step up is fitted to its skip
 
     def __init__(
         self,

@@ -75,11 +75,9 @@ def load_whole(
         UserError: the file cannot be read, or does not fit; the text lists what.
     """
     (head,) = model.heads.values()
-    start = f"{head.path}/"
-    layers = {layer.name: layer for layer in model.backbone.layers}
-    layers |= {layer.path.removeprefix(start): layer for layer in head._flatten_layers(include_self=False)}
-    variables = {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._trainable_variables}
-    variables |= {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._non_trainable_variables}
+    variables = {v.path.removeprefix(f"{head.path}/"): v for v in (*model.backbone.weights, *head.weights)}
+    layers = dict.fromkeys(path.rpartition("/")[0] for path in variables)
+    layers |= {layer.name: layer for layer in model.backbone.layers}
     tensors = read_checkpoint(path)
     for module, grid in (grids or {}).items():
         if (name := f"{module}.weight") in tensors:
