@@ -44,6 +44,7 @@ def evaluate(arguments: list[str]) -> int:
     scored = run.checkpoint if run else f"recipe {recipe.name}"
     if run is None:
         build.check_complete(recipe)
+    cli.start_keras()
     model = build.load_model(scored, compile=False) if run else build.model(recipe)
     classes = {head.fields[0]: head.classes for head in model.heads.values()}
     loader = build.validation(recipe, classes, whole="data" in words)

@@ -63,6 +63,7 @@ def predict(arguments: list[str]) -> int:
     out = Path(words.get("out", "predictions"))
     out.mkdir(parents=True, exist_ok=True)
 
+    cli.start_keras()
     model = build.load_model(checkpoint, compile=False) if checkpoint else build.model(recipe)
     tasks, size, resize = build.tasks(model), tuple(recipe.data.size), recipe.data.resize
     _check_merging(tasks, tile, flip)

@@ -7,6 +7,7 @@ from pathlib import Path
 from visiontasks.data.images import write_image
 from visiontasks.drawing.panels import side_by_side
 from visiontasks.evaluation.evaluator import Evaluation, evaluate
+from visiontasks.evaluation.metrics_table import print_metrics
 from visiontasks.evaluation.records import Records
 from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.training.run_directory import RunDirectory
@@ -53,18 +54,5 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
         titles, pictures = zip(*panels, strict=True)
         stem = re.sub(r"[^\w.-]+", "_", Path(name).stem)
         write_image(out / "predictions" / f"{number:02d}_{stem}.png", side_by_side(pictures, titles))
-    print_figures(found.figures, console)
+    print_metrics(found.figures, tasks, console)
     return found
-
-
-def print_figures(figures: dict[str, float], console, most: int = 40):
-    """A table of figures, the overall ones first."""
-    from rich.table import Table
-
-    table = Table("metric", "value")
-    ordered = sorted(figures, key=lambda key: key.count("/"))
-    for key in ordered[:most]:
-        table.add_row(key, f"{figures[key]:.4f}")
-    console.print(table)
-    if len(ordered) > most:
-        console.print(f"and {len(ordered) - most} more in evaluation.json", highlight=False)
