@@ -6,7 +6,7 @@ import fakes
 import keras
 import numpy as np
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.model import VisionModel
 from visiontasks.recipe import catalog
 
@@ -65,7 +65,7 @@ NARROW_UNET = {"efficientnet_lite0": [32, 32, 16, 8, 8]}
 def model_of(family, names=EVERYWHERE):
     """(VisionModel of a family's network and the named heads, narrow; a batch of scenes that it learns from)."""
     arguments, side = FAMILIES.get(family, ({}, 96))
-    backbone = build.backbone(family, input_shape=(side, side, 3), **arguments)
+    backbone = api.backbone(family, input_shape=(side, side, 3), **arguments)
     batch, classes = fakes.scenes(8, (side, side))
     found, heads = fakes.heads(), {}
     for name in names:

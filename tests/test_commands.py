@@ -145,7 +145,7 @@ def test_predict_writes_pictures_masks_and_json_in_original_pixels(trained, pict
     for record in records:
         picture = cv2.imdecode(np.fromfile(record["path"], np.uint8), cv2.IMREAD_COLOR)
         assert record["size"] == list(picture.shape[:2])
-        found = record["segmentation"]
+        found = record["unet"]
         mask = cv2.imread(str(cwd / "predictions" / found["mask"]), cv2.IMREAD_UNCHANGED)
         assert list(mask.shape) == record["size"] and mask.max() <= 1
         assert sum(found["classes"].values()) == pytest.approx(1)
@@ -158,7 +158,7 @@ def test_predict_imagenet_answers_without_training(tmp_path):
     cv2.imwrite(str(tmp_path / "grey.JPG"), image)
     command("predict", "recipe=imagenet", "source=*.JPG", cwd=tmp_path)
     (record,) = json.loads((tmp_path / "predictions" / "predictions.json").read_text())
-    best = record["classification"]
+    best = record["classifier"]
     assert len(best) == 5 and [b["score"] for b in best] == sorted((b["score"] for b in best), reverse=True)
     assert (tmp_path / "predictions" / "grey.png").is_file()
 

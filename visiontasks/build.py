@@ -1,10 +1,8 @@
 """Recipe → data, model, tasks: the one place where they meet. Nothing heavy is imported until it is needed."""
 
-import importlib
 import warnings
-from pathlib import Path
 
-from visiontasks.errors import DataError, RecipeError, UserError, near
+from visiontasks.errors import RecipeError, UserError, near
 from visiontasks.recipe import catalog
 from visiontasks.recipe.reading import read
 from visiontasks.recipe.schema import Recipe
@@ -92,7 +90,9 @@ def check(recipe: Recipe):
 
 
 def _check_resize(resize, task, where):
-    if resize == "crop" and not _task(task).answers_by_picture:
+    from visiontasks.evaluation.tasks.task import task_class
+
+    if resize == "crop" and not task_class(task).whole_image:
         raise RecipeError(
             f"data.resize: crop cuts off what {where} must answer for; use data.resize=letterbox or stretch."
         )
@@ -105,39 +105,6 @@ def fields(recipe: Recipe) -> tuple[str, ...]:
         where = "head.name" if recipe.head is not None else f"heads.{name}.name"
         wanted |= dict.fromkeys(catalog.find("heads", spec["name"], where).constants["fields"])
     return tuple(wanted)
-
-
-def backbone(name: str, **arguments):
-    """A backbone by its recipe name: keras.Model from uint8 pictures (B, H, W, 3) to {"C1": …, "C5": …}.
-
-    Args:
-        name: such as "resnet50" or "efficientnet_lite0".
-        **arguments: the constructor's, such as weights="imagenet" (or a path, or None) and input_shape=(256, 256, 3).
-
-    Raises:
-        RecipeError: an unknown name or argument, with the near one.
-    """
-    part = catalog.find("backbones", name)
-    catalog.check_arguments(part, arguments, name)
-    import visiontasks.model  # noqa: F401  so that `weights` may be a saved VisionModel
-
-    return part.load()(**arguments)
-
-
-def from_recipe(name: str, *overrides: str, data: str | None = None):
-    """The VisionModel of a recipe, with the weights it starts from: `from_recipe("imagenet")` predicts at once.
-
-    Args:
-        name: a shipped recipe's name, or the path of a YAML file.
-        *overrides: "backbone.name=resnet50" and the like.
-        data: a folder of pictures that gives the class names, for a recipe whose heads do not say them.
-    """
-    made, _ = recipe(name, overrides, data)
-    if data is None and is_complete(made):  # its weights know their classes: no data set need be read for them
-        return model(made)
-    if made.data.train is not None and any("classes" not in part for part in made.parts.values()):
-        return model(made, loaders(made)[0].names)
-    return model(made)
 
 
 def loaders(recipe: Recipe):
@@ -200,6 +167,7 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
     from visiontasks.data.detect import inherit
     from visiontasks.data.load import load_source, load_sources
     from visiontasks.data.pipeline import Loader
+    from visiontasks.evaluation.evaluator import check_names
 
     parts = _parts(recipe)
     if parts["val"] is not None:  # read as training read it: with the training part's mask values and separators
@@ -210,17 +178,8 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
             source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
     _check_fields(recipe, {"val": source})
     loader = Loader(source, **_loading(recipe))
-    _check_names(loader, classes)
+    check_names(loader, classes)
     return loader
-
-
-def _check_names(loader, classes, hint=""):
-    for field, expected in classes.items():
-        came = tuple(loader.names.get(field, ()))
-        if came != tuple(expected):
-            raise DataError(
-                f"data: the run knows {list(expected)} as its {field} classes, the data have {list(came)}.{hint}"
-            )
 
 
 def head(spec: dict, names: tuple[str, ...] | None, where: str):
@@ -287,6 +246,7 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
             backbone,
             next(iter(heads.values())) if recipe.head is not None else heads,
             loss_weights=recipe.train.loss_weights or None,
+            preprocess={"size": list(recipe.data.size), "resize": recipe.data.resize},
         )
     except ValueError as error:
         raise UserError(str(error)) from error
@@ -320,40 +280,6 @@ def check_size(model, size: tuple[int, int]):
         )
 
 
-def tasks(model) -> dict:
-    """{head name: Task} of a VisionModel, with the heads' class names."""
-    made = {}
-    for name, head in model.heads.items():
-        made[name] = _task(head.task)(head.classes)
-    return made
-
-
-def score(model, loader) -> dict[str, float]:
-    """A VisionModel's figures on a Loader, as `python -m visiontasks.evaluate` gives them.
-
-    In the pictures' own pixels: pycocotools' AP for boxes, IoU for masks, and so on.
-
-    Returns:
-        {metric: value}; with several heads {"HEAD/metric": value}; a class's own figure is such as "ap/NAME".
-
-    Raises:
-        DataError: the loader's classes are others than a head's, or in another order. (Of a head that was made with a
-            number of classes only their number counts.)
-    """
-    from visiontasks.evaluation.evaluator import evaluate
-
-    for part in model.heads.values():
-        field = part.fields[0]
-        known = loader.names.get(field, ())
-        if tuple(part.classes) != tuple(map(str, range(len(known)))):
-            _check_names(loader, {field: part.classes}, " Give its source names=[…], the model's, in their order.")
-    return evaluate(model, loader, tasks(model)).figures
-
-
-def _task(name):
-    return getattr(importlib.import_module(f"visiontasks.evaluation.tasks.{name}"), name.title().replace("_", ""))
-
-
 def is_complete(recipe: Recipe) -> bool:
     """Whether a recipe's weights are all there before training, so that it can predict."""
     if recipe.weights is not None:
@@ -376,17 +302,3 @@ def check_complete(recipe: Recipe):
             f"recipe: {recipe.name} has weights to be learnt, so it has no answers yet. Train it "
             f"(python -m visiontasks.train recipe={recipe.name}) and give run=DIR."
         )
-
-
-def load_model(path: str | Path, compile: bool = True):
-    """A saved VisionModel, whole: `keras.saving.load_model` with this package's classes known.
-
-    Args:
-        path: a `.keras` file.
-        compile: take up the optimizer too, to train on; predicting needs none.
-    """
-    import keras
-
-    import visiontasks.model  # noqa: F401  registers VisionModel, which imports the rest by itself
-
-    return keras.saving.load_model(path, compile=compile)

@@ -128,6 +128,7 @@ def _dry_run(model, recipe, loader, console, policy) -> int:
     from visiontasks.data.batch import row_of
     from visiontasks.data.images import write_image
     from visiontasks.drawing.panels import captioned, contact_sheet, side_by_side
+    from visiontasks.evaluation.tasks.task import tasks_of
     from visiontasks.training.estimate import step_bytes
 
     console.print(recipe.to_yaml())
@@ -145,7 +146,7 @@ def _dry_run(model, recipe, loader, console, policy) -> int:
     memory = step_bytes(measured, recipe.data.batch)
     parts = ", ".join(f"{key} {value / 2**20:,.0f} MiB" for key, value in memory.items())
     console.print(f"memory of a step, about {sum(memory.values()) / 2**20:,.0f} MiB ({parts}) in {policy}")
-    batch, tasks = next(iter(loader)), build.tasks(model)
+    batch, tasks = next(iter(loader)), tasks_of(model)
     console.print("batch: " + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in batch.items()))
     rows = []
     for row in range(len(batch["image"])):
@@ -160,8 +161,9 @@ def _dry_run(model, recipe, loader, console, policy) -> int:
 def _train(model, recipe, train_part, val_part, console, policy) -> int:
     import keras
 
-    from visiontasks import build
+    from visiontasks.data.fingerprints import write_fingerprints
     from visiontasks.evaluation.report import write_evaluation
+    from visiontasks.evaluation.tasks.task import tasks_of
     from visiontasks.training.fit import fit
     from visiontasks.training.optimizers import optimizer
     from visiontasks.training.run_directory import RunDirectory
@@ -170,9 +172,10 @@ def _train(model, recipe, train_part, val_part, console, policy) -> int:
     optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)  # what Keras refuses is an error now
     run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
     run.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
+    write_fingerprints(run.trained_on, train_part.source)
     console.print(f"run: {run.path}  ({keras.backend.backend()}, {policy})")
     started = time.monotonic()
-    tasks = build.tasks(model)
+    tasks = tasks_of(model)
     try:
         ended = fit(model, train_part, val_part, tasks, recipe.train, run, console)
     except KeyboardInterrupt:  # a second Ctrl-C
@@ -200,7 +203,7 @@ def _train(model, recipe, train_part, val_part, console, policy) -> int:
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model.load_weights(run.best)
     found = write_evaluation(model, val_part, tasks, run.path, console)
-    run.write_json("summary.json", {**summary, "figures": found.figures})
+    run.write_json("summary.json", {**summary, "figures": found.metrics})
     console.print(f"{seconds / 60:.1f} minutes of training; results: {run.path}")
     return 0
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
+from visiontasks.data.layout import RESULTS
 from visiontasks.errors import BadPicture, DataError
 
 MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB as RGB; a bigger header is taken for a decompression bomb
@@ -159,10 +160,13 @@ def list_pictures(root: str | os.PathLike, recursive: bool = True) -> list[Path]
     """The picture files below `root`, in a stable order: by path, folder names compared part by part.
 
     Known by suffix in any case. Names that start with a dot (`.DS_Store`, `._x.jpg`, `.ipynb_checkpoints`) are passed
-    over, files and folders alike.
+    over, files and folders alike, and so are folders of results (`layout.RESULTS`).
     """
     found = []
     for folder, folders, files in os.walk(root, followlinks=True):
+        if RESULTS in files:
+            folders[:] = []
+            continue
         folders[:] = [f for f in folders if not f.startswith(".")] if recursive else []
         found += [Path(folder, f) for f in files if is_picture_name(f)]
     return sorted(found)

@@ -81,7 +81,6 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
         try:
             history = model.fit(
                 train,
-                validation_data=val,
                 initial_epoch=done,
                 epochs=done + epochs,
                 callbacks=callbacks,

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from visiontasks.data.layout import RESULTS
 from visiontasks.errors import UserError
 
 
@@ -18,6 +19,7 @@ class RunDirectory:
         best, last: the checkpoint files.
         metrics: the CSV file, one row an epoch.
         skipped: the names of all pictures that were skipped or mended, if there were any.
+        trained_on: a fingerprint of each training image that is a file.
     """
 
     def __init__(self, path: Path):
@@ -27,6 +29,7 @@ class RunDirectory:
         self.metrics = self.path / "metrics.csv"
         self.recipe = self.path / "recipe.yaml"
         self.skipped = self.path / "skipped.txt"
+        self.trained_on = self.path / "trained_on.txt"
 
     @classmethod
     def create(cls, root: Path, recipe: str) -> "RunDirectory":
@@ -47,6 +50,7 @@ class RunDirectory:
                     f"run.dir: cannot write to {root}: {error.strerror}. Give another by run.dir=DIR."
                 ) from error
             run.best.parent.mkdir()
+            (run.path / RESULTS).touch()
             return run
         raise UserError(f"run.dir: {root} has a thousand runs of this second already.")
 

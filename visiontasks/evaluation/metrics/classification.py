@@ -55,5 +55,5 @@ class Classification(Metric):
             found |= by_class(figure, self.names, values)
         return found
 
-    def figures(self):
+    def charts(self):
         return {"confusion": self.confusion.figure("pictures of each class, % predicted as")}

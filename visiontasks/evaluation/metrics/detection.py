@@ -105,7 +105,7 @@ class Detection(Metric):
             **by_class("ap", self.names, scored.coco.by_class),
         }
 
-    def figures(self):
+    def charts(self):
         """Precision over recall at IoU 0.5, and which class was found as which, at the threshold of the best F1."""
         scored = self._score()
         if not len(scored.truths.picture):

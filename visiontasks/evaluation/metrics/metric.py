@@ -18,6 +18,6 @@ class Metric(abc.ABC):
     def result(self) -> dict[str, float]:
         """{name: figure in 0..1}, a class's own figure as "iou/NAME"; NaN where nothing defines it."""
 
-    def figures(self) -> dict[str, object]:
+    def charts(self) -> dict[str, object]:
         """{file stem: matplotlib Figure} worth keeping, such as a confusion matrix."""
         return {}
