@@ -73,7 +73,7 @@ def using(monkeypatch, tmp_path):
     def use(answer, task):
         network = Network(answer, task)
         monkeypatch.setattr(build, "model", lambda recipe: network)
-        monkeypatch.setattr(build, "is_complete", lambda recipe: True)
+        monkeypatch.setattr(build, "check_complete", lambda recipe: None)
         return network
 
     return use

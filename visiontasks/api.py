@@ -70,7 +70,7 @@ def from_recipe(name: str, *overrides: str, data: str | None = None):
     from visiontasks import build
 
     recipe, _ = build.recipe(name, overrides, data)
-    if data is None and build.is_complete(recipe):  # its weights know their classes: no data set need be read
+    if data is None and build.pretrained(recipe).complete:  # its weights know their classes: no data set need be read
         return build.model(recipe)
     if recipe.data.train is not None and any("classes" not in part for part in recipe.parts.values()):
         return build.model(recipe, build.loaders(recipe)[0].names)

@@ -7,9 +7,9 @@ from visiontasks.recipe import catalog
 from visiontasks.recipe.reading import read
 from visiontasks.recipe.schema import Recipe
 from visiontasks.training.devices import cores
+from visiontasks.weights.pretrained import IMAGENET, Pretrained
 
 MOST_WORKERS = 8  # more seldom wait for anything but each other
-ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's own classes and its own last layer
 
 
 def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | None = None) -> tuple[Recipe, str]:
@@ -51,22 +51,19 @@ def check(recipe: Recipe):
         count = spec.get("classes")
         if count == [] or isinstance(count, int) and count < 1:
             raise RecipeError(f"{where}.classes: expected at least one class, got {count!r}.")
-        if isinstance(count, str) and count != ALL_CLASSES:
-            raise RecipeError(f"{where}.classes: expected names, their number or {ALL_CLASSES}, got {count!r}.")
-        if count == ALL_CLASSES:
+        if isinstance(count, str) and count != IMAGENET:
+            raise RecipeError(f"{where}.classes: expected names, their number or {IMAGENET}, got {count!r}.")
+        if count == IMAGENET:
             changed = sorted({"hidden", "pooling", "activation"} & spec.keys())
             if changed:
                 raise RecipeError(
-                    f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose layers are the "
+                    f"{where}.{changed[0]}: cannot be set with classes: {IMAGENET}, whose layers are the "
                     "checkpoint's own; leave it out, or give a number of classes to train."
                 )
         _check_resize(recipe.data.resize, found.constants["task"], where)
         if recipe.data.sizes and not found.constants.get("any_size", True):
             raise RecipeError(f"data.sizes: {where} takes pictures of one size alone; leave data.sizes out.")
-    if recipe.weights is not None:
-        from visiontasks.weights import coco
-
-        coco.find(recipe.weights, recipe.backbone, recipe.parts)
+    pretrained(recipe)
     for where, spec in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
         if spec is not None:
             part("data/sources", spec, where, key="source")
@@ -210,16 +207,14 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         UserError: a head does not fit the backbone, or the size its stride.
     """
     from visiontasks.model import VisionModel
-    from visiontasks.weights import coco
 
-    spec = dict(recipe.backbone)
-    name = spec.pop("name")
-    sides = (None, None) if recipe.data.sizes else recipe.data.size
-    spec.setdefault("input_shape", (*sides, 3))
+    weights = pretrained(recipe)
+    name, spec = recipe.backbone["name"], weights.backbone_arguments
+    size = (None, None) if recipe.data.sizes else recipe.data.size
+    spec.setdefault("input_shape", (*size, 3))
     try:
         with warnings.catch_warnings():
-            if recipe.weights is not None:  # the backbone's come with them, and its frozen norms' statistics
-                spec["weights"] = None
+            if recipe.weights is not None:  # they bring the frozen norms' statistics
                 warnings.filterwarnings("ignore", message="norm: frozen_batch with random weights")
             backbone = catalog.find("backbones", name).load()(**spec)
     except (ValueError, TypeError) as error:
@@ -227,18 +222,10 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     heads, dense_layers = {}, {}
     for key, part in recipe.parts.items():
         where = "head" if recipe.head is not None else f"heads.{key}"
-        part = {"name": part["name"], **part}
-        if part.get("classes") == ALL_CLASSES:
-            from visiontasks.weights.imagenet import imagenet_classifier
-
-            own, dense_layers[key] = imagenet_classifier(name, spec.get("weights"), part.get("tap"))
-            part |= own
+        arguments, dense_layers[key] = weights.classifier(key)
         field = catalog.find("heads", part["name"]).constants["fields"][0]
-        known = (names or {}).get(field)
-        if known is None and recipe.weights == coco.NAME and part.get("classes") is None:
-            known = tuple(coco.class_ids())
         try:
-            heads[key] = head(part, known, where)
+            heads[key] = head(part | arguments, (names or {}).get(field) or weights.class_names(key), where)
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{where}.{error}") from error
     try:
@@ -252,7 +239,8 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         raise UserError(str(error)) from error
     for key, layers in dense_layers.items():
         try:
-            heads[key].set_dense_layers(layers)
+            if layers:
+                heads[key].set_dense_layers(layers)
         except ValueError as error:
             raise UserError(
                 f"data.size: {list(recipe.data.size)} does not fit the checkpoint's own {error} They are for the size "
@@ -260,9 +248,8 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
             ) from error
     for size in (recipe.data.size, *recipe.data.sizes):
         check_size(built, tuple(size))
-    if recipe.weights is not None:
-        for line in coco.load(built, coco.find(recipe.weights, recipe.backbone, recipe.parts), recipe.weights):
-            warnings.warn(f"weights: {line}", stacklevel=2)
+    for line in weights.load(built):
+        warnings.warn(f"weights: {line}", stacklevel=2)
     return built
 
 
@@ -280,15 +267,9 @@ def check_size(model, size: tuple[int, int]):
         )
 
 
-def is_complete(recipe: Recipe) -> bool:
-    """Whether a recipe's weights are all there before training, so that it can predict."""
-    if recipe.weights is not None:
-        from visiontasks.weights import coco
-
-        return all(coco.knows(recipe.weights, part.get("classes")) for part in recipe.parts.values())
-    return recipe.backbone.get("weights") is not None and all(
-        part.get("classes") == ALL_CLASSES for part in recipe.parts.values()
-    )
+def pretrained(recipe: Recipe) -> Pretrained:
+    """The weights that a recipe's parts start from."""
+    return Pretrained(recipe.weights, recipe.backbone, recipe.parts)
 
 
 def check_complete(recipe: Recipe):
@@ -297,8 +278,8 @@ def check_complete(recipe: Recipe):
     Raises:
         UserError: they are not.
     """
-    if not is_complete(recipe):
+    if not pretrained(recipe).complete:
         raise UserError(
-            f"recipe: {recipe.name} has weights to be learnt, so it has no answers yet. Train it "
+            f"recipe: {recipe.name} has weights to be trained, so it cannot predict yet. Train it "
             f"(python -m visiontasks.train recipe={recipe.name}) and give run=DIR."
         )

@@ -1,5 +1,6 @@
 """`VisionModel`: a backbone feeds one head, or several. The only keras.Model here with training logic."""
 
+import contextlib
 import importlib
 import sys
 import warnings
@@ -182,10 +183,13 @@ class VisionModel(keras.Model):
                 _check_objects(name, head, y if isinstance(y, dict) else x)
         if self.preprocess is None and isinstance(getattr(x, "resize", None), str):  # a Loader
             self.preprocess = Preprocess(x.size, x.resize).get_config()
-        with warnings.catch_warnings():
-            # Keras cannot ask a grain dataset for its length, and so warns at the end of a Loader's first epoch
-            warnings.filterwarnings("ignore", message="Your input ran out of data")
+        with _no_length_warning():
             return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """Keras's `evaluate`."""
+        with _no_length_warning():
+            return super().evaluate(*args, **kwargs)
 
     def predict_step(self, *args):
         if backend.backend() != "jax":
@@ -344,6 +348,14 @@ class VisionModel(keras.Model):
         config["head"] = revive(head) if "class_name" in head else {name: revive(part) for name, part in head.items()}
         config["backbone"] = revive(config["backbone"])
         return cls(**config)
+
+
+@contextlib.contextmanager
+def _no_length_warning():
+    """Keras cannot ask a grain dataset for its length, and so warns at the end of a Loader's first epoch."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Your input ran out of data")
+        yield
 
 
 def _check_objects(name, head, targets):

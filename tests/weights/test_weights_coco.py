@@ -38,7 +38,7 @@ def published(monkeypatch, folder):
 
 def raw(words, images):
     made, _ = build.recipe("ssd_coco", ["weights=coco", *words])
-    assert build.is_complete(made) == ("cell" not in str(words))
+    assert build.pretrained(made).complete == ("cell" not in str(words))
     outputs = build.model(made)(images)
     return {key: keras.ops.convert_to_numpy(value) for key, value in outputs.items()}
 
