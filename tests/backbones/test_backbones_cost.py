@@ -143,16 +143,16 @@ def test_receptive_fields_are_where_gradients_reach(name, level, side):
         kind = variable.path.split("/")[-1]
         fan = math.prod(variable.shape[:-1])
         variable.assign(np.full(variable.shape, {"kernel": 1 / fan, "gamma": 1, "moving_variance": 1}.get(kind, 0)))
-    # pooling by maximum hands a gradient to one pixel of each window: over random pictures every one gets some
+    # pooling by maximum hands a gradient to one pixel of each window: over random images every one gets some
     reached = np.zeros((side, side), bool)
     rng = np.random.default_rng(0)
     for _ in range(40):
-        picture = tf.constant(rng.uniform(0.1, 1, (1, side, side, 3)).astype("float32"))
+        image = tf.constant(rng.uniform(0.1, 1, (1, side, side, 3)).astype("float32"))
         with tf.GradientTape() as tape:
-            tape.watch(picture)
-            answer = tail(picture)
+            tape.watch(image)
+            answer = tail(image)
             middle = [n // 2 for n in answer.shape[1:3]]
             value = answer[0, middle[0], middle[1], 0]
-        reached |= np.abs(tape.gradient(value, picture)[0].numpy()).sum(-1) > 0
+        reached |= np.abs(tape.gradient(value, image)[0].numpy()).sum(-1) > 0
     rows, columns = (np.flatnonzero(reached.any(axis)) for axis in (1, 0))
     assert rows[-1] - rows[0] + 1 == columns[-1] - columns[0] + 1 == expected

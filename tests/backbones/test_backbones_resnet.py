@@ -43,5 +43,5 @@ def test_a_very_deep_network_loads_where_none_was_built(tmp_path):
 
 
 def test_frozen_statistics_of_random_weights_are_warned_of():
-    with pytest.warns(UserWarning, match="normalises nothing in resnet18"):
+    with pytest.warns(UserWarning, match="normalizes nothing in resnet18"):
         api.backbone("resnet18", norm="frozen_batch")

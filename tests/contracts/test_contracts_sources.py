@@ -171,7 +171,7 @@ def test_every_sample_has_a_description_of_its_own(made, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_folder_of_its_layout_is_recognised(made, name, tmp_path):
     if made.LAYOUT is None:
-        assert type(made).recognise(tmp_path) is None
+        assert type(made).recognize(tmp_path) is None
         return
     parts, _ = detect(tmp_path, wanted=made.fields)
     assert parts["train"]["source"] == name

@@ -54,7 +54,7 @@ class Predictor:
 
         Raises:
             UserError: an option is out of bounds, or the predictions of a head cannot be merged.
-            BadPicture: a file cannot be read.
+            BadImage: a file cannot be read.
             ValueError: an image is no uint8 (H, W, 3).
         """
         options = dict(batch=batch, tile=tile, overlap=overlap, flip=flip)

@@ -3,7 +3,7 @@
 import glob
 from pathlib import Path
 
-from visiontasks.data.images import list_pictures, read_image
+from visiontasks.data.images import list_images, read_image
 from visiontasks.data.layout import in_results
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
@@ -25,7 +25,7 @@ class Images(Source):
         self.fields, self.names = frozenset(), {}
         path = Path(files)
         if path.is_dir():
-            self.paths = list_pictures(path)
+            self.paths = list_images(path)
         elif path.is_file():
             self.paths = [path]
         else:
