@@ -1,6 +1,5 @@
 """`VisionModel`: a backbone feeds one head, or several. The only keras.Model here with training logic."""
 
-import contextlib
 import importlib
 import sys
 import warnings
@@ -12,6 +11,9 @@ from keras import backend, ops
 from visiontasks.heads.head import Head, levels_among
 from visiontasks.inference.preprocess import Preprocess
 from visiontasks.sample import FIELDS
+
+# Keras cannot ask a grain dataset for its length, and so warns at the end of every first epoch of a Loader
+warnings.filterwarnings("ignore", message="Your input ran out of data", module="keras.src.trainers.epoch_iterator")
 
 NOT_HEADS = {"path", "size", "frame", "seconds"}  # what `predictions.json` says of an image beside its heads
 
@@ -183,13 +185,7 @@ class VisionModel(keras.Model):
                 _check_objects(name, head, y if isinstance(y, dict) else x)
         if self.preprocess is None and isinstance(getattr(x, "resize", None), str):  # a Loader
             self.preprocess = Preprocess(x.size, x.resize).get_config()
-        with _no_length_warning():
-            return super().fit(x, y, *args, **kwargs)
-
-    def evaluate(self, *args, **kwargs):
-        """Keras's `evaluate`."""
-        with _no_length_warning():
-            return super().evaluate(*args, **kwargs)
+        return super().fit(x, y, *args, **kwargs)
 
     def predict_step(self, *args):
         if backend.backend() != "jax":
@@ -348,14 +344,6 @@ class VisionModel(keras.Model):
         config["head"] = revive(head) if "class_name" in head else {name: revive(part) for name, part in head.items()}
         config["backbone"] = revive(config["backbone"])
         return cls(**config)
-
-
-@contextlib.contextmanager
-def _no_length_warning():
-    """Keras cannot ask a grain dataset for its length, and so warns at the end of a Loader's first epoch."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Your input ran out of data")
-        yield
 
 
 def _check_objects(name, head, targets):
