@@ -10,6 +10,8 @@ from keras import backend, ops
 
 from visiontasks.heads.head import Head, levels_among
 from visiontasks.inference.preprocess import Preprocess
+from visiontasks.losses.reduction import Term, TermMean
+from visiontasks.ops import replicas
 from visiontasks.sample import FIELDS
 
 # Keras cannot ask a grain dataset for its length, and so warns at the end of every first epoch of a Loader
@@ -64,11 +66,12 @@ class VisionModel(keras.Model):
         self._taps = {name: _taps_of(name, part, tuple(backbone.output)) for name, part in self.heads.items()}
         self.stride = _stride(self.heads, self._taps)
         self.backbone = _only(backbone, {tap for taps in self._taps.values() for tap in taps})
-        # one running mean a loss term, so that every part of the sum can be watched
         self._trackers = {
-            name: {term: keras.metrics.Mean(name=self._label(name, term)) for term in part.loss_terms}
+            name: {term: TermMean(self._label(name, term)) for term in part.loss_terms}
             for name, part in self.heads.items()
         }
+        self._regularization = TermMean("regularization")
+        self._scores = False  # whether `compile` was given metrics
         self.build(backbone.input.shape)
 
     def _label(self, name, term):
@@ -134,31 +137,50 @@ class VisionModel(keras.Model):
         return y
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The weighted sum of the heads' losses and the regularisers', float32."""
+        """The weighted sum of the heads' losses and the regularizers', float32.
+
+        Each term is divided once, by its count over all replicas, so that the sum of the replicas' gradients is the
+        gradient of one device.
+        """
         if sample_weight is not None:
             raise ValueError(
                 "sample_weight, class_weight: not supported; mark what must not count as not labelled (-1, or 255)."
             )
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
-        total = ops.zeros((), "float32")
-        for name, head in self.heads.items():
-            factor = self.loss_weights.get(name, 1.0)
-            # a batch counts by its labelled pictures: one that nobody labelled for a head must not pull its mean to 0
-            count = ops.sum(ops.cast(head.labelled(targets), "float32"))
-            for term, value in head.compute_losses(targets, outputs[name], training=training).items():
-                self._trackers[name][term].update_state(value, sample_weight=count)
-                total = total + factor * value
-        total = total / _replicas()
-        for loss in self.losses:
-            total = total + ops.cast(self._aggregate_additional_loss(loss), "float32")
-        return total
+        terms = {
+            (name, term): value
+            for name, head in self.heads.items()
+            for term, value in head.compute_losses(targets, outputs[name], training=training).items()
+        }
+        counts = replicas.summed(ops.stop_gradient(ops.stack([term.count for term in terms.values()])))
+        number = replicas.number()
+        penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32")) / number
+        self._regularization.update_state(penalty, 1.0 / number)
+        loss = penalty
+        for i, ((name, term), value) in enumerate(terms.items()):
+            self._trackers[name][term].update_state(*value)
+            loss = loss + self.loss_weights.get(name, 1.0) * Term(value.total, counts[i]).mean
+        return loss
+
+    def get_metrics_result(self):
+        """Keras's, with `loss` as the weighted sum of the terms shown, and of the mean of the regularizers.
+
+        Keras's own `loss` weighs batches by their rows, labelled or not.
+        """
+        results = super().get_metrics_result()
+        results.pop(self._regularization.name)
+        loss = self._regularization.result()
+        for name, trackers in self._trackers.items():
+            for tracker in trackers.values():
+                loss = loss + self.loss_weights.get(name, 1.0) * tracker.result()
+        return {**results, "loss": loss}
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Keras's, on decoded predictions (where a head's are one tensor), each head with its own field.
 
         By head name where there are several; what is not labelled has weight 0.
         """
-        if self._compile_metrics is None:
+        if not self._scores:
             return self.get_metrics_result()  # else every training step would decode its outputs for nobody
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
         truth, weights, answers = {}, {}, {}
@@ -206,13 +228,13 @@ class VisionModel(keras.Model):
         return (predictions, self._loss_sums(self._targets(x, None), outputs)) if self._validating else predictions
 
     def _loss_sums(self, targets, outputs) -> dict:
-        """{term: float32 (1, 2), its sum over the labelled images and their number}; the regularizers' by ""."""
+        """{term: float32 (1, 2), its total and count}; the regularizers' by ""."""
         sums, outputs = {}, self.by_head(outputs)
         for name, head in self.heads.items():
-            count = ops.sum(ops.cast(head.labelled(targets), "float32"))
-            for term, value in head.compute_losses(targets, outputs[name], training=False).items():
-                sums[self._label(name, term)] = ops.stack([value * count, count])
-        sums[""] = ops.stack([sum(ops.cast(loss, "float32") for loss in self.losses) + ops.zeros(()), ops.ones(())])
+            for term, value in head.compute_losses(targets[name], outputs[name], training=False).items():
+                sums[self._label(name, term)] = ops.stack(list(value))
+        penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32"))
+        sums[""] = ops.stack([penalty, ops.ones(())])
         return {label: ops.expand_dims(pair, 0) for label, pair in sums.items()}
 
     def validate_on_batch(self, batch: dict) -> tuple[dict, dict[str, np.ndarray]]:
@@ -222,8 +244,8 @@ class VisionModel(keras.Model):
             batch: {"image": uint8 (B, H, W, 3), targets by field name}.
 
         Returns:
-            (what `predict_on_batch` gives, {loss term: float64 (2,), a sum and a count}); the latter added up over the
-            batches of a pass are for `mean_losses`.
+            (what `predict_on_batch` gives, {loss term: float64 (2,), its total and count}); the latter added up over
+            the batches of a pass are for `mean_losses`.
         """
         before, self.predict_function = self.predict_function, self._validate_function
         self._validating = True
@@ -236,7 +258,7 @@ class VisionModel(keras.Model):
         return predictions, {label: np.sum(pairs, axis=0, dtype=np.float64) for label, pairs in sums.items()}
 
     def mean_losses(self, sums: dict[str, np.ndarray]) -> dict[str, float]:
-        """{"loss": …, a term: its mean over the labelled images} out of sums of `validate_on_batch`."""
+        """{"loss": …, each term: its total by its count} out of sums of `validate_on_batch`."""
         means = {label: float(total / max(count, 1)) for label, (total, count) in sums.items()}
         loss = means.pop("")
         for name, head in self.heads.items():
@@ -312,6 +334,7 @@ class VisionModel(keras.Model):
                 raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
         self._validate_function = None
         super().compile(optimizer=optimizer, weighted_metrics=asked, **kwargs)
+        self._scores = bool(asked)
 
     def compile_from_config(self, config):
         _import_own(config)  # a schedule of ours in the optimizer
@@ -367,15 +390,6 @@ def _sides(data) -> tuple[int, int]:
     x = x["image"] if isinstance(x, dict) else x
     x = x.values[0] if hasattr(x, "values") else x  # of tf.distribute: each replica has a part of the batch
     return tuple(x.shape[1:3])
-
-
-def _replicas() -> int:
-    """How many replicas of tf.distribute add their gradients up, so that each one's loss must be its share."""
-    if backend.backend() != "tensorflow":
-        return 1
-    from tensorflow import distribute
-
-    return distribute.get_strategy().num_replicas_in_sync
 
 
 def _taps_of(name, head, available):
