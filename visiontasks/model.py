@@ -231,7 +231,7 @@ class VisionModel(keras.Model):
         """{term: float32 (1, 2), its total and count}; the regularizers' by ""."""
         sums, outputs = {}, self.by_head(outputs)
         for name, head in self.heads.items():
-            for term, value in head.compute_losses(targets[name], outputs[name], training=False).items():
+            for term, value in head.compute_losses(targets, outputs[name], training=False).items():
                 sums[self._label(name, term)] = ops.stack(list(value))
         penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32"))
         sums[""] = ops.stack([penalty, ops.ones(())])

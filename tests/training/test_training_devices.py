@@ -143,7 +143,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras, numpy as np
-from visiontasks import build, heads
+from visiontasks import api, heads
 from visiontasks.model import VisionModel
 from visiontasks.training import devices
 keras.utils.set_random_seed(0)
