@@ -119,6 +119,21 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
     assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
 
 
+def test_evaluate_says_how_many_images_the_run_trained_on(trained, pictures, tmp_path):
+    cwd, said = trained
+    assert len((the_run(cwd) / "trained_on.txt").read_text().split()) == 8 and "trained on" not in said
+    for kind in ("images", "masks"):
+        (tmp_path / "mixed" / kind).mkdir(parents=True)
+        for part, count in (("train", 4), ("val", 2)):
+            for i in range(count):
+                image = pictures / kind / part / f"{part} {i}.png"
+                (tmp_path / "mixed" / kind / f"{i} of {part}.png").write_bytes(image.read_bytes())
+    said = command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", cwd=cwd).stdout
+    assert "4 of 6 images are among those that the run trained on" in said and "split=val" in said
+    assert "1 images" in command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", "split=val", cwd=cwd).stdout
+    assert {path.name for path in (the_run(cwd) / "evaluations").iterdir()} >= {"mixed", "mixed_split=val"}
+
+
 def test_evaluate_on_other_data_leaves_the_run_s_own_figures_alone(trained):
     cwd, _ = trained
     own = (the_run(cwd) / "evaluation.json").read_bytes()

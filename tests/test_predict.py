@@ -181,6 +181,62 @@ def test_pictures_come_back_in_order_and_broken_ones_are_left_out(using, tmp_pat
     assert "3b.png" in said and "7 images" in said
 
 
+def test_a_second_time_the_results_go_to_a_new_folder_and_are_no_source(using, tmp_path, capsys):
+    using(found_blocks, "detection")
+    save(tmp_path / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
+    for out in ("predictions", "predictions_2", "predictions_3"):
+        assert predict.predict(["recipe=ssd_det", "source=."]) == 0
+        assert [one["path"] for one in json.loads((tmp_path / out / "predictions.json").read_text())] == ["a.png"]
+        assert f"1 images: {out}/predictions.json" in capsys.readouterr().out
+    assert len(run("source=**/*.png")) == 1
+    with pytest.raises(DataError, match="no image at 'predictions_2'.*Folders of results"):
+        run("source=predictions_2")
+
+
+def test_nothing_that_is_there_is_replaced(using, tmp_path):
+    using(found_blocks, "detection")
+    (tmp_path / "mine").mkdir()
+    save(tmp_path / "mine" / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
+    before = (tmp_path / "mine" / "a.png").read_bytes()
+    (tmp_path / "file").write_text("")
+    for out in ("mine", ".", "file", "mine/a.png"):
+        with pytest.raises(UserError, match=f"out: {out} is not empty"):
+            run("source=mine", f"out={out}")
+    assert (tmp_path / "mine" / "a.png").read_bytes() == before
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["a.png"]
+    assert predict.predict(["recipe=ssd_det", "source=mine", "out=mine/new"]) == 0
+    with pytest.raises(UserError, match=r"out: mine/new is not empty \(a.png, predictions.json\)"):
+        predict.predict(["recipe=ssd_det", "source=mine", "out=mine/new"])
+
+
+def test_heads_keep_their_keys_and_files_apart(using, tmp_path):
+    """Two heads of one task, of names that are no file's, and images whose names meet theirs."""
+    network = using(likely_classes, "segmentation")
+    (head,) = network.heads.values()
+    network.heads = {"a/b": head, "a_b": head, "../up": head}
+    network.by_head = lambda outputs: dict.fromkeys(network.heads, outputs)
+    for name in ("x.png", "x.jpg", "x_a_b_mask.png"):
+        save(tmp_path / name, blocks(160, 160, [("red", (20, 30, 60, 55))]))
+    records = run("source=x*", recipe="unet_seg")
+    masks = [record[name]["mask"] for record in records for name in network.heads]
+    assert len(set(masks)) == 9 and all((tmp_path / "predictions" / mask).is_file() for mask in masks)
+    assert len(list((tmp_path / "predictions").glob("*.png"))) == 12 and len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_the_predictor_gives_what_the_command_writes(using, tmp_path):
+    network = using(found_blocks, "detection")
+    for number in range(3):
+        save(tmp_path / f"{number}.png", blocks(200 + 40 * number, 300, PLACES[: number + 1]))
+    files = sorted(tmp_path.glob("*.png"))
+    options = dict(tile=160, flip=True, batch=4)
+    records = run(f"source={tmp_path}/*.png", *(f"{key}={value}".lower() for key, value in options.items()))
+    predictions = Predictor(network)(files, **options)
+    assert [one.to_json()["head"] for one in predictions] == [record["head"] for record in records]
+    for prediction, file in zip(predictions, files, strict=True):
+        drawn = cv2.imread(f"predictions/{file.name}")[..., ::-1]
+        np.testing.assert_array_equal(prediction.draw(), drawn)
+
+
 # videos
 
 
