@@ -4,6 +4,7 @@ import warnings
 
 from visiontasks.errors import RecipeError, UserError, near
 from visiontasks.recipe import catalog
+from visiontasks.recipe.paths import recipe_paths
 from visiontasks.recipe.reading import read
 from visiontasks.recipe.schema import Recipe
 from visiontasks.training.devices import cores
@@ -12,6 +13,7 @@ from visiontasks.weights.pretrained import IMAGENET, Pretrained
 MOST_WORKERS = 8  # more seldom wait for anything but each other
 
 
+@recipe_paths()
 def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | None = None) -> tuple[Recipe, str]:
     """A checked recipe, and a sentence on the folder `data` where one was given.
 
@@ -104,6 +106,7 @@ def fields(recipe: Recipe) -> tuple[str, ...]:
     return tuple(wanted)
 
 
+@recipe_paths()
 def loaders(recipe: Recipe):
     """The training and the validation Loader of a recipe.
 
@@ -149,6 +152,7 @@ def _check_fields(recipe, sources):
                 )
 
 
+@recipe_paths()
 def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool = False):
     """The validation Loader of a recipe, for a model that knows `classes` by Sample field.
 
@@ -168,9 +172,9 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
 
     parts = _parts(recipe)
     if parts["val"] is not None:  # read as training read it: with the training part's mask values and separators
-        source = load_source(inherit(parts["val"], parts["train"]), "data.val", classes)
+        source = load_source(inherit(parts["val"], parts["train"]), "val", classes)
     else:
-        source = load_source(parts["train"], "data.train", classes)
+        source = load_source(parts["train"], "train", classes)
         if not whole:
             source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
     _check_fields(recipe, {"val": source})
@@ -196,6 +200,7 @@ def head(spec: dict, names: tuple[str, ...] | None, where: str):
     return catalog.find("heads", spec["name"]).load()(classes=classes, **arguments)
 
 
+@recipe_paths()
 def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     """The VisionModel of a recipe, not compiled.
 

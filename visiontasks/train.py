@@ -9,6 +9,7 @@ from pathlib import Path
 
 from visiontasks import cli
 from visiontasks.errors import UserError
+from visiontasks.recipe.paths import recipe_paths
 
 WORDS = ("recipe", "data", "dry_run")
 
@@ -57,6 +58,7 @@ def _argument(argument) -> str:
     return f"{argument.name}: {argument.annotation}{default}" if argument.annotation else argument.name + default
 
 
+@recipe_paths()
 def train(arguments: list[str]) -> int:
     """Read the words, check everything that can be checked without Keras, then train; the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)

@@ -120,7 +120,7 @@ def test_what_leads_to_a_level_stays_fixed_and_all_behind_it_trains(tmp_path):
     run(tmp_path, model, TrainRecipe(epochs=2, freeze=FreezeRecipe(epochs=0, level="C2")), [watch])
     kept = {path for path, still in zip(names, same(start, watch.seen[1]), strict=True) if still}
     assert kept == fixed and len(names) == 15 and len(fixed) == 10
-    with pytest.raises(RecipeError, match="train.freeze.level: expected one of C1, C2, C3; got 'C9'"):
+    with pytest.raises(RecipeError, match="freeze.level: expected one of C1, C2, C3; got 'C9'"):
         run(tmp_path, classifier(), TrainRecipe(epochs=1, freeze=FreezeRecipe(epochs=0, level="C9")))
 
 

@@ -159,7 +159,7 @@ def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False, leve
         RecipeError: the backbone has no such level.
     """
     if level is not None and level not in backbone.output:
-        raise RecipeError(f"train.freeze.level: expected one of {', '.join(backbone.output)}; got {level!r}.")
+        raise RecipeError(f"freeze.level: expected one of {', '.join(backbone.output)}; got {level!r}.")
     backbone.trainable = False  # Keras hands a value on to the layers only where it is another than before
     backbone.trainable = trainable
     if trainable and keep_batch_norm:

@@ -46,13 +46,11 @@ class RunDirectory:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise UserError(
-                    f"run.dir: cannot write to {root}: {error.strerror}. Give another by run.dir=DIR."
-                ) from error
+                raise UserError(f"dir: cannot write to {root}: {error.strerror}. Give another by dir=DIR.") from error
             run.best.parent.mkdir()
             (run.path / RESULTS).touch()
             return run
-        raise UserError(f"run.dir: {root} has a thousand runs of this second already.")
+        raise UserError(f"dir: {root} has a thousand runs of this second already.")
 
     @classmethod
     def find(cls, path: Path | str) -> "RunDirectory":
