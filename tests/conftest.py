@@ -1,5 +1,7 @@
 """Settings that must stand before TensorFlow or albumentations are imported."""
 
+import concurrent.futures
+import multiprocessing
 import os
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -26,14 +28,31 @@ LONGEST = (
     "test_contracts_training.py",
     "test_contracts_precision.py",
     "test_contracts_recipes.py",
-    "test_contracts_xla.py",
+    "test_contracts_overfit.py",
 )
 # what the tests of such a file share is made for each value of a parameter
-BY_PARAMETER = {
-    "test_contracts_training.py": "family",
-    "test_contracts_precision.py": "name",
-    "test_contracts_xla.py": "family",
-}
+BY_PARAMETER = {"test_contracts_training.py": "family", "test_contracts_precision.py": "family"}
+
+
+@pytest.fixture(scope="module")
+def apart():
+    """Calls a function in a process that all calls with one key share: TensorFlow never gives back what graphs take.
+
+    A call with another key ends the process before.
+    """
+    pools = {}
+
+    def call(key, function, *arguments):
+        if key not in pools:
+            for pool in pools.values():
+                pool.shutdown()
+            pools.clear()
+            pools[key] = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        return pools[key].submit(function, *arguments).result()
+
+    yield call
+    for pool in pools.values():
+        pool.shutdown()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups in the same hook
