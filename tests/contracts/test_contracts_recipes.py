@@ -1,9 +1,7 @@
 """Every shipped recipe: fits its parts, says what it is, and names the command."""
 
-import concurrent.futures
 import csv
 import math
-import multiprocessing
 import re
 
 import pytest
@@ -31,14 +29,6 @@ def test_the_readme_names_the_recipes_that_there_are():
     said = set(re.findall(r"recipe=(\w+)", text))
     listed = set(re.findall(r"`(\w+)`", text[text.index("\nRecipes: ") : text.index("lines of each file in")]))
     assert said <= set(RECIPES) and listed == set(RECIPES)
-
-
-@pytest.fixture(scope="module")
-def apart():
-    """Calls a function in another process, a new one after four: TensorFlow never gives back what its graphs take."""
-    spawned = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, spawned, max_tasks_per_child=4) as pool:
-        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 NO_DOWNLOAD = ("shapes", "digits")
