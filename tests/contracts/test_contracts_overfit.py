@@ -18,7 +18,7 @@ DETECTORS = [
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_detector_overfits_its_images(name, apart):
     """Boxes of the scenes it was trained on come back: AP50 of 0.95 and more."""
-    apart(name, check_overfit, name)
+    apart(check_overfit, name)
 
 
 def check_overfit(name):
