@@ -41,7 +41,7 @@ def pictures(count=4, size=(32, 32), seed=0):
 def scenes(count, size):
     """Generated scenes as one batch with every label that a head learns from, and their class names by field."""
     from visiontasks.data.sources.shapes import Shapes
-    from visiontasks.sample import NO_OBJECT
+    from visiontasks.sample import UNLABELLED
 
     source = Shapes(count, size=size)
     samples = [source[i] for i in range(count)]
@@ -50,7 +50,7 @@ def scenes(count, size):
     batch["label"] = batch["label"].astype(np.int32)
     most = max(len(s.boxes) for s in samples)
     batch["boxes"] = np.zeros((count, most, 4), np.float32)
-    batch["classes"] = np.full((count, most), NO_OBJECT, np.int32)
+    batch["classes"] = np.full((count, most), UNLABELLED, np.int32)
     for row, sample in enumerate(samples):
         batch["boxes"][row, : len(sample.boxes)] = sample.boxes
         batch["classes"][row, : len(sample.boxes)] = sample.classes
@@ -69,3 +69,18 @@ def heads():
     from visiontasks.recipe import catalog
 
     return {name: part.load() for name, part in catalog.parts("heads").items()}
+
+
+def smooth(head, outputs, batch):
+    """A head's raw outputs without what it chooses from them: of an R-CNN its second stage looks at the true boxes."""
+    if not isinstance(outputs, dict) or "proposals" not in outputs:
+        return outputs
+    boxes = batch["boxes"] + np.float32(0.37)  # not at the corner of a cell
+    kept = {key: value for key, value in outputs.items() if key not in ("proposals", "valid", "regions")}
+    branches = {branch.name: branch(outputs["pyramid"], boxes) for branch in (head.boxes, *head.branches)}
+    return kept | branches
+
+
+def losses(head, batch, outputs):
+    """{term: value} of a head's raw outputs, with what it draws the same each time."""
+    return head.compute_losses(batch, outputs, training=False)

@@ -78,7 +78,11 @@ def fit_to(x, size):
         raise ValueError("unet: the picture's height and width must be known when the model is called.")
     if 0 <= height - rows <= 1 and 0 <= width - columns <= 1:
         return x[:, :rows, :columns]
-    return ops.image.resize(x, (rows, columns), interpolation="bilinear", data_format="channels_last")
+    # float32: XLA refuses the gradient of bilinear resizing in half precision (TensorFlow 2.21)
+    resized = ops.image.resize(
+        ops.cast(x, "float32"), (rows, columns), interpolation="bilinear", data_format="channels_last"
+    )
+    return ops.cast(resized, x.dtype)
 
 
 class UNet(Head):
@@ -104,6 +108,7 @@ class UNet(Head):
 
     task = "segmentation"
     fields = ("mask",)
+    divisible = False  # each step up is fitted to its skip
 
     def __init__(
         self,
@@ -164,7 +169,8 @@ class UNet(Head):
     def compute_losses(self, targets, outputs, training=True):
         mask = ops.cast(targets["mask"], "int32")
         labelled = mask != VOID
-        return {term: weight * LOSSES[term](mask, outputs, labelled) for term, weight in self.loss.items()}
+        terms = {term: LOSSES[term](mask, outputs, labelled) for term in self.loss}
+        return {name: term._replace(total=self.loss[name] * term.total) for name, term in terms.items()}
 
     def decode(self, outputs):
         return {"probabilities": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}

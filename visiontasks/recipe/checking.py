@@ -59,7 +59,7 @@ def _check_head(recipe, name):
         spec = {key: value for key, value in spec.items() if key != "classes"}
     _arguments(part, spec, where, filled=("classes",))
     task = module(f"visiontasks.evaluation.tasks.{part.task}")[part.task.title().replace("_", "")]
-    if recipe.data.resize == "crop" and not task.answers_by_picture:
+    if recipe.data.resize == "crop" and not task.whole_image:
         raise RecipeError(
             f"data.resize: crop cuts off what {where} must predict; use data.resize=letterbox or stretch."
         )
