@@ -102,7 +102,8 @@ class VisionModel(keras.Model):
         outputs = self.by_head(outputs)
         return self._bare({name: head.decode(outputs[name]) for name, head in self.heads.items()})
 
-    def _targets(self, x, y) -> dict:
+    def _targets(self, x, y) -> dict[str, dict]:
+        """{head name: its label set, under bare field names}."""
         if y is None:
             if not isinstance(x, dict):
                 raise ValueError("y: expected targets beside the pictures: fit(images, targets), or one dict.")
@@ -112,13 +113,13 @@ class VisionModel(keras.Model):
             if head is None or len(head.fields) > 1:
                 raise ValueError("y: expected a dict of targets by field name, since the model learns from several.")
             y = {head.fields[0]: y}
-        missing = {field for head in self.heads.values() for field in head.fields} - y.keys()
+        missing = {head.prefix(y) + field for head in self.heads.values() for field in head.fields} - y.keys()
         if missing:
             raise ValueError(
                 f"targets: {sorted(missing)} are missing; got {sorted(y)}. A loader carries what its source has of "
                 "load_data(…, fields=[…])."
             )
-        return y
+        return {name: _own(head, y) for name, head in self.heads.items()}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The weighted sum of the heads' losses and the regularizers', float32.
@@ -134,7 +135,7 @@ class VisionModel(keras.Model):
         terms = {
             (name, term): value
             for name, head in self.heads.items()
-            for term, value in head.compute_losses(targets, outputs[name], training=training).items()
+            for term, value in head.compute_losses(targets[name], outputs[name], training=training).items()
         }
         counts = replicas.summed(ops.stop_gradient(ops.stack([term.count for term in terms.values()])))
         number = replicas.number()
@@ -169,11 +170,11 @@ class VisionModel(keras.Model):
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
         truth, weights, answers = {}, {}, {}
         for name, head in self.heads.items():
-            field = head.fields[0]
-            absent = ops.cast(targets[field], FIELDS[field].dtype) == FIELDS[field].absent
+            field, values = head.fields[0], targets[name][head.fields[0]]
+            absent = ops.cast(values, FIELDS[field].dtype) == FIELDS[field].absent
             decoded = list(head.decode(outputs[name]).values())
             answers[name] = decoded[0] if len(decoded) == 1 else outputs[name]
-            truth[name] = ops.where(absent, ops.zeros_like(targets[field]), targets[field])
+            truth[name] = ops.where(absent, ops.zeros_like(values), values)
             # one weight a row of the answer: a picture, or a pixel
             absent = ops.all(absent, axis=-1) if field == "tags" else absent
             weights[name] = ops.cast(ops.logical_not(absent), "float32")
@@ -187,8 +188,9 @@ class VisionModel(keras.Model):
                 head's.
         """
         for name, head in self.heads.items():
-            if "boxes" in head.fields:
-                _check_objects(name, head, y if isinstance(y, dict) else x)
+            given = y if isinstance(y, dict) else x
+            if "boxes" in head.fields and isinstance(given, dict):
+                _check_objects(name, head, _own(head, given))
         return super().fit(x, y, *args, **kwargs)
 
     def predict_step(self, *args):
@@ -299,8 +301,14 @@ class VisionModel(keras.Model):
         return cls(**config)
 
 
+def _own(head, targets) -> dict:
+    """What a head learns from, under bare field names: NAME/boxes as boxes."""
+    prefix = head.prefix(targets)
+    return {key.removeprefix(prefix): value for key, value in targets.items() if key.startswith(prefix)}
+
+
 def _check_objects(name, head, targets):
-    boxes, classes = (targets.get(field) if isinstance(targets, dict) else None for field in ("boxes", "classes"))
+    boxes, classes = targets.get("boxes"), targets.get("classes")
     if not isinstance(boxes, np.ndarray) or not isinstance(classes, np.ndarray) or not (classes >= 0).any():
         return
     if classes.max() >= len(head.classes):

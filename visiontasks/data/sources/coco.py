@@ -20,8 +20,8 @@ class Coco(Source):
     """COCO's instances or person_keypoints JSON; gives `boxes`, `classes`, `tags` and `label`.
 
     Also `instance_masks` where every object has a segmentation, `keypoints` where the categories name them, and what
-    scoring needs: `crowd` (iscrowd) and `areas`. A category's number is its place in the order of ids, so that gaps
-    close; `tags` are the classes present, `label` that of the largest object that is no crowd. A listed picture
+    scoring needs: `ignored` (iscrowd) and `areas`. A category's number is its place in the order of ids, so that gaps
+    close; `tags` are the classes present, `label` that of the largest object not ignored. A listed picture
     without annotations is kept: it shows that nothing is there. Masks are decoded when a sample is read, and not for a
     batch without them.
 
@@ -95,8 +95,8 @@ class Coco(Source):
                 f"{self.path}: expected pictures below {self.root}, found none of the {len(listed)} that it "
                 f"lists{shown}; set images= (in a command data.train.images=) to the folder that they lie in."
             )
-        if all(objects.crowd.all() for _, objects in self._items):
-            crowds = sum(len(objects.crowd) for _, objects in self._items)
+        if all(objects.ignored.all() for _, objects in self._items):
+            crowds = sum(len(objects.ignored) for _, objects in self._items)
             came = f"{crowds} crowds and nothing else" if crowds else "none"
             raise DataError(
                 f"{self.path}: nothing to train on: expected objects, got {came} in "

@@ -24,9 +24,9 @@ _XML_FOLDERS, _PICTURE_FOLDERS = ("annotations", "xml", "xmls", "labels"), ("jpe
 class Voc(Source):
     """PASCAL VOC: Annotations/*.xml and JPEGImages; gives `boxes`, `classes`, `tags` and `label`.
 
-    An object marked difficult is a crowd object (`Sample.crowd`): scoring neither rewards nor punishes it. `tags` are
-    the classes present, `label` that of the largest object that is not difficult. A picture whose XML lists no object
-    is kept: it shows that nothing is there.
+    An object marked difficult is `ignored`: nothing is learned there, and scoring neither rewards nor punishes it.
+    `tags` are the classes present, `label` that of the largest object that is not difficult. An image whose XML lists
+    no object is kept: it is background.
 
     Args:
         root: the folder that holds Annotations, JPEGImages and (for `split`) ImageSets/Main.
@@ -67,7 +67,7 @@ class Voc(Source):
         found = list(self._read(self._listed()))
         seen = sorted({name for *_, objects in found for name, *_ in objects})
         names = tuple(seen) if names is None else tuple(map(str, names))
-        if not seen or all(crowd for *_, objects in found for _, _, crowd in objects):
+        if not seen or all(difficult for *_, objects in found for _, _, difficult in objects):
             what = "only difficult objects" if seen else "no object"
             raise DataError(
                 f"{self.root}: nothing to train on: expected objects, got {what} in {len(found)} pictures."

@@ -36,10 +36,10 @@ class Detection(Metric):
     "f1" is that of all classes' detections together at IoU 0.5 and the best threshold on their scores, "f1_threshold";
     it is chosen on the very pictures that are scored, so F1 is an upper bound of what it gives on others.
 
-    Where a Sample has `crowd`, those objects are neither rewarded nor punished (VOC's difficult ones are treated so
-    too); where it has `areas`, they decide what is small, and otherwise the boxes' do. An object of class -1 (not
-    labelled) counts nothing, and so does a picture without boxes or classes; a picture with none of them in it counts.
-    Memory grows with boxes, not with pictures.
+    Objects that a Sample has as `ignored` are neither rewarded nor punished, as COCO does with crowds; where it has
+    `areas`, they decide what is small, and otherwise the boxes' do. A class that is not `known` in an image is left out
+    there, objects and detections both, and so is an image without boxes or classes; one labelled with no object counts.
+    Memory grows with boxes, not with images.
 
     Args:
         names: of the classes.
@@ -68,15 +68,17 @@ class Detection(Metric):
                 f"boxes, classes, scores predicted for {sample.id or sample.path}: expected (K, 4), (K,), (K,); "
                 f"got {boxes.shape}, {classes.shape}, {scores.shape}; restore them first."
             )
-        known = sample.classes >= 0
-        self._check("classes", sample, sample.classes[known])
+        self._check("classes", sample, sample.classes)
         self._check("classes predicted", sample, classes)
-        crowd, areas = sample.crowd, sample.areas
+        known = np.ones(len(self.names), bool) if sample.known is None else sample.known
+        scored = known[classes]
+        boxes, scores, classes = boxes[scored], scores[scored], classes[scored]
+        crowd, areas = sample.ignored, sample.areas
         given = _sides(sample.boxes)
         crowd = np.zeros(len(given), bool) if crowd is None else crowd
         areas = given[:, 2] * given[:, 3] if areas is None else np.asarray(areas, np.float64)
         columns = (np.full(len(given), self._pictures, np.int32), given, sample.classes, crowd, areas)
-        self._truths.append(Truths(*(column[known] for column in columns)))
+        self._truths.append(Truths(*(column[known[sample.classes]] for column in columns)))
         number = np.full(len(scores), self._pictures, np.int32)
         self._found.append(Found(number, _sides(boxes), classes, scores))
         self._pictures += 1
