@@ -1,5 +1,7 @@
 """Settings that must stand before TensorFlow or albumentations are imported."""
 
+import concurrent.futures
+import multiprocessing
 import os
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -26,14 +28,40 @@ LONGEST = (
     "test_contracts_training.py",
     "test_contracts_precision.py",
     "test_contracts_recipes.py",
-    "test_contracts_xla.py",
+    "test_contracts_overfit.py",
 )
 # what the tests of such a file share is made for each value of a parameter
-BY_PARAMETER = {
-    "test_contracts_training.py": "family",
-    "test_contracts_precision.py": "name",
-    "test_contracts_xla.py": "family",
-}
+BY_PARAMETER = {"test_contracts_training.py": "family", "test_contracts_precision.py": "family"}
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="run every combination of family, precision, backend and heads, not the covering array alone",
+    )
+
+
+ROW = ("family", "precision", "backend", "names")
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes a row of a covering array gets those that cover the pairs which its module names."""
+    if set(ROW) <= set(metafunc.fixturenames):
+        import families
+
+        found = families.rows(metafunc.module.COVERS, metafunc.config.getoption("exhaustive"))
+        # all heads have too long a name
+        ids = ["-".join((*row[:3], "+".join(row[3]) if len(row[3]) < 3 else f"{len(row[3])} heads")) for row in found]
+        metafunc.parametrize(ROW, found, ids=ids)
+
+
+@pytest.fixture(scope="module")
+def apart():
+    """Calls a function in another process, a new one after four: TensorFlow never gives back what its graphs take."""
+    spawned = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawned, max_tasks_per_child=4) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups in the same hook

@@ -72,3 +72,18 @@ def heads():
     from visiontasks.recipe import catalog
 
     return {name: part.load() for name, part in catalog.parts("heads").items()}
+
+
+def smooth(head, outputs, batch):
+    """A head's raw outputs without what it chooses from them: of an R-CNN its second stage looks at the true boxes."""
+    if not isinstance(outputs, dict) or "proposals" not in outputs:
+        return outputs
+    boxes = batch["boxes"] + np.float32(0.37)  # not at the corner of a cell
+    kept = {key: value for key, value in outputs.items() if key not in ("proposals", "valid", "regions")}
+    branches = {branch.name: branch(outputs["pyramid"], boxes) for branch in (head.boxes, *head.branches)}
+    return kept | branches
+
+
+def losses(head, batch, outputs):
+    """{term: value} of a head's raw outputs, with what it draws the same each time."""
+    return head.compute_losses(batch, outputs, training=False)

@@ -1,12 +1,11 @@
 """Every head trained jointly on one network of each family of backbones, each loss watched: what contracts share."""
 
-import functools
-
 import fakes
 import keras
 import numpy as np
+from covering import BACKENDS, PAIRS, PRECISIONS, cover, product
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.model import VisionModel
 from visiontasks.recipe import catalog
 
@@ -33,10 +32,12 @@ OTHERS = ("convnext_tiny", "densenet121", "efficientnet_v2_b0", "mobilenet", "mo
 OTHERS += ("nasnet_mobile", "resnet50_v2", "xception")
 # the optimizer's steps, where 3e-4 is not right: see small_steps
 STEP_SIZES = {"lenet5": 3e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "inception_v3": 5e-5}
-STEPS = 20
-# trained on every family, jointly; any other head alone, on one, by test_contracts_precision.py: what follows the 1×1
-# convolution of each level that its neck begins with is the same on all
-EVERYWHERE = ("classifier", "ssd", "tagger", "unet")
+STEPS = 30
+# what compiling one costs beside unet_encoder, in rounds; of a new family 3 is assumed
+COSTS = {"unet_encoder": 1, "lenet5": 1, "alexnet": 1, "zfnet": 1, "vgg16": 2, "resnet20": 2, "googlenet": 4}
+COSTS |= {"efficientnet_lite0": 4, "resnet50": 4, "efficientnet_b0": 8, "inception_v3": 8}
+# XLA compiles a network for minutes where TensorFlow traces it in seconds
+COMPILES = ("xla", "jax")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
 NARROW = {
     "ssd": {"extra": ["half"], "extra_filters": [32]},
@@ -58,24 +59,22 @@ NARROW = {
 }
 # U-Net's filters on each step up, from C5 to the picture; of a family that ends before, the last ones
 UNET = [128, 64, 32, 16, 16]
-# where float16 is shown, which a CPU convolves slowly; small steps teach the others too little with so few
-NARROW_UNET = {"efficientnet_lite0": [32, 32, 16, 8, 8]}
 
 
-def model_of(family, names=EVERYWHERE):
+def model_of(family, names):
     """(VisionModel of a family's network and the named heads, narrow; a batch of scenes that it learns from)."""
     arguments, side = FAMILIES.get(family, ({}, 96))
-    backbone = build.backbone(family, input_shape=(side, side, 3), **arguments)
+    backbone = api.backbone(family, input_shape=(side, side, 3), **arguments)
     batch, classes = fakes.scenes(8, (side, side))
     found, heads = fakes.heads(), {}
     for name in names:
         narrow = dict(NARROW.get(name, {}))
         if narrow.get("tap") not in backbone.output:  # a family that begins at C2
             narrow.pop("tap", None)
+        if not set(narrow.get("levels", ())) <= backbone.output.keys():  # one that ends there
+            narrow.pop("levels", None)
         if name == "unet":
-            narrow["filters"] = NARROW_UNET.get(family, UNET)[
-                -sum(f"C{level}" in backbone.output for level in range(1, 6)) :
-            ]
+            narrow["filters"] = UNET[-sum(f"C{level}" in backbone.output for level in range(1, 6)) :]
         heads[name] = found[name](classes[found[name].fields[0]], **narrow)
     model = VisionModel(backbone, heads)
     for layer in model._flatten_layers():
@@ -84,31 +83,65 @@ def model_of(family, names=EVERYWHERE):
     return model, batch
 
 
-def train(family, policy, optimizer=None, jit="auto"):
-    """Twenty steps from the same weights: (the model, its pictures, {loss: [first, …, last epoch]})."""
-    own = optimizer is not None or jit != "auto"
-    optimizer = optimizer or steps_for(family, policy)
+def columns() -> dict[str, tuple]:
+    """What contracts combine: {"head", "family", "precision", "backend": every one there is}."""
+    return {"head": tuple(fakes.heads()), "family": tuple(FAMILIES), "precision": PRECISIONS, "backend": BACKENDS}
+
+
+def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
+    """The rows that contracts run: {"family", "precision", "backend": one each, "head": several}."""
+
+    def cost(row):
+        own = COSTS.get(row["family"], 3) * (2 + len(row["head"])) * (2 if row["precision"] == "mixed_float16" else 1)
+        return own**2 if row["backend"] in COMPILES else own
+
+    return product(columns()) if exhaustive else cover(columns(), cost, pairs)
+
+
+def rows(pairs=PAIRS, exhaustive=False) -> list[tuple]:
+    """`array` as (family, precision, backend, heads), what runs on this backend alone, by family."""
+    here = ("tensorflow", "xla") if keras.backend.backend() == "tensorflow" else (keras.backend.backend(),)
+    found = [row for row in array(pairs, exhaustive) if row["backend"] in here]
+    picked = [(row["family"], row["precision"], row["backend"], row["head"]) for row in found]
+    return sorted(picked, key=lambda row: (tuple(FAMILIES).index(row[0]), row[1:3]))
+
+
+def train(family, policy, names, optimizer=None, jit=False):
+    """Thirty steps: (the model, its images, {loss: [first, …, last epoch]}); compiled once, nothing infinite."""
     keras.config.set_dtype_policy(policy)
-    model, batch = model_of(family)
-    model.set_weights(start(family))
-    model.compile(optimizer, jit_compile=jit)
+    keras.utils.set_random_seed(0)
+    model, batch = model_of(family, names)
+    model.compile(optimizer or steps_for(family, policy), jit_compile=jit or "auto")
     model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice, and keeps both graphs
-    history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0)
-    if policy == "float32" and not own:
-        _FLOAT32[family] = history.history["loss"]
-    return model, batch, history.history
+    runs, counts = traced(model), []
+    after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(len(runs)))
+    history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0, callbacks=[after]).history
+    if keras.backend.backend() != "torch":  # which runs it anew in every step
+        assert counts[0] == counts[-1], f"compiled again after the first epoch: {counts}"
+    assert all(np.isfinite(values).all() for values in history.values()), history
+    return model, batch, history
+
+
+def traced(model) -> list:
+    """A list that grows by one each time Python runs the model's loss: where a graph is compiled, not where it runs."""
+    runs, compute_loss = [], model.compute_loss
+
+    def counted(*args, **kwargs):
+        runs.append(None)
+        return compute_loss(*args, **kwargs)
+
+    model.compute_loss = counted
+    return runs
 
 
 def small_steps(family):
-    """Steps so small that float32 itself goes one way: Adam's, of every single weight.
+    """Adam's steps of every single weight.
 
     In a deep random network with batch norms the gradient grows from layer to layer on its way back, and so does its
     rounding: at the first layers of inception_v3 bfloat16 gives another direction altogether (cosine 0.06). Steps along
     the gradient, clipped or not, would go there and nowhere else. Without batch norms Adam at 3e-4 overshoots (the loss
-    of vgg16 is up by a quarter after two steps), and float32 runs from the same weights then end 1% apart. LeNet-5,
-    with 16 channels, learns next to nothing in twenty steps of that size. inception_v3 has a tenth of its loss left
-    after them, of which two float32 runs differ by 0.9% and bfloat16 by 7%: there smaller steps compare what is learnt,
-    and not what is left of it (at 5e-5, with 42% left, bfloat16 is 1.7% off).
+    of vgg16 is up by a quarter after two steps). LeNet-5, with 16 channels, learns next to nothing in twenty steps of
+    that size.
     """
     return keras.optimizers.Adam(STEP_SIZES.get(family, 3e-4))
 
@@ -123,24 +156,23 @@ def steps_for(family, policy):
     )
 
 
-@functools.cache
-def start(family):
-    """The weights that every precision starts from."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    keras.utils.set_random_seed(0)
-    weights = model_of(family)[0].get_weights()
-    keras.config.set_dtype_policy(policy)
-    return weights
+# heads of which a term may rise while they learn: what R-CNN's second stage is shown gets harder, and so does the
+# confidence of the first YOLO, which is that of a box's overlap
+TERMS_RISE = ("rcnn", "yolo_v1")
 
 
-_FLOAT32 = {}  # {family: its losses in float32}: the test of that precision comes before those that compare with it
-
-
-def float32_losses(family):
-    if family not in _FLOAT32:
-        train(family, "float32")
-    return _FLOAT32[family]
+def check_learned(losses):
+    """The loss fell by a fifth; each head's share of it by a twentieth, and each term too."""
+    by_head = {}
+    for name, values in losses.items():
+        head, slash, _ = name.partition("/")
+        if slash:
+            by_head.setdefault(head, []).append(values)
+            assert head in TERMS_RISE or min(values[-3:]) < 0.95 * values[0], f"{name} did not fall: {values}"
+    for head, terms in by_head.items():
+        values = np.sum(terms, axis=0)
+        assert min(values[-3:]) < 0.95 * values[0], f"{head} did not learn: {values}"
+    assert losses["loss"][-1] < 0.8 * losses["loss"][0], losses["loss"]
 
 
 def check_saved(model, batch, path):

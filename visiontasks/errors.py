@@ -16,7 +16,7 @@ class DataError(UserError):
     """A data set as a whole cannot be used: found before training starts."""
 
 
-class BadPicture(Exception):
+class BadImage(Exception):
     """One picture cannot be read: the pipeline skips it, counts it and names it in a summary."""
 
     def __init__(self, path, reason: str):

@@ -1,4 +1,4 @@
-"""Class colours: always the same, and told apart."""
+"""Class colors: always the same, and told apart."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from visiontasks.drawing import colors
 
 
 def lab(values, matrix=None):
-    """CIE L*a*b*, by the sRGB standard's own curve, of colours as an eye with this matrix sees them."""
+    """CIE L*a*b*, by the sRGB standard's own curve, of colors as an eye with this matrix sees them."""
     c = np.asarray(values) / 255
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     if matrix is not None:
@@ -24,14 +24,14 @@ def test_two_dozen_classes_are_told_apart_by_every_eye(eye):
     assert distances.min() > 10  # 2.3 is the least difference that an eye sees
 
 
-def test_colours_never_change():
+def test_colors_never_change():
     """Drawings of two runs are compared side by side."""
     assert [colors.color(i) for i in (0, 1, 6)] == [(230, 159, 0), (86, 180, 233), (204, 121, 167)]
     assert len({colors.color(i) for i in range(300)}) == 300
     assert all(0 <= part <= 255 for i in (7, 299, 5000) for part in colors.color(i))
 
 
-def test_shades_of_grey_stay_grey_to_every_eye():
-    """Each row of the published matrices sums to 1: what has no colour gets none."""
+def test_shades_of_gray_stay_gray_to_every_eye():
+    """Each row of the published matrices sums to 1: what has no color gets none."""
     for eye in (colors.PROTANOPIA, colors.DEUTERANOPIA):
         assert np.sum(eye, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)

@@ -18,9 +18,9 @@ def test_a_letter_that_it_lacks_comes_from_an_installed_font():
     stix = next(f.fname for f in font_manager.fontManager.ttflist if Path(f.fname).name == "STIXGeneral.ttf")
     dejavu, stix_has = (fonts._charmap(path) for path in (fonts.font_file("a"), stix))
     letter = chr(min(stix_has - dejavu))
-    found = fonts.font_file(letter)
-    assert ord(letter) in fonts._charmap(found)
-    assert "LastResort" not in found
+    result = fonts.font_file(letter)
+    assert ord(letter) in fonts._charmap(result)
+    assert "LastResort" not in result
 
 
 def test_a_letter_that_no_font_has_falls_back():

@@ -9,7 +9,7 @@ from visiontasks.drawing.panels import Entry, captioned, contact_sheet, fitted, 
 from visiontasks.sample import VOID
 
 SIZES = [(1, 1), (32, 32), (7, 300), (300, 7), (255, 256), (512, 640), (300, 5000), (4500, 4200)]
-LONG = "a class name that goes on and on, far beyond what any picture is wide enough to show in one line"
+LONG = "a class name that goes on and on, far beyond what any image is wide enough to show in one line"
 
 
 def noise(height, width, seed=0):
@@ -17,11 +17,11 @@ def noise(height, width, seed=0):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_pictures_are_drawn_neither_tiny_nor_huge(size):
+def test_images_are_drawn_neither_tiny_nor_huge(size):
     drawn = fitted(noise(*size))
     assert 256 <= max(drawn.shape[:2]) <= 4096
     assert fitted(drawn) is drawn
-    if max(size) <= 256:  # enlarged by a whole factor: every pixel stays a square of its own colour
+    if max(size) <= 256:  # enlarged by a whole factor: every pixel stays a square of its own color
         factor = drawn.shape[0] // size[0]
         assert (drawn[::factor, ::factor] == noise(*size)).all()
         assert drawn.shape == (size[0] * factor, size[1] * factor, 3)
@@ -29,7 +29,7 @@ def test_pictures_are_drawn_neither_tiny_nor_huge(size):
 
 @pytest.mark.parametrize("size", [(32, 32), (200, 300), (640, 480)])
 def test_tint_lies_exactly_on_the_mask(size):
-    """Class 0 keeps every pixel; every pixel of another class moves toward its colour; void is greyed."""
+    """Class 0 keeps every pixel; every pixel of another class moves toward its color; void is greyed."""
     image, mask = noise(*size), np.zeros(size, np.int32)
     mask[5:20, 3:28], mask[22:30, 10:17], mask[:3] = 1, 2, VOID
     drawn, image, mask = tinted(image, mask), fitted(image), fitted(mask)
@@ -59,7 +59,7 @@ def test_legends_are_never_cut_off(size, count):
     image = noise(*size)
     drawn, plain = captioned(image, entries), captioned(image)
     assert drawn.dtype == np.uint8 and drawn.shape[1] == plain.shape[1]
-    assert (drawn[: len(plain)] == plain).all()  # text never covers the picture
+    assert (drawn[: len(plain)] == plain).all()  # text never covers the image
     strip = drawn[len(plain) :]
     text = drawing.unit(fitted(image))
     margin = text // 4
@@ -97,8 +97,8 @@ def test_panels_stand_side_by_side_unchanged():
 
 
 @pytest.mark.parametrize("size", [(32, 32), (12, 700), (700, 12), (4800, 1000)])
-def test_picture_and_drawing_have_one_scale(size):
-    """A raw picture's panel and a captioned one show every pixel at the same place."""
+def test_image_and_drawing_have_one_scale(size):
+    """A raw image's panel and a captioned one show every pixel at the same place."""
     image = noise(*size)
     plain, drawn = captioned(image), captioned(image, [Entry(LONG, color(1), 0.5)] * 30)
     row = side_by_side([plain, drawn])

@@ -4,9 +4,9 @@ import functools
 
 
 def font_file(text: str) -> str:
-    """The file of a font that has all of the text's letters: matplotlib's DejaVu Sans, or else an installed one.
+    """The file of a font that has all letters of the text: matplotlib's DejaVu Sans, or an installed one.
 
-    Where no installed font has them it is DejaVu Sans, and the missing letters are drawn as boxes.
+    If no installed font has them, it is DejaVu Sans, which draws missing letters as boxes.
     """
     return _font_file("".join(sorted(set(text))))
 
@@ -16,12 +16,12 @@ def _font_file(letters):
     import matplotlib
     from matplotlib.font_manager import fontManager
 
-    own = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
-    if _covers(own, letters):
-        return own
-    # the "last resort" font claims every letter, and draws boxes
+    default = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+    if _covers(default, letters):
+        return default
+    # the "last resort" font claims to have every letter, but draws boxes
     others = (font.fname for font in fontManager.ttflist if "LastResort" not in font.fname)
-    return next((path for path in others if _covers(path, letters)), own)
+    return next((path for path in others if _covers(path, letters)), default)
 
 
 def _covers(path, letters):
@@ -35,6 +35,6 @@ def _charmap(path):
 
     try:
         font = FT2Font(path)
-    except (OSError, RuntimeError):  # a file that went away, or is no outline font
+    except (OSError, RuntimeError):  # a deleted file, or not an outline font
         return frozenset()
     return frozenset(font.get_charmap()) if font.scalable else frozenset()

@@ -1,8 +1,8 @@
-"""Draws labels on pictures: colours, legends, tinted masks, and pictures in rows.
+"""Draws labels on images: colors, legends, tinted masks, and rows of images.
 
-A drawing is for the eye: a tiny picture is enlarged by a whole factor and a huge one shrunk, so that text is legible at
-any size. Text never covers the picture; it stands in a strip below. Boxes alone have theirs beside them (`boxes.py`).
-What is exact is in `predictions.json`.
+Drawings are meant for viewing: a tiny image is enlarged by an integer factor and a huge one is reduced, so that text is
+legible at any size. Text never covers the image; it is in a strip below. Only boxes have text beside them (`boxes.py`).
+Exact values are in `predictions.json`.
 """
 
 import dataclasses
@@ -17,26 +17,26 @@ from visiontasks.drawing.colors import GREY, color
 from visiontasks.drawing.fonts import font_file
 from visiontasks.sample import VOID
 
-SMALLEST, LARGEST = 256, 4096  # the longer side of a picture, as it is drawn
-MOST_ENTRIES = 24  # of a legend
+SMALLEST, LARGEST = 256, 4096  # of the longer of a drawing's width and height
+MOST_ENTRIES = 24  # in a legend
 PAPER, INK = (255, 255, 255), (20, 20, 20)
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One line of a legend: a name, its colour (None: no swatch), and a share in 0..1 drawn as percents and a bar."""
+    """One line of a legend: a name, its color (None: no swatch), and a share in 0..1, drawn as percent and as a bar."""
 
     name: str
     color: tuple[int, int, int] | None = None
     share: float | None = None
-    filled: bool = True  # a hollow swatch: what is not tinted in the picture
+    filled: bool = True  # False: a hollow swatch, for a class that is not tinted in the image
 
 
 def fitted(image: np.ndarray, nearest: bool = False) -> np.ndarray:
-    """uint8 (H, W, 3) or a map (H, W), the longer side within 256..4096; enlarged pixel by pixel, by a whole factor.
+    """Scale uint8 (H, W, 3) or a map (H, W) so that the longer dimension is in 256..4096; enlarge by an integer factor.
 
     Args:
-        nearest: shrink by picking pixels, for class numbers; otherwise by averaging.
+        nearest: reduce by nearest pixel, for class indices; otherwise by averaging.
     """
     height, width = image.shape[:2]
     longer = max(height, width)
@@ -44,23 +44,23 @@ def fitted(image: np.ndarray, nearest: bool = False) -> np.ndarray:
         factor = -(-SMALLEST // longer)
         return image.repeat(factor, axis=0).repeat(factor, axis=1)
     if longer > LARGEST:
-        size = tuple(max(1, round(side * LARGEST / longer)) for side in (width, height))
+        size = tuple(max(1, round(length * LARGEST / longer)) for length in (width, height))
         return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_AREA)
     return image
 
 
 def unit(image: np.ndarray) -> int:
-    """The height of text in pixels that suits a picture of this size; lines are an eighth of it."""
+    """The text height in pixels for an image of this size; lines are an eighth of it."""
     height, width = image.shape[:2]
     return max(14, round(0.026 * min(max(height, width), 3 * min(height, width))))
 
 
 def tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The fitted `image` with each class's pixels in its colour and outlined, void hatched, class 0 left as it is.
+    """The fitted `image` with each class's pixels tinted and outlined, void hatched, class 0 unchanged.
 
     Args:
         image: uint8 (H, W, 3).
-        mask: int32 (H, W), class numbers, 255 = void.
+        mask: int32 (H, W), class indices, 255 = void.
     """
     image, mask = fitted(image), fitted(mask.astype(np.int16), nearest=True)  # OpenCV has no filters for int32
     colors = np.array([color(i) for i in range(max(VOID, int(mask.max())) + 1)], np.uint8)
@@ -78,7 +78,7 @@ def tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def captioned(image: np.ndarray, entries: Sequence[Entry] = ()) -> np.ndarray:
-    """The fitted `image`, at least wide enough for text, with a legend of the `entries` below."""
+    """The fitted `image`, padded to be wide enough for text, with a legend of the `entries` below it."""
     image = fitted(image)
     size = unit(image)
     image = _widened(image, 16 * size)
@@ -91,7 +91,7 @@ def captioned(image: np.ndarray, entries: Sequence[Entry] = ()) -> np.ndarray:
 
 def _legend(entries, width, size):
     pad, line = size // 2, round(1.7 * size)
-    # a cell: swatch, name, share; the share's room is fixed so that the percents stand in a column
+    # a cell: swatch, name, share; the share has a fixed width so that percentages are aligned
     share_room = round(4.3 * size) if any(e.share is not None for e in entries) else 0
     swatch_room = round(1.4 * size) if any(e.color for e in entries) else 0
     widest = max(font(e.name, size).getlength(_tidy(e.name)) for e in entries)
@@ -124,7 +124,7 @@ def _tidy(text: str) -> str:
 
 
 def elided(text: str, letters: ImageFont.FreeTypeFont, room: int) -> str:
-    """As much of a text as has room in so many pixels, on one line."""
+    """As much of a text as fits into `room` pixels on one line."""
     text = _tidy(text)
     if letters.getlength(text) <= room:
         return text
@@ -134,7 +134,7 @@ def elided(text: str, letters: ImageFont.FreeTypeFont, room: int) -> str:
 
 
 def font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font of `size` pixels that has the text's letters."""
+    """A font of `size` pixels that has all letters of the text."""
     return _load_font(font_file(_tidy(text)), size)
 
 
@@ -149,9 +149,9 @@ def _widened(image, width, height=0):
 
 
 def side_by_side(panels: Sequence[np.ndarray], titles: Sequence[str] = ()) -> np.ndarray:
-    """Panels in a row, their tops aligned, each under its title (none: ""); uint8 (H, W, 3), at most 8192 pixels wide.
+    """Panels in a row, aligned at the top, each with a title ("" for none); uint8 (H, W, 3), at most 8192 pixels wide.
 
-    Panels that show one picture should all come from `captioned` or a Task's drawings, so that their scales agree.
+    Panels of one image should all come from `captioned` or from a Task's drawings, so that their scales are equal.
     """
     titles = list(titles) or [""] * len(panels)
     panels = [fitted(panel) if max(panel.shape[:2]) < SMALLEST else panel for panel in panels]
@@ -161,7 +161,7 @@ def side_by_side(panels: Sequence[np.ndarray], titles: Sequence[str] = ()) -> np
     ]
     tallest = max(strip.shape[0] for strip in strips)
     gap = np.full((tallest, size, 3), PAPER, np.uint8)
-    row = [part for strip in strips for part in (gap, _widened(strip, strip.shape[1], tallest))]
+    row = [piece for strip in strips for piece in (gap, _widened(strip, strip.shape[1], tallest))]
     return contact_sheet([np.concatenate([*row, gap], axis=1)])
 
 
@@ -172,11 +172,11 @@ def _titled(panel, title, size):
 
 
 def contact_sheet(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Rows, as `side_by_side` made them, under one another; shrunk as a whole to at most 8192 by 16384 pixels."""
+    """Stack rows from `side_by_side`; the sheet is reduced to at most 8192 by 16384 pixels."""
     width, height = max(row.shape[1] for row in rows), sum(row.shape[0] for row in rows)
     factor = min(1, 2 * LARGEST / width, 4 * LARGEST / height)
-    if factor < 1:  # each row before they are joined: the whole sheet never exists in full size
-        sizes = [tuple(max(1, int(side * factor)) for side in row.shape[1::-1]) for row in rows]
+    if factor < 1:  # reduce each row before stacking, so that the sheet never exists in full size
+        sizes = [tuple(max(1, int(length * factor)) for length in row.shape[1::-1]) for row in rows]
         rows = [cv2.resize(row, size, interpolation=cv2.INTER_AREA) for row, size in zip(rows, sizes, strict=True)]
         width = max(row.shape[1] for row in rows)
     return np.concatenate([_widened(row, width) for row in rows])

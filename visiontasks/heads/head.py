@@ -61,6 +61,11 @@ class Head(keras.layers.Layer):
         whole = [prefix for prefix in prefixes if all(prefix + field in names for field in self.fields)]
         return whole[0] if len(whole) == 1 else ""
 
+    def label_set(self, targets: dict) -> dict:
+        """The targets of its label set, under bare field names."""
+        prefix = self.prefix(targets)
+        return {key.removeprefix(prefix): value for key, value in targets.items() if key.startswith(prefix)}
+
     def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict[str, Term]:
         """{term: Term(total, count)} for a batch of targets (their forms: `visiontasks.sample.FIELDS`)."""
         raise NotImplementedError(f"{type(self).__name__} computes no losses.")

@@ -76,7 +76,11 @@ def fit_to(x, size):
         raise ValueError("unet: the picture's height and width must be known when the model is called.")
     if 0 <= height - rows <= 1 and 0 <= width - columns <= 1:
         return x[:, :rows, :columns]
-    return ops.image.resize(x, (rows, columns), interpolation="bilinear", data_format="channels_last")
+    # float32: XLA refuses the gradient of bilinear resizing in half precision (TensorFlow 2.21)
+    resized = ops.image.resize(
+        ops.cast(x, "float32"), (rows, columns), interpolation="bilinear", data_format="channels_last"
+    )
+    return ops.cast(resized, x.dtype)
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
@@ -103,6 +107,7 @@ class UNet(Head):
 
     task = "segmentation"
     fields = ("mask",)
+    divisible = False  # each step up is fitted to its skip
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ def test_equal_scores_give_no_more_than_guessing():
     assert result["top5"] == pytest.approx(0.5)
 
 
-def test_unlabelled_pictures_count_nothing():
+def test_unlabelled_images_count_nothing():
     metric = score([0, 1, 1], np.eye(3, dtype=np.float32)[[0, 1, 2]])
     before = metric.result()
     metric.update(Sample(image=IMAGE), {"scores": np.array([1, 0, 0], np.float32)})
@@ -66,7 +66,7 @@ def test_unlabelled_pictures_count_nothing():
     assert metric.result() == before
 
 
-def test_without_pictures_everything_is_nan():
+def test_without_images_everything_is_nan():
     assert np.isnan(list(score([], np.zeros((0, 7))).result().values())).all()
 
 

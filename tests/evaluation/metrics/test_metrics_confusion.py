@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture: all of it legible, whatever the number and the names of the classes."""
+"""The confusion matrix as an image: all of it legible, whatever the number and the names of the classes."""
 
 import warnings
 
@@ -10,8 +10,8 @@ from visiontasks.evaluation.metrics.confusion import Confusion
 
 def confusion(names, seed=0, size=3000):
     counted = Confusion(names)
-    truth = np.random.default_rng(seed).integers(0, len(names), size)
-    counted.add(truth, np.where(truth % 7 == 0, (truth + 1) % len(names), truth))
+    target = np.random.default_rng(seed).integers(0, len(names), size)
+    counted.add(target, np.where(target % 7 == 0, (target + 1) % len(names), target))
     return counted
 
 

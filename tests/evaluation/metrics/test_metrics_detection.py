@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from visiontasks.drawing.charts import precision_recall_figure
 from visiontasks.errors import DataError, UserError
-from visiontasks.evaluation.metrics.coco import FIGURES
+from visiontasks.evaluation.metrics.coco import METRICS
 from visiontasks.evaluation.metrics.detection import Detection
 from visiontasks.sample import Sample
 
@@ -47,9 +47,9 @@ def corners(sides):
     return np.concatenate([sides[:, :2], sides[:, :2] + sides[:, 2:]], axis=1)
 
 
-def score(pictures, classes, **options):
+def score(samples_per_set, classes, **options):
     metric = Detection([f"c{i}" for i in range(classes)], **options)
-    for sample, prediction in pictures:
+    for sample, prediction in samples_per_set:
         metric.update(sample, prediction)
     return metric
 
@@ -59,10 +59,10 @@ def random_boxes(rng, count, low=4, high=150):
     return np.concatenate([corner, corner + rng.uniform(low, high, (count, 2))], axis=1).astype(np.float32)
 
 
-def scenes(seed, pictures, classes, levels=10**6, crowd=0.15, most=12):
-    """Pictures with objects, some of them crowds with areas of their own, and detections near them or anywhere."""
+def scenes(seed, samples_per_set, classes, levels=10**6, crowd=0.15, most=12):
+    """Images with objects, some of them crowds with areas of their own, and detections near them or anywhere."""
     rng = np.random.default_rng(seed)
-    for _ in range(pictures):
+    for _ in range(samples_per_set):
         boxes = random_boxes(rng, rng.integers(0, 6))
         if len(boxes) > 1 and rng.random() < 0.3:
             boxes[1] = boxes[0]  # two objects at one place
@@ -93,10 +93,10 @@ def directly(images, annotations, results, categories):
     """COCOeval after pycocotools' own loading of files, with nothing of ours."""
 
     def work():
-        truth = COCO()
-        truth.dataset = {"images": images, "annotations": annotations, "categories": categories}
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+        target = COCO()
+        target.dataset = {"images": images, "annotations": annotations, "categories": categories}
+        target.createIndex()
+        evaluation = COCOeval(target, target.loadRes(results), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -105,10 +105,10 @@ def directly(images, annotations, results, categories):
     return quietly(work)
 
 
-def records(pictures):
-    """The pictures as COCO's images, annotations and results."""
+def records(samples_per_set):
+    """The images as COCO's images, annotations and results."""
     images, annotations, results = [], [], []
-    for number, (sample, prediction) in enumerate(pictures, 1):
+    for number, (sample, prediction) in enumerate(samples_per_set, 1):
         images.append({"id": number})
         boxes = sample.boxes.astype(float)
         areas = getattr(sample, "areas", None)
@@ -129,7 +129,7 @@ def records(pictures):
 
 def check_equal(result, evaluation, names):
     expected = np.where(evaluation.stats < 0, np.nan, evaluation.stats)
-    np.testing.assert_array_equal([result[name] for name in FIGURES], expected)  # to the last digit
+    np.testing.assert_array_equal([result[name] for name in METRICS], expected)  # to the last digit
     for k, name in enumerate(names):
         precision = evaluation.eval["precision"][:, :, k, 0, -1]
         own = precision[precision > -1].mean() if (precision > -1).any() else np.nan
@@ -138,9 +138,9 @@ def check_equal(result, evaluation, names):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 25), st.integers(1, 5), st.sampled_from([5, 10**6]), st.integers(0, 2**32 - 1))
-def test_equals_pycocotools_called_directly(pictures, classes, levels, seed):
-    """Crowds, areas, pictures without objects or without detections, equal scores, objects at one place."""
-    data = list(scenes(seed, pictures, classes, levels))
+def test_equals_pycocotools_called_directly(samples_per_set, classes, levels, seed):
+    """Crowds, areas, images without objects or without detections, equal scores, objects at one place."""
+    data = list(scenes(seed, samples_per_set, classes, levels))
     images, annotations, results = records(data)
     result = score(data, classes).result()
     if not annotations:
@@ -154,7 +154,7 @@ def test_equals_pycocotools_called_directly(pictures, classes, levels, seed):
     check_equal(result, evaluation, [f"c{i}" for i in range(classes)])
 
 
-def test_more_than_a_hundred_detections_a_picture():
+def test_more_than_a_hundred_detections_an_image():
     data = list(scenes(3, 4, 1, most=400))
     assert max(len(prediction["scores"]) for _, prediction in data) > 200
     check_equal(score(data, 1).result(), directly(*records(data), [{"id": 1}]), ["c0"])
@@ -165,12 +165,12 @@ def test_more_than_a_hundred_detections_a_picture():
 def test_equals_pycocotools_on_real_annotations(part):
     """The genuine JSON into pycocotools; the same objects as Samples into the metric."""
     path = MINI / f"annotations/instances_{part}.json"
-    truth = quietly(lambda: COCO(str(path)))
-    numbers = {category: i for i, category in enumerate(truth.getCatIds())}  # original ids have gaps
-    names = [truth.cats[category]["name"] for category in numbers]
+    target = quietly(lambda: COCO(str(path)))
+    numbers = {category: i for i, category in enumerate(target.getCatIds())}  # original ids have gaps
+    names = [target.cats[category]["name"] for category in numbers]
     rng, metric, results = np.random.default_rng(0), Detection(names), []
-    for number in truth.getImgIds():
-        picture, objects = truth.imgs[number], truth.imgToAnns[number]
+    for number in target.getImgIds():
+        picture, objects = target.imgs[number], target.imgToAnns[number]
         boxes = corners([o["bbox"] for o in objects])
         sample = labelled(
             np.minimum(boxes, np.tile([picture["width"], picture["height"]], 2)),
@@ -191,7 +191,7 @@ def test_equals_pycocotools_on_real_annotations(part):
         ):
             box, category = [x1, y1, x2 - x1, y2 - y1], list(numbers)[kind]
             results.append({"image_id": number, "category_id": category, "bbox": box, "score": float(value)})
-    assert any(a["iscrowd"] for a in truth.anns.values())
+    assert any(a["iscrowd"] for a in target.anns.values())
 
     original = json.loads(path.read_text(encoding="utf-8"))
     evaluation = directly(original["images"], original["annotations"], results, original["categories"])
@@ -202,7 +202,7 @@ def test_equals_pycocotools_on_real_annotations(part):
 
 @pytest.mark.skipif(not OFFICIAL.is_dir(), reason="needs ../shared/data/cocoapi-results")
 def test_gives_cocos_official_figures():
-    """COCO's example results in the first hundred pictures of val2014, and the table that goes with them."""
+    """COCO's example results in the first hundred images of val2014, and the table that goes with them."""
     with open(Path(__file__).with_name("coco_val2014_100.csv"), encoding="utf-8") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     found = json.loads((OFFICIAL / "instances_val2014_fakebbox100_results.json").read_text(encoding="utf-8"))
@@ -225,7 +225,7 @@ def test_gives_cocos_official_figures():
     table = (OFFICIAL / "val2014_fake_eval_res.txt").read_text(encoding="utf-8").split("type=bbox")[1].split("---")[0]
     printed = [line.split("= ")[-1] for line in table.splitlines() if " @[ " in line]
     result = metric.result()
-    assert [f"{result[name]:.3f}" for name in FIGURES] == printed
+    assert [f"{result[name]:.3f}" for name in METRICS] == printed
 
 
 @pytest.mark.skipif(importlib.util.find_spec("faster_coco_eval") is None, reason="needs faster-coco-eval")
@@ -267,7 +267,7 @@ def test_no_detections_at_all_score_zero():
     for name in ("ap", "ap50", "ar100", "voc07_ap50", "voc12_ap50", "f1"):
         assert result[name] == 0
     assert np.isnan(result["f1_threshold"])
-    assert set(metric.figures()) == {"precision_recall", "confusion"}
+    assert set(metric.charts()) == {"precision_recall", "confusion"}
 
 
 @pytest.mark.parametrize("detections", [0, 3])
@@ -275,7 +275,7 @@ def test_without_objects_everything_is_nan(detections):
     rng = np.random.default_rng(0)
     found = answer(random_boxes(rng, detections), [0] * detections, rng.random(detections))
     metric = score([(labelled([], []), found)] * detections, 2)
-    assert np.isnan(list(metric.result().values())).all() and metric.figures() == {}
+    assert np.isnan(list(metric.result().values())).all() and metric.charts() == {}
 
 
 def test_unlabelled_images_count_nothing():
@@ -286,7 +286,7 @@ def test_unlabelled_images_count_nothing():
     np.testing.assert_equal(metric.result(), before)
 
 
-def test_detections_in_a_picture_without_objects_are_mistakes():
+def test_detections_in_an_image_without_objects_are_mistakes():
     right = (labelled([10, 10, 50, 50], [0]), answer([10, 10, 50, 50], [0], [0.7]))
     wrong = (labelled([], []), answer([10, 10, 50, 50], [0], [0.8]))
     result = score([right, wrong], 1).result()
@@ -315,8 +315,8 @@ def matches_of(evaluation):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 20), st.integers(1, 4), st.sampled_from([4, 10**6]), st.integers(0, 2**32 - 1))
-def test_best_f1_is_that_of_pycocotools_matches(pictures, classes, levels, seed):
-    data = list(scenes(seed, pictures, classes, levels))
+def test_best_f1_is_that_of_pycocotools_matches(samples_per_set, classes, levels, seed):
+    data = list(scenes(seed, samples_per_set, classes, levels))
     images, annotations, results = records(data)
     positives = sum(not a["iscrowd"] for a in annotations)
     if not results or not positives:
@@ -403,8 +403,8 @@ def test_the_curves_are_legible(classes):
 @pytest.mark.parametrize("classes", [1, 3])
 def test_the_confusions_title_is_not_cut_off(classes):
     data = list(scenes(2, 10, classes))
-    for pictures in (data, [(sample, answer([], [], [])) for sample, _ in data]):
-        figure = score(pictures, classes).figures()["confusion"]
+    for samples_per_set in (data, [(sample, answer([], [], [])) for sample, _ in data]):
+        figure = score(samples_per_set, classes).charts()["confusion"]
         figure.draw_without_rendering()
         box = figure.axes[0].title.get_window_extent()
         assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
@@ -412,7 +412,7 @@ def test_the_confusions_title_is_not_cut_off(classes):
 
 def test_the_charts_state_what_they_show():
     metric = score(scenes(2, 10, 3), 3)
-    charts = metric.figures()
+    charts = metric.charts()
     title = charts["confusion"].axes[0].get_title()
     assert f"{metric.result()['f1_threshold']:.3g}" in title and "0.5" in title
     lines = charts["precision_recall"].axes[0].get_lines()

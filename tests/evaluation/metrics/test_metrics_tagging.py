@@ -28,16 +28,16 @@ def column(result, figure, count):
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 6), st.integers(1, 60), st.sampled_from([3, 10, 10**6]), st.integers(0, 2**32 - 1))
 def test_equals_scikit_learn(tags, count, levels, seed):
-    """Few levels make many equal scores; -1 marks what nobody labelled."""
+    """Few levels make many equal scores; -1 marks what nobody labeled."""
     rng = np.random.default_rng(seed)
-    truth = rng.choice([-1, 0, 1], (count, tags), p=[0.2, 0.5, 0.3]).astype(np.float32)
+    target = rng.choice([-1, 0, 1], (count, tags), p=[0.2, 0.5, 0.3]).astype(np.float32)
     scores = (rng.integers(0, levels, (count, tags)) / levels).astype(np.float32)
-    result = score(truth, scores)
+    result = score(target, scores)
 
     known, guesses, references = [], [], {"ap": [], "f1": []}
     for i in range(tags):
-        labelled = truth[:, i] >= 0
-        mine, given_scores = truth[labelled, i], scores[labelled, i]
+        labelled = target[:, i] >= 0
+        mine, given_scores = target[labelled, i], scores[labelled, i]
         if not mine.sum():
             assert all(np.isnan(result[f"{figure}/t{i}"]) for figure in ("ap", "f1", "threshold"))
             continue
@@ -69,7 +69,7 @@ def test_a_perfect_ranking_scores_one():
     assert column(result, "threshold", 2) == pytest.approx([0.3, 0.3])
 
 
-def test_pictures_without_any_tag_count():
+def test_images_without_any_tag_count():
     """No tag present is an answer: a high score there is a mistake."""
     tags = np.array([[1], [0], [0]], np.float32)
     right, wrong = (np.array(s, np.float32)[:, None] for s in ([0.9, 0.1, 0.2], [0.9, 0.1, 0.95]))
@@ -77,7 +77,7 @@ def test_pictures_without_any_tag_count():
     assert score(tags, wrong)["map"] == 0.5
 
 
-def test_unlabelled_pictures_count_nothing():
+def test_unlabelled_images_count_nothing():
     metric = Tagging("ab")
     metric.update(Sample(image=IMAGE, tags=np.array([1, 0], np.float32)), {"scores": np.array([0.8, 0.3])})
     before = metric.result()
@@ -86,7 +86,7 @@ def test_unlabelled_pictures_count_nothing():
     np.testing.assert_equal(metric.result(), before)
 
 
-def test_without_pictures_everything_is_nan():
+def test_without_images_everything_is_nan():
     assert np.isnan(list(Tagging("ab").result().values())).all()
 
 

@@ -16,8 +16,8 @@ def kit_outcomes(detections, objects):
     """VOCevaldet.m as it reads, box by box: 1 hit, 0 miss, -1 ignored, by falling score.
 
     Args:
-        detections: [(score, picture, box)].
-        objects: [(picture, box, difficult)], boxes x1, y1, x2, y2 with the last pixel's end.
+        detections: [(score, image, box)].
+        objects: [(image, box, difficult)], boxes x1, y1, x2, y2 with the last pixel's end.
     """
     taken, outcomes = set(), []
     for _, picture, (dx1, dy1, dx2, dy2) in sorted(detections, key=lambda d: -d[0]):
@@ -58,12 +58,12 @@ def kit_precisions(outcomes, positives):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 15), st.integers(1, 3), st.sampled_from([0, 0.3, 1]), st.integers(0, 2**32 - 1))
-def test_equals_the_kit(pictures, classes, difficult, seed):
+def test_equals_the_kit(images, classes, difficult, seed):
     """Whole pixels, so that overlaps of exactly one half occur; some objects at one place; equal scores too."""
     rng = np.random.default_rng(seed)
     metric = Detection([f"c{i}" for i in range(classes)])
     detections, objects = ([[] for _ in range(classes)] for _ in range(2))
-    for picture in range(pictures):
+    for picture in range(images):
         corner = rng.integers(0, 8, (rng.integers(0, 5), 2))
         boxes = np.concatenate([corner, corner + rng.integers(1, 5, corner.shape)], axis=1).astype(np.float32)
         labels, hard = rng.integers(0, classes, len(boxes)), rng.random(len(boxes)) < difficult

@@ -1,4 +1,4 @@
-"""`Classification`: top-1, top-5, precision, recall and F1 of one class a picture."""
+"""`Classification`: top-1, top-5, precision, recall and F1 for one class per image."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from visiontasks.evaluation.metrics.metric import Metric
 
 
 class Classification(Metric):
-    """Scores pictures that carry one class each, from predictions {"scores": float32 (C,)}.
+    """Scores images with one class each, from predictions {"scores": float32 (C,)}.
 
-    `result` gives "top1"; "top5" where there are more than 5 classes (with fewer it would always be 1); "precision",
-    "recall" and "f1", the plain means over classes that are true or predicted somewhere (macro averages); and the three
-    for each class. As scikit-learn's `zero_division=0`, a class that is true but never predicted has precision 0; a
-    class that does not occur at all has NaN and no part in a mean. Among equal scores the lower class number comes
-    first. A picture without a label counts nothing.
+    `result` gives "top1"; "top5" if there are more than 5 classes (with fewer it would always be 1); "precision",
+    "recall" and "f1", the unweighted means over the classes that occur as targets or predictions (macro averages); and
+    these three for each class. As with scikit-learn's `zero_division=0`, a class that occurs but is never predicted has
+    precision 0. A class that does not occur at all has NaN and is left out of the means. Of equal scores the lower
+    class index comes first. An image without a label is not counted.
     """
 
     def __init__(self, names: Sequence[str]):
@@ -34,7 +34,7 @@ class Classification(Metric):
                 "evaluate on data with the classes that the model was trained for."
             )
         if scores.shape != (len(self.names),):
-            raise ValueError(f"scores: expected ({len(self.names)},), one a class; got {scores.shape}.")
+            raise ValueError(f"scores: expected ({len(self.names)},), one per class; got {scores.shape}.")
         self.confusion.add(np.array([label]), np.array([scores.argmax()]))
         ahead = (scores > scores[label]).sum() + (scores[:label] == scores[label]).sum()
         self.in_top5 += int(ahead < 5)
@@ -42,18 +42,18 @@ class Classification(Metric):
     def result(self):
         counts = self.confusion
         occurs = counts.true + counts.predicted > 0
-        figures = {
+        metrics = {
             "precision": np.where(occurs, np.nan_to_num(ratio(counts.correct, counts.predicted)), np.nan),
             "recall": np.where(occurs, np.nan_to_num(ratio(counts.correct, counts.true)), np.nan),
             "f1": counts.f1,
         }
-        found = {"top1": counts.accuracy}
+        result = {"top1": counts.accuracy}
         if len(self.names) > 5:
-            found["top5"] = float(ratio(self.in_top5, counts.counts.sum()))
-        found |= {figure: mean_of_defined(values) for figure, values in figures.items()}
-        for figure, values in figures.items():
-            found |= by_class(figure, self.names, values)
-        return found
+            result["top5"] = float(ratio(self.in_top5, counts.counts.sum()))
+        result |= {metric: mean_of_defined(values) for metric, values in metrics.items()}
+        for metric, values in metrics.items():
+            result |= by_class(metric, self.names, values)
+        return result
 
-    def figures(self):
-        return {"confusion": self.confusion.figure("pictures of each class, % predicted as")}
+    def charts(self):
+        return {"confusion": self.confusion.figure("images of each class, % predicted as")}

@@ -1,4 +1,4 @@
-"""COCO's figures for boxes, computed by pycocotools, or by faster-coco-eval, from plain arrays."""
+"""COCO's detection metrics, computed by pycocotools or faster-coco-eval from plain arrays."""
 
 import contextlib
 import dataclasses
@@ -9,10 +9,10 @@ import io
 import numpy as np
 
 from visiontasks.errors import UserError
-from visiontasks.evaluation.metrics.matching import Found, Truths
+from visiontasks.evaluation.metrics.matching import Detections, GroundTruth
 
 # in the order of COCOeval.stats
-FIGURES = (
+METRICS = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
 )
@@ -20,62 +20,62 @@ BACKENDS = {
     "pycocotools": ("pycocotools.coco", "pycocotools.cocoeval", "COCOeval"),
     "faster-coco-eval": ("faster_coco_eval", "faster_coco_eval", "COCOeval_faster"),
 }
-RECALLS = np.linspace(0, 1, 101)  # where COCO samples a curve
+RECALLS = np.linspace(0, 1, 101)  # COCO's recall thresholds
 
 
 @dataclasses.dataclass(frozen=True)
 class CocoScores:
-    """What COCOeval found; NaN where there is nothing to find.
+    """COCOeval's results; NaN where there is no object.
 
     Attributes:
-        figures: {name of FIGURES: value}.
-        by_class: float64 (C,), each class's AP over IoU 0.50:0.95.
-        curves: float64 (101, C), each class's precision at RECALLS, at IoU 0.5.
+        metrics: {name in METRICS: value}.
+        by_class: float64 (C,), the AP of each class over IoU 0.50:0.95.
+        curves: float64 (101, C), the precision of each class at RECALLS, at IoU 0.5.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     by_class: np.ndarray
     curves: np.ndarray
 
 
 def check_backend(backend: str):
-    """Raise UserError unless `backend` is known and installed."""
+    """Raise UserError if `backend` is unknown or not installed."""
     if backend not in BACKENDS:
         raise UserError(f"backend: expected one of {', '.join(BACKENDS)}; got {backend!r}.")
     if importlib.util.find_spec(BACKENDS[backend][0].partition(".")[0]) is None:
         raise UserError(f"backend: {backend} is not installed; pip install {backend}, or use pycocotools.")
 
 
-def coco_scores(truths: Truths, found: Found, classes: int, backend: str = "pycocotools") -> CocoScores:
-    """Score all pictures' detections; at most 100 a picture and class count, as COCO has it."""
-    if not len(truths.picture):
+def coco_scores(targets: GroundTruth, detections: Detections, classes: int, backend: str = "pycocotools") -> CocoScores:
+    """Score the detections of all images; as in COCO, at most 100 per image and class count."""
+    if not len(targets.image):
         empty = np.full((len(RECALLS), classes), np.nan)
-        return CocoScores(dict.fromkeys(FIGURES, float("nan")), empty[0], empty)
+        return CocoScores(dict.fromkeys(METRICS, float("nan")), empty[0], empty)
     api, module, name = BACKENDS[backend]
     api, evaluator = importlib.import_module(api), getattr(importlib.import_module(module), name)
-    # a picture without any box adds nothing
-    pictures = [{"id": i} for i in (np.union1d(truths.picture, found.picture) + 1).tolist()]
+    # an image without any box changes nothing
+    images = [{"id": i} for i in (np.union1d(targets.image, detections.image) + 1).tolist()]
     categories = [{"id": i + 1} for i in range(classes)]
-    areas = found.boxes[:, 2] * found.boxes[:, 3]
-    # pycocotools prints what it does, unasked
+    areas = detections.boxes[:, 2] * detections.boxes[:, 3]
+    # pycocotools prints its progress
     with contextlib.redirect_stdout(io.StringIO()), _no_garbage_collection():
-        given = _records(truths, area=truths.areas, iscrowd=truths.crowd.astype(int))
-        answered = _records(found, area=areas, score=found.scores)
+        truth = _records(targets, area=targets.areas, iscrowd=targets.crowd.astype(int))
+        results = _records(detections, area=areas, score=detections.scores)
         evaluation = evaluator(
-            _index(api, pictures, categories, given), _index(api, pictures, categories, answered), iouType="bbox"
+            _index(api, images, categories, truth), _index(api, images, categories, results), iouType="bbox"
         )
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    precision = np.asarray(evaluation.eval["precision"])[..., 0, -1]  # IoU, recall, class; areas of all, 100 detections
+    precision = np.asarray(evaluation.eval["precision"])[..., 0, -1]  # IoU, recall, class; all areas, 100 detections
     precision = np.where(precision < 0, np.nan, precision)
-    stats = [float("nan") if value < 0 else float(value) for value in evaluation.stats[: len(FIGURES)]]
-    return CocoScores(dict(zip(FIGURES, stats, strict=True)), precision.mean(axis=(0, 1)), precision[0])
+    stats = [float("nan") if value < 0 else float(value) for value in evaluation.stats[: len(METRICS)]]
+    return CocoScores(dict(zip(METRICS, stats, strict=True)), precision.mean(axis=(0, 1)), precision[0])
 
 
 @contextlib.contextmanager
 def _no_garbage_collection():
-    """Millions of records are made and all are in use: searching them for garbage takes a tenth of the time."""
+    """Millions of records are created and all are in use: looking for garbage among them takes a tenth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -85,13 +85,13 @@ def _no_garbage_collection():
             gc.enable()
 
 
-def _records(rows: Truths | Found, **columns: np.ndarray) -> list[dict]:
-    """COCO annotations. Their ids begin at 1: pycocotools takes a match with the object of id 0 for none."""
+def _records(rows: GroundTruth | Detections, **columns: np.ndarray) -> list[dict]:
+    """COCO annotations. Ids begin at 1, because pycocotools treats a match with the object of id 0 as no match."""
     columns = {
-        "image_id": rows.picture + 1,
+        "image_id": rows.image + 1,
         "category_id": rows.classes + 1,
         "bbox": rows.boxes,
-        "id": np.arange(1, len(rows.picture) + 1),
+        "id": np.arange(1, len(rows.image) + 1),
         **columns,
     }
     names = tuple(columns)
@@ -100,8 +100,8 @@ def _records(rows: Truths | Found, **columns: np.ndarray) -> list[dict]:
     ]
 
 
-def _index(api, pictures, categories, annotations):
+def _index(api, images, categories, annotations):
     coco = api.COCO()
-    coco.dataset = {"images": pictures, "categories": categories, "annotations": annotations}
+    coco.dataset = {"images": images, "categories": categories, "annotations": annotations}
     coco.createIndex()
     return coco

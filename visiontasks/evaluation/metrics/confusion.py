@@ -1,4 +1,4 @@
-"""`Confusion`: how often each class was taken for which, the counts that class metrics are made of."""
+"""`Confusion`: a confusion matrix of classes, from which class metrics are computed."""
 
 from collections.abc import Sequence
 
@@ -7,38 +7,38 @@ import numpy as np
 from visiontasks.drawing.charts import confusion_figure
 
 
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, float64; NaN where the whole is 0."""
-    part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator, float64; NaN where the denominator is 0."""
+    top, bottom = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
 
 
 def mean_of_defined(values: np.ndarray) -> float:
-    """The mean of what is not NaN; NaN where nothing is left."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     values = np.asarray(values)[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")
 
 
-def by_class(figure: str, names: Sequence[str], values: np.ndarray) -> dict[str, float]:
-    """{"figure/NAME": value} for a result."""
-    return {f"{figure}/{name}": float(value) for name, value in zip(names, values, strict=True)}
+def by_class(metric: str, names: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    """{"metric/NAME": value} for a result."""
+    return {f"{metric}/{name}": float(value) for name, value in zip(names, values, strict=True)}
 
 
 class Confusion:
     """Counts of (true class, predicted class).
 
     Attributes:
-        counts: int64 (C, C), a row for each true class, a column for each predicted one.
+        counts: int64 (C, C), one row per true class, one column per predicted class.
     """
 
     def __init__(self, names: Sequence[str]):
         self.names = tuple(names)
         self.counts = np.zeros((len(self.names),) * 2, np.int64)
 
-    def add(self, truth: np.ndarray, predicted: np.ndarray):
-        """Count pairs, integers of any equal shape, all within 0..C-1."""
+    def add(self, targets: np.ndarray, predicted: np.ndarray):
+        """Count pairs of classes, integers of equal shape, all within 0..C-1."""
         classes = len(self.names)
-        pairs = np.multiply(truth, classes, dtype=np.int64)  # bincount counts int64 without another copy
+        pairs = np.multiply(targets, classes, dtype=np.int64)  # bincount counts int64 without another copy
         pairs += predicted
         self.counts += np.bincount(pairs.ravel(), minlength=classes * classes).reshape(classes, classes)
 
@@ -48,12 +48,12 @@ class Confusion:
 
     @property
     def true(self) -> np.ndarray:
-        """How often each class was true."""
+        """How often each class is the target."""
         return self.counts.sum(axis=1)
 
     @property
     def predicted(self) -> np.ndarray:
-        """How often each class was predicted."""
+        """How often each class is predicted."""
         return self.counts.sum(axis=0)
 
     @property
@@ -62,14 +62,14 @@ class Confusion:
 
     @property
     def f1(self) -> np.ndarray:
-        """2 TP / (2 TP + FP + FN) of each class: the Dice coefficient; NaN for a class neither true nor predicted."""
+        """2 TP / (2 TP + FP + FN) of each class, the Dice coefficient; NaN for a class that does not occur."""
         return ratio(2 * self.correct, self.true + self.predicted)
 
     @property
     def iou(self) -> np.ndarray:
-        """TP / (TP + FP + FN) of each class; NaN for a class neither true nor predicted."""
+        """TP / (TP + FP + FN) of each class; NaN for a class that does not occur."""
         return ratio(self.correct, self.true + self.predicted - self.correct)
 
     def figure(self, title: str):
-        """A matplotlib Figure of the matrix, each row as percents of its true class."""
+        """A matplotlib Figure of the matrix, each row in percent of its true class."""
         return confusion_figure(self.counts, self.names, title)

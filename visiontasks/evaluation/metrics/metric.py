@@ -1,4 +1,4 @@
-"""`Metric`: a score accumulated picture by picture on the host."""
+"""`Metric`: a score accumulated image by image on the host."""
 
 import abc
 
@@ -8,16 +8,16 @@ from visiontasks.sample import Sample
 
 
 class Metric(abc.ABC):
-    """Accumulates over pictures, in original pixels; memory does not grow with the pictures' size."""
+    """Accumulates over images, in original pixels; memory does not grow with the image size."""
 
     @abc.abstractmethod
     def update(self, sample: Sample, prediction: dict[str, np.ndarray]):
-        """Count one picture: its Sample (truth) and its restored prediction. One without the label counts nothing."""
+        """Count one image: its Sample (the targets) and its restored prediction. Without labels it is left out."""
 
     @abc.abstractmethod
     def result(self) -> dict[str, float]:
-        """{name: figure in 0..1}, a class's own figure as "iou/NAME"; NaN where nothing defines it."""
+        """{name: value in 0..1}, for a class as "iou/NAME"; NaN if undefined."""
 
-    def figures(self) -> dict[str, object]:
-        """{file stem: matplotlib Figure} worth keeping, such as a confusion matrix."""
+    def charts(self) -> dict[str, object]:
+        """{file stem: matplotlib Figure}, such as a confusion matrix."""
         return {}

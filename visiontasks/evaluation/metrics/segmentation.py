@@ -1,4 +1,4 @@
-"""`Segmentation`: IoU, Dice and pixel accuracy of semantic masks, from one confusion matrix over all pixels."""
+"""`Segmentation`: IoU, Dice and pixel accuracy of semantic masks, from one confusion matrix of all pixels."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from visiontasks.evaluation.metrics.confusion import Confusion, by_class, mean_o
 from visiontasks.evaluation.metrics.metric import Metric
 from visiontasks.sample import VOID
 
-BLOCK = 1 << 18  # pixels counted at once: the temporary arrays stay small however large the picture
+BLOCK = 1 << 18  # pixels counted at once, so that temporary arrays stay small for any image size
 
 
 class Segmentation(Metric):
-    """Scores semantic masks from predictions {"mask": int32 (H, W)} of the truth's size.
+    """Scores semantic masks from predictions {"mask": int32 (H, W)} of the target mask's size.
 
-    All pixels of all pictures go into one confusion matrix (PASCAL VOC's way; no mean over pictures). `result` gives
-    "mean_iou" and "dice", plain means over the classes that are true or predicted somewhere; "pixel_accuracy"; and for
-    each class "iou", "dice" and "accuracy" (the share of its pixels that were found). A class that does not occur has
-    NaN. Pixels whose truth is void (255) count nowhere, whatever is predicted there.
+    All pixels of all images form one confusion matrix (as in PASCAL VOC; no mean over images). `result` gives
+    "mean_iou" and "dice", unweighted means over the classes that occur as targets or predictions; "pixel_accuracy"; and
+    for each class "iou", "dice" and "accuracy" (the share of its pixels that are predicted correctly). A class that
+    does not occur has NaN. Pixels whose target is void (255) are not counted, whatever is predicted there.
     """
 
     def __init__(self, names: Sequence[str]):
@@ -26,17 +26,17 @@ class Segmentation(Metric):
         self.confusion = Confusion(self.names)
 
     def update(self, sample, prediction):
-        truth, predicted = sample.mask, np.asarray(prediction["mask"])
-        if truth is None:
+        target, predicted = sample.mask, np.asarray(prediction["mask"])
+        if target is None:
             return
-        if truth.shape != predicted.shape:
+        if target.shape != predicted.shape:
             raise ValueError(
-                f"mask predicted for {sample.id or sample.path}: expected {truth.shape} as the truth, "
-                f"got {predicted.shape}; restore it to the original picture's pixels first."
+                f"mask predicted for {sample.id or sample.path}: expected {target.shape} as the target mask, "
+                f"got {predicted.shape}; restore it to the original image's pixels first."
             )
-        truth, predicted = truth.ravel(), predicted.ravel()
-        for start in range(0, truth.size, BLOCK):
-            block, guess = truth[start : start + BLOCK], predicted[start : start + BLOCK]
+        target, predicted = target.ravel(), predicted.ravel()
+        for start in range(0, target.size, BLOCK):
+            block, guess = target[start : start + BLOCK], predicted[start : start + BLOCK]
             counted = block != VOID
             if not counted.all():
                 block, guess = block[counted], guess[counted]
@@ -64,5 +64,5 @@ class Segmentation(Metric):
             **by_class("accuracy", self.names, ratio(counts.correct, counts.true)),
         }
 
-    def figures(self):
+    def charts(self):
         return {"confusion": self.confusion.figure("pixels of each class, % predicted as")}

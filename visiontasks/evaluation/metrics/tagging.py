@@ -1,4 +1,4 @@
-"""`Tagging`: average precision and F1 of tags that are there or not, each on its own."""
+"""`Tagging`: average precision and F1 of each tag."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,18 @@ from visiontasks.evaluation.metrics.metric import Metric
 
 
 class Tagging(Metric):
-    """Scores pictures that carry any number of tags, from predictions {"scores": float32 (C,)}.
+    """Scores images with any number of tags, from predictions {"scores": float32 (C,)}.
 
     `result` gives "map", the mean over tags of the average precision; "f1", the mean over tags of the F1 at each tag's
-    best threshold, and "f1_micro", the F1 of all tags' counts together at those thresholds; and for each tag "ap",
-    "f1" and "threshold" (predict the tag where its score is at least that). The thresholds are chosen on the very
-    pictures that are scored, so F1 is an upper bound of what they give on others. A tag (-1) or a picture that is not
-    labelled is left out, and so is a tag that is never present: its figures are NaN.
+    best threshold; "f1_micro", the F1 of all tags' counts together at those thresholds; and for each tag "ap", "f1" and
+    "threshold" (predict the tag if its score is at least that). The thresholds are chosen on the scored images, so F1
+    is an upper bound of the value on other images. Tags (-1) and images that are not labeled are left out. A tag that
+    is never present has NaN and is left out of the means.
     """
 
     def __init__(self, names: Sequence[str]):
         self.names = tuple(names)
-        self._truths: list[np.ndarray] = []
+        self._targets: list[np.ndarray] = []
         self._scores: list[np.ndarray] = []
 
     def update(self, sample, prediction):
@@ -30,15 +30,15 @@ class Tagging(Metric):
         for name, value in (("scores", scores), ("tags", sample.tags)):
             if value.shape != expected:
                 raise ValueError(
-                    f"{name} of {sample.id or sample.path}: expected {expected}, one a tag; got {value.shape}."
+                    f"{name} of {sample.id or sample.path}: expected {expected}, one per tag; got {value.shape}."
                 )
-        self._truths.append(sample.tags.astype(np.int8))
+        self._targets.append(sample.tags.astype(np.int8))
         self._scores.append(scores)
 
     def result(self):
         shape = (-1, len(self.names))
-        truths, scores = np.reshape(self._truths, shape), np.reshape(self._scores, shape)
-        rows = [score_tag(t[t >= 0], s[t >= 0]) for t, s in zip(truths.T, scores.T, strict=True)]
+        targets, scores = np.reshape(self._targets, shape), np.reshape(self._scores, shape)
+        rows = [score_tag(t[t >= 0], s[t >= 0]) for t, s in zip(targets.T, scores.T, strict=True)]
         precisions, thresholds, hits, predicted, present = np.array(rows, np.float64).T
         f1 = np.where(present > 0, ratio(2 * hits, predicted + present), np.nan)
         return {
@@ -51,24 +51,24 @@ class Tagging(Metric):
         }
 
 
-def score_tag(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float, int, int, int]:
+def score_tag(targets: np.ndarray, scores: np.ndarray) -> tuple[float, float, int, int, int]:
     """One tag's average precision, best threshold, and true positives, predictions and positives at it.
 
     Average precision is Σ (Rₙ − Rₙ₋₁) Pₙ over the distinct scores, without interpolation (scikit-learn's definition).
-    Where thresholds have equal F1 the highest is taken. With no positive: NaN, NaN, 0, 0, 0.
+    Of thresholds with equal F1 the highest is taken. Without positives: NaN, NaN, 0, 0, 0.
 
     Args:
-        truth: (N,), 1 present, 0 absent.
+        targets: (N,), 1 present, 0 absent.
         scores: (N,).
     """
-    positives = int(truth.sum())
+    positives = int(targets.sum())
     if positives == 0:
         return np.nan, np.nan, 0, 0, 0
     order = np.argsort(-scores, kind="stable")
-    truth, scores = truth[order], scores[order]
-    # equal scores fall on one side of any threshold together: only the last of each run is a point of the curve
+    targets, scores = targets[order], scores[order]
+    # equal scores are above or below any threshold together: only the last of each run is a point of the curve
     ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    hits, predicted = np.cumsum(truth, dtype=np.int64)[ends], ends + 1
+    hits, predicted = np.cumsum(targets, dtype=np.int64)[ends], ends + 1
     precision = float(np.sum(np.diff(hits, prepend=0) / positives * (hits / predicted)))
     best = int(np.argmax(2 * hits / (predicted + positives)))
     return precision, float(scores[ends[best]]), int(hits[best]), int(predicted[best]), positives

@@ -1,0 +1,79 @@
+"""A covering array: few rows in which every pair of values of chosen columns occurs; what the contracts run.
+
+`python tests/covering.py` prints it.
+"""
+
+import importlib.util
+import itertools
+from collections.abc import Sequence
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# xla: TensorFlow with jit_compile
+BACKENDS = ("tensorflow", "xla", *(name for name in ("jax", "torch") if importlib.util.find_spec(name)))
+# what must occur together at least once. A pass forward and back, compared with float64, covers all of it:
+PAIRS = (
+    ("head", "family"),
+    ("head", "precision"),
+    ("family", "precision"),
+    ("head", "backend"),
+    ("backend", "precision"),
+)
+# a training, whose steps are such passes: a family learns whatever the head, and in one precision as in another
+LEARNS = (("family",), ("head", "precision"), ("head", "backend"), ("backend", "precision"))
+
+
+def covered(row: dict, pairs=PAIRS) -> set:
+    """What a row covers: {((column, value), …)}. A value may be a tuple of several, as the heads are."""
+
+    def values(column):
+        value = row[column]
+        return [(column, one) for one in (value if isinstance(value, tuple) else (value,))]
+
+    return {found for columns in pairs for found in itertools.product(*map(values, columns))}
+
+
+def wanted(columns: dict[str, Sequence], pairs=PAIRS) -> set:
+    """What an array must cover."""
+    return covered({column: tuple(values) for column, values in columns.items()}, pairs)
+
+
+def product(columns: dict[str, Sequence]) -> list[dict]:
+    """Every combination; heads, which train jointly on one network, stay together in one row."""
+    single = [column for column in columns if column != "head"]
+    combinations = itertools.product(*(columns[column] for column in single))
+    return [{"head": tuple(columns["head"]), **dict(zip(single, values, strict=True))} for values in combinations]
+
+
+def cover(columns: dict[str, Sequence], cost=lambda row: 1.0, pairs=PAIRS) -> list[dict]:
+    """Rows that together cover every pair: greedily the one that covers most of what is missing for its cost.
+
+    Args:
+        columns: {column: its values}, among them `head`, of which a row has any number.
+        cost: what a row costs; of equal gain for its cost the first of `product` is taken.
+        pairs: the pairs of columns.
+
+    Returns:
+        [{column: value}], `head` a tuple of those heads that the row adds something for, or else of one in turn.
+    """
+    missing, rows = wanted(columns, pairs), []
+
+    def trimmed(row):
+        heads = {one for pair in covered(row, pairs) & missing for column, one in pair if column == "head"}
+        turn = row["head"][len(rows) % len(row["head"])]
+        return {**row, "head": tuple(head for head in row["head"] if head in heads) or (turn,)}
+
+    candidates = product(columns)
+    while missing:
+        row = max(map(trimmed, candidates), key=lambda row: len(covered(row, pairs) & missing) / cost(row))
+        rows.append(row)
+        missing -= covered(row, pairs)
+    return rows
+
+
+if __name__ == "__main__":
+    import families
+
+    for title, pairs in (("a pass", PAIRS), ("a training", LEARNS)):
+        print(f"\n{title}:")
+        for row in families.array(pairs):
+            print(f"  {row['family']:20}{row['precision']:16}{row['backend']:12}{', '.join(row['head'])}")

@@ -1,0 +1,484 @@
+"""What rounding may do to a network: each layer, and the whole, against the same network in float64.
+
+Nothing here follows a training. A random network amplifies a rounding error from step to step, so that the losses of
+two correct processors drift apart; one forward and one backward pass from the same weights do not.
+
+Two comparisons, both with bounds that were stated before anything was measured. u is the unit roundoff of a layer's
+compute dtype: 2⁻⁸ for bfloat16, 2⁻¹¹ for float16, 2⁻²⁴ for float32.
+
+**One layer** (`layer_errors`). Every layer gets the inputs that it had in the network and the weights that it holds;
+its twin in float64 gets the same inputs. Their outputs and, for a random cotangent of ±1, the gradients of inputs and
+weights may differ by (4 + √n) u of their root mean square, n being the number of terms of a sum: 4 for the roundings
+that one value meets outside its sum (weights, output, activation, cotangent), and √n for a sum accumulated in the dtype
+itself: the partial sums of n terms of random sign grow as √k, each rounding adds u of one, and the errors are
+independent (N. J. Higham, T. Mary: A new approach to probabilistic rounding error analysis, 2019). Hardware that
+accumulates in float32 stays far below. Normalization layers subtract a mean from a mean of squares in float32: they may
+add 2⁻²⁴ √n times the condition number of that difference, E[x²] / Var[x]. A layer with an activation inside is compared
+before it: the activation's slope is that of a rounded sum. Of equal values max pooling gives one the whole gradient,
+so that its gradient is not compared.
+
+**The whole network** (`whole_errors`). The float64 network is run again with rounded weights and with noise after each
+layer, on the way there and back, as large as that layer's own error was found to be, or u where that is more. What this
+does to outputs and gradients is what the network itself makes of rounding. A precision may be off by 8 times as much,
+layer by layer: the norm of one error over that of two draws of noise exceeds 8 once in 10⁵ even if only four directions
+carry them (Fisher's F with 4 and 8 degrees of freedom). The median of eight or more has no such tail: 2 times as much.
+Errors that do not come from rounding layers (coordinates in half precision, a value that overflows) are not in the
+noise.
+
+Weights are drawn (`condition`) so that rounding stays small enough to be seen through: each convolution's output has
+unit variance, and the offset of a normalization, or the bias before an activation, is +2 or −2 by chance, where ReLU is
+all but straight; with offsets of 0 each pair of normalization and ReLU multiplies a relative error by 1.21 (G. Yang et
+al.: A mean field theory of batch normalization, 2019), 10⁴ over inception_v3.
+
+What jumps cannot be compared through rounding. Choices (proposals, assignment, suppression) are left out: the
+functional that is differentiated is a fixed random projection of the heads' outputs before them (`fakes.smooth`). A
+ReLU opens or shuts for what is within rounding of 0: in float32 one unit of 10⁵ does now and then, and moves the
+gradient of its layer by 1 / √10⁵, more than all roundings together. So the network runs with a smooth function for ReLU
+and an average for max pooling (`without_jumps`); ReLU itself is one of the layers above, and trainings have it.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+
+import fakes
+import keras
+import numpy as np
+from keras import ops
+
+UNIT = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
+OWN_ROUNDINGS, OF_ONE, OF_MEDIAN, DRAWS = 4, 8, 2, 2
+LOSS_SCALE = {"mixed_float16": 2.0**7}  # what a loss scale is for: gradients of float16 far from both ends of its range
+CHOOSES = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)  # of equal values one gets the whole gradient
+
+
+@dataclasses.dataclass
+class Checked:
+    """An error and its bound, with the name of what was compared."""
+
+    what: str
+    error: float
+    bound: float
+
+
+def report(test: str, checks: list[Checked]):
+    """Fail where an error exceeds its bound; write the largest shares to the file that MARGINS names, if any."""
+    if not checks:
+        return
+    worst = max(checks, key=lambda check: check.error / check.bound)
+    if path := os.environ.get("MARGINS"):
+        line = {"test": test, "checks": len(checks), "share": worst.error / worst.bound, **dataclasses.asdict(worst)}
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    wrong = [check for check in checks if not check.error <= check.bound]  # NaN is wrong
+    assert not wrong, f"{len(wrong)} of {len(checks)}, such as {wrong[:5]}"
+
+
+def relative(value, expected) -> float:
+    """Root mean square of the difference, as a share of that of what is expected; 0 where both are 0."""
+    value, expected = (np.asarray(ops.convert_to_numpy(ops.cast(x, "float64"))) for x in (value, expected))
+    away, size = np.linalg.norm(value - expected), np.linalg.norm(expected)
+    return float(away / size) if size else float(away)
+
+
+def leaves(model) -> list:
+    """The layers that hold no other layers."""
+    return [layer for layer in model._flatten_layers() if not list(layer._flatten_layers(include_self=False))]
+
+
+def name_of(layer) -> str:
+    return f"{(layer.path or '').partition('/')[2] or layer.name} ({type(layer).__name__})"
+
+
+@contextlib.contextmanager
+def without_jumps():
+    """x · sigmoid(x) instead of ReLU and its kin, average pooling instead of max pooling, everywhere in Keras."""
+    from keras.src import backend  # the one place that layers, operations and activations all go through
+
+    def silu(x, *args, **kwargs):
+        return x * ops.sigmoid(x)
+
+    instead = {"relu": silu, "relu6": silu, "leaky_relu": silu, "max_pool": backend.nn.average_pool}
+    own = {name: getattr(backend.nn, name) for name in instead}
+    for name, function in instead.items():
+        setattr(backend.nn, name, function)
+    try:
+        yield
+    finally:
+        for name, function in own.items():
+            setattr(backend.nn, name, function)
+
+
+def bent(layer) -> bool:
+    """Whether the layer sums products and has an activation inside."""
+    inside = getattr(layer, "activation", keras.activations.linear)
+    return getattr(layer, "kernel", None) is not None and inside is not keras.activations.linear
+
+
+@contextlib.contextmanager
+def activated(layer, activation):
+    """The layer with another activation for a while."""
+    own = layer.activation
+    layer.activation = activation
+    try:
+        yield
+    finally:
+        layer.activation = own
+
+
+@contextlib.contextmanager
+def around(layers, wrap):
+    """Each layer's `call` replaced by `wrap(number, layer, call)` for a while."""
+    own = [layer.call for layer in layers]
+    for number, (layer, call) in enumerate(zip(layers, own, strict=True)):
+        object.__setattr__(layer, "call", wrap(number, layer, call))
+    try:
+        yield
+    finally:
+        for layer in layers:
+            object.__delattr__(layer, "call")
+
+
+def gradients(function, values):
+    """(value, gradients) of a scalar function of a list of tensors, on each backend."""
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        values = [tf.convert_to_tensor(value) for value in values]
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            result = function(values)
+        return result, tape.gradient(result, values, unconnected_gradients="zero")
+    if name == "jax":
+        import jax
+
+        return jax.value_and_grad(function)([ops.convert_to_tensor(value) for value in values])
+    values = [ops.convert_to_tensor(value).detach().clone().requires_grad_() for value in values]
+    result = function(values)
+    import torch
+
+    return result, torch.autograd.grad(result, values, allow_unused=True, materialize_grads=True)
+
+
+def with_values(variables, values, function):
+    """`function()` with the variables having these values."""
+    with keras.StatelessScope(list(zip(variables, values, strict=True))):
+        return function()
+
+
+def condition(model, batch):
+    """Draw weights in which rounding stays small: see the top of this file."""
+    rng = np.random.default_rng(0)
+    for layer in leaves(model):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.center and layer.trainable:
+            layer.beta.assign(2.0 * rng.choice([-1.0, 1.0], layer.beta.shape))
+
+    def scaled(number, layer, call):
+        def run(*args, **kwargs):
+            y = call(*args, **kwargs)
+            kernel = getattr(layer, "kernel", None)
+            if kernel is None or number in done:
+                return y
+            done.add(number)
+            if getattr(layer, "use_bias", False):
+                y = y - ops.cast(layer.bias, y.dtype)
+            scale = float(ops.std(ops.cast(y, "float64")))
+            if scale > 0:
+                kernel.assign(kernel / scale)
+            if bent(layer) and layer.use_bias:
+                layer.bias.assign(2.0 * rng.choice([-1.0, 1.0], layer.bias.shape))
+            return call(*args, **kwargs)
+
+        return run
+
+    done = set()
+    with around(leaves(model), scaled), without_jumps():
+        smooth_outputs(model, batch)
+
+
+def smooth_outputs(model, batch) -> dict:
+    """{head and output: tensor} of a forward pass in training, without what the heads choose."""
+    outputs, found = model.by_head(model(batch["image"], training=True)), {}
+    for name, head in model.heads.items():
+        flat = keras.tree.flatten_with_path(fakes.smooth(head, outputs[name], batch))
+        found |= {"/".join(map(str, (name, *path))): value for path, value in flat}
+    return found
+
+
+def functional(outputs) -> object:
+    """A fixed random projection of the outputs, each output with the same share: smooth, and of order 1."""
+    rng, total = np.random.default_rng(1), 0.0
+    for name in sorted(outputs):
+        value = ops.cast(outputs[name], "float32")
+        signs = rng.choice(np.float32([-1, 1]), value.shape) / np.float32(np.sqrt(np.prod(value.shape)))
+        total = total + ops.sum(value * signs)
+    return total
+
+
+def one_pass(model, batch, scale=1.0, compiled=False):
+    """(outputs, {layer's number: gradient of the functional by its weights, one vector}) of a training pass."""
+    variables = [v for layer in leaves(model) for v in layer.trainable_variables]
+    unique = list({id(v): v for v in variables}.values())
+
+    def run(values):
+        kept = {}
+
+        def scalar(values):
+            kept.update(with_values(unique, values, lambda: smooth_outputs(model, batch)))
+            return functional(kept) * scale
+
+        _, found = gradients(scalar, values) if keras.backend.backend() != "jax" else _jax(scalar, kept, values)
+        return kept, found
+
+    values = [v.value for v in unique]
+    with without_jumps():
+        outputs, found = jitted(run)(values) if compiled else run(values)
+    by_variable = {id(v): g for v, g in zip(unique, found, strict=True)}
+    vectors = {}
+    for number, layer in enumerate(leaves(model)):
+        parts = [by_variable[id(v)] for v in layer.trainable_variables]
+        if parts:
+            flat = [np.ravel(ops.convert_to_numpy(ops.cast(g, "float64"))) for g in parts]
+            vectors[number] = np.concatenate(flat) / scale
+    return {key: ops.convert_to_numpy(ops.cast(value, "float64")) for key, value in outputs.items()}, vectors
+
+
+def _jax(scalar, kept, values):
+    import jax
+
+    def pure(values):
+        return scalar(values), dict(kept)
+
+    (result, outputs), found = jax.value_and_grad(pure, has_aux=True)(values)
+    kept.clear()
+    kept.update(outputs)
+    return result, found
+
+
+def jitted(function):
+    """The function compiled by XLA."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    import jax
+
+    return jax.jit(function)
+
+
+@dataclasses.dataclass
+class Local:
+    """One layer's own errors, each with its bound: of its output, its inputs' gradient and its weights' gradient."""
+
+    unit: float
+    output: Checked
+    inputs: Checked | None = None
+    weights: Checked | None = None
+
+    def checks(self):
+        return [check for check in (self.output, self.inputs, self.weights) if check]
+
+
+def layer_errors(model, batch) -> dict[int, Local]:
+    """{layer's number: Local} for every layer of the model, each fed with what it gets in a training pass."""
+    seen = {}
+
+    def recorded(number, layer, call):
+        def run(*args, **kwargs):
+            seen.setdefault(number, (args, kwargs))
+            return call(*args, **kwargs)
+
+        return run
+
+    layers = leaves(model)
+    with around(layers, recorded):
+        smooth_outputs(model, batch)
+    found, by_kind = {}, {}
+    for number, (args, kwargs) in seen.items():
+        kind = _kind(layers[number], args, kwargs)
+        if kind not in by_kind:
+            by_kind[kind] = _local(layers[number], args, kwargs)
+        if by_kind[kind]:
+            found[number] = by_kind[kind]
+    return found
+
+
+def _kind(layer, args, kwargs):
+    """What layers have in common that run the same code on arrays of the same form: one of them is compared."""
+    try:
+        config = {key: value for key, value in layer.get_config().items() if not key.startswith("name")}
+    except NotImplementedError:
+        config = id(layer)
+    forms = keras.tree.map_structure(lambda x: getattr(x, "shape", x), args)
+    return repr((type(layer), config, forms, sorted(kwargs)))
+
+
+def _local(layer, args, kwargs):
+    flat = keras.tree.flatten(args)
+    if any(isinstance(x, keras.KerasTensor) or not hasattr(x, "dtype") for x in flat):
+        return None
+    try:
+        config = {key: value for key, value in layer.get_config().items() if not key.endswith("_initializer")}
+        twin = type(layer).from_config({**config, "dtype": "float64"})
+    except NotImplementedError:  # part of a network that is rebuilt as a whole; what has weights has a config
+        assert not layer.weights, layer
+        return None
+    exact = keras.tree.map_structure(_float64, args)
+    twin(*exact, **kwargs)
+    twin.set_weights(layer.get_weights())
+    if hasattr(twin, "finalize_state"):  # of Keras's Normalization: its constants from its weights
+        twin.finalize_state()
+    with contextlib.ExitStack() as stack:
+        for one in (layer, twin) if bent(layer) else ():
+            stack.enter_context(activated(one, keras.activations.linear))
+        y = layer(*args, **kwargs)
+        if not keras.tree.is_nested(y) and "float" in keras.backend.standardize_dtype(y.dtype):
+            return _compared(layer, twin, args, exact, kwargs, ops.convert_to_numpy(ops.cast(y, "float64")))
+    return None
+
+
+def _float64(x):
+    return ops.cast(x, "float64") if "float" in keras.backend.standardize_dtype(x.dtype) else x
+
+
+def _compared(layer, twin, args, exact, kwargs, y):
+    unit, name = UNIT[layer.compute_dtype], name_of(layer)
+    signs = np.random.default_rng(2).choice([-1.0, 1.0], y.shape)
+    sizes, kernel = (
+        [np.prod(x.shape) for x in keras.tree.flatten(args)],
+        sum(np.prod(w.shape) for w in layer.trainable_weights if len(w.shape) > 1),
+    )
+    last = keras.tree.flatten(args)[0].shape[-1]
+    terms = (
+        max(kernel / y.shape[-1], max(sizes) / y.size, 1.0),
+        max(kernel / last, y.size / min(sizes), 1.0),  # of an input that is broadcast, over all that it reaches
+        float(y.size / y.shape[-1]),
+    )
+    statistics = 0.0
+    if isinstance(layer, keras.layers.BatchNormalization):
+        x = ops.convert_to_numpy(ops.cast(exact[0], "float64")).reshape(-1, last)
+        variance = np.maximum(x.var(axis=0), layer.epsilon)
+        statistics = UNIT["float32"] * np.sqrt(len(x)) * float(np.max((x**2).mean(axis=0) / variance))
+
+    def bound(n):
+        return (OWN_ROUNDINGS + np.sqrt(n)) * unit + statistics
+
+    output = Checked(f"{name}: output", relative(y, twin(*exact, **kwargs)), bound(terms[0]))
+    local = Local(unit, output)
+    movable = [i for i, x in enumerate(keras.tree.flatten(args)) if "float" in keras.backend.standardize_dtype(x.dtype)]
+    if not movable:
+        return local
+
+    def slopes(made, inputs):
+        variables = list(made.trainable_variables)
+        flat = keras.tree.flatten(inputs)
+
+        def scalar(values):
+            moved = list(flat)
+            for i, value in zip(movable, values, strict=False):
+                moved[i] = value
+            given = keras.tree.pack_sequence_as(inputs, moved)
+            out = with_values(variables, values[len(movable) :], lambda: made(*given, **kwargs))
+            return (
+                ops.sum(ops.cast(out, "float64") * signs) if made is twin else ops.sum(out * ops.cast(signs, out.dtype))
+            )
+
+        _, found = gradients(scalar, [flat[i] for i in movable] + [v.value for v in variables])
+        return [ops.convert_to_numpy(ops.cast(g, "float64")).ravel() for g in found]
+
+    ours, exactly = slopes(layer, args), slopes(twin, exact)
+    split = len(movable)
+    if not isinstance(layer, CHOOSES):
+        error = relative(np.concatenate(ours[:split]), np.concatenate(exactly[:split]))
+        local.inputs = Checked(f"{name}: gradient of its inputs", error, bound(terms[1]))
+    if ours[split:]:
+        error = relative(np.concatenate(ours[split:]), np.concatenate(exactly[split:]))
+        local.weights = Checked(f"{name}: gradient of its weights", error, bound(terms[2]))
+    return local
+
+
+def noisy_pass(model, batch, own: dict[int, Local], dtypes: list[str], seed: int):
+    """`one_pass` of a float64 model with rounded weights and each layer's own error as noise, there and back."""
+    rng = np.random.default_rng(seed)
+
+    def noise_of(local):
+        forward, backward = (
+            max(local.output.error, local.unit),
+            max(local.inputs.error if local.inputs else 0, local.unit),
+        )
+
+        def disturbed(y):
+            ahead, back = rng.standard_normal(y.shape), rng.standard_normal(y.shape)
+
+            @ops.custom_gradient
+            def noise(y):
+                def slope(*args, upstream=None):
+                    return _with_noise(args[0] if upstream is None else upstream, backward, back)
+
+                return _with_noise(y, forward, ahead), slope
+
+            return noise(y)
+
+        return disturbed
+
+    def behind(number, layer, call):
+        if number not in own or bent(layer):
+            return call
+        return lambda *args, **kwargs: noise_of(own[number])(call(*args, **kwargs))
+
+    weights = model.get_weights()
+    for layer, dtype in zip(leaves(model), dtypes, strict=True):
+        if getattr(layer, "kernel", None) is not None:
+            layer.set_weights([_rounded(w, dtype) for w in layer.get_weights()])
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(around(leaves(model), behind))
+        for number, layer in enumerate(leaves(model)):
+            if number in own and bent(layer):  # what is rounded is what the ReLU gets
+                inside, disturbed = layer.activation, noise_of(own[number])
+                before = lambda x, inside=inside, disturbed=disturbed: inside(disturbed(x))  # noqa: E731
+                stack.enter_context(activated(layer, before))
+        found = one_pass(model, batch)
+    model.set_weights(weights)
+    return found
+
+
+def _with_noise(x, share, normal):
+    size = ops.sqrt(ops.mean(ops.square(x)))
+    return x + ops.cast(share * normal, x.dtype) * size
+
+
+def _rounded(weights, dtype):
+    return ops.convert_to_numpy(ops.cast(ops.cast(weights, dtype), "float32"))
+
+
+def whole_errors(reference, batch, exact, own, policy_pass, dtypes) -> tuple[list[Checked], list[Checked]]:
+    """Outputs and gradients of a pass against those of the float64 model: (each, their medians).
+
+    Args:
+        reference: the float64 model, with the same weights.
+        exact: `one_pass` of it.
+        own: `layer_errors` of the precision's model.
+        policy_pass: `one_pass` of that model.
+        dtypes: of that model's layers, as `leaves` lists them.
+    """
+    names = dict(enumerate(map(name_of, leaves(reference))))
+    draws = [noisy_pass(reference, batch, own, dtypes, seed) for seed in range(DRAWS)]
+    each, medians = [], []
+    for part, what in enumerate(("output", "gradient")):
+        ratios = []
+        for key, expected in exact[part].items():
+            if not expected.any():
+                each.append(Checked(f"{names.get(key, key)}: {what}", float(np.abs(policy_pass[part][key]).max()), 0.0))
+                continue
+            spread = np.sqrt(np.mean([relative(draw[part][key], expected) ** 2 for draw in draws]))
+            if part and key in own and own[key].weights:  # its own rounding of the sum over all positions
+                spread = np.hypot(spread, max(own[key].weights.error, own[key].unit))
+            spread = max(spread, UNIT["float32"])
+            error = relative(policy_pass[part][key], expected)
+            each.append(Checked(f"{names.get(key, key)}: {what}", error, OF_ONE * spread))
+            ratios.append(error / spread)
+        if len(ratios) >= 8:
+            medians.append(Checked(f"median {what}", float(np.median(ratios)), OF_MEDIAN))
+    return each, medians
