@@ -39,11 +39,6 @@ def unet_encoder(
     """
     if not 1 <= depth <= 10 or filters < 1:
         raise UserError(f"depth, filters: expected depth 1 to 10 and filters >= 1; got {depth} and {filters}.")
-    if weights == "imagenet":
-        raise UserError(
-            "weights: the U-Net encoder has no ImageNet weights. Use weights=null, a file, or another backbone such as "
-            "efficientnet_lite0."
-        )
     inputs = image_input(input_shape)
     x = PixelNormalization((127.5,) * 3, (127.5,) * 3, name="pixels")(inputs)
     taps = {}
