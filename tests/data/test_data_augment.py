@@ -426,10 +426,10 @@ def test_a_position_is_the_law_it_states():
 @pytest.mark.parametrize(
     ("augment", "words"),
     [
-        ([{"Mosaik": {}}], ["data.augment[0]", "'Mosaic'"]),
-        ([{"SSDCrops": {}}], ["data.augment[0]", "'SSDCrop'"]),
-        ([{"Mosaic": {"centre": [0.3, 0.7]}}], ["data.augment[0].Mosaic.centre", "'center'"]),
-        ([{"MixUp": {"p": "often"}}], ["data.augment[0].MixUp.p", "'often'"]),
+        ([{"Mosaik": {}}], ["augment[0]", "'Mosaic'"]),
+        ([{"SSDCrops": {}}], ["augment[0]", "'SSDCrop'"]),
+        ([{"Mosaic": {"centre": [0.3, 0.7]}}], ["augment[0].Mosaic.centre", "'center'"]),
+        ([{"MixUp": {"p": "often"}}], ["augment[0].MixUp.p", "'often'"]),
         ([{"OneOf": {"transforms": ["Mosaic", "Blur"]}}], ["Mosaic cannot be used inside OneOf"]),
         ([{"Mosaic": {"visible": 1.5}}], ["visible", "a share"]),
     ],
