@@ -42,15 +42,20 @@ def test_fit_takes_arrays_pairs_and_tf_data_alike():
     np.testing.assert_allclose(losses[1:], losses[:1] * 3, rtol=1e-5)
 
 
-def test_the_loss_is_the_weighted_sum_of_the_terms_shown():
-    model, batch = joint(loss_weights={"tags": 0.25}), fakes.pictures(4)
-    model.compile("adam")
-    shown = model.evaluate(batch, batch_size=4, verbose=0, return_dict=True)
+@pytest.mark.parametrize("how", ["fit", "evaluate"])
+def test_the_loss_is_the_weighted_sum_of_the_terms_shown_with_unlabelled_rows_too(how):
+    model, batch = joint(loss_weights={"tags": 0.25}), fakes.pictures(8)
+    batch["label"][3:], batch["tags"][1:5], batch["mask"][2:7, 4:] = -1, -1, 255
+    model.compile(keras.optimizers.SGD(0.1))
+    if how == "fit":
+        shown = {name: value[0] for name, value in model.fit(batch, batch_size=2, verbose=0).history.items()}
+    else:
+        shown = model.evaluate(batch, batch_size=2, verbose=0, return_dict=True)
     parts = shown["regions/cross_entropy_loss"] + shown["subject/cross_entropy_loss"]
-    np.testing.assert_allclose(shown["loss"], parts + 0.25 * shown["tags/binary_cross_entropy_loss"], rtol=1e-5)
+    np.testing.assert_allclose(shown["loss"], parts + 0.25 * shown["tags/binary_cross_entropy_loss"], rtol=1e-6)
 
 
-def test_regularisers_are_in_the_loss():
+def test_regularizers_are_in_the_loss():
     inputs = keras.Input((None, None, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 255)(inputs)
     x = keras.layers.Conv2D(4, 3, strides=2, kernel_regularizer=keras.regularizers.L2(1.0), kernel_initializer="ones")(
@@ -60,6 +65,7 @@ def test_regularisers_are_in_the_loss():
     model.compile("adam")
     shown = model.evaluate(fakes.pictures(4), batch_size=4, verbose=0, return_dict=True)
     np.testing.assert_allclose(shown["loss"] - shown["cross_entropy_loss"], 4 * 3 * 9, rtol=1e-5)
+    assert shown.keys() == {"loss", "cross_entropy_loss"}
 
 
 def test_an_unlabelled_head_learns_nothing():

@@ -10,7 +10,9 @@ from keras import backend, ops
 from visiontasks import model_arrays, model_export
 from visiontasks.backbones.backbone import deep_recursion
 from visiontasks.heads.head import Head, levels_among
+from visiontasks.losses.reduction import Term, TermMean
 from visiontasks.model_sizes import FunctionsBySize
+from visiontasks.ops import replicas
 from visiontasks.sample import FIELDS
 
 
@@ -61,11 +63,12 @@ class VisionModel(FunctionsBySize, keras.Model):
         self.stride = _stride(self.heads, self._taps)
         with deep_recursion():
             self.backbone = _only(backbone, {tap for taps in self._taps.values() for tap in taps})
-        # one running mean a loss term, so that every part of the sum can be watched
         self._trackers = {
-            name: {term: keras.metrics.Mean(name=self._label(name, term)) for term in part.loss_terms}
+            name: {term: TermMean(self._label(name, term)) for term in part.loss_terms}
             for name, part in self.heads.items()
         }
+        self._regularization = TermMean("regularization")
+        self._scores = False  # whether `compile` was given metrics
         self.build(backbone.input.shape)
 
     def _label(self, name, term):
@@ -128,31 +131,50 @@ class VisionModel(FunctionsBySize, keras.Model):
         return y
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The weighted sum of the heads' losses and the regularisers', float32."""
+        """The weighted sum of the heads' losses and the regularizers', float32.
+
+        Each term is divided once, by its count over all replicas, so that the sum of the replicas' gradients is the
+        gradient of one device.
+        """
         if sample_weight is not None:
             raise ValueError(
                 "sample_weight, class_weight: not supported; mark what must not count as not labelled (-1, or 255)."
             )
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
-        total = ops.zeros((), "float32")
-        for name, head in self.heads.items():
-            factor = self.loss_weights.get(name, 1.0)
-            # a batch counts by its labelled pictures: one that nobody labelled for a head must not pull its mean to 0
-            count = ops.sum(ops.cast(head.labelled(targets), "float32"))
-            for term, value in head.compute_losses(targets, outputs[name], training=training).items():
-                self._trackers[name][term].update_state(value, sample_weight=count)
-                total = total + factor * value
-        total = total / _replicas()
-        for loss in self.losses:
-            total = total + ops.cast(self._aggregate_additional_loss(loss), "float32")
-        return total
+        terms = {
+            (name, term): value
+            for name, head in self.heads.items()
+            for term, value in head.compute_losses(targets, outputs[name], training=training).items()
+        }
+        counts = replicas.summed(ops.stop_gradient(ops.stack([term.count for term in terms.values()])))
+        number = replicas.number()
+        penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32")) / number
+        self._regularization.update_state(penalty, 1.0 / number)
+        loss = penalty
+        for i, ((name, term), value) in enumerate(terms.items()):
+            self._trackers[name][term].update_state(*value)
+            loss = loss + self.loss_weights.get(name, 1.0) * Term(value.total, counts[i]).mean
+        return loss
+
+    def get_metrics_result(self):
+        """Keras's, with `loss` as the weighted sum of the terms shown, and of the mean of the regularizers.
+
+        Keras's own `loss` weighs batches by their rows, labelled or not.
+        """
+        results = super().get_metrics_result()
+        results.pop(self._regularization.name)
+        loss = self._regularization.result()
+        for name, trackers in self._trackers.items():
+            for tracker in trackers.values():
+                loss = loss + self.loss_weights.get(name, 1.0) * tracker.result()
+        return {**results, "loss": loss}
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Keras's, on decoded predictions (where a head's are one tensor), each head with its own field.
 
         By head name where there are several; what is not labelled has weight 0.
         """
-        if self._compile_metrics is None:
+        if not self._scores:
             return self.get_metrics_result()  # else every training step would decode its outputs for nobody
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
         truth, weights, answers = {}, {}, {}
@@ -168,7 +190,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         return super().compute_metrics(x, self._bare(truth), self._bare(answers), self._bare(weights))
 
     @_quiet_at_the_end_of_data
-    def fit(self, x=None, y=None, *args, validation_data=None, **kwargs):
+    def fit(self, x=None, y=None, *args, **kwargs):
         """Keras's `fit`; images and targets given as NumPy arrays are checked first, once.
 
         Raises:
@@ -176,9 +198,10 @@ class VisionModel(FunctionsBySize, keras.Model):
                 are shares of the image; the text names the array and the fix.
         """
         model_arrays.check(self.heads, x, y)
-        pair = validation_data if isinstance(validation_data, tuple) else (validation_data,)
-        model_arrays.check(self.heads, *pair[:2], where="validation_data: ")
-        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        given = kwargs.get("validation_data")
+        pair = given[:2] if isinstance(given, tuple) else (given,)
+        model_arrays.check(self.heads, *pair, where="validation_data: ")
+        return super().fit(x, y, *args, **kwargs)
 
     @_quiet_at_the_end_of_data
     def evaluate(self, x=None, y=None, *args, **kwargs):
@@ -257,6 +280,7 @@ class VisionModel(FunctionsBySize, keras.Model):
             if kwargs.get(name) is not None:
                 raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
         super().compile(optimizer=optimizer, weighted_metrics=asked, **kwargs)
+        self._scores = bool(asked)
 
     def compile_from_config(self, config):
         _import_classes(config)  # a schedule of ours in the optimizer
@@ -286,15 +310,6 @@ class VisionModel(FunctionsBySize, keras.Model):
         with deep_recursion():
             config["backbone"] = revive(config["backbone"])
         return cls(**config)
-
-
-def _replicas() -> int:
-    """How many replicas of tf.distribute add their gradients up, so that each one's loss must be its share."""
-    if backend.backend() != "tensorflow":
-        return 1
-    from tensorflow import distribute
-
-    return distribute.get_strategy().num_replicas_in_sync
 
 
 def _taps_of(name, head, available):
