@@ -5,11 +5,13 @@ import importlib
 import warnings
 
 import keras
+import numpy as np
 from keras import backend, ops
 
 from visiontasks import model_arrays, model_export
 from visiontasks.backbones.backbone import deep_recursion
 from visiontasks.heads.head import Head, levels_among
+from visiontasks.inference.preprocess import Preprocess
 from visiontasks.losses.reduction import Term, TermMean
 from visiontasks.model_sizes import FunctionsBySize
 from visiontasks.ops import replicas
@@ -28,6 +30,9 @@ def _quiet_at_the_end_of_data(method):
     return quiet
 
 
+NOT_HEADS = {"path", "size", "frame", "seconds"}  # what `predictions.json` says of an image beside its heads
+
+
 @keras.saving.register_keras_serializable(package="visiontasks")
 class VisionModel(FunctionsBySize, keras.Model):
     """One shared backbone and one head, or several trained jointly; an ordinary Keras model in every other respect.
@@ -40,6 +45,8 @@ class VisionModel(FunctionsBySize, keras.Model):
         backbone: keras.Model from uint8 images to {"C1": …, "C5": …}, level n at stride 2ⁿ.
         head: a Head, or {name: Head} for several tasks.
         loss_weights: {head name: factor of its loss in the sum}; 1 where not given.
+        preprocess: {"size": [height, width], "resize": mode}, how images reached the network in training, so that
+            `visiontasks.load` does the same; `fit` takes it from a Loader.
 
     Raises:
         ValueError: a head taps a level that the backbone does not have, or a loss weight names no head; when called,
@@ -50,7 +57,14 @@ class VisionModel(FunctionsBySize, keras.Model):
             that are `divisible` (see Head) and tap several levels; 1 where there is none, and then any size will do.
     """
 
-    def __init__(self, backbone, head: Head | dict[str, Head], loss_weights: dict[str, float] | None = None, **kwargs):
+    def __init__(
+        self,
+        backbone,
+        head: Head | dict[str, Head],
+        loss_weights: dict[str, float] | None = None,
+        preprocess: dict | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if keras.config.image_data_format() != "channels_last":
             raise ValueError('expected keras.config.image_data_format() "channels_last", got "channels_first".')
@@ -59,6 +73,10 @@ class VisionModel(FunctionsBySize, keras.Model):
         self.loss_weights = dict(loss_weights or {})
         if unknown := self.loss_weights.keys() - self.heads.keys():
             raise ValueError(f"loss_weights: {sorted(unknown)} name no head; the heads are {sorted(self.heads)}.")
+        if taken := NOT_HEADS & self.heads.keys():
+            raise ValueError(f"head: {sorted(taken)} cannot name heads, for predictions.json has such keys already.")
+        self.preprocess = preprocess and Preprocess(**preprocess).get_config()
+        self._validate_function, self._validating = None, False
         self._taps = {name: _taps_of(name, part, tuple(backbone.output)) for name, part in self.heads.items()}
         self.stride = _stride(self.heads, self._taps)
         with deep_recursion():
@@ -201,6 +219,8 @@ class VisionModel(FunctionsBySize, keras.Model):
         given = kwargs.get("validation_data")
         pair = given[:2] if isinstance(given, tuple) else (given,)
         model_arrays.check(self.heads, *pair, where="validation_data: ")
+        if self.preprocess is None and isinstance(getattr(x, "resize", None), str):  # a Loader
+            self.preprocess = Preprocess(x.size, x.resize).get_config()
         return super().fit(x, y, *args, **kwargs)
 
     @_quiet_at_the_end_of_data
@@ -220,10 +240,60 @@ class VisionModel(FunctionsBySize, keras.Model):
         return super().predict(*args, **kwargs)
 
     def predict_step(self, *args):
-        if backend.backend() == "jax":
-            outputs, state = super().predict_step(*args)
-            return self.decode(outputs), state
-        return self.decode(super().predict_step(*args))
+        if backend.backend() != "jax":
+            return self._predicted(*args)
+        (trainable, non_trainable), data = args
+        pairs = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, non_trainable, strict=True),
+        ]
+        with keras.StatelessScope(pairs) as scope:  # decoding may call layers too
+            outputs = self._predicted(data)
+        return outputs, [scope.get_current_value(variable) for variable in self.non_trainable_variables]
+
+    def _predicted(self, data):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self(x, training=False)
+        predictions = self.decode(outputs)
+        return (predictions, self._loss_sums(self._targets(x, None), outputs)) if self._validating else predictions
+
+    def _loss_sums(self, targets, outputs) -> dict:
+        """{term: float32 (1, 2), its total and count}; the regularizers' by ""."""
+        sums, outputs = {}, self.by_head(outputs)
+        for name, head in self.heads.items():
+            for term, value in head.compute_losses(targets, outputs[name], training=False).items():
+                sums[self._label(name, term)] = ops.stack(list(value))
+        penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32"))
+        sums[""] = ops.stack([penalty, ops.ones(())])
+        return {label: ops.expand_dims(pair, 0) for label, pair in sums.items()}
+
+    def validate_on_batch(self, batch: dict) -> tuple[dict, dict[str, np.ndarray]]:
+        """Predictions and losses of a batch from one forward pass, in one compiled function.
+
+        Args:
+            batch: {"image": uint8 (B, H, W, 3), targets by field name}.
+
+        Returns:
+            (what `predict_on_batch` gives, {loss term: float64 (2,), its total and count}); the latter added up over
+            the batches of a pass are for `mean_losses`.
+        """
+        before, self.predict_function = self.predict_function, self._validate_function
+        self._validating = True
+        try:
+            predictions, sums = self.predict_on_batch(batch)
+            self._validate_function = self.predict_function
+        finally:
+            self._validating, self.predict_function = False, before
+        # each replica of tf.distribute has a row
+        return predictions, {label: np.sum(pairs, axis=0, dtype=np.float64) for label, pairs in sums.items()}
+
+    def mean_losses(self, sums: dict[str, np.ndarray]) -> dict[str, float]:
+        """{"loss": …, each term: its total by its count} out of sums of `validate_on_batch`."""
+        means = {label: float(total / max(count, 1)) for label, (total, count) in sums.items()}
+        loss = means.pop("")
+        for name, head in self.heads.items():
+            loss += self.loss_weights.get(name, 1.0) * sum(means[self._label(name, term)] for term in head.loss_terms)
+        return {"loss": loss, **means}
 
     def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None):
         """Write the model as a SavedModel, whose `serve` takes uint8 images and gives what `predict` gives.
@@ -279,6 +349,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         for name in ("loss", "loss_weights"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
+        self._validate_function = None
         super().compile(optimizer=optimizer, weighted_metrics=asked, **kwargs)
         self._scores = bool(asked)
 
@@ -295,6 +366,7 @@ class VisionModel(FunctionsBySize, keras.Model):
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "head": self._bare(heads),
             "loss_weights": self.loss_weights,
+            "preprocess": self.preprocess and Preprocess(**self.preprocess).get_config(),
         }
 
     @classmethod

@@ -7,6 +7,7 @@ import pytest
 from families import NARROW
 from keras import ops
 
+from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.model import VisionModel
 from visiontasks.recipe import catalog
 
@@ -114,12 +115,11 @@ def test_predict_and_evaluate_take_one_size_after_another(name):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_its_task_takes_its_predictions(name):
-    from visiontasks import build
     from visiontasks.geometry import Placement
     from visiontasks.sample import Sample
 
     model, batch = made(name), fakes.pictures(1)
-    (task,) = build.tasks(model).values()
+    (task,) = tasks_of(model).values()
     predictions = model.predict(batch["image"], verbose=0)
     one = {key: value[0] for key, value in predictions.items()}
     sample = Sample(batch["image"][0], **{k: v[0] for k, v in batch.items() if k != "image"})

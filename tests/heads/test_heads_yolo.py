@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.heads.yolo import YOLO
 from visiontasks.model import VisionModel
 from visiontasks.ops import anchors, assignment, boxes
@@ -250,6 +250,6 @@ def test_whole_detectors_have_the_published_size(size, published, monkeypatch):
     monkeypatch.setattr(
         keras.initializers.VarianceScaling, "__call__", lambda self, shape, dtype=None: ops.zeros(shape, dtype)
     )
-    backbone = build.backbone(f"csp_darknet_{size}", input_shape=(64, 64, 3))
+    backbone = api.backbone(f"csp_darknet_{size}", input_shape=(64, 64, 3))
     model = VisionModel(backbone, YOLO(80, size=size))
     assert sum(math.prod(v.shape) for v in model.trainable_variables) == published

@@ -56,7 +56,7 @@ replicas, path = int(sys.argv[1]), sys.argv[2]
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
 import keras, numpy as np
-from visiontasks import build, heads
+from visiontasks import api, heads
 from visiontasks.data.sources.shapes import Shapes
 from visiontasks.model import VisionModel
 from visiontasks.training import devices
@@ -79,7 +79,7 @@ batch["mask"][rows >= ROWS - 2] = 255
 batch["classes"][empty] = -1
 batch["image"][rows >= ROWS - 2] = 0
 with devices.scope("all", 4):
-    backbone = build.backbone("unet_encoder", filters=4, depth=4, batch_norm=False, input_shape=(*SIZE, 3))
+    backbone = api.backbone("unet_encoder", filters=4, depth=4, batch_norm=False, input_shape=(*SIZE, 3))
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Conv2D):
             layer.kernel_regularizer = keras.regularizers.L2(0.01)
@@ -143,7 +143,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras, numpy as np
-from visiontasks import build, heads
+from visiontasks import api, heads
 from visiontasks.model import VisionModel
 from visiontasks.training import devices
 keras.utils.set_random_seed(0)
@@ -152,7 +152,7 @@ def batches():
         boxes, classes = np.full((4, 1, 4), [4, 4, 20, 20], np.float32), np.zeros((4, 1), np.int32)
         yield ({"image": np.full((4, side, side, 3), 99, np.uint8), "boxes": boxes, "classes": classes},)
 with devices.scope("all", 4):
-    backbone = build.backbone("unet_encoder", filters=4, depth=4, input_shape=(None, None, 3))
+    backbone = api.backbone("unet_encoder", filters=4, depth=4, input_shape=(None, None, 3))
     model = VisionModel(backbone, heads.YOLO(2, levels=["C2", "C3"], bins=4))
     model.compile(keras.optimizers.SGD(0.01))
     first = model.fit(batches(), verbose=0).history["loss"]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.errors import UserError
 from visiontasks.weights.checkpoint import dense_layers
 from visiontasks.weights.safetensors_file import read_safetensors_file
@@ -107,10 +107,10 @@ def torch_arrays(backbone):
 
 
 def test_a_checkpoint_in_safetensors_reaches_every_weight(tmp_path):
-    arrays = torch_arrays(build.backbone("resnet18"))
+    arrays = torch_arrays(api.backbone("resnet18"))
     arrays |= {"fc.weight": np.ones((10, 512), "f4"), "fc.bias": np.zeros(10, "f4")}
     path = str(write(tmp_path / "resnet18.safetensors", arrays))
-    loaded = build.backbone("resnet18", weights=path)
+    loaded = api.backbone("resnet18", weights=path)
     kernel = keras.ops.convert_to_numpy(loaded.get_layer("layer2_0_shortcut_conv").kernel)
     np.testing.assert_array_equal(kernel, arrays["layer2.0.downsample.0.weight"].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(loaded.get_layer("bn1").moving_variance, arrays["bn1.running_var"])
@@ -119,16 +119,16 @@ def test_a_checkpoint_in_safetensors_reaches_every_weight(tmp_path):
 
 
 def test_what_does_not_fit_is_listed_or_with_strict_off_skipped_and_said(tmp_path):
-    arrays = torch_arrays(build.backbone("resnet18"))
+    arrays = torch_arrays(api.backbone("resnet18"))
     arrays["other.weight"] = arrays.pop("conv1.weight")
     arrays["layer1.0.bn1.bias"] = np.zeros(3, "f4")
     path = str(write(tmp_path / "a.safetensors", arrays))
     with pytest.raises(UserError) as caught:
-        build.backbone("resnet18", weights=path)
+        api.backbone("resnet18", weights=path)
     for text in ("missing: conv1/kernel", "unexpected: other.weight", "wrong shape: layer1_0_bn1/beta expected (64,)"):
         assert text in str(caught.value)
     with pytest.warns(UserWarning, match="missing: conv1/kernel.*unexpected: other.weight"):
-        loaded = build.backbone("resnet18", weights=path, strict=False)
+        loaded = api.backbone("resnet18", weights=path, strict=False)
     np.testing.assert_array_equal(loaded.get_layer("bn1").gamma, arrays["bn1.weight"])
 
 
@@ -147,10 +147,10 @@ def test_flattened_maps_change_their_order(tmp_path):
 def test_a_file_of_which_nothing_fits_is_an_error_with_strict_off_too(tmp_path):
     path = str(write(tmp_path / "a.safetensors", {"other.weight": np.zeros((3, 3), "f4")}))
     with pytest.raises(UserError, match=r"does not fit resnet18(.|\n)*and \d+ more"):
-        build.backbone("resnet18", weights=path, strict=False)
+        api.backbone("resnet18", weights=path, strict=False)
 
 
 def test_what_data_parallel_puts_before_each_name_is_left_out(tmp_path):
-    arrays = torch_arrays(build.backbone("resnet18"))
+    arrays = torch_arrays(api.backbone("resnet18"))
     path = str(write(tmp_path / "a.safetensors", {f"module.{name}": array for name, array in arrays.items()}))
-    np.testing.assert_array_equal(build.backbone("resnet18", weights=path).get_layer("bn1").gamma, arrays["bn1.weight"])
+    np.testing.assert_array_equal(api.backbone("resnet18", weights=path).get_layer("bn1").gamma, arrays["bn1.weight"])

@@ -57,6 +57,7 @@ def load_whole(
     strict: bool = True,
     change: Callable[[str, np.ndarray], np.ndarray | None] | None = None,
     grids: dict[str, tuple[int, int]] | None = None,
+    tensors: dict[str, np.ndarray] | None = None,
 ) -> list[str]:
     """Give a VisionModel of one head, backbone and head, the weights of a PyTorch checkpoint of its architecture.
 
@@ -67,6 +68,7 @@ def load_whole(
         strict: as in `load`.
         change: from a tensor's name and values to the values to take; None leaves the variable as it is.
         grids: {module: (rows, columns)} of fully connected layers that see feature maps flattened; see `dense_layers`.
+        tensors: what `read_checkpoint` gave for the path, where it was called already.
 
     Returns:
         A line for each thing skipped.
@@ -78,7 +80,7 @@ def load_whole(
     variables = {v.path.removeprefix(f"{head.path}/"): v for v in (*model.backbone.weights, *head.weights)}
     layers = dict.fromkeys(path.rpartition("/")[0] for path in variables)
     layers |= {layer.name: layer for layer in model.backbone.layers}
-    tensors = read_checkpoint(path)
+    tensors = dict(read_checkpoint(path) if tensors is None else tensors)
     for module, grid in (grids or {}).items():
         if (name := f"{module}.weight") in tensors:
             tensors[name] = _by_position(tensors[name], grid)
