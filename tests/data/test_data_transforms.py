@@ -358,12 +358,12 @@ def test_an_image_that_a_transform_cannot_take_is_named():
         Augment([{"ToGray": {"num_output_channels": 1, "p": 1.0}}], (32, 32))(noise(), rng())
 
 
-def test_crowd_stays_in_step_with_the_boxes_and_areas_are_dropped():
-    sample = scene().replace(crowd=np.array([True, False, True, False]), areas=np.arange(4))
+def test_ignored_stays_in_step_with_the_boxes_and_areas_are_dropped():
+    sample = scene().replace(ignored=np.array([True, False, True, False]), areas=np.arange(4))
     half = Augment([{"Crop": {"x_min": 64, "x_max": 128, "y_max": 96, "p": 1.0}}], (64, 80))(sample, rng())
-    assert half.classes.tolist() == [2, 3] and half.crowd.tolist() == [True, False] and half.areas is None
+    assert half.classes.tolist() == [2, 3] and half.ignored.tolist() == [True, False] and half.areas is None
     placed = Augment([], (64, 80))(sample, rng())
-    assert placed.crowd.tolist() == sample.crowd.tolist() and placed.areas is None
+    assert placed.ignored.tolist() == sample.ignored.tolist() and placed.areas is None
 
 
 def test_nothing_to_do_keeps_the_pixels():

@@ -71,6 +71,9 @@ for row, sample in enumerate(samples):
 # most of the labels lie in the first half of each batch, the first replica's; the last two images only fill up
 rows = np.arange(ROWS)
 empty = (rows % 4 == 3) | (rows >= ROWS - 2)
+batch["known"] = np.ones((ROWS, len(source.names["classes"])), bool)
+batch["known"][empty] = False
+batch["known"][rows % 4 == 1, 0] = False
 batch["label"][empty | (rows % 4 == 1)] = -1
 batch["tags"][empty] = -1
 batch["tags"][rows % 4 == 2, 0] = -1

@@ -1,13 +1,11 @@
 """`Head`: the contract of every task head. Read this before writing one; the folder is the registry."""
 
-import functools
 import numbers
 
 import keras
 from keras import ops
 
 from visiontasks.losses.reduction import Term
-from visiontasks.sample import FIELDS
 
 
 class Head(keras.layers.Layer):
@@ -26,13 +24,16 @@ class Head(keras.layers.Layer):
 
     Attributes:
         task: the task whose metrics and drawings it gets, a file in `visiontasks/evaluation/tasks/`.
-        fields: the Sample fields it learns from; the class names are the first one's.
+        fields: the Sample fields it learns from; the class names are the first one's. `known` and `ignored` come along
+            with objects, where a batch has them (see ops/objects.py).
+        learns: the name of the label set that it learns, whose fields are NAME/boxes and so on; see `prefix`.
         divisible: whether the picture's sides must be multiples of its deepest level's stride, if it has several.
         any_size: whether it can be built without knowing the picture's size, and then takes pictures of any.
     """
 
     task: str
     fields: tuple[str, ...]
+    learns: str | None = None
     divisible = True
     any_size = True
 
@@ -45,15 +46,29 @@ class Head(keras.layers.Layer):
         """The names of the terms that `compute_losses` returns."""
         raise NotImplementedError(f"{type(self).__name__} does not name its loss terms.")
 
-    def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict[str, Term]:
-        """{term: Term(total, count)} for a batch of targets (see `visiontasks.sample.FIELDS` for their forms)."""
-        raise NotImplementedError(f"{type(self).__name__} computes no losses.")
+    def prefix(self, names) -> str:
+        """What stands before its fields' names in a batch: "" or, of a named label set, "NAME/".
 
-    def labelled(self, targets: dict):
-        """bool (B,): which pictures carry a label for this head; by default those with any value that is not absent."""
-        found = [ops.cast(targets[f], FIELDS[f].dtype) != FIELDS[f].absent for f in self.fields]
-        rows = [ops.any(ops.reshape(known, (ops.shape(known)[0], -1)), axis=-1) for known in found]
-        return functools.reduce(ops.logical_or, rows)
+        The set is the one that it `learns`; by default the one with bare names or, where there is none, the only other
+        one with its fields.
+
+        Args:
+            names: those of the batch's arrays.
+        """
+        if self.learns:
+            return f"{self.learns}/"
+        prefixes = {name[: name.rfind("/") + 1] for name in names}
+        whole = [prefix for prefix in prefixes if all(prefix + field in names for field in self.fields)]
+        return whole[0] if len(whole) == 1 else ""
+
+    def label_set(self, targets: dict) -> dict:
+        """The targets of its label set, under bare field names."""
+        prefix = self.prefix(targets)
+        return {key.removeprefix(prefix): value for key, value in targets.items() if key.startswith(prefix)}
+
+    def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict[str, Term]:
+        """{term: Term(total, count)} for a batch of targets (their forms: `visiontasks.sample.FIELDS`)."""
+        raise NotImplementedError(f"{type(self).__name__} computes no losses.")
 
     def decode(self, outputs) -> dict:
         """Raw outputs to predictions: {name: tensor with the batch first}."""
