@@ -191,7 +191,6 @@ def test_dry_run_draws_a_batch_and_stops(pictures, tmp_path):
     ("words", "says"),
     [
         (["data.batch=100"], "100"),  # item 59: batch larger than the data
-        (["data.size=[62, 64]"], "[64, 64]"),  # item 58: not divisible by the stride, with the nearest that is
         (["train.devices=gpu"], "train.devices"),  # item 60
         (["head={name: tagger}"], "Choose a recipe"),
         (["head={name: unet, filters: [8, 4], dropout: 1.5}"], "head."),

@@ -209,7 +209,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         return super().compute_metrics(x, self._bare(truth), self._bare(answers), self._bare(weights))
 
     @_quiet_at_the_end_of_data
-    def fit(self, x=None, y=None, *args, validation_data=None, **kwargs):
+    def fit(self, x=None, y=None, *args, **kwargs):
         """Keras's `fit`; images and targets given as NumPy arrays are checked first, once.
 
         Raises:
@@ -217,11 +217,12 @@ class VisionModel(FunctionsBySize, keras.Model):
                 are shares of the image; the text names the array and the fix.
         """
         model_arrays.check(self.heads, x, y)
-        pair = validation_data if isinstance(validation_data, tuple) else (validation_data,)
-        model_arrays.check(self.heads, *pair[:2], where="validation_data: ")
+        given = kwargs.get("validation_data")
+        pair = given[:2] if isinstance(given, tuple) else (given,)
+        model_arrays.check(self.heads, *pair, where="validation_data: ")
         if self.preprocess is None and isinstance(getattr(x, "resize", None), str):  # a Loader
             self.preprocess = Preprocess(x.size, x.resize).get_config()
-        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        return super().fit(x, y, *args, **kwargs)
 
     @_quiet_at_the_end_of_data
     def evaluate(self, x=None, y=None, *args, **kwargs):
