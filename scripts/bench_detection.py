@@ -78,7 +78,7 @@ def heads(rounds):
     import keras
 
     import visiontasks as vt
-    from visiontasks import catalog
+    from visiontasks.recipe import catalog
 
     images, boxes, classes = scenes(4, 320, 320)
     print(f"efficientnet_lite0, 320×320, batch 4, {keras.backend.backend()}")
@@ -158,7 +158,7 @@ def torchvision(rounds):
     import keras
 
     import visiontasks as vt
-    from visiontasks import catalog
+    from visiontasks.recipe import catalog
     from visiontasks.weights import checkpoint, coco
 
     for name, ((backbone, arguments), head, size) in PAIRS.items():
@@ -225,7 +225,7 @@ def scoring(rounds, pictures=5000, classes=80, detections=100):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    from visiontasks.metrics.detection import Detection
+    from visiontasks.evaluation.metrics.detection import Detection
     from visiontasks.sample import Sample
 
     rng, picture = np.random.default_rng(0), np.zeros((400, 400, 3), np.uint8)

@@ -5,8 +5,9 @@ import keras
 import numpy as np
 from covering import BACKENDS, PAIRS, PRECISIONS, cover, product
 
-from visiontasks import build, catalog
+from visiontasks import api
 from visiontasks.model import VisionModel
+from visiontasks.recipe import catalog
 
 # one network of each family, as small as the family allows: {recipe name: (constructor arguments, picture size)}
 FAMILIES = {
@@ -63,7 +64,7 @@ UNET = [128, 64, 32, 16, 16]
 def model_of(family, names):
     """(VisionModel of a family's network and the named heads, narrow; a batch of scenes that it learns from)."""
     arguments, side = FAMILIES.get(family, ({}, 96))
-    backbone = build.backbone(family, input_shape=(side, side, 3), **arguments)
+    backbone = api.backbone(family, input_shape=(side, side, 3), **arguments)
     batch, classes = fakes.scenes(8, (side, side))
     found, heads = fakes.heads(), {}
     for name in names:

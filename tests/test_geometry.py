@@ -1,4 +1,4 @@
-"""Placement: where a picture lies on the canvas, and the way back."""
+"""Placement: where an image lies on the canvas, and the way back."""
 
 import cv2
 import numpy as np
@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from visiontasks.geometry import MODES, PAD_VALUE, Placement
 
-SIDE = st.integers(1, 60)
+SIZE = st.integers(1, 60)
 
 
-@given(SIDE, SIDE, SIDE, SIDE, st.sampled_from(MODES))
-def test_every_picture_fills_its_canvas(h, w, rows, columns, mode):
+@given(SIZE, SIZE, SIZE, SIZE, st.sampled_from(MODES))
+def test_every_image_fills_its_canvas(h, w, rows, columns, mode):
     placement = Placement((h, w), (rows, columns), mode)
     image = np.full((h, w, 3), 200, np.uint8)
     placed = placement.place_image(image)
     assert placed.shape == (rows, columns, 3)
     mask = placement.place_mask(np.ones((h, w), np.int32))
     assert mask.shape == (rows, columns) and set(np.unique(mask)) <= {1, 255}
-    # where the picture lies and where the mask lies are the same pixels
+    # where the image lies and where the mask lies are the same pixels
     np.testing.assert_array_equal(placed[..., 0] == 200, mask == 1)
     if mode == "letterbox":
         assert (placed[mask == 255] == PAD_VALUE).all()
@@ -29,7 +29,7 @@ def test_every_picture_fills_its_canvas(h, w, rows, columns, mode):
 
 
 @pytest.mark.parametrize("height, width", [(400, 400), (100, 800), (800, 250), (60, 640), (700, 30)])
-def test_a_much_larger_picture_is_averaged_not_sampled(height, width):
+def test_a_much_larger_image_is_averaged_not_sampled(height, width):
     """Fine stripes sampled at a few points would give stripes that are not there."""
     stripes = np.zeros((height, width, 3), np.uint8)
     stripes[(np.arange(height)[:, None] + np.arange(width)) % 2 == 0] = 200
@@ -84,7 +84,7 @@ def test_restored_boxes_are_the_inverse_of_placed_ones(mode, h, w, rows, columns
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_restored_boxes_lie_within_the_picture(mode):
+def test_restored_boxes_lie_within_the_image(mode):
     placement = Placement((30, 70), (64, 64), mode)
     restored = placement.restore_boxes(np.float32([[-900, -900, 900, 900], [-9, -9, -5, -4], [10, 0, 20, 5]]))
     assert restored[0].tolist() == [0, 0, 70, 30]

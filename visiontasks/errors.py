@@ -1,5 +1,8 @@
 """The errors that a user can mend; a command prints their text alone, without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """Something the user gave is wrong: the text names it, what was expected, what came, and the fix."""
@@ -13,7 +16,7 @@ class DataError(UserError):
     """A data set as a whole cannot be used: found before training starts."""
 
 
-class BadPicture(Exception):
+class BadImage(Exception):
     """One picture cannot be read: the pipeline skips it, counts it and names it in a summary."""
 
     def __init__(self, path, reason: str):
@@ -22,3 +25,12 @@ class BadPicture(Exception):
 
     def __reduce__(self):  # an exception crosses process borders by its constructor's arguments
         return type(self), (self.path, self.reason)
+
+
+def near(word: str, choices: Iterable[str]) -> str:
+    """The end of an error: the near name if there is one, and the choices."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    listed = ", ".join(choices[:60]) + (", …" if len(choices) > 60 else "")
+    return f"{hint}Choices: {listed}."

@@ -1,4 +1,4 @@
-"""Where a picture lies on the fixed canvas that a network sees, and the way back to its own pixels."""
+"""Where an image lies on the fixed canvas that a network sees, and the way back to the image's pixels."""
 
 import dataclasses
 
@@ -8,12 +8,12 @@ import numpy as np
 from visiontasks.sample import VOID
 
 MODES = ("stretch", "letterbox", "crop")
-SAMPLED = 0.4  # of a side: down to it a bilinear sample sees four of five pixels, at a seventh of averaging's time
-PAD_VALUE = 114  # mid grey, near the mean of natural pictures, so that padding excites no filter much
+SAMPLED = 0.4  # bilinear resizing from this scale up, where it reads four of five pixels in a seventh of the time
+PAD_VALUE = 114  # mid gray, near the mean of natural images: filters respond little to such padding
 
 
-class _Laid:
-    """A picture of `original` (height, width), scaled to `resized`, its corner at `offset` on a canvas of `size`."""
+class _Layout:
+    """An image of `original` (height, width), scaled to `resized`, its corner at `offset` on a canvas of `size`."""
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -21,21 +21,21 @@ class _Laid:
         return tuple(r / o for r, o in zip(self.resized, self.original, strict=True))
 
     @property
-    def changes_nothing(self) -> bool:
-        """Whether the canvas is the picture as it is."""
+    def is_identity(self) -> bool:
+        """Whether the canvas equals the original image."""
         return tuple(self.original) == tuple(self.resized) == tuple(self.size) and not any(self.offset)
 
     def place_image(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) of the original to uint8 (*size, 3): bilinear; area averaging below `SAMPLED` of a side."""
+        """Resize and place uint8 (H, W, 3) on uint8 (*size, 3): bilinear, or area averaging below a scale of 0.4."""
         if min(self.scale) < SAMPLED:
-            # averaging alone does not enlarge: a side that grows does so after the other one has shrunk
+            # INTER_AREA averages only when it shrinks: first shrink one axis, then let bilinear enlarge the other
             (rows, columns), (height, width) = image.shape[:2], self.resized
             image = cv2.resize(image, (min(width, columns), min(height, rows)), interpolation=cv2.INTER_AREA)
         return self._place(image, cv2.INTER_LINEAR, PAD_VALUE)
 
     def place_mask(self, mask: np.ndarray) -> np.ndarray:
-        """int32 (H, W) of class numbers to int32 `size`: always by the nearest pixel; padding is void."""
-        # OpenCV has no nearest-exact resize for int32; class numbers up to 32767 are exact in int16
+        """Resize and place int32 (H, W) class indices on int32 `size`: nearest pixel; padding is void."""
+        # OpenCV has no nearest-exact resize for int32; class indices up to 32767 are exact in int16
         return self._place(mask.astype(np.int16), cv2.INTER_NEAREST_EXACT, VOID).astype(np.int32)
 
     def _place(self, array, interpolation, fill):
@@ -46,7 +46,7 @@ class _Laid:
         if (height, width) == (rows, columns) and not (top or left):
             return array
         array = array[max(0, -top) : max(0, rows - top), max(0, -left) : max(0, columns - left)]
-        if not array.size:  # it lies beside the canvas
+        if not array.size:  # the image lies outside of the canvas
             return np.full((rows, columns, *array.shape[2:]), fill, array.dtype)
         top, left = max(0, top), max(0, left)
         bottom, right = rows - array.shape[0] - top, columns - array.shape[1] - left
@@ -54,11 +54,11 @@ class _Laid:
 
 
 @dataclasses.dataclass(frozen=True)
-class Position(_Laid):
-    """A picture of `original` pixels scaled to `resized`, laid with its corner at `offset` on a canvas of `size`.
+class Position(_Layout):
+    """An image of `original` pixels, scaled to `resized`, with its corner at `offset` on a canvas of `size`.
 
-    All are (height, width), or (top, left). A point (x, y) of the original, in continuous pixel coordinates where the
-    first pixel spans 0..1, lies at (x * scale_x + left, y * scale_y + top); of what hangs over the canvas shows a part.
+    All are (height, width), or (top, left). Coordinates are continuous: the first pixel spans 0..1. A point (x, y) of
+    the original lies at (x * scale_x + left, y * scale_y + top). What exceeds the canvas is cut off.
     """
 
     original: tuple[int, int]
@@ -68,11 +68,11 @@ class Position(_Laid):
 
 
 @dataclasses.dataclass(frozen=True)
-class Placement(_Laid):
-    """How a picture of `original` (height, width) lies on a canvas of `size` (height, width), as a `Position` does.
+class Placement(_Layout):
+    """The `Position` that a resize mode gives an image of `original` (height, width) on a canvas of `size`.
 
-    Modes: `stretch` fills the canvas and may change the aspect ratio; `letterbox` keeps the ratio and pads around the
-    centre; `crop` keeps the ratio, covers the canvas and cuts what hangs over around the centre.
+    Modes: `stretch` fills the canvas and may change the aspect ratio. `letterbox` keeps the ratio and pads around the
+    image. `crop` keeps the ratio, covers the canvas and cuts off what exceeds it; the center stays.
     """
 
     original: tuple[int, int]
@@ -85,12 +85,12 @@ class Placement(_Laid):
 
     @property
     def resized(self) -> tuple[int, int]:
-        """(height, width) of the whole picture once scaled, before padding or cutting."""
+        """(height, width) of the whole image after scaling, before padding or cropping."""
         if self.mode == "stretch":
             return self.size
         ratios = [s / o for s, o in zip(self.size, self.original, strict=True)]
         ratio = min(ratios) if self.mode == "letterbox" else max(ratios)
-        # the binding side is exact; the other is rounded, and never to nothing
+        # the axis that limits the ratio is exact; the other is rounded, to 1 pixel at least
         return tuple(
             s if r == ratio else max(1, round(o * ratio))
             for s, o, r in zip(self.size, self.original, ratios, strict=True)
@@ -98,19 +98,19 @@ class Placement(_Laid):
 
     @property
     def offset(self) -> tuple[int, int]:
-        """(top, left) of the scaled picture on the canvas; negative where it hangs over."""
+        """(top, left) of the scaled image on the canvas; negative where it exceeds the canvas."""
         return tuple((s - r) // 2 for s, r in zip(self.size, self.resized, strict=True))
 
     def restore_map(self, values: np.ndarray) -> np.ndarray:
-        """float32 (*size, C) over the canvas to float32 (*original, C): padding cut away, then bilinear; C <= 512.
+        """Map float32 (*size, C) on the canvas back to float32 (*original, C): crop the padding, resize bilinearly.
 
         Raises:
-            ValueError: the mode is `crop`: a part of the picture was never seen.
+            ValueError: the mode is `crop`, so the network did not see the whole image.
         """
         if self.mode == "crop":
             raise ValueError(
-                "resize: crop hides a part of the picture, so a map cannot be brought back to it; "
-                "use data.resize=letterbox or data.resize=stretch for tasks with pixels or boxes."
+                "resize: crop hides a region of the image, so a map cannot be restored to the whole image; "
+                "use resize=letterbox or resize=stretch for tasks with pixels or boxes."
             )
         (top, left), (height, width) = self.offset, self.resized
         values = np.ascontiguousarray(values[top : top + height, left : left + width], dtype=np.float32)
@@ -121,12 +121,11 @@ class Placement(_Laid):
         return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(rows, columns, -1)
 
     def restore_boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """float32 (N, 4) x1, y1, x2, y2 on the canvas to the original's pixels, cut to it; in every mode.
+        """Map float32 (N, 4) boxes on the canvas back to the original's pixels, clipped to the image; in every mode.
 
-        The inverse of how transforms place boxes: `restore_boxes(boxes * scale + offset)` are the boxes. One that lies
-        beside the picture altogether, on padding, comes back with no width or no height.
+        It inverts `boxes * scale + offset`. A box that lies on padding alone comes back with zero width or height.
         """
         (scale_y, scale_x), (top, left), (height, width) = self.scale, self.offset, self.original
-        # in float64: a quotient of float32 would be off by some thousandths of a pixel in a large picture
+        # in float64: a quotient in float32 would be off by some thousandths of a pixel in a large image
         corners = (np.asarray(boxes, np.float64).reshape(-1, 2, 2) - (left, top)) / (scale_x, scale_y)
         return np.clip(corners, 0, (width, height)).astype(np.float32).reshape(-1, 4)

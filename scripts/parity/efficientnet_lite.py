@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from visiontasks import catalog
+from visiontasks.recipe import catalog
 from visiontasks.weights.efficientnet_lite import checkpoint_path
 from visiontasks.weights.imagenet import imagenet_classifier
 

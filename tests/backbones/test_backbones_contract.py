@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import catalog
 from visiontasks.backbones.backbone import Graph, levels
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
+from visiontasks.recipe import catalog
 
 HUGE = {  # weights of up to gigabytes that take minutes to draw: here they are left at zero
     *("nasnet_large", "inception_resnet_v2", "resnet101_v2", "resnet152_v2", "densenet169", "densenet201"),

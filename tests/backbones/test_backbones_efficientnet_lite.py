@@ -28,7 +28,7 @@ def test_drop_connect_drops_whole_branches_in_training_alone():
     assert len(rates) == 9 and rates == sorted(rates) and 0 < rates[0] < rates[-1] < 0.5
     branch = keras.ops.ones((1000, 2, 2, 3))
     got = keras.ops.convert_to_numpy(drops[-1](branch, training=True))
-    assert (np.ptp(got, axis=(1, 2, 3)) == 0).all()  # a picture keeps all of the branch or none
+    assert (np.ptp(got, axis=(1, 2, 3)) == 0).all()  # an image keeps all of the branch or none
     np.testing.assert_allclose((got[:, 0, 0, 0] == 0).mean(), rates[-1], atol=0.06)
     plain = efficientnet_lite(0)
     plain.set_weights(backbone.get_weights())

@@ -8,9 +8,9 @@ from keras.src.applications import imagenet_utils
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
-from visiontasks import catalog
 from visiontasks.backbones.keras_application import keras_application
 from visiontasks.errors import UserError
+from visiontasks.recipe import catalog
 
 MODULES = {
     "VGG16": "vgg16",
@@ -27,7 +27,7 @@ MODULES = {
     "ConvNeXtTiny": "convnext",
 }
 SIZE = 80  # Inception and Xception take no less
-PICTURES = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
 
 
 def published_file(variant, path):
@@ -47,7 +47,7 @@ def published_file(variant, path):
 
 
 def c5(backbone):
-    return keras.ops.convert_to_numpy(backbone(PICTURES)["C5"])
+    return keras.ops.convert_to_numpy(backbone(IMAGES)["C5"])
 
 
 @pytest.mark.parametrize("variant", MODULES)
@@ -56,7 +56,7 @@ def test_equals_keras_with_its_published_weights(variant, tmp_path, monkeypatch)
     monkeypatch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
     network = getattr(keras.applications, variant)(include_top=False, weights="imagenet", input_shape=(SIZE, SIZE, 3))
     preprocess = getattr(keras.applications, MODULES[variant]).preprocess_input
-    expected = keras.ops.convert_to_numpy(network(preprocess(PICTURES.astype("float32"))))
+    expected = keras.ops.convert_to_numpy(network(preprocess(IMAGES.astype("float32"))))
     got = c5(keras_application(variant, weights="imagenet", input_shape=(SIZE, SIZE, 3)))
     scale = np.abs(expected).max()
     assert scale > 1e-6 and np.isfinite(scale)
@@ -79,8 +79,8 @@ def test_files_of_keras_and_our_own_give_the_same(variant, tmp_path, monkeypatch
 def test_efficientnet_normalises_without_weights_too():
     backbone = keras_application("EfficientNetB0", input_shape=(SIZE, SIZE, 3))
     layer = next(x for x in backbone.layers if isinstance(x, keras.layers.Normalization))
-    pixels = keras.ops.convert_to_numpy(keras.Model(backbone.input, layer.output)(PICTURES))
-    expected = imagenet_utils.preprocess_input(PICTURES.astype("float32"), mode="torch")
+    pixels = keras.ops.convert_to_numpy(keras.Model(backbone.input, layer.output)(IMAGES))
+    expected = imagenet_utils.preprocess_input(IMAGES.astype("float32"), mode="torch")
     np.testing.assert_allclose(pixels, expected, atol=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_offline_says_what_to_do(monkeypatch):
         keras_application("MobileNet", weights="imagenet")
 
 
-def test_too_small_a_picture():
+def test_too_small_an_image():
     with pytest.raises(UserError, match=r"input_shape: InceptionV3 cannot be built for \(40, 40, 3\)"):
         keras_application("InceptionV3", input_shape=(40, 40, 3))
 

@@ -22,7 +22,7 @@ def test_depth_gives_the_levels(depth):
 
 
 def test_errors():
-    with pytest.raises(UserError, match="never trained on ImageNet"):
+    with pytest.raises(UserError, match="has no ImageNet weights"):
         unet_encoder(weights="imagenet")
     with pytest.raises(UserError, match="depth"):
         unet_encoder(depth=0)

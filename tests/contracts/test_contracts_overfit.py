@@ -4,8 +4,9 @@ import keras
 import pytest
 from families import model_of
 
-from visiontasks import build, catalog
+from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.geometry import Placement
+from visiontasks.recipe import catalog
 from visiontasks.sample import Sample
 
 FAMILY = "unet_encoder"
@@ -27,7 +28,7 @@ def check_overfit(name):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # Keras's 0.99 is for thousands of steps: inference would still see the first ones
     model.compile(keras.optimizers.Adam(1e-3))
-    (task,) = build.tasks(model).values()
+    (task,) = tasks_of(model).values()
     for _ in range(8):
         model.fit(batch, batch_size=4, epochs=25, verbose=0)
         predictions, metric = model.predict(batch["image"], verbose=0)[name], task.metric()

@@ -2,11 +2,11 @@
 
 import csv
 import math
-import re
 
 import pytest
 
-from visiontasks import build, recipe, train
+from visiontasks import build, train
+from visiontasks.recipe import reading as recipe
 
 RECIPES = sorted(recipe.available())
 
@@ -22,13 +22,6 @@ def test_its_comment_gives_source_command_and_where_the_figure_is_from(name):
     assert f"recipe={name}" in text
     assert "http" in text
     assert "easured" in text  # measured here with hardware and minutes, or said to be not
-
-
-def test_the_readme_names_the_recipes_that_there_are():
-    text = (recipe.RECIPES.parent / "README.md").read_text(encoding="utf-8")
-    said = set(re.findall(r"recipe=(\w+)", text))
-    listed = set(re.findall(r"`(\w+)`", text[text.index("\nRecipes: ") : text.index("lines of each file in")]))
-    assert said <= set(RECIPES) and listed == set(RECIPES)
 
 
 NO_DOWNLOAD = ("shapes", "digits")

@@ -1,4 +1,4 @@
-"""Transforms of our own: each object has a colour, so that the moved picture itself says where its box must be."""
+"""Transforms of our own: each object has a color, so that the moved image itself says where its box must be."""
 
 import concurrent.futures
 import itertools
@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visiontasks import catalog
 from visiontasks.data.augment.copy_paste import CopyPaste
 from visiontasks.data.augment.mix_up import MixUp
 from visiontasks.data.augment.mosaic import Mosaic
@@ -22,56 +21,57 @@ from visiontasks.data.transforms import Augment, augmentations, check_augment
 from visiontasks.errors import RecipeError
 from visiontasks.geometry import PAD_VALUE, Placement, Position
 from visiontasks.ops import numpy_boxes
+from visiontasks.recipe import catalog
 from visiontasks.sample import UNLABELLED, VOID, Sample
 
 SIZE = (120, 160)
-COUNT = 4  # objects a picture
-PICTURES = 8
+COUNT = 4  # objects an image
+IMAGES = 8
 EDGE = 3.0  # pixels along an edge that resizing mixes
 OBJECT_LABELS = ("boxes", "classes", "instance_masks", "keypoints")
 
 
-def colour(number):
-    """Of a class; no two are nearer than 40 in all channels, and none is black or the padding's grey."""
+def color(number):
+    """Of a class; no two are nearer than 40 in all channels, and none is black or the padding's gray."""
     return np.array([50 + 40 * (number % 5), 50 + 40 * (number // 5 % 5), 250 - 40 * (number // 25)], np.uint8)
 
 
-def picture(number, masks=True, points=True, size=None):
-    """Objects of classes 4n to 4n + 3, a column each, on black, in pictures of several sizes."""
+def make_sample(number, masks=True, points=True, size=None):
+    """Objects of classes 4n to 4n + 3, a column each, on black, in images of several sizes."""
     rng = np.random.default_rng(number)
     height, width = size or (100 + 20 * (number % 3), 160 - 20 * (number % 2))
     image, boxes = np.zeros((height, width, 3), np.uint8), []
     for k in range(COUNT):
         left, top = k * (width // COUNT) + int(rng.integers(0, 8)), int(rng.integers(0, height // 2))
         right, bottom = left + int(rng.integers(12, 26)), top + int(rng.integers(14, height // 2))
-        image[top:bottom, left:right] = colour(4 * number + k)
+        image[top:bottom, left:right] = color(4 * number + k)
         boxes.append((left, top, right, bottom))
     boxes = np.float32(boxes)
     classes = 4 * number + np.arange(COUNT)
-    region = np.stack([(image == colour(c)).all(axis=-1) for c in classes]).astype(np.uint8)
+    region = np.stack([(image == color(c)).all(axis=-1) for c in classes]).astype(np.uint8)
     labels = {"instance_masks": region} if masks else {}
     if points:
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-        labels["keypoints"] = np.dstack([centres[:, None], np.full((COUNT, 1, 1), 2.0)]).astype(np.float32)
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        labels["keypoints"] = np.dstack([centers[:, None], np.full((COUNT, 1, 1), 2.0)]).astype(np.float32)
     mask = (region * (classes[:, None, None] + 1)).sum(axis=0, dtype=np.int32)
     return Sample(image, boxes=boxes, classes=classes, mask=mask, id=str(number), **labels)
 
 
 def another(number, **kinds):
-    """The pictures that follow, so that none is there twice and every colour tells where it came from."""
+    """The images that follow, so that none is there twice and every color tells where it came from."""
     following = itertools.count(number + 1)
-    return lambda rng: picture(next(following) % PICTURES, **kinds)
+    return lambda rng: make_sample(next(following) % IMAGES, **kinds)
 
 
 def run(augment, number=0, seed=0, **kinds):
     rng = np.random.default_rng(seed)
-    return Augment(augment, SIZE, "letterbox")(picture(number, **kinds), rng, another(number, **kinds))
+    return Augment(augment, SIZE, "letterbox")(make_sample(number, **kinds), rng, another(number, **kinds))
 
 
 def shown(image, number):
-    """Where a class's colour is for certain: along an edge two colours mix to a third."""
+    """Where a class's color is for certain: along an edge two colors mix to a third."""
     flat = (cv2.erode(image, np.ones((3, 3))) == cv2.dilate(image, np.ones((3, 3)))).all(axis=-1)
-    return flat & (image == colour(number)).all(axis=-1)
+    return flat & (image == color(number)).all(axis=-1)
 
 
 def assert_tight(box, region):
@@ -80,9 +80,9 @@ def assert_tight(box, region):
 
 
 def assert_boxes_are_where_the_colours_are(sample, missing=0.0):
-    """Every box is as tight around its colour as resizing allows, every mask is its colour's pixels.
+    """Every box is as tight around its color as resizing allows, every mask is its color's pixels.
 
-    `missing`: the share of an object's full size below which it need not be labelled.
+    `missing`: the share of an object's full size below which it need not be labeled.
     """
     height, width = sample.image.shape[:2]
     assert len(set(sample.classes.tolist())) == len(sample.classes)
@@ -100,23 +100,23 @@ def assert_boxes_are_where_the_colours_are(sample, missing=0.0):
             assert (mask ^ region).sum() <= 2 * EDGE * (x2 - x1 + y2 - y1) + 4
     assert (sample.boxes >= 0).all() and (sample.boxes[:, 2:] <= (width, height)).all()
     assert (sample.boxes[:, 2:] > sample.boxes[:, :2]).all()
-    for number in set(range(4 * PICTURES)) - set(sample.classes.tolist()):
-        assert shown(sample.image, number).sum() <= missing * 26 * 60, f"class {number} is seen, not labelled"
+    for number in set(range(4 * IMAGES)) - set(sample.classes.tolist()):
+        assert shown(sample.image, number).sum() <= missing * 26 * 60, f"class {number} is seen, not labeled"
 
 
 def assert_other_labels_agree(sample):
     labelled = sample.mask != VOID
-    for number in set(range(4 * PICTURES)):
+    for number in set(range(4 * IMAGES)):
         assert (sample.mask[shown(sample.image, number)] == number + 1).all()
     assert (sample.mask[labelled & (sample.image < 5).all(axis=-1)] == 0).mean() > 0.98
-    grey = (sample.image == PAD_VALUE).all(axis=-1)
-    assert (grey == ~labelled).mean() > 0.97
+    gray = (sample.image == PAD_VALUE).all(axis=-1)
+    assert (gray == ~labelled).mean() > 0.97
     if sample.keypoints is not None:
         for (x, y, visible), number in zip(sample.keypoints[:, 0], sample.classes, strict=True):
             if visible == 2:
                 row, column = min(int(y), labelled.shape[0] - 1), min(int(x), labelled.shape[1] - 1)
                 near = sample.image[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
-                assert (np.abs(near.astype(int) - colour(number)) < 60).all(axis=-1).any()
+                assert (np.abs(near.astype(int) - color(number)) < 60).all(axis=-1).any()
 
 
 LISTS = {
@@ -134,7 +134,7 @@ LISTS = {
 @pytest.mark.parametrize("name", LISTS)
 def test_boxes_masks_and_points_move_with_what_they_mean(name, masks, seed):
     augment, missing = LISTS[name]
-    moved = run(augment, seed % PICTURES, seed, masks=masks)
+    moved = run(augment, seed % IMAGES, seed, masks=masks)
     assert moved.image.shape == (*SIZE, 3) and moved.image.dtype == np.uint8 and moved.areas is None
     lengths = {len(getattr(moved, field)) for field in OBJECT_LABELS if getattr(moved, field) is not None}
     assert len(lengths) == 1 and (moved.instance_masks is None) == (not masks)
@@ -148,36 +148,36 @@ def test_boxes_masks_and_points_move_with_what_they_mean(name, masks, seed):
 @pytest.mark.parametrize("before", [[], [{"HorizontalFlip": {"p": 0.5}}]], ids=["", "flip"])
 def test_what_is_pasted_and_what_it_hides_is_exact(before, masks, seed):
     augment = [*before, {"CopyPaste": {"p": 1.0, "blend": 0, "visible": 0.1}}]
-    found = run(augment, seed % PICTURES, seed, masks=masks, size=SIZE)
-    assert len(set(found.classes.tolist())) == len(found.classes) >= 1
-    visible = {n: (found.image == colour(n)).all(axis=-1) for n in range(4 * PICTURES)}
-    for i, number in enumerate(found.classes):
+    result = run(augment, seed % IMAGES, seed, masks=masks, size=SIZE)
+    assert len(set(result.classes.tolist())) == len(result.classes) >= 1
+    visible = {n: (result.image == color(n)).all(axis=-1) for n in range(4 * IMAGES)}
+    for i, number in enumerate(result.classes):
         rows, columns = np.nonzero(visible[number])
         seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        np.testing.assert_allclose(found.boxes[i], seen, atol=1e-3)
+        np.testing.assert_allclose(result.boxes[i], seen, atol=1e-3)
         if masks:
-            np.testing.assert_array_equal(found.instance_masks[i], visible[number])
-        (x, y, seen), region = found.keypoints[i, 0], visible[number]
+            np.testing.assert_array_equal(result.instance_masks[i], visible[number])
+        (x, y, seen), region = result.keypoints[i, 0], visible[number]
         if seen == 2:
             assert region[int(y), int(x)]
         elif seen == 1:
             assert not region[int(y), int(x)]
     for number, region in visible.items():
-        assert (found.mask[region] == number + 1).all()
-        if number not in found.classes:
+        assert (result.mask[region] == number + 1).all()
+        if number not in result.classes:
             assert region.sum() < 0.1 * 26 * 60
-    assert (found.mask == 0).sum() == (found.image == 0).all(axis=-1).sum()
-    assert set(found.classes // 4) <= {seed % PICTURES, (seed + 1) % PICTURES}
-    assert (seed + 1) % PICTURES in found.classes // 4
+    assert (result.mask == 0).sum() == (result.image == 0).all(axis=-1).sum()
+    assert set(result.classes // 4) <= {seed % IMAGES, (seed + 1) % IMAGES}
+    assert (seed + 1) % IMAGES in result.classes // 4
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_a_crop_keeps_the_objects_whose_centre_it_shows(seed):
-    whole, rng = picture(seed % PICTURES), np.random.default_rng(seed)
+def test_a_crop_keeps_the_objects_whose_center_it_shows(seed):
+    whole, rng = make_sample(seed % IMAGES), np.random.default_rng(seed)
     moved = Augment(["SSDCrop"], whole.image.shape[:2], "stretch")(whole, rng)
     assert 1 <= len(moved.boxes) <= COUNT
-    # where the picture's corners went: from the kept objects' own centres, which are their keypoints
+    # where the image's corners went: from the kept objects' own centers, which are their keypoints
     for number, points in zip(moved.classes, moved.keypoints, strict=True):
         x, y, visible = points[0]
         assert visible == 2 and 0 <= x <= whole.image.shape[1]
@@ -185,13 +185,13 @@ def test_a_crop_keeps_the_objects_whose_centre_it_shows(seed):
     for box, number, mask in zip(moved.boxes, moved.classes, moved.instance_masks, strict=True):
         rows, columns = np.nonzero(shown(moved.image, number))
         seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        np.testing.assert_allclose(box, seen, atol=5)  # up to three pixels of the canvas for one of the picture
+        np.testing.assert_allclose(box, seen, atol=5)  # up to three pixels of the canvas for one of the image
         assert (mask.astype(bool) ^ shown(moved.image, number)).sum() < 12 * (box[2] - box[0] + box[3] - box[1])
 
 
 def test_crops_overlap_as_asked_keep_their_aspect_and_are_as_often_each_kind():
     crop, kinds = SSDCrop(), []
-    whole = picture(1)
+    whole = make_sample(1)
     height, width = whole.image.shape[:2]
     for least in (0.1, 0.3, 0.5):
         for seed in range(40):
@@ -207,14 +207,14 @@ def test_crops_overlap_as_asked_keep_their_aspect_and_are_as_often_each_kind():
     for seed in range(300):
         moved = crop(large, np.random.default_rng(seed), None)
         kinds.append(moved.image.shape == whole.image.shape)
-    # one of seven choices is the whole picture; .9 of so large an object is sometimes given up
+    # one of seven choices is the whole image; .9 of so large an object is sometimes given up
     assert 300 / 7 * 0.6 < sum(kinds) < 300 / 7 * 1.8
 
 
-def test_a_picture_without_objects_is_not_cropped():
-    bare = Sample(picture(0).image, boxes=np.zeros((0, 4), np.float32), classes=np.zeros(0, int))
+def test_an_image_without_objects_is_not_cropped():
+    bare = Sample(make_sample(0).image, boxes=np.zeros((0, 4), np.float32), classes=np.zeros(0, int))
     assert SSDCrop()(bare, np.random.default_rng(0), None) is bare
-    nobody = Sample(picture(0).image)
+    nobody = Sample(make_sample(0).image)
     assert SSDCrop()(nobody, np.random.default_rng(0), None) is nobody
 
 
@@ -244,8 +244,8 @@ def test_zoom_out_never_grows_beyond_what_the_canvas_can_show():
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_mix_up_is_both_pictures_with_the_objects_of_both(seed):
-    own, other = picture(0), picture(1)
+def test_mix_up_is_both_images_with_the_objects_of_both(seed):
+    own, other = make_sample(0), make_sample(1)
     mixed = Augment([{"MixUp": {"p": 1.0}}], SIZE, "letterbox")(own, np.random.default_rng(seed), lambda rng: other)
     placed = [place(one, Placement(one.image.shape[:2], SIZE, "letterbox")) for one in (own, other)]
     np.testing.assert_array_equal(mixed.mask, placed[0].mask)
@@ -255,7 +255,7 @@ def test_mix_up_is_both_pictures_with_the_objects_of_both(seed):
     assert np.ptp(weights) < 0.05 and 0.49 <= weights.mean() <= 1
     for field in OBJECT_LABELS:
         both = [getattr(one, field) for one in placed]
-        if abs(weights.mean() - 0.9) > 0.02:  # a tenth of the other picture is what can be seen
+        if abs(weights.mean() - 0.9) > 0.02:  # a tenth of the other image is what can be seen
             expected = np.concatenate(both) if weights.mean() < 0.9 else both[0]
             np.testing.assert_allclose(getattr(mixed, field), expected, atol=1e-3)
 
@@ -272,13 +272,15 @@ def test_what_is_pasted_hides_what_lies_below():
     top = Sample(np.full((40, 60, 3), 200, np.uint8), boxes=np.float32([[28, 8, 40, 32]]), classes=np.array([5]))
     top = top.replace(keypoints=np.float32([[[30, 10, 2]]]))
     augment = Augment([{"CopyPaste": {"p": 1.0, "blend": 0}}], (40, 60))
-    found = augment(low, np.random.default_rng(0), lambda rng: top)
-    assert found.classes.tolist() == [0, 1, 5] and found.crowd.tolist() == [False, True, False] and found.areas is None
-    np.testing.assert_array_equal(found.boxes, [[0, 10, 20, 30], [40, 10, 50, 30], [28, 8, 40, 32]])
-    np.testing.assert_array_equal(found.keypoints[:, 0], [[10, 20, 2], [35, 20, 1], [30, 10, 2]])
+    result = augment(low, np.random.default_rng(0), lambda rng: top)
+    assert (
+        result.classes.tolist() == [0, 1, 5] and result.crowd.tolist() == [False, True, False] and result.areas is None
+    )
+    np.testing.assert_array_equal(result.boxes, [[0, 10, 20, 30], [40, 10, 50, 30], [28, 8, 40, 32]])
+    np.testing.assert_array_equal(result.keypoints[:, 0], [[10, 20, 2], [35, 20, 1], [30, 10, 2]])
     expected = low.image.copy()
     expected[8:32, 28:40] = 200
-    np.testing.assert_array_equal(found.image, expected)
+    np.testing.assert_array_equal(result.image, expected)
 
 
 def test_boxes_that_are_pasted_bring_along_what_else_they_show():
@@ -290,10 +292,10 @@ def test_boxes_that_are_pasted_bring_along_what_else_they_show():
     ground = Sample(np.zeros((40, 60, 3), np.uint8), boxes=np.zeros((0, 4), np.float32), classes=np.zeros(0, int))
     augment, seen = Augment([{"CopyPaste": {"p": 1.0, "blend": 0}}], (40, 60)), set()
     for seed in range(40):
-        found = augment(ground, np.random.default_rng(seed), lambda rng: top)
-        boxes = {int(c): tuple(box) for c, box in zip(found.classes, found.boxes.tolist(), strict=True)}
+        result = augment(ground, np.random.default_rng(seed), lambda rng: top)
+        boxes = {int(c): tuple(box) for c, box in zip(result.classes, result.boxes.tolist(), strict=True)}
         seen.add(tuple(sorted(boxes)))
-        region = found.image[..., 0] == 200
+        region = result.image[..., 0] == 200
         whole = {int(c): tuple(box) for c, box in zip(top.classes, top.boxes.tolist(), strict=True)}
         for x1, y1, x2, y2 in boxes.values():
             assert region[int(y1) : int(y2), int(x1) : int(x2)].all()
@@ -302,20 +304,20 @@ def test_boxes_that_are_pasted_bring_along_what_else_they_show():
     assert (1, 2) in seen and (3,) in seen and (1, 2, 3) in seen and not {(1,), (2,)} & seen
 
 
-def test_pictures_of_unlike_labels_are_not_mixed_up():
-    nobody = Sample(picture(1).image)
+def test_images_of_unlike_labels_are_not_mixed_up():
+    nobody = Sample(make_sample(1).image)
     for name in ("MixUp", "CopyPaste"):
         augment = Augment([{name: {"p": 1.0}}], SIZE, "letterbox")
-        own = place(picture(0), Placement(picture(0).image.shape[:2], SIZE, "letterbox"))
+        own = place(make_sample(0), Placement(make_sample(0).image.shape[:2], SIZE, "letterbox"))
         for pair in ((own, nobody), (nobody, own)):
-            found = augment(pair[0], np.random.default_rng(0), lambda rng, pair=pair: pair[1])
-            assert (found.boxes is None) == (pair[0].boxes is None)
-    # of four pictures one of which nobody labelled, nothing is known of the whole
-    found = Augment(["Mosaic"], SIZE)(picture(0), np.random.default_rng(0), lambda rng: nobody)
-    assert found.boxes is None and found.classes is None and found.mask is None
+            result = augment(pair[0], np.random.default_rng(0), lambda rng, pair=pair: pair[1])
+            assert (result.boxes is None) == (pair[0].boxes is None)
+    # of four images one of which nobody labeled, nothing is known of the whole
+    result = Augment(["Mosaic"], SIZE)(make_sample(0), np.random.default_rng(0), lambda rng: nobody)
+    assert result.boxes is None and result.classes is None and result.mask is None
 
 
-def test_labels_of_the_whole_picture_stay_where_all_agree():
+def test_labels_of_the_whole_image_stay_where_all_agree():
     def with_(label, tags):
         return Sample(np.zeros((4, 4, 3), np.uint8), label=label, tags=np.float32(tags))
 
@@ -325,9 +327,9 @@ def test_labels_of_the_whole_picture_stay_where_all_agree():
     Sample(np.zeros((4, 4, 3), np.uint8), **same)
 
 
-def test_the_four_pictures_of_a_mosaic_meet_in_one_point():
-    grey = iter(range(60, 250, 40))
-    flat = {0: 20} | {n: next(grey) for n in (1, 2, 3)}
+def test_the_four_images_of_a_mosaic_meet_in_one_point():
+    gray = iter(range(60, 250, 40))
+    flat = {0: 20} | {n: next(gray) for n in (1, 2, 3)}
     numbers = iter((1, 2, 3) * 50)
 
     def one(number):
@@ -338,30 +340,30 @@ def test_the_four_pictures_of_a_mosaic_meet_in_one_point():
     corners = set()
     for seed in range(30):
         augment = Augment([{"Mosaic": {"scale": [1.0, 1.0], "visible": 0}}], (80, 100))
-        found = augment(one(0), np.random.default_rng(seed), lambda rng: one(next(numbers)))
-        assert sorted(found.classes.tolist()) == [0, 1, 2, 3]
-        boxes = {int(c): box for c, box in zip(found.classes, found.boxes, strict=True)}
-        middle = {tuple(np.sort(found.boxes[:, [0, 2]].ravel())[3:5].tolist()) for _ in (0,)}
+        result = augment(one(0), np.random.default_rng(seed), lambda rng: one(next(numbers)))
+        assert sorted(result.classes.tolist()) == [0, 1, 2, 3]
+        boxes = {int(c): box for c, box in zip(result.classes, result.boxes, strict=True)}
+        middle = {tuple(np.sort(result.boxes[:, [0, 2]].ravel())[3:5].tolist()) for _ in (0,)}
         ((left, right),) = middle
         assert left == right and 0.25 * 100 - 1 <= left <= 0.75 * 100 + 1
         for number, (x1, y1, x2, y2) in boxes.items():
-            assert (found.image[round(y1) : round(y2), round(x1) : round(x2)] == flat[number]).all()
+            assert (result.image[round(y1) : round(y2), round(x1) : round(x2)] == flat[number]).all()
         x1, y1 = boxes[0][:2]
-        corners.add((x1 < left, y1 < np.sort(found.boxes[:, [1, 3]].ravel())[3]))
-    assert len(corners) == 4  # the picture itself is in no corner more often than in the others
+        corners.add((x1 < left, y1 < np.sort(result.boxes[:, [1, 3]].ravel())[3]))
+    assert len(corners) == 4  # the image itself is in no corner more often than in the others
 
 
 def test_mosaics_end_with_an_epoch():
     augment = Augment([{"Mosaic": {"epochs": 3}}], SIZE, "letterbox")
-    plain = Augment([], SIZE, "letterbox")(picture(0), np.random.default_rng(0)).image
-    found = [augment(picture(0), np.random.default_rng(0), another(0), epoch).image for epoch in range(5)]
-    assert [bool((image == plain).all()) for image in found] == [False, False, False, True, True]
+    plain = Augment([], SIZE, "letterbox")(make_sample(0), np.random.default_rng(0)).image
+    result = [augment(make_sample(0), np.random.default_rng(0), another(0), epoch).image for epoch in range(5)]
+    assert [bool((image == plain).all()) for image in result] == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize("name", sorted(augmentations()))
 def test_the_result_depends_on_the_generator_alone(name):
     augment = Augment([{"Affine": {"rotate": [-20, 20], "p": 0.7}}, {name: {"p": 0.8}}, {"GaussNoise": {}}], (48, 64))
-    samples = [picture(n) for n in range(PICTURES)]
+    samples = [make_sample(n) for n in range(IMAGES)]
 
     def one(number, augment=augment):
         return augment(samples[number % 8], np.random.default_rng(number), lambda r: samples[int(r.integers(8))])
@@ -377,22 +379,22 @@ def test_the_result_depends_on_the_generator_alone(name):
     assert len({one.image.tobytes() for one in expected}) > 20
 
 
-def test_what_stands_before_is_done_to_every_picture():
+def test_what_stands_before_is_done_to_every_image():
     augment = Augment([{"VerticalFlip": {"p": 1.0}}, {"MixUp": {"p": 1.0, "alpha": 1e5}}], (100, 160))
-    own, other = picture(0), picture(0).replace(classes=np.arange(4) + 4)
-    found = augment(own, np.random.default_rng(0), lambda rng: other)
-    np.testing.assert_array_equal(found.image, own.image[::-1])
-    np.testing.assert_allclose(found.boxes[:4], found.boxes[4:])
+    own, other = make_sample(0), make_sample(0).replace(classes=np.arange(4) + 4)
+    result = augment(own, np.random.default_rng(0), lambda rng: other)
+    np.testing.assert_array_equal(result.image, own.image[::-1])
+    np.testing.assert_allclose(result.boxes[:4], result.boxes[4:])
 
 
 def test_a_position_is_the_law_it_states():
     image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     for offset in ((0, 0), (-7, 3), (5, -9), (-20, -30), (40, 0), (0, -100)):
-        found = Position((30, 40), (25, 35), (30, 40), offset).place_image(image)
+        result = Position((30, 40), (25, 35), (30, 40), offset).place_image(image)
         for row, column in np.ndindex(25, 35):
             y, x = row - offset[0], column - offset[1]
             expected = image[y, x] if 0 <= y < 30 and 0 <= x < 40 else PAD_VALUE
-            assert (found[row, column] == expected).all()
+            assert (result[row, column] == expected).all()
 
 
 @pytest.mark.parametrize(
@@ -400,9 +402,9 @@ def test_a_position_is_the_law_it_states():
     [
         ([{"Mosaik": {}}], ["data.augment[0]", "'Mosaic'"]),
         ([{"SSDCrops": {}}], ["data.augment[0]", "'SSDCrop'"]),
-        ([{"Mosaic": {"center": [0.3, 0.7]}}], ["data.augment[0].Mosaic.center", "'centre'"]),
+        ([{"Mosaic": {"centre": [0.3, 0.7]}}], ["data.augment[0].Mosaic.centre", "'center'"]),
         ([{"MixUp": {"p": "often"}}], ["data.augment[0].MixUp.p", "'often'"]),
-        ([{"OneOf": {"transforms": ["Mosaic", "Blur"]}}], ["Mosaic cannot stand inside of OneOf"]),
+        ([{"OneOf": {"transforms": ["Mosaic", "Blur"]}}], ["Mosaic cannot be used inside OneOf"]),
         ([{"Mosaic": {"visible": 1.5}}], ["visible", "a share"]),
     ],
 )
@@ -415,7 +417,7 @@ def test_a_wrong_list_is_refused_with_the_place_and_the_fix(augment, words):
 @pytest.mark.parametrize(
     "entry",
     [
-        {"Mosaic": {"centre": [0.7, 0.3]}},
+        {"Mosaic": {"center": [0.7, 0.3]}},
         {"Mosaic": {"scale": [0.5]}},
         {"ZoomOut": {"scale": [0.5, 4.0]}},
         {"SSDCrop": {"aspect": [0.0, 2.0]}},
@@ -424,7 +426,7 @@ def test_a_wrong_list_is_refused_with_the_place_and_the_fix(augment, words):
         {"MixUp": {"alpha": 0}},
     ],
 )
-def test_a_value_out_of_bounds_is_an_error_before_the_first_picture(entry):
+def test_a_value_out_of_bounds_is_an_error_before_the_first_image(entry):
     ((name, given),) = entry.items()
     check_augment([entry])  # the right type
     with pytest.raises(RecipeError, match=f"{name}: {next(iter(given))}: expected"):

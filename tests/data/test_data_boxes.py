@@ -27,7 +27,7 @@ def table(root, text, encoding="utf-8", **arguments):
     return Boxes(str(path), **arguments)
 
 
-def test_rows_are_gathered_by_picture(root):
+def test_rows_are_gathered_by_image(root):
     text = HEADER + "a.jpg,30,20,dog,1,2,10,12\nb.jpg,30,20,cat,0,0,5,5\na.jpg,30,20,cat,0.5,0,30,20\n"
     source = table(root, text)
     assert source.names == dict.fromkeys(("classes", "tags", "label"), ("cat", "dog")) and len(source) == 2
@@ -45,7 +45,7 @@ def test_rows_are_gathered_by_picture(root):
         "ymax,ymin,xmax,xmin,name,path\r\n12,2,10,1,cat,a\r\n,,,,,b\r\n",
     ],
 )
-def test_columns_by_other_names_and_a_picture_without_objects(root, text):
+def test_columns_by_other_names_and_an_image_without_objects(root, text):
     source = table(root, text)
     assert source[0].boxes.tolist() == [[1, 2, 10, 12]] and source.names["tags"] == ("cat",)
     assert source[1].boxes.shape == (0, 4) and source[1].label == -1 and source[1].tags.tolist() == [0]
@@ -67,32 +67,32 @@ def test_items_20_and_24_to_27(root):
         "box beyond its picture's edge, clipped",
     ):
         assert source.report.count(what) == 1
-    assert "line 4" in str(source.report) and "picture named in the table but missing, skipped" in str(source.report)
+    assert "line 4" in str(source.report) and "image named in the table but missing, skipped" in str(source.report)
 
 
 def test_names_fix_the_order(root):
     text = HEADER + "a.jpg,,,cat,1,2,10,12\n"
     assert table(root, text, names=["dog", "cat"])[0].classes.tolist() == [1]
-    with pytest.raises(DataError, match="line 2: expected classes out of dog, got 'cat'"):
+    with pytest.raises(DataError, match="line 2: expected a class among dog, got 'cat'"):
         table(root, text, names=["dog"])
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("file,xmin,ymin,xmax,class\na.jpg,1,2,3,cat\n", "expected columns file, .* none for ymax; rename"),
+        ("file,xmin,ymin,xmax,class\na.jpg,1,2,3,cat\n", "expected columns file, .* without ymax; rename"),
         (HEADER + "a.jpg,,,cat,1,x,10,12\n", "line 2: expected four numbers, got 1, x, 10, 12"),
         (HEADER + "a.jpg,,,,1,2,10,12\n", "line 2: expected a class beside the box"),
         (HEADER + "a.jpg,,,cat,,,,\n", "line 2: expected four numbers"),
-        (HEADER + "a.jpg,,,cat,0.1,0.2,0.9,1\n", "expected boxes in pixels, .* shares of the picture"),
+        (HEADER + "a.jpg,,,cat,0.1,0.2,0.9,1\n", "expected boxes in pixels, .* shares of the image"),
         (HEADER + "a.jpg,,,,,,,\n", "nothing to train on"),
-        (HEADER + "gone.jpg,,,cat,1,2,10,12\n", "none of the 1 is found below .*'gone.jpg'; set root="),
-        (HEADER + "../x.jpg,,,cat,1,2,10,12\n", r"line 2: \.\./x\.jpg: expected a file below"),
+        (HEADER + "gone.jpg,,,cat,1,2,10,12\n", "none of the 1 exists in .*'gone.jpg'; set root="),
+        (HEADER + "../x.jpg,,,cat,1,2,10,12\n", r"line 2: \.\./x\.jpg: expected a file in"),
         ("", "expected a first row"),
     ],
 )
-def test_wrong_tables_name_the_line(root, text, said):
-    with pytest.raises(DataError, match=f"boxes.csv.*{said}"):
+def test_wrong_tables_name_the_line(root, text, message):
+    with pytest.raises(DataError, match=f"boxes.csv.*{message}"):
         table(root, text)
 
 
@@ -100,7 +100,7 @@ def test_item_77_a_link_that_leads_out(root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     write_image(elsewhere / "x.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     os.symlink(elsewhere, root / "link")
-    with pytest.raises(DataError, match="line 2: link/x.jpg: expected a file below"):
+    with pytest.raises(DataError, match="line 2: link/x.jpg: expected a file in"):
         table(root, HEADER + "link/x.jpg,,,cat,1,2,10,12\n")
 
 
@@ -114,23 +114,23 @@ def test_parts_in_two_tables(root):
 
 def test_a_table_in_the_folder_of_each_part(tmp_path):
     """As Roboflow exports them."""
-    for part, rows in (
+    for split, rows in (
         ("train", "a.jpg,,,cat,0,2,10,12\na.jpg,,,dog,1,2,10,12\n"),
         ("valid", "a.jpg,,,cat,1,2,10,12\n"),
     ):
-        write(tmp_path / part / "a.jpg")
-        (tmp_path / part / "_annotations.csv").write_text(HEADER + rows)
+        write(tmp_path / split / "a.jpg")
+        (tmp_path / split / "_annotations.csv").write_text(HEADER + rows)
     train, val = load_data(str(tmp_path), batch=1, size=(32, 32), workers=0)
     assert isinstance(train.source, Boxes) and train.source[0].classes.tolist() == [0, 1]
     assert val.source.root == tmp_path / "valid" and val.source[0].classes.tolist() == [0]
     assert {"boxes", "classes"} <= {*train.fields}  # without being asked for
 
 
-def test_pictures_in_a_folder_beside(tmp_path):
+def test_images_in_a_folder_beside(tmp_path):
     write(tmp_path / "photos/a.jpg")
     (tmp_path / "labels.csv").write_text(HEADER + "a.jpg,,,cat,1,2,10,12\n")
     plan = {"train": {"path": str(tmp_path / "labels.csv"), "root": str(tmp_path / "photos")}}
-    assert Boxes.recognise(tmp_path) == plan
+    assert Boxes.recognize(tmp_path) == plan
 
 
 def write(path):

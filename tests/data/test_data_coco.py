@@ -85,17 +85,17 @@ def test_item_17_gaps_in_the_ids_close_and_the_ids_are_kept(tmp_path):
 def test_results_carry_the_file_s_own_ids(tmp_path):
     images = [{**one, "id": 70 + n} for n, one in enumerate(listed(2))]
     source = coco(tmp_path, entry(image_id=71), images=images, names=["bird", "cat", "dog"])
-    found = {"boxes": np.float32([[1, 2, 5, 9], [0, 0, 3, 3]]), "scores": np.float32([0.5, 0.25])}
-    (first,) = source.results(source[1], {**found, "classes": np.int32([2, 0])})  # the file has no bird
+    result = {"boxes": np.float32([[1, 2, 5, 9], [0, 0, 3, 3]]), "scores": np.float32([0.5, 0.25])}
+    (first,) = source.results(source[1], {**result, "classes": np.int32([2, 0])})  # the file has no bird
     assert first == {"image_id": 71, "category_id": 3, "bbox": [1, 2, 4, 7], "score": 0.5}
 
 
 def test_names_fix_the_order_and_an_unnamed_class_is_an_error(tmp_path):
     source = coco(tmp_path, entry(), names=["emu", "dog"])
     assert source[0].classes.tolist() == [1] and source.category_ids == (-1, 3)
-    with pytest.raises(DataError, match=r"annotation 1: expected a category out of names \(cat\), got 'dog'"):
+    with pytest.raises(DataError, match=r"annotation 1: expected a category among names \(cat\), got 'dog'"):
         coco(tmp_path, entry(), names=["cat"])
-    with pytest.raises(DataError, match=r"annotation 1: expected a category id out of \[3, 7\], got 4"):
+    with pytest.raises(DataError, match=r"annotation 1: expected a category id among \[3, 7\], got 4"):
         coco(tmp_path, entry(category_id=4))
 
 
@@ -104,8 +104,8 @@ def test_a_name_that_stands_twice_counts_once_where_objects_have_one_of_them(tmp
     twice = [{"id": 0, "name": "cell", "supercategory": "none"}, {"id": 1, "name": "cell", "supercategory": "cell"}]
     source = coco(tmp_path, entry(category_id=1), categories=twice)
     assert source.names["classes"] == ("cell",) and source.category_ids == (1,)
-    assert source.report.count("category of a name that stands twice, left out since no object has it") == 1
-    with pytest.raises(DataError, match="each with a name of its own"):
+    assert source.report.count("second category of the same name, left out because no object has it") == 1
+    with pytest.raises(DataError, match="expected categories with unique names"):
         coco(tmp_path, entry(category_id=1), entry(id=2, category_id=0), categories=twice)
 
 
@@ -117,26 +117,31 @@ def test_item_18_an_annotation_of_id_0_counts_as_any_other(tmp_path):
 @pytest.mark.parametrize(
     ("annotations", "images", "categories", "text"),
     [
-        ([entry(), entry()], None, CATEGORIES, "each annotation, each once, got 1 twice"),
-        ([entry(id=[1])], None, CATEGORIES, r"each annotation, each once, got \[1\]"),
-        ([entry()], listed(id=[]), CATEGORIES, r"each image, each once, got \[\]"),
+        ([entry(), entry()], None, CATEGORIES, "unique integer id for each annotation, got 1 twice"),
+        ([entry(id=[1])], None, CATEGORIES, r"unique integer id for each annotation, got \[1\]"),
+        ([entry()], listed(id=[]), CATEGORIES, r"unique integer id for each image, got \[\]"),
         ([entry(bbox=[0, 0, 10**400, 3])], None, CATEGORIES, "annotations of image 1: .*too large"),
         ([entry(area=10**400)], None, CATEGORIES, "annotations of image 1: .*too large"),
         ([entry(segmentation=[[10**400] * 6])], None, CATEGORIES, "annotations of image 1: .*too large"),
         ([entry()], None, [{"id": 3, "name": "x", "keypoints": 7}], "a list of names as a category's keypoints"),
-        ([entry(id=1.5)], None, CATEGORIES, "each annotation, each once, got 1.5"),
-        ([entry(image_id=[1])], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
-        ([entry(category_id=None)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
-        ([entry(image_id=1.0)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are whole"),
-        ([entry()], listed() + listed(), CATEGORIES, "each image, each once, got 1 twice"),
-        ([entry()], listed(id=1.0), CATEGORIES, "each image, each once, got 1.0"),
-        ([entry()], None, CATEGORIES * 2, "each category, each once, got 7 twice"),
-        ([entry(category_id=[3])], None, CATEGORIES, "expected image_id and category_id that are whole numbers"),
+        ([entry(id=1.5)], None, CATEGORIES, "unique integer id for each annotation, got 1.5"),
+        ([entry(image_id=[1])], None, CATEGORIES, "annotation 1: expected image_id and category_id that are integers"),
+        (
+            [entry(category_id=None)],
+            None,
+            CATEGORIES,
+            "annotation 1: expected image_id and category_id that are integers",
+        ),
+        ([entry(image_id=1.0)], None, CATEGORIES, "annotation 1: expected image_id and category_id that are integers"),
+        ([entry()], listed() + listed(), CATEGORIES, "unique integer id for each image, got 1 twice"),
+        ([entry()], listed(id=1.0), CATEGORIES, "unique integer id for each image, got 1.0"),
+        ([entry()], None, CATEGORIES * 2, "unique integer id for each category, got 7 twice"),
+        ([entry(category_id=[3])], None, CATEGORIES, "expected image_id and category_id that are integers"),
         (
             [entry(), entry(id=2, category_id=4)],
             None,
             [{"id": 3, "name": "x"}, {"id": 4, "name": "x"}],
-            "each with a name of its own",
+            "expected categories with unique names",
         ),
     ],
 )
@@ -145,26 +150,26 @@ def test_item_19_double_and_broken_ids_and_numbers(tmp_path, annotations, images
         coco(tmp_path, *annotations, images=images, categories=categories)
 
 
-def test_a_picture_under_two_ids_would_be_background_of_the_other(tmp_path):
+def test_an_image_under_two_ids_would_be_background_of_the_other(tmp_path):
     twice = listed(2, file_name="1.png")
-    with pytest.raises(DataError, match=r"each picture once, got .*1\.png as image 1 and 2; .*give them one image_id"):
+    with pytest.raises(DataError, match=r"each image once, got .*1\.png as image 1 and 2; .*give them one image_id"):
         coco(tmp_path, entry(), entry(id=2, image_id=2), images=twice)
 
 
-def test_items_20_to_22_missing_unknown_and_empty_pictures(tmp_path):
+def test_items_20_to_22_missing_unknown_and_empty_images(tmp_path):
     path = write(tmp_path, [entry(), entry(id=2, image_id=99), entry(id=3, image_id=2)], listed(3))
     (tmp_path / "images/2.png").unlink()
     source = Coco(path)
     assert [source[n].id for n in range(len(source))] == ["1.png", "3.png"] and source.image_ids == [1, 3]
-    assert source.report.count("picture missing, skipped") == 1
-    assert source.report.count("annotation of a picture that the file does not list, skipped") == 1
+    assert source.report.count("image missing, skipped") == 1
+    assert source.report.count("annotation of an image that the file does not list, skipped") == 1
     background = source[1]
     assert background.boxes.shape == (0, 4) and background.classes.shape == background.crowd.shape == (0,)
     assert background.label == -1 and background.tags.tolist() == [0, 0]
 
 
-def test_item_23_a_picture_of_another_size_is_an_error_with_both(tmp_path):
-    with pytest.raises(DataError, match=r"1\.png its height and width \(20, 30\), got \(30, 20\) as if .*EXIF"):
+def test_item_23_an_image_of_another_size_is_an_error_with_both(tmp_path):
+    with pytest.raises(DataError, match=r"1\.png its height and width \(20, 30\), got \(30, 20\), which .*EXIF"):
         coco(tmp_path, entry(), images=listed(height=WIDTH, width=HEIGHT))
     with pytest.raises(DataError, match=r"expected for .*1\.png its height and width \(20, 30\), got \(40, 60\); the"):
         coco(tmp_path, entry(), images=listed(height=40, width=60))
@@ -173,7 +178,7 @@ def test_item_23_a_picture_of_another_size_is_an_error_with_both(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("box", "kept", "said"),
+    ("box", "kept", "message"),
     [
         ([2, 3, 0, 5], None, "box without extent, skipped"),
         ([2, 3, 4, -5], None, "box without extent, skipped"),
@@ -186,10 +191,10 @@ def test_item_23_a_picture_of_another_size_is_an_error_with_both(tmp_path):
     ],
     ids=["24 zero", "24 negative", "25 right", "25 left", "26", "outside", "27 nan", "27 inf"],
 )
-def test_items_24_to_27_boxes(tmp_path, box, kept, said):
+def test_items_24_to_27_boxes(tmp_path, box, kept, message):
     source = coco(tmp_path, entry(id=1), entry(id=2, bbox=box, area=None))
     assert source[0].boxes.tolist() == [[2, 3, 12, 13]] + ([kept] if kept else [])
-    assert str(source.report) == (f"1 × {said}: {source.path}, annotation 2" if said else "")
+    assert str(source.report) == (f"1 × {message}: {source.path}, annotation 2" if message else "")
 
 
 def test_item_28_polygons_of_fewer_than_three_points(tmp_path):
@@ -237,7 +242,7 @@ def test_item_30_run_lengths_as_numbers_and_as_text(tmp_path):
 
 
 def test_item_31_nothing_but_crowds(tmp_path):
-    with pytest.raises(DataError, match="nothing to train on: expected objects, got 2 crowds and nothing else"):
+    with pytest.raises(DataError, match="nothing to train on: expected objects, got 2 crowds and no other object"):
         coco(tmp_path, entry(iscrowd=1), entry(id=2, iscrowd=1))
     with pytest.raises(DataError, match="nothing to train on: expected objects, got none"):
         coco(tmp_path)
@@ -306,55 +311,55 @@ def test_item_77_a_file_name_that_leads_out(tmp_path, name):
     write_image(tmp_path / "secret.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     path = write(root, [entry()], listed(file_name=name))
     os.symlink(tmp_path, root / "images/link")
-    with pytest.raises(DataError, match="image 1: .*expected a file below .*; set images= to a folder"):
+    with pytest.raises(DataError, match="image 1: .*expected a file in .*; set images= to a folder"):
         Coco(path, str(root / "images"))
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
-    [("a\0b.png", "cannot be followed"), (7, "a file_name, got 7"), ("circle/a.png", "cannot be followed|found none")],
+    ("name", "message"),
+    [("a\0b.png", "cannot be resolved"), (7, "a file_name, got 7"), ("circle/a.png", "cannot be resolved|got none")],
 )
-def test_file_names_that_are_none(tmp_path, name, said):
+def test_file_names_that_are_none(tmp_path, name, message):
     path = write(tmp_path, [entry()], listed(file_name=name))
     os.symlink(tmp_path / "images/circle", tmp_path / "images/circle")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         Coco(path, str(tmp_path / "images"))
 
 
-def test_a_file_name_that_no_disk_takes_is_a_missing_picture(tmp_path):
+def test_a_file_name_that_no_disk_takes_is_a_missing_image(tmp_path):
     images = [*listed(), {"id": 2, "file_name": "x" * 300 + ".png"}]
     source = Coco(write(tmp_path, [entry()], images), str(tmp_path / "images"))
-    assert len(source) == 1 and source.report.count("picture missing, skipped") == 1
+    assert len(source) == 1 and source.report.count("image missing, skipped") == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "expected JSON"),
         ("[" * 100_000, "expected JSON"),
         ("[]", "expected COCO's lists images, annotations, categories"),
-        ('{"images": [], "annotations": []}', "got none called categories; captions"),
-        ('{"images": [{}], "annotations": [], "categories": []}', "each image, each once, got None"),
+        ('{"images": [], "annotations": []}', "but categories is missing; files of captions"),
+        ('{"images": [{}], "annotations": [], "categories": []}', "unique integer id for each image, got None"),
         ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1}]}', "image 1: expected a file_name"),
         ('{"images": [], "annotations": [], "categories": []}', "expected categories"),
         ('{"images": [], "annotations": [3], "categories": [{"id": 1}]}', "annotation None"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "found none of the 0 that it lists"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "got none of the 0 that it lists"),
     ],
 )
-def test_files_of_another_form(tmp_path, text, said):
+def test_files_of_another_form(tmp_path, text, message):
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(DataError, match=f"x.json.*{said}"):
+    with pytest.raises(DataError, match=f"x.json.*{message}"):
         Coco(str(tmp_path / "x.json"))
 
 
-def test_a_picture_that_cannot_be_read_is_skipped(tmp_path):
+def test_an_image_that_cannot_be_read_is_skipped(tmp_path):
     path = write(tmp_path, [entry()], listed(2))
     (tmp_path / "images/2.png").write_bytes(b"")
     source = Coco(path)
     assert len(source) == 1 and "empty file, skipped" in str(source.report)
 
 
-def test_pictures_turned_by_exif_are_taken_upright(tmp_path):
+def test_images_turned_by_exif_are_taken_upright(tmp_path):
     path = write(tmp_path, [entry()], listed(height=WIDTH, width=HEIGHT, file_name="1.jpg"))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -408,14 +413,14 @@ def test_layouts(tmp_path, files, train, val):
         write_image(tmp_path / folder / "a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
         assert path.is_file()
     (tmp_path / "images/1.png").unlink()
-    plan = Coco.recognise(tmp_path)
+    plan = Coco.recognize(tmp_path)
     if train is None:
         assert plan is None
         return
     expected = {"train": train, "val": val}
     assert plan == {
-        part: {"annotations": str(tmp_path / pair[0]), "images": str(tmp_path / pair[1])}
-        for part, pair in expected.items()
+        split: {"annotations": str(tmp_path / pair[0]), "images": str(tmp_path / pair[1])}
+        for split, pair in expected.items()
         if pair
     }
     assert len(Coco(**plan["train"])) == 1
@@ -425,7 +430,7 @@ def test_layouts(tmp_path, files, train, val):
 @pytest.mark.parametrize("text", ["x", "{", '{"shapes": [], "imagePath": "a.png"}', "[1]"])
 def test_other_json_is_not_taken_for_coco(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
-    assert Coco.recognise(tmp_path) is None
+    assert Coco.recognize(tmp_path) is None
 
 
 def test_a_validation_part_gets_the_training_parts_classes(tmp_path):
@@ -444,15 +449,15 @@ def test_a_validation_part_gets_the_training_parts_classes(tmp_path):
 def test_coco_mini_agrees_with_pycocotools():
     from pycocotools.coco import COCO
 
-    parts, _ = detect(SHARED / "coco-mini", ["boxes"])
-    source = Coco(**{key: value for key, value in parts["val"].items() if key != "source"})
-    theirs = COCO(parts["val"]["annotations"])
+    splits, _ = detect(SHARED / "coco-mini", ["boxes"])
+    source = Coco(**{key: value for key, value in splits["val"].items() if key != "source"})
+    theirs = COCO(splits["val"]["annotations"])
     assert len(source) == 79 and len(source.names["classes"]) == 80 and source.category_ids[79] == 90
     crowds = 0
     for index in range(len(source)):
-        sample, found = source[index], theirs.loadAnns(theirs.getAnnIds(source.image_ids[index]))
-        assert len(sample.boxes) == len(found)
-        for number, one in enumerate(found):
+        sample, result = source[index], theirs.loadAnns(theirs.getAnnIds(source.image_ids[index]))
+        assert len(sample.boxes) == len(result)
+        for number, one in enumerate(result):
             x, y, width, height = one["bbox"]
             np.testing.assert_allclose(sample.boxes[number], [x, y, x + width, y + height], atol=1)
             np.testing.assert_array_equal(sample.instance_masks[number], theirs.annToMask(one))

@@ -62,7 +62,7 @@ def test_item_55_no_tags_is_a_zero_row_and_not_unlabelled(root):
     assert len(source) == 2 and source[1].tags.tolist() == [0]
 
 
-def test_minus_one_and_empty_flags_are_not_labelled(root):
+def test_minus_one_and_empty_flags_are_not_labeled(root):
     assert tags_of(table(root, "path,x,y\na.jpg,-1,1\nb.jpg,,0\n")) == {"a.jpg": [-1, 1], "b.jpg": [-1, 0]}
 
 
@@ -75,14 +75,14 @@ def test_tags_of_several_words(root):
 def test_names_fix_the_order(root, text):
     source = table(root, text, names=["dog", "cat"])
     assert tags_of(source) == {"a.jpg": [1, 1], "b.jpg": [1, 0]}
-    with pytest.raises(DataError, match="emu|line 2: expected tags out of dog, emu, got 'cat'"):
+    with pytest.raises(DataError, match="emu|line 2: expected tags among dog, emu, got 'cat'"):
         table(root, text, names=["dog", "emu"])
 
 
-def test_item_20_missing_pictures_are_skipped_and_counted(root):
+def test_item_20_missing_images_are_skipped_and_counted(root):
     source = table(root, "path,tags\na.jpg,cat\ngone.jpg,dog\n")
-    assert len(source) == 1 and source.report.count("picture named in the table but missing, skipped") == 1
-    with pytest.raises(DataError, match=r"none of the 1 is found below .*such as 'gone\.jpg'; set root="):
+    assert len(source) == 1 and source.report.count("image named in the table but missing, skipped") == 1
+    with pytest.raises(DataError, match=r"none of the 1 exists in .*such as 'gone\.jpg'; set root="):
         table(root, "path,tags\ngone.jpg,dog\n")
 
 
@@ -98,7 +98,7 @@ def test_root_is_an_argument(root):
 
 
 def test_item_77_a_name_that_leads_out(root):
-    with pytest.raises(DataError, match=r"tags\.csv, line 3: \.\./x\.jpg: expected a file below"):
+    with pytest.raises(DataError, match=r"tags\.csv, line 3: \.\./x\.jpg: expected a file in"):
         table(root, "path,tags\na.jpg,cat\n../x.jpg,dog\n")
 
 
@@ -108,7 +108,7 @@ def test_item_77_a_name_that_leads_out(root):
         ("", "expected a first row that names at least two columns"),
         ("path,tags\n", "got 1 rows"),
         ("path\na.jpg\n", "expected a first row that names at least two columns"),
-        ("a.jpg,cat\nb.jpg,dog\n", "expected column names in the first row, got the picture 'a.jpg'"),
+        ("a.jpg,cat\nb.jpg,dog\n", "expected column names in the first row, got the image 'a.jpg'"),
         ("path,x,y\na.jpg,1,2\n", r"line 2, column 'y': expected 0 or 1 .*got '2'"),
         ("path,x,y\na.jpg,1,0\n\nb.jpg,1\n", "line 4: expected 3 columns as in the first row, got 2"),
         ("path,tags\na.jpg,\n", "expected at least one tag"),
@@ -120,5 +120,5 @@ def test_wrong_tables_name_the_line(root, text, message):
 
 
 def test_missing_table(tmp_path):
-    with pytest.raises(DataError, match="path: expected a table"):
+    with pytest.raises(DataError, match="path: expected a text table"):
         Csv(str(tmp_path / "gone.csv"))

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visiontasks import catalog
-from visiontasks.data.detect import detect, same_pictures
+from visiontasks.data.detect import detect, same_images
 from visiontasks.data.images import write_image
 from visiontasks.data.sources.folder import Folder
 from visiontasks.errors import DataError
+from visiontasks.recipe import catalog
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 
@@ -30,8 +30,8 @@ CLASSES = ("cat/a.jpg", "dog/a.jpg")
 PAIRS = ("images/a.png", "masks/a.png")
 
 
-def parted(names, *parts):
-    return [f"{part}/{name}" for part in parts for name in names]
+def parted(names, *splits):
+    return [f"{split}/{name}" for split in splits for name in names]
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,19 @@ def parted(names, *parts):
 )
 def test_layouts_are_recognised_and_their_arguments_work(tmp_path, names, source, train, val):
     lay_out(tmp_path, *names)
-    parts, said = detect(tmp_path)
-    for part, expected in (("train", train), ("val", val)):
+    splits, message = detect(tmp_path)
+    for split, expected in (("train", train), ("val", val)):
         if expected is None:
-            assert parts[part] is None
+            assert splits[split] is None
             continue
         wanted = {key: str(tmp_path / place) if place else str(tmp_path) for key, place in expected.items()}
-        assert parts[part] == {"source": source, **wanted}
-        arguments = {key: value for key, value in parts[part].items() if key != "source"}
+        assert splits[split] == {"source": source, **wanted}
+        arguments = {key: value for key, value in splits[split].items() if key != "source"}
         made = catalog.find("data/sources", source)
-        catalog.check_arguments(made, arguments, part)
-        if source != "masks":  # the masks here are colours
+        catalog.check_arguments(made, arguments, split)
+        if source != "masks":  # the masks here are colors
             assert len(made.load()(**arguments)) > 0
-    assert str(tmp_path) in said and source in said and "\n" not in said
+    assert str(tmp_path) in message and source in message and "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -113,17 +113,17 @@ def test_a_table_of_boxes_is_no_table_of_tags(tmp_path):
     lay_out(tmp_path, "a.png")
     (tmp_path / "boxes.csv").write_text("path,x1,y1,x2,y2,name\na.png,1,1,3,2,cat\n")
     for wanted in ((), ("tags",)):
-        parts, said = detect(tmp_path, wanted)
-        assert parts["train"]["source"] == "boxes" and "could also" not in said
+        splits, message = detect(tmp_path, wanted)
+        assert splits["train"]["source"] == "boxes" and "could also" not in message
     (tmp_path / "boxes.csv").write_text("path,x1,y1,x2,name\na.png,3,4,50,cat\n")
-    with pytest.raises(DataError, match="laid out for no source"):
+    with pytest.raises(DataError, match="no source recognizes the layout"):
         detect(tmp_path)
 
 
 def test_precedence_and_what_the_heads_want(tmp_path):
     lay_out(tmp_path, *CLASSES, "tags.csv", "a.png")  # two layouts in one folder
-    parts, said = detect(tmp_path)
-    assert parts["train"]["source"] == "folder" and "could also be read as csv" in said
+    splits, message = detect(tmp_path)
+    assert splits["train"]["source"] == "folder" and "could also be read as csv" in message
     assert detect(tmp_path, wanted=["tags"])[0]["train"]["source"] == "csv"
     assert detect(tmp_path, wanted=["mask"])[0]["train"]["source"] == "folder"
 
@@ -133,24 +133,24 @@ def test_missing_folder(tmp_path):
         detect(tmp_path / "gone")
 
 
-def test_item_16_the_same_picture_in_both_parts(tmp_path):
+def test_item_16_the_same_image_in_both_parts(tmp_path):
     lay_out(tmp_path, *parted(CLASSES, "train", "val"))
     rng = np.random.default_rng(0)
-    for part in ("train", "val"):
-        write_image(tmp_path / part / "cat/own.png", rng.integers(0, 256, (4, 5, 3), np.uint8))
+    for split in ("train", "val"):
+        write_image(tmp_path / split / "cat/own.png", rng.integers(0, 256, (4, 5, 3), np.uint8))
     shared = rng.integers(0, 256, (9, 9, 3), np.uint8)
     write_image(tmp_path / "train/cat/x.png", shared)
     write_image(tmp_path / "val/dog/y.png", shared)
     for path in tmp_path.glob("*/*/a.jpg"):
         path.unlink()
     train, val = Folder(str(tmp_path / "train"), names=["cat", "dog"]), Folder(str(tmp_path / "val"))
-    assert same_pictures(train, val) == [(str(tmp_path / "train/cat/x.png"), str(tmp_path / "val/dog/y.png"))]
-    assert val.report.count("picture that is in the training part too") == 1
+    assert same_images(train, val) == [(str(tmp_path / "train/cat/x.png"), str(tmp_path / "val/dog/y.png"))]
+    assert val.report.count("image that is in the training set too") == 1
 
 
 def test_item_16_sources_without_files_share_nothing():
     shapes = catalog.find("data/sources", "shapes").load()
-    assert same_pictures(shapes(count=3), shapes(count=3)) == []
+    assert same_images(shapes(count=3), shapes(count=3)) == []
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not beside this checkout")
@@ -168,16 +168,16 @@ def test_item_16_sources_without_files_share_nothing():
     ],
 )
 def test_real_data_sets(name, wanted, source):
-    parts, _ = detect(SHARED / name, [wanted])
-    for part in ("train", "val"):
-        assert parts[part]["source"] == source
-        arguments = {key: value for key, value in parts[part].items() if key != "source"}
+    splits, _ = detect(SHARED / name, [wanted])
+    for split in ("train", "val"):
+        assert splits[split]["source"] == source
+        arguments = {key: value for key, value in splits[split].items() if key != "source"}
         made = catalog.find("data/sources", source).load()(**arguments)
         assert wanted in made.fields and getattr(made[len(made) - 1], wanted) is not None
 
 
 def test_a_test_part_taken_for_validation_is_said(tmp_path):
     lay_out(tmp_path, *parted(CLASSES, "train", "Test"))
-    assert "its test part taken for validation" in detect(tmp_path)[1]
+    assert "with its test set used for validation" in detect(tmp_path)[1]
     lay_out(tmp_path, *parted(CLASSES, "val"))
-    assert "with a validation part" in detect(tmp_path)[1]
+    assert "with a validation set" in detect(tmp_path)[1]

@@ -13,8 +13,8 @@ pytest.importorskip("sklearn", reason="scikit-learn, which the digits come with,
 def test_the_parts_are_the_whole_and_every_digit_is_in_both():
     train, val = Digits(), Digits("val")
     assert (len(train), len(val)) == (1438, 359) and train.names == val.names == {"label": tuple("0123456789")}
-    for part in (train, val):
-        assert {part[i].label for i in range(len(part))} == set(range(10))
+    for split in (train, val):
+        assert {split[i].label for i in range(len(split))} == set(range(10))
 
 
 def test_a_sample_is_a_dark_digit_on_white():

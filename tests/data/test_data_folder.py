@@ -7,19 +7,19 @@ import pytest
 
 from visiontasks.data.images import write_image
 from visiontasks.data.sources.folder import Folder
-from visiontasks.errors import BadPicture, DataError
+from visiontasks.errors import BadImage, DataError
 
 FLOWERS = Path(__file__).resolve().parents[2] / "../shared/data/flowers"
 
 
-def picture(path, value=0):
+def image(path, value=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_image(path, np.full((8, 9, 3), value, np.uint8))
 
 
 def test_classes_are_the_sorted_folder_names(tmp_path):
     for name in ("dog/b.png", "dog/a.PNG", "cat/x.jpg", "ant/deep/er/y.png"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
     source = Folder(str(tmp_path))
     assert source.names == {"label": ("ant", "cat", "dog")}
     assert [(source[i].id, source[i].label) for i in range(len(source))] == [
@@ -34,52 +34,52 @@ def test_classes_are_the_sorted_folder_names(tmp_path):
 
 def test_item_14_and_15_hidden_files_and_folders_are_no_classes(tmp_path):
     for name in ("cat/a.jpg", "dog/b.jpg", ".ipynb_checkpoints/c.jpg", "cat/.ipynb_checkpoints/d.jpg"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
     for name in (".DS_Store", "cat/.DS_Store", "cat/._a.jpg"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     source = Folder(str(tmp_path))
     assert source.names["label"] == ("cat", "dog") and len(source) == 2
-    assert source.report.count("hidden folder, not taken for a class") == 1
-    assert source.report.count("folder without pictures, not taken for a class") == 1
+    assert source.report.count("hidden folder, not used as a class") == 1
+    assert source.report.count("folder without images, not used as a class") == 1
     assert ".ipynb_checkpoints" in str(source.report)
 
 
-def test_loose_pictures_are_reported(tmp_path):
-    picture(tmp_path / "cat/a.jpg")
-    picture(tmp_path / "loose.jpg")
-    assert Folder(str(tmp_path)).report.count("picture outside the class folders, skipped") == 1
+def test_loose_images_are_reported(tmp_path):
+    image(tmp_path / "cat/a.jpg")
+    image(tmp_path / "loose.jpg")
+    assert Folder(str(tmp_path)).report.count("image outside the class folders, skipped") == 1
 
 
-def test_names_fix_the_order_and_may_hold_a_class_without_pictures(tmp_path):
-    picture(tmp_path / "cat/a.jpg")
-    picture(tmp_path / "dog/a.jpg")
+def test_names_fix_the_order_and_may_hold_a_class_without_images(tmp_path):
+    image(tmp_path / "cat/a.jpg")
+    image(tmp_path / "dog/a.jpg")
     source = Folder(str(tmp_path), names=["dog", "emu", "cat"])
     assert [source[i].label for i in range(2)] == [0, 2]
-    assert source.report.count("class without pictures") == 1
+    assert source.report.count("class without images") == 1
     with pytest.raises(DataError, match="of names \\(cat\\), got also dog"):
         Folder(str(tmp_path), names=["cat"])
 
 
 def test_item_57_no_class_at_all(tmp_path):
-    with pytest.raises(DataError, match=r"expected a folder with pictures for each class, got none"):
+    with pytest.raises(DataError, match=r"expected a folder with images for each class, got none"):
         Folder(str(tmp_path))
     with pytest.raises(DataError, match="root: expected a folder"):
         Folder(str(tmp_path / "gone"))
 
 
-def test_item_02_a_broken_picture_is_told_when_read(tmp_path):
-    picture(tmp_path / "cat/a.jpg")
+def test_item_02_a_broken_image_is_told_when_read(tmp_path):
+    image(tmp_path / "cat/a.jpg")
     (tmp_path / "cat/b.jpg").write_bytes(b"")
     source = Folder(str(tmp_path))
     assert len(source) == 2 and source[0].label == 0
-    with pytest.raises(BadPicture, match=r"b\.jpg: empty file"):
+    with pytest.raises(BadImage, match=r"b\.jpg: empty file"):
         source[1]
 
 
 def test_item_11_the_pixel_limit_is_an_argument(tmp_path):
-    picture(tmp_path / "cat/a.png")
-    with pytest.raises(BadPicture, match="limit of 50"):
+    image(tmp_path / "cat/a.png")
+    with pytest.raises(BadImage, match="limit of 50"):
         Folder(str(tmp_path), max_pixels=50)[0]
 
 

@@ -1,4 +1,4 @@
-"""Reading pictures: Pillow is the reference for whole files; broken ones are made here."""
+"""Reading images: Pillow is the reference for whole files; broken ones are made here."""
 
 import io
 import struct
@@ -13,11 +13,11 @@ from PIL import Image, ImageOps
 
 from visiontasks.data import images
 from visiontasks.data.sources.source import Report
-from visiontasks.errors import BadPicture, DataError
+from visiontasks.errors import BadImage, DataError
 
 
 def photo(height=61, width=83, seed=0):
-    """Smooth colours, so that lossy formats stay near."""
+    """Smooth colors, so that lossy formats stay near."""
     rng = np.random.default_rng(seed)
     return cv2.resize(rng.integers(0, 256, (5, 6, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -30,7 +30,7 @@ def encoded(kind, picture=None, **options):
 
 
 def png_of(values, bits):
-    """A grey PNG of 1, 2 or 4 bits a pixel, written by the format's specification."""
+    """A gray PNG of 1, 2 or 4 bits a pixel, written by the format's specification."""
 
     def chunk(name, body):
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -64,7 +64,7 @@ def test_item_01_truncated_is_refused_and_left_alone(tmp_path, kind, make, keep)
         whole += whole[-2:]  # keep a cut that loses the end marker
     path = write(tmp_path / "cut.bin", whole[: min(int(len(whole) * keep), len(whole) - 4)])
     before = path.read_bytes()
-    with pytest.raises(BadPicture) as caught:
+    with pytest.raises(BadImage) as caught:
         images.read_image(path)
     assert str(path) in str(caught.value)
     assert path.read_bytes() == before
@@ -80,23 +80,23 @@ def test_item_01_tail_filled_with_zeros_is_truncated(tmp_path):
     for kind in ("JPEG", "PNG"):
         data = encoded(kind)
         path = write(tmp_path / kind, data[: len(data) // 2] + bytes(len(data) // 2))
-        with pytest.raises(BadPicture, match="truncated"):
+        with pytest.raises(BadImage, match="truncated"):
             images.read_image(path)
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"), [(b"", "empty"), (bytes(5000), "zeros"), (b"<html>no</html>", "no picture of a known kind")]
+    ("data", "reason"), [(b"", "empty"), (bytes(5000), "zeros"), (b"<html>no</html>", "not an image of a known format")]
 )
 def test_item_02_empty_or_zero_filled(tmp_path, data, reason):
     path = write(tmp_path / "a.jpg", data)
-    for read in (images.read_image, images.picture_size, images.read_mask):
-        with pytest.raises(BadPicture, match=reason):
+    for read in (images.read_image, images.image_size, images.read_mask):
+        with pytest.raises(BadImage, match=reason):
             read(path)
 
 
-def test_item_02_missing_file_is_a_bad_picture(tmp_path):
-    for read in (images.read_image, images.picture_size, images.read_mask):
-        with pytest.raises(BadPicture, match=r"gone\.jpg: it cannot be read"):
+def test_item_02_missing_file_is_a_bad_image(tmp_path):
+    for read in (images.read_image, images.image_size, images.read_mask):
+        with pytest.raises(BadImage, match=r"gone\.jpg: it cannot be read"):
             read(tmp_path / "gone.jpg")
 
 
@@ -118,7 +118,7 @@ def test_item_04_upright_by_exif(tmp_path, kind, orientation):
     path = write(tmp_path / "a", data)
     image = images.read_image(path)
     np.testing.assert_array_equal(image, reference)
-    assert images.picture_size(path) == image.shape[:2]
+    assert images.image_size(path) == image.shape[:2]
     assert image.shape == ((83, 61, 3) if orientation >= 5 else (61, 83, 3))
 
 
@@ -142,7 +142,7 @@ def test_item_06_sixteen_bits_are_scaled_by_the_range(tmp_path, suffix, channels
 
 
 def test_item_06_numbers_without_a_range_are_refused():
-    with pytest.raises(BadPicture, match="32-bit"):
+    with pytest.raises(BadImage, match="32-bit"):
         images.decode_image(encoded("TIFF", Image.fromarray(np.zeros((4, 4), np.float32))))
 
 
@@ -160,16 +160,16 @@ def test_item_08_alpha_is_dropped(kind):
     np.testing.assert_array_equal(images.decode_image(encoded(kind, rgba, **options)), photo())
 
 
-def test_item_08_grey_with_alpha():
-    grey = Image.fromarray(photo()).convert("L")
-    both = Image.merge("LA", (grey, grey))
-    np.testing.assert_array_equal(images.decode_image(encoded("PNG", both))[..., 1], np.asarray(grey))
+def test_item_08_gray_with_alpha():
+    gray = Image.fromarray(photo()).convert("L")
+    both = Image.merge("LA", (gray, gray))
+    np.testing.assert_array_equal(images.decode_image(encoded("PNG", both))[..., 1], np.asarray(gray))
 
 
 @pytest.mark.parametrize(
     ("kind", "mode"), [*((kind, "L") for kind in ("PNG", "JPEG", "TIFF", "BMP")), ("PNG", "1"), ("TIFF", "1")]
 )
-def test_item_09_grey_becomes_three_equal_channels(kind, mode):
+def test_item_09_gray_becomes_three_equal_channels(kind, mode):
     data = encoded(kind, Image.fromarray(photo()).convert(mode))
     image = images.decode_image(data)
     assert image.shape == (61, 83, 3)
@@ -183,9 +183,9 @@ def test_item_10_animation_gives_its_first_frame_and_a_warning(tmp_path, kind):
     report = Report()
     image = images.read_image(path, report)
     np.testing.assert_array_equal(image, np.asarray(Image.open(path).convert("RGB")))
-    errors = [np.abs(image.astype(int) - frame).mean() for frame in frames]  # GIF has 256 colours, WebP is lossy
+    errors = [np.abs(image.astype(int) - frame).mean() for frame in frames]  # GIF has 256 colors, WebP is lossy
     assert 4 * errors[0] < min(errors[1:])
-    assert report.count("picture of several frames, the first used") == 1 and "a.gif" in str(report)
+    assert report.count("image of several frames, only the first is used") == 1 and "a.gif" in str(report)
     still = Report()
     images.read_image(write(tmp_path / "b.gif", encoded(kind)), still)
     assert not still
@@ -198,20 +198,20 @@ def test_item_11_decompression_bomb(tmp_path):
     for name, body in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")):
         bomb += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
     path = write(tmp_path / "bomb.png", bomb)
-    for read in (images.read_image, images.picture_size, images.read_mask):
-        with pytest.raises(BadPicture, match="60000 x 60000 pixels, more than the limit"):
+    for read in (images.read_image, images.image_size, images.read_mask):
+        with pytest.raises(BadImage, match="60000 x 60000 pixels, more than the limit"):
             read(path)
 
 
 def test_item_11_the_limit_is_an_argument_and_pillows_own_is_untouched(tmp_path):
     path = write(tmp_path / "a.png", encoded("PNG"))
     before = Image.MAX_IMAGE_PIXELS
-    with pytest.raises(BadPicture, match="more than the limit of 5000"):
+    with pytest.raises(BadImage, match="more than the limit of 5000"):
         images.read_image(path, max_pixels=5000)
     assert images.read_image(path, max_pixels=61 * 83).shape == (61, 83, 3)
     # above Pillow's own limit, below ours
     wide = write(tmp_path / "wide.png", encoded("PNG", Image.new("1", (2**15, 6000))))
-    assert images.picture_size(wide) == (6000, 2**15)
+    assert images.image_size(wide) == (6000, 2**15)
     assert before == Image.MAX_IMAGE_PIXELS
 
 
@@ -221,9 +221,9 @@ def test_item_12_and_14_listing(tmp_path):
         write(tmp_path / name, encoded("JPEG"))
     for name in (".DS_Store", "._b.JPG", "notes.txt", "Thumbs.db", "sub/._c.png", ".jpg"):
         write(tmp_path / name, b"x")
-    found = [p.relative_to(tmp_path).as_posix() for p in images.list_pictures(tmp_path)]
-    assert found == ["a.jpeg", "b.JPG", "sub/c.PnG", "sub/deep/d.tif"]
-    assert [p.name for p in images.list_pictures(tmp_path, recursive=False)] == ["a.jpeg", "b.JPG"]
+    result = [p.relative_to(tmp_path).as_posix() for p in images.list_images(tmp_path)]
+    assert result == ["a.jpeg", "b.JPG", "sub/c.PnG", "sub/deep/d.tif"]
+    assert [p.name for p in images.list_images(tmp_path, recursive=False)] == ["a.jpeg", "b.JPG"]
 
 
 @pytest.mark.parametrize("name", ["ähnlich größe.jpg", "写真 一.png", "emoji 🌼 (1).JPG", "a b  c.jpg"])
@@ -238,15 +238,15 @@ def test_item_13_paths_of_any_characters(tmp_path, name):
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on odd TIFF tags
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"]), st.data())
-def test_damaged_bytes_give_a_picture_or_bad_picture(kind, data):
+def test_damaged_bytes_give_an_image_or_bad_image(kind, data):
     damaged = bytearray(encoded(kind))
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     for decode in (images.decode_image, images.decode_mask):
         try:
-            found = decode(bytes(damaged), "x", max_pixels=2**20)
-            assert found.dtype == (np.uint8 if decode is images.decode_image else np.int32)
-        except BadPicture as error:
+            result = decode(bytes(damaged), "x", max_pixels=2**20)
+            assert result.dtype == (np.uint8 if decode is images.decode_image else np.int32)
+        except BadImage as error:
             assert error.reason
         except DataError:
             assert decode is images.decode_mask
@@ -284,15 +284,15 @@ def test_mask_saved_with_three_equal_channels_is_one():
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_item_50_mask_of_colours(tmp_path, mode):
-    path = write(tmp_path / "colours.png", encoded("PNG", Image.fromarray(photo()).convert(mode)))
-    with pytest.raises(DataError, match=r"colours\.png: expected one class number a pixel.*RGB"):
+def test_item_50_mask_of_colors(tmp_path, mode):
+    path = write(tmp_path / "colors.png", encoded("PNG", Image.fromarray(photo()).convert(mode)))
+    with pytest.raises(DataError, match=r"colors\.png: expected one class index per pixel.*RGB"):
         images.read_mask(path)
 
 
 def test_item_50_mask_in_a_lossy_file(tmp_path):
     path = write(tmp_path / "m.png", encoded("JPEG", Image.fromarray(photo()).convert("L")))
-    with pytest.raises(DataError, match="expected a lossless picture"):
+    with pytest.raises(DataError, match="expected a lossless image"):
         images.read_mask(path)
 
 

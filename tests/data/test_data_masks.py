@@ -1,4 +1,4 @@
-"""Pictures with masks of class numbers."""
+"""Images with masks of class numbers."""
 
 import pickle
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_pairs_are_matched_by_stem(tmp_path, suffix):
     assert source[0].mask.dtype == np.int32 and source.describe(0) == source[0].path
 
 
-def test_pictures_and_masks_in_one_folder(tmp_path):
+def test_images_and_masks_in_one_folder(tmp_path):
     for stem in ("a", "b"):
         pair(tmp_path, stem, numbers(0, 1), "_mask", folders=("images", "images"))
     source = Masks(str(tmp_path / "images"), str(tmp_path / "images"))
@@ -58,14 +58,14 @@ def test_what_has_no_partner_is_reported(tmp_path):
     (tmp_path / "images/c.jpg").unlink()
     source = masks(tmp_path)
     assert len(source) == 1
-    assert source.report.count("picture without a mask, skipped") == 1
-    assert source.report.count("mask without a picture, skipped") == 1
+    assert source.report.count("image without a mask, skipped") == 1
+    assert source.report.count("mask without an image, skipped") == 1
 
 
 def test_no_pair_at_all(tmp_path):
     pair(tmp_path, "a", numbers(0, 1))
     (tmp_path / "masks/a.png").rename(tmp_path / "masks/z.png")
-    with pytest.raises(DataError, match=r"of 1 pictures and 1 masks no two go together \(such as a\.jpg, z\.png\)"):
+    with pytest.raises(DataError, match=r"got 1 images and 1 masks, but no pair \(such as a\.jpg, z\.png\)"):
         masks(tmp_path)
     with pytest.raises(DataError, match="images: expected a folder"):
         Masks(str(tmp_path / "gone"), str(tmp_path / "masks"))
@@ -88,17 +88,17 @@ def test_item_49_void_is_no_class(tmp_path):
     assert masks(tmp_path).names["mask"] == ("0", "1", "2")
 
 
-def test_item_50_colours_are_refused_before_training(tmp_path):
+def test_item_50_colors_are_refused_before_training(tmp_path):
     pair(tmp_path, "a", numbers(0, 1))
     pair(tmp_path, "bad", np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
-    with pytest.raises(DataError, match=r"bad\.png: expected one class number a pixel"):
+    with pytest.raises(DataError, match=r"bad\.png: expected one class index per pixel"):
         masks(tmp_path)
 
 
 def test_item_50_a_number_without_a_name(tmp_path):
     pair(tmp_path, "a", numbers(0, 1))
     pair(tmp_path, "bad", numbers(0, 7))
-    with pytest.raises(DataError, match=r"bad\.png: expected class numbers below 2 \(names: sky, sea\).*got 7"):
+    with pytest.raises(DataError, match=r"bad\.png: expected class indices below 2 \(names: sky, sea\).*got 7"):
         masks(tmp_path, names=["sky", "sea"])
 
 
@@ -106,7 +106,7 @@ def test_names_in_another_order_than_the_list_beside_the_masks(tmp_path):
     """A run that knows (sky, sea) would be scored with its classes swapped."""
     pair(tmp_path, "a", numbers(0, 1))
     (tmp_path / "masks/classes.txt").write_text("sea\nsky\n")
-    with pytest.raises(DataError, match="names: 'sea' is class 1 there and class 0 in the list beside"):
+    with pytest.raises(DataError, match="names: 'sea' is class 1 in names and class 0 in the list beside"):
         masks(tmp_path, names=["sky", "sea"])
     assert masks(tmp_path, names=["sea", "heaven"]).names == {"mask": ("sea", "heaven")}  # another name is none
 
@@ -114,7 +114,7 @@ def test_names_in_another_order_than_the_list_beside_the_masks(tmp_path):
 def test_item_51_binary_masks_get_a_hint_that_works(tmp_path):
     pair(tmp_path, "a", numbers(0))
     pair(tmp_path, "b", numbers(0, 255))
-    with pytest.raises(DataError, match=r"b\.png: expected class numbers .*values=\[0,255\]"):
+    with pytest.raises(DataError, match=r"b\.png: expected class indices .*values=\[0,255\]"):
         masks(tmp_path)
     source = masks(tmp_path, values=[0, 255])
     np.testing.assert_array_equal(source[1].mask, numbers(0, 1))
@@ -128,14 +128,14 @@ def test_values_stand_for_classes(tmp_path):
     with pytest.raises(DataError, match=r"a\.png: expected the values \[20, 10\], got 200; add it"):
         masks(tmp_path, values=[20, 10])
     for wrong in ([], [1, 1], [-1, 0], [0, 70000]):
-        with pytest.raises(DataError, match="values: expected different pixel values"):
+        with pytest.raises(DataError, match="values: expected unique pixel values"):
             masks(tmp_path, values=wrong)
 
 
 def test_item_52_mask_of_another_size(tmp_path):
     pair(tmp_path, "a", numbers(0, 1))
     pair(tmp_path, "bad", numbers(0, 1), size=(6, 9))
-    with pytest.raises(DataError, match=r"bad\.png: expected height and width \(6, 9\).*got \(6, 8\)"):
+    with pytest.raises(DataError, match=r"bad\.png: expected the height and width \(6, 9\).*got \(6, 8\)"):
         masks(tmp_path)
 
 
@@ -159,9 +159,9 @@ def test_a_list_of_names_beside_the_masks_is_honoured(tmp_path, place):
     (tmp_path / place / "classes.txt").write_text("\ufeffbackground\n\ncell wall\nnucleus\n", encoding="utf-8")
     source = Masks(str(tmp_path / "images/train"), str(tmp_path / "masks/train"))
     assert source.names["mask"] == ("background", "cell wall", "nucleus")
-    assert source.report.count("class that no mask holds") == 1 and "nucleus" in str(source.report)
+    assert source.report.count("class that occurs in no mask") == 1 and "nucleus" in str(source.report)
     (tmp_path / place / "classes.txt").write_text("a\na\n")
-    with pytest.raises(DataError, match=r"classes\.txt: expected one class name a line, each once, got 'a' twice"):
+    with pytest.raises(DataError, match=r"classes\.txt: expected one unique class name per line, got 'a' twice"):
         Masks(str(tmp_path / "images/train"), str(tmp_path / "masks/train"))
 
 

@@ -16,7 +16,7 @@ from visiontasks.data.load import load_data
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.shapes import Shapes
 from visiontasks.data.sources.source import Source
-from visiontasks.errors import BadPicture, DataError, RecipeError
+from visiontasks.errors import BadImage, DataError, RecipeError
 from visiontasks.geometry import Placement
 from visiontasks.sample import FIELDS, NO_OBJECT, UNLABELLED, Sample
 
@@ -45,7 +45,7 @@ class Numbered(Source):
 
     def __getitem__(self, index):
         if index in self.bad:
-            raise BadPicture(f"picture{index}", "truncated")
+            raise BadImage(f"picture{index}", "truncated")
         if index == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         if index == self.broken:
@@ -386,7 +386,7 @@ def test_item_35_the_names_of_keypoints_say_what_a_flip_does():
 
 
 def test_a_batch_larger_than_the_data_names_both_numbers():
-    with pytest.raises(DataError, match=r"batch of 21 .* 20 training pictures"):
+    with pytest.raises(DataError, match=r"batch of 21 .* 20 training images"):
         training(batch=21)
     assert len(batches(evaluation(batch=21))) == 1
 
@@ -402,8 +402,8 @@ def test_a_batch_larger_than_the_data_names_both_numbers():
         ({"batch": 0}, RecipeError, "data.batch"),
         ({"size": (0, 32)}, RecipeError, "data.size"),
         ({"augment": ["Blurr"]}, RecipeError, "'Blur'"),
-        ({"sizes": [(32, 32), (64, 32)]}, RecipeError, "another width"),
-        ({"sizes": [(32, 32), (64, 64)], "batch": 20}, RecipeError, "two batches an epoch"),
+        ({"sizes": [(32, 32), (64, 32)]}, RecipeError, "a different width"),
+        ({"sizes": [(32, 32), (64, 64)], "batch": 20}, RecipeError, "two batches per epoch"),
     ],
 )
 def test_wrong_arguments_are_named(changes, error, words):
@@ -412,7 +412,7 @@ def test_wrong_arguments_are_named(changes, error, words):
 
 
 def test_no_pictures_at_all():
-    with pytest.raises(DataError, match="at least one picture"):
+    with pytest.raises(DataError, match="at least one image"):
         evaluation(Numbered(0))
     with pytest.raises(ValueError, match="training=False"):
         training().with_samples()
@@ -523,7 +523,7 @@ def test_parts_of_different_classes_are_refused():
             super().__init__(4)
             self.names = {**self.names, "label": ("a", "b", "c", "d")}
 
-    with pytest.raises(DataError, match=r"data.val: its classes for 'label'"):
+    with pytest.raises(DataError, match=r"val: its classes for 'label'"):
         load_data((Numbered(4), Other()), fields=("label",), batch=2)
 
 
@@ -540,7 +540,7 @@ def test_load_data_takes_sources_and_names_what_is_wrong():
             load_data(data)
     with pytest.raises(RecipeError, match="data.split"):
         load_data(Numbered(), split=1.0)
-    with pytest.raises(DataError, match="at least 2 pictures"):
+    with pytest.raises(DataError, match="at least 2 images"):
         load_data(Numbered(1))
 
 
@@ -550,4 +550,4 @@ def test_a_picture_in_both_parts_is_noted(class_folders, tmp_path_factory):
     (part / "cat" / "copy.png").write_bytes((class_folders / "cat" / "0.png").read_bytes())
     parts = {"train": {"source": "folder", "root": str(class_folders)}, "val": {"source": "folder", "root": str(part)}}
     _, val = load_data(parts, batch=2)
-    assert "training part" in str(val.source.report) and "copy.png" in str(val.source.report)
+    assert "training set" in str(val.source.report) and "copy.png" in str(val.source.report)

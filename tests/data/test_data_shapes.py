@@ -41,10 +41,10 @@ def test_a_sample_depends_on_seed_and_index_alone():
 
 
 def test_other_seeds_and_indices_give_other_scenes():
-    pictures = [Shapes(seed=seed)[index].image for seed in (0, 1) for index in (0, 1)]
+    images = [Shapes(seed=seed)[index].image for seed in (0, 1) for index in (0, 1)]
     for i in range(4):
         for j in range(i):
-            assert np.abs(pictures[i].astype(int) - pictures[j]).mean() > 5
+            assert np.abs(images[i].astype(int) - images[j]).mean() > 5
 
 
 def test_masks_boxes_classes_and_tags_agree():
@@ -72,7 +72,7 @@ def test_points_lie_where_their_objects_are():
                     continue
                 assert 0 <= x < width and 0 <= y < height
                 near = mask[max(0, int(y) - 2) : int(y) + 3, max(0, int(x) - 2) : int(x) + 3]
-                if visibility == 2 and not (name == "centre" and CLASSES[number] == "ring"):
+                if visibility == 2 and not (name == "center" and CLASSES[number] == "ring"):
                     assert near.any(), (sample.id, name, CLASSES[number])
                     seen += 1
                 if visibility == 1:
@@ -84,12 +84,12 @@ def test_axes_of_points_are_right_handed_and_upright():
     for sample in samples():
         for points in sample.keypoints:
             if (points[:, 2] > 0).all():
-                centre, top, right, bottom, left = points[:, :2]
-                assert top[1] < centre[1] < bottom[1] and left[0] < centre[0] < right[0]
+                center, top, right, bottom, left = points[:, :2]
+                assert top[1] < center[1] < bottom[1] and left[0] < center[0] < right[0]
 
 
 def test_circles_in_the_open_are_as_large_as_their_box():
-    found = 0
+    result = 0
     for sample in samples():
         for box, mask, points, number in zip(
             sample.boxes, sample.instance_masks, sample.keypoints, sample.classes, strict=True
@@ -98,13 +98,13 @@ def test_circles_in_the_open_are_as_large_as_their_box():
             whole = (points[:, 2] == 2).all() and CLASSES[number] == "circle"
             if whole and min(x1, y1) > 0 and x2 < 160 and y2 < 128:
                 expected = np.pi / 4 * (x2 - x1) * (y2 - y1)
-                if mask.sum() < 0.93 * expected:  # cut by a neighbour between its four tips
+                if mask.sum() < 0.93 * expected:  # cut by a neighbor between its four tips
                     continue
                 assert abs(mask.sum() - expected) < 0.07 * expected
                 np.testing.assert_allclose(points[0, :2], [(x1 + x2) / 2, (y1 + y2) / 2], atol=1)
                 np.testing.assert_allclose(points[1:, 0], [points[0, 0], x2, points[0, 0], x1], atol=1.5)
-                found += 1
-    assert found >= 5
+                result += 1
+    assert result >= 5
 
 
 def test_no_object_is_hidden_beyond_naming():
@@ -135,8 +135,8 @@ def test_objects_bound_the_number():
         ({"seed": -1}, "seed >= 0"),
         ({"size": [16, 64]}, "at least 32"),
         ({"size": [64]}, "height, width"),
-        ({"objects": [4, 2]}, "least, largest"),
-        ({"objects": [0, 2]}, "least, largest"),
+        ({"objects": [4, 2]}, "least, most"),
+        ({"objects": [0, 2]}, "least, most"),
     ],
 )
 def test_wrong_arguments(arguments, message):

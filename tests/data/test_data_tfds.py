@@ -1,4 +1,4 @@
-"""TensorFlow Datasets: a tiny set is prepared here, offline, in the catalogue's own format."""
+"""TensorFlow Datasets: a tiny set is prepared here, offline, in the catalog's own format."""
 
 import pickle
 import subprocess
@@ -151,7 +151,7 @@ def test_values_below_the_offset_are_void(folder):
 
 def test_item_50_values_without_a_class(folder):
     source = Tfds("tiny_pets", data_dir=folder, mask_names=NAMES)
-    with pytest.raises(DataError, match="expected class numbers below 3 after adding mask_offset=0, got 3"):
+    with pytest.raises(DataError, match="expected class indices below 3 after adding mask_offset=0, got 3"):
         source[0]
 
 

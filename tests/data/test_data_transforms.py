@@ -34,44 +34,44 @@ def noise(height=48, width=64, seed=0, **labels):
 
 
 def scene(height=96, width=128, count=4, seed=0):
-    """Rectangles of a grey of their own each, on black; every label says where they are."""
+    """Rectangles of a gray of their own each, on black; every label says where they are."""
     chance = rng(seed)
     image = np.zeros((height, width, 3), np.uint8)
     boxes = []
     for number in range(count):
-        # a column of the picture each, so that none hides another
+        # a column of the image each, so that none hides another
         left = number * (width // count) + int(chance.integers(0, 5))
         top = int(chance.integers(0, height // 2))
         right, bottom = left + int(chance.integers(9, 20)), top + int(chance.integers(12, height // 2))
         image[top:bottom, left:right] = 60 * (number + 1)
         boxes.append((left, top, right, bottom))
-    grey = image[..., 0]
+    gray = image[..., 0]
     boxes = np.float32(boxes)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    keypoints = np.concatenate([centres, np.full((count, 1), 2)], axis=1)[:, None].astype(np.float32)
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    keypoints = np.concatenate([centers, np.full((count, 1), 2)], axis=1)[:, None].astype(np.float32)
     return Sample(
         image,
         boxes=boxes,
         classes=np.arange(count),
-        mask=(grey // 60).astype(np.int32),
-        instance_masks=np.stack([grey == 60 * (n + 1) for n in range(count)]).astype(np.uint8),
+        mask=(gray // 60).astype(np.int32),
+        instance_masks=np.stack([gray == 60 * (n + 1) for n in range(count)]).astype(np.uint8),
         keypoints=keypoints,
     )
 
 
 def assert_labels_agree_with_picture(sample):
-    """Every label of a `scene` read off its picture."""
-    grey = np.round(sample.image[..., 0] / 60).astype(int)
-    # inside an area of one grey: at an edge resizing mixes two
+    """Every label of a `scene` read off its image."""
+    gray = np.round(sample.image[..., 0] / 60).astype(int)
+    # inside an area of one gray: at an edge resizing mixes two
     certain = cv2.erode(sample.image, np.ones((3, 3)))[..., 0] == cv2.dilate(sample.image, np.ones((3, 3)))[..., 0]
     certain &= sample.image[..., 0] != PAD_VALUE
-    assert set(np.unique(grey[certain])) - {0} <= set(sample.classes + 1)
+    assert set(np.unique(gray[certain])) - {0} <= set(sample.classes + 1)
     labelled = certain & (sample.mask != VOID)
-    assert (sample.mask == grey)[labelled].mean() > 0.97
+    assert (sample.mask == gray)[labelled].mean() > 0.97
     for box, kind, mask, points in zip(
         sample.boxes, sample.classes, sample.instance_masks, sample.keypoints, strict=True
     ):
-        of_object = grey == kind + 1
+        of_object = gray == kind + 1
         assert (mask.astype(bool) == of_object)[certain].mean() > 0.97
         rows, columns = np.nonzero(mask)
         seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -101,9 +101,9 @@ def test_the_catalogue_is_albumentations_own():
 def test_arguments_are_those_of_the_signature(name):
     signature = inspect.signature(getattr(albumentations, name).__init__).parameters.values()
     named = [p for p in signature if p.name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    found = albumentations_catalog.transform(name).arguments
-    assert [a.name for a in found] == [p.name for p in named]
-    for argument, parameter in zip(found, named, strict=True):
+    result = albumentations_catalog.transform(name).arguments
+    assert [a.name for a in result] == [p.name for p in named]
+    for argument, parameter in zip(result, named, strict=True):
         if parameter.default is not parameter.empty and isinstance(argument.default, (int, float, bool)):
             assert argument.default == parameter.default
 
@@ -145,10 +145,10 @@ def test_a_value_that_albumentations_refuses_is_a_recipe_error():
     recipe = [{"ImageCompression": {"quality_range": [101, 200]}}]
     check_augment(recipe)  # the right type; only albumentations knows the range
     with pytest.raises(RecipeError, match="ImageCompression"):
-        Augment(recipe, (32, 32))  # before the first picture
+        Augment(recipe, (32, 32))  # before the first image
 
 
-# what happens to pictures and labels
+# what happens to images and labels
 
 
 @settings(max_examples=30, deadline=None)
@@ -167,7 +167,7 @@ def test_a_value_that_albumentations_refuses_is_a_recipe_error():
     ],
     ids=lambda augment: "+".join(next(iter(entry)) for entry in augment),
 )
-def test_labels_move_with_the_picture(augment, seed, size):
+def test_labels_move_with_the_image(augment, seed, size):
     moved = Augment(augment, size)(scene(seed=seed % 7), rng(seed))
     assert moved.image.shape == (*size, 3)
     assert_labels_agree_with_picture(moved)
@@ -201,7 +201,7 @@ def test_what_vanishes_is_dropped_with_all_its_fields():
     assert nothing.boxes.shape == (0, 4) and nothing.keypoints.shape == (0, 1, 3) and nothing.classes.shape == (0,)
 
 
-def test_a_picture_without_objects_may_change_its_shape():
+def test_an_image_without_objects_may_change_its_shape():
     empty = noise(96, 128, boxes=np.zeros((0, 4), np.float32), instance_masks=np.zeros((0, 96, 128), np.uint8))
     moved = Augment([{"Transpose": {"p": 1.0}}], (128, 96))(empty, rng())
     assert moved.image.shape == (128, 96, 3) and moved.instance_masks.shape == (0, 128, 96)
@@ -220,7 +220,7 @@ PAIRED = ("nose", "left_eye", "right_eye", "Ear L", "Ear R")
         ([{"HorizontalFlip": {"p": 0.0}}, {"Affine": {"rotate": [40, 40], "p": 1.0}}], False),
     ],
 )
-def test_item_35_left_and_right_change_places_where_a_picture_is_mirrored(transforms, mirrors):
+def test_item_35_left_and_right_change_places_where_an_image_is_mirrored(transforms, mirrors):
     where = np.float32([[[30, 20, 2], [25, 10, 2], [35, 11, 1], [20, 14, 2], [41, 15, 2]]])
     sample = noise(keypoints=where, boxes=np.float32([[15, 5, 45, 30]]))
     plain = Augment(transforms, (64, 64))(sample, rng()).keypoints
@@ -231,8 +231,8 @@ def test_item_35_left_and_right_change_places_where_a_picture_is_mirrored(transf
 def test_item_35_a_flip_without_pairs_is_an_error():
     flip = [{"OneOf": {"transforms": [{"HorizontalFlip": {"p": 1.0}}], "p": 1.0}}]
     for names, text in (
-        (("nose", "left_eye"), "HorizontalFlip makes left .* expected 'right_eye' beside 'left_eye'"),
-        (("0", "1"), r"expected names that say which are a pair.*got \['0', '1'\]"),
+        (("nose", "left_eye"), "HorizontalFlip turns left .* expected 'right_eye' beside 'left_eye'"),
+        (("0", "1"), r"expected names that show the pairs.*got \['0', '1'\]"),
     ):
         with pytest.raises(RecipeError, match=text):
             Augment(flip, (32, 32), points=names)
@@ -322,10 +322,10 @@ def test_threads_and_copies_give_what_one_thread_gives():
     expected = [augment(sample, rng(seed)).image for seed in range(40)]
     assert len({image.tobytes() for image in expected}) > 30
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda seed: augment(sample, rng(seed)).image, range(40)))
+        result = list(pool.map(lambda seed: augment(sample, rng(seed)).image, range(40)))
     copied = pickle.loads(pickle.dumps(augment))
     for seed in range(40):
-        np.testing.assert_array_equal(expected[seed], found[seed])
+        np.testing.assert_array_equal(expected[seed], result[seed])
         np.testing.assert_array_equal(expected[seed], copied(sample, rng(seed)).image)
 
 
@@ -334,8 +334,8 @@ def test_a_crop_without_a_size_cuts_to_the_canvas():
     crop = {"RandomResizedCrop": {"scale": [0.3, 0.9]}}
     for augment in ([crop], [{"OneOf": {"transforms": [crop, crop], "p": 1.0}}]):
         free = Augment(augment, (96, 160))(Sample(image), np.random.default_rng(3)).image
-        said = json.loads(json.dumps(augment).replace('"scale"', '"size": [96, 160], "scale"'))
-        np.testing.assert_array_equal(free, Augment(said, (96, 160))(Sample(image), np.random.default_rng(3)).image)
+        message = json.loads(json.dumps(augment).replace('"scale"', '"size": [96, 160], "scale"'))
+        np.testing.assert_array_equal(free, Augment(message, (96, 160))(Sample(image), np.random.default_rng(3)).image)
 
 
 def test_up_to_the_last_crop_runs_before_placing_and_the_rest_after():
@@ -345,15 +345,15 @@ def test_up_to_the_last_crop_runs_before_placing_and_the_rest_after():
         {"OneOf": {"transforms": [{"CenterCrop": {"height": 50, "width": 50, "p": 1.0}}], "p": 1.0}},
         {"MedianBlur": {"blur_limit": [5, 5], "p": 1.0}},
     ]
-    found = Augment(recipe, (24, 24))(sample, rng()).image
+    result = Augment(recipe, (24, 24))(sample, rng()).image
     cropped = cv2.blur(sample.image, (3, 3))[25:75, 25:75]
     placed = Placement((50, 50), (24, 24)).place_image(cropped)
-    np.testing.assert_array_equal(found, cv2.medianBlur(placed, 5))
+    np.testing.assert_array_equal(result, cv2.medianBlur(placed, 5))
 
 
-def test_a_picture_that_a_transform_cannot_take_is_named():
-    with pytest.raises(RecipeError, match=r"picture 7 \(48×64 pixels\)"):
-        Augment([{"RandomCrop": {"height": 500, "width": 500}}], (32, 32))(noise(id="picture 7"), rng())
+def test_an_image_that_a_transform_cannot_take_is_named():
+    with pytest.raises(RecipeError, match=r"image 7 \(48×64 pixels\)"):
+        Augment([{"RandomCrop": {"height": 500, "width": 500}}], (32, 32))(noise(id="image 7"), rng())
     with pytest.raises(RecipeError, match="3 channels"):
         Augment([{"ToGray": {"num_output_channels": 1, "p": 1.0}}], (32, 32))(noise(), rng())
 

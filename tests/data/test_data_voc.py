@@ -25,12 +25,12 @@ def size_of(width=WIDTH, height=HEIGHT):
     return f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
 
 
-def write(root, text, name="a", picture=True):
+def write(root, text, name="a", image=True):
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     data = text if isinstance(text, bytes) else text.encode()
     (root / f"Annotations/{name}.xml").write_bytes(data)
-    if picture:
+    if image:
         write_image(root / f"JPEGImages/{name}.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
 
 
@@ -60,20 +60,20 @@ def test_a_sample_carries_every_label(tmp_path):
 
 
 def test_item_40_coordinates_from_one_or_from_zero(tmp_path):
-    assert voc(tmp_path, thing(box=(1, 1, 30, 20)))[0].boxes.tolist() == [[0, 0, 30, 20]]  # the whole picture
+    assert voc(tmp_path, thing(box=(1, 1, 30, 20)))[0].boxes.tolist() == [[0, 0, 30, 20]]  # the whole image
     assert voc(tmp_path, thing(box=(1, 1, 30, 20)), one_based=False)[0].boxes.tolist() == [[1, 1, 30, 20]]
     source = voc(tmp_path, thing(box=(0, 1, 30, 20)))
     assert source[0].boxes.tolist() == [[0, 0, 30, 20]] and "one_based=False" in str(source.report)
 
 
-def test_item_38_size_zero_is_read_off_the_picture(tmp_path):
+def test_item_38_size_zero_is_read_off_the_image(tmp_path):
     for size in (size_of(0, 0), "", "<size/>", size_of("nan", HEIGHT)):
         source = voc(tmp_path, thing(box=(1, 1, 99, 20)), size=size)
         assert source[0].boxes.tolist() == [[0, 0, 30, 20]]
-        assert source.report.count("XML without its picture's size, taken from the picture") == 1
+        assert source.report.count("XML without its image's size, taken from the image") == 1
 
 
-def test_a_picture_of_another_size_is_an_error_with_both(tmp_path):
+def test_an_image_of_another_size_is_an_error_with_both(tmp_path):
     with pytest.raises(
         DataError, match=r"a\.xml: expected for .*a\.jpg its height and width \(20, 30\).* got \(30, 20\)"
     ):
@@ -93,7 +93,7 @@ def test_item_41_tags_in_any_order(tmp_path):
 
 def test_item_42_a_class_that_names_lacks(tmp_path):
     assert voc(tmp_path, thing("cat"), names=["dog", "cat"])[0].classes.tolist() == [1]
-    with pytest.raises(DataError, match=r"a\.xml: expected classes out of names \(dog\), got 'cat'"):
+    with pytest.raises(DataError, match=r"a\.xml: expected a class among names \(dog\), got 'cat'"):
         voc(tmp_path, thing("cat"), names=["dog"])
 
 
@@ -111,7 +111,7 @@ def test_items_24_to_27_boxes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("<object><name>cat</name></object>", "object 1: expected a name and a bndbox with xmin"),
         (thing(name=""), "object 1: expected a name"),
@@ -119,8 +119,8 @@ def test_items_24_to_27_boxes(tmp_path):
         (thing().replace("<xmax>12</xmax>", ""), "object 1: expected a name and a bndbox"),
     ],
 )
-def test_incomplete_objects(tmp_path, text, said):
-    with pytest.raises(DataError, match=f"a.xml.*{said}"):
+def test_incomplete_objects(tmp_path, text, message):
+    with pytest.raises(DataError, match=f"a.xml.*{message}"):
         voc(tmp_path, text)
 
 
@@ -141,9 +141,9 @@ def test_a_doctype_is_refused_before_its_entities_grow(tmp_path, data):
         Voc(str(tmp_path))
 
 
-def test_broken_files_and_missing_pictures_are_skipped(tmp_path):
+def test_broken_files_and_missing_images_are_skipped(tmp_path):
     write(tmp_path, "<annotation><object>", "broken")
-    write(tmp_path, f"<annotation>{size_of()}{thing()}</annotation>", "lonely", picture=False)
+    write(tmp_path, f"<annotation>{size_of()}{thing()}</annotation>", "lonely", image=False)
     write(tmp_path, f"<annotation>{size_of()}</annotation>", "empty")
     source = voc(tmp_path, thing())
     assert [source[n].id for n in range(len(source))] == ["a.jpg", "empty.jpg"]
@@ -152,7 +152,7 @@ def test_broken_files_and_missing_pictures_are_skipped(tmp_path):
 
 
 def test_nothing_to_train_on(tmp_path):
-    with pytest.raises(DataError, match="nothing to train on: expected objects, got no object in 1 pictures"):
+    with pytest.raises(DataError, match="nothing to train on: expected objects, got no object in 1 images"):
         voc(tmp_path)
     with pytest.raises(DataError, match="got only difficult objects"):
         voc(tmp_path, thing(extra="<difficult>1</difficult>"))
@@ -164,28 +164,28 @@ def test_splits(tmp_path):
     lists(tmp_path, train=["c d", "a"], cat_val=["b -1", "a  1", "", "gone 1"])
     ids = lambda split: [item.id for item in map(Voc(str(tmp_path), split).__getitem__, range(2))]  # noqa: E731
     assert ids("train") == ["c d.jpg", "a.jpg"] and ids("cat_val") == ["b.jpg", "a.jpg"]
-    assert Voc(str(tmp_path), "cat_val").report.count("picture without an XML file, skipped") == 1
+    assert Voc(str(tmp_path), "cat_val").report.count("image without an XML file, skipped") == 1
     assert len(Voc(str(tmp_path))) == 3
-    with pytest.raises(DataError, match=r"split: expected a list of pictures .*test\.txt \(there: cat_val, train\)"):
+    with pytest.raises(DataError, match=r"split: expected a list of images .*test\.txt \(of cat_val, train\)"):
         Voc(str(tmp_path), "test")
 
 
 def test_item_77_names_that_lead_out(tmp_path):
     root = tmp_path / "set"
-    write(root, f"<annotation><filename>../../secret.jpg</filename>{thing()}</annotation>", picture=False)
+    write(root, f"<annotation><filename>../../secret.jpg</filename>{thing()}</annotation>", image=False)
     write_image(tmp_path / "secret.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    with pytest.raises(DataError, match=r"a\.xml: \.\./\.\./secret\.jpg: expected a file below"):
+    with pytest.raises(DataError, match=r"a\.xml: \.\./\.\./secret\.jpg: expected a file in"):
         Voc(str(root))
     lists(root, train=["../../secret"])
-    with pytest.raises(DataError, match="expected a file below"):
+    with pytest.raises(DataError, match="expected a file in"):
         Voc(str(root), "train")
-    with pytest.raises(DataError, match="expected a file below"):
+    with pytest.raises(DataError, match="expected a file in"):
         Voc(str(root), "../../../secret")
     (root / "Annotations/a.xml").unlink()
     (tmp_path / "out.xml").write_text("<annotation/>")
     os.symlink(tmp_path / "out.xml", root / "Annotations/b.xml")
     lists(root, train=["b"])
-    with pytest.raises(DataError, match="expected a file below"):
+    with pytest.raises(DataError, match="expected a file in"):
         Voc(str(root), "train")
 
 
@@ -208,16 +208,16 @@ def test_layouts(tmp_path, splits, train, val):
         expected["train"]["split"] = train
     if val is None:
         del expected["val"]
-    assert Voc.recognise(home) == Voc.recognise(tmp_path) == expected
+    assert Voc.recognize(home) == Voc.recognize(tmp_path) == expected
     assert len(Voc(**expected["train"])) == 1
     if val == "test":
-        assert "its test part taken for validation" in detect(home)[1]
+        assert "with its test set used for validation" in detect(home)[1]
     write(tmp_path / "VOC2007", "<annotation/>")
-    assert Voc.recognise(tmp_path) is None  # which one?
+    assert Voc.recognize(tmp_path) is None  # which one?
 
 
 @pytest.mark.parametrize(
-    ("files", "pictures"),
+    ("files", "images"),
     [("annotations", "images"), ("Annotations", "Images"), (".", "."), (".", "images"), ("xml", ".")],
 )
 @pytest.mark.parametrize("parts", [[""], ["train", "valid"]])
@@ -229,8 +229,8 @@ def test_layouts_of_other_tools(tmp_path, files, pictures, parts):
         (tmp_path / part / files / "a.xml").write_text(f"<annotation>{size_of()}{thing()}</annotation>")
         (tmp_path / part / files / "._a.xml").write_text("no XML")
         write_image(tmp_path / part / pictures / "a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    plan, said = detect(tmp_path, wanted=("boxes", "classes"))
-    assert "read as voc" in said and (plan["val"] is not None) == (len(parts) > 1)
+    plan, message = detect(tmp_path, wanted=("boxes", "classes"))
+    assert "read as voc" in message and (plan["val"] is not None) == (len(parts) > 1)
     for spec in filter(None, plan.values()):
         source = Voc(**{key: value for key, value in spec.items() if key != "source"})
         assert source[0].boxes.tolist() == [[2, 3, 12, 13]] and source[0].id == "a.jpg" and not source.report

@@ -17,14 +17,14 @@ BOX = "0 0.5 0.5 0.2 0.4"
 POLYGON = "1 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"
 
 
-def write(root, labels, text=YAML, part="train"):
+def write(root, labels, text=YAML, split="train"):
     for number, rows in enumerate(labels):
         name = "abcdef"[number]
         for folder in ("images", "labels"):
-            (root / folder / part).mkdir(parents=True, exist_ok=True)
-        write_image(root / f"images/{part}/{name}.png", np.full((HEIGHT, WIDTH, 3), number, np.uint8))
+            (root / folder / split).mkdir(parents=True, exist_ok=True)
+        write_image(root / f"images/{split}/{name}.png", np.full((HEIGHT, WIDTH, 3), number, np.uint8))
         if rows is not None:
-            (root / f"labels/{part}/{name}.txt").write_text(rows)
+            (root / f"labels/{split}/{name}.txt").write_text(rows)
     (root / "data.yaml").write_text(text)
     return str(root / "data.yaml")
 
@@ -43,7 +43,7 @@ def test_a_sample_carries_every_label(tmp_path):
     assert (sample.id, sample.path) == ("images/train/a.png", str(tmp_path / "images/train/a.png"))
     for index in (1, 2):  # an empty file and none: background
         assert source[index].boxes.shape == (0, 4) and source[index].label == -1
-    assert str(source.report).startswith("1 × picture without a label file")
+    assert str(source.report).startswith("1 × image without a label file")
 
 
 def test_polygons_give_boxes_and_masks(tmp_path):
@@ -57,7 +57,7 @@ def test_polygons_give_boxes_and_masks(tmp_path):
     assert source.read(0, ("boxes",)).instance_masks is None
 
 
-def test_items_26_and_43_numbers_outside_the_picture(tmp_path):
+def test_items_26_and_43_numbers_outside_the_image(tmp_path):
     rows = ["0 1.2 0.5 0.1 0.1", "0 0.5 -0.5 0.1 0.1", "0 nan 0.5 0.1 0.1", "0 0.5 0.5 0 0.1", "0 0.5 0.5 1.0006 0.5"]
     source = yolo(tmp_path, "\n".join([*rows, "0 0.0 0.5 0.5 0.5", BOX]))
     np.testing.assert_allclose(source[0].boxes, [[0, 5, 40, 15], [0, 5, 10, 15], [16, 6, 24, 14]], atol=1e-4)
@@ -71,12 +71,12 @@ def test_items_26_and_43_numbers_outside_the_picture(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
-        ("2 0.5 0.5 0.1 0.1", "line 1: expected a class number from 0 to 1, for .* names 2 classes, got 2"),
-        ("-1 0.5 0.5 0.1 0.1", "class number from 0 to 1, .* got -1"),
-        ("0.5 0.5 0.5 0.1 0.1", "class number from 0 to 1, .* got 0.5"),
-        ("nan 0.5 0.5 0.1 0.1", "class number from 0 to 1, .* got nan"),
+        ("2 0.5 0.5 0.1 0.1", "line 1: expected a class index from 0 to 1, because .* names 2 classes, got 2"),
+        ("-1 0.5 0.5 0.1 0.1", "class index from 0 to 1, .* got -1"),
+        ("0.5 0.5 0.5 0.1 0.1", "class index from 0 to 1, .* got 0.5"),
+        ("nan 0.5 0.5 0.1 0.1", "class index from 0 to 1, .* got nan"),
         (f"{BOX}\n{POLYGON}", "line 2: expected a box .* got a polygon here and a box in .*a.txt, line 1"),
         (f"{BOX} 0.9", "line 1: expected class, x, y, width, height, or .* got 6 columns"),
         ("0 0.5 0.5 0.1", "got 4 columns"),
@@ -86,8 +86,10 @@ def test_items_26_and_43_numbers_outside_the_picture(tmp_path):
     ],
     ids=["44", "44 below", "44 half", "44 nan", "45", "47 score", "47 four", "47 one point", "47 visibility", "text"],
 )
-def test_items_44_45_47_rows_that_are_errors(tmp_path, rows, said):
-    with pytest.raises(DataError, match=f"a.txt, {said}" if said.startswith("line") else f"a.txt, line 1: .*{said}"):
+def test_items_44_45_47_rows_that_are_errors(tmp_path, rows, message):
+    with pytest.raises(
+        DataError, match=f"a.txt, {message}" if message.startswith("line") else f"a.txt, line 1: .*{message}"
+    ):
         yolo(tmp_path, rows)
 
 
@@ -99,7 +101,7 @@ def test_item_45_across_files(tmp_path):
 def test_item_46_rows_that_stand_twice(tmp_path):
     source = yolo(tmp_path, f"{BOX}\n{BOX}\n0 0.50 0.5 0.2 0.4\n")
     assert len(source[0].boxes) == 1
-    assert source.report.count("row that stands twice in a file, taken once") == 2
+    assert source.report.count("row that occurs twice in a file, used once") == 2
 
 
 def test_item_48_labels_are_read_anew(tmp_path):
@@ -121,38 +123,38 @@ def test_item_48_labels_are_read_anew(tmp_path):
 )
 def test_names(tmp_path, text, names):
     assert yolo(tmp_path, BOX, text=text).names["classes"] == names
-    assert Yolo.recognise(tmp_path) == {"train": {"data": str(tmp_path / "data.yaml"), "split": "train"}}
+    assert Yolo.recognize(tmp_path) == {"train": {"data": str(tmp_path / "data.yaml"), "split": "train"}}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("train: images/train\n", "expected names, a list of different class names, got None"),
-        ("train: images/train\nnames: [a, a]\n", "list of different class names"),
+        ("train: images/train\n", "expected names, a list of unique class names, got None"),
+        ("train: images/train\nnames: [a, a]\n", "list of unique class names"),
         ("train: images/train\nnames: {0: a, 2: b}\n", "numbered 0, 1, … without gaps"),
         ("train: images/train\nnc: 3\nnames: [a, b]\n", "got nc: 3 and 2 names"),
-        ("names: [a, b]\nval: x\n", r"expected a part that .* names \(val\), got 'train'"),
-        ("names: [a, b]\ntrain: images/gone\n", "expected a folder of pictures or a list of them, got .*gone"),
-        ("names: [a, b]\ntrain: labels\n", "expected pictures in labels, got none"),
+        ("names: [a, b]\nval: x\n", r"expected a split of .* \(val\), got 'train'"),
+        ("names: [a, b]\ntrain: images/gone\n", "expected a folder of images or a list of them, got .*gone"),
+        ("names: [a, b]\ntrain: labels\n", "expected images in labels, got none"),
         ("names: [a, b]\ntrain: images/train\nkpt_shape: [17, 3]\n", "expected boxes or polygons, got keypoints"),
         ("names: [a, b\n", "expected a YAML file"),
         ("- a\n", "expected names, train and val, got list"),
         ("!!python/object/apply:os.system [echo]\n", "expected a YAML file"),
     ],
 )
-def test_data_yaml_that_is_wrong(tmp_path, text, said):
-    with pytest.raises(DataError, match=said):
+def test_data_yaml_that_is_wrong(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
         yolo(tmp_path, BOX, text=text)
-    assert not text.startswith(("!!", "-", "names: [a, b\n")) or Yolo.recognise(tmp_path) is None
+    assert not text.startswith(("!!", "-", "names: [a, b\n")) or Yolo.recognize(tmp_path) is None
 
 
 def test_a_yaml_of_another_name_is_found_where_it_is_the_only_one(tmp_path):
     write(tmp_path, [BOX])
     (tmp_path / "data.yaml").rename(tmp_path / "coco8.yaml")
     (tmp_path / "recipe.yaml").write_text("backbone: lenet5\n")
-    assert Yolo.recognise(tmp_path)["train"] == {"data": str(tmp_path / "coco8.yaml"), "split": "train"}
+    assert Yolo.recognize(tmp_path)["train"] == {"data": str(tmp_path / "coco8.yaml"), "split": "train"}
     (tmp_path / "other.yaml").write_text(YAML)
-    assert Yolo.recognise(tmp_path) is None
+    assert Yolo.recognize(tmp_path) is None
 
 
 def test_names_given_are_looked_up_by_name(tmp_path):
@@ -163,7 +165,7 @@ def test_names_given_are_looked_up_by_name(tmp_path):
     source = yolo(tmp_path, f"{BOX}\n{other}", text=text, names=["bird", "cat", "dog"])
     assert source.names["classes"] == ("bird", "cat", "dog")
     assert list(source[0].classes) == [2, 1] and list(source[0].tags) == [0, 1, 1]
-    with pytest.raises(DataError, match=r"line 2: expected classes out of names \(dog\), got 'cat'.*add it to names"):
+    with pytest.raises(DataError, match=r"line 2: expected a class among names \(dog\), got 'cat'.*add it to names"):
         yolo(tmp_path, f"{BOX}\n{other}", text=text, names=["dog"])
     yolo(tmp_path, BOX, text=text, names=["dog"])  # a class without objects may be missing
 
@@ -176,9 +178,9 @@ def test_names_given_are_those_of_the_numbers_where_there_is_only_a_count(tmp_pa
         yolo(tmp_path, BOX, text=text, names=["x"])
 
 
-def test_places_of_pictures(tmp_path):
+def test_places_of_images(tmp_path):
     write(tmp_path, [BOX])
-    write(tmp_path, [BOX, BOX], part="val")
+    write(tmp_path, [BOX, BOX], split="val")
     named = lambda text: len(Yolo(write(tmp_path, [], f"names: [a, b]\n{text}")))  # noqa: E731
     assert named("train: [images/train, images/val]") == 3
     assert named("train: images") == 3
@@ -201,39 +203,39 @@ def test_places_of_pictures(tmp_path):
 
 
 def test_roboflows_layout(tmp_path):
-    for part in ("train", "valid"):
-        (tmp_path / part / "labels").mkdir(parents=True)
-        (tmp_path / part / "images").mkdir()
-        write_image(tmp_path / part / "images/a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-        (tmp_path / part / "labels/a.txt").write_text(BOX)
+    for split in ("train", "valid"):
+        (tmp_path / split / "labels").mkdir(parents=True)
+        (tmp_path / split / "images").mkdir()
+        write_image(tmp_path / split / "images/a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        (tmp_path / split / "labels/a.txt").write_text(BOX)
     (tmp_path / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnames: [a]\n")
-    parts, said = detect(tmp_path)
-    assert parts["train"]["source"] == parts["val"]["source"] == "yolo" and "with a validation part" in said
+    splits, message = detect(tmp_path)
+    assert splits["train"]["source"] == splits["val"]["source"] == "yolo" and "with a validation set" in message
     train, val = load_data(str(tmp_path), batch=1, fields=("boxes", "classes"), size=(32, 32), workers=0)
     assert len(train.source[0].boxes) == len(val.source[0].boxes) == 1
     assert val.source.describe(0) == str(tmp_path / "valid/images/a.jpg")
 
 
 @pytest.mark.parametrize("file", ["classes.txt", "labels/classes.txt", "obj.names"])
-@pytest.mark.parametrize("parts", [[""], ["train", "val"]])
-def test_a_list_of_classes_instead_of_a_data_yaml(tmp_path, file, parts):
-    for part in parts:
-        (tmp_path / "labels" / part).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "labels" / part / "a.txt").write_text("1 0.5 0.5 0.2 0.4\n")
-        (tmp_path / "images" / part).mkdir(parents=True, exist_ok=True)
-        write_image(tmp_path / "images" / part / "a.jpg", np.zeros((20, 30, 3), np.uint8))
+@pytest.mark.parametrize("splits", [[""], ["train", "val"]])
+def test_a_list_of_classes_instead_of_a_data_yaml(tmp_path, file, splits):
+    for split in splits:
+        (tmp_path / "labels" / split).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "labels" / split / "a.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+        (tmp_path / "images" / split).mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "images" / split / "a.jpg", np.zeros((20, 30, 3), np.uint8))
     (tmp_path / file).write_text("cat\ndog\n")
-    plan, said = detect(tmp_path, wanted=("boxes", "classes"))
-    assert "read as yolo" in said and (plan["val"] is not None) == (len(parts) > 1)
-    for part, spec in plan.items():
+    plan, message = detect(tmp_path, wanted=("boxes", "classes"))
+    assert "read as yolo" in message and (plan["val"] is not None) == (len(splits) > 1)
+    for split, spec in plan.items():
         if spec:
             source = Yolo(**{key: value for key, value in spec.items() if key != "source"})
             assert len(source) == 1 and source.names["classes"] == ("cat", "dog") and not source.report
             np.testing.assert_allclose(source[0].boxes, [[12, 6, 18, 14]], atol=1e-4)
-            assert source[0].id == (f"images/{part}/a.jpg" if len(parts) > 1 else "images/a.jpg")
+            assert source[0].id == (f"images/{split}/a.jpg" if len(splits) > 1 else "images/a.jpg")
 
 
-def test_a_list_of_classes_without_pictures_is_an_error(tmp_path):
+def test_a_list_of_classes_without_images_is_an_error(tmp_path):
     (tmp_path / "classes.txt").write_text("cat\n")
     with pytest.raises(DataError, match="data: expected a folder images beside"):
         Yolo(str(tmp_path / "classes.txt"))
@@ -246,12 +248,12 @@ def test_item_77_paths_that_lead_out(tmp_path):
     write(tmp_path / "other", [BOX])
     os.symlink(tmp_path / "other", root / "link")
     for text in ("train: ../other/images/train", f"train: {tmp_path}/other/images/train", "train: link/images/train"):
-        with pytest.raises(DataError, match=r"data\.yaml: .*expected a file below"):
+        with pytest.raises(DataError, match=r"data\.yaml: .*expected a file in"):
             Yolo(write(root, [], f"names: [a]\n{text}\n"))
-    with pytest.raises(DataError, match=r"data\.yaml: .*expected a file below .*set root="):
+    with pytest.raises(DataError, match=r"data\.yaml: .*expected a file in .*set root="):
         Yolo(write(root, [], "names: [a]\npath: ../other\ntrain: images/train\n"))
     (root / "train.txt").write_text("../other/images/train/a.png\n")
-    with pytest.raises(DataError, match=r"train\.txt: \.\./other.*expected a file below"):
+    with pytest.raises(DataError, match=r"train\.txt: \.\./other.*expected a file in"):
         Yolo(write(root, [], "names: [a]\ntrain: train.txt\n"))
     path = write(root, [], "names: [a]\ntrain: images/train\n")
     assert Yolo(path, root=str(tmp_path / "other"))[0].path == str(tmp_path / "other/images/train/a.png")

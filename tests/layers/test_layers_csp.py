@@ -29,9 +29,9 @@ def test_pools_behind_each_other_are_larger_windows():
     model = keras.Model(x, csp.pooling_pyramid(x, 4, "pyramid"))
     pools = keras.Model(x, [model.get_layer(f"pyramid_pool{i}").output for i in (1, 2, 3)])
     reduced = keras.Model(x, model.get_layer("pyramid_reduce_silu").output)
-    picture = np.random.default_rng(0).normal(size=(1, 20, 20, 4)).astype("float32")
-    for window, got in zip((5, 9, 13), pools(picture), strict=True):
-        expected = keras.layers.MaxPooling2D(window, 1, padding="same")(reduced(picture))
+    image = np.random.default_rng(0).normal(size=(1, 20, 20, 4)).astype("float32")
+    for window, got in zip((5, 9, 13), pools(image), strict=True):
+        expected = keras.layers.MaxPooling2D(window, 1, padding="same")(reduced(image))
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (got, expected)))
 
 

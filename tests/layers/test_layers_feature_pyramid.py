@@ -22,12 +22,12 @@ def conv(x, kernel, bias, stride=1):
     size = kernel.shape[0]
     x = np.pad(x, ((0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)))
     rows, columns = ((n - size) // stride + 1 for n in x.shape[1:3])
-    found = np.zeros((len(x), rows, columns, kernel.shape[-1]))
+    result = np.zeros((len(x), rows, columns, kernel.shape[-1]))
     for i in range(rows):
         for j in range(columns):
             window = x[:, i * stride : i * stride + size, j * stride : j * stride + size]
-            found[:, i, j] = np.tensordot(window, kernel, 3) + bias
-    return found
+            result[:, i, j] = np.tensordot(window, kernel, 3) + bias
+    return result
 
 
 @pytest.mark.parametrize("sizes", [((8, 12), (4, 6), (2, 3)), ((9, 7), (5, 4), (3, 2))])

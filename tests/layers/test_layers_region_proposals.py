@@ -15,7 +15,7 @@ def iou(a, b):
 
 
 def slow(logits, differences, anchors, size, candidates, count, iou_threshold, smallest):
-    found = []
+    result = []
     for scores, deltas, places in zip(logits, differences, anchors, strict=True):
         kept = []
         for i in np.argsort(-scores, kind="stable")[:candidates]:
@@ -27,8 +27,8 @@ def slow(logits, differences, anchors, size, candidates, count, iou_threshold, s
             box = np.clip(box, 0, [size[1], size[0]] * 2)
             if min(box[2:] - box[:2]) >= smallest and all(iou(box, other) <= iou_threshold for _, other in kept):
                 kept.append((scores[i], box))
-        found += kept
-    return [box for _, box in sorted(found, key=lambda one: -one[0])[:count]]
+        result += kept
+    return [box for _, box in sorted(result, key=lambda one: -one[0])[:count]]
 
 
 @pytest.mark.parametrize(("candidates", "count"), [(20, 15), (1000, 200)])
@@ -42,13 +42,13 @@ def test_equals_the_slow_loop(candidates, count):
     size = np.float32([[100, 120], [90, 80]])
     bounds = {"candidates": candidates, "count": count, "iou_threshold": 0.5, "smallest": 2.0}
     got = propose(logits, differences, anchors, size, **bounds)
-    found, valid = (ops.convert_to_numpy(got[key]) for key in ("boxes", "valid"))
-    assert found.shape == (2, min(count, sum(min(candidates, n) for n in numbers)), 4)
+    result, valid = (ops.convert_to_numpy(got[key]) for key in ("boxes", "valid"))
+    assert result.shape == (2, min(count, sum(min(candidates, n) for n in numbers)), 4)
     for i in range(2):
         expected = slow(*([x[i] for x in part] for part in (logits, differences, anchors)), size[i], **bounds)
         assert valid[i].sum() == len(expected) > 0 and valid[i, : len(expected)].all()
-        np.testing.assert_allclose(found[i, : len(expected)], expected, atol=1e-3)
-        assert not found[i, len(expected) :].any()
+        np.testing.assert_allclose(result[i, : len(expected)], expected, atol=1e-3)
+        assert not result[i, len(expected) :].any()
 
 
 def test_answers_are_in_the_order_of_the_anchors():

@@ -17,8 +17,8 @@ def test_ssd300_has_8732():
 
 def test_order_places_and_shapes_by_hand():
     boxes = anchors.default_boxes([(1, 2)], (100, 200), (0.2, 0.8), [(4,)])
-    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    np.testing.assert_allclose(centres, [[50, 50]] * 4 + [[150, 50]] * 4)
+    centers, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    np.testing.assert_allclose(centers, [[50, 50]] * 4 + [[150, 50]] * 4)
     # squares of the scale and of the middle of two, then 4 to 1 and upright: shares of the width and of the height
     np.testing.assert_allclose(sides[:4] / (200, 100), [(0.2, 0.2), (0.4, 0.4), (0.4, 0.1), (0.1, 0.4)], rtol=1e-6)
 

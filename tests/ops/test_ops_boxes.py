@@ -41,8 +41,8 @@ def slow_paired(a, b, kind):
         return iou
     if kind == "giou":
         return iou - (width * height - union) / (width * height)
-    centres = [((s[0] + s[2]) / 2, (s[1] + s[3]) / 2) for s in (a, b)]
-    diou = iou - math.dist(*centres) ** 2 / (width**2 + height**2)
+    centers = [((s[0] + s[2]) / 2, (s[1] + s[3]) / 2) for s in (a, b)]
+    diou = iou - math.dist(*centers) ** 2 / (width**2 + height**2)
     if kind == "diou":
         return diou
     shape = 4 / math.pi**2 * (math.atan((b[2] - b[0]) / (b[3] - b[1])) - math.atan((a[2] - a[0]) / (a[3] - a[1]))) ** 2
@@ -74,7 +74,7 @@ def test_leading_axes_and_half_precision_in():
     assert same.dtype == np.float32 and same.max() <= 1 + 1e-6
 
 
-def test_a_large_picture_is_exact():
+def test_a_large_image_is_exact():
     """Two boxes of 4000 pixels, one pixel apart: float16 cannot tell them from one."""
     a, b = np.float32([[0, 0, 4000, 3000]]), np.float32([[1, 0, 4001, 3000]])
     assert array(boxes.iou(a, b))[0, 0] == pytest.approx(3999 / 4001, abs=1e-6)
@@ -102,7 +102,7 @@ def test_decode_is_the_inverse_of_encode(given_boxes, anchors):
 
 
 def test_encode_by_hand():
-    """A box twice as wide, its centre a quarter of the anchor's width to the right."""
+    """A box twice as wide, its center a quarter of the anchor's width to the right."""
     anchor, box = np.float32([[0, 0, 8, 4]]), np.float32([[-2, 0, 14, 4]])
     np.testing.assert_allclose(array(boxes.encode(box, anchor)), [[0.25, 0, math.log(2), 0]], atol=1e-6)
     np.testing.assert_allclose(
@@ -111,9 +111,9 @@ def test_encode_by_hand():
 
 
 def test_no_output_decodes_to_infinity():
-    found = array(boxes.decode(np.full((1, 4), 1e4, "float32"), np.float32([[0, 0, 16, 16]])))
-    assert np.isfinite(found).all()
-    assert found[0, 2] - found[0, 0] == pytest.approx(1000, rel=1e-3)
+    result = array(boxes.decode(np.full((1, 4), 1e4, "float32"), np.float32([[0, 0, 16, 16]])))
+    assert np.isfinite(result).all()
+    assert result[0, 2] - result[0, 0] == pytest.approx(1000, rel=1e-3)
 
 
 def test_clip_and_area():
@@ -133,13 +133,13 @@ def test_sides_of_at_least():
 @given(box_lists(5, 5), st.lists(st.tuples(numbers, numbers), min_size=5, max_size=5))
 def test_distances_and_their_inverse(given_boxes, points):
     points = np.float32(points)
-    found = array(boxes.distances(given_boxes, points))
-    np.testing.assert_allclose(array(boxes.from_distances(found, points)), given_boxes, atol=1e-3)
+    result = array(boxes.distances(given_boxes, points))
+    np.testing.assert_allclose(array(boxes.from_distances(result, points)), given_boxes, atol=1e-3)
     np.testing.assert_allclose(
         array(boxes.distances(boxes.from_distances(given_boxes, points), points)), given_boxes, atol=1e-3
     )
     inside = array(boxes.contain(given_boxes, points))
-    np.testing.assert_array_equal(np.diag(inside), (found > 0).all(axis=-1))
+    np.testing.assert_array_equal(np.diag(inside), (result > 0).all(axis=-1))
 
 
 def test_distances_by_hand():

@@ -39,7 +39,7 @@ def test_keeps_what_the_greedy_loop_keeps(seed, count, threshold):
 
 
 def test_a_long_chain_is_decided_from_its_beginning():
-    """Each box overlaps its neighbours alone: every other one stays, and the last waits for all before."""
+    """Each box overlaps its neighbors alone: every other one stays, and the last waits for all before."""
     boxes = np.float32([[6 * i, 0, 6 * i + 10, 10] for i in range(41)])
     kept = ops.convert_to_numpy(nms.suppress(boxes, np.linspace(1, 0.1, 41).astype("float32"), 0.2))
     np.testing.assert_array_equal(kept, np.arange(41) % 2 == 0)
@@ -91,12 +91,12 @@ def test_block_by_block_it_is_the_same(block, count, threshold):
 
 
 def slow_detections(boxes, scores, score_threshold, iou_threshold, candidates, count):
-    found = []
+    result = []
     for label in range(scores.shape[1]):
         order = np.argsort(-scores[:, label], kind="stable")[:candidates]
         kept = greedy(boxes[order], iou_threshold, scores[order, label] > score_threshold)
-        found += [(scores[i, label], i, label) for i in order[kept]]
-    return sorted(found, key=lambda f: -f[0])[:count]
+        result += [(scores[i, label], i, label) for i in order[kept]]
+    return sorted(result, key=lambda f: -f[0])[:count]
 
 
 @pytest.mark.parametrize(("count", "candidates"), [(10, 15), (100, 1000)])
@@ -158,7 +158,7 @@ def test_nothing_above_the_threshold_is_nothing():
     assert not ops.convert_to_numpy(got["valid"]).any() and np.isfinite(ops.convert_to_numpy(got["scores"])).all()
 
 
-def test_classes_never_suppress_each_other_however_large_the_picture():
+def test_classes_never_suppress_each_other_however_large_the_image():
     """Where classes are kept apart by an offset in half precision, boxes of 4000 pixels collide."""
     boxes = np.float32([[[0, 0, 4000, 4000], [1, 1, 4000, 4000]]])
     scores = np.float32([[[0.9, 0.0], [0.0, 0.8]]])

@@ -25,7 +25,7 @@ def slow_point(features, y, x):
 def slow(features, box, stride, size, samples):
     x1, y1, x2, y2 = np.float64(box) / stride
     width, height = max(x2 - x1, 1) / size, max(y2 - y1, 1) / size
-    found = np.zeros((size, size, features.shape[-1]))
+    result = np.zeros((size, size, features.shape[-1]))
     for row in range(size):
         for column in range(size):
             points = [
@@ -35,8 +35,8 @@ def slow(features, box, stride, size, samples):
                 for i in range(samples)
                 for j in range(samples)
             ]
-            found[row, column] = np.mean(points, axis=0)
-    return found
+            result[row, column] = np.mean(points, axis=0)
+    return result
 
 
 @pytest.mark.parametrize(("size", "samples"), [(1, 1), (3, 2), (2, 3)])
@@ -108,12 +108,12 @@ def test_in_half_precision_the_gradient_of_a_cell_is_still_the_sum_over_hundreds
     features = tf.constant(rng.normal(size=(1, 20, 20, 4)), "float32")
     corners = rng.uniform(20, 60, (1, 512, 2))
     boxes = tf.constant(np.concatenate([corners, corners + rng.uniform(40, 80, (1, 512, 2))], axis=2), "float32")
-    found = {}
+    result = {}
     for dtype in ("float32", "bfloat16", "float16"):
         with tf.GradientTape() as tape:
             tape.watch(features)
             total = tf.reduce_sum(tf.cast(roi_align({3: tf.cast(features, dtype)}, boxes, 7), "float32"))
-        found[dtype] = tape.gradient(total, features).numpy()
+        result[dtype] = tape.gradient(total, features).numpy()
     for dtype in ("bfloat16", "float16"):  # a running sum in bfloat16 would stop at 256
-        np.testing.assert_allclose(found[dtype], found["float32"], rtol=0.01, atol=0.05)
-    assert found["float32"].max() > 256
+        np.testing.assert_allclose(result[dtype], result["float32"], rtol=0.01, atol=0.05)
+    assert result["float32"].max() > 256

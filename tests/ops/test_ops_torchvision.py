@@ -23,10 +23,10 @@ def array(tensor):
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
 def test_suppression_keeps_the_same_boxes(expected, threshold):
     order = np.argsort(-expected["scores"])
-    found, scores, classes = (expected[key][order] for key in ("boxes", "scores", "classes"))
-    kept = order[array(nms.suppress(found, scores, threshold))]
+    result, scores, classes = (expected[key][order] for key in ("boxes", "scores", "classes"))
+    kept = order[array(nms.suppress(result, scores, threshold))]
     np.testing.assert_array_equal(kept, expected[f"nms{threshold}"])
-    of_class = [array(nms.suppress(found, scores, threshold, classes == number)) for number in range(3)]
+    of_class = [array(nms.suppress(result, scores, threshold, classes == number)) for number in range(3)]
     np.testing.assert_array_equal(order[np.any(of_class, axis=0)], expected[f"batched_nms{threshold}"])
 
 

@@ -29,7 +29,7 @@ def test_arguments_reach_keras_and_the_default_rate_is_keras_own():
 
 def test_layer_decay_slows_each_level_by_the_factor():
     from visiontasks.backbones.unet_encoder import unet_encoder
-    from visiontasks.recipe import FreezeRecipe, TrainRecipe
+    from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
     from visiontasks.training.fit import rate_factors
 
     backbone = unet_encoder(filters=2, depth=3)
@@ -43,11 +43,11 @@ def test_layer_decay_slows_each_level_by_the_factor():
 
 
 def test_a_gate_learns_as_fast_as_what_it_gates():
-    from visiontasks import build
-    from visiontasks.recipe import TrainRecipe
+    from visiontasks import api
+    from visiontasks.recipe.schema import TrainRecipe
     from visiontasks.training.fit import rate_factors
 
-    backbone = build.backbone("efficientnet_b0", input_shape=(64, 64, 3))
+    backbone = api.backbone("efficientnet_b0", input_shape=(64, 64, 3))
     factors = rate_factors(backbone, TrainRecipe(layer_decay=0.5))
     by_layer = {path.split("/")[-2]: round(factor, 6) for path, factor in factors.items()}
     assert by_layer["block1a_se_reduce"] == by_layer["block1a_dwconv"] == 0.5**4

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visiontasks import catalog
 from visiontasks.errors import UserError
+from visiontasks.recipe import catalog
 from visiontasks.weights import checkpoint, efficientnet_lite, transfer
 from visiontasks.weights.torch_file import read_torch_file
 

@@ -2,7 +2,7 @@
 
 A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks (2012),
 figure 2, in one tower. torchvision's form is A. Krizhevsky: One weird trick for parallelizing
-convolutional neural networks (2014), https://arxiv.org/abs/1404.5997: fewer filters, no response normalisation.
+convolutional neural networks (2014), https://arxiv.org/abs/1404.5997: fewer filters, no response normalization.
 """
 
 from typing import Literal
@@ -16,9 +16,9 @@ from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
 from visiontasks.weights import alexnet as checkpoints
 from visiontasks.weights import torchvision
 
-# the paper's picture and classification layers; torchvision's form takes 224×224
+# the paper's image size and classification layers; torchvision's form takes 224×224
 ORIGINAL = {"size": (227, 227), "classifier": {"classes": 1000, "pooling": "flatten", "hidden": (4096, 4096)}}
-# filters of the five convolutions, the border of the first, whether responses are normalised
+# filters of the five convolutions, padding of the first, whether responses are normalized
 _FORMS = {"paper": ((96, 256, 384, 384, 256), 0, True), "torchvision": ((64, 192, 384, 256, 256), 2, False)}
 
 
@@ -31,22 +31,22 @@ def alexnet(
     """AlexNet of 2012: five convolutions, the first 11×11 at stride 4, with overlapping pools.
 
     Taps: "C2" (the first convolution), "C3" (the second), "C4" (the fifth) and "C5" (the last pool): 96, 256, 256, 256
-    channels in the paper's form. The original classification layers are a `classifier` with pooling flatten and hidden
-    [4096, 4096] on "C5", at 227×227 in the paper's form and 224×224 in torchvision's.
+    channels in the paper's form. For the original classification layers, use a `classifier` with pooling flatten and
+    hidden [4096, 4096] on "C5", at 227×227 in the paper's form and 224×224 in torchvision's.
 
     Args:
         weights: "imagenet" (torchvision's), a PyTorch checkpoint with torchvision's names, a `.keras` or `.weights.h5`
             file, or None: random.
-        input_shape: (height, width, 3); None for a free side.
-        form: whose layers; None: torchvision's where its weights are asked for, else the paper's.
-        strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
+        input_shape: (height, width, 3); None for a variable size.
+        form: "paper" or "torchvision"; None: torchvision's form for torchvision's weights, otherwise the paper's.
+        strict: whether a checkpoint must fit completely; otherwise what fits is loaded and the rest is reported.
 
     Raises:
-        UserError: the weights cannot be had or do not fit.
+        UserError: the weights are not available or do not fit.
     """
     form = form or ("torchvision" if torchvision.has_names_of(weights) else "paper")
     file = torchvision.file_of("alexnet", weights)
-    filters, border, normalised = _FORMS[form]
+    filters, border, normalized = _FORMS[form]
     inputs = image_input(input_shape)
     x = PixelNormalization(**IMAGENET, name="pixels")(inputs)
     if border:
@@ -64,8 +64,8 @@ def alexnet(
             kernel_initializer="he_normal",
             name=f"conv{i}",
         )(x)
-        if normalised and i < 3:
-            # the paper's alpha of 1e-4, times the size that the layer divides by
+        if normalized and i < 3:
+            # the paper's alpha of 1e-4, times the size by which the layer divides
             x = LocalResponseNormalization(bias=2.0, alpha=5e-4, name=f"norm{i}")(x)
         if tap:
             taps[tap] = x

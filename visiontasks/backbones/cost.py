@@ -1,4 +1,4 @@
-"""What a network costs and sees: parameters, multiply-adds, memory and receptive fields, layer by layer."""
+"""The costs of a network layer by layer: parameters, multiply-adds, output shapes and receptive fields."""
 
 import dataclasses
 import math
@@ -10,15 +10,16 @@ from visiontasks.backbones.backbone import Graph
 
 @dataclasses.dataclass(frozen=True)
 class LayerCost:
-    """One layer of a network for one picture.
+    """The costs of one layer for one image.
 
     Attributes:
         name, kind: the layer's name and class.
         shape: of its output, without the batch: (H, W, C) or (C,).
-        parameters: what training changes of its weights.
-        multiply_adds: of its convolutions and matrix products; all else counts nothing, as papers count.
-        stride: input pixels from one position to the next; None behind a global pooling.
-        receptive_field: input pixels that one position sees along a side, borders aside; None behind a global pooling.
+        parameters: number of trainable weights.
+        multiply_adds: of convolutions and matrix products; other operations count zero, as in papers.
+        stride: input pixels between neighboring positions; None after a global pooling.
+        receptive_field: width and height of the input region of one position, ignoring borders; None after a global
+            pooling.
     """
 
     name: str
@@ -31,10 +32,10 @@ class LayerCost:
 
 
 def layer_costs(model: keras.Model) -> list[LayerCost]:
-    """Every layer of a functional model that was built for a fixed size, in the order of computation.
+    """The costs of every layer of a functional model with a fixed size, in the order of computation.
 
     Raises:
-        ValueError: the model has a free side.
+        ValueError: the model has a variable size.
     """
     if None in model.input.shape[1:]:
         raise ValueError(f"input_shape: expected a fixed size, got {tuple(model.input.shape[1:])}.")
@@ -55,7 +56,7 @@ def layer_costs(model: keras.Model) -> list[LayerCost]:
 
 
 def _multiply_adds(operation, shape) -> int:
-    """Of a layer whose output has the shape (batch, …): each output number times the inputs it is summed over."""
+    """Of a layer with output shape (batch, …): each output value times the number of inputs it sums over."""
     if isinstance(operation, keras.Sequential):
         return sum(_multiply_adds(layer, layer.output.shape) for layer in operation.layers)
     positions = math.prod(shape[1:-1])

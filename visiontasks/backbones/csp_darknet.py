@@ -1,7 +1,7 @@
-"""CSPDarknet: the backbone of YOLO in its form of 2023.
+"""CSPDarknet: the backbone of YOLOv8.
 
 C.-Y. Wang et al.: CSPNet (2019), https://arxiv.org/abs/1911.11929; A. Bochkovskiy et al.: YOLOv4 (2020),
-https://arxiv.org/abs/2004.10934, section 3.4, where it is named. Stages, channels and sizes are those of the published
+https://arxiv.org/abs/2004.10934, section 3.4, which names it. Stages, channels and variants are those of the published
 YOLOv8 networks.
 """
 
@@ -22,23 +22,23 @@ NAMES = {
 
 
 def csp_darknet(variant: str, weights: str | None = None, input_shape: tuple | list = (None, None, 3)) -> keras.Model:
-    """A strided convolution, and four stages of a strided convolution and a cross stage partial block each.
+    """A strided convolution, then four stages of a strided convolution and a cross stage partial block each.
 
-    Taps: "C1" to "C5", the end of each stage: 64, 128, 256, 512, 1024 channels times the size's width, of at most 1024
-    (n, s), 768 (m) or 512 (l, x); C5 is seen through pools of 5, 9 and 13 positions.
+    Taps: "C1" to "C5", the end of each stage: 64, 128, 256, 512, 1024 channels times the variant's width multiple, at
+    most 1024 (n, s), 768 (m) or 512 (l, x) before it. C5 includes pools of 5, 9 and 13 positions.
 
     Args:
         variant: "n", "s", "m", "l" or "x".
         weights: a `.keras` or `.weights.h5` file, or None: random.
-        input_shape: (height, width, 3); None for a free side.
+        input_shape: (height, width, 3); None for a variable size.
 
     Raises:
-        UserError: the weights cannot be had.
+        UserError: the weights are not available.
     """
     if weights == "imagenet":
         raise UserError(
-            "weights: there are none of ImageNet for csp_darknet. Use weights=null, a file, or another backbone such "
-            "as efficientnet_lite0."
+            "weights: csp_darknet has no ImageNet weights. Use weights=null, a file, or another backbone such as "
+            "efficientnet_lite0."
         )
     inputs = image_input(input_shape)
     x = PixelNormalization((0.0,) * 3, (255.0,) * 3, name="pixels")(inputs)

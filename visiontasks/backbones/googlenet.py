@@ -1,8 +1,8 @@
-"""GoogLeNet: inception modules, which look at several scales side by side and narrow the channels first.
+"""GoogLeNet: inception modules, parallel convolutions of several sizes after 1×1 convolutions that reduce the channels.
 
 C. Szegedy et al.: Going Deeper with Convolutions (2014), https://arxiv.org/abs/1409.4842, table 1 and section 5. In
-torchvision's form every convolution has a batch norm, none of the responses are normalised, and the 5×5 convolutions
-are 3×3 ones (a slip that its weights were trained with).
+torchvision's form every convolution has a batch norm, responses are not normalized, and the 5×5 convolutions are 3×3 (a
+mistake that its weights were trained with).
 """
 
 from typing import Literal
@@ -17,7 +17,7 @@ from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import googlenet as checkpoints
 from visiontasks.weights import torchvision
 
-# filters of 1×1; of the 1×1 before 3×3, 3×3; of the 1×1 before 5×5, 5×5; of the 1×1 behind the pool: table 1
+# filters of 1×1; of the 1×1 before 3×3, 3×3; of the 1×1 before 5×5, 5×5; of the 1×1 after the pool: table 1
 MODULES = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
@@ -42,21 +42,21 @@ def googlenet(
     """GoogLeNet of 2014: 22 layers, nine of them inception modules, with taps for its auxiliary classifiers.
 
     Taps: "C1" to "C5" with 64, 192, 480, 832, 1024 channels, and "inception_4a", "inception_4d" (512, 528 channels at
-    stride 16). Where the picture's size is fixed also "aux1" and "aux2": these two averaged over a grid of 4×4 and
-    brought to 128 channels. An auxiliary classifier is a `classifier` with tap aux1, pooling flatten, hidden [1024] and
-    dropout 0.7 (section 5; its windows of 5×5 at stride 3 are taken for a grid of 4×4, as in torchvision).
+    stride 16). If the image size is fixed, also "aux1" and "aux2": these two, averaged over a 4×4 grid and reduced to
+    128 channels. An auxiliary classifier is a `classifier` with tap aux1, pooling flatten, hidden [1024], dropout 0.7
+    (section 5; as in torchvision, a 4×4 grid replaces its 5×5 windows at stride 3).
 
     Args:
         weights: "imagenet" (torchvision's), a PyTorch checkpoint with torchvision's names, a `.keras` or `.weights.h5`
             file, or None: random.
-        input_shape: (height, width, 3); None for a free side. Trained at 224×224.
-        form: whose layers; None: torchvision's where its weights are asked for, else the paper's.
-        norm: what normalises behind each convolution; None: batch in torchvision's form, in the paper's nothing but
-            local responses at two places.
-        strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
+        input_shape: (height, width, 3); None for a variable size. Trained at 224×224.
+        form: "paper" or "torchvision"; None: torchvision's form for torchvision's weights, otherwise the paper's.
+        norm: the normalization after each convolution; None: batch in torchvision's form; in the paper's form only
+            local response normalization at two points.
+        strict: whether a checkpoint must fit completely; otherwise what fits is loaded and the rest is reported.
 
     Raises:
-        UserError: the weights cannot be had or do not fit.
+        UserError: the weights are not available or do not fit.
     """
     form = form or ("torchvision" if torchvision.has_names_of(weights) else "paper")
     file = torchvision.file_of("googlenet", weights)
@@ -76,7 +76,7 @@ def googlenet(
             level = int(name[0]) - 1
             x = _pool(x, 2 if name == "5a" and not paper else 3, f"pool{level}")
         x = inception(x, *filters, name=f"inception_{name}", norm=norm, largest=5 if paper else 3)
-        taps[f"C{name[0]}"] = x  # a later module of the stage takes the earlier one's place
+        taps[f"C{name[0]}"] = x  # a later module of the stage replaces the earlier one
         if name in _AUXILIARY:
             taps[f"inception_{name}"] = x
             if None not in x.shape[1:3]:
@@ -86,7 +86,7 @@ def googlenet(
     model = pyramid_model(inputs, taps, "googlenet")
     known = {layer.name for layer in model.layers}
 
-    def layer_of(module):  # at a free size there are no auxiliary layers to take the checkpoint's
+    def layer_of(module):  # with a variable size there are no auxiliary layers
         layer = checkpoints.layer_of(module)
         return None if layer and layer.startswith("aux") and layer not in known else layer
 
@@ -106,21 +106,21 @@ def inception(
     norm: Norm | None = None,
     largest: int = 5,
 ):
-    """An inception module (figure 2b of the paper): four branches side by side, joined by their channels.
+    """An inception module (figure 2b of the paper): four parallel branches, concatenated.
 
-    Without the three reductions (None) it is the naive module of figure 2a, whose pooling branch keeps all channels.
+    With None for the three reductions it is the naive module of figure 2a, whose pooling branch keeps all channels.
 
     Args:
         x: feature maps (B, H, W, C).
         ones, threes, fives: filters of the 1×1, 3×3 and 5×5 convolutions.
         threes_reduce, fives_reduce: filters of the 1×1 convolutions before them.
-        pool_project: filters of the 1×1 convolution behind the 3×3 max pool.
-        name: what the layers' names begin with.
-        norm: what normalises behind each convolution.
-        largest: the size of the largest convolution.
+        pool_project: filters of the 1×1 convolution after the 3×3 max pool.
+        name: prefix of the layers' names.
+        norm: the normalization after each convolution.
+        largest: kernel size of the largest convolution.
 
     Returns:
-        (B, H, W, the branches' filters together).
+        (B, H, W, sum of the branches' filters).
     """
     one = _conv(x, ones, 1, f"{name}_1x1", norm)
     three = x if threes_reduce is None else _conv(x, threes_reduce, 1, f"{name}_3x3_reduce", norm)
@@ -149,6 +149,6 @@ def _conv(x, filters, kernel, name, norm, stride=1):
 
 
 def _pool(x, size, name):
-    """Max pooling at stride 2 whose last window may reach over the border: 112 to 56, as Caffe and torchvision do."""
-    x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)  # behind a ReLU zero is as good as -inf
+    """Max pooling at stride 2 whose last window may exceed the border: 112 to 56, as in Caffe and torchvision."""
+    x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)  # after a ReLU, zero is equivalent to -inf
     return layers.MaxPooling2D(size, 2, name=name)(x)

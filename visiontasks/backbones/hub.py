@@ -1,4 +1,4 @@
-"""Backbones of keras-hub and keras-cv, an optional extra: pip install "visiontasks[hub]"."""
+"""Backbones of keras-hub and keras-cv, optional extras: pip install "visiontasks[hub]" or "visiontasks[keras-cv]"."""
 
 import re
 import warnings
@@ -19,24 +19,24 @@ def hub(
     mean: tuple | list | None = None,
     std: tuple | list | None = None,
 ) -> keras.Model:
-    """A convolutional backbone of keras-hub by its preset, or one of keras-hub or keras-cv given as an instance.
+    """A convolutional backbone of keras-hub by its preset, or an instance of a keras-hub or keras-cv backbone.
 
-    Taps: its pyramid, under our names: its "P3" is "C3".
+    Taps: the levels of its pyramid: its "P3" is "C3".
 
     Args:
-        preset: a preset of keras-hub such as "resnet_50_imagenet", downloaded once, or a folder that holds one.
-        instance: a backbone already made, instead of a preset; in Python only.
-        weights: "imagenet" or any other name: the preset's own; a `.keras` or `.weights.h5` file; None: random, and an
-            instance keeps what it has.
-        input_shape: (height, width, 3); None for a free side.
-        mean: the mean to subtract from pixels 0..255; by default what the preset says, else none.
-        std: what to divide by then; by default what the preset says, else nothing.
+        preset: a preset of keras-hub such as "resnet_50_imagenet", downloaded once, or the folder of one.
+        instance: a backbone instance, instead of a preset; in Python only.
+        weights: "imagenet" or another name: the preset's weights; a `.keras` or `.weights.h5` file; None: random; an
+            instance keeps its weights.
+        input_shape: (height, width, 3); None for a variable size.
+        mean: subtracted from the pixels 0..255; by default the preset's, or zero.
+        std: the divisor after that; by default the preset's, or one.
 
     Raises:
-        UserError: keras-hub is missing, the preset cannot be had, or the backbone has no pyramid.
+        UserError: keras-hub is not installed, the preset is not available, or the backbone has no pyramid.
     """
     if (preset is None) == (instance is None):
-        raise UserError("preset: expected a preset of keras-hub, or an instance of a backbone, and not both.")
+        raise UserError("preset: expected either a preset of keras-hub or an instance of a backbone.")
     path = weights if weights is not None and Path(weights).suffix in (".keras", ".h5") else None
     if instance is None:
         instance, preset_mean, preset_std = _from_preset(preset, weights is not None and path is None)
@@ -60,14 +60,14 @@ def _from_preset(preset, load_weights):
         raise UserError(f'backbone hub needs keras-hub ({error}): pip install "visiontasks[hub]"') from error
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset, load_weights=load_weights)
-    except Exception as error:  # downloads, credentials, names, files: each fails in its own way
-        raise UserError(f"preset: {preset!r} could not be had from keras-hub: {error}") from error
+    except Exception as error:  # downloads, credentials, names and files raise different types
+        raise UserError(f"preset: {preset!r} could not be loaded from keras-hub: {error}") from error
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
-    except Exception as error:  # as above; and a preset need not have one
+    except Exception as error:  # as above; also, a preset need not have a converter
         warnings.warn(
-            f"preset {preset!r}: no preprocessing could be read ({error}); the network gets pixels of 0 to 255 unless "
-            "mean and std are given.",
+            f"preset {preset!r}: its preprocessing could not be read ({error}); the network gets pixels of 0 to 255 "
+            "unless mean and std are given.",
             stacklevel=2,
         )
         return backbone, None, None
@@ -82,15 +82,15 @@ def _three(value) -> list[float]:
 
 
 def _pyramid(instance) -> dict:
-    """{"C3": tensor, …} of an instance of keras-hub (tensors) or keras-cv (names of layers)."""
-    found = getattr(instance, "pyramid_outputs", None)
-    if not found:
+    """{"C3": tensor, …} of an instance of keras-hub (tensors) or keras-cv (layer names)."""
+    outputs = getattr(instance, "pyramid_outputs", None)
+    if not outputs:
         names = getattr(instance, "pyramid_level_inputs", None) or {}
-        found = {key: instance.get_layer(layer).output for key, layer in names.items()}
-    found = {f"C{match[1]}": tensor for key, tensor in found.items() if (match := re.fullmatch(r"P?(\d)", str(key)))}
-    if not found:
+        outputs = {key: instance.get_layer(layer).output for key, layer in names.items()}
+    levels = {f"C{match[1]}": tensor for key, tensor in outputs.items() if (match := re.fullmatch(r"P?(\d)", str(key)))}
+    if not levels:
         raise UserError(
             f"instance: expected a backbone with pyramid_outputs, such as keras_hub.models.ResNetBackbone; "
             f"got {type(instance).__name__}, which has none."
         )
-    return found
+    return levels

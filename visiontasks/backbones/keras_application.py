@@ -1,4 +1,4 @@
-"""Every convolutional model of `keras.applications` as a backbone: one adapter, the levels read off the graph.
+"""Every convolutional model of `keras.applications` as a backbone: one adapter reads the levels from the graph.
 
 The models, their papers and their ImageNet accuracies: https://keras.io/api/applications/
 """
@@ -65,13 +65,13 @@ NAMES = {
     "convnext_xlarge": "ConvNeXtXLarge",
 }
 
-# the pictures' sides that Keras's ImageNet weights were trained with, where they are not 224
+# the image sizes that Keras's ImageNet weights were trained with, if not 224
 SIZES = {"inception_v3": 299, "inception_resnet_v2": 299, "xception": 299, "nasnet_large": 331}
-SIZES |= {f"efficientnet_b{n}": side for n, side in enumerate((240, 260, 300, 380, 456, 528, 600), start=1)}
+SIZES |= {f"efficientnet_b{n}": size for n, size in enumerate((240, 260, 300, 380, 456, 528, 600), start=1)}
 SIZES |= {"efficientnet_v2_b1": 240, "efficientnet_v2_b2": 260, "efficientnet_v2_b3": 300}
 SIZES |= {"efficientnet_v2_s": 384, "efficientnet_v2_m": 480, "efficientnet_v2_l": 480}
 
-# how the weights of each family saw pictures; the families that are not here normalise inside
+# the pixel normalization of each family's weights; the other families normalize inside the model
 _CAFFE = {"mean": (103.939, 116.779, 123.68), "bgr": True}
 _TF = {"mean": (127.5,) * 3, "std": (127.5,) * 3}
 _PIXELS = {
@@ -91,29 +91,29 @@ def keras_application(
 ) -> keras.Model:
     """A model of keras.applications without its classification layers.
 
-    Taps: "C1" to "C5" where the model has them ("C0" too in VGG; ConvNeXt begins at "C2"): at each stride, the last
-    feature map that nothing bypasses before the next downsampling. The last level is the model's own last feature map.
-    Models that convolve without padding (Inception, Xception, NASNet) give maps a few pixels smaller than H / stride.
+    Taps: "C1" to "C5" if the model has them (VGG also has "C0"; ConvNeXt begins at "C2"): at each stride, the last
+    feature map that no connection bypasses before the next downsampling. The last level is the model's output. Models
+    that convolve without padding (Inception, Xception, NASNet) give maps a few pixels smaller than H / stride.
 
     Args:
         variant: the model's name in keras.applications.
-        weights: "imagenet" (Keras's, downloaded by it once), "imagenet:torchvision" or a PyTorch checkpoint with
-            torchvision's names (Inception v3 and EfficientNet; pools or borders are then torchvision's too), a `.h5`,
+        weights: "imagenet" (Keras's, downloaded once), "imagenet:torchvision" or a PyTorch checkpoint with
+            torchvision's names (Inception v3 and EfficientNet; pooling or padding is then torchvision's too), a `.h5`,
             `.weights.h5` or `.keras` file, or None: random.
-        input_shape: (height, width, 3); None for a free side. Give the size where it is known: with a free side Keras
-            pads MobileNet and EfficientNet one pixel differently from how ImageNet's weights were trained. NASNet
-            takes no free side.
-        strict: whether a PyTorch checkpoint that does not fit whole is an error; else what fits is taken.
+        input_shape: (height, width, 3); None for a variable size. Give the size if it is known: with a variable size,
+            Keras pads MobileNet and EfficientNet by one pixel differently than in ImageNet training. NASNet needs a
+            fixed size.
+        strict: whether a PyTorch checkpoint must fit completely; otherwise what fits is loaded.
 
     Raises:
-        UserError: the weights cannot be had, or the model does not take such a size; the text says what to do.
+        UserError: the weights are not available, or the model does not accept the size; the text says what to do.
     """
     if variant.startswith("NASNet") and None in tuple(input_shape):
-        # Keras compares the sizes of two cells while it builds, and takes two unknown ones for equal
+        # Keras compares the sizes of two cells while it builds, and treats two unknown sizes as equal
         raise UserError(f"input_shape: {variant} needs a fixed size such as [224, 224, 3]; got {input_shape!r}.")
     inputs = image_input(input_shape)
     x = PixelNormalization(**_PIXELS.get(variant, {}), name="pixels")(inputs)
-    # weights are copied in afterwards, so that the layers are the same whatever the weights and any file fits
+    # weights are copied in afterwards, so that the layers do not depend on the weights and any file fits
     try:
         application = getattr(keras.applications, variant)(include_top=False, weights=None, input_tensor=x)
     except ValueError as error:
@@ -124,7 +124,7 @@ def keras_application(
         application = keras.models.clone_model(application, clone_function=theirs.as_in_pytorch)
         (inputs,), (output,) = application.inputs, application.outputs
         if variant in _RESCALED_TWICE:
-            _fold_second_rescaling(application, learnt=False)
+            _fold_second_rescaling(application, trained=False)
         file = torchvision.file_of(name, weights)
         say_skipped(theirs.load(application, file, strict), file)
         return pyramid_model(inputs, _levels(inputs, output), variant.lower())
@@ -132,37 +132,37 @@ def keras_application(
     if weights == "imagenet":
         copy_weights(_download(variant), application)
     elif weights is not None:
-        # Keras's own files, a plain .h5, follow the order of the layers in Keras's own model
-        own = Path(weights).suffix == ".h5" and not str(weights).endswith(".weights.h5")
-        load_weights(application if own else model, weights)
-        weights = "imagenet" if own else weights
+        # Keras's plain .h5 files follow the order of the layers in Keras's own model
+        plain = Path(weights).suffix == ".h5" and not str(weights).endswith(".weights.h5")
+        load_weights(application if plain else model, weights)
+        weights = "imagenet" if plain else weights
     if variant in _RESCALED_TWICE and weights in (None, "imagenet"):
-        _fold_second_rescaling(application, learnt=weights is not None)
+        _fold_second_rescaling(application, trained=weights is not None)
     return model
 
 
 def _download(variant):
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`input_shape` is undefined")  # the weights hold for any size
+            warnings.filterwarnings("ignore", "`input_shape` is undefined")  # the weights are valid for any size
             return getattr(keras.applications, variant)(include_top=False, weights="imagenet")
-    except Exception as error:  # whatever the network, the proxy, the disk or the hash may say
+    except Exception as error:  # the network, the proxy, the disk or the hash raise different types
         raise UserError(
             f"weights: the ImageNet weights of {variant} could not be downloaded ({error}). Connect to the internet, "
-            "or put the file that is named there into ~/.keras/models, or give a file as weights=PATH; "
-            "efficientnet_lite0 brings its weights along and needs no download."
+            "or put the file named there into ~/.keras/models, or give a file as weights=PATH; "
+            "efficientnet_lite0 needs no download: its weights are installed as a package."
         ) from error
 
 
-def _fold_second_rescaling(application, learnt: bool):
-    """Let EfficientNet's Normalization do what Keras adds a second Rescaling for when it loads ImageNet's weights.
+def _fold_second_rescaling(application, trained: bool):
+    """Fold the second Rescaling, which Keras adds when it loads ImageNet weights, into EfficientNet's Normalization.
 
-    Keras's files hold the standard deviations of ImageNet's pixels in place of the variances; Keras divides by their
-    root once more in a layer that exists only with `weights="imagenet"`. Without weights there is no normalisation.
+    Keras's files store the standard deviations of ImageNet's pixels as variances. A layer that exists only with
+    `weights="imagenet"` divides by their root once more. Without weights, Keras does not normalize at all.
     """
     layer = next(x for x in application.layers if isinstance(x, keras.layers.Normalization))
     deviation = np.array(IMAGENET["std"], "float32") / 255
-    if learnt:
+    if trained:
         layer.adapt_variance.assign(keras.ops.convert_to_numpy(layer.adapt_variance) * deviation)
     else:
         layer.adapt_mean.assign(np.array(IMAGENET["mean"], "float32") / 255)
@@ -173,13 +173,13 @@ def _fold_second_rescaling(application, learnt: bool):
 def _levels(inputs, output) -> dict:
     """{"Cn": tensor}: for each stride 2**n the last bottleneck of the graph, the output for the last one."""
     graph = Graph(inputs, output)
-    # NASNet's cells read the two cells before them, so something bypasses every map: take where its ways part
+    # in NASNet a connection bypasses every map, because its cells read the two cells before: use branching points
     tensors = [t for t in graph.branchings() + graph.bottlenecks() if _feature(t)]
-    found = {stride: t for t in tensors if (stride := graph.stride(t))}
-    return {f"C{stride.bit_length() - 1}": tensor for stride, tensor in found.items()}
+    last = {stride: t for t in tensors if (stride := graph.stride(t))}
+    return {f"C{stride.bit_length() - 1}": tensor for stride, tensor in last.items()}
 
 
 def _feature(tensor) -> bool:
-    """Whether a tensor is a map of features: neither the picture itself nor one with a border of zeros added."""
+    """Whether a tensor is a feature map: not the image, and not the output of a padding layer."""
     layer = tensor._keras_history.operation
     return tensor.shape[-1] != 3 and not isinstance(layer, keras.layers.ZeroPadding2D)

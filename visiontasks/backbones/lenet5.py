@@ -1,4 +1,4 @@
-"""LeNet-5: the convolutional network that read cheques.
+"""LeNet-5: the convolutional network that read checks.
 
 Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-Based Learning Applied to Document Recognition (1998), section II.B
 and figure 2; with plain average pooling and every map of the second convolution connected to all of the first.
@@ -13,7 +13,7 @@ from visiontasks.backbones.backbone import image_input, load_weights, pyramid_mo
 from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
-# the paper's picture and, on C2, its classification layers
+# the paper's image size and, on C2, its classification layers
 ORIGINAL = {
     "size": (32, 32),
     "classifier": {"classes": 10, "pooling": "flatten", "hidden": (120, 84), "activation": "tanh"},
@@ -25,22 +25,22 @@ def lenet5(
     input_shape: tuple | list = (None, None, 3),
     activation: Literal["tanh", "relu"] = "tanh",
 ) -> keras.Model:
-    """LeNet-5 of 1998: two 5×5 convolutions without padding, each halved by average pooling, on grey pictures.
+    """LeNet-5 of 1998: two 5×5 convolutions without padding, each followed by average pooling, on gray images.
 
     Taps: "C0" (the first convolution, 6 channels), "C1" (the second, 16) and "C2" (its pool). At 32×32 these are 28×28,
-    10×10 and 5×5. The original classification layers are a `classifier` with pooling flatten, hidden [120, 84] and
-    activation tanh on "C2"; with ten classes all has 61,706 parameters.
+    10×10 and 5×5. For the original classification layers, use a `classifier` with pooling flatten, hidden [120, 84] and
+    activation tanh on "C2"; with ten classes the network has 61,706 parameters.
 
     Args:
         weights: a `.keras` or `.weights.h5` file, or None: random.
-        input_shape: (height, width, 3), RGB, which becomes grey inside; None for a free side.
-        activation: behind the convolutions; the paper's is tanh.
+        input_shape: (height, width, 3), RGB, converted to gray inside; None for a variable size.
+        activation: after the convolutions; the paper's is tanh.
 
     Raises:
-        UserError: the weights cannot be had or do not fit.
+        UserError: the weights are not available or do not fit.
     """
     if weights == "imagenet":
-        raise UserError("weights: LeNet-5 was never trained on ImageNet. Use weights=null or a file.")
+        raise UserError("weights: LeNet-5 has no ImageNet weights. Use weights=null or a file.")
     inputs = image_input(input_shape)
     x = PixelNormalization((127.5,) * 3, (127.5,) * 3, name="pixels")(inputs)
     x = ops.image.rgb_to_grayscale(x)

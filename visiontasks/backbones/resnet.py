@@ -1,17 +1,17 @@
-"""ResNet, ResNeXt and Wide ResNet: blocks that learn what to add to their input.
+"""ResNet, ResNeXt and Wide ResNet: blocks that learn a residual to add to their input.
 
 K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition (2015), https://arxiv.org/abs/1512.03385,
 table 1. S. Xie et al.: Aggregated Residual Transformations (2016), https://arxiv.org/abs/1611.05431, table 1.
-S. Zagoruyko, N. Komodakis: Wide Residual Networks (2016), https://arxiv.org/abs/1605.07146. In torchvision's form: in a
-bottleneck that halves the size the 3×3 convolution has the stride, not the 1×1 before it.
+S. Zagoruyko, N. Komodakis: Wide Residual Networks (2016), https://arxiv.org/abs/1605.07146. In torchvision's form: the
+3×3 convolution of a bottleneck has the stride, not the 1×1 convolution before it.
 """
 
 import keras
 from keras import layers
 
+from visiontasks.arguments import Share
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.backbones.keras_application import keras_application
-from visiontasks.catalog import Share
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import Norm, normalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
@@ -31,7 +31,7 @@ NAMES = {
     "wide_resnet101": "wide_resnet101",
 }
 
-# blocks of each of the four stages; whether they are bottlenecks; groups, and the width of one, of the 3×3 convolution
+# blocks per stage; whether they are bottlenecks; groups of the 3×3 convolution and the width of a group
 _FORMS = {
     "resnet18": ((2, 2, 2, 2), False, 1, 64),
     "resnet34": ((3, 4, 6, 3), False, 1, 64),
@@ -56,42 +56,42 @@ def resnet(
     epsilon: float = 1e-5,
     strict: bool = True,
 ) -> keras.Model:
-    """A residual network in torchvision's form, for ImageNet-sized pictures.
+    """A residual network in torchvision's form, for images of ImageNet's size.
 
     Taps: "C1", the first convolution (64 channels), and "C2" to "C5", the last block of each stage: 64, 128, 256, 512
-    channels, times four where the blocks are bottlenecks.
+    channels, times four in networks of bottlenecks.
 
     Args:
-        variant: "resnet50" and the like.
+        variant: such as "resnet50".
         weights: "imagenet" (torchvision's best), "imagenet:v1", "imagenet:v2", "imagenet:keras" (Keras's own model with
             Keras's weights), a PyTorch checkpoint with torchvision's names, a `.keras` or `.weights.h5` file, or None:
             random.
-        input_shape: (height, width, 3); None for a free side.
-        norm: what normalises behind each convolution.
-        drop_connect: the chance of leaving out the last residual branch in training, growing linearly from 0 at the
-            picture, so that the first of L has drop_connect / L (Huang et al. 2016, https://arxiv.org/abs/1603.09382,
+        input_shape: (height, width, 3); None for a variable size.
+        norm: the normalization after each convolution.
+        drop_connect: the probability of dropping the last residual branch in training. It grows linearly from the
+            input: the first of L branches has drop_connect / L (Huang et al. 2016, https://arxiv.org/abs/1603.09382,
             section 3).
-        epsilon: what each normalisation adds to the variance; some published detectors were trained with 0.
-        strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
+        epsilon: added to the variance in each normalization; some published detectors were trained with 0.
+        strict: whether a checkpoint must fit completely; otherwise what fits is loaded and the rest is reported.
 
     Raises:
-        UserError: the weights cannot be had or do not fit.
+        UserError: the weights are not available or do not fit.
     """
     if weights == "imagenet:keras" and variant in _KERAS:
         if norm != "batch" or drop_connect or epsilon != 1e-5 or not strict:
             raise UserError(
-                "weights: imagenet:keras is Keras's network as it is; norm, drop_connect, epsilon and strict do not "
+                "weights: imagenet:keras is Keras's own network; norm, drop_connect, epsilon and strict do not "
                 "apply to it."
             )
         return keras_application(_KERAS[variant], "imagenet", input_shape)
     file = torchvision.file_of(variant, weights)
     depths, bottleneck, groups, width = _FORMS[variant]
-    normalised = {"norm": norm, "epsilon": epsilon}
+    normalized = {"norm": norm, "epsilon": epsilon}
     inputs = image_input(input_shape)
     x = PixelNormalization(**IMAGENET, name="pixels")(inputs)
-    x = layers.ReLU(name="conv1_relu")(_conv(x, 64, 7, 2, "conv1", "bn1", **normalised))
+    x = layers.ReLU(name="conv1_relu")(_conv(x, 64, 7, 2, "conv1", "bn1", **normalized))
     taps = {"C1": x}
-    # zeros at the border are as good as minus infinity behind a ReLU
+    # after a ReLU, zero padding is equivalent to -inf
     x = layers.MaxPooling2D(3, 2, name="pool1")(layers.ZeroPadding2D(1, name="pool1_pad")(x))
     block = 0
     for stage, count in enumerate(depths, start=1):
@@ -104,7 +104,7 @@ def resnet(
                 plan = ((inner, 1, 1, 1), (inner, 3, stride, groups), (4 * filters, 1, 1, 1))
             else:
                 plan = ((filters, 3, stride, 1), (filters, 3, 1, 1))
-            x = _block(x, plan, stride, f"layer{stage}_{i}", rate, **normalised)
+            x = _block(x, plan, stride, f"layer{stage}_{i}", rate, **normalized)
             block += 1
         taps[f"C{stage + 1}"] = x
     model = pyramid_model(inputs, taps, variant)
@@ -112,13 +112,13 @@ def resnet(
     return model
 
 
-def _block(x, plan, stride, name, drop_rate, **normalised):
-    """Convolutions as `plan` says (filters, kernel, stride, groups), ReLU between, and the input added at the end."""
+def _block(x, plan, stride, name, drop_rate, **normalized):
+    """Convolutions by `plan` (filters, kernel, stride, groups) with ReLU between them, plus the input at the end."""
     skip, filters = x, plan[-1][0]
     if stride != 1 or skip.shape[-1] != filters:
-        skip = _conv(skip, filters, 1, stride, f"{name}_shortcut_conv", f"{name}_shortcut_bn", **normalised)
+        skip = _conv(skip, filters, 1, stride, f"{name}_shortcut_conv", f"{name}_shortcut_bn", **normalized)
     for i, (width, kernel, step, groups) in enumerate(plan, start=1):
-        x = _conv(x, width, kernel, step, f"{name}_conv{i}", f"{name}_bn{i}", groups, **normalised)
+        x = _conv(x, width, kernel, step, f"{name}_conv{i}", f"{name}_bn{i}", groups, **normalized)
         if i < len(plan):
             x = layers.ReLU(name=f"{name}_relu{i}")(x)
     if drop_rate:
@@ -127,7 +127,7 @@ def _block(x, plan, stride, name, drop_rate, **normalised):
 
 
 def _conv(x, filters, kernel, stride, name, norm_name, groups=1, *, norm, epsilon):
-    if stride > 1 and kernel > 1:  # the same border on all sides, as PyTorch pads; Keras's "same" pads one side alone
+    if stride > 1 and kernel > 1:  # pad all borders equally, as PyTorch does; Keras's "same" pads only one
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     x = layers.Conv2D(
         filters,

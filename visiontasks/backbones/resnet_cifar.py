@@ -1,15 +1,13 @@
-"""The residual networks of 6n+2 layers for pictures of 32×32.
+"""The residual networks of 6n+2 layers for 32×32 images.
 
 K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition (2015), https://arxiv.org/abs/1512.03385,
 section 4.2, with its parameter-free shortcuts (option A).
 """
 
-import sys
-
 import keras
 from keras import layers, ops
 
-from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
+from visiontasks.backbones.backbone import deep_recursion, image_input, load_weights, pyramid_model
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import Norm, normalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
@@ -22,9 +20,9 @@ NAMES = {
     "resnet110": 110,
     "resnet1202": 1202,
 }
-# the paper's picture and classification layer
+# the paper's image size and classification layer
 ORIGINAL = {"size": (32, 32), "classifier": {"classes": 10}}
-_CIFAR = {"mean": (125.3, 123.0, 113.9), "std": (63.0, 62.1, 66.7)}  # of CIFAR-10's training pictures
+_CIFAR = {"mean": (125.3, 123.0, 113.9), "std": (63.0, 62.1, 66.7)}  # of CIFAR-10's training images
 
 
 def resnet_cifar(
@@ -33,41 +31,40 @@ def resnet_cifar(
     input_shape: tuple | list = (None, None, 3),
     norm: Norm = "batch",
 ) -> keras.Model:
-    """A residual network of 6n+2 layers for small pictures: 91.25% (20 layers) to 93.57% (110) on CIFAR-10, published.
+    """A residual network of 6n+2 layers for small images: 91.25% (20 layers) to 93.57% (110) on CIFAR-10, published.
 
     Taps: "C0", "C1" and "C2", the last block of each of the three stages: 16, 32 and 64 channels.
 
     Args:
         depth: 6n+2: 20, 32, 44, 56, 110, 1202 in the paper.
         weights: a `.keras` or `.weights.h5` file, or None: random.
-        input_shape: (height, width, 3); None for a free side.
-        norm: what normalises behind each convolution.
+        input_shape: (height, width, 3); None for a variable size.
+        norm: the normalization after each convolution.
 
     Raises:
-        UserError: another depth, or the weights cannot be had or do not fit.
+        UserError: an invalid depth, or the weights are not available or do not fit.
     """
     if weights == "imagenet":
-        raise UserError(f"weights: resnet{depth} is CIFAR's, not ImageNet's. Use weights=null, a file, or resnet18.")
+        raise UserError(f"weights: resnet{depth} has no ImageNet weights. Use weights=null, a file, or resnet18.")
     if depth < 8 or depth % 6 != 2:
         raise UserError(f"depth: expected 6n+2, such as 20 or 56; got {depth!r}.")
-    # Keras walks a graph by recursion, a few calls a layer; Python's own limit of 1000 is reached at depth 200 or so
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), 20 * depth))
-    inputs = image_input(input_shape)
-    x = PixelNormalization(**_CIFAR, name="pixels")(inputs)
-    x = layers.ReLU(name="conv1_relu")(_conv(x, 16, 1, "conv1", "bn1", norm))
-    taps = {}
-    for stage, filters in enumerate((16, 32, 64)):
-        for i in range((depth - 2) // 6):
-            x = _block(x, filters, 2 if i == 0 and stage else 1, f"stage{stage + 1}_{i}", norm)
-        taps[f"C{stage}"] = x
-    model = pyramid_model(inputs, taps, f"resnet{depth}")
-    load_weights(model, weights)
+    with deep_recursion():
+        inputs = image_input(input_shape)
+        x = PixelNormalization(**_CIFAR, name="pixels")(inputs)
+        x = layers.ReLU(name="conv1_relu")(_conv(x, 16, 1, "conv1", "bn1", norm))
+        taps = {}
+        for stage, filters in enumerate((16, 32, 64)):
+            for i in range((depth - 2) // 6):
+                x = _block(x, filters, 2 if i == 0 and stage else 1, f"stage{stage + 1}_{i}", norm)
+            taps[f"C{stage}"] = x
+        model = pyramid_model(inputs, taps, f"resnet{depth}")
+        load_weights(model, weights)
     return model
 
 
 def _block(x, filters, stride, name, norm):
     skip = x
-    if stride != 1:  # every second pixel, and channels of zeros
+    if stride != 1:  # option A: every second pixel, and zeros for the new channels
         missing = filters - x.shape[-1]
         skip = layers.MaxPooling2D(1, stride, name=f"{name}_subsample")(x)
         skip = ops.pad(skip, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))

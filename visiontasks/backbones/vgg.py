@@ -1,4 +1,4 @@
-"""VGG: 3×3 convolutions alone, stacked; three of them see 7×7 with fewer weights and more nonlinearities.
+"""VGG: stacks of 3×3 convolutions; three of them have a receptive field of 7×7 with fewer weights.
 
 K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition (2014),
 https://arxiv.org/abs/1409.1556, table 1; batch norm as in torchvision.
@@ -26,7 +26,7 @@ NAMES = {
     "vgg19_bn": "vgg19_bn",
 }
 
-# the paper's picture and classification layers
+# the paper's image size and classification layers
 ORIGINAL = {"size": (224, 224), "classifier": {"classes": 1000, "pooling": "flatten", "hidden": (4096, 4096)}}
 # convolutions in each of the five blocks: columns A, B, D, E of table 1
 _DEPTHS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -42,38 +42,39 @@ def vgg(
     strict: bool = True,
     ceil_pooling: bool = False,
 ) -> keras.Model:
-    """VGG-11, 13, 16 or 19, with or without batch norm: five blocks of 3×3 convolutions, each halved by a pool.
+    """VGG-11, 13, 16 or 19, with or without batch norm: five blocks of 3×3 convolutions, each followed by a pool.
 
     Taps: "C0" to "C4", the last convolution of each block, and "C5", the last pool: 64, 128, 256, 512, 512, 512
-    channels. The original classification layers are a `classifier` with pooling flatten and hidden [4096, 4096] on "C5"
-    at 224×224.
+    channels. For the original classification layers, use a `classifier` with pooling flatten and hidden [4096, 4096] on
+    "C5" at 224×224.
 
     Args:
-        variant: "vgg11", "vgg16_bn" and the like.
+        variant: such as "vgg11" or "vgg16_bn".
         weights: "imagenet" (torchvision's), "imagenet:keras" (vgg16 and vgg19: Keras's model with Keras's weights),
-            "imagenet:features" (vgg16: those that SSD starts from), a PyTorch checkpoint with torchvision's names, a
-            `.keras` or `.weights.h5` file, or None: random.
-        input_shape: (height, width, 3); None for a free side.
-        norm: what normalises behind each convolution; None: batch for the `_bn` variants, nothing for the others.
-        strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
-        ceil_pooling: whether a pool over an odd side keeps its last row, as in Caffe: 300 then becomes 38 at stride 8,
-            not 37. The SSD of the paper has it.
+            "imagenet:features" (vgg16: the weights that SSD starts from), a PyTorch checkpoint with torchvision's
+            names, a `.keras` or `.weights.h5` file, or None: random.
+        input_shape: (height, width, 3); None for a variable size.
+        norm: the normalization after each convolution; None: batch for the `_bn` variants, otherwise none.
+        strict: whether a checkpoint must fit completely; otherwise what fits is loaded and the rest is reported.
+        ceil_pooling: whether pooling of an odd size keeps the last row, as in Caffe: 300 becomes 38 at stride 8, not
+            37. The paper's SSD uses it.
 
     Raises:
-        UserError: the weights cannot be had or do not fit.
+        UserError: the weights are not available or do not fit.
     """
     plain, _, suffix = variant.partition("_")
     if weights == "imagenet:keras" and variant in _KERAS:
         if norm is not None or not strict:
-            raise UserError("weights: imagenet:keras is Keras's network as it is; norm and strict do not apply to it.")
+            raise UserError("weights: imagenet:keras is Keras's own network; norm and strict do not apply to it.")
         return keras_application(_KERAS[variant], "imagenet", input_shape)
     if weights and weights.endswith(".h5") and not weights.endswith(".weights.h5"):
         raise UserError(
-            f"weights: {weights!r} is a file of Keras's own VGG, which sees other pixels. Use keras_{variant} for it."
+            f"weights: {weights!r} is a file of Keras's own VGG, which normalizes pixels differently. Use "
+            f"keras_{variant} for it."
         )
     norm = norm or ("batch" if suffix else None)
     file = torchvision.file_of(variant, weights)
-    # the features were trained in Caffe and then turned to RGB: their pixels were never divided
+    # these features were trained in Caffe and then converted to RGB: their pixels are not divided by a std
     caffe = torchvision.variant_of(variant, weights) == "features"
     pixels = {"mean": (122.99925, 116.9991, 103.9992)} if caffe else IMAGENET
     inputs = image_input(input_shape)

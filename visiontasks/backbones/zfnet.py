@@ -1,4 +1,4 @@
-"""ZFNet: AlexNet looked into, and mended where its first filters were seen to be coarse.
+"""ZFNet: AlexNet with finer first filters, changed after its features had been visualized.
 
 M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks (2013), https://arxiv.org/abs/1311.2901,
 figure 3; with the wider last convolutions (512, 1024, 512) of its table 2.
@@ -12,26 +12,26 @@ from visiontasks.errors import UserError
 from visiontasks.layers.local_response_normalization import LocalResponseNormalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
 
-# the paper's picture and classification layers
+# the paper's image size and classification layers
 ORIGINAL = {"size": (224, 224), "classifier": {"classes": 1000, "pooling": "flatten", "hidden": (4096, 4096)}}
 
 
 def zfnet(weights: str | None = None, input_shape: tuple | list = (None, None, 3)) -> keras.Model:
-    """ZFNet of 2013: a first convolution of 7×7 at stride 2 where AlexNet has 11×11 at stride 4.
+    """ZFNet of 2013: AlexNet with a first convolution of 7×7 at stride 2 instead of 11×11 at stride 4.
 
     Taps: "C1" (the first convolution, 96 channels), "C2" (its pool, 96), "C3" (the second, 256), "C4" (the fifth, 512)
-    and "C5" (the last pool, 512). The original classification layers are a `classifier` with pooling flatten and hidden
-    [4096, 4096] on "C5" at 224×224.
+    and "C5" (the last pool, 512). For the original classification layers, use a `classifier` with pooling flatten and
+    hidden [4096, 4096] on "C5" at 224×224.
 
     Args:
         weights: a `.keras` or `.weights.h5` file, or None: random. No ImageNet weights are published.
-        input_shape: (height, width, 3); None for a free side.
+        input_shape: (height, width, 3); None for a variable size.
 
     Raises:
-        UserError: the weights cannot be had or do not fit.
+        UserError: the weights are not available or do not fit.
     """
     if weights == "imagenet":
-        raise UserError("weights: no ImageNet weights of ZFNet are published. Use weights=null, a file, or alexnet.")
+        raise UserError("weights: ZFNet has no published ImageNet weights. Use weights=null, a file, or alexnet.")
     inputs = image_input(input_shape)
     x = PixelNormalization(**IMAGENET, name="pixels")(inputs)
     taps = {}
@@ -56,7 +56,7 @@ def _conv(x, filters, kernel, stride, name):
 
 
 def _pool(x, number):
-    """3×3 at stride 2, the last window reaching over the border: 110 to 55 and 26 to 13, as figure 3 shows."""
+    """3×3 at stride 2; the last window may exceed the border: 110 to 55 and 26 to 13, as in figure 3."""
     x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"pool{number}_pad")(x)
     return layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
 

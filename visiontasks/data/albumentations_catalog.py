@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from visiontasks.catalog import Part, arguments_of, near
-from visiontasks.errors import RecipeError
+from visiontasks.errors import RecipeError, near
+from visiontasks.recipe.catalog import Part, arguments_of
 
 _ROOTS = {"BasicTransform", "BaseCompose"}  # every transform and every composition descends from one of them
 _ABSTRACT = {"DualTransform", "ImageOnlyTransform", "Transform3D", "MaxSizeTransform", "Compose", "ReplayCompose"}
@@ -34,7 +34,7 @@ class _Definition:
 def _definitions() -> dict[str, _Definition]:
     spec = importlib.util.find_spec("albumentations")  # finds it without importing it
     if spec is None:
-        raise RecipeError("data.augment: needs the package albumentations; pip install albumentations==2.0.8")
+        raise RecipeError("augment: needs the package albumentations; pip install albumentations==2.0.8")
     root = Path(spec.origin).parent
     files = [*sorted(root.glob("augmentations/**/*.py")), *sorted(root.glob("core/*.py"))]
     return {
@@ -61,7 +61,7 @@ def transforms() -> tuple[str, ...]:
     )
 
 
-def transform(name: str, where: str = "data.augment", others: Iterable[str] = ()) -> Part:
+def transform(name: str, where: str = "augment", others: Iterable[str] = ()) -> Part:
     """The transform `name` and the arguments of its constructor; `others` are names that an error offers beside.
 
     Raises:

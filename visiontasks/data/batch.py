@@ -10,7 +10,7 @@ from visiontasks.data.order import Draw
 from visiontasks.data.placing import place
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
-from visiontasks.errors import BadPicture, DataError, UserError
+from visiontasks.errors import BadImage, DataError, UserError
 from visiontasks.geometry import Placement
 from visiontasks.sample import FIELDS, NO_OBJECT, OBJECT_FIELDS, SCORING_FIELDS, UNLABELLED, Sample
 
@@ -122,7 +122,7 @@ class Assemble:
             number %= len(self.source)
             try:
                 return number, self.source.read(number, self.wanted)
-            except BadPicture as bad:
+            except BadImage as bad:
                 notes.append((f"{bad.reason}, skipped", bad.path))
         if self.augments:
             raise unreadable(len(self.source), notes)

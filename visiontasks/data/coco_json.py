@@ -1,4 +1,4 @@
-"""An annotation file of COCO's form: read, checked, and sorted by picture."""
+"""Reads an annotation file in COCO's format, checks it, and groups its objects by image."""
 
 import dataclasses
 import json
@@ -16,22 +16,22 @@ from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.errors import DataError
 
 _TABLES = ("images", "annotations", "categories")
-_PART = re.compile(rf"(?:^|[._-])((?:{'|'.join((*TRAINING, *VALIDATION))})\d*)(?=[._-]|$)", re.IGNORECASE)
+_SPLIT = re.compile(rf"(?:^|[._-])((?:{'|'.join((*TRAINING, *VALIDATION))})\d*)(?=[._-]|$)", re.IGNORECASE)
 _KIND = re.compile(r"^_|(instances|person_keypoints|annotations?|coco)[._-]*", re.IGNORECASE)
-_HEAD = 2**20  # bytes: enough of a file to know what it is and, nearly always, the name of a picture
+_HEAD = 2**20  # bytes: enough to recognize a file and, nearly always, to read an image name from it
 
 
 @dataclasses.dataclass(frozen=True)
 class CocoJson:
-    """What an annotation file says, its ids checked.
+    """The content of an annotation file, with its ids checked.
 
     Args:
         path: the file.
-        images: {image id: its entry}.
+        images: {image id: entry}.
         annotations: {image id: [(name for errors, entry)]}.
         names: the classes, by default in the order of the category ids.
-        category_ids: the original id of each class; -1 for one that the file lacks.
-        points: the names of the keypoints, or () where no category has any.
+        category_ids: the original id of each class; -1 for a class that the file lacks.
+        points: the names of the keypoints; () if no category has keypoints.
     """
 
     path: Path
@@ -42,17 +42,17 @@ class CocoJson:
     points: tuple[str, ...]
 
     def objects(self, image_id, size: tuple[int, int], report) -> Objects:
-        """The objects of a picture of that (height, width); what cannot be used is reported.
+        """The objects of an image of that (height, width). What cannot be used goes to `report`.
 
         Raises:
-            DataError: an annotation of another form than COCO's; the text names file and annotation.
+            DataError: an annotation is not in COCO's format; the text names the file and the annotation.
         """
         try:
             return self._objects(
                 [Entry(self, *pair, size) for pair in self.annotations.get(image_id, ())], size, report
             )
         except OverflowError as error:
-            raise DataError(f"{self.path}, annotations of image {image_id}: {error}; mend that number.") from error
+            raise DataError(f"{self.path}, annotations of image {image_id}: {error}; correct that number.") from error
 
     def _objects(self, entries, size, report) -> Objects:
         for entry in entries:
@@ -76,7 +76,7 @@ class CocoJson:
 
 
 class Entry:
-    """One annotation in this package's form: `box` (or None), `number` of its class, `crowd`, `area`, `mask`, `points`.
+    """One annotation in the package's format: `box` (or None), class `number`, `crowd`, `area`, `mask`, `points`.
 
     Raises:
         DataError: as `CocoJson.objects`.
@@ -99,8 +99,8 @@ class Entry:
             self.area = area
         elif self.points[:, 2].any() and not self.crowd:
             raise DataError(
-                f"{name}: expected an area beside its keypoints, by which they are scored, got {area!r}; write the "
-                "object's area in pixels², or about half of its box's."
+                f"{name}: expected an area beside its keypoints, because they are scored by it, got {area!r}; write "
+                "the object's area in pixels², or about half of its box's area."
             )
         elif self.mask:
             self.area = segmentations.area(self.mask, size)
@@ -118,40 +118,40 @@ def _numbers(values, count, what, name) -> list[float] | None:
 
 
 def _points(values, count, name) -> np.ndarray:
-    """float32 (K, 3), zeros where nothing was labelled; num_keypoints is not believed."""
+    """float32 (K, 3), zeros where nothing was labeled. `num_keypoints` is not used: it is often wrong."""
     if not count or not values:
         return np.zeros((count, 3), np.float32)
-    found = np.array(_numbers(values, 3 * count, f"list of {count} keypoints (x, y, visibility)", name), np.float32)
-    found = found.reshape(-1, 3)
-    found[~np.isfinite(found).all(axis=1)] = 0
-    if not np.isin(found[:, 2], (0, 1, 2)).all():
-        bad = found[~np.isin(found[:, 2], (0, 1, 2))][0, 2]
+    points = np.array(_numbers(values, 3 * count, f"list of {count} keypoints (x, y, visibility)", name), np.float32)
+    points = points.reshape(-1, 3)
+    points[~np.isfinite(points).all(axis=1)] = 0
+    if not np.isin(points[:, 2], (0, 1, 2)).all():
+        bad = points[~np.isin(points[:, 2], (0, 1, 2))][0, 2]
         raise DataError(f"{name}: expected keypoint visibilities 0, 1 or 2, got {bad:g}.")
-    found[found[:, 2] == 0] = 0
-    return found
+    points[points[:, 2] == 0] = 0
+    return points
 
 
 def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
-    """The annotation file, its ids checked.
+    """Read an annotation file and check its ids.
 
     Args:
         path: the file.
-        names: the classes in their order; by default the categories in the order of their ids.
-        report: gets the annotations of pictures that the file does not list.
+        names: the classes in order; by default the categories in the order of their ids.
+        report: gets the annotations of images that the file does not list.
 
     Raises:
-        DataError: no JSON of COCO's form; ids that are no whole numbers, or one of them twice; an annotation of a
+        DataError: the file is not JSON in COCO's format; an id is not an integer, or occurs twice; an annotation has a
             category that the file or `names` lacks.
     """
     data = _load(path)
     images = _by_id(data["images"], path, "image", text=True)
     categories = _by_id(data["categories"], path, "category")
     used = [entry.get("category_id") for entry in data["annotations"] if isinstance(entry, dict)]
-    used = {number for number in used if type(number) is int}  # others are told of below
-    doubles = _doubles(categories)  # as Roboflow exports a set of one class, once as its super-category
+    used = {number for number in used if type(number) is int}  # the rest is an error below
+    doubles = _doubles(categories)  # Roboflow exports a set of one class with a super-category of the same name
     for number, name in doubles:
         if number not in used and any(other in used for other, same in doubles if same == name):
-            report.add("category of a name that stands twice, left out since no object has it", f"{number}: {name}")
+            report.add("second category of the same name, left out because no object has it", f"{number}: {name}")
             del categories[number]
     category_ids, names = _classes(categories, names, path)
     annotations, seen = {}, set()
@@ -162,13 +162,11 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
             raise DataError(_wrong_id(path, "annotation", number, twice=type(number) is int))
         seen.add(number)
         if number is None or type(entry.get("image_id")) not in (int, str) or type(entry.get("category_id")) is not int:
-            raise DataError(
-                f"{name}: expected image_id and category_id that are whole numbers, got {str(entry)[:120]}."
-            )
+            raise DataError(f"{name}: expected image_id and category_id that are integers, got {str(entry)[:120]}.")
         if entry["category_id"] not in categories or entry["category_id"] not in category_ids:
             raise DataError(_unknown(name, entry["category_id"], categories, names))
         if entry["image_id"] not in images:
-            report.add("annotation of a picture that the file does not list, skipped", name)
+            report.add("annotation of an image that the file does not list, skipped", name)
         else:
             annotations.setdefault(entry["image_id"], []).append((name, entry))
     lists = [entry["keypoints"] for entry in categories.values() if entry.get("keypoints")]
@@ -176,7 +174,7 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
         raise DataError(f"{path}: expected a list of names as a category's keypoints, got {str(lists)[:80]}.")
     lists = {tuple(map(str, points)) for points in lists}
     if len(lists) > 1:
-        raise DataError(f"{path}: expected one list of keypoints for all categories, got {len(lists)} different ones.")
+        raise DataError(f"{path}: expected one list of keypoints for all categories, got {len(lists)} different lists.")
     return CocoJson(path, images, annotations, names, category_ids, next(iter(lists), ()))
 
 
@@ -190,30 +188,30 @@ def _load(path) -> dict:
     lacking = [key for key in _TABLES if not isinstance(data, dict) or not isinstance(data.get(key), list)]
     if lacking:
         raise DataError(
-            f"{path}: expected COCO's lists {', '.join(_TABLES)}, got none called {', '.join(lacking)}; "
-            "captions and result files have no boxes to learn from."
+            f"{path}: expected COCO's lists {', '.join(_TABLES)}, but {', '.join(lacking)} is missing; "
+            "files of captions or results have no boxes to learn from."
         )
     return data
 
 
 def _by_id(entries, path, kind, text=False) -> dict:
-    found = {}
+    by_id = {}
     for entry in entries:
         number = entry.get("id") if isinstance(entry, dict) else None
         whole = type(number) is int or (text and isinstance(number, str))
-        if not whole or number in found:
+        if not whole or number in by_id:
             raise DataError(_wrong_id(path, kind, number, twice=whole))
-        found[number] = entry
-    return found
+        by_id[number] = entry
+    return by_id
 
 
 def _wrong_id(path, kind, number, twice):
     came = f"{number!r} twice" if twice else repr(number)
-    return f"{path}: expected an id that is a whole number for each {kind}, each once, got {came}; number them anew."
+    return f"{path}: expected a unique integer id for each {kind}, got {came}; renumber them."
 
 
 def _doubles(categories) -> list[tuple[int, str]]:
-    """(id, name) of the categories whose name stands twice."""
+    """(id, name) of the categories whose name occurs twice."""
     names = [str(entry.get("name", number)) for number, entry in categories.items()]
     return [(number, name) for number, name in zip(categories, names, strict=True) if names.count(name) > 1]
 
@@ -222,8 +220,8 @@ def _classes(categories, names, path) -> tuple[tuple[int, ...], tuple[str, ...]]
     by_name = {str(categories[number].get("name", number)): number for number in sorted(categories)}
     if not by_name or len(by_name) < len(categories):
         raise DataError(
-            f"{path}: expected categories, each with a name of its own, got {len(categories)} with {len(by_name)} "
-            "names; rename the doubles."
+            f"{path}: expected categories with unique names, got {len(categories)} categories with {len(by_name)} "
+            "names; rename the duplicates."
         )
     names = tuple(by_name) if names is None else tuple(map(str, names))
     return tuple(by_name.get(name, -1) for name in names), names
@@ -232,15 +230,15 @@ def _classes(categories, names, path) -> tuple[tuple[int, ...], tuple[str, ...]]
 def _unknown(name, number, categories, names):
     if number in categories:
         came = repr(categories[number].get("name", number))
-        return f"{name}: expected a category out of names ({', '.join(names[:60])}), got {came}; add it to names."
-    return f"{name}: expected a category id out of {sorted(categories)[:60]}, got {number!r}."
+        return f"{name}: expected a category among names ({', '.join(names[:60])}), got {came}; add it to names."
+    return f"{name}: expected a category id among {sorted(categories)[:60]}, got {number!r}."
 
 
-# which files these are, and where their pictures lie
+# recognizing annotation files and finding the images they describe
 
 
 def looks_like_coco(path: Path) -> bool:
-    """Whether a file seems to list pictures and objects as COCO does, judged by its beginning."""
+    """Whether the beginning of a file looks like COCO's lists of images and objects."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD)
@@ -252,35 +250,35 @@ def looks_like_coco(path: Path) -> bool:
 
 
 def file_names(path: Path) -> list[str]:
-    """Some of the picture names in a file, without parsing the whole of it."""
+    """Some of the image names in a file, without parsing all of it."""
     with open(path, "rb") as file:
         text = file.read(_HEAD)
         pattern = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)+")')
-        found = pattern.findall(text) or pattern.findall(text + file.read())
-    return [json.loads(name) for name in found[:20]]
+        names = pattern.findall(text) or pattern.findall(text + file.read())
+    return [json.loads(name) for name in names[:20]]
 
 
-def picture_folder(path: Path, names: Iterable[str]) -> Path | None:
-    """The folder from which the picture names of an annotation file lead to files, or None.
+def image_folder(path: Path, names: Iterable[str]) -> Path | None:
+    """The folder that holds the images named in an annotation file, or None.
 
-    For annotations/instances_train2017.json that is train2017, train, images/train2017, images/train, images, or the
-    folder itself, looked for beside the folder of annotations first.
+    For annotations/instances_train2017.json it tries train2017, train, images/train2017, images/train, images and the
+    folder itself, first beside the annotations folder.
     """
-    part = part_of(path)
-    bare = part.rstrip("0123456789")
+    split = split_of(path)
+    bare = split.rstrip("0123456789")
     home = path.parent
     roots = (home.parent, home) if home.name.lower().startswith("annotation") else (home,)
     names = list(names)
     for root in roots:
-        for place in (part, bare, f"images/{part}", f"images/{bare}", "images", "JPEGImages", ""):
-            if any(_leads_to_file(root / place, name) for name in names):
-                return root / place
+        for folder in (split, bare, f"images/{split}", f"images/{bare}", "images", "JPEGImages", ""):
+            if any(_leads_to_file(root / folder, name) for name in names):
+                return root / folder
     return None
 
 
-def part_of(path: Path) -> str:
+def split_of(path: Path) -> str:
     """train2017 of instances_train2017.json; train of train/_annotations.coco.json."""
-    known = _PART.search(path.stem)
+    known = _SPLIT.search(path.stem)
     return known[1] if known else _KIND.sub("", path.stem) or path.parent.name
 
 

@@ -1,4 +1,4 @@
-"""Some albumentations transforms in a row as one step on a Sample: its labels to theirs and back."""
+"""Runs several albumentations transforms as one step on a Sample: converts its labels to theirs and back."""
 
 import dataclasses
 import os
@@ -14,50 +14,50 @@ from visiontasks.sample import VOID, Sample
 
 
 class Composed:
-    """Applies albumentations transforms to a Sample; the result depends on it and the generator alone.
+    """Applies albumentations transforms to a Sample. The result depends on the Sample and the generator alone.
 
     Args:
-        entries: (name, arguments) of each; in those of a composition `transforms` is such a list again.
-        partners: int (K,), the keypoint whose place each one takes where the picture is mirrored; None: its own.
+        entries: (name, arguments) of each; a composition has such a list as its `transforms`.
+        partners: int (K,), the keypoint that each one becomes in a mirrored image; None: keypoints are not renamed.
 
     Raises:
-        RecipeError: a value that albumentations refuses; when called, a transform failed on a picture.
+        RecipeError: albumentations refuses a value; or, when called, a transform failed on an image.
     """
 
     def __init__(self, entries: list[tuple[str, dict]], partners: np.ndarray | None = None):
         self._entries, self._partners = entries, partners
-        # a Compose carries its random state: shared by threads, two runs with one seed would differ
+        # a Compose holds random state: if threads shared it, two runs with one seed would differ
         self._local = threading.local()
-        self._own()  # here and now, so that a value out of bounds is an error before training
+        self._compose()  # build it now, so that a value out of bounds is an error before training
 
-    def _own(self):
+    def _compose(self):
         if not hasattr(self._local, "compose"):
             self._local.compose = _compose(self._entries)
         return self._local.compose
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        compose, moves = self._own()
+        compose, moves = self._compose()
         compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         try:
             moved = compose(**(_targets(sample) if moves else {"image": sample.image}))
-        except Exception as error:  # albumentations raises its own kinds, and OpenCV's
+        except Exception as error:  # albumentations and OpenCV raise many types
             height, width = sample.image.shape[:2]
             raise RecipeError(
-                f"data.augment: albumentations failed on {sample.id or sample.path or 'a sample'} "
+                f"augment: albumentations failed on {sample.id or sample.path or 'a sample'} "
                 f"({height}×{width} pixels): {type(error).__name__}: {error}"
             ) from error
         image = moved["image"]
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise RecipeError(
-                f"data.augment: expected uint8 pictures of 3 channels from the transforms, got {image.dtype} "
-                f"{image.shape}; leave out the transform that changes them."
+                f"augment: expected uint8 images of 3 channels from the transforms, got {image.dtype} "
+                f"{image.shape}; remove the transform that changes the type or the channels."
             )
         return _labels(sample, moved, self._partners) if moves else dataclasses.replace(sample, image=image)
 
 
 def _compose(entries):
-    """The Compose of some entries, and whether it moves more than the picture's colours."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for a newer version
+    """The Compose of some entries, and whether it moves pixels (and not only changes colors)."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import looks for a newer version online
     import albumentations
 
     def make(name, given):
@@ -66,7 +66,7 @@ def _compose(entries):
         try:
             return getattr(albumentations, name)(**given)
         except (ValueError, TypeError) as error:
-            raise RecipeError(f"data.augment: {name} refuses its arguments: {error}") from error
+            raise RecipeError(f"augment: {name} refuses its arguments: {error}") from error
 
     def moves(name, given):
         inner = given.get("transforms", ())
@@ -82,38 +82,38 @@ def _compose(entries):
 
 
 def _targets(sample: Sample) -> dict[str, np.ndarray]:
-    """A Sample as albumentations takes it; each box and keypoint carries its number, to be known again after."""
+    """A Sample as albumentations takes it. Boxes and keypoints carry their index, to identify them afterwards."""
     targets = {"image": sample.image}
     if sample.mask is not None:
-        # OpenCV moves no int32; class numbers fit in uint8 unless there are more than 255
+        # OpenCV cannot move int32; class indices fit in uint8 unless there are more than 255
         targets["mask"] = sample.mask.astype(np.uint8 if sample.mask.max() <= VOID else np.int16)
     if sample.boxes is not None:
         targets["bboxes"] = np.column_stack([sample.boxes, np.arange(len(sample.boxes))])
     if sample.instance_masks is not None and len(sample.instance_masks):
         targets["masks"] = sample.instance_masks
     if sample.keypoints is not None and sample.keypoints.size:
-        # albumentations counts keypoints from the centre of the first pixel, we from its corner
+        # albumentations measures keypoints from the center of the first pixel, this package from its corner
         points = np.concatenate([sample.keypoints[..., :2].reshape(-1, 2), frame(sample.image)]) - 0.5
         targets["keypoints"] = np.column_stack([points, np.arange(len(points))])
     return targets
 
 
 def _labels(sample: Sample, moved: dict, partners: np.ndarray | None) -> Sample:
-    """The Sample that albumentations' result stands for."""
+    """The Sample for albumentations' result."""
     changes = {"image": moved["image"]}
     height, width = moved["image"].shape[:2]
     if "mask" in moved:
         changes["mask"] = moved["mask"].astype(np.int32)
     if "masks" in moved:
-        changes["instance_masks"] = (moved["masks"] == 1).astype(np.uint8)  # void is no part of an object
+        changes["instance_masks"] = (moved["masks"] == 1).astype(np.uint8)  # void does not belong to an object
     elif sample.instance_masks is not None:
         changes["instance_masks"] = np.zeros((0, height, width), np.uint8)
     if "keypoints" in moved:
-        # the last three are the picture's frame
+        # the last three points are the image's frame
         points = np.concatenate([sample.keypoints.reshape(-1, 3), np.zeros((3, 3), np.float32)])
         rows = np.asarray(moved["keypoints"], np.float32).reshape(-1, 3)
         rows[:, :2] += 0.5
-        # reflection shows a point several times: the one inside the picture, written last, stays
+        # with reflection a point appears several times: the one inside the image is written last and stays
         rows = rows[np.argsort(inside(rows, height, width), kind="stable")]
         points[:, :2] = -1
         points[rows[:, 2].astype(int), :2] = rows[:, :2]
@@ -124,6 +124,6 @@ def _labels(sample: Sample, moved: dict, partners: np.ndarray | None) -> Sample:
         boxes = np.zeros_like(sample.boxes)
         rows = np.asarray(moved["bboxes"], np.float32).reshape(-1, 5) if len(moved["bboxes"]) else np.zeros((0, 5))
         rows = rows[np.argsort((rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1]), kind="stable")]
-        boxes[rows[:, 4].astype(int)] = rows[:, :4]  # of a box shown several times the largest stays
+        boxes[rows[:, 4].astype(int)] = rows[:, :4]  # if a box appears several times, the largest stays
         changes["boxes"] = boxes
     return cut(sample, changes)

@@ -1,4 +1,4 @@
-"""Tells from a folder's layout which source reads it."""
+"""Finds the source that can read a folder, from the folder's layout."""
 
 import functools
 import hashlib
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from visiontasks import catalog
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
+from visiontasks.recipe import catalog
 
-# more exact layouts first: an annotation file says more than folders, and folders more than a table
+# the most specific layouts first: an annotation file says more than folders, and folders more than a table
 PRECEDENCE = ("coco", "voc", "yolo", "masks", "folder", "boxes", "csv")
 INHERITED = (
     "names",
@@ -19,75 +19,75 @@ INHERITED = (
     "separator",
     "one_based",
     "max_pixels",
-)  # how labels are read, not where they lie
+)  # how labels are read, not where they are
 
 
 def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict | None], str]:
-    """What a recipe would say under `data` of the data set in a folder, and one sentence on what was found.
+    """Describe the data set in a folder as a recipe's `data` would, with one sentence for the user.
 
     Args:
         root: the folder.
-        wanted: Sample fields that the heads learn from; a source that gives more of them goes before one with fewer.
-            Among equals the order is `PRECEDENCE`, then by name.
+        wanted: Sample fields that the heads learn from. The source that gives most of them is chosen; among equals the
+            order is `PRECEDENCE`, then by name.
 
     Returns:
-        {"train": {"source": name, its arguments}, "val": the same or None} and the sentence.
+        {"train": {"source": name, its arguments}, "val": the same or None}, and the sentence.
 
     Raises:
-        DataError: no such folder, or no source knows its layout; the text lists the layouts.
+        DataError: the folder does not exist, or no source recognizes its layout; the text lists the layouts.
     """
-    # absolute, so that a run's recipe still finds its data when it is evaluated from another folder
+    # absolute, so that a run's recipe works when it is evaluated from another folder
     root, wanted = Path(root).expanduser().resolve(), frozenset(wanted)
     if not root.is_dir():
-        raise DataError(f"data: expected a folder, got {root}, which is none.")
-    found, layouts = [], []
+        raise DataError(f"data: expected a folder, got {root}, which is not a folder.")
+    candidates, layouts = [], []
     for name, part in catalog.parts("data/sources").items():
         source = part.load()
         if source.LAYOUT is None:
             continue
         layouts.append(f"  {name}: {source.LAYOUT}")
-        arguments = source.recognise(root)
+        arguments = source.recognize(root)
         if arguments is not None:
-            place = PRECEDENCE.index(name) if name in PRECEDENCE else len(PRECEDENCE)
-            found.append((-len(wanted & source.fields), place, name, arguments))
-    if not found:
+            rank = PRECEDENCE.index(name) if name in PRECEDENCE else len(PRECEDENCE)
+            candidates.append((-len(wanted & source.fields), rank, name, arguments))
+    if not candidates:
         seen = sorted(p.name + "/" * p.is_dir() for p in root.iterdir() if not p.name.startswith("."))
         raise DataError(
-            f"data: {root} is laid out for no source; it holds {', '.join(seen[:8]) or 'nothing'}"
+            f"data: no source recognizes the layout of {root}; it holds {', '.join(seen[:8]) or 'nothing'}"
             + (", …" if len(seen) > 8 else "")
             + ". Expected one of\n"
             + "\n".join(layouts)
-            + "\nor name a source: data.train.source=… with its arguments."
+            + "\nor name a source: train.source=… with its arguments."
         )
-    _, _, name, arguments = min(found, key=lambda entry: entry[:3])
-    parts = {part: {"source": name, **arguments[part]} if part in arguments else None for part in ("train", "val")}
-    others = sorted(entry[2] for entry in found if entry[2] != name)
-    return parts, (
-        f"{root}: read as {name}, {_validation(root, parts['val'])}"
+    _, _, name, arguments = min(candidates, key=lambda entry: entry[:3])
+    splits = {key: {"source": name, **arguments[key]} if key in arguments else None for key in ("train", "val")}
+    others = sorted(entry[2] for entry in candidates if entry[2] != name)
+    return splits, (
+        f"{root}: read as {name}, {_validation(root, splits['val'])}"
         + (f" (it could also be read as {', '.join(others)})." if others else ".")
     )
 
 
 def _validation(root: Path, arguments: dict | None) -> str:
     if arguments is None:
-        return "without a validation part"
-    places = (str(place).removeprefix(str(root)).lower() for place in arguments.values())
-    if any(re.search(r"(^|[/\\._-])test\d*([/\\.]|$)", place) for place in places):
-        return "its test part taken for validation: the best checkpoint is chosen by it"
-    return "with a validation part"
+        return "without a validation set"
+    paths = (str(path).removeprefix(str(root)).lower() for path in arguments.values())
+    if any(re.search(r"(^|[/\\._-])test\d*([/\\.]|$)", path) for path in paths):
+        return "with its test set used for validation: the best checkpoint is chosen on it"
+    return "with a validation set"
 
 
-def inherit(part: dict | Source, other: dict | Source | None) -> dict | Source:
-    """A part read as another one of the same source is: with its class names, mask values and separators."""
-    if not isinstance(part, dict) or not isinstance(other, dict) or part.get("source") != other.get("source"):
-        return part
-    return {**{key: value for key, value in other.items() if key in INHERITED}, **part}
+def inherit(split: dict | Source, other: dict | Source | None) -> dict | Source:
+    """A split with the class names, mask values and separators of another split of the same source."""
+    if not isinstance(split, dict) or not isinstance(other, dict) or split.get("source") != other.get("source"):
+        return split
+    return {**{key: value for key, value in other.items() if key in INHERITED}, **split}
 
 
-def same_pictures(train: Source, val: Source) -> list[tuple[str, str]]:
-    """(training file, validation file) for each validation picture whose bytes are also a training picture's.
+def same_images(train: Source, val: Source) -> list[tuple[str, str]]:
+    """(training file, validation file) for each validation image whose bytes equal a training image's.
 
-    Files of a size that the other part has none of are not opened. Each pair is also noted in `val.report`.
+    Only files of equal size are read. Each pair is also noted in `val.report`.
     """
     by_size: dict[int, list[Path]] = {}
     for path in _files_of(train):
@@ -98,7 +98,7 @@ def same_pictures(train: Source, val: Source) -> list[tuple[str, str]]:
         for other in by_size.get(path.stat().st_size, ()):
             if digest(other) == digest(path):
                 pairs.append((str(other), str(path)))
-                val.report.add("picture that is in the training part too", str(path))
+                val.report.add("image that is in the training set too", str(path))
                 break
     return pairs
 

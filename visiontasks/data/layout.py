@@ -1,15 +1,16 @@
-"""The words by which data sets name their folders: parts, picture folders, mask folders, lists of classes."""
+"""The folder names that data sets use: for splits, images, masks and lists of classes."""
 
 from pathlib import Path
 
 from visiontasks.errors import DataError
 
-VALIDATION = ("val", "valid", "validation", "test")  # the first that there is stands for it
+VALIDATION = ("val", "valid", "validation", "test")  # the first one that exists is the validation set
 TRAINING = ("train", "training")
+RESULTS = ".visiontasks"  # a file of this name marks a folder of results, which is never read as data
 
 
-def part_folders(root: Path) -> dict[str, Path]:
-    """{"train": …, "val": …} of a folder that has such parts, "val" only if there is one; else {"train": root}."""
+def split_folders(root: Path) -> dict[str, Path]:
+    """{"train": …, "val": …} of a folder with splits ("val" only if it exists); otherwise {"train": root}."""
     folders = {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir()}
     train = next((folders[n] for n in TRAINING if n in folders), None)
     if train is None:
@@ -18,28 +19,33 @@ def part_folders(root: Path) -> dict[str, Path]:
     return {"train": train} if val is None else {"train": train, "val": val}
 
 
-def is_part(name: str) -> bool:
-    """Whether a folder of that name holds a training or validation part."""
+def is_split(name: str) -> bool:
+    """Whether a folder of that name holds a training or validation set."""
     return name.lower() in (*TRAINING, *VALIDATION)
 
 
+def in_results(path: Path) -> bool:
+    """Whether a file lies in a folder of results, however deep."""
+    return any((folder / RESULTS).exists() for folder in Path(path).parents)
+
+
 def child(root: Path, names: tuple[str, ...]) -> Path | None:
-    """The folder in `root` with the first of the names, in any case, or None."""
+    """The folder in `root` with the first of the names that exists, in any case; or None."""
     folders = {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir()}
     return next((folders[n] for n in names if n in folders), None)
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """The class names in a text file, one a line, in the order of their numbers.
+    """The class names in a text file, one per line, in the order of their indices.
 
     Raises:
-        DataError: no name, or one twice.
+        DataError: the file has no name, or one name twice.
     """
     lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     names = tuple(line for line in lines if line)
     if not names or len(set(names)) < len(names):
         twice = next((n for n in names if names.count(n) > 1), None)
         raise DataError(
-            f"{path}: expected one class name a line, each once, got " + (f"{twice!r} twice." if names else "none.")
+            f"{path}: expected one unique class name per line, got " + (f"{twice!r} twice." if names else "none.")
         )
     return names

@@ -1,4 +1,4 @@
-"""Left and right: which keypoint is which after a picture has been mirrored."""
+"""Left and right: which keypoint becomes which in a mirrored image."""
 
 import re
 from collections.abc import Sequence
@@ -7,44 +7,44 @@ import numpy as np
 
 from visiontasks.errors import RecipeError
 
-MIRRORS = ("HorizontalFlip", "VerticalFlip", "Transpose", "D4", "SquareSymmetry")  # albumentations' that may
-_SIDES = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
-_SIDES |= {there: here for here, there in _SIDES.items()}
-# left and right anywhere in a name; l and r where no letter is beside them
+MIRRORS = ("HorizontalFlip", "VerticalFlip", "Transpose", "D4", "SquareSymmetry")  # albumentations' that may mirror
+_OPPOSITE = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
+_OPPOSITE |= {right: left for left, right in _OPPOSITE.items()}
+# left and right anywhere in a name; l and r only without a letter beside them
 _SIDE = re.compile("left|right|Left|Right|LEFT|RIGHT|(?<![A-Za-z])[lrLR](?![A-Za-z])")
 
 
 def partners(names: Sequence[str], transform: str) -> np.ndarray:
-    """int (K,): the keypoint whose place each one takes in a mirrored picture: left_eye right_eye's, nose its own.
+    """int (K,): the index that each keypoint gets in a mirrored image. left_eye gets right_eye's, nose keeps its own.
 
     Args:
         names: of the keypoints.
-        transform: what mirrors, for the error.
+        transform: the one that mirrors, for the error.
 
     Raises:
-        RecipeError: names that are bare numbers, or one of which says a side whose other is not among them.
+        RecipeError: the names are only numbers, or a name has left or right but no counterpart.
     """
     names = list(map(str, names))
     if len(names) > 1 and all(name.isdecimal() for name in names):
         raise RecipeError(
-            f"data.augment: {transform} makes left keypoints right ones; expected names that say which are a pair, "
-            f"such as left_eye and right_eye, got {names}. Name them, or leave {transform} out."
+            f"augment: {transform} turns left keypoints into right ones; expected names that show the pairs, "
+            f"such as left_eye and right_eye, got {names}. Name the keypoints so, or remove {transform}."
         )
-    others = [_SIDE.sub(lambda side: _SIDES[side[0]], name) for name in names]
+    others = [_SIDE.sub(lambda side: _OPPOSITE[side[0]], name) for name in names]
     if missing := [(name, other) for name, other in zip(names, others, strict=True) if other not in names]:
         raise RecipeError(
-            f"data.augment: {transform} makes left keypoints right ones; expected {missing[0][1]!r} beside "
-            f"{missing[0][0]!r}, got {names}. Name it so, or leave {transform} out."
+            f"augment: {transform} turns left keypoints into right ones; expected {missing[0][1]!r} beside "
+            f"{missing[0][0]!r}, got {names}. Name it so, or remove {transform}."
         )
     return np.array([names.index(other) for other in others], int)
 
 
 def frame(image: np.ndarray) -> np.ndarray:
-    """float (3, 2): a point in the middle of a picture, one to its right and one below."""
+    """float (3, 2): a point in the middle of an image, one to its right and one below it."""
     return np.array([image.shape[1], image.shape[0]]) / 2 + [[0, 0], [1, 0], [0, 1]]
 
 
 def mirrored(moved: np.ndarray) -> bool:
-    """Whether the `frame` that a transform has moved is another hand's."""
+    """Whether a transform that moved the points of `frame` has mirrored the image."""
     (ax, ay), (bx, by) = moved[1] - moved[0], moved[2] - moved[0]
     return bool(ax * by < ay * bx)

@@ -1,15 +1,15 @@
-"""Which samples make which batch, and of what size: a function of the seed and the batch's number alone."""
+"""Which samples make up which batch, and its image size: a function of the seed and the batch's number alone."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-_SIZES = 1  # tells the chance of sizes from that of samples
+_SIZES = 1  # separates the random stream of sizes from that of samples
 
 
 class Draw(NamedTuple):
-    """What a batch is made of: the numbers of its samples, its epoch, and the (height, width) of its pictures."""
+    """The content of a batch: the indices of its samples, its epoch, and the (height, width) of its images."""
 
     indices: np.ndarray
     epoch: int
@@ -17,21 +17,21 @@ class Draw(NamedTuple):
 
 
 class Order:
-    """The Draw of batch after batch, without end.
+    """The Draw of each batch, without end.
 
-    Of several sizes every one comes once in as many batches, in random order.
+    With several sizes, each size occurs once in as many batches, in random order.
 
     Args:
-        count: how many samples there are.
-        batch: pictures a batch.
-        steps: batches an epoch.
-        seed: of the order; None: in the samples' own.
-        sizes: (height, width) of the pictures, one or several.
+        count: number of samples.
+        batch: images per batch.
+        steps: batches per epoch.
+        seed: of the order; None keeps the samples' order.
+        sizes: (height, width) of the images, one or several.
     """
 
     def __init__(self, count: int, batch: int, steps: int, seed: int | None, sizes: Sequence[tuple[int, int]]):
         self._count, self._batch, self._steps, self._seed, self._sizes = count, batch, steps, seed, sizes
-        self._epoch = None, None  # the last epoch asked for and its order; replaced whole, for threads share it
+        self._epoch = None, None  # the last epoch and its order; replaced as one value, because threads share it
 
     def __call__(self, number: int) -> Draw:
         epoch, step = divmod(int(number), self._steps)
@@ -46,6 +46,6 @@ class Order:
     def _size(self, epoch, step):
         if len(self._sizes) == 1:
             return self._sizes[0]
-        turn, place = divmod(step, len(self._sizes))
+        turn, position = divmod(step, len(self._sizes))
         chance = np.random.default_rng([self._seed, epoch, _SIZES, turn])
-        return self._sizes[chance.permutation(len(self._sizes))[place]]
+        return self._sizes[chance.permutation(len(self._sizes))[position]]

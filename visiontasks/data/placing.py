@@ -18,7 +18,7 @@ def place(sample: Sample, placement: Placement | Position, visible: float = 0.0)
     Objects of which nothing is left in sight are dropped, or less than the share `visible` of their boxes. A box that
     was cut is as tight as its mask, where there is one.
     """
-    if placement.changes_nothing:
+    if placement.is_identity:
         return sample
     changes = {"image": placement.place_image(sample.image)}
     (scale_y, scale_x), (top, left) = placement.scale, placement.offset

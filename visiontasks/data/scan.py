@@ -1,4 +1,4 @@
-"""Looks at every item of a data set once, before training: threaded, with a progress bar when it takes long."""
+"""Runs a function over every item of a data set before training: in threads, with a progress bar if it takes long."""
 
 import os
 import time
@@ -9,15 +9,15 @@ QUIET_SECONDS = 2.0  # a scan shorter than this shows nothing
 
 
 def scan(look: Callable, items: Sequence, what: str) -> Iterator:
-    """`look(item)` for every item, in order, computed by threads; `what` stands beside the progress bar.
+    """`look(item)` for every item, in order, computed in threads; `what` labels the progress bar.
 
-    An exception in `look` comes out at its item's turn.
+    An exception in `look` is raised when its item is reached.
     """
     start, bar = time.monotonic(), None
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        for done, found in enumerate(pool.map(look, items), start=1):
-            yield found
+        for done, result in enumerate(pool.map(look, items), start=1):
+            yield result
             if bar is None and time.monotonic() - start > QUIET_SECONDS:
                 bar = _bar(what, len(items))
             if bar is not None:

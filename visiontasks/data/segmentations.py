@@ -1,4 +1,4 @@
-"""Segmentations as COCO writes them, polygons and run lengths: checked, measured, and drawn as masks."""
+"""Segmentations in COCO's formats, polygons and run lengths: checked, measured, and decoded to masks."""
 
 from array import array
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from visiontasks.errors import DataError
 
 
 def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] | None = None) -> list | dict | None:
-    """A segmentation in one of two forms: polygons, each an array of x1, y1, x2, y2, …, or compressed run lengths.
+    """A checked segmentation: polygons, each an array of x1, y1, x2, y2, …, or compressed run lengths.
 
     Args:
-        segmentation: as the annotation file has it.
-        size: (height, width) of the picture.
+        segmentation: as in the annotation file.
+        size: (height, width) of the image.
         name: what errors call the object.
-        box: its bbox as written, to tell one written as a segmentation.
+        box: its bbox as in the file, to detect a box written as a segmentation.
 
     Returns:
-        None where the object has none; [] where no polygon of it has three points.
+        None if the object has no segmentation; [] if no polygon has three points.
 
     Raises:
-        OverflowError: a number that no float holds.
+        OverflowError: a number is too large for a float.
         DataError: a flat list of numbers, a box, an odd number of coordinates, run lengths damaged or of another size.
     """
     if not segmentation:
@@ -32,7 +32,7 @@ def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] |
     if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
         raise DataError(
             f"{name}: expected a segmentation of polygons [[x1, y1, x2, y2, x3, y3, …], …] or run lengths, got "
-            f"{_short(segmentation)}; put a single polygon into a list of its own, and leave out a box's four numbers."
+            f"{_short(segmentation)}; put a single polygon into a list, and remove a box's four numbers."
         )
     polygons = []
     for polygon in segmentation:
@@ -43,10 +43,10 @@ def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] |
         if len(polygon) == 4 and box is not None and np.allclose(polygon, box):
             raise DataError(
                 f"{name}: expected a polygon of three points or more, got the four numbers of the box, "
-                f"{_short(polygon)}; leave the segmentation out."
+                f"{_short(polygon)}; remove the segmentation."
             )
         if len(polygon) >= 6 and np.isfinite(np.array(polygon, np.float64)).all():
-            polygons.append(array("d", polygon))  # a quarter of a list's bytes: COCO's would fill two gigabytes
+            polygons.append(array("d", polygon))  # a quarter of a list's bytes: COCO as lists takes two gigabytes
     return polygons
 
 
@@ -54,16 +54,16 @@ def _check_runs(segmentation, size, name) -> dict:
     counts, written = segmentation.get("counts"), segmentation.get("size")
     if not isinstance(written, list) or tuple(written) != tuple(size):
         raise DataError(
-            f"{name}: expected run lengths of the picture's size [height, width] {list(size)}, got {written}; "
-            "export the segmentation again for this picture."
+            f"{name}: expected run lengths of the image's size [height, width] {list(size)}, got {written}; "
+            "export the segmentation again for this image."
         )
     numbers = _numbers(counts) if isinstance(counts, str) else counts
     whole = isinstance(numbers, list) and all(type(number) is int and number >= 0 for number in numbers)
-    # pycocotools does not look: of runs that end too early it gives whatever the memory held before
+    # pycocotools does not check this: for runs that end too early it returns uninitialized memory
     if not whole or sum(numbers) != size[0] * size[1]:
         raise DataError(
-            f"{name}: expected run lengths that are whole numbers and add up to {size[0]} × {size[1]}, or a compressed "
-            f"text of them, got {_short(counts)}; export the segmentation again."
+            f"{name}: expected run lengths that are integers and add up to {size[0]} × {size[1]}, or their compressed "
+            f"text, got {_short(counts)}; export the segmentation again."
         )
     if isinstance(counts, str):
         return {"size": list(size), "counts": counts.encode()}
@@ -71,7 +71,7 @@ def _check_runs(segmentation, size, name) -> dict:
 
 
 def _numbers(text: str) -> list[int] | None:
-    """The run lengths in COCO's compressed text: five bits a character, each run less the one two before it."""
+    """The run lengths in COCO's compressed text: five bits per character, each run minus the one two before."""
     runs, value, shift = [], 0, 0
     for character in text:
         bits = ord(character) - 48
@@ -86,16 +86,16 @@ def _numbers(text: str) -> list[int] | None:
     return None if shift else runs
 
 
-def decode(found: Sequence[list | dict], size: tuple[int, int]) -> np.ndarray:
+def decode(segmentations: Sequence[list | dict], size: tuple[int, int]) -> np.ndarray:
     """The masks of checked segmentations: uint8 (N, H, W), 0 or 1."""
-    masks = np.zeros((len(found), *size), np.uint8)
-    for mask, segmentation in zip(masks, found, strict=True):
+    masks = np.zeros((len(segmentations), *size), np.uint8)
+    for mask, segmentation in zip(masks, segmentations, strict=True):
         mask[:] = coco_mask.decode(_runs(segmentation, size))
     return masks
 
 
 def area(segmentation: list | dict, size: tuple[int, int]) -> float:
-    """Pixels² that a checked segmentation covers."""
+    """The area of a checked segmentation in pixels²."""
     return float(coco_mask.area(_runs(segmentation, size)))
 
 

@@ -1,12 +1,12 @@
-"""Tables of text whose first row names the columns: how they are read, and where the pictures lie that they name."""
+"""Reads text tables whose first row has the column names, and finds the images that they name."""
 
 import csv
 import functools
 import io
 from pathlib import Path
 
-from visiontasks.data.images import inside, is_picture_name, list_pictures
-from visiontasks.data.layout import TRAINING, VALIDATION, part_folders
+from visiontasks.data.images import inside, is_image_name, list_images
+from visiontasks.data.layout import TRAINING, VALIDATION, split_folders
 from visiontasks.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
@@ -15,19 +15,19 @@ Rows = list[tuple[int, list[str]]]  # (line, cells)
 
 
 def read_table(path: Path, delimiter: str | None) -> tuple[list[str], Rows]:
-    """The names of the columns, and (line, cells) of every row that is not empty.
+    """The column names, and (line, cells) of every row that is not empty.
 
     Args:
         path: UTF-8, UTF-16 or Windows-1252, with or without a byte order mark.
-        delimiter: what stands between columns; None: whichever of , ; and tab the first row has most of.
+        delimiter: the character between columns; None: the most frequent of , ; and tab in the first row.
 
     Raises:
-        DataError: no table, no row, or one of another length; the text names the line.
+        DataError: not a table, no rows, or a row of another length; the text names the line.
     """
     try:
         text = _decode(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"path: expected a table of text, got {path}: {error}.") from error
+        raise DataError(f"path: expected a text table, got {path}: {error}.") from error
     first = text.strip().split("\n")[0].strip()
     if delimiter is None:
         delimiter = max(_DELIMITERS, key=first.count)
@@ -38,21 +38,19 @@ def read_table(path: Path, delimiter: str | None) -> tuple[list[str], Rows]:
         raise DataError(f"{path}, line {reader.line_num}: expected rows of text, got: {error}.") from error
     if len(rows) < 2 or len(rows[0][1]) < 2:
         raise DataError(
-            f"{path}: expected a first row that names at least two columns (file, tags) and rows below it; got "
+            f"{path}: expected a first row that names at least two columns (file, tags) and rows after it; got "
             f"{len(rows)} rows, the first {first[:80]!r}, read with {delimiter!r} between the columns."
         )
     header, width = rows[0][1], len(rows[0][1])
-    if is_picture_name(header[0].strip()):
-        raise DataError(
-            f"{path}: expected column names in the first row, got the picture {header[0]!r}; add file,tags."
-        )
+    if is_image_name(header[0].strip()):
+        raise DataError(f"{path}: expected column names in the first row, got the image {header[0]!r}; add file,tags.")
     for line, cells in rows[1:]:
-        if width == 2 and len(cells) == 1:  # a file and no tag
+        if width == 2 and len(cells) == 1:  # a file without tags
             cells.append("")
         if len(cells) != width:
             raise DataError(
                 f"{path}, line {line}: expected {width} columns as in the first row, got {len(cells)}; "
-                "put cells with the delimiter in them between quotes."
+                "put quotes around cells that contain the delimiter."
             )
     return header, rows[1:]
 
@@ -67,13 +65,13 @@ def _decode(data: bytes) -> str:
 
 
 class Finder:
-    """Finds the pictures that a table names below a folder; a table may leave the suffix out."""
+    """Finds the images that a table names, in a folder; a table may leave the suffix out."""
 
     def __init__(self, table: Path, root: Path, report):
         self.table, self.root, self.report = table, root, report
 
     def find(self, name: str, line: int) -> Path | None:
-        """The picture, or None where it is missing, which is reported.
+        """The image, or None if it is missing, which is reported.
 
         Raises:
             DataError: the name leads out of the folder.
@@ -82,54 +80,54 @@ class Finder:
             path = inside(self.root, name)
         except DataError as error:
             raise DataError(f"{self.table}, line {line}: {error}") from None
-        if not path.is_file() and not is_picture_name(name):
+        if not path.is_file() and not is_image_name(name):
             path = self._by_stem.get(path, path)
         if path.is_file():
             return path
-        self.report.add("picture named in the table but missing, skipped", str(path))
+        self.report.add("image named in the table but missing, skipped", str(path))
         return None
 
     @functools.cached_property
     def _by_stem(self) -> dict[Path, Path]:
-        return {path.with_suffix(""): path for path in list_pictures(self.root)}
+        return {path.with_suffix(""): path for path in list_images(self.root)}
 
-    def none_found(self, column: str, names: list[str]) -> DataError:
-        """The error where not one picture is found."""
+    def no_images(self, column: str, names: list[str]) -> DataError:
+        """The error for a table of which no image exists."""
         return DataError(
-            f"{self.table}: expected picture files in the column {column!r}; none of the {len(names)} is "
-            f"found below {self.root}, such as {names[0]!r}; set root= (in a command data.train.root=) to "
-            "the folder that they lie in."
+            f"{self.table}: expected image files in the column {column!r}; none of the {len(names)} exists in "
+            f"{self.root}, such as {names[0]!r}; set root= to "
+            "the folder that contains them."
         )
 
 
-def part_tables(root: Path) -> dict[str, Path]:
-    """{"train": …, "val": …} of the tables in a folder, "val" only if there is one; {} where none is for training.
+def split_tables(root: Path) -> dict[str, Path]:
+    """{"train": …, "val": …} of the tables in a folder ("val" only if it exists); {} without a training table.
 
-    Or of those in the folders of its parts, where each has one: train/_annotations.csv, valid/_annotations.csv.
+    The tables can also lie in the folders of the splits: train/_annotations.csv, valid/_annotations.csv.
     """
     tables = {p.stem.lower(): p for p in _tables_in(root)}
     if not tables:
-        inside = {part: _tables_in(folder) for part, folder in part_folders(root).items() if folder != root}
-        single = {part: found[0] for part, found in inside.items() if len(found) == 1}
+        inside = {split: _tables_in(folder) for split, folder in split_folders(root).items() if folder != root}
+        single = {split: tables[0] for split, tables in inside.items() if len(tables) == 1}
         return single if "train" in single else {}
     train = next((tables[n] for n in TRAINING if n in tables), None)
     if train is None and len(tables) == 1:
         train = next(iter(tables.values()))
     val = next((tables[n] for n in VALIDATION if n in tables), None)
-    return {part: table for part, table in (("train", train), ("val", val)) if table is not None and train is not None}
+    return {name: table for name, table in (("train", train), ("val", val)) if table is not None and train is not None}
 
 
 def _tables_in(folder: Path) -> list[Path]:
     return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".csv", ".tsv")]
 
 
-def root_of_pictures(table: Path, name: str) -> Path | None:
-    """The folder, the table's own or one in it, from which a file name leads to a picture."""
+def image_root(table: Path, name: str) -> Path | None:
+    """The table's folder or a folder in it, in which the file `name` is an image; or None."""
     if not name:
         return None
     for folder in (table.parent, *(p for p in sorted(table.parent.iterdir()) if p.is_dir())):
-        if (folder / name).is_file() and is_picture_name(name):
+        if (folder / name).is_file() and is_image_name(name):
             return folder
-        if any(is_picture_name(p.name) for p in (folder / name).parent.glob(f"{Path(name).name}.*")):
+        if any(is_image_name(p.name) for p in (folder / name).parent.glob(f"{Path(name).name}.*")):
             return folder
     return None

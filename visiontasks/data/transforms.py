@@ -1,4 +1,4 @@
-"""From a Sample as it was read to a Sample on the network's canvas: augmentation, and the labels that move along."""
+"""Augments a Sample and places it on the network's canvas; the labels move with the image."""
 
 import functools
 import itertools
@@ -6,27 +6,27 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from visiontasks.catalog import Part, check_arguments, parts
 from visiontasks.data import albumentations_catalog
 from visiontasks.data.augment.augmentation import Augmentation, Stage
 from visiontasks.data.composed import Composed
 from visiontasks.data.mirror import MIRRORS, partners
 from visiontasks.errors import RecipeError
+from visiontasks.recipe.catalog import Part, check_arguments, parts
 from visiontasks.sample import VOID, Sample
 
-_NEAREST_ONLY = "a label map holds class numbers, which only the nearest pixel keeps"
+_NEAREST_ONLY = "masks hold class indices, which only nearest-neighbor interpolation keeps"
 
 
-def check_augment(augment: Sequence, where: str = "data.augment"):
-    """Check a recipe's list of transforms, albumentations' and our own, without importing albumentations.
+def check_augment(augment: Sequence, where: str = "augment"):
+    """Check a recipe's list of transforms, albumentations' and this package's, without importing albumentations.
 
     Args:
         augment: names, or {name: {argument: value}}; a composition such as OneOf has its own list as `transforms`.
         where: the key that errors name.
 
     Raises:
-        RecipeError: a name or an argument that there is not (with the near one), a missing argument,
-            a value of another type, or a transform that this pipeline has no place for.
+        RecipeError: an unknown name or argument (the text offers a similar one), a missing argument, a value of
+            another type, or a transform that cannot be used here.
     """
     for _ in _parse(augment, where):
         pass
@@ -34,14 +34,14 @@ def check_augment(augment: Sequence, where: str = "data.augment"):
 
 @functools.cache
 def augmentations() -> dict[str, Part]:
-    """The transforms of `visiontasks/data/augment/` by the name of their class; they go before albumentations'."""
+    """The transforms of `visiontasks/data/augment/` by class name; they take precedence over albumentations'."""
     return {part.symbol: part for part in parts("data/augment").values()}
 
 
 def _parse(augment, where, size=None) -> Iterator[tuple[str, dict]]:
-    """(name, arguments) of each entry, checked; the list inside a composition is parsed too.
+    """(name, arguments) of each entry, checked; the list in a composition is parsed too.
 
-    A crop that is told no `size` of its own is given the canvas's.
+    A crop without `size` gets the canvas's.
     """
     if isinstance(augment, (str, dict)) or not isinstance(augment, Sequence):
         raise RecipeError(f"{where}: expected a list such as [{{HorizontalFlip: {{p: 0.5}}}}], got {augment!r}.")
@@ -65,28 +65,28 @@ def _parse(augment, where, size=None) -> Iterator[tuple[str, dict]]:
             given.setdefault("size", tuple(size))
         if "transforms" in given:
             inner = given["transforms"] = list(_parse(given["transforms"], f"{here}.{name}.transforms", size))
-            if own := next((n for n, _ in inner if n in augmentations()), None):
-                raise RecipeError(f"{here}.{name}: {own} cannot stand inside of {name}; put it into the list itself.")
+            if ours := next((n for n, _ in inner if n in augmentations()), None):
+                raise RecipeError(f"{here}.{name}: {ours} cannot be used inside {name}; put it into the main list.")
         elif "fill_mask" not in given and any(a.name == "fill_mask" for a in part.arguments):
-            given["fill_mask"] = VOID  # what a transform lays bare was never labelled
+            given["fill_mask"] = VOID  # new pixels have no label
         yield str(name), given
 
 
-def _own(name: str, given: dict) -> Augmentation:
+def _make(name: str, given: dict) -> Augmentation:
     try:
         return augmentations()[name].load()(**given)
     except ValueError as error:
-        raise RecipeError(f"data.augment: {name}: {error}") from error
+        raise RecipeError(f"augment: {name}: {error}") from error
 
 
-def _says(name: str, constant: str, default):
-    """What the class of a transform of our own says of itself."""
+def _constant(name: str, constant: str, default):
+    """A class constant of one of this package's transforms; the default for albumentations'."""
     return augmentations()[name].constants.get(constant, default) if name in augmentations() else default
 
 
-def _at_own_resolution(name: str, given: dict) -> bool:
+def _at_original_resolution(name: str, given: dict) -> bool:
     inner = given.get("transforms", ())
-    return "Crop" in name or _says(name, "lays_out", False) or any(_at_own_resolution(*entry) for entry in inner)
+    return "Crop" in name or _constant(name, "lays_out", False) or any(_at_original_resolution(*i) for i in inner)
 
 
 def _all_names(parsed) -> Iterator[str]:
@@ -96,29 +96,28 @@ def _all_names(parsed) -> Iterator[str]:
 
 
 class Augment:
-    """Augments a Sample and places it on the canvas; picture, masks, boxes and keypoints move together.
+    """Augments a Sample and places it on the canvas; image, masks, boxes and keypoints move together.
 
-    The transforms are albumentations' and those in `visiontasks/data/augment/`, in the order of the list. Everything up
-    to and including the last one that crops (its name contains "Crop") or lays out pictures anew (`lays_out`) runs at
-    the picture's own resolution; then the picture is placed on the canvas; the rest runs there, where it costs least.
-    Objects that a transform moves out of sight are dropped with all their fields; keypoints out of sight get visibility
-    0; what a transform lays bare is void in a mask. The result depends on the samples and the generator's state alone,
-    whatever the thread.
+    The transforms are albumentations' and those in `visiontasks/data/augment/`, in the order of the list. Transforms
+    up to the last one that crops (its name contains "Crop") or arranges images (`lays_out`) run at the image's
+    original resolution. Then the image is placed on the canvas. The rest runs there, where it costs least.
+    Objects that leave the image are dropped with all their fields. Keypoints that leave it get visibility 0. New pixels
+    are void in a mask. The result depends on the samples and the generator's state alone, not on the thread.
 
-    A transform that takes further pictures has them as they come out of the transforms before it in the list.
+    A transform of several images gets the others as the transforms before it in the list return them.
 
     Args:
-        augment: the recipe's list, as `check_augment` takes it; a crop without `size` cuts to the canvas's.
+        augment: the recipe's list, as `check_augment` takes it; a crop without `size` crops to the canvas's.
         size: (height, width) of the canvas.
-        resize: how a picture is placed, a mode of `visiontasks.geometry.Placement`.
-        points: the keypoints' names, by which left and right ones change places where a picture is mirrored.
+        resize: how an image is placed, a mode of `visiontasks.geometry.Placement`.
+        points: the keypoints' names; by them left and right ones are swapped in a mirrored image.
 
     Attributes:
-        fields: Sample fields that the transforms use where a source has them.
+        fields: Sample fields that the transforms use if the source has them.
 
     Raises:
-        RecipeError: as `check_augment`, a value that a transform refuses, or a transform that mirrors keypoints whose
-            names do not say which are pairs; when called, a transform failed on a picture.
+        RecipeError: as `check_augment`; a transform refuses a value, or mirrors keypoints whose names do not show the
+            pairs; or, when called, a transform failed on an image.
     """
 
     def __init__(
@@ -129,17 +128,17 @@ class Augment:
         points: Sequence[str] = (),
     ):
         self.augment, self.size, self.resize, self.points = list(augment), tuple(size), resize, tuple(points)
-        parsed = list(_parse(self.augment, "data.augment", self.size))
-        split = max((n for n, entry in enumerate(parsed, 1) if _at_own_resolution(*entry)), default=0)
+        parsed = list(_parse(self.augment, "augment", self.size))
+        split = max((n for n, entry in enumerate(parsed, 1) if _at_original_resolution(*entry)), default=0)
         mirror = next((name for name in _all_names(parsed) if name in MIRRORS), None)
         pairs = partners(points, mirror) if mirror and points else None
         self._steps = []
-        for part in parsed[:split], parsed[split:]:
-            for is_own, entries in itertools.groupby(part, lambda entry: entry[0] in augmentations()):
+        for section in parsed[:split], parsed[split:]:
+            for ours, entries in itertools.groupby(section, lambda entry: entry[0] in augmentations()):
                 entries = list(entries)
-                self._steps += [_own(*entry) for entry in entries] if is_own else [Composed(entries, pairs)]
-            self._steps.append(_place)  # the second time because one such as Transpose changes the canvas itself
-        self.fields = frozenset(field for name, _ in parsed for field in _says(name, "fields", ()))
+                self._steps += [_make(*entry) for entry in entries] if ours else [Composed(entries, pairs)]
+            self._steps.append(_place)  # again at the end, because Transpose and others change the canvas
+        self.fields = frozenset(field for name, _ in parsed for field in _constant(name, "fields", ()))
 
     def __reduce__(self):
         return type(self), (self.augment, self.size, self.resize, self.points)
@@ -155,9 +154,9 @@ class Augment:
 
         Args:
             sample: as it was read.
-            rng: of all chance.
-            another: gives a Sample of the same source as it was read; for transforms of several pictures.
-            epoch: counted from 0; some transforms end with one.
+            rng: the source of all randomness.
+            another: returns another Sample of the same source, as it was read; for transforms of several images.
+            epoch: counted from 0; some transforms stop at one.
         """
         return self._run(len(self._steps), sample, rng, another, epoch)
 
@@ -171,8 +170,8 @@ class Augment:
 
             def prepared(number=number):
                 if another is None:
-                    raise ValueError("another: expected a function that gives further Samples, got None.")
-                # a generator of its own: how much chance it uses up changes nothing else
+                    raise ValueError("another: expected a function that returns further Samples, got None.")
+                # a separate generator: how many numbers it draws changes nothing else
                 seeded = np.random.default_rng(rng.integers(2**63))
                 return self._run(number, another(seeded), seeded, another, epoch)
 

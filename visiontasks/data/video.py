@@ -1,4 +1,4 @@
-"""Reads the frames of a video file one after the other, and writes frames to one."""
+"""Reads the frames of a video file one by one, and writes frames to a file."""
 
 import glob
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from visiontasks.data.layout import in_results
 from visiontasks.errors import DataError
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
@@ -14,14 +15,14 @@ _PAPER = (255, 255, 255)
 
 
 class Video:
-    """The frames of a video file, from the first to the last; never more than one of them in memory.
+    """The frames of a video file, from the first to the last, with one frame in memory at a time.
 
     Attributes:
-        fps: frames a second; 25 where the file does not say.
-        count: how many frames the file claims to have, or None.
+        fps: frames per second; 25 if the file does not say.
+        count: the number of frames that the file declares, or None.
 
     Raises:
-        DataError: the file cannot be opened as a video, or, when iterated, not even its first frame can be read.
+        DataError: the file cannot be opened as a video, or, when iterated, its first frame cannot be read.
     """
 
     def __init__(self, path: str | Path):
@@ -34,12 +35,12 @@ class Video:
 
     def _open(self):
         if not self.path.is_file():
-            raise DataError(f"source: there is no file {str(self.path)!r}.")
+            raise DataError(f"source: the file {str(self.path)!r} does not exist.")
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
             raise DataError(
-                f"source: {self.path} cannot be read as a video: it is empty, broken, or of a kind that OpenCV does "
-                "not know. Convert it, for instance by ffmpeg -i IN OUT.mp4."
+                f"source: {self.path} cannot be read as a video: it is empty, broken, or of a format that OpenCV does "
+                "not support. Convert it, for instance with ffmpeg -i IN OUT.mp4."
             )
         return capture
 
@@ -48,39 +49,40 @@ class Video:
         capture, read = self._open(), 0
         try:
             while True:
-                there, frame = capture.read()
-                if not there:
+                ok, frame = capture.read()
+                if not ok:
                     break
                 read += 1
                 yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         finally:
             capture.release()
         if not read:
-            raise DataError(f"source: {self.path} is a video without a frame that can be read.")
+            raise DataError(f"source: no frame of the video {self.path} can be read.")
 
 
 def find_videos(files: str | Path) -> list[Video]:
-    """The videos that a file or a glob such as `clips/*.mp4` means, in order; none where its ending is no video's.
+    """The videos that match a file name or a glob such as `clips/*.mp4`, in order; none if its suffix is not a video's.
 
     Raises:
-        DataError: there is no such file, or one of them cannot be opened as a video.
+        DataError: the file does not exist, or a file cannot be opened as a video.
     """
     path = Path(files)
     if path.suffix.lower() not in SUFFIXES or path.is_dir():
         return []
-    found = [] if path.is_file() else sorted(p for p in map(Path, glob.glob(str(files), recursive=True)) if p.is_file())
-    return [Video(one) for one in found or [path]]
+    paths = [] if path.is_file() else map(Path, glob.glob(str(files), recursive=True))
+    paths = sorted(p for p in paths if p.is_file() and not in_results(p))
+    return [Video(one) for one in paths or [path]]
 
 
 class VideoWriter:
-    """Writes an MP4 of frames of about one size: the first one's, with even sides.
+    """Writes an MP4 with the size of the first frame, rounded up to even numbers.
 
-    What is lower or narrower than the first frame is filled up in white, what is beyond is cut off.
+    Smaller frames are padded with white, larger ones are cropped.
 
     Args:
         path: the file.
-        fps: frames a second.
-        room: how much higher than the first frame the video is, as a share of it: for legends that grow.
+        fps: frames per second.
+        room: additional height, as a share of the first frame's, for legends that grow.
     """
 
     def __init__(self, path: str | Path, fps: float, room: float = 0.0):
@@ -95,7 +97,7 @@ class VideoWriter:
         if self._writer is None:
             height, width = frame.shape[:2]
             height = round(height * (1 + self.room))
-            self._size = height + height % 2, width + width % 2  # the codec halves its colour planes
+            self._size = height + height % 2, width + width % 2  # the codec halves its color planes
             self._writer = cv2.VideoWriter(
                 str(self.path), cv2.VideoWriter_fourcc(*"mp4v"), self.fps, (self._size[1], self._size[0])
             )

@@ -1,4 +1,4 @@
-"""A YOLO data set's data.yaml: its classes, and where its pictures and their labels lie."""
+"""A YOLO data set's data.yaml: its classes, and the folders of its images and labels."""
 
 import contextlib
 from pathlib import Path
@@ -6,89 +6,89 @@ from pathlib import Path
 import yaml
 
 from visiontasks.data.images import inside
-from visiontasks.data.layout import is_part, part_folders, read_names
+from visiontasks.data.layout import is_split, read_names, split_folders
 from visiontasks.errors import DataError
 
-_MOST_BYTES = 2**20  # of a data.yaml; class names need no more
+_MOST_BYTES = 2**20  # of a data.yaml; class names need less
 
 
 def only_yaml(root: Path) -> Path | None:
-    """The one YAML file of another name, such as coco8.yaml, that names a training part and classes."""
-    found = []
+    """The only YAML file, such as coco8.yaml, that has a training set and classes; or None."""
+    paths = []
     for path in sorted((*root.glob("*.yaml"), *root.glob("*.yml"))):
         with contextlib.suppress(DataError):
             if {"train", "names"} <= read(path).keys():
-                found.append(path)
-    return found[0] if len(found) == 1 else None
+                paths.append(path)
+    return paths[0] if len(paths) == 1 else None
 
 
 def read(file: Path) -> dict:
-    """What a data.yaml says, or would say of a list of classes beside the folder images."""
+    """The content of a data.yaml, or the equivalent for a list of classes beside the folder `images`."""
     if file.suffix not in (".txt", ".names"):
         return _read_yaml(file)
     root = file.parent if (file.parent / "images").is_dir() else file.parent.parent
     if not (root / "images").is_dir():
-        raise DataError(f"data: expected a folder images beside {file}, or beside its folder; got none.")
+        raise DataError(f"data: expected a folder images beside {file}, or beside its folder; there is none.")
     try:
         names = list(read_names(file))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"data: expected a list of classes such as classes.txt, got {file}: {error}.") from error
-    parts = part_folders(root / "images")
-    places = {part: folder.relative_to(root).as_posix() for part, folder in parts.items()}
-    return {"names": names, **places, **({} if root == file.parent else {"path": ".."})}
+    splits = split_folders(root / "images")
+    folders = {split: folder.relative_to(root).as_posix() for split, folder in splits.items()}
+    return {"names": names, **folders, **({} if root == file.parent else {"path": ".."})}
 
 
 def _read_yaml(file: Path) -> dict:
     try:
         if file.stat().st_size > _MOST_BYTES:
             raise DataError(f"data: expected a data.yaml of at most {_MOST_BYTES} bytes, got {file}.")
-        said = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f"data: expected a YAML file such as data.yaml, got {file}: {error}.") from error
-    if not isinstance(said, dict):
-        raise DataError(f"{file}: expected names, train and val, got {type(said).__name__}.")
-    if said.get("kpt_shape"):
+    if not isinstance(content, dict):
+        raise DataError(f"{file}: expected names, train and val, got {type(content).__name__}.")
+    if content.get("kpt_shape"):
         raise DataError(f"{file}: expected boxes or polygons, got keypoints (kpt_shape); convert them to COCO's JSON.")
-    return said
+    return content
 
 
-def root_of(file: Path, said: dict) -> Path:
-    """The folder that the paths start from: the file's own, or `path` where that lies in it."""
-    place = said.get("path")
-    # Ultralytics looks in its own folder of data sets: a path that leads nowhere from here is not meant from here
-    if not isinstance(place, str) or not (file.parent / place).is_dir():
+def root_of(file: Path, content: dict) -> Path:
+    """The folder that the paths are relative to: the file's folder, or `path` if it lies in there."""
+    root = content.get("path")
+    # Ultralytics reads `path` relative to a data set folder of its own: a path that does not exist here is ignored
+    if not isinstance(root, str) or not (file.parent / root).is_dir():
         return file.parent
-    if file.suffix not in (".yaml", ".yml"):  # of our own saying
-        return (file.parent / place).resolve()
-    return inside_root(file.parent, place, file)
+    if file.suffix not in (".yaml", ".yml"):  # `read` has set this path
+        return (file.parent / root).resolve()
+    return inside_root(file.parent, root, file)
 
 
-def place_of(root: Path, place: str, file: Path) -> Path:
-    """Where a path in data.yaml leads to: below the root, or, of another machine's paths, to the end that is there."""
-    if place.startswith("../") and (root / place[3:]).exists():  # Roboflow writes ../train/images for train/images
-        place = place[3:]
-    parts = Path(place).parts
-    if not (root / place).exists() and ".." not in parts:  # /content/set/train/images, of the machine it was made on
-        ends = (Path(*parts[start:]) for start in range(1, len(parts)))
-        # of a single folder its name must say which part it is: "images" would be the same for all
-        ends = (end for end in ends if len(end.parts) > 1 or is_part(end.name))
-        place = next((str(end) for end in ends if (root / end).exists()), place)
-    return inside_root(root, place, file)
+def locate(root: Path, name: str, file: Path) -> Path:
+    """The path that a data.yaml means: in the root; of an absolute path of another machine, the end that exists."""
+    if name.startswith("../") and (root / name[3:]).exists():  # Roboflow writes ../train/images for train/images
+        name = name[3:]
+    folders = Path(name).parts
+    if not (root / name).exists() and ".." not in folders:  # /content/set/train/images, from another machine
+        ends = (Path(*folders[start:]) for start in range(1, len(folders)))
+        # a single folder must be named as a split: "images" would be the same for all splits
+        ends = (end for end in ends if len(end.parts) > 1 or is_split(end.name))
+        name = next((str(end) for end in ends if (root / end).exists()), name)
+    return inside_root(root, name, file)
 
 
 def inside_root(root: Path, name: str, file: Path) -> Path:
-    """The path `name` from the root, which it must not leave; `file` says it, for the error."""
+    """`root`/`name`, which must not leave the root; the error names `file`."""
     try:
         path = inside(root, name)
-        # below the root by name too, since a label's place follows from its picture's below the root
+        # relative to the root by name too, because a label's path follows from its image's
         return root / path.resolve().relative_to(root.resolve()) if Path(name).is_absolute() else path
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
 
 
-def names_of(said: dict, file: Path) -> tuple[str, ...]:
-    """The classes by number: a list, {number: name}, or numbers alone where there is only their count, nc."""
-    listed, count = said.get("names"), said.get("nc")
+def names_of(content: dict, file: Path) -> tuple[str, ...]:
+    """The class names by index: from a list, from {index: name}, or numbers if only their count, nc, is given."""
+    listed, count = content.get("names"), content.get("nc")
     if isinstance(listed, dict):
         if sorted(listed, key=str) != sorted(range(len(listed)), key=str):
             raise DataError(f"{file}: expected names numbered 0, 1, … without gaps, got {list(listed)[:60]}.")
@@ -96,16 +96,16 @@ def names_of(said: dict, file: Path) -> tuple[str, ...]:
     if listed is None and type(count) is int and count > 0:
         listed = [str(number) for number in range(count)]
     if not isinstance(listed, list) or not listed or len(set(map(str, listed))) < len(listed):
-        raise DataError(f"{file}: expected names, a list of different class names, got {str(listed)[:80]}.")
+        raise DataError(f"{file}: expected names, a list of unique class names, got {str(listed)[:80]}.")
     if count is not None and count != len(listed):
         raise DataError(f"{file}: expected as many names as nc, got nc: {count} and {len(listed)} names.")
     return tuple(map(str, listed))
 
 
-def label_file(picture: Path, root: Path) -> Path:
-    """labels/…/a.txt of images/…/a.jpg: the last folder called images, below the root, counts."""
-    parts = list(picture.relative_to(root).parts)
-    places = [number for number, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
-    return root.joinpath(*parts).with_suffix(".txt")
+def label_file(image: Path, root: Path) -> Path:
+    """labels/…/a.txt for images/…/a.jpg: the last folder named images in the root is replaced."""
+    names = list(image.relative_to(root).parts)
+    folders = [index for index, name in enumerate(names[:-1]) if name == "images"]
+    if folders:
+        names[folders[-1]] = "labels"
+    return root.joinpath(*names).with_suffix(".txt")

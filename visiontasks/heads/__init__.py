@@ -1,6 +1,6 @@
 """The task heads, one file each; `visiontasks.heads.UNet` imports `unet.py` on use."""
 
-from visiontasks import catalog
+from visiontasks.recipe import catalog
 
 
 def __getattr__(name):

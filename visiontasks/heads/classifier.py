@@ -5,7 +5,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import softmax
 from visiontasks.sample import UNLABELLED

@@ -6,7 +6,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import sigmoid
 from visiontasks.sample import UNLABELLED

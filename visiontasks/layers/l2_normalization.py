@@ -1,4 +1,4 @@
-"""`L2Normalization`: every position's features brought to one length, and a learnt scale for each channel."""
+"""`L2Normalization`: scales the features of each position to unit length, then by a learned factor per channel."""
 
 import keras
 from keras import ops
@@ -6,15 +6,15 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="visiontasks")
 class L2Normalization(keras.layers.Layer):
-    """x / ‖x‖ along the channels, times a scale a channel; in float32.
+    """x / ‖x‖ along the channels, times one scale per channel; in float32.
 
-    Brings an early layer's large features down to the size of later ones': W. Liu, A. Rabinovich, A. Berg: ParseNet
-    (2015), https://arxiv.org/abs/1506.04579, section 3.3. SSD starts the scale at 20.
+    It reduces the large features of an early layer to the magnitude of later ones: W. Liu, A. Rabinovich, A. Berg:
+    ParseNet (2015), https://arxiv.org/abs/1506.04579, section 3.3. SSD's initial scale is 20.
 
     Shapes: (..., C) to the same.
 
     Args:
-        scale: where the scales start.
+        scale: the initial value of all scales.
     """
 
     def __init__(self, scale: float = 20.0, **kwargs):

@@ -1,4 +1,4 @@
-"""`LocalResponseNormalization`: channels damp their neighbours."""
+"""`LocalResponseNormalization`: divides each channel by the activity of its neighbors."""
 
 import keras
 from keras import ops
@@ -9,12 +9,12 @@ class LocalResponseNormalization(keras.layers.Layer):
     """x / (bias + alpha / size · Σ x²) ** beta, the sum over the `size` channels around each one; in float32.
 
     A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks (2012),
-    section 3.3, has size 5, alpha 1e-4, beta 0.75 and bias 2, and does not divide alpha; Caffe and PyTorch do.
+    section 3.3, has size 5, alpha 1e-4, beta 0.75, bias 2, and does not divide alpha by size. Caffe and PyTorch divide.
 
     Shapes: (..., C) to the same.
 
     Args:
-        size: how many channels, an odd number.
+        size: number of channels in the sum, odd.
         alpha, beta, bias: the constants of the formula.
 
     Raises:

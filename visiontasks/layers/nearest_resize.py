@@ -1,4 +1,4 @@
-"""`NearestResize`: feature maps at the size of others."""
+"""`NearestResize`: resizes feature maps to the size of others."""
 
 import keras
 from keras import ops
@@ -6,10 +6,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="visiontasks")
 class NearestResize(keras.layers.Layer):
-    """The first of two feature maps as large as the second, each position a copy of the one it falls on.
+    """Resizes the first feature map to the height and width of the second by the nearest position.
 
-    Doubling is as any upsampling does it; a level that was halved with rounding up loses its last row or column; any
-    other size is taken evenly from what there is. The sizes must be known when it is called.
+    A factor of two repeats every position; if the larger size is odd, the last row or column is dropped. Other sizes
+    take evenly spaced positions. The sizes must be known when the layer is called.
 
     Shapes: [(B, h, w, C), (B, H, W, any)] to (B, H, W, C).
     """
@@ -18,8 +18,8 @@ class NearestResize(keras.layers.Layer):
         x, like = inputs
         for axis in (1, 2):
             if like.shape[axis] is None:
-                raise ValueError("the picture's height and width must be known when the model is called.")
-            x = stretched(x, like.shape[axis], axis)
+                raise ValueError("the image's height and width must be known when the model is called.")
+            x = resize_axis(x, like.shape[axis], axis)
         return x
 
     def compute_output_shape(self, input_shapes):
@@ -27,8 +27,8 @@ class NearestResize(keras.layers.Layer):
         return (x[0], *like[1:3], x[3])
 
 
-def stretched(x, length: int, axis: int):
-    """A map at another length along one axis: doubled, doubled without the last, or taken evenly from what there is."""
+def resize_axis(x, length: int, axis: int):
+    """A map with another length along one axis: doubled, doubled without the last, or evenly spaced positions."""
     present = x.shape[axis]
     if length == present:
         return x

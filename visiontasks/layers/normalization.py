@@ -1,4 +1,4 @@
-"""`normalization`: the ways of normalising feature maps between which a backbone lets one choose."""
+"""`normalization`: the normalization layers that a backbone offers."""
 
 from typing import Literal
 
@@ -10,15 +10,15 @@ Norm = Literal["batch", "group", "layer", "instance", "frozen_batch"]
 def normalization(
     kind: str, name: str, channels: int, epsilon: float = 1e-5, momentum: float = 0.9
 ) -> keras.layers.Layer:
-    """A layer that normalises feature maps (B, H, W, C) and then scales and shifts each channel.
+    """A layer that normalizes feature maps (B, H, W, C), then scales and shifts each channel.
 
     Args:
         kind: "batch": over the batch and all positions (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167);
-            "frozen_batch": the same with statistics, scale and shift that no training changes, for batches of few large
-            pictures; "group": over positions and 32 groups of channels, "layer": one group, "instance": as many groups
-            as channels (Wu and He 2018, https://arxiv.org/abs/1803.08494, figure 2): they need no batch.
+            "frozen_batch": the same, but training changes neither statistics nor scale and shift, for batches of few
+            large images; "group": over positions and 32 groups of channels, "layer": one group, "instance": one group
+            per channel (Wu and He 2018, https://arxiv.org/abs/1803.08494, figure 2): these need no batch.
         name: the layer's name.
-        channels: C; group norm takes the largest number of groups up to 32 that divides it.
+        channels: C; group norm uses the largest number of groups up to 32 that divides it.
         epsilon: added to the variance.
         momentum: of the moving statistics; PyTorch's momentum is 1 minus this one.
 
@@ -26,8 +26,8 @@ def normalization(
         ValueError: an unknown kind.
     """
     if kind in ("batch", "frozen_batch"):
-        made = keras.layers.BatchNormalization if kind == "batch" else FrozenBatchNormalization
-        return made(momentum=momentum, epsilon=epsilon, name=name)
+        layer = keras.layers.BatchNormalization if kind == "batch" else FrozenBatchNormalization
+        return layer(momentum=momentum, epsilon=epsilon, name=name)
     groups = {
         "group": next(n for n in range(min(32, channels), 0, -1) if channels % n == 0),
         "layer": 1,
@@ -40,7 +40,7 @@ def normalization(
 
 @keras.saving.register_keras_serializable(package="visiontasks")
 class FrozenBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation that always uses its moving statistics and never learns, even in a model set trainable."""
+    """Batch normalization that always uses its moving statistics and never trains, even in a trainable model."""
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -53,4 +53,4 @@ class FrozenBatchNormalization(keras.layers.BatchNormalization):
 
     @trainable.setter
     def trainable(self, value):
-        """Ignored: unfreezing a backbone frees its other layers only."""
+        """Ignored: unfreezing a backbone affects its other layers only."""

@@ -1,9 +1,9 @@
-"""`PixelNormalization`: pictures as they are stored to numbers as the weights were trained on."""
+"""`PixelNormalization`: scales stored pixels to the range that the weights were trained with."""
 
 import keras
 from keras import ops
 
-# the mean and the standard deviation of ImageNet's training pictures, as torchvision's weights were trained with
+# mean and standard deviation of ImageNet's training images, as used for torchvision's weights
 IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 
 
@@ -14,9 +14,9 @@ class PixelNormalization(keras.layers.Layer):
     Shapes: uint8 or float (..., 3), RGB 0..255, to the layer's compute dtype (..., 3).
 
     Args:
-        mean: three numbers, in units of 0..255, in the order of channels that comes out.
+        mean: three numbers, in units of 0..255, in the order of the output channels.
         std: three numbers, in units of 0..255, in the same order.
-        bgr: whether the channels come out as blue, green, red, as networks trained in Caffe want them.
+        bgr: whether the output channels are blue, green, red, as for networks trained in Caffe.
     """
 
     def __init__(self, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), bgr: bool = False, **kwargs):
@@ -31,7 +31,7 @@ class PixelNormalization(keras.layers.Layer):
         pixels = ops.cast(pixels, "float32")
         if self.bgr:
             pixels = ops.flip(pixels, axis=-1)
-        # float32 here: in bfloat16 the difference of two values near 255 has lost its last bit
+        # float32: in bfloat16 the difference of two values near 255 loses its last bit
         pixels = (pixels - ops.array(self.mean, "float32")) / ops.array(self.std, "float32")
         return ops.cast(pixels, self.compute_dtype)
 

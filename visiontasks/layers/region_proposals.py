@@ -1,4 +1,4 @@
-"""`RegionProposals`: where something may be, whatever it is; the first stage of an R-CNN."""
+"""`RegionProposals`: class-agnostic object boxes, the first stage of an R-CNN."""
 
 import keras
 from keras import ops
@@ -9,15 +9,15 @@ from visiontasks.ops import nms
 
 @keras.saving.register_keras_serializable(package="visiontasks")
 class RegionProposals(keras.layers.Layer):
-    """Says of every anchor whether an object is there, and how its box differs.
+    """Predicts an objectness logit and box deltas for every anchor.
 
-    Ren et al. 2015, https://arxiv.org/abs/1506.01497, section 3.1: a 3×3 convolution and two 1×1 ones, the same for all
-    levels. Takes feature maps (B, H, W, filters), gives for each the logits, float32 (B, A), and the differences,
-    float32 (B, A, 4), of the anchors in the order of `ops.anchors.grid_anchors`.
+    Ren et al. 2015, https://arxiv.org/abs/1506.01497, section 3.1: a 3×3 convolution and two 1×1 ones, shared by all
+    levels. Input: feature maps (B, H, W, filters). Output per level: logits, float32 (B, A), and deltas, float32
+    (B, A, 4), in the anchors' order of `ops.anchors.grid_anchors`.
 
     Args:
         filters: channels of the feature maps.
-        anchors: anchors a cell.
+        anchors: anchors per cell.
     """
 
     def __init__(self, filters: int, anchors: int, **kwargs):
@@ -29,11 +29,11 @@ class RegionProposals(keras.layers.Layer):
             3,
             padding="same",
             activation="relu",
-            kernel_initializer="he_normal",  # the paper's 0.01 is for 256 filters, fewer would hand on next to nothing
+            kernel_initializer="he_normal",  # the paper's 0.01 is for 256 filters; with fewer almost nothing would pass
             dtype=self.dtype_policy,
             name="conv",
         )
-        # float32 whatever the policy: what comes out goes into exponentials
+        # float32 whatever the policy: exponentials of the outputs follow
         self.objectness = keras.layers.Conv2D(anchors, 1, kernel_initializer=small, dtype="float32", name="objectness")
         self.boxes = keras.layers.Conv2D(anchors * 4, 1, kernel_initializer=small, dtype="float32", name="boxes")
 
@@ -56,32 +56,32 @@ class RegionProposals(keras.layers.Layer):
 
 
 def propose(
-    logits, differences, anchors, size, *, candidates: int, count: int, iou_threshold: float, smallest: float
+    logits, deltas, anchors, size, *, candidates: int, count: int, iou_threshold: float, smallest: float
 ) -> dict:
-    """The best boxes of all levels, each suppressed by better ones of its own level; no gradient runs through them.
+    """The best boxes of all levels after non-maximum suppression within each level; without gradients.
 
     Args:
-        logits: (B, A) of each level.
-        differences: (B, A, 4) of each level.
-        anchors: (B, A, 4) of each level, in pixels.
-        size: (B, 2), the picture's height and width.
-        candidates: boxes a level that are considered, the best.
-        count: boxes a picture that come out, P.
-        iou_threshold: an overlap above it suppresses.
-        smallest: pixels that a side must have.
+        logits: (B, A) for each level.
+        deltas: (B, A, 4) for each level.
+        anchors: (B, A, 4) for each level, in pixels.
+        size: (B, 2), the image's height and width.
+        candidates: the number of best boxes per level that are considered.
+        count: boxes per image in the output, P.
+        iou_threshold: a higher overlap suppresses.
+        smallest: the minimum width and height in pixels.
 
     Returns:
-        {"boxes": float32 (B, P, 4) in pixels, cut to the picture, "valid": bool (B, P)}, best first.
+        {"boxes": float32 (B, P, 4) in pixels, clipped to the image, "valid": bool (B, P)}, best first.
     """
     chosen = []
-    for level, (scores, deltas, places) in enumerate(zip(logits, differences, anchors, strict=True)):
-        # the order of logits is the order of scores, and does not round to 1
+    for level, (scores, offsets, boxes) in enumerate(zip(logits, deltas, anchors, strict=True)):
+        # logits have the order of scores, but do not saturate at 1
         scores, rows = nms.best(ops.stop_gradient(scores), min(candidates, scores.shape[1]))
-        found = box_ops.decode(nms.gather(ops.stop_gradient(deltas), rows), nms.gather(places, rows))
-        found = box_ops.clip(found, size)
-        scores = ops.where(box_ops.at_least(found, smallest), scores, -float("inf"))
-        chosen.append((found, scores, ops.full_like(rows, level)))
-    found, scores, levels = (ops.concatenate(parts, axis=1) for parts in zip(*chosen, strict=True))
+        boxes = box_ops.decode(nms.gather(ops.stop_gradient(offsets), rows), nms.gather(boxes, rows))
+        boxes = box_ops.clip(boxes, size)
+        scores = ops.where(box_ops.at_least(boxes, smallest), scores, -float("inf"))
+        chosen.append((boxes, scores, ops.full_like(rows, level)))
+    boxes, scores, levels = (ops.concatenate(values, axis=1) for values in zip(*chosen, strict=True))
     count = min(count, scores.shape[1])
-    kept = nms.grouped(found, scores, levels, score_threshold=-float("inf"), iou_threshold=iou_threshold, count=count)
+    kept = nms.grouped(boxes, scores, levels, score_threshold=-float("inf"), iou_threshold=iou_threshold, count=count)
     return {key: ops.stop_gradient(kept[key]) if key == "boxes" else kept[key] for key in ("boxes", "valid")}

@@ -1,6 +1,6 @@
-"""Boxes in the graph: how much two overlap, and boxes as differences from anchors. The only home of box arithmetic.
+"""Box operations in the graph: overlaps, encoding to anchors, clipping. The only home of box arithmetic.
 
-A box is (x1, y1, x2, y2) in pixels. All is computed in float32, whatever comes in: in float16 an IoU can exceed 1.
+A box is (x1, y1, x2, y2) in pixels. All results are computed in float32: in float16 an IoU can exceed 1.
 """
 
 import math
@@ -8,13 +8,13 @@ import math
 from keras import ops
 from keras.utils import bounding_boxes
 
-# exp of more is no box: 1000 pixels from an anchor of 16 (Detectron, and torchvision after it)
+# the largest exponent: 1000 pixels from an anchor of 16 (Detectron, and torchvision after it)
 LARGEST_LOG = math.log(1000 / 16)
 
 
 def area(boxes):
-    """float32 (…,) of boxes (…, 4); 0 where a side is negative."""
-    x1, y1, x2, y2 = _sides(boxes)
+    """float32 (…,) of boxes (…, 4); 0 if width or height is negative."""
+    x1, y1, x2, y2 = _coordinates(boxes)
     return ops.maximum(x2 - x1, 0.0) * ops.maximum(y2 - y1, 0.0)
 
 
@@ -25,12 +25,12 @@ def iou(boxes, others):
 
 
 def paired_iou(boxes, others, kind: str = "iou"):
-    """The overlap of each box with its own other one: (…, 4) and (…, 4) to float32 (…,), at most 1.
+    """The overlap of each box with its counterpart: (…, 4) and (…, 4) to float32 (…,), at most 1.
 
-    Differentiable; where two boxes do not meet, the last three still say how far apart they are.
+    Differentiable. For two boxes without overlap, all kinds but iou still measure their distance.
 
     Args:
-        boxes: the boxes that learn.
+        boxes: the predicted boxes.
         others: their targets.
         kind: iou; giou (Rezatofighi et al. 2019, https://arxiv.org/abs/1902.09630, algorithm 1); diou or ciou (Zheng
             et al. 2020, https://arxiv.org/abs/1911.08287, equations 5 to 11). Above -1, -1 and -2.
@@ -44,13 +44,13 @@ def paired_iou(boxes, others, kind: str = "iou"):
     overlap = _ratio(intersection, union)
     if kind == "iou":
         return overlap
-    a, b = _sides(boxes), _sides(others)
+    a, b = _coordinates(boxes), _coordinates(others)
     # the smallest box around both
     width = ops.maximum(a[2], b[2]) - ops.minimum(a[0], b[0])
     height = ops.maximum(a[3], b[3]) - ops.minimum(a[1], b[1])
     if kind == "giou":
-        around = ops.maximum(width, 0.0) * ops.maximum(height, 0.0)
-        return overlap - _ratio(around - union, around)
+        hull = ops.maximum(width, 0.0) * ops.maximum(height, 0.0)
+        return overlap - _ratio(hull - union, hull)
     distance = ((a[0] + a[2] - b[0] - b[2]) ** 2 + (a[1] + a[3] - b[1] - b[3]) ** 2) / 4
     overlap_and_distance = overlap - _ratio(distance, width**2 + height**2)
     if kind == "diou":
@@ -62,14 +62,14 @@ def paired_iou(boxes, others, kind: str = "iou"):
 
 
 def encode(boxes, anchors, variances=(1.0, 1.0, 1.0, 1.0)):
-    """Boxes as differences from anchors: offsets of the centre in anchor sides, logarithms of the sides' ratios.
+    """Encode boxes relative to anchors: center offsets in anchor widths and heights, logarithms of the size ratios.
 
-    `decode(encode(boxes, anchors, v), anchors, v)` gives the boxes back, unless a side is over 62 times the anchor's.
+    `decode(encode(boxes, anchors, v), anchors, v)` returns the boxes, up to 62 times the size of their anchors.
 
     Args:
         boxes: (…, N, 4).
         anchors: (N, 4) or (…, N, 4), none of them empty.
-        variances: what each of the four is divided by: x, y, width, height. torchvision's `weights` are their inverses.
+        variances: the divisors of x, y, width, height. torchvision's `weights` are their inverses.
 
     Returns:
         float32 (…, N, 4). Girshick et al. 2014 (https://arxiv.org/abs/1311.2524), appendix C.
@@ -80,16 +80,16 @@ def encode(boxes, anchors, variances=(1.0, 1.0, 1.0, 1.0)):
 
 
 def decode(deltas, anchors, variances=(1.0, 1.0, 1.0, 1.0)):
-    """The inverse of `encode`: float32 (…, N, 4). Sides grow at most 62-fold, so that no output gives infinity."""
+    """The inverse of `encode`: float32 (…, N, 4). Sizes grow at most 62-fold, so that no output is infinite."""
     deltas = _float32(deltas) * ops.convert_to_tensor(variances, "float32")
     deltas = ops.concatenate([deltas[..., :2], ops.minimum(deltas[..., 2:], LARGEST_LOG)], axis=-1)
     return bounding_boxes.decode_deltas_to_boxes(_float32(anchors), deltas, "xyxy", "xyxy", "center_xywh")
 
 
 def distances(boxes, points):
-    """How far each point is from its box's sides: left, top, right, bottom; negative where it lies outside.
+    """The distance of each point to its box's left, top, right and bottom edge; negative if the point is outside.
 
-    `from_distances(distances(boxes, points), points)` gives the boxes back, and the other way round.
+    `from_distances(distances(boxes, points), points)` returns the boxes, and vice versa.
 
     Args:
         boxes: (…, N, 4).
@@ -109,45 +109,45 @@ def from_distances(distances, points):
 
 
 def contain(boxes, points):
-    """bool (…, N, M): whether each of the points (…, M, 2) lies in each of the boxes (…, N, 4), not on its border."""
-    x1, y1, x2, y2 = (ops.expand_dims(side, -1) for side in _sides(boxes))
+    """bool (…, N, M): whether the points (…, M, 2) lie inside the boxes (…, N, 4), not on their edges."""
+    x1, y1, x2, y2 = (ops.expand_dims(coordinate, -1) for coordinate in _coordinates(boxes))
     x, y = (ops.expand_dims(_float32(points[..., i]), -2) for i in (0, 1))
     across, down = ops.logical_and(x > x1, x < x2), ops.logical_and(y > y1, y < y2)
     return ops.logical_and(across, down)
 
 
 def clip(boxes, size):
-    """Boxes (…, N, 4) cut to a picture of `size` (height, width), or of its own: (…, 2); float32."""
+    """Clip boxes (…, N, 4) to images of `size` (height, width), or (…, 2) for one size per image; float32."""
     height_width = ops.convert_to_tensor(size, "float32")
     corner = ops.flip(height_width, axis=-1)
     return ops.clip(_float32(boxes), 0.0, ops.expand_dims(ops.concatenate([corner, corner], axis=-1), -2))
 
 
-def at_least(boxes, side: float):
-    """bool (…,): which boxes (…, 4) have both sides of so many pixels."""
-    x1, y1, x2, y2 = _sides(boxes)
-    return ops.logical_and(x2 - x1 >= side, y2 - y1 >= side)
+def at_least(boxes, length: float):
+    """bool (…,): which boxes (…, 4) are at least `length` pixels wide and high."""
+    x1, y1, x2, y2 = _coordinates(boxes)
+    return ops.logical_and(x2 - x1 >= length, y2 - y1 >= length)
 
 
 def _float32(boxes):
     return ops.cast(boxes, "float32")
 
 
-def _sides(boxes):
+def _coordinates(boxes):
     boxes = _float32(boxes)
     return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
 
 
 def _overlap(boxes, others):
     """(intersection, union) of boxes whose shapes broadcast."""
-    a, b = _sides(boxes), _sides(others)
+    a, b = _coordinates(boxes), _coordinates(others)
     width = ops.maximum(ops.minimum(a[2], b[2]) - ops.maximum(a[0], b[0]), 0.0)
     height = ops.maximum(ops.minimum(a[3], b[3]) - ops.maximum(a[1], b[1]), 0.0)
     intersection = width * height
     return intersection, area(boxes) + area(others) - intersection
 
 
-def _ratio(part, whole):
-    """part / whole, and 0 where there is no whole; the gradient is finite there too."""
-    there = whole > 0
-    return ops.where(there, part / ops.where(there, whole, 1.0), 0.0)
+def _ratio(numerator, denominator):
+    """numerator / denominator, or 0 if the denominator is not positive; the gradient is always finite."""
+    positive = denominator > 0
+    return ops.where(positive, numerator / ops.where(positive, denominator, 1.0), 0.0)

@@ -1,7 +1,7 @@
 """Non-maximum suppression with fixed shapes, in the graph.
 
-Every function takes any leading axes (a batch, the classes of a batch) and suppresses within each of them alone: boxes
-of different classes never meet, and no offset has to keep them apart.
+All functions accept any leading axes (a batch, the classes of a batch) and suppress within each of them separately.
+Boxes of different classes are never compared, so no coordinate offset is needed to separate them.
 """
 
 from keras import ops
@@ -10,18 +10,18 @@ from visiontasks.ops import boxes as box_ops
 
 
 def suppress(boxes, scores, threshold: float, valid=None, groups=None):
-    """Which boxes greedy suppression keeps: the best one, then the best that overlaps none of those kept, and so on.
+    """Which boxes greedy suppression keeps: the best box, then the best box that overlaps no kept one, and so on.
 
-    The greedy answer is the one fixed point of "kept, unless a better one that is kept overlaps it": asking that again
-    and again for all boxes at once reaches it after as many rounds as the longest chain of boxes that decide on each
-    other is long, mostly under ten (Cluster-NMS: Zheng et al. 2021, https://arxiv.org/abs/2005.03572, proposition 1).
+    The greedy result is the only fixed point of "keep a box unless a better kept box overlaps it". Repeating that rule
+    for all boxes at once reaches it. The number of rounds is the length of the longest chain of boxes that decide on
+    each other, mostly below ten (Cluster-NMS: Zheng et al. 2021, https://arxiv.org/abs/2005.03572, proposition 1).
 
     Args:
         boxes: (…, K, 4), best first.
-        scores: (…, K), falling; of equal ones the first is the better.
-        threshold: an overlap (IoU) above it suppresses.
-        valid: bool (…, K); the others are not kept and suppress nothing. All by default.
-        groups: int (…, K), the class of each box, say: boxes suppress within their group alone. By default all do.
+        scores: (…, K), decreasing; of equal scores the first is the better.
+        threshold: a higher overlap (IoU) suppresses.
+        valid: bool (…, K); invalid boxes are not kept and suppress nothing. By default all are valid.
+        groups: int (…, K), such as classes: boxes suppress only boxes of their group. By default all form one group.
 
     Returns:
         bool (…, K).
@@ -48,30 +48,30 @@ def suppress(boxes, scores, threshold: float, valid=None, groups=None):
 
 
 def _overlapping(boxes, others, threshold, groups, other_groups):
-    """bool (…, N, M): which pairs overlap by more than the threshold, and are of one group if there are groups."""
-    found = box_ops.iou(boxes, others) > threshold
+    """bool (…, N, M): which pairs overlap by more than the threshold and, if there are groups, are of one group."""
+    overlapping = box_ops.iou(boxes, others) > threshold
     if groups is None:
-        return found
-    return ops.logical_and(found, ops.expand_dims(groups, -1) == ops.expand_dims(other_groups, -2))
+        return overlapping
+    return ops.logical_and(overlapping, ops.expand_dims(groups, -1) == ops.expand_dims(other_groups, -2))
 
 
 def best(scores, count: int):
-    """The `count` highest scores along the last axis and their places: ((…, count), int32 (…, count)), best first.
+    """The `count` highest scores along the last axis and their indices: ((…, count), int32 (…, count)), best first.
 
-    Where there are fewer, what is left is filled with -inf and place 0.
+    If there are fewer scores, the rest is -inf with index 0.
     """
     present = min(count, scores.shape[-1])
-    values, places = ops.top_k(scores, present, sorted=True)
-    places = ops.cast(places, "int32")
+    values, indices = ops.top_k(scores, present, sorted=True)
+    indices = ops.cast(indices, "int32")
     if present < count:
         widths = [(0, 0)] * (len(scores.shape) - 1) + [(0, count - present)]
         values = ops.pad(values, widths, constant_values=-float("inf"))
-        places = ops.pad(places, widths)
-    return values, places
+        indices = ops.pad(indices, widths)
+    return values, indices
 
 
 def best_pairs(scores, count: int):
-    """The `count` best pairs of an anchor and a class, or all if there are fewer.
+    """The `count` best pairs of anchor and class, or all if there are fewer.
 
     Args:
         scores: (B, A, C).
@@ -87,31 +87,31 @@ def best_pairs(scores, count: int):
 
 
 def detections(boxes, scores, *, score_threshold: float, iou_threshold: float, candidates: int, count: int) -> dict:
-    """The final boxes of a detector: the best of each class, suppressed within it, then the best over all classes.
+    """The final boxes of a detector: suppression within each class, then the best over all classes.
 
     Args:
-        boxes: (B, A, 4) in pixels, one for all classes of an anchor.
+        boxes: (B, A, 4) in pixels, one per anchor for all classes.
         scores: (B, A, C), 0..1.
-        score_threshold: only scores above it count.
-        iou_threshold: as `suppress` takes it.
-        candidates: boxes a class that are considered.
-        count: boxes a picture that come out.
+        score_threshold: only higher scores count.
+        iou_threshold: as in `suppress`.
+        candidates: boxes per class that are considered.
+        count: boxes per image in the output.
 
     Returns:
         {"boxes": float32 (B, count, 4), "scores": float32 (B, count), "classes": int32 (B, count), "valid": bool
-        (B, count)}, best first; where `valid` is false there are zeros.
+        (B, count)}, best first; zeros if `valid` is false.
     """
     boxes, scores = ops.cast(boxes, "float32"), ops.cast(scores, "float32")
-    # one picture after the other: all pairs of all classes of a whole batch would be gigabytes
+    # one image after the other: all pairs of all classes of a batch would take gigabytes
     candidate_boxes, candidate_scores, classes = ops.map(
         lambda one: _by_class(*one, score_threshold, iou_threshold, candidates), (boxes, ops.swapaxes(scores, 1, 2))
     )
-    values, places = best(candidate_scores, count)
+    values, indices = best(candidate_scores, count)
     valid = values > score_threshold
     return {
-        "boxes": _where(valid, gather(candidate_boxes, places)),
+        "boxes": _where(valid, gather(candidate_boxes, indices)),
         "scores": ops.where(valid, values, 0.0),
-        "classes": ops.where(valid, ops.take_along_axis(classes, places, axis=-1), 0),
+        "classes": ops.where(valid, ops.take_along_axis(classes, indices, axis=-1), 0),
         "valid": valid,
     }
 
@@ -127,21 +127,21 @@ def grouped(
     agnostic: bool = False,
     block: int = 512,
 ) -> dict:
-    """The best boxes of many candidates, each suppressed by those of its group (its class, or its pyramid level) alone.
+    """The best boxes of many candidates; each suppresses only boxes of its group (a class, or a pyramid level).
 
-    Greedy suppression as `suppress` does it, block by block from the best on, each against what was kept before and
-    then in itself: so memory is block × (count + block) however many candidates there are, and it ends where `count`
-    boxes are found or the candidates have no more score. One picture after the other.
+    Greedy suppression as in `suppress`, block by block from the best on. Each block is compared with the boxes kept
+    before and then with itself. So memory is block × (count + block), however many candidates there are. It ends when
+    `count` boxes are kept or no candidate has a score left. Images are processed one after the other.
 
     Args:
         boxes: (B, K, 4) in pixels.
-        scores: (B, K); those that must not count at -inf.
+        scores: (B, K); -inf for boxes to leave out.
         groups: int (B, K).
-        score_threshold: only scores above it count.
-        iou_threshold: as `suppress` takes it.
-        count: boxes a picture that come out.
-        agnostic: whether a box suppresses those of other groups too.
-        block: candidates that are decided on at once.
+        score_threshold: only higher scores count.
+        iou_threshold: as in `suppress`.
+        count: boxes per image in the output.
+        agnostic: whether a box also suppresses boxes of other groups.
+        block: candidates that are compared at once.
 
     Returns:
         As `detections`; "classes" are the groups.
@@ -150,10 +150,10 @@ def grouped(
     block = min(block, total)
     blocks = -(-total // block)
 
-    def one_picture(picture):
-        own_boxes, own_scores, own_groups = picture
-        values, places = best(own_scores, blocks * block)
-        candidates = [ops.take(own_boxes, places, axis=0), values, ops.take(own_groups, places, axis=0)]
+    def one_image(image):
+        image_boxes, image_scores, image_groups = image
+        values, indices = best(image_scores, blocks * block)
+        candidates = [ops.take(image_boxes, indices, axis=0), values, ops.take(image_groups, indices, axis=0)]
         candidates = [ops.reshape(x, (blocks, block, *x.shape[1:])) for x in candidates]
         nothing = [ops.zeros((count, 4)), ops.full((count,), -float("inf")), ops.zeros((count,), "int32")]
 
@@ -165,25 +165,25 @@ def grouped(
 
         def step(i, *kept):
             new = [ops.take(x, i, axis=0) for x in candidates]
-            own, others = (None, None) if agnostic else (new[2], kept[2])
-            hits = _overlapping(new[0], kept[0], iou_threshold, own, others)
+            new_groups, kept_groups = (None, None) if agnostic else (new[2], kept[2])
+            hits = _overlapping(new[0], kept[0], iou_threshold, new_groups, kept_groups)
             hits = ops.logical_and(hits, ops.expand_dims(kept[1] > -float("inf"), 0))
             valid = ops.logical_and(new[1] > score_threshold, ops.logical_not(ops.any(hits, axis=-1)))
-            valid = suppress(new[0], new[1], iou_threshold, valid, own)
+            valid = suppress(new[0], new[1], iou_threshold, valid, new_groups)
             new[1] = ops.where(valid, new[1], -float("inf"))
             both = [ops.concatenate([a, b], axis=0) for a, b in zip(kept, new, strict=True)]
-            # those kept come first: of equal scores the earlier is the better
+            # kept boxes come first: of equal scores the earlier is the better
             values, chosen = best(both[1], count)
             return i + 1, ops.take(both[0], chosen, axis=0), values, ops.take(both[2], chosen, axis=0)
 
         _, *kept = ops.while_loop(more, step, (ops.convert_to_tensor(0, "int32"), *nothing), maximum_iterations=blocks)
         return tuple(kept)
 
-    picture = (ops.cast(boxes, "float32"), ops.cast(scores, "float32"), ops.cast(groups, "int32"))
-    found, values, classes = ops.map(one_picture, picture)
+    images = (ops.cast(boxes, "float32"), ops.cast(scores, "float32"), ops.cast(groups, "int32"))
+    kept_boxes, values, classes = ops.map(one_image, images)
     valid = values > -float("inf")
     return {
-        "boxes": _where(valid, found),
+        "boxes": _where(valid, kept_boxes),
         "scores": ops.where(valid, values, 0.0),
         "classes": ops.where(valid, classes, 0),
         "valid": valid,
@@ -191,9 +191,9 @@ def grouped(
 
 
 def _by_class(boxes, scores, score_threshold, iou_threshold, candidates):
-    """One picture: boxes (A, 4), scores (C, A) to (C * K, 4), (C * K,) with -inf for what is suppressed, (C * K,)."""
-    values, places = best(scores, min(candidates, boxes.shape[0]))
-    chosen = ops.take(boxes, places, axis=0)
+    """One image: boxes (A, 4), scores (C, A) to (C * K, 4), (C * K,) with -inf for suppressed boxes, (C * K,)."""
+    values, indices = best(scores, min(candidates, boxes.shape[0]))
+    chosen = ops.take(boxes, indices, axis=0)
     kept = suppress(chosen, values, iou_threshold, values > score_threshold)
     number, each = values.shape
     classes = ops.repeat(ops.arange(number, dtype="int32"), each)
@@ -201,9 +201,9 @@ def _by_class(boxes, scores, score_threshold, iou_threshold, candidates):
     return ops.reshape(chosen, (-1, 4)), ops.reshape(values, (-1,)), classes
 
 
-def gather(values, places):
-    """Rows of each picture's own: (B, N, D) at int (B, K) to (B, K, D)."""
-    return ops.take_along_axis(values, ops.expand_dims(places, -1), axis=1)
+def gather(values, indices):
+    """The rows of each image at its indices: (B, N, D) at int (B, K) to (B, K, D)."""
+    return ops.take_along_axis(values, ops.expand_dims(indices, -1), axis=1)
 
 
 def _where(valid, boxes):
@@ -211,19 +211,19 @@ def _where(valid, boxes):
 
 
 def soften(boxes, scores, threshold: float = 0.3, sigma: float | None = 0.5):
-    """Scores lowered by overlaps with better boxes, instead of boxes left out (Soft-NMS).
+    """Soft-NMS: overlaps with better boxes lower the scores, and no box is removed.
 
-    Bodla et al. 2017 (https://arxiv.org/abs/1704.04503), equations 2 and 3: the best box left lowers those that it
-    overlaps, again and again. One round a box, one after the other; `suppress` takes a few for all.
+    Bodla et al. 2017 (https://arxiv.org/abs/1704.04503), equations 2 and 3: the best remaining box lowers the scores of
+    the boxes that it overlaps, and so on. This takes one round per box; `suppress` takes a few for all.
 
     Args:
         boxes: (…, K, 4).
         scores: (…, K).
-        threshold: with sigma None, the overlap from which a score is multiplied by 1 - IoU.
+        threshold: if sigma is None, a score is multiplied by 1 - IoU from this overlap on.
         sigma: a score is multiplied by exp(-IoU² / sigma).
 
     Returns:
-        float32 (…, K), the scores in the boxes' own order.
+        float32 (…, K), the scores in the boxes' order.
     """
     overlaps, scores = box_ops.iou(boxes, boxes), ops.cast(scores, "float32")
     linear = ops.where(overlaps >= threshold, 1 - overlaps, 1.0)

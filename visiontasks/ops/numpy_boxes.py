@@ -1,10 +1,10 @@
-"""Boxes on the host: NumPy's half of `boxes` and `nms`, for data and for answers that have left the graph."""
+"""Box operations on the host, in NumPy: for data and for predictions outside of the graph."""
 
 import numpy as np
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
-    """float64 (…,) of boxes (…, 4) x1, y1, x2, y2; 0 where a side is negative."""
+    """float64 (…,) of boxes (…, 4) x1, y1, x2, y2; 0 if width or height is negative."""
     boxes = np.asarray(boxes, np.float64)
     return np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(axis=-1)
 
@@ -15,14 +15,14 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def clip(boxes: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Boxes (…, 4) cut to windows (…, 4), both x1, y1, x2, y2; one beside its window has no extent."""
+    """Clip boxes (…, 4) to windows (…, 4), both x1, y1, x2, y2; a box outside of its window gets no area."""
     return np.clip(boxes, np.tile(windows[..., :2], 2), np.tile(windows[..., 2:], 2))
 
 
 def paired_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of each box with its own other one: (…, 4) and (…, 4) to float64 (…,)."""
+    """Intersection over union of each box with its counterpart: (…, 4) and (…, 4) to float64 (…,)."""
     boxes, others = np.asarray(boxes, np.float64), np.asarray(others, np.float64)
-    sides = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
-    shared = np.maximum(sides, 0).prod(axis=-1)
+    lengths = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
+    shared = np.maximum(lengths, 0).prod(axis=-1)
     union = area(boxes) + area(others) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

@@ -1,4 +1,4 @@
-"""The features inside each box, on a grid of fixed size, out of a pyramid of feature maps."""
+"""RoIAlign: features of boxes on a grid of fixed size, from a pyramid of feature maps."""
 
 import math
 
@@ -7,80 +7,80 @@ from keras import ops
 
 from visiontasks.ops import boxes as box_ops
 
-CANONICAL_SIDE, CANONICAL_LEVEL = 224, 4  # a box of 224² is looked up at stride 16
+CANONICAL_SCALE, CANONICAL_LEVEL = 224, 4  # a box of 224² uses the level of stride 16
 
 
 def level_of(boxes, lowest: int, highest: int):
-    """The pyramid level that a box's features come from: int32 (…,), `lowest` to `highest`, larger boxes higher.
+    """The pyramid level for a box's features: int32 (…,), `lowest` to `highest`; larger boxes use higher levels.
 
     Lin et al. 2017 (https://arxiv.org/abs/1612.03144), equation 1: floor(4 + log2(sqrt(area) / 224)).
 
     Args:
         boxes: (…, 4) in pixels.
-        lowest, highest: numbers of the levels that there are; level n has stride 2ⁿ.
+        lowest, highest: numbers of the existing levels; level n has stride 2ⁿ.
     """
-    side = ops.sqrt(box_ops.area(boxes))
-    octaves = ops.log(ops.maximum(side / CANONICAL_SIDE, 1e-6)) / math.log(2)
-    exact = CANONICAL_LEVEL + octaves + 1e-6  # so that a box of exactly 224² is not rounded a level down
+    scale = ops.sqrt(box_ops.area(boxes))
+    octaves = ops.log(ops.maximum(scale / CANONICAL_SCALE, 1e-6)) / math.log(2)
+    exact = CANONICAL_LEVEL + octaves + 1e-6  # so that rounding does not move a box of exactly 224² one level down
     return ops.cast(ops.clip(ops.floor(exact), lowest, highest), "int32")
 
 
 def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
-    """Features of boxes by bilinear sampling, without rounding their corners to cells.
+    """Features of boxes by bilinear sampling, without rounding the boxes to cells.
 
-    Each box is cut into size × size bins; a bin is the mean of samples × samples points in it. He et al. 2017
-    (https://arxiv.org/abs/1703.06870), section 3; coordinates as in torchvision with aligned=False: the first cell's
-    value lies at 0, not at half a cell, and a box is at least one cell wide. Points over a cell beyond the map are 0.
-    It gathers, so its gradient is the same on every run and backend.
+    Each box is divided into size × size bins; a bin's value is the mean of samples × samples points in it. He et al.
+    2017 (https://arxiv.org/abs/1703.06870), section 3. Coordinates as in torchvision with aligned=False: the first
+    cell's value lies at 0, not at half a cell, and a box is at least one cell wide and high. Points more than one cell
+    outside of the map are 0. It only gathers, so its gradient is the same on every run and backend.
 
     Args:
         pyramid: {level number: features (B, H, W, C)}, C the same for all; level n has stride 2ⁿ.
-        boxes: (B, N, 4) in pixels; each is looked up at the level that `level_of` says, or the next finer one there is.
-        size: bins along a side, S.
-        samples: points along a side of a bin.
+        boxes: (B, N, 4) in pixels; each uses the level that `level_of` gives, or the next finer existing level.
+        size: bins per row and column, S.
+        samples: points per row and column of a bin.
 
     Returns:
-        (B, N, S, S, C) in the features' dtype; positions and sums in float32 whatever that is.
+        (B, N, S, S, C) in the features' dtype; positions and sums are always computed in float32.
     """
     levels = sorted(pyramid)
     maps = [pyramid[level] for level in levels]
     heights, widths = ([m.shape[axis] for m in maps] for axis in (1, 2))
     starts = np.cumsum([0] + [h * w for h, w in zip(heights, widths, strict=True)])[:-1]
     channels, count = maps[0].shape[-1], boxes.shape[1]
-    # float32: the gradient of one cell is a sum over thousands of points, which half precision stops adding up
+    # float32: the gradient of one cell is a sum over thousands of points, which half precision cannot accumulate
     table = [ops.reshape(ops.cast(m, "float32"), (-1, m.shape[1] * m.shape[2], channels)) for m in maps]
     table = ops.concatenate(table, axis=1)
 
     wanted = level_of(boxes, levels[0], levels[-1]) - levels[0]
     nearest = [sum(level <= n for level in levels) - 1 for n in range(levels[0], levels[-1] + 1)]
-    place = ops.take(ops.convert_to_tensor(nearest, "int32"), wanted)
+    index = ops.take(ops.convert_to_tensor(nearest, "int32"), wanted)
 
     def of_level(values, dtype):
-        return ops.take(ops.convert_to_tensor(np.array(values), dtype), place)
+        return ops.take(ops.convert_to_tensor(np.array(values), dtype), index)
 
     stride = of_level([2.0**level for level in levels], "float32")
     corners = ops.cast(boxes, "float32") / ops.expand_dims(stride, -1)
     down = _points(corners[..., 1], corners[..., 3], of_level(heights, "int32"), size, samples)
     across = _points(corners[..., 0], corners[..., 2], of_level(widths, "int32"), size, samples)
     width, start = (ops.reshape(x, (-1, count, 1, 1)) for x in (of_level(widths, "int32"), of_level(starts, "int32")))
-    # rows of one table for the whole batch: whole rows are gathered, not numbers
+    # all maps of a batch in one table, so that one gather reads whole feature vectors
     cells = int(sum(h * w for h, w in zip(heights, widths, strict=True)))
     start = start + cells * ops.reshape(ops.arange(ops.shape(boxes)[0], dtype="int32"), (-1, 1, 1, 1))
     table = ops.reshape(table, (-1, channels))
 
     def at(row, column):
-        where = start + row * width + column  # (B, N, S, S)
-        return ops.take(table, where, axis=0)
+        indices = start + row * width + column  # (B, N, S, S)
+        return ops.take(table, indices, axis=0)
 
     mean = 0
-    # one point of every bin at a time: all points of all boxes would be gigabytes
+    # one point of every bin at a time: all points of all boxes would take gigabytes
     for number, (y, x) in enumerate(np.ndindex(samples, samples), start=1):
-        top, bottom, below, inside_y = (ops.expand_dims(part[..., y::samples], -1) for part in down)
-        left, right, beside, inside_x = (ops.expand_dims(part[..., x::samples], -2) for part in across)
-        below, beside = ops.expand_dims(below, -1), ops.expand_dims(beside, -1)
-        above = _between(at(top, left), at(top, right), beside)
-        point = _between(above, _between(at(bottom, left), at(bottom, right), beside), below)
-        # not a sum of all: TensorFlow would add its terms in the order in which they are ready, another on every run
+        top, bottom, share_y, inside_y = (ops.expand_dims(values[..., y::samples], -1) for values in down)
+        left, right, share_x, inside_x = (ops.expand_dims(values[..., x::samples], -2) for values in across)
+        share_y, share_x = ops.expand_dims(share_y, -1), ops.expand_dims(share_x, -1)
+        above = _between(at(top, left), at(top, right), share_x)
+        point = _between(above, _between(at(bottom, left), at(bottom, right), share_x), share_y)
+        # a running mean: the order of the terms of a sum would differ between runs of TensorFlow
         mean = mean + (point * ops.expand_dims(inside_y * inside_x, -1) - mean) / number
     return ops.cast(mean, maps[0].dtype)
 
@@ -90,7 +90,7 @@ def _between(a, b, share):
 
 
 def _points(low, high, length, size, samples):
-    """Points along one axis, (B, N, size * samples): lower and upper neighbour, the upper's share, 1 inside or 0."""
+    """Points along one axis, (B, N, size * samples): lower and upper neighbor, the upper's share, 1 inside or 0."""
     extent = ops.maximum(high - low, 1.0)
     steps = (np.arange(size * samples) + 0.5) / (size * samples)
     points = ops.expand_dims(low, -1) + ops.expand_dims(extent, -1) * ops.convert_to_tensor(steps, "float32")

@@ -1,4 +1,4 @@
-"""Which tensor of torchvision's EfficientNet checkpoints is which variable of Keras's models."""
+"""Maps the tensors of torchvision's EfficientNet checkpoints to the variables of Keras's models."""
 
 import re
 
@@ -14,37 +14,37 @@ _EPSILON = {**dict.fromkeys("01234", 1e-5), **dict.fromkeys("567", 1e-3)}  # of 
 
 
 def layer_of(module: str) -> str | None:
-    """The Keras layer of a module: features.2.0.block.1.0 is block2a_dwconv; None for the classification layer."""
+    """The Keras layer of a module: block2a_dwconv for features.2.0.block.1.0; None for the classification layer."""
     if module.startswith("classifier."):
         return None
     end = re.fullmatch(r"features\.(\d)\.([01])", module)
     if end:
         return f"{'stem' if end[1] == '0' else 'top'}_{('conv', 'bn')[int(end[2])]}"
-    found = re.fullmatch(r"features\.(\d)\.(\d+)\.block\.(\d)\.(?:([01])|fc([12]))", module)
-    if not found:
+    block = re.fullmatch(r"features\.(\d)\.(\d+)\.block\.(\d)\.(?:([01])|fc([12]))", module)
+    if not block:
         return module
-    stage, block, unit = int(found[1]), int(found[2]), int(found[3])
+    stage, number, unit = int(block[1]), int(block[2]), int(block[3])
     unit += stage == 1  # the blocks of the first stage do not expand
     if unit >= len(_UNITS):
         return module
-    part = int(found[4]) if found[4] else int(found[5]) - 1
-    return f"block{stage}{chr(ord('a') + block)}_{_UNITS[unit][part]}"
+    index = int(block[4]) if block[4] else int(block[5]) - 1
+    return f"block{stage}{chr(ord('a') + number)}_{_UNITS[unit][index]}"
 
 
 def load(application: keras.Model, path, strict: bool = True) -> list[str]:
-    """Give one of Keras's EfficientNets without its top the weights of torchvision's checkpoint.
+    """Load torchvision's checkpoint into one of Keras's EfficientNets without its top.
 
     Args:
         application, path, strict: as `checkpoint.load`.
 
     Returns:
-        A line for each thing skipped.
+        One line for each thing skipped.
 
     Raises:
         UserError: the file cannot be read or does not fit.
     """
     arrays = checkpoint.keras_arrays(application, checkpoint.read_checkpoint(path), layer_of)
-    arrays |= {  # the picture's mean and deviation, which torchvision keeps outside
+    arrays |= {  # the mean and standard deviation of pixels, which torchvision's checkpoints do not contain
         f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
         for layer in application.layers
         if isinstance(layer, keras.layers.Normalization)
@@ -59,8 +59,8 @@ def load(application: keras.Model, path, strict: bool = True) -> list[str]:
 
 
 def as_in_pytorch(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A layer of Keras's model as torchvision has it: with the same border on all sides before a stride."""
+    """A layer of Keras's model as in torchvision: before a stride it pads all four borders equally."""
     config = layer.get_config()
     if isinstance(layer, keras.layers.ZeroPadding2D):
-        config["padding"] = [[max(side)] * 2 for side in config["padding"]]
+        config["padding"] = [[max(pair)] * 2 for pair in config["padding"]]
     return layer.__class__.from_config(config)

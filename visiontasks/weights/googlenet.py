@@ -1,4 +1,4 @@
-"""Which tensor of torchvision's GoogLeNet checkpoint is which Keras variable."""
+"""Maps the tensors of torchvision's GoogLeNet checkpoint to Keras variables."""
 
 import re
 
@@ -16,7 +16,7 @@ _BRANCHES = {
 
 
 def layer_of(module: str) -> str | None:
-    """The Keras layer of a module: inception3a.branch2.0.conv is inception_3a_3x3_reduce_conv."""
+    """The Keras layer of a module: inception_3a_3x3_reduce_conv for inception3a.branch2.0.conv."""
     if module.split(".")[-1].startswith("fc"):
         return None
     inception = re.fullmatch(r"inception(\d\w)\.(branch\d(?:\.\d)?)\.(conv|bn)", module)

@@ -1,4 +1,4 @@
-"""Which tensor of torchvision's Inception v3 checkpoint is which variable of Keras's model."""
+"""Maps the tensors of torchvision's Inception v3 checkpoint to the variables of Keras's model."""
 
 import re
 
@@ -18,22 +18,22 @@ _BLOCKS = {
     "7a": ("3x3_1", "3x3_2", "7x7x3_1", "7x7x3_2", "7x7x3_3", "7x7x3_4"),
     **dict.fromkeys(("7b", "7c"), _LAST),
 }
-# the convolutions in the order in which Keras makes them; it names them by number alone
+# the convolutions in the order in which Keras creates them; Keras names them by number alone
 MODULES = tuple(f"Conv2d_{n}" for n in ("1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3")) + tuple(
     f"Mixed_{block}.branch{branch}" for block, branches in _BLOCKS.items() for branch in branches
 )
 
 
 def load(application: keras.Model, path, strict: bool = True) -> list[str]:
-    """Give `keras.applications.InceptionV3` without its top the weights of torchvision's checkpoint.
+    """Load torchvision's checkpoint into `keras.applications.InceptionV3` without its top.
 
-    Keras's batch norms have no scale, so each goes into the convolution before it.
+    Keras's batch norms have no scale, so each scale is multiplied into the convolution before it.
 
     Args:
         application, path, strict: as `checkpoint.load`.
 
     Returns:
-        A line for each thing skipped.
+        One line for each thing skipped.
 
     Raises:
         UserError: the file cannot be read or does not fit.
@@ -43,7 +43,7 @@ def load(application: keras.Model, path, strict: bool = True) -> list[str]:
     arrays = {}
     for name, array in tensors.items():
         module, _, tensor = name.rpartition(".")
-        unit, _, part = module.rpartition(".")
+        unit, _, kind = module.rpartition(".")
         if module == "fc" or module.startswith("AuxLogits") or tensor == "num_batches_tracked":
             continue
         if unit not in MODULES:
@@ -51,7 +51,7 @@ def load(application: keras.Model, path, strict: bool = True) -> list[str]:
             continue
         conv, norm = (layers[MODULES.index(unit)].name for layers in (convs, norms))
         scale = tensors.get(f"{unit}.bn.weight", 1.0)
-        if (part, tensor) == ("conv", "weight"):
+        if (kind, tensor) == ("conv", "weight"):
             arrays[f"{conv}/kernel"] = transfer.conv_kernel(array) * scale
         elif tensor == "running_mean":
             arrays[f"{norm}/moving_mean"] = array * scale
@@ -70,8 +70,8 @@ def _by_number(model, kind):
 
 
 def as_in_pytorch(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A layer of Keras's model as torchvision has it: its average pools count the border's zeros as pixels."""
+    """A layer of Keras's model as in torchvision: its average pools count the zeros of the padding as pixels."""
     if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "same":
-        parts = [keras.layers.ZeroPadding2D(1), keras.layers.AveragePooling2D(3, 1)]
-        return keras.Sequential(parts, name=layer.name)
+        padded = [keras.layers.ZeroPadding2D(1), keras.layers.AveragePooling2D(3, 1)]
+        return keras.Sequential(padded, name=layer.name)
     return layer.__class__.from_config(layer.get_config())

@@ -1,6 +1,6 @@
 """Where each backbone's ImageNet weights come from, and the accuracy published for them."""
 
-from visiontasks import catalog
+from visiontasks.recipe import catalog
 from visiontasks.weights import efficientnet_lite, torchvision
 
 # top-1 in percent: https://keras.io/api/applications, the tables of 2024 for its own weights, each at its own size

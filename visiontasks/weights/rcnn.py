@@ -1,16 +1,15 @@
-"""Which tensor of torchvision's Faster R-CNN checkpoints is which weight of a VisionModel of `resnet50` and `rcnn`.
+"""Maps the tensors of torchvision's Faster R-CNN checkpoints to the weights of a VisionModel of `resnet50` and `rcnn`.
 
-The head's defaults make it torchvision's network. The published file, fasterrcnn_resnet50_fpn_coco-258fb6c6.pth (COCO
-AP 37.0 as torchvision published it), has rows for the background and for COCO's ids 1 to 90; coco.py picks those
-of the classes asked for.
-Its backbone is the one below: batch norms that were trained, and are run, frozen and without an epsilon.
+The head's default arguments give torchvision's network. The published file, fasterrcnn_resnet50_fpn_coco-258fb6c6.pth
+(COCO AP 37.0, published by torchvision), has rows for the background and for COCO's ids 1 to 90; coco.py selects the
+rows of the wanted classes. Its backbone has frozen batch norms without epsilon, as set below.
 """
 
 from visiontasks.weights import retinanet
 
 HEAD = {"levels": ["C2", "C3", "C4", "C5"]}
 PUBLISHED_BACKBONE = retinanet.PUBLISHED_BACKBONE
-# PyTorch flattens the features of a box channel by channel
+# PyTorch flattens the features of a box by channel first
 GRIDS = {"roi_heads.box_head.fc6": (7, 7)}
 
 _LAYERS = {
@@ -26,8 +25,8 @@ _LAYERS = {
 
 
 def layer_of(module: str) -> str:
-    """From a module of the checkpoint to the Keras layer: a backbone's by its name, the head's by its path in it.
+    """The Keras layer of a module in the checkpoint: a backbone's layer by name, a head's by its path in the head.
 
-    An unknown name comes back as it is, for the error.
+    An unknown name is returned unchanged, for the error.
     """
     return _LAYERS.get(module) or retinanet.of_pyramid(module)

@@ -1,4 +1,4 @@
-"""Which tensor of torchvision's ResNet, ResNeXt and Wide ResNet checkpoints is which Keras variable."""
+"""Maps the tensors of torchvision's ResNet, ResNeXt and Wide ResNet checkpoints to Keras variables."""
 
 import re
 
@@ -6,7 +6,7 @@ DENSE = {"": (("fc",), None)}
 
 
 def layer_of(module: str) -> str | None:
-    """The Keras layer of a module: layer1.0.conv2 is layer1_0_conv2, layer1.0.downsample.0 layer1_0_shortcut_conv."""
+    """The Keras layer of a module: layer1_0_conv2 for layer1.0.conv2; downsample.0 is shortcut_conv."""
     if module == "fc":
         return None
     shortcut = re.fullmatch(r"(layer\d\.\d+)\.downsample\.([01])", module)

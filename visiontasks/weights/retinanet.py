@@ -1,9 +1,8 @@
-"""Which tensor of torchvision's RetinaNet checkpoints is which weight of a VisionModel of `resnet50` and `retinanet`.
+"""Maps the tensors of torchvision's RetinaNet checkpoints to a VisionModel of `resnet50` and `retinanet`.
 
-The head's defaults make it torchvision's network. The published file, retinanet_resnet50_fpn_coco-eeacb38b.pth (COCO
-AP 36.4 as torchvision published it), has rows for the ids 0 to 90, of which 0 is never used; coco.py picks
-those of the classes asked for.
-Its backbone is the one below: batch norms that were trained, and are run, frozen and without an epsilon.
+The head's default arguments give torchvision's network. The published file, retinanet_resnet50_fpn_coco-eeacb38b.pth
+(COCO AP 36.4, published by torchvision), has rows for the ids 0 to 90, of which 0 is never used; coco.py selects the
+rows of the wanted classes. Its backbone has frozen batch norms without epsilon, as set below.
 """
 
 import re
@@ -23,18 +22,18 @@ _TOWER = {"classification": "classes", "regression": "boxes"}
 
 
 def layer_of(module: str) -> str:
-    """From a module of the checkpoint to the Keras layer: a backbone's by its name, the head's by its path in it.
+    """The Keras layer of a module in the checkpoint: a backbone's layer by name, a head's by its path in the head.
 
-    An unknown name comes back as it is, for the error.
+    An unknown name is returned unchanged, for the error.
     """
-    # until torchvision 0.13 activations were counted among a tower's modules: 0, 2, 4, 6
+    # before torchvision 0.13 activations counted as modules of a tower: 0, 2, 4, 6
     if tower := re.fullmatch(r"head\.(classification|regression)_head\.conv\.(\d)(\.0)?", module):
         return f"{_TOWER[tower[1]]}_conv{int(tower[2]) // (1 if tower[3] else 2)}"
     return _LAST.get(module) or of_pyramid(module)
 
 
 def of_pyramid(module: str) -> str:
-    """The layer of a ResNet or of the feature pyramid on it."""
+    """The layer of a ResNet or of its feature pyramid."""
     if level := re.fullmatch(r"backbone\.fpn\.(inner|layer)_blocks\.(\d)(\.0)?", module):
         return f"pyramid/{ {'inner': 'lateral', 'layer': 'output'}[level[1]] }{level[2]}"
     if module.startswith("backbone.body."):

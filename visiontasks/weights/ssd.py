@@ -1,8 +1,8 @@
-"""Which tensor of torchvision's SSD300-VGG16 checkpoints is which weight of a VisionModel of `vgg16` and `ssd`."""
+"""Maps the tensors of torchvision's SSD300-VGG16 checkpoints to the weights of a VisionModel of `vgg16` and `ssd`."""
 
 from visiontasks.weights import vgg
 
-# the head's arguments that make it torchvision's network, on vgg16 with ceil_pooling at 300×300
+# the head's arguments for torchvision's network, on vgg16 with ceil_pooling at 300×300
 SSD300 = {
     "levels": ["C3", "C4"],
     "extra": ["half", "half", "trim", "trim"],
@@ -19,17 +19,17 @@ _PREDICTORS = {"classification_head": "classes", "regression_head": "boxes"}
 
 
 def layer_of(module: str) -> str:
-    """From a module of the checkpoint to the Keras layer: a backbone's by its name, the head's by its path in it.
+    """The Keras layer of a module in the checkpoint: a backbone's layer by name, a head's by its path in the head.
 
-    An unknown name comes back as it is, for the error.
+    An unknown name is returned unchanged, for the error.
     """
-    where, _, rest = module.partition(".")
+    network, _, rest = module.partition(".")
     kind, _, number = rest.partition(".")
-    if where == "backbone" and kind == "features":
+    if network == "backbone" and kind == "features":
         return _FEATURES(rest)
-    if where == "backbone" and kind == "extra":
-        level, _, part = number.partition(".")
-        return _DEEP.get(number) or f"extra{level}/{ {'0': 'reduce', '2': 'conv'}.get(part, part) }"
-    if where == "head" and kind in _PREDICTORS:
+    if network == "backbone" and kind == "extra":
+        level, _, index = number.partition(".")
+        return _DEEP.get(number) or f"extra{level}/{ {'0': 'reduce', '2': 'conv'}.get(index, index) }"
+    if network == "head" and kind in _PREDICTORS:
         return _PREDICTORS[kind] + number.removeprefix("module_list.")
     return "scale" if module == "backbone" else module

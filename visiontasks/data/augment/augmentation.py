@@ -1,4 +1,4 @@
-"""`Augmentation`: a transform of our own, beside albumentations'. Read this before writing one."""
+"""`Augmentation`: the base class of this package's transforms. Read this before writing one."""
 
 import abc
 import dataclasses
@@ -13,12 +13,12 @@ from visiontasks.sample import Sample
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """Where a transform works.
+    """The canvas and the further images that a transform works with.
 
     Attributes:
         size: (height, width) of the canvas that the network sees.
-        resize: how a picture is placed on it, a mode of `visiontasks.geometry.Placement`.
-        another: gives a further Sample of the same data, as it comes out of the transforms before this one.
+        resize: how an image is placed on it, a mode of `visiontasks.geometry.Placement`.
+        another: returns another Sample of the same data, after the transforms before this one.
     """
 
     size: tuple[int, int]
@@ -26,18 +26,18 @@ class Stage:
     another: Callable[[], Sample]
 
     def place(self, sample: Sample) -> Sample:
-        """The Sample on the canvas; one that lies there already as it is."""
+        """The Sample on the canvas; unchanged if it already lies there."""
         return place(sample, Placement(sample.image.shape[:2], self.size, self.resize))
 
 
 class Augmentation(abc.ABC):
-    """A transform of Samples. A file of `data/augment/` has the class named as the file; recipes use the class's name.
+    """A transform of Samples. A file of `data/augment/` holds the class that it is named for; recipes use its name.
 
     Attributes:
-        p: the share of pictures that it changes.
-        epochs: in how many first epochs it works; None: in all.
-        lays_out: whether it takes pictures of any size at their own resolution.
-        fields: Sample fields that it uses where a source has them, though no batch has them.
+        p: the share of images that it changes.
+        epochs: the number of first epochs in which it works; None: all.
+        lays_out: whether it takes images of any size at their original resolution.
+        fields: Sample fields that it uses if the source has them, even if no batch has them.
     """
 
     p: float
@@ -46,7 +46,7 @@ class Augmentation(abc.ABC):
     fields: tuple[str, ...] = ()
 
     def applies(self, rng: np.random.Generator, epoch: int) -> bool:
-        """Whether this picture's turn has come."""
+        """Whether to transform this image."""
         return (self.epochs is None or epoch < self.epochs) and rng.random() < self.p
 
     @abc.abstractmethod
@@ -55,10 +55,10 @@ class Augmentation(abc.ABC):
 
 
 def within(name: str, values: float | Sequence[float], least: float, most: float):
-    """Raise unless a number, or both of a rising pair, lie from `least` to `most`.
+    """Raise unless a number, or both numbers of an ascending pair, lie from `least` to `most`.
 
     Raises:
-        ValueError: they do not.
+        ValueError: a number lies outside.
     """
     pair = np.shape(values) != ()
     numbers = list(values) if pair else [values]

@@ -1,28 +1,27 @@
-"""Copy-paste: objects of one picture put into another."""
+"""Copy-paste: objects of one image pasted into another."""
 
 import dataclasses
 
 import cv2
 import numpy as np
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import THINNEST, choose, joined, tight
 from visiontasks.sample import VOID
 
 
 class CopyPaste(Augmentation):
-    """Random objects of another picture pasted onto this one where they stood, by their masks.
+    """Pastes random objects of another image onto this one at their original positions, by their masks.
 
-    Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177, section 3. The masks and boxes of what they hide in part are
-    cut, and what they hide is dropped. Where either picture has no instance masks, whole boxes are pasted, and with
-    them what else they show. (The paper jitters the scale of both pictures first: put ScaleJitter and HorizontalFlip
-    before it in the list.)
+    Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177, section 3. Masks and boxes of partly hidden objects are cut;
+    hidden objects are dropped. If either image has no instance masks, whole boxes are pasted, with everything inside
+    them. (The paper first jitters the scale of both images: put ScaleJitter and HorizontalFlip before it in the list.)
 
     Args:
-        visible: an object of which less than this share is left in sight is dropped.
-        blend: standard deviation in pixels of the Gaussian that softens the edges of what is pasted; 0: none.
-        p: the share of pictures.
+        visible: an object of which less than this share stays visible is dropped.
+        blend: standard deviation in pixels of the Gaussian that softens the pasted edges; 0: none.
+        p: the share of images.
     """
 
     fields = ("instance_masks",)
@@ -40,17 +39,17 @@ class CopyPaste(Augmentation):
         chosen = np.zeros(count, bool)
         chosen[rng.permutation(count)[: rng.integers(1, count + 1)]] = True
         if sample.instance_masks is None or other.instance_masks is None:
-            # a picture with masks and one without: neither keeps them
+            # one image has masks and the other has none: use neither's
             sample, other = (dataclasses.replace(one, instance_masks=None) for one in (sample, other))
         pasted = _regions(other)[chosen].any(axis=0)
-        pasted_objects = self._seen(other, pasted, certain=chosen)
-        left = self._seen(sample, ~pasted)
+        pasted_objects = self._visible(other, pasted, certain=chosen)
+        left = self._visible(sample, ~pasted)
         points = left.keypoints
         if points is not None and points.size:
             points = points.copy()
             rows, columns = (
-                np.minimum(points[..., axis].astype(int), side - 1)
-                for axis, side in ((1, stage.size[0]), (0, stage.size[1]))
+                np.minimum(points[..., axis].astype(int), length - 1)
+                for axis, length in ((1, stage.size[0]), (0, stage.size[1]))
             )
             points[..., 2] = np.where(pasted[rows, columns], np.minimum(points[..., 2], 1), points[..., 2])
             left = dataclasses.replace(left, keypoints=points)
@@ -63,8 +62,8 @@ class CopyPaste(Augmentation):
         image = cv2.blendLinear(other.image, sample.image, alpha, 1 - alpha)
         return dataclasses.replace(sample, image=image, **changes)
 
-    def _seen(self, sample, where, certain=False):
-        """The Sample's objects as far as they lie in the region `where`, bool (H, W); those too small are dropped."""
+    def _visible(self, sample, where, certain=False):
+        """The Sample's objects, cut to the region `where`, bool (H, W); those too small are dropped."""
         regions = _regions(sample)
         before = regions.sum(axis=(1, 2))
         regions = regions & where
@@ -77,17 +76,17 @@ class CopyPaste(Augmentation):
             changes["instance_masks"] = regions.astype(np.uint8)
         keep = (after > 0) & ((after >= self.visible * before) | certain)
         keep &= ((boxes[:, 2:] - boxes[:, :2]) >= THINNEST).all(axis=1)
-        # chosen before the Sample is checked: a hidden object's box may be empty
+        # choose before the Sample is validated: a hidden object's box may be empty
         objects = choose(sample, keep)
         return dataclasses.replace(objects, **{name: value[keep] for name, value in changes.items()})
 
 
 def _regions(sample) -> np.ndarray:
-    """bool (N, H, W): each object's mask, or else every pixel that its box touches."""
+    """bool (N, H, W): each object's mask; without masks, every pixel that its box touches."""
     if sample.instance_masks is not None:
         return sample.instance_masks.astype(bool)
     height, width = sample.image.shape[:2]
-    # a flip leaves 35.999998 where 36 was
+    # after a flip a coordinate of 36 can be 35.999998
     low, high = np.floor(sample.boxes[:, :2] + 1e-3).astype(int), np.ceil(sample.boxes[:, 2:] - 1e-3).astype(int)
     rows, columns = np.arange(height)[:, None], np.arange(width)
     low, high = low[..., None, None], high[..., None, None]

@@ -1,26 +1,26 @@
-"""Mixup of two pictures with objects."""
+"""Mixup of two images with objects."""
 
 import dataclasses
 
 import cv2
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import joined
 
 
 class MixUp(Augmentation):
-    """Two pictures shining through each other, with the objects of both.
+    """Blends two images and keeps the objects of both.
 
-    Zhang et al. 2019 (https://arxiv.org/abs/1902.04103, section 3.1), for detection: shapes are kept, and weights come
-    from a Beta distribution. The picture itself has at least half of the weight (the other one is drawn at random, so
-    this changes nothing for objects), and its mask stays; a label and tags stay where both agree.
+    Zhang et al. 2019 (https://arxiv.org/abs/1902.04103, section 3.1), for detection: image sizes are kept, and weights
+    come from a Beta distribution. The first image has at least half of the weight (the second is random, so this
+    changes nothing for objects), and its mask stays. A label or tag stays where both images agree.
 
     Args:
-        alpha: both parameters of the Beta distribution; large: always near half and half.
-        visible: where the other picture has less than this weight, nobody could see its objects: they are left out.
-        epochs: in how many first epochs pictures are mixed; by default in all.
-        p: the share of pictures.
+        alpha: both parameters of the Beta distribution; large values give weights near one half.
+        visible: objects of the second image are left out if its weight is below this, because nobody could see them.
+        epochs: the number of first epochs in which images are mixed; by default all.
+        p: the share of images.
     """
 
     def __init__(self, alpha: float = 1.5, visible: Share = 0.1, epochs: int | None = None, p: float = 0.5):
@@ -33,7 +33,7 @@ class MixUp(Augmentation):
         weight = max(weight, 1 - weight)
         sample, other = stage.place(sample), stage.place(stage.another())
         if (sample.boxes is None) != (other.boxes is None):
-            return sample  # one picture's objects would pass for background, or the other's labels be lost
+            return sample  # one image's objects would count as background, or the other's labels be lost
         image = cv2.addWeighted(sample.image, weight, other.image, 1 - weight, 0)
         if 1 - weight < self.visible:
             return dataclasses.replace(sample, image=image, areas=None)

@@ -1,82 +1,82 @@
-"""Mosaic: four pictures around a point."""
+"""Mosaic: four images around a point."""
 
 import dataclasses
 
 import numpy as np
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import joined, place
 from visiontasks.geometry import Placement, Position
 
 
 class Mosaic(Augmentation):
-    """Four pictures around a random point of the canvas, each at a scale of its own.
+    """Four images around a random point of the canvas, each at its own scale.
 
-    Bochkovskiy et al. 2020, https://arxiv.org/abs/2004.10934, section 3.3. A picture keeps its aspect ratio; where it
-    is larger than its quarter a random part of it shows, where it is smaller it lies at the point.
+    Bochkovskiy et al. 2020, https://arxiv.org/abs/2004.10934, section 3.3. Images keep their aspect ratio. Of one
+    that is larger than its quarter, a random region shows; a smaller one touches the point.
 
     Args:
-        centre: where the point lies, as shares of the canvas's sides: [least, most].
-        scale: of a picture; at 1 it would fill the canvas alone.
-        visible: an object of which less than this share is left in sight is dropped.
-        epochs: in how many first epochs there are mosaics, so that training ends on whole pictures; by default in all.
-        p: the share of pictures.
+        center: the point, as shares of the canvas's height and width: [least, most].
+        scale: of an image; at 1 it would fill the canvas alone.
+        visible: an object of which less than this share stays visible is dropped.
+        epochs: the number of first epochs with mosaics, so that training ends on whole images; by default all.
+        p: the share of images.
     """
 
     lays_out = True
 
     def __init__(
         self,
-        centre: tuple[float, float] = (0.25, 0.75),
+        center: tuple[float, float] = (0.25, 0.75),
         scale: tuple[float, float] = (0.5, 1.5),
         visible: Share = 0.1,
         epochs: int | None = None,
         p: float = 1.0,
     ):
-        within("centre", centre, 0.1, 0.9)
+        within("center", center, 0.1, 0.9)
         within("scale", scale, 0.05, 10)
         within("p", p, 0, 1)
-        self.centre, self.scale, self.visible, self.epochs, self.p = centre, scale, visible, epochs, p
+        self.center, self.scale, self.visible, self.epochs, self.p = center, scale, visible, epochs, p
 
     def __call__(self, sample, rng, stage):
         height, width = stage.size
-        y, x = (min(max(1, round(side * rng.uniform(*self.centre))), side - 1) for side in (height, width))
-        # the first picture is in no corner more often than the others
-        pictures = [sample, *(stage.another() for _ in range(3))]
+        y, x = (min(max(1, round(length * rng.uniform(*self.center))), length - 1) for length in (height, width))
+        # shuffled, so that the first image is in every corner equally often
+        samples = [sample, *(stage.another() for _ in range(3))]
         order = rng.permutation(4)
         quarters = [(0, 0, y, x), (0, x, y, width), (y, 0, height, x), (y, x, height, width)]
-        parts = []
+        tiles = []
         for number, (top, left, bottom, right) in zip(order, quarters, strict=True):
-            picture, size = pictures[number], (bottom - top, right - left)
+            one, size = samples[number], (bottom - top, right - left)
             factor = rng.uniform(*self.scale)
-            fitted = Placement(picture.image.shape[:2], stage.size, "letterbox").resized
-            resized = tuple(max(1, round(factor * side)) for side in fitted)
+            fitted = Placement(one.image.shape[:2], stage.size, "letterbox").resized
+            resized = tuple(max(1, round(factor * length)) for length in fitted)
             offset = (
                 _offset(size[0] - resized[0], bottom == y, rng),
                 _offset(size[1] - resized[1], right == x, rng),
             )
-            part = place(picture, Position(picture.image.shape[:2], size, resized, offset), self.visible)
-            parts.append(place(part, Position(size, stage.size, size, (top, left))))
-        return dataclasses.replace(sample, **_pieced(parts, quarters), **joined(parts))
+            tile = place(one, Position(one.image.shape[:2], size, resized, offset), self.visible)
+            tiles.append(place(tile, Position(size, stage.size, size, (top, left))))
+        return dataclasses.replace(sample, **_stitch(tiles, quarters), **joined(tiles))
 
 
 def _offset(room, ends_at_the_point, rng) -> int:
-    """Where a picture begins along one side of its quarter, that leaves so much room."""
+    """The offset of an image along one axis of its quarter, where `room` pixels are left over."""
     if room < 0:
         return int(rng.integers(room, 1))
     return room if ends_at_the_point else 0
 
 
-def _pieced(parts, quarters) -> dict:
-    """The picture and the mask of four parts, each of which fills its own quarter of the canvas."""
-    pieced = {}
+def _stitch(tiles, quarters) -> dict:
+    """The image and the mask of four Samples on the canvas, each cut to its quarter."""
+    stitched = {}
     for name in ("image", "mask"):
-        values = [getattr(part, name) for part in parts]
+        values = [getattr(tile, name) for tile in tiles]
         if any(value is None for value in values):
-            pieced[name] = None
+            stitched[name] = None
             continue
-        pieced[name] = np.empty_like(values[0])
+        stitched[name] = np.empty_like(values[0])
         for value, (top, left, bottom, right) in zip(values, quarters, strict=True):
-            pieced[name][top:bottom, left:right] = value[top:bottom, left:right]
-    return pieced
+            stitched[name][top:bottom, left:right] = value[top:bottom, left:right]
+    return stitched

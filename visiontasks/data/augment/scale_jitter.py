@@ -1,21 +1,21 @@
-"""Scale jitter: large or small on a canvas of one size."""
+"""Scale jitter: random scale on a canvas of fixed size."""
 
-from visiontasks.catalog import Share
+from visiontasks.arguments import Share
 from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import place
 from visiontasks.geometry import Placement, Position
 
 
 class ScaleJitter(Augmentation):
-    """The picture scaled, then cut or padded to the canvas at a random place.
+    """Scales the image, then crops or pads it to the canvas at a random position.
 
-    Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177, section 3: large scale jittering; their standard one has
+    Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177, section 3: large scale jittering. Standard scale jittering has
     scale [0.8, 1.25]. The aspect ratio is kept.
 
     Args:
-        scale: at 1 the picture just fits on the canvas: [least, most].
-        visible: an object of which less than this share is left in sight is dropped.
-        p: the share of pictures.
+        scale: [least, most]; at 1 the image just fits on the canvas.
+        visible: an object of which less than this share stays visible is dropped.
+        p: the share of images.
     """
 
     lays_out = True
@@ -28,7 +28,7 @@ class ScaleJitter(Augmentation):
     def __call__(self, sample, rng, stage):
         size, factor = sample.image.shape[:2], rng.uniform(*self.scale)
         fitted = Placement(size, stage.size, "letterbox").resized
-        resized = tuple(max(1, round(factor * side)) for side in fitted)
-        rooms = [canvas - side for canvas, side in zip(stage.size, resized, strict=True)]
+        resized = tuple(max(1, round(factor * length)) for length in fitted)
+        rooms = [canvas - length for canvas, length in zip(stage.size, resized, strict=True)]
         offset = tuple(int(rng.integers(min(0, room), max(0, room) + 1)) for room in rooms)
         return place(sample, Position(size, stage.size, resized, offset), self.visible)

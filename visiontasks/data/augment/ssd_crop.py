@@ -7,20 +7,20 @@ from visiontasks.data.placing import choose, place
 from visiontasks.geometry import Position
 from visiontasks.ops import numpy_boxes
 
-OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # None: the whole picture; 0: any patch
+OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # None: the whole image; 0: any patch
 
 
 class SSDCrop(Augmentation):
-    """The whole picture, a patch that overlaps some object by at least .1, .3, .5, .7 or .9 (IoU), or any patch.
+    """The whole image, a patch with an IoU of at least .1, .3, .5, .7 or .9 with some object, or any patch.
 
-    Liu et al. 2016, https://arxiv.org/abs/1512.02325, section 2.2. An object stays, cut to the patch, if its centre
-    lies in it; at least one does. A picture without objects stays whole.
+    Liu et al. 2016, https://arxiv.org/abs/1512.02325, section 2.2. An object whose center lies in the patch stays, cut
+    to the patch; at least one does. An image without objects stays whole.
 
     Args:
-        scale: of the patch's sides, as shares of the picture's: [least, most]. (The paper's 0.1 is of the area.)
-        aspect: of the patch, width to height in pixels: [least, most].
-        tries: patches drawn for each overlap, before another one is chosen.
-        p: the share of pictures.
+        scale: [least, most] of the patch's width and height, as shares of the image's. (The paper's 0.1 is an area.)
+        aspect: [least, most] of the patch's width / height in pixels.
+        tries: patches drawn for an overlap before another overlap is chosen.
+        p: the share of images.
     """
 
     lays_out = True
@@ -49,28 +49,29 @@ class SSDCrop(Augmentation):
                 break
         left, top, right, bottom = patch
         size = sample.image.shape[:2]
-        sample = choose(sample, _centred(sample.boxes, patch))
+        sample = choose(sample, _centers_inside(sample.boxes, patch))
         return place(sample, Position(size, (bottom - top, right - left), size, (-top, -left)))
 
     def _patch(self, sample, rng, least):
-        """A patch x1, y1, x2, y2 in whole pixels, or None where no try succeeded."""
+        """A patch x1, y1, x2, y2 in whole pixels, or None if no try succeeded."""
         height, width = sample.image.shape[:2]
-        # all tries at once: most pictures take many of them for a large overlap
+        # all tries at once: for a large overlap most images need many
         shares = rng.uniform(*self.scale, size=(self.tries, 2))
-        sides = np.maximum(1, np.round(shares * (width, height)))
-        corners = np.floor(rng.random((self.tries, 2)) * ((width, height) - sides + 1))
-        ratio = sides[:, 0] / sides[:, 1]
-        patches = np.concatenate([corners, corners + sides], axis=1)[
+        lengths = np.maximum(1, np.round(shares * (width, height)))
+        corners = np.floor(rng.random((self.tries, 2)) * ((width, height) - lengths + 1))
+        ratio = lengths[:, 0] / lengths[:, 1]
+        patches = np.concatenate([corners, corners + lengths], axis=1)[
             (ratio >= self.aspect[0]) & (ratio <= self.aspect[1])
         ]
         if not len(patches):
             return None
-        inside = np.array([_centred(sample.boxes, patch) for patch in patches]).reshape(len(patches), len(sample.boxes))
+        inside = [_centers_inside(sample.boxes, patch) for patch in patches]
+        inside = np.array(inside).reshape(len(patches), len(sample.boxes))
         overlaps = np.where(inside, numpy_boxes.iou(patches, sample.boxes), -1).max(axis=1)
         good = np.flatnonzero(overlaps >= least)
         return patches[good[0]].astype(int).tolist() if len(good) else None
 
 
-def _centred(boxes, patch):
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return ((centres >= patch[:2]) & (centres < patch[2:])).all(axis=1)
+def _centers_inside(boxes, patch):
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return ((centers >= patch[:2]) & (centers < patch[2:])).all(axis=1)

@@ -4,18 +4,18 @@ from visiontasks.data.augment.augmentation import Augmentation, within
 from visiontasks.data.placing import place
 from visiontasks.geometry import Position
 
-FINEST = 3  # an SSDCrop behind it may take a third of each side, which is then as fine as the canvas
+FINEST = 3  # a following SSDCrop may take a third of the width and height, which then has the canvas's resolution
 
 
 class ZoomOut(Augmentation):
-    """The picture somewhere on a grey ground of up to 4 times its sides, so that there are small objects.
+    """The image at a random position on a gray canvas up to 4 times as wide and high, which makes objects small.
 
-    Liu et al. 2016, https://arxiv.org/abs/1512.02325, section 3.6. It stands before SSDCrop in the list. A picture that
-    would become more than three times the canvas is reduced to that.
+    Liu et al. 2016, https://arxiv.org/abs/1512.02325, section 3.6. Put it before SSDCrop in the list. An image that
+    would become larger than three times the network's canvas is reduced to that.
 
     Args:
-        scale: sides of the ground in sides of the picture: [least, most].
-        p: the share of pictures.
+        scale: [least, most] of the gray canvas's width and height, relative to the image's.
+        p: the share of images.
     """
 
     lays_out = True
@@ -27,8 +27,8 @@ class ZoomOut(Augmentation):
 
     def __call__(self, sample, rng, stage):
         factor, size = rng.uniform(*self.scale), sample.image.shape[:2]
-        finest = min(1.0, *(FINEST * limit / (factor * side) for limit, side in zip(stage.size, size, strict=True)))
-        resized = tuple(max(1, round(finest * side)) for side in size)
-        ground = tuple(max(small, round(factor * small)) for small in resized)
-        offset = tuple(int(rng.integers(whole - part + 1)) for whole, part in zip(ground, resized, strict=True))
-        return place(sample, Position(size, ground, resized, offset))
+        finest = min(1.0, *(FINEST * limit / (factor * old) for limit, old in zip(stage.size, size, strict=True)))
+        resized = tuple(max(1, round(finest * old)) for old in size)
+        canvas = tuple(max(new, round(factor * new)) for new in resized)
+        offset = tuple(int(rng.integers(whole - new + 1)) for whole, new in zip(canvas, resized, strict=True))
+        return place(sample, Position(size, canvas, resized, offset))

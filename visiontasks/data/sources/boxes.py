@@ -1,4 +1,4 @@
-"""A table of boxes: one row an object."""
+"""A table of boxes: one row per object."""
 
 import os
 from collections.abc import Sequence
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks.data.images import MAX_PIXELS, picture_size, read_image
+from visiontasks.data.images import MAX_PIXELS, image_size, read_image
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Source
-from visiontasks.data.table import Finder, part_tables, read_table, root_of_pictures
-from visiontasks.errors import BadPicture, DataError
+from visiontasks.data.table import Finder, image_root, read_table, split_tables
+from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import Sample
 
-# what tables call their columns, in any case and with or without _ between the words
+# the column names that tables use, in any case and with or without _ between the words
 _COLUMNS = {
     "file": ("file", "filename", "image", "imagename", "imagepath", "filepath", "path", "picture", "imageid"),
     "xmin": ("xmin", "x1", "left"),
@@ -27,22 +27,22 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 class Boxes(Source):
-    """A table of boxes, one row an object; gives `boxes`, `classes`, `tags` and `label`.
+    """A table of boxes, one row per object; gives `boxes`, `classes`, `tags` and `label`.
 
-    Its columns, in any order and beside others: file (or filename, image, path, …), xmin, ymin, xmax, ymax (or x1, y1,
-    x2, y2) in pixels, and class (or label, name, …). A row with a file and nothing in the other five is a picture that
-    shows no object. `tags` are the classes present, `label` that of the largest object.
+    Its columns, in any order and among others: file (or filename, image, path, …), xmin, ymin, xmax, ymax (or x1, y1,
+    x2, y2) in pixels, and class (or label, name, …). A row with a file and five empty cells is an image without
+    objects. `tags` are the classes present, `label` is the class of the largest object.
 
     Args:
         path: the table: UTF-8, UTF-16 or Windows-1252, with or without a byte order mark.
-        root: the folder that the table's file names start from; by default the table's.
-        delimiter: what stands between columns; by default whichever of , ; and tab the first row has most of.
-        names: the classes in their order; by default those in the table, sorted.
-        max_pixels: larger pictures are skipped.
+        root: the folder that the table's file names are relative to; by default the table's folder.
+        delimiter: the character between columns; by default the most frequent of , ; and tab in the first row.
+        names: the classes in order; by default those in the table, sorted.
+        max_pixels: larger images are skipped.
 
     Raises:
-        DataError: no table, a column missing, no picture, no object, a row of another length or without numbers, a
-            class that `names` lacks, or boxes that seem to be shares of the picture; the text names the line.
+        DataError: no table, a missing column, no image, no object, a row of another length or without numbers, a class
+            that `names` lacks, or boxes that seem to be shares of the image; the text names the line.
     """
 
     LAYOUT = "a table of boxes: DIR/*.csv with the columns file, xmin, ymin, xmax, ymax, class, or DIR/{train,val}.csv"
@@ -64,19 +64,19 @@ class Boxes(Source):
         missing = [name for name in _COLUMNS if name not in columns]
         if missing:
             raise DataError(
-                f"{self.path}: expected columns {', '.join(_COLUMNS)}, got {', '.join(header)}: none for "
+                f"{self.path}: expected columns {', '.join(_COLUMNS)}, got {', '.join(header)}, without "
                 f"{', '.join(missing)}; rename them in the first row."
             )
-        pictures = {}
+        images = {}
         for line, cells in rows:
-            objects = pictures.setdefault(cells[columns["file"]].strip(), (line, []))[1]
+            objects = images.setdefault(cells[columns["file"]].strip(), (line, []))[1]
             row = self._row([cells[columns[name]].strip() for name in (*_CORNERS, "class")], line)
             if row is not None:
                 objects.append((line, *row))
         if names is None:
-            names = sorted({name for _, objects in pictures.values() for _, _, name in objects})
+            names = sorted({name for _, objects in images.values() for _, _, name in objects})
         self.names = dict.fromkeys(("classes", "tags", "label"), tuple(map(str, names)))
-        self._read(pictures, header[columns["file"]])
+        self._read(images, header[columns["file"]])
 
     def _row(self, cells, line) -> tuple[list[float], str] | None:
         if not any(cells):
@@ -89,42 +89,42 @@ class Boxes(Source):
             raise DataError(f"{self.path}, line {line}: expected a class beside the box, got none.")
         return corners, cells[4]
 
-    def _read(self, pictures, column):
+    def _read(self, images, column):
         finder = Finder(self.path, self.root, self.report)
-        found = [(finder.find(name, line), objects) for name, (line, objects) in pictures.items()]
-        found = [(path, objects) for path, objects in found if path is not None]
-        if not found:
-            raise finder.none_found(column, list(pictures))
-        numbers = [abs(n) for _, objects in found for _, corners, _ in objects for n in corners]
+        paths = [(finder.find(name, line), objects) for name, (line, objects) in images.items()]
+        items = [(path, objects) for path, objects in paths if path is not None]
+        if not items:
+            raise finder.no_images(column, list(images))
+        numbers = [abs(n) for _, objects in items for _, corners, _ in objects for n in corners]
         if numbers and max(numbers) <= 1:
             raise DataError(
-                f"{self.path}: expected boxes in pixels, got none beyond 1: they seem to be shares of the picture; "
-                "multiply them by its width and height."
+                f"{self.path}: expected boxes in pixels, got no coordinate above 1: they seem to be shares of the "
+                "image; multiply them by its width and height."
             )
         self._items = []
-        sizes = scan(self._size_of, [path for path, _ in found], "Checking pictures")
-        for (path, objects), size in zip(found, sizes, strict=True):
-            if isinstance(size, BadPicture):
+        sizes = scan(self._size_of, [path for path, _ in items], "Checking images")
+        for (path, objects), size in zip(items, sizes, strict=True):
+            if isinstance(size, BadImage):
                 self.report.add(f"{size.reason}, skipped", str(path))
                 continue
             self._items.append((path, self._objects(objects, size)))
         if not any(len(objects.classes) for _, objects in self._items):
             raise DataError(
-                f"{self.path}: nothing to train on: expected objects, got none in {len(self._items)} pictures."
+                f"{self.path}: nothing to train on: expected objects, got none in {len(self._items)} images."
                 + (f"\n{self.report}" if self.report else "")
             )
 
     def _size_of(self, path):
         try:
-            return picture_size(path, self.max_pixels)
-        except BadPicture as error:
+            return image_size(path, self.max_pixels)
+        except BadImage as error:
             return error
 
     def _objects(self, rows, size) -> Objects:
         names = self.names["classes"]
         for line, _, name in rows:
             if name not in names:
-                raise DataError(f"{self.path}, line {line}: expected classes out of {', '.join(names)}, got {name!r}.")
+                raise DataError(f"{self.path}, line {line}: expected a class among {', '.join(names)}, got {name!r}.")
         lines = [f"{self.path}, line {line}" for line, *_ in rows]
         boxes, kept = usable_boxes(np.array([corners for _, corners, _ in rows]), size, lines, self.report)
         classes = np.array([names.index(rows[number][2]) for number in kept], np.int32)
@@ -143,18 +143,18 @@ class Boxes(Source):
         return str(self._items[index][0])
 
     @classmethod
-    def recognise(cls, root):
+    def recognize(cls, root):
         plan = {}
-        for part, table in part_tables(root).items():
-            folder = _picture_root(table)
+        for split, table in split_tables(root).items():
+            folder = _image_root(table)
             if folder is None:
                 return None
-            plan[part] = {"path": str(table), "root": str(folder)}
+            plan[split] = {"path": str(table), "root": str(folder)}
         return plan or None
 
 
 def _columns(header: list[str]) -> dict[str, int]:
-    """{"file": its place, "xmin": …} of those that there are."""
+    """{"file": column index, "xmin": …} of the columns that exist."""
     plain = [name.strip().lower().replace("_", "").replace(" ", "") for name in header]
     return {
         name: plain.index(next(other for other in others if other in plain))
@@ -163,7 +163,7 @@ def _columns(header: list[str]) -> dict[str, int]:
     }
 
 
-def _picture_root(table: Path) -> Path | None:
+def _image_root(table: Path) -> Path | None:
     try:
         header, rows = read_table(table, None)
     except DataError:
@@ -171,4 +171,4 @@ def _picture_root(table: Path) -> Path | None:
     columns = _columns(header)
     if len(columns) < len(_COLUMNS):
         return None
-    return root_of_pictures(table, rows[0][1][columns["file"]].strip())
+    return image_root(table, rows[0][1][columns["file"]].strip())

@@ -1,47 +1,46 @@
-"""COCO: a JSON file of boxes, masks and keypoints, and the pictures that it names."""
+"""COCO: a JSON file of boxes, masks and keypoints, and the images that it names."""
 
 import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from visiontasks.data.coco_json import file_names, looks_like_coco, part_of, picture_folder, read_coco
-from visiontasks.data.images import MAX_PIXELS, inside, picture_size, read_image
+from visiontasks.data.coco_json import file_names, image_folder, looks_like_coco, read_coco, split_of
+from visiontasks.data.images import MAX_PIXELS, image_size, inside, read_image
 from visiontasks.data.layout import TRAINING, VALIDATION
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Source
-from visiontasks.errors import BadPicture, DataError
+from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import Sample
 
-_MOST_FILES = 50  # a folder of more JSON files holds one a picture, of another form
+_MOST_FILES = 50  # a folder with more JSON files has one per image, in another format
 
 
 class Coco(Source):
     """COCO's instances or person_keypoints JSON; gives `boxes`, `classes`, `tags` and `label`.
 
-    Also `instance_masks` where every object has a segmentation, `keypoints` where the categories name them, and what
-    scoring needs: `crowd` (iscrowd) and `areas`. A category's number is its place in the order of ids, so that gaps
-    close; `tags` are the classes present, `label` that of the largest object that is no crowd. A listed picture
-    without annotations is kept: it shows that nothing is there. Masks are decoded when a sample is read, and not for a
-    batch without them.
+    Also `instance_masks` if every object has a segmentation, `keypoints` if the categories name them, and what scoring
+    needs: `crowd` (iscrowd) and `areas`. The class index of a category is its rank by id, so gaps close. `tags` are the
+    classes present, `label` is the class of the largest object that is not a crowd. A listed image without annotations
+    is kept, as an image without objects. Masks are decoded when a sample is read, and only if the batch has masks.
 
     Args:
         annotations: the JSON file.
-        images: the folder that its file names start from; by default looked for by its name.
-        names: the classes in their order; by default the categories in the order of their ids.
-        max_pixels: larger pictures are skipped.
+        images: the folder that the file names are relative to; by default it is searched for by name.
+        names: the classes in order; by default the categories in the order of their ids.
+        max_pixels: larger images are skipped.
 
     Attributes:
         category_ids: the original id of each class; -1 for one of `names` that the file lacks.
-        image_ids: the original id of each picture.
+        image_ids: the original id of each image.
 
     Raises:
-        DataError: no JSON of COCO's form, ids that are not whole or not unique, a picture of another size than the
-            JSON says, a segmentation that is none, no picture, or no object but crowds; the text names the file and
-            the annotation. Every picture's header is read once to know this.
+        DataError: the file is not JSON in COCO's format, an id is not an integer or not unique, an image has another
+            size than the JSON says, a segmentation is invalid, or there is no image, or no object but crowds; the text
+            names the file and the annotation. To check this, every image's header is read once.
     """
 
-    LAYOUT = "COCO: DIR/annotations/instances_{train,val}*.json and the pictures in DIR/{train,val}* or DIR/images/…"
+    LAYOUT = "COCO: DIR/annotations/instances_{train,val}*.json and the images in DIR/{train,val}* or DIR/images/…"
     fields = frozenset({"boxes", "classes", "tags", "label", "instance_masks", "keypoints"})
 
     def __init__(
@@ -65,10 +64,10 @@ class Coco(Source):
     def _find_root(self, images, file) -> Path:
         if images is not None:
             if not Path(images).is_dir():
-                raise DataError(f"images: expected a folder, got {images}, which is none.")
+                raise DataError(f"images: expected a folder, got {images}, which is not a folder.")
             return Path(images)
         names = [str(entry.get("file_name")) for entry in list(file.images.values())[:20]]
-        return picture_folder(self.path, names) or self.path.parent
+        return image_folder(self.path, names) or self.path.parent
 
     def _read(self, file):
         listed = [(number, self._path_of(entry)) for number, entry in file.images.items()]
@@ -76,15 +75,15 @@ class Coco(Source):
         for number, path in listed:
             if numbers.setdefault(path, number) != number:
                 raise DataError(
-                    f"{self.path}: expected each picture once, got {path} as image {numbers[path]} and {number}; "
+                    f"{self.path}: expected each image once, got {path} as image {numbers[path]} and {number}; "
                     "objects of the one would be background in the other: give them one image_id."
                 )
         self._items, self.image_ids = [], []
-        found = scan(lambda item: self._size_of(item[1]), listed, "Checking pictures")
-        for (number, path), size in zip(listed, found, strict=True):
-            if isinstance(size, BadPicture):
+        sizes = scan(lambda item: self._size_of(item[1]), listed, "Checking images")
+        for (number, path), size in zip(listed, sizes, strict=True):
+            if isinstance(size, BadImage):
                 missing = not os.path.isfile(path)
-                self.report.add("picture missing, skipped" if missing else f"{size.reason}, skipped", str(path))
+                self.report.add("image missing, skipped" if missing else f"{size.reason}, skipped", str(path))
                 continue
             self._check_size(file.images[number], path, size)
             self._items.append((path, file.objects(number, size, self.report)))
@@ -92,15 +91,15 @@ class Coco(Source):
         if not self._items:
             shown = f", such as {listed[0][1]}" if listed else ""
             raise DataError(
-                f"{self.path}: expected pictures below {self.root}, found none of the {len(listed)} that it "
-                f"lists{shown}; set images= (in a command data.train.images=) to the folder that they lie in."
+                f"{self.path}: expected images in {self.root}, got none of the {len(listed)} that it "
+                f"lists{shown}; set images= to the folder that contains them."
             )
         if all(objects.crowd.all() for _, objects in self._items):
             crowds = sum(len(objects.crowd) for _, objects in self._items)
-            came = f"{crowds} crowds and nothing else" if crowds else "none"
+            came = f"{crowds} crowds and no other object" if crowds else "none"
             raise DataError(
                 f"{self.path}: nothing to train on: expected objects, got {came} in "
-                f"{len(self._items)} pictures; set iscrowd to 0 for single objects."
+                f"{len(self._items)} images; set iscrowd to 0 for single objects."
                 + (f"\n{self.report}" if self.report else "")
             )
 
@@ -116,19 +115,19 @@ class Coco(Source):
 
     def _size_of(self, path):
         try:
-            return picture_size(path, self.max_pixels)
-        except BadPicture as error:
+            return image_size(path, self.max_pixels)
+        except BadImage as error:
             return error
 
     def _check_size(self, entry, path, size):
-        said = entry.get("height"), entry.get("width")
-        if not all(said):
-            self.report.add("picture without height and width in the JSON, taken from the file", str(path))
-        elif said != size:
-            turned = " as if it were not turned upright as its EXIF says" * (said == size[::-1])
+        listed = entry.get("height"), entry.get("width")
+        if not all(listed):
+            self.report.add("image without height and width in the JSON, taken from the file", str(path))
+        elif listed != size:
+            turned = ", which ignores the EXIF orientation" * (listed == size[::-1])
             raise DataError(
-                f"{self.path}: expected for {path} its height and width {size}, got {said}{turned}; the boxes are of "
-                "another picture: annotate this one, or put back the picture that was annotated."
+                f"{self.path}: expected for {path} its height and width {size}, got {listed}{turned}; the boxes belong "
+                "to another image: annotate this one, or restore the image that was annotated."
             )
 
     def _choose_fields(self, file):
@@ -164,9 +163,9 @@ class Coco(Source):
     def _numbers(self) -> dict[str, int | str]:
         return {self._name_of(path): number for (path, _), number in zip(self._items, self.image_ids, strict=True)}
 
-    def results(self, sample, found):
-        """COCO's form of detection results, under the file's own ids; classes that it lacks are left out."""
-        rows = zip(*(found[name] for name in ("boxes", "scores", "classes")), strict=True)
+    def results(self, sample, detections):
+        """Detections in COCO's results format, with the file's ids; classes that the file lacks are left out."""
+        rows = zip(*(detections[name] for name in ("boxes", "scores", "classes")), strict=True)
         return [
             {
                 "image_id": self._numbers[sample.id],
@@ -182,33 +181,33 @@ class Coco(Source):
         return str(self._items[index][0])
 
     @classmethod
-    def recognise(cls, root):
+    def recognize(cls, root):
         files = _annotation_files(root)
-        train = next((files[part] for part in TRAINING if part in files), None)
+        train = next((files[split] for split in TRAINING if split in files), None)
         if train is None and len(files) == 1:
             train = next(iter(files.values()))
-        val = next((files[part] for part in VALIDATION if part in files), None)
+        val = next((files[split] for split in VALIDATION if split in files), None)
         if train is None:
             return None
         plan = {}
-        for part, path in {"train": train, "val": val}.items():
-            if path is None or (part == "val" and path == train):
+        for split, path in {"train": train, "val": val}.items():
+            if path is None or (split == "val" and path == train):
                 continue
-            images = picture_folder(path, file_names(path))
+            images = image_folder(path, file_names(path))
             if images is not None:
-                plan[part] = {"annotations": str(path), "images": str(images)}
+                plan[split] = {"annotations": str(path), "images": str(images)}
         return plan if "train" in plan else None
 
 
 def _annotation_files(root: Path) -> dict[str, Path]:
-    """{part such as "train": file}; instances before keypoints, for they have every class; captions have no boxes."""
+    """{split such as "train": file}. Instances come before keypoints: they have every class. Captions have no boxes."""
     folders = [root, *(p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith("."))]
     tables = (sorted(folder.glob("*.json")) for folder in folders)
     paths = [path for files in tables if len(files) <= _MOST_FILES for path in files]
     paths.sort(key=lambda path: (not path.name.startswith("instances"), "keypoints" in path.name))
-    found = {}
+    by_split = {}
     for path in paths:
-        part = part_of(path).lower().rstrip("0123456789")
-        if part not in found and not path.name.startswith(("captions", ".")) and looks_like_coco(path):
-            found[part] = path
-    return found
+        split = split_of(path).lower().rstrip("0123456789")
+        if split not in by_split and not path.name.startswith(("captions", ".")) and looks_like_coco(path):
+            by_split[split] = path
+    return by_split

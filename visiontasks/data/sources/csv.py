@@ -1,4 +1,4 @@
-"""A table of pictures and their tags."""
+"""A table of images and their tags."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from visiontasks.data.images import MAX_PIXELS, read_image
 from visiontasks.data.sources.source import Source
-from visiontasks.data.table import Finder, part_tables, read_table, root_of_pictures
+from visiontasks.data.table import Finder, image_root, read_table, split_tables
 from visiontasks.errors import DataError
 from visiontasks.sample import UNLABELLED, Sample
 
@@ -16,25 +16,25 @@ _FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "-1": UNLABELLED, "-1.0": UNLABELL
 
 
 class Csv(Source):
-    """A table of pictures and tags, its first row naming the columns; gives `tags`.
+    """A table of images and tags whose first row names the columns; gives `tags`.
 
-    The first column holds the file; then follows either one column of tags with a separator between them, or one
-    column a tag of 0 and 1 (-1 or empty: not labelled). No tag is a valid label.
+    The first column holds the file. Then follows either one column of tags with a separator between them, or one
+    column per tag with 0 or 1 (-1 or empty: not labeled). An image without tags is a valid image.
 
     Args:
         path: the table: UTF-8, UTF-16 or Windows-1252, with or without a byte order mark.
-        root: the folder that the table's file names start from; by default the table's.
-        delimiter: what stands between columns; by default whichever of , ; and tab the first row has most of.
-        separator: what stands between tags; by default ; or | if any row has one, else a comma, else white space.
-        names: the tags in their order; by default those in the table, sorted (or in the order of their columns).
-        max_pixels: larger pictures are skipped.
+        root: the folder that the table's file names are relative to; by default the table's folder.
+        delimiter: the character between columns; by default the most frequent of , ; and tab in the first row.
+        separator: the character between tags; by default ; or | if any row has one, else a comma, else white space.
+        names: the tags in order; by default those in the table, sorted (or in the order of their columns).
+        max_pixels: larger images are skipped.
 
     Raises:
-        DataError: no table, no picture, no tag, a row of another length, or a tag that `names` lacks; the text names
+        DataError: no table, no image, no tag, a row of another length, or a tag that `names` lacks; the text names
             the line.
     """
 
-    LAYOUT = "a table of tags: DIR/*.csv whose first column names pictures below DIR, or DIR/{train,val}.csv"
+    LAYOUT = "a table of tags: DIR/*.csv whose first column names images in DIR, or DIR/{train,val}.csv"
     fields = frozenset({"tags"})
 
     def __init__(
@@ -55,12 +55,12 @@ class Csv(Source):
         flags = len(header) > 2 or (second != {""} and second <= set(_FLAGS))
         tags = self._read_flags(header, rows, names) if flags else self._read_lists(rows, names, separator)
         self._items = [
-            (found, row)
+            (path, row)
             for (line, cells), row in zip(rows, tags, strict=True)
-            if (found := finder.find(cells[0].strip(), line)) is not None
+            if (path := finder.find(cells[0].strip(), line)) is not None
         ]
         if not self._items:
-            raise finder.none_found(header[0], [cells[0] for _, cells in rows])
+            raise finder.no_images(header[0], [cells[0] for _, cells in rows])
 
     def _read_flags(self, header, rows, names):
         columns = [name.strip() for name in header[1:]]
@@ -69,25 +69,25 @@ class Csv(Source):
         if missing:
             raise DataError(f"{self.path}: expected a column for each of names; {missing[0]!r} has none.")
         self.names = {"tags": tuple(names)}
-        places = [1 + columns.index(name) for name in names]
+        indices = [1 + columns.index(name) for name in names]
         tags = np.zeros((len(rows), len(names)), np.float32)
         for row, (line, cells) in zip(tags, rows, strict=True):
-            for number, place in enumerate(places):
+            for number, column in enumerate(indices):
                 try:
-                    row[number] = _FLAGS[cells[place].strip()]
+                    row[number] = _FLAGS[cells[column].strip()]
                 except KeyError:
                     raise DataError(
-                        f"{self.path}, line {line}, column {header[place]!r}: expected 0 or 1 (-1 or empty: not "
-                        f"labelled), got {cells[place]!r}. A table of tag names has two columns: file and tags."
+                        f"{self.path}, line {line}, column {header[column]!r}: expected 0 or 1 (-1 or empty: not "
+                        f"labeled), got {cells[column]!r}. A table of tag names has two columns: file and tags."
                     ) from None
         return tags
 
     def _read_lists(self, rows, names, separator):
         cells = [cells[1] for _, cells in rows]
-        if separator is None:  # None splits at white space
+        if separator is None:  # str.split(None) splits at white space
             separator = next((s for s in ";|," if any(s in cell for cell in cells)), None)
             if separator is None and any(len(cell.split()) > 1 for cell in cells):
-                self.report.add("table with tags split at white space (separator= says otherwise)", str(self.path))
+                self.report.add("table whose tags are split at white space (change it with separator=)", str(self.path))
         lists = [[tag.strip() for tag in cell.split(separator) if tag.strip()] for cell in cells]
         known = sorted({tag for tags in lists for tag in tags}) if names is None else [str(name) for name in names]
         if not known:
@@ -95,13 +95,13 @@ class Csv(Source):
         self.names = {"tags": tuple(known)}
         numbers = {name: number for number, name in enumerate(known)}
         tags = np.zeros((len(rows), len(known)), np.float32)
-        for row, found, (line, _) in zip(tags, lists, rows, strict=True):
-            unknown = [tag for tag in found if tag not in numbers]
+        for row, present, (line, _) in zip(tags, lists, rows, strict=True):
+            unknown = [tag for tag in present if tag not in numbers]
             if unknown:
                 raise DataError(
-                    f"{self.path}, line {line}: expected tags out of {', '.join(known)}, got {unknown[0]!r}."
+                    f"{self.path}, line {line}: expected tags among {', '.join(known)}, got {unknown[0]!r}."
                 )
-            row[[numbers[tag] for tag in found]] = 1
+            row[[numbers[tag] for tag in present]] = 1
         return tags
 
     def __len__(self):
@@ -116,18 +116,17 @@ class Csv(Source):
         return str(self._items[index][0])
 
     @classmethod
-    def recognise(cls, root):
-        found = part_tables(root)
+    def recognize(cls, root):
         plan = {}
-        for part, table in found.items():
-            folder = _picture_root(table)
+        for split, table in split_tables(root).items():
+            folder = _image_root(table)
             if folder is None:
                 return None
-            plan[part] = {"path": str(table), "root": str(folder)}
+            plan[split] = {"path": str(table), "root": str(folder)}
         return plan or None
 
 
-def _picture_root(table: Path) -> Path | None:
+def _image_root(table: Path) -> Path | None:
     try:
         _, rows = read_table(table, None)
     except DataError:
@@ -135,4 +134,4 @@ def _picture_root(table: Path) -> Path | None:
     name, *tags = rows[0][1]
     if len(tags) > 1 and not all(tag.strip() in _FLAGS for tag in tags):
         return None  # a table of something else, such as boxes
-    return root_of_pictures(table, name.strip())
+    return image_root(table, name.strip())

@@ -1,4 +1,4 @@
-"""Handwritten digits that come inside scikit-learn, so that the first network learns with no download."""
+"""Handwritten digits that scikit-learn contains, so that a first network can train without a download."""
 
 import cv2
 import numpy as np
@@ -7,37 +7,37 @@ from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 from visiontasks.sample import Sample
 
-SIDE = 28
-SHARE = 0.8  # of the pictures are the training part
+SIZE = 28
+SHARE = 0.8  # of the images are the training set
 
 
 class Digits(Source):
-    """1797 handwritten digits of 13 writers, scikit-learn's copy of the test part of UCI's set; gives `label`.
+    """1797 handwritten digits of 13 writers, scikit-learn's copy of the test set of UCI's digits; gives `label`.
 
     E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (1998), https://doi.org/10.24432/C50P49. The 8×8
-    pictures, dark on white here as on paper, are enlarged to 28×28.
+    images are made dark on white, as on paper, and enlarged to 28×28.
 
     Args:
-        part: "train", the first 1438, or "val", the other 359. The order is the file's.
+        split: "train", the first 1438, or "val", the other 359. The order is the file's.
 
     Raises:
-        DataError: another part, or scikit-learn is not installed.
+        DataError: another split, or scikit-learn is not installed.
     """
 
     fields = frozenset({"label"})
 
-    def __init__(self, part: str = "train"):
+    def __init__(self, split: str = "train"):
         super().__init__()
-        if part not in ("train", "val"):
-            raise DataError(f"part: expected train or val, got {part!r}.")
+        if split not in ("train", "val"):
+            raise DataError(f"split: expected train or val, got {split!r}.")
         try:
             from sklearn.datasets import load_digits
         except ImportError as error:
-            raise DataError("source digits: the pictures come with scikit-learn: pip install scikit-learn") from error
+            raise DataError("source digits: the images come with scikit-learn: pip install scikit-learn") from error
         digits = load_digits()
         cut = round(SHARE * len(digits.target))
-        kept = slice(0, cut) if part == "train" else slice(cut, None)
-        self.part, self.names = part, {"label": tuple("0123456789")}
+        kept = slice(0, cut) if split == "train" else slice(cut, None)
+        self.split, self.names = split, {"label": tuple("0123456789")}
         self._images = np.uint8(255 - np.round(digits.images[kept] * 255 / 16))
         self._labels = digits.target[kept]
 
@@ -45,10 +45,10 @@ class Digits(Source):
         return len(self._labels)
 
     def describe(self, index):
-        return f"digits/{self.part}/{index}"
+        return f"digits/{self.split}/{index}"
 
     def __getitem__(self, index):
         if not 0 <= index < len(self):
             raise IndexError(f"expected an index from 0 to {len(self) - 1}, got {index}.")
-        image = cv2.resize(self._images[index], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(self._images[index], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
         return Sample(np.repeat(image[..., None], 3, axis=2), label=int(self._labels[index]), id=self.describe(index))

@@ -1,31 +1,31 @@
-"""Pictures sorted into one folder a class."""
+"""Images in one folder per class."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from visiontasks.data.images import MAX_PIXELS, list_pictures, read_image
-from visiontasks.data.layout import is_part, part_folders
+from visiontasks.data.images import MAX_PIXELS, list_images, read_image
+from visiontasks.data.layout import is_split, split_folders
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 from visiontasks.sample import Sample
 
-# folders that belong to other layouts; a folder of classes is recognised only without them
+# folders that belong to other layouts; a folder of classes is recognized only without them
 _OTHER_LAYOUTS = {"images", "masks", "labels", "annotations", "imagesets", "jpegimages", "segmentationclass"}
-_PART_OF_A_YEAR = re.compile(r"(train|val|test)\d+")  # train2017
+_SPLIT_OF_A_YEAR = re.compile(r"(train|val|test)\d+")  # train2017
 
 
 class Folder(Source):
     """Class folders: ROOT/CLASS/any.jpg; gives `label`.
 
     Args:
-        root: the folder that holds one folder a class; pictures may lie deeper inside.
-        names: the classes in their order; by default the folders with pictures, sorted. A class without pictures may
-            be named; a folder that is not named is an error.
-        max_pixels: larger pictures are skipped.
+        root: the folder that holds one folder per class; these may have subfolders.
+        names: the classes in order; by default the folders with images, sorted. A name without images is allowed, a
+            folder without a name is an error.
+        max_pixels: larger images are skipped.
 
     Raises:
-        DataError: no class folder, or one that `names` lacks.
+        DataError: there is no class folder, or one that `names` lacks.
     """
 
     LAYOUT = "two or more class folders: DIR/CLASS/*.jpg, or DIR/{train,val}/CLASS/*.jpg"
@@ -34,37 +34,37 @@ class Folder(Source):
     def __init__(self, root: str, names: Sequence[str] | None = None, max_pixels: int = MAX_PIXELS):
         super().__init__()
         self.root, self.max_pixels = Path(root), max_pixels
-        pictures = self._find_pictures()
-        names = tuple(map(str, names)) if names is not None else tuple(sorted(pictures))
-        unknown = [name for name in pictures if name not in names]
+        images = self._find_images()
+        names = tuple(map(str, names)) if names is not None else tuple(sorted(images))
+        unknown = [name for name in images if name not in names]
         if not names or unknown:
             raise DataError(
-                f"{self.root}: expected a folder with pictures for each class"
+                f"{self.root}: expected a folder with images for each class"
                 + (f" of names ({', '.join(names)}), got also {', '.join(unknown)}" if unknown else ", got none")
                 + f". {self.LAYOUT}."
             )
         for name in names:
-            if name not in pictures:
-                self.report.add("class without pictures", name)
+            if name not in images:
+                self.report.add("class without images", name)
         self.names = {"label": names}
-        self._items = [(path, number) for number, name in enumerate(names) for path in pictures.get(name, ())]
+        self._items = [(path, number) for number, name in enumerate(names) for path in images.get(name, ())]
 
-    def _find_pictures(self) -> dict[str, list[Path]]:
+    def _find_images(self) -> dict[str, list[Path]]:
         if not self.root.is_dir():
-            raise DataError(f"root: expected a folder, got {self.root}, which is none.")
-        pictures = {}
+            raise DataError(f"root: expected a folder, got {self.root}, which is not a folder.")
+        images = {}
         for folder in sorted(p for p in self.root.iterdir() if p.is_dir()):
             if folder.name.startswith("."):
-                self.report.add("hidden folder, not taken for a class", str(folder))
+                self.report.add("hidden folder, not used as a class", str(folder))
                 continue
-            pictures[folder.name] = list_pictures(folder)
-            if not pictures[folder.name]:
-                self.report.add("folder without pictures, not taken for a class", str(folder))
-                del pictures[folder.name]
-        loose = list_pictures(self.root, recursive=False)
+            images[folder.name] = list_images(folder)
+            if not images[folder.name]:
+                self.report.add("folder without images, not used as a class", str(folder))
+                del images[folder.name]
+        loose = list_images(self.root, recursive=False)
         for path in loose:
-            self.report.add("picture outside the class folders, skipped", str(path))
-        return pictures
+            self.report.add("image outside the class folders, skipped", str(path))
+        return images
 
     def __len__(self):
         return len(self._items)
@@ -78,21 +78,21 @@ class Folder(Source):
         return str(self._items[index][0])
 
     @classmethod
-    def recognise(cls, root):
-        parts = part_folders(root)
-        if "val" not in parts and _has_classes(root):  # a folder called train may be a class of trains
-            parts = {"train": root}
-        if not _has_classes(parts["train"]):
+    def recognize(cls, root):
+        splits = split_folders(root)
+        if "val" not in splits and _has_classes(root):  # a folder named train may be a class of trains
+            splits = {"train": root}
+        if not _has_classes(splits["train"]):
             return None
-        return {part: {"root": str(folder)} for part, folder in parts.items() if list_pictures(folder)}
+        return {split: {"root": str(folder)} for split, folder in splits.items() if list_images(folder)}
 
 
 def _has_classes(folder: Path) -> bool:
-    """At least two folders with pictures directly inside, and no sign of another layout."""
+    """Whether at least two folders directly hold images, and nothing points to another layout."""
     folders = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
     names = [p.name.lower() for p in folders]
-    # "train" alone may be a class beside bus and car; with a validation folder, or a year behind, it is a part
-    parts = sum(map(is_part, names)) > 1 or any(map(_PART_OF_A_YEAR.fullmatch, names))
-    if parts or any(name in _OTHER_LAYOUTS for name in names):
+    # "train" alone may be a class beside bus and car; with a validation folder or a year it is a split
+    splits = sum(map(is_split, names)) > 1 or any(map(_SPLIT_OF_A_YEAR.fullmatch, names))
+    if splits or any(name in _OTHER_LAYOUTS for name in names):
         return False
-    return sum(bool(list_pictures(p, recursive=False)) for p in folders) >= 2
+    return sum(bool(list_images(p, recursive=False)) for p in folders) >= 2

@@ -1,4 +1,4 @@
-"""Pictures and, beside them, masks of class numbers."""
+"""Images and masks of class indices, in files of the same name."""
 
 import re
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks.data.images import MAX_PIXELS, list_pictures, picture_size, read_image, read_mask
-from visiontasks.data.layout import child, is_part, part_folders, read_names
+from visiontasks.data.images import MAX_PIXELS, image_size, list_images, read_image, read_mask
+from visiontasks.data.layout import child, is_split, read_names, split_folders
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Source
-from visiontasks.errors import BadPicture, DataError
+from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import VOID, Sample
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img")
@@ -20,25 +20,25 @@ _NAMES_FILES = ("classes.txt", "names.txt")
 
 
 class Masks(Source):
-    """Pictures and masks of class numbers (PNG), matched by file name; gives `mask`.
+    """Images and masks of class indices (PNG), matched by file name; gives `mask`.
 
-    A mask is called as its picture, or has a suffix such as _mask; it may lie in the same folder. 255 is void.
+    A mask has the name of its image, or a suffix such as _mask; it may lie in the same folder. 255 is void.
 
     Args:
-        images: the folder of pictures; subfolders are matched too.
+        images: the folder of images; subfolders are matched too.
         masks: the folder of masks.
-        names: the classes by number, 0 first (often the background). By default the lines of classes.txt or names.txt
-            beside the masks; else the numbers up to the largest in any mask.
-        values: the pixel values that stand for class 0, 1, …, such as [0, 255]; by default each value is its class.
-        max_pixels: larger pictures are skipped.
+        names: the classes by index, 0 first (often the background). By default the lines of classes.txt or names.txt
+            beside the masks; without such a file, the numbers up to the largest in any mask.
+        values: the pixel values of class 0, 1, …, such as [0, 255]; by default each value is the class index.
+        max_pixels: larger images are skipped.
 
     Raises:
-        DataError: no pair of files, a mask of colours, of another size than its picture, with values that no class
-            has, or nothing but 0 and 255, or `names` in another order than the list beside the masks; the text names
-            the file. Every mask is read once to know this.
+        DataError: no image has a mask; a mask has colors, another size than its image, values without a class, or only
+            0 and 255; or `names` has another order than the list beside the masks. The text names the file. To check
+            this, every mask is read once.
     """
 
-    LAYOUT = "pictures and masks: DIR/images/*.jpg and DIR/masks/*.png, or DIR/{images,masks}/{train,val}/…"
+    LAYOUT = "images and masks: DIR/images/*.jpg and DIR/masks/*.png, or DIR/{images,masks}/{train,val}/…"
     fields = frozenset({"mask"})
 
     def __init__(
@@ -54,7 +54,7 @@ class Masks(Source):
         self.values = None if values is None else _table_of(values)
         for argument, folder in (("images", self.images), ("masks", self.masks)):
             if not folder.is_dir():
-                raise DataError(f"{argument}: expected a folder, got {folder}, which is none.")
+                raise DataError(f"{argument}: expected a folder, got {folder}, which is not a folder.")
         beside = _names_beside(self.masks)
         if names is None:
             names = beside
@@ -71,57 +71,57 @@ class Masks(Source):
             self._classes_of_values[list(self.values)] = list(self.values.values())
 
     def _match(self) -> list[tuple[Path, Path]]:
-        pictures, masks = list_pictures(self.images), {}
-        for path in list_pictures(self.masks):
+        images, masks = list_images(self.images), {}
+        for path in list_images(self.masks):
             masks[path.relative_to(self.masks).with_suffix("").as_posix()] = path
-        if self.images.resolve() == self.masks.resolve():  # a mask must be told from a picture by its suffix
+        if self.images.resolve() == self.masks.resolve():  # only the suffix tells a mask from an image
             masks = {key: path for key, path in masks.items() if _MASK_SUFFIX.search(key)}
-            pictures = [path for path in pictures if not _MASK_SUFFIX.search(path.stem)]
+            images = [path for path in images if not _MASK_SUFFIX.search(path.stem)]
         bare = {_MASK_SUFFIX.sub("", key): path for key, path in masks.items()}
         pairs = []
-        for path in pictures:
+        for path in images:
             key = path.relative_to(self.images).with_suffix("").as_posix()
             mask = masks.get(key, bare.get(key))
             if mask is None:
-                self.report.add("picture without a mask, skipped", str(path))
+                self.report.add("image without a mask, skipped", str(path))
             else:
                 pairs.append((path, mask))
         used = {mask for _, mask in pairs}
         for mask in masks.values():
             if mask not in used:
-                self.report.add("mask without a picture, skipped", str(mask))
+                self.report.add("mask without an image, skipped", str(mask))
         if not pairs:
-            seen = ", ".join(p.name for p in [*pictures[:1], *list(masks.values())[:1]])
+            seen = ", ".join(p.name for p in [*images[:1], *list(masks.values())[:1]])
             raise DataError(
-                f"masks: expected in {self.masks} a mask for each picture in {self.images}, called as the picture or "
-                f"with _mask behind; of {len(pictures)} pictures and {len(masks)} masks no two go together"
+                f"masks: expected in {self.masks} a mask for each image in {self.images}, with the image's name or "
+                f"with _mask added to it; got {len(images)} images and {len(masks)} masks, but no pair"
                 + (f" (such as {seen})." if seen else ".")
             )
         return pairs
 
     def _scan(self, pairs) -> dict[int, Path]:
-        """Fill `_pairs` with the readable ones; {mask value: the first file with it}."""
+        """Set `_pairs` to the readable pairs; return {mask value: the first file that has it}."""
         self._pairs, first_file = [], {}
-        for pair, found in zip(pairs, scan(self._look, pairs, "Checking masks"), strict=True):
-            if isinstance(found, BadPicture):
-                self.report.add(f"{found.reason}, skipped", found.path)
+        for pair, result in zip(pairs, scan(self._look, pairs, "Checking masks"), strict=True):
+            if isinstance(result, BadImage):
+                self.report.add(f"{result.reason}, skipped", result.path)
                 continue
             self._pairs.append(pair)
-            for value in found:
+            for value in result:
                 first_file.setdefault(int(value), pair[1])
         if not self._pairs:
-            raise DataError(f"masks: none of the {len(pairs)} pairs of picture and mask can be read.\n{self.report}")
+            raise DataError(f"masks: none of the {len(pairs)} pairs of image and mask can be read.\n{self.report}")
         return first_file
 
     def _look(self, pair):
-        """The values in a mask, or the BadPicture that it or its picture is."""
+        """The values in a mask, or the BadImage error of the mask or its image."""
         try:
-            size, mask = picture_size(pair[0], self.max_pixels), read_mask(pair[1], self.max_pixels)
-        except BadPicture as error:
+            size, mask = image_size(pair[0], self.max_pixels), read_mask(pair[1], self.max_pixels)
+        except BadImage as error:
             return error
         if mask.shape != size:
             raise DataError(
-                f"mask {pair[1]}: expected height and width {size} as of its picture {pair[0]} (upright, as "
+                f"mask {pair[1]}: expected the height and width {size} of its image {pair[0]} (upright, as "
                 f"EXIF says), got {mask.shape}; masks are not resized: export this one again."
             )
         return np.flatnonzero(np.bincount(mask.ravel()))
@@ -132,30 +132,29 @@ class Masks(Source):
             if unknown:
                 raise DataError(
                     f"mask {first_file[unknown[0]]}: expected the values {list(self.values)}, got {unknown[0]}; "
-                    "add it to values= (in a command data.train.values=)."
+                    "add it to values=."
                 )
             first_file = {self.values.get(v, v): path for v, path in first_file.items()}
         elif set(first_file) <= {0, VOID} and VOID in first_file:
             raise DataError(
-                f"mask {first_file[VOID]}: expected class numbers 0, 1, …, and 255 for void; the {len(self)} masks "
-                "hold nothing but 0 and 255, so 255 seems to be the foreground; say so with values=[0,255] "
-                "(in a command data.train.values=[0,255])."
+                f"mask {first_file[VOID]}: expected class indices 0, 1, …, and 255 for void; the {len(self)} masks "
+                "contain only 0 and 255, so 255 seems to be the foreground; set values=[0,255]."
             )
         count = len(self.names["mask"])
         if not 1 <= count <= VOID:
             raise DataError(
                 f"mask {first_file[max(first_file)]}: expected 1 to {VOID} classes (255 is void), got {count}; "
-                "do the masks hold instance numbers or grey values rather than classes?"
+                "do the masks hold instance numbers or gray values instead of classes?"
             )
         for value, path in sorted(first_file.items()):
             if value >= count and value != VOID:
                 raise DataError(
-                    f"mask {path}: expected class numbers below {count} (names: {', '.join(self.names['mask'])}) or "
-                    f"255 for void, got {value}; name every class, or mend the mask."
+                    f"mask {path}: expected class indices below {count} (names: {', '.join(self.names['mask'])}) or "
+                    f"255 for void, got {value}; name every class, or correct the mask."
                 )
         for number, name in enumerate(self.names["mask"]):
             if number not in first_file:
-                self.report.add("class that no mask holds", name)
+                self.report.add("class that occurs in no mask", name)
 
     def __len__(self):
         return len(self._pairs)
@@ -172,43 +171,41 @@ class Masks(Source):
         return str(self._pairs[index][0])
 
     @classmethod
-    def recognise(cls, root):
+    def recognize(cls, root):
         images, masks = child(root, _IMAGE_FOLDERS), child(root, _MASK_FOLDERS)
         if images is not None and masks is not None:  # DIR/images/train, or DIR/images
-            pictures, labels = part_folders(images), part_folders(masks)
+            images, masks = split_folders(images), split_folders(masks)
         else:  # DIR/train/images
-            pictures, labels = {}, {}
-            for part, folder in part_folders(root).items():
-                images, masks = child(folder, _IMAGE_FOLDERS), child(folder, _MASK_FOLDERS)
-                if images is not None and masks is not None:
-                    pictures[part], labels[part] = images, masks
-        shared = [part for part in pictures if part in labels]
-        if "train" not in shared or not list_pictures(pictures["train"]) or not list_pictures(labels["train"]):
+            folders = split_folders(root).items()
+            images = {split: path for split, folder in folders if (path := child(folder, _IMAGE_FOLDERS))}
+            masks = {split: path for split, folder in folders if (path := child(folder, _MASK_FOLDERS))}
+        shared = [split for split in images if split in masks]
+        if "train" not in shared or not list_images(images["train"]) or not list_images(masks["train"]):
             return None
-        return {part: {"images": str(pictures[part]), "masks": str(labels[part])} for part in shared}
+        return {split: {"images": str(images[split]), "masks": str(masks[split])} for split in shared}
 
 
 def _table_of(values) -> dict[int, int]:
-    """{pixel value: class number}."""
+    """{pixel value: class index}."""
     table = {int(value): number for number, value in enumerate(values)}
     if not values or len(table) < len(values) or not all(0 <= value < 2**16 for value in table):
-        raise DataError(f"values: expected different pixel values from 0 to 65535, one a class, got {list(values)}.")
+        raise DataError(f"values: expected unique pixel values from 0 to 65535, one per class, got {list(values)}.")
     return table
 
 
 def _check_order(names, beside, masks):
-    """A run that knows (sky, sea) must not be scored on masks whose list says (sea, sky)."""
+    """A model trained on (sky, sea) must not be scored on masks whose list says (sea, sky)."""
     for number, name in enumerate(beside):
         if name in names and names.index(name) != number:
             raise DataError(
-                f"names: {name!r} is class {names.index(name)} there and class {number} in the list beside {masks}; "
-                "give both one order, and the masks their numbers by it."
+                f"names: {name!r} is class {names.index(name)} in names and class {number} in the list beside {masks}; "
+                "use one order for both, and class indices of that order in the masks."
             )
 
 
 def _names_beside(masks: Path) -> tuple[str, ...] | None:
     folders = [masks, masks.parent]
-    if is_part(masks.name):  # DIR/masks/train: the list lies in DIR
+    if is_split(masks.name):  # DIR/masks/train: the list lies in DIR
         folders.append(masks.parent.parent)
     files = [folder / name for folder in folders for name in _NAMES_FILES]
     return next((read_names(file) for file in files if file.is_file()), None)

@@ -1,4 +1,4 @@
-"""Drawn scenes that carry every kind of label, for recipes and tests that need no download."""
+"""Drawn scenes with every kind of label, for recipes and tests that need no download."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,16 @@ from visiontasks.sample import Sample
 class Shapes(Source):
     """Drawn scenes of textured shapes, seeded, with every kind of label; needs no download.
 
-    Circle, square, triangle, star, cross and ring overlap before a textured background under uneven light, with noise
-    and blur. Sample i is a function of (seed, i, size, objects). Fields: `label` (the class of the largest visible
-    object), `tags`, `boxes`, `classes`, `mask` (0 background, then the classes), `instance_masks` and `keypoints`
-    (centre, top, right, bottom, left of each object, on its own axes). Masks and boxes are of the visible part.
+    Circle, square, triangle, star, cross and ring overlap on a textured background under uneven light, with noise and
+    blur. Sample i is a function of (seed, i, size, objects). Fields: `label` (the class of the largest visible object),
+    `tags`, `boxes`, `classes`, `mask` (0 background, then the classes), `instance_masks` and `keypoints` (center, top,
+    right, bottom, left of each object, on the object's axes). Masks and boxes cover the visible region.
 
     Args:
-        count: how many samples.
-        seed: another seed, other scenes; not negative.
+        count: number of samples.
+        seed: of the scenes; not negative.
         size: height and width in pixels, at least 32.
-        objects: the least and the largest number of objects; crowding may leave one out.
+        objects: [least, most] objects per scene; a scene may have fewer if they do not fit.
     """
 
     fields = frozenset({"label", "tags", "boxes", "classes", "mask", "instance_masks", "keypoints"})
@@ -38,7 +38,7 @@ class Shapes(Source):
         if len(self.size) != 2 or min(self.size) < 32:
             raise DataError(f"size: expected [height, width] of at least 32 pixels, got {list(self.size)}.")
         if len(self.objects) != 2 or not 1 <= self.objects[0] <= self.objects[1]:
-            raise DataError(f"objects: expected [least, largest] of at least 1, got {list(self.objects)}.")
+            raise DataError(f"objects: expected [least, most] of at least 1, got {list(self.objects)}.")
         self.names = {
             "label": CLASSES,
             "tags": CLASSES,
@@ -68,7 +68,7 @@ class Shapes(Source):
             tags=tags,
             boxes=np.array(boxes, np.float32),
             classes=scene.classes,
-            mask=np.append(scene.classes + 1, 0).take(scene.owner, mode="wrap"),  # -1, the background, takes the last
+            mask=np.append(scene.classes + 1, 0).take(scene.owner, mode="wrap"),  # -1, the background, takes the last 0
             instance_masks=masks,
             keypoints=scene.keypoints,
             id=self.describe(index),

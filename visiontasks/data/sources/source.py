@@ -1,4 +1,4 @@
-"""`Source`: what every data source is: a sequence of Samples that knows its class names and what it had to skip."""
+"""`Source`: the base class of data sources, sequences of Samples with class names and a report of what was skipped."""
 
 import abc
 import collections
@@ -9,7 +9,7 @@ from visiontasks.sample import Sample
 
 
 class Report:
-    """What a source skipped, mended or warned of: a count and the first names of each kind."""
+    """What a source skipped, corrected or warned about: the count and the names of each kind."""
 
     SHOWN = 5
 
@@ -18,13 +18,13 @@ class Report:
         self._fresh: list[tuple[str, str]] = []
 
     def add(self, what: str, name: str):
-        """Note that `what` (say "truncated JPEG, skipped") happened to `name`; the same pair counts once."""
+        """Note that `what` (such as "truncated JPEG, skipped") happened to `name`; the same pair counts once."""
         if name not in self._seen[what]:
             self._seen[what][name] = None
             self._fresh.append((what, name))
 
     def fresh(self) -> list[tuple[str, str]]:
-        """What was added since this was last asked: what a worker process must tell, whose report is a copy."""
+        """The notes since the last call: a worker process has its own copy of the report and sends these."""
         taken, self._fresh = self._fresh, []
         return taken
 
@@ -35,13 +35,13 @@ class Report:
         return bool(self._seen)
 
     def whole(self) -> str:
-        """Every name: a line a kind, then a line a name."""
+        """All names: one line per kind, then one line per name."""
         return "\n".join(
             f"{len(names)} × {what}:\n" + "\n".join(f"  {name}" for name in names) for what, names in self._seen.items()
         )
 
     def __str__(self):
-        """One line a kind: the count, what happened, the first few names."""
+        """One line per kind: the count, what happened, the first names."""
         lines = []
         for what, names in self._seen.items():
             shown = ", ".join(list(names)[: self.SHOWN]) + (", …" if len(names) > self.SHOWN else "")
@@ -50,13 +50,13 @@ class Report:
 
 
 class Source(abc.ABC):
-    """A sequence of Samples. A subclass is final; its constructor's arguments are what a recipe may say.
+    """A sequence of Samples. A subclass is final; its constructor's arguments are its recipe keys.
 
     Attributes:
-        fields: the Sample fields that its samples carry, e.g. frozenset({"label"}).
-        names: class names by field, e.g. {"label": ("cat", "dog")}.
-        report: what was skipped or mended, filled while constructing and while reading.
-        LAYOUT: how a folder looks that `recognise` knows; None for a source that no folder stands for.
+        fields: the Sample fields that its samples have, such as frozenset({"label"}).
+        names: class names by field, such as {"label": ("cat", "dog")}.
+        report: what was skipped or corrected; filled by the constructor and by reading.
+        LAYOUT: the folder layout that `recognize` accepts; None for a source without one.
     """
 
     LAYOUT: str | None = None
@@ -71,22 +71,22 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def __getitem__(self, index: int) -> Sample:
-        """The sample; every call reads it anew and gives the same.
+        """The sample; every call reads it again and returns the same.
 
         Raises:
-            BadPicture: the file cannot be read; the pipeline skips it.
+            BadImage: the file cannot be read; the pipeline skips it.
         """
 
     def read(self, index: int, fields: Iterable[str]) -> Sample:
-        """The sample for a batch of some fields; a source may leave out others that are costly, such as masks."""
+        """The sample for a batch of some fields; a source may leave out costly other fields, such as masks."""
         return self[index]
 
-    def results(self, sample: Sample, found: dict) -> list[dict] | None:
-        """What was found in a sample as the data set's own tools take it, or None where they take no such thing.
+    def results(self, sample: Sample, detections: dict) -> list[dict] | None:
+        """A sample's detections in the format of the data set's own tools; None if they have no such format.
 
         Args:
-            sample: one of this source's.
-            found: `boxes` (N, 4), `scores` (N,) and `classes` (N,), in its own pixels.
+            sample: a sample of this source.
+            detections: `boxes` (N, 4), `scores` (N,) and `classes` (N,), in the sample's pixels.
         """
         return None
 
@@ -95,11 +95,11 @@ class Source(abc.ABC):
         """The file or name of a sample, without reading it."""
 
     @classmethod
-    def recognise(cls, root: Path) -> dict[str, dict] | None:
-        """What a recipe would say of the folder `root`, or None where it is not laid out for this source.
+    def recognize(cls, root: Path) -> dict[str, dict] | None:
+        """The constructor arguments for the folder `root`, or None if its layout is not this source's.
 
-        Returns {"train": {constructor arguments}, "val": {constructor arguments}}; without "val" where the folder has
-        no such part, and the training part is split.
+        Returns {"train": {constructor arguments}, "val": {constructor arguments}}. Without "val", the training set is
+        split.
         """
         return None
 
@@ -120,8 +120,8 @@ class Subset(Source):
     def read(self, index, fields):
         return self.source.read(self.indices[index], fields)
 
-    def results(self, sample, found):
-        return self.source.results(sample, found)
+    def results(self, sample, detections):
+        return self.source.results(sample, detections)
 
     def describe(self, index):
         return self.source.describe(self.indices[index])

@@ -1,15 +1,14 @@
-"""Data sets of the TensorFlow Datasets catalogue, by random access and without TensorFlow."""
+"""Data sets of the TensorFlow Datasets catalog, by random access and without TensorFlow."""
 
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.catalog import near
 from visiontasks.data.images import MAX_PIXELS, decode_image, decode_mask
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import Source
-from visiontasks.errors import DataError
+from visiontasks.errors import DataError, near
 from visiontasks.sample import VOID, Sample
 
 _CROWD_MARKS = ("is_crowd", "is_difficult", "difficult")
@@ -18,24 +17,24 @@ _CROWD_MARKS = ("is_crowd", "is_difficult", "difficult")
 class Tfds(Source):
     """A TensorFlow Datasets set with `image` and `label`, `segmentation_mask` or `objects`.
 
-    Gives `label` of the first, `mask` of the second; of objects (`bbox`, `label`, and is_crowd or is_difficult)
-    `boxes`, `classes`, `tags` and, where the set has no label of its own, `label`: that of the largest.
+    Gives `label`; `mask` from `segmentation_mask`; and from objects (`bbox`, `label`, and is_crowd or is_difficult)
+    `boxes`, `classes`, `tags` and, if the set has no label of its own, the largest object's class as `label`.
 
-    Reading imports no TensorFlow; preparing a set for the first time does, and downloads it.
+    Preparing a set for the first time downloads it and imports TensorFlow; reading does not.
 
     Args:
         dataset: its name, such as oxford_iiit_pet or oxford_iiit_pet:4.0.0.
-        split: a split or slice of one, such as train or train[:80%].
-        data_dir: where prepared sets lie; by default TFDS's own folder.
-        mask_names: the classes of the mask by number, 0 first; needed where the set has masks but names no classes.
-        mask_offset: added to the mask's values, so that classes start from 0; what falls below 0 is void.
-        download: prepare the set if it is not there yet.
-        one_based: the boxes' first corners count pixels from 1, as in the XML of PASCAL VOC, which TFDS hands on as it
-            is; they are then moved by one, as the source `voc` does. By default so for the sets called voc.
-        max_pixels: larger pictures are skipped.
+        split: a split or a slice of one, such as train or train[:80%].
+        data_dir: the folder of prepared sets; by default TFDS's own.
+        mask_names: the classes of the mask by index, 0 first; needed if the set has masks without class names.
+        mask_offset: added to the mask's values, so that classes start from 0; values below 0 become void.
+        download: prepare the set if it is not prepared yet.
+        one_based: the boxes' first corners count pixels from 1, as in PASCAL VOC's XML, which TFDS passes on
+            unchanged; they are moved by one pixel, as the source `voc` does. By default true for the sets named voc.
+        max_pixels: larger images are skipped.
 
     Raises:
-        DataError: no such set or split, a set without these features, or one that is not prepared for random access.
+        DataError: the set or split does not exist, lacks these features, or is not prepared for random access.
     """
 
     def __init__(
@@ -62,22 +61,22 @@ class Tfds(Source):
         self.names = _names_of(features, dataset, mask_names)
         self._own_label = bool(getattr(features.get("label"), "names", None))
         self.fields = frozenset(self.names) | ({"boxes"} if "classes" in self.names else set())
-        pictures = [key for key in ("image", "segmentation_mask") if key in features]
+        encoded = [key for key in ("image", "segmentation_mask") if key in features]
         try:
             self._records = tfds.data_source(
                 dataset,
                 split=split,
                 data_dir=data_dir,
                 download=download,
-                # the files' own bytes: our reader knows more of what they may be than the feature does
-                decoders={key: tfds.decode.SkipDecoding() for key in pictures},
+                # raw bytes: this package's reader accepts more formats than the feature's decoder
+                decoders={key: tfds.decode.SkipDecoding() for key in encoded},
             )
         except (ValueError, NotImplementedError, AssertionError) as error:
             raise DataError(f"dataset {dataset!r}, split {split!r}: {error}") from error
         except (OSError, tfds.download.DownloadError) as error:
             raise DataError(
                 f"dataset {dataset!r} could not be prepared: {error}. It is downloaded once; without a network, "
-                "prepare it elsewhere and give its folder as data_dir= (in a command data.train.data_dir=)."
+                "prepare it elsewhere and set data_dir= to its folder."
             ) from error
 
     def __len__(self):
@@ -97,17 +96,17 @@ class Tfds(Source):
             labels["mask"] = self._classes_of(decode_mask(record["segmentation_mask"], name), name)
         return Sample(image, **labels, id=name)
 
-    def _objects(self, found, size, name) -> Objects:
-        top, left, bottom, right = np.asarray(found["bbox"], np.float64).reshape(-1, 4).T  # shares of the picture
+    def _objects(self, objects, size, name) -> Objects:
+        top, left, bottom, right = np.asarray(objects["bbox"], np.float64).reshape(-1, 4).T  # shares of the image
         boxes = np.stack([left, top, right, bottom], axis=1) * [size[1], size[0], size[1], size[0]]
         boxes = zero_based(boxes) if self.one_based else boxes
         names = [f"{name}, object {number}" for number in range(1, 1 + len(boxes))]
         boxes, kept = usable_boxes(boxes, size, names, self.report)
         crowd = np.zeros(len(names), bool)
         for mark in _CROWD_MARKS:
-            crowd |= np.asarray(found.get(mark, crowd), bool)
-        areas = np.asarray(found["area"], np.float32)[kept] if "area" in found else None
-        return Objects(boxes, np.asarray(found["label"], np.int32)[kept], crowd[kept], areas)
+            crowd |= np.asarray(objects.get(mark, crowd), bool)
+        areas = np.asarray(objects["area"], np.float32)[kept] if "area" in objects else None
+        return Objects(boxes, np.asarray(objects["label"], np.int32)[kept], crowd[kept], areas)
 
     def _classes_of(self, values, name):
         mask = np.where(values == VOID, VOID, values + self.mask_offset)
@@ -115,7 +114,7 @@ class Tfds(Source):
         count = len(self.names["mask"])
         if (mask[mask != VOID] >= count).any():
             raise DataError(
-                f"mask of {name}: expected class numbers below {count} after adding mask_offset={self.mask_offset}, "
+                f"mask of {name}: expected class indices below {count} after adding mask_offset={self.mask_offset}, "
                 f"got {mask[mask != VOID].max()}; give mask_names for every class, or another mask_offset."
             )
         return mask
@@ -125,7 +124,7 @@ class Tfds(Source):
 
 
 def _from_one(dataset: str) -> bool:
-    """Whether the boxes of a set are known to count pixels from 1: those of PASCAL VOC."""
+    """Whether a set's boxes count pixels from 1: PASCAL VOC's do."""
     return re.split("[/:]", dataset)[0] == "voc"
 
 
@@ -143,7 +142,7 @@ def _names_of(features, dataset, mask_names) -> dict[str, tuple[str, ...]]:
         if mask_names:
             names["mask"] = tuple(map(str, mask_names))
         elif not names:
-            raise DataError(f"mask_names: {dataset} does not name the classes of its masks; list them, 0 first.")
+            raise DataError(f"mask_names: {dataset} has no class names for its masks; list them, 0 first.")
     if "image" not in features or not names:
         raise DataError(
             f"dataset: expected features image and label, segmentation_mask or objects, got those of {dataset}: "

@@ -1,0 +1,89 @@
+"""What an evaluation writes: COCO's own tools read it, and score it the same."""
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from rich.console import Console
+
+from visiontasks.data.images import write_image
+from visiontasks.data.load import load_data
+from visiontasks.evaluation.report import write_evaluation
+from visiontasks.evaluation.tasks.detection import Detection
+
+CATEGORIES = [{"id": 9, "name": "cat"}, {"id": 4, "name": "dog"}]  # ids with gaps, and not in the order of the file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("coco")
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    (root / "val").mkdir()
+    for number in range(12):
+        height, width = int(rng.integers(50, 90)), int(rng.integers(60, 120))
+        write_image(root / "val" / f"{number}.png", rng.integers(0, 255, (height, width, 3), np.uint8))
+        images.append({"id": 100 - number, "file_name": f"{number}.png", "height": height, "width": width})
+        for _ in range(4):
+            x, y = rng.uniform(0, width - 30), rng.uniform(0, height - 30)
+            w, h = rng.uniform(8, 30, 2)
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": 100 - number, "bbox": [x, y, w, h], "area": w * h}
+                | {"category_id": (4, 9)[rng.integers(2)], "iscrowd": 0}
+            )
+    (root / "annotations").mkdir()
+    file = {"images": images, "annotations": annotations, "categories": CATEGORIES}
+    (root / "annotations" / "instances_val.json").write_text(json.dumps(file))
+    return root
+
+
+class Answers:
+    """A model that answers with the true boxes, moved a little, and others."""
+
+    def __init__(self, loader, heads):
+        self.heads, self.rng = heads, np.random.default_rng(1)
+        self.truth = {batch["image"].tobytes(): batch for batch, _ in loader.with_samples()}
+
+    def by_head(self, answers):
+        return {name: answers for name in self.heads}
+
+    def predict_on_batch(self, images):
+        batch, rng = self.truth[images.tobytes()], self.rng
+        boxes = batch["boxes"][:, :8] + rng.normal(0, 3, (len(images), 8, 4)).astype(np.float32)
+        valid = batch["classes"][:, :8] >= 0
+        classes = np.where(rng.random(valid.shape) < 0.8, np.maximum(batch["classes"][:, :8], 0), 0)
+        scores = rng.random(valid.shape).astype(np.float32)
+        return {"boxes": boxes, "classes": classes.astype(np.int32), "scores": scores, "valid": valid}
+
+
+def test_coco_s_own_tools_give_the_same_figures(folder, tmp_path):
+    data = {"source": "coco", "annotations": str(folder / "annotations/instances_val.json")}
+    train, loader = load_data({"train": data, "val": data}, size=(96, 128), batch=4, resize="letterbox")
+    assert train.names["classes"] == ("dog", "cat")
+    names = loader.names["classes"]
+    found = write_evaluation(
+        Answers(loader, ["one"]), loader, {"one": Detection(names)}, tmp_path, Console(quiet=True), draw=0
+    )
+    truth = COCO(data["annotations"])
+    scored = COCOeval(truth, truth.loadRes(str(tmp_path / "coco_results.json")), "bbox")
+    scored.evaluate()
+    scored.accumulate()
+    scored.summarize()
+    assert 0.05 < scored.stats[0] < 0.95
+    for name, value in zip(("ap", "ap50", "ap75"), scored.stats[:3], strict=False):
+        assert found.metrics[name] == pytest.approx(value, abs=1e-6), name
+
+
+def test_several_heads_write_a_file_each(folder, tmp_path):
+    data = {"source": "coco", "annotations": str(folder / "annotations/instances_val.json")}
+    _, loader = load_data({"train": data, "val": data}, size=(96, 128), batch=4)
+    names = loader.names["classes"]
+    tasks = {"one": Detection(names), "two": Detection(names)}
+    write_evaluation(Answers(loader, list(tasks)), loader, tasks, tmp_path, Console(quiet=True), draw=0)
+    assert {p.name for p in tmp_path.glob("*.json")} == {
+        "evaluation.json",
+        "one_coco_results.json",
+        "two_coco_results.json",
+    }

@@ -1,0 +1,97 @@
+"""Draws boxes with text on images.
+
+The text of a box is in the image, beside the box: with a dozen close objects a legend could not tell them apart. It is
+placed where it covers the least of other texts.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from visiontasks.drawing.panels import INK, PAPER, elided, fitted, font, unit
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """A box to draw: x1, y1, x2, y2 in pixels of the image, its text and its color."""
+
+    box: tuple[float, float, float, float]
+    text: str
+    color: tuple[int, int, int]
+    dashed: bool = False
+
+
+def boxed(image: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
+    """The fitted `image` with the outline and text of every mark; the first marks are on top.
+
+    Args:
+        image: uint8 (H, W, 3).
+        marks: the most important first.
+    """
+    drawn = fitted(image)
+    if not marks:
+        return drawn
+    factor = np.divide(drawn.shape[1::-1], image.shape[1::-1])
+    canvas = Image.fromarray(drawn)
+    draw, line = ImageDraw.Draw(canvas), max(2, unit(drawn) // 8)
+    corners = [np.reshape(mark.box, (2, 2)) * factor for mark in marks]
+    for (low, high), mark in zip(reversed(corners), reversed(marks), strict=True):
+        # a box's last pixel is the one before its end
+        x1, y1, x2, y2 = (int(v) for v in (*np.floor(low), *np.maximum(np.ceil(high) - 1, low)))
+        if mark.dashed:
+            _dashes(draw, (x1, y1, x2, y2), mark.color, line)
+        else:
+            draw.rectangle((x1, y1, x2, y2), outline=mark.color, width=line)
+    taken = np.zeros((len(marks), 4))
+    tags = []
+    for number, (box, mark) in enumerate(zip(corners, marks, strict=True)):
+        if mark.text:
+            tag = _tag(box.ravel(), mark.text, canvas.size, unit(drawn), taken[:number])
+            taken[number] = tag[0]
+            tags.append((*tag, mark.color))
+    for (x1, y1, x2, y2), text, letters, color in reversed(tags):
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=color)
+        draw.text(((x1 + x2) / 2, (y1 + y2) / 2), text, _ink(color), letters, anchor="mm")
+    return np.asarray(canvas)
+
+
+def _tag(box, text, size, height, taken):
+    """The position of a text, the text that fits, and its font: (x1, y1, x2, y2), text, font."""
+    (x1, y1, x2, y2), (columns, rows) = box, size
+    letters = font(text, height)
+    text = elided(text, letters, columns - height // 2)
+    width, tall = round(letters.getlength(text)) + height // 2, round(1.25 * height)
+    # candidates: above, inside at the top, below, inside at the bottom; aligned left, then right
+    corners = [(x, y) for x in (x1, x2 - width) for y in (y1 - tall, y1, y2, y2 - tall)]
+    fits = [c for c in corners if 0 <= c[1] <= rows - tall and 0 <= c[0] <= columns - width]
+    # if no candidate fits, move it into the image
+    tries = [(int(x), int(y)) for x, y in fits] or [
+        (int(np.clip(x, 0, max(0, columns - width))), int(np.clip(y, 0, max(0, rows - tall)))) for x, y in corners
+    ]
+    covered = [_covered((x, y, x + width, y + tall), taken) for x, y in tries]
+    x, y = tries[int(np.argmin(covered))]  # the first of equal ones
+    return (x, y, x + width, y + tall), text, letters
+
+
+def _covered(area, others):
+    """The number of pixels of `others` that an area covers."""
+    lengths = np.minimum(area[2:], others[:, 2:]) - np.maximum(area[:2], others[:, :2])
+    return float(np.maximum(lengths, 0).prod(axis=1).sum())
+
+
+def _dashes(draw, box, color, line):
+    x1, y1, x2, y2 = box
+    step = 4 * line
+    for x in range(x1, x2 + 1, 2 * step):
+        for y in (y1, y2 - line + 1):
+            draw.rectangle((x, max(y, y1), min(x + step, x2), max(y, y1) + line - 1), fill=color)
+    for y in range(y1, y2 + 1, 2 * step):
+        for x in (x1, x2 - line + 1):
+            draw.rectangle((max(x, x1), y, max(x, x1) + line - 1, min(y + step, y2)), fill=color)
+
+
+def _ink(color):
+    """Black or white, whichever is more legible on a color: by its luminance, ITU-R BT.709."""
+    return INK if np.dot(color, (0.2126, 0.7152, 0.0722)) > 110 else PAPER

@@ -1,0 +1,178 @@
+"""Draws charts of metrics: confusion matrices, precision over recall, and the course of a training."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from visiontasks.drawing.fonts import font_file
+
+MOST_CLASSES = 40  # in a confusion matrix: more names than this no eye can read
+MOST_ANNOTATED = 20
+LONGEST_NAME = 24
+MOST_NAMED = 12  # in a legend: more lines than this no eye tells apart
+
+
+def precision_recall_figure(curves: np.ndarray, names: Sequence[str], title: str):
+    """A matplotlib Figure of each class's curve and their mean, with the average precisions in the legend.
+
+    Of more than 12 classes the 12 of the lowest average precision have colours and names, the others are grey.
+
+    Args:
+        curves: float64 (R, C), precision at R recalls evenly from 0 to 1; NaN for a class with nothing to find.
+        names: of the C classes.
+        title: what the curves were measured at.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure  # not pyplot: no window system, nothing kept alive
+    from matplotlib.font_manager import FontProperties
+
+    recalls = np.linspace(0, 1, len(curves))
+    average = curves.mean(axis=0)
+    defined = np.flatnonzero(~np.isnan(average))
+    worst_first = defined[np.argsort(average[defined], kind="stable")]
+    named, others = worst_first[:MOST_NAMED], worst_first[MOST_NAMED:]
+    if len(others):
+        title += f"; the {MOST_NAMED} of {len(defined)} classes with the lowest AP are named"
+
+    figure = Figure(figsize=(8.5, 5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for number in others:
+        axes.plot(recalls, curves[:, number], color="0.8", linewidth=0.7)
+    inks = colormaps["tab20"].colors
+    lines = [
+        axes.plot(recalls, curves[:, number], color=inks[(2 * i + i // 10) % 20], linewidth=1.2)[0]
+        for i, number in enumerate(named)
+    ]
+    labels = [f"{short(names[i])} {average[i]:.3f}" for i in named]
+    if len(defined):
+        lines.insert(0, axes.plot(recalls, curves[:, defined].mean(axis=1), color="black", linewidth=2.5)[0])
+        labels.insert(0, f"mean {average[defined].mean():.3f}")
+        legend = figure.legend(lines, labels, loc="outside right upper", title="average precision", fontsize=8)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a "$" in a class name is no formula
+            text.set_fontproperties(FontProperties(fname=font_file(text.get_text()), size=8))
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(title, fontsize=10)
+    axes.grid(color="0.92")
+    return figure
+
+
+def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str):
+    """A matplotlib Figure of a confusion matrix, each row as percents of its true class.
+
+    With more than 40 classes it shows the 40 that were confused most often, and says so.
+
+    Args:
+        counts: int64 (C, C), a row for each true class, a column for each predicted one.
+        names: of the C classes.
+        title: what was counted.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure  # not pyplot: no window system, nothing kept alive
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.ticker import EngFormatter
+
+    true, predicted, correct = counts.sum(axis=1), counts.sum(axis=0), np.diagonal(counts)
+    shown = np.arange(len(names))
+    if len(shown) > MOST_CLASSES:
+        wrong = true + predicted - 2 * correct
+        title += f"\nthe {MOST_CLASSES} of {len(shown)} classes confused most often"
+        shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+    with np.errstate(invalid="ignore"):  # a class that is never true has no shares: NaN, drawn gray
+        shares = (counts / true[:, None])[np.ix_(shown, shown)]
+    labels = [short(names[i]) for i in shown]
+    compact = EngFormatter(places=1, sep="")
+    rows = [f"{label} ({compact(true[i]).replace('.0', '')})" for label, i in zip(labels, shown, strict=True)]
+
+    annotated = len(shown) <= MOST_ANNOTATED
+    side = 3.2 + (0.34 if annotated else 0.2) * max(5, len(shown))
+    figure = Figure(figsize=(side + 1, side), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    norm = PowerNorm(0.5, 0, 1)  # rare confusions are to be seen
+    image = axes.imshow(shares, norm=norm, cmap=colormaps["cividis"].with_extremes(bad="0.85"))
+    figure.colorbar(image, ax=axes, shrink=0.7, format=lambda share, _: f"{share:.0%}")
+    # a "$" in a class name is no formula
+    axes.set_xticks(range(len(shown)), labels, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(shown)), rows, parse_math=False)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_fontproperties(FontProperties(fname=font_file(label.get_text()), size=8))
+    axes.set(xlabel="predicted", ylabel="true (count)")
+    axes.set_title(title, fontsize=10)
+    if annotated:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:  # what would print as 0 stays blank, so that the confusions stand out
+                ink = "black" if norm(share) > 0.5 else "white"
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=8)
+    return figure
+
+
+def training_figure(
+    epochs: Mapping[str, np.ndarray],
+    rates: Mapping[str, np.ndarray],
+    metrics: Sequence[str],
+    stages: Sequence[Mapping[str, int]] = (),
+):
+    """A matplotlib Figure of a training: a panel of the loss, of its terms, of each metric, and of the learning rate.
+
+    Training is solid and validation dashed, in one color. Dots are the best epoch's, gray lines begin a stage.
+
+    Args:
+        epochs: columns with a value an epoch: "epoch"; "loss" and "NAME_loss"; "val_NAME" of losses and metrics;
+            "val_score", by which the best epoch is chosen. NaN where nothing was measured.
+        rates: the columns "step" and "learning_rate".
+        metrics: the names of those to draw, at most three.
+        stages: {"epoch", "step"} after which each further stage began.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no window system, nothing kept alive
+    from matplotlib.ticker import MaxNLocator
+
+    x, score = epochs["epoch"], epochs.get("val_score", np.full(len(epochs["epoch"]), np.nan))
+    best = None if np.isnan(score).all() else int(np.nanargmax(score))
+    terms = [name for name in epochs if name.endswith("_loss") and not name.startswith("val_")]
+    panels = {"loss": ["loss"]}
+    if len(terms) > 1:  # one term is the loss itself
+        panels["loss terms"] = terms
+    panels |= {name: [name] for name in metrics[:3]}
+    rows = math.ceil((len(panels) + 1) / 3)
+    figure = Figure(figsize=(11, 3.1 * rows), layout="constrained")
+    grid = figure.subplots(rows, 3, squeeze=False).ravel()
+    for axes, (title, names) in zip(grid, panels.items(), strict=False):
+        for number, name in enumerate(names):
+            ink = f"C{number % 10}"
+            for key, style in ((name, "-"), (f"val_{name}", "--")):
+                if key not in epochs:
+                    continue
+                label = name.removesuffix("_loss") if len(names) > 1 and style == "-" else None
+                alone = {"marker": "."} if np.isfinite(epochs[key]).sum() == 1 else {}
+                axes.plot(x, epochs[key], style, color=ink, label=label, linewidth=1.4, **alone)
+                if best is not None and style == "--":
+                    axes.plot(x[best], epochs[key][best], "o", color=ink, markersize=5)
+        if title in metrics and best is not None:
+            title = f"{title} {epochs[f'val_{title}'][best]:.4f} at epoch {x[best]:.0f}"
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("epoch")
+        if len(names) > 1:
+            axes.legend(fontsize=7)
+    lines = [grid[0].plot([], [], style, color="0.3")[0] for style in ("-", "--")]
+    grid[0].legend(lines, ["training", "validation"], fontsize=7)
+    last = grid[len(panels)]
+    last.plot(rates["step"], rates["learning_rate"], color="C0", linewidth=1.4)
+    last.set_title("learning rate", fontsize=10)
+    last.set_xlabel("step")
+    for number, axes in enumerate(grid):
+        if number > len(panels):
+            axes.remove()
+            continue
+        axes.grid(color="0.92")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for stage in stages:
+            axes.axvline(stage["step"] if axes is last else stage["epoch"] + 0.5, color="0.6", linewidth=0.8)
+    return figure
+
+
+def short(name: str) -> str:
+    """A class name that fits beside a chart, on one line."""
+    name = " ".join(name.split())
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

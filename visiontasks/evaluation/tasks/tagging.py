@@ -1,0 +1,47 @@
+"""`Tagging`: any number of tags for each image."""
+
+from visiontasks.drawing.colors import color
+from visiontasks.drawing.panels import Entry, captioned
+from visiontasks.evaluation.metrics.tagging import Tagging as TaggingMetric
+from visiontasks.evaluation.tasks.ranking import mean_scores, ranked
+from visiontasks.evaluation.tasks.task import Task
+
+PRESENT = 0.5
+SHOWN_ABSENT = 3
+
+
+class Tagging(Task):
+    """Predictions are {"scores": float32 (C,)}, a sigmoid for each tag."""
+
+    whole_image = True
+    main_metric = "map"
+
+    def restore(self, prediction, placement):
+        return prediction
+
+    def merge(self, predictions, views):
+        """The mean of the scores."""
+        return mean_scores(predictions)
+
+    def metric(self):
+        return TaggingMetric(self.names)
+
+    def draw_truth(self, image, sample):
+        if sample.tags is None or (sample.tags < 0).all():
+            return captioned(image, [Entry("not labelled")])
+        entries = [Entry(self.names[i], color(i)) for i in (sample.tags > 0).nonzero()[0]]
+        unknown = int((sample.tags < 0).sum())
+        if unknown:
+            entries.append(Entry(f"{unknown} not labelled"))
+        return captioned(image, entries or [Entry("no tags")])
+
+    def draw_prediction(self, image, prediction):
+        """The tags of score 0.5 and above with filled swatches, then the next three with hollow ones."""
+        tags = ranked(prediction["scores"])
+        present = sum(score >= PRESENT for _, score in tags)
+        shown = tags[: present + SHOWN_ABSENT]
+        return captioned(image, [Entry(self.names[i], color(i), s, filled=s >= PRESENT) for i, s in shown])
+
+    def to_json(self, prediction):
+        """[{"name", "score"}], every tag, best first: where to cut is the reader's choice."""
+        return [{"name": self.names[i], "score": score} for i, score in ranked(prediction["scores"])]

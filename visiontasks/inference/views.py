@@ -1,0 +1,84 @@
+"""The views of one image that a network sees: the whole, or tiles of it, and each of them mirrored."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from visiontasks.geometry import Placement
+from visiontasks.inference.preprocess import Preprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A window of an image as the network sees it.
+
+    Args:
+        image_size: (height, width) of the whole image.
+        window: (top, left, bottom, right) in its pixels.
+        preprocess: how the window reaches the network's canvas.
+        flipped: mirrored from left to right.
+    """
+
+    image_size: tuple[int, int]
+    window: tuple[int, int, int, int]
+    preprocess: Preprocess
+    flipped: bool = False
+
+    @property
+    def placement(self) -> Placement:
+        """How the window lies on the canvas."""
+        top, left, bottom, right = self.window
+        return self.preprocess.placement((bottom - top, right - left))
+
+    def canvas(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) of the whole image to the canvas, uint8 (*size, 3)."""
+        top, left, bottom, right = self.window
+        image = image[top:bottom, left:right]
+        return self.placement.place_image(np.ascontiguousarray(image[:, ::-1]) if self.flipped else image)
+
+    def restore_boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """float32 (N, 4) x1, y1, x2, y2 in the window's pixels, as `placement` restores them, to the image's."""
+        top, left, _, right = self.window
+        if self.flipped:
+            boxes = np.stack([right - left - boxes[:, 2], boxes[:, 1], right - left - boxes[:, 0], boxes[:, 3]], axis=1)
+        return boxes + np.float32([left, top, left, top])
+
+    def restore_map(self, values: np.ndarray) -> np.ndarray:
+        """(h, w, …) over the window, as `placement` restores it; mirrored back where the view was mirrored."""
+        return values[:, ::-1] if self.flipped else values
+
+
+def views(
+    image_size: tuple[int, int],
+    preprocess: Preprocess,
+    tile: int | None = None,
+    overlap: float = 0.2,
+    flip: bool = False,
+) -> list[View]:
+    """The views of an image: the whole, or tiles that cover it; each a second time mirrored if `flip`.
+
+    Args:
+        image_size: (height, width).
+        preprocess: how each view reaches the canvas.
+        tile: height and width of a tile in pixels of the image; an axis that is not longer is not divided.
+        overlap: the least share of a tile that its neighbor shows too; an object of up to that size is whole in one.
+        flip: whether each is seen mirrored, too.
+    """
+    rows, columns = (_starts(length, tile, overlap) for length in image_size)
+    height, width = (min(length, tile or length) for length in image_size)
+    windows = [(top, left, top + height, left + width) for top in rows for left in columns]
+    return [
+        View(tuple(image_size), window, preprocess, mirrored)
+        for window in windows
+        for mirrored in ((False, True) if flip else (False,))
+    ]
+
+
+def _starts(length, tile, overlap):
+    """Where tiles begin along an axis: evenly, and the last one ends with the image."""
+    if tile is None or length <= tile:
+        return [0]
+    step = max(1, math.floor(tile * (1 - overlap)))
+    count = 1 + math.ceil((length - tile) / step)
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
