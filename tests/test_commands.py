@@ -103,7 +103,7 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
     refused = command(*words, cwd=cwd, check=False)
     assert refused.returncode == 2 and "data.train.values=[0,255]" in refused.stderr
     said = command(*words, "data.train.values=[0,255]", cwd=cwd).stdout
-    assert "2 pictures" in said and "training part" not in said
+    assert "2 images" in said and "trained on" not in said
     found = the_run(cwd) / "evaluations" / "few_data.train.values=_0,255"
     assert len(list((found / "predictions").glob("*.png"))) == 2
     assert 0 <= json.loads((found / "evaluation.json").read_text())["mean_iou"] <= 1
@@ -115,9 +115,24 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
             picture = next((tmp_path / "few" / kind).iterdir())
             (tmp_path / "parts" / kind / part / picture.name).write_bytes(picture.read_bytes())
     said = command("evaluate", "run=runs", f"data={tmp_path / 'parts'}", "data.train.values=[0,255]", cwd=cwd).stdout
-    assert "1 pictures" in said
+    assert "1 images" in said
     wrong = command("evaluate", "run=runs", "train.epochs=3", cwd=cwd, check=False)
     assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
+
+
+def test_evaluate_says_how_many_images_the_run_trained_on(trained, pictures, tmp_path):
+    cwd, said = trained
+    assert len((the_run(cwd) / "trained_on.txt").read_text().split()) == 8 and "trained on" not in said
+    for kind in ("images", "masks"):
+        (tmp_path / "mixed" / kind).mkdir(parents=True)
+        for part, count in (("train", 4), ("val", 2)):
+            for i in range(count):
+                image = pictures / kind / part / f"{part} {i}.png"
+                (tmp_path / "mixed" / kind / f"{i} of {part}.png").write_bytes(image.read_bytes())
+    said = command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", cwd=cwd).stdout
+    assert "4 of 6 images are among those that the run trained on" in said and "split=val" in said
+    assert "1 images" in command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", "split=val", cwd=cwd).stdout
+    assert {path.name for path in (the_run(cwd) / "evaluations").iterdir()} >= {"mixed", "mixed_split=val"}
 
 
 def test_evaluate_on_other_data_leaves_the_run_s_own_figures_alone(trained):
@@ -146,7 +161,7 @@ def test_predict_writes_pictures_masks_and_json_in_original_pixels(trained, pict
     for record in records:
         picture = cv2.imdecode(np.fromfile(record["path"], np.uint8), cv2.IMREAD_COLOR)
         assert record["size"] == list(picture.shape[:2])
-        found = record["segmentation"]
+        found = record["unet"]
         mask = cv2.imread(str(cwd / "predictions" / found["mask"]), cv2.IMREAD_UNCHANGED)
         assert list(mask.shape) == record["size"] and mask.max() <= 1
         assert sum(found["classes"].values()) == pytest.approx(1)
@@ -159,7 +174,7 @@ def test_predict_imagenet_answers_without_training(tmp_path):
     cv2.imwrite(str(tmp_path / "grey.JPG"), image)
     command("predict", "recipe=imagenet", "source=*.JPG", cwd=tmp_path)
     (record,) = json.loads((tmp_path / "predictions" / "predictions.json").read_text())
-    best = record["classification"]
+    best = record["classifier"]
     assert len(best) == 5 and [b["score"] for b in best] == sorted((b["score"] for b in best), reverse=True)
     assert (tmp_path / "predictions" / "grey.png").is_file()
 
@@ -176,7 +191,6 @@ def test_dry_run_draws_a_batch_and_stops(pictures, tmp_path):
     ("words", "says"),
     [
         (["data.batch=100"], "100"),  # item 59: batch larger than the data
-        (["data.size=[62, 64]"], "[64, 64]"),  # item 58: not divisible by the stride, with the nearest that is
         (["train.devices=gpu"], "train.devices"),  # item 60
         (["head={name: tagger}"], "Choose a recipe"),
         (["head={name: unet, filters: [8, 4], dropout: 1.5}"], "head."),

@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     1: {"errors", "arguments", "sample", "geometry", "recipe", "ops", "signals"},
     2: {"data", "heads", "backbones", "losses", "layers", "weights", "drawing"},
-    3: {"model", "inference", "evaluation", "training"},
+    3: {"model", "model_arrays", "model_export", "model_sizes", "inference", "evaluation", "training"},
     4: {"build", "api"},
     5: {"cli", "help", "train", "evaluate", "predict", "__main__", "__init__"},
 }

@@ -29,7 +29,7 @@ def main():
     if name in COMMANDS:
         importlib.import_module(COMMANDS[name]).main(rest)
     elif name == "--version":
-        print(__version__)
+        print(f"visiontasks {__version__}")
     else:
         cli.run(_unknown, [name, *rest], lambda: USAGE)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from visiontasks import cli
 from visiontasks.errors import UserError
+from visiontasks.recipe.paths import recipe_paths
 from visiontasks.training.reporter import Reporter
 
 WORDS = ("recipe", "data", "dry_run")
@@ -35,6 +36,7 @@ def usage() -> str:
     return f"{USAGE}\n{help.recipes()}"
 
 
+@recipe_paths()
 def train(arguments: list[str]) -> int:
     """Read the words, check everything that can be checked without Keras, then train; the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
@@ -77,6 +79,7 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
     from visiontasks.data.batch import row_of
     from visiontasks.data.images import write_image
     from visiontasks.drawing.panels import captioned, contact_sheet, side_by_side
+    from visiontasks.evaluation.tasks.task import tasks_of
     from visiontasks.training.estimate import step_bytes
 
     measured = model
@@ -84,7 +87,7 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
         largest = max(recipe.data.sizes, key=math.prod)
         fixed = dataclasses.replace(recipe.data, size=largest, sizes=[])
         measured = build.model(recipe.replace(data=fixed), loader.names)
-    batch, tasks = next(iter(loader)), build.tasks(model)
+    batch, tasks = next(iter(loader)), tasks_of(model)
     reporter.line(recipe.to_yaml())
     reporter.model(model, recipe.backbone["name"])
     reporter.step(step_bytes(measured, recipe.data.batch), policy, batch)
@@ -101,8 +104,9 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
 def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     import keras
 
-    from visiontasks import build
+    from visiontasks.data.fingerprints import write_fingerprints
     from visiontasks.evaluation.report import write_evaluation
+    from visiontasks.evaluation.tasks.task import tasks_of
     from visiontasks.training.fit import fit
     from visiontasks.training.optimizers import optimizer
     from visiontasks.training.run_directory import RunDirectory
@@ -112,8 +116,9 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
     run.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
     reporter.line(f"run: {run.path}  ({keras.backend.backend()}, {policy})")
+    write_fingerprints(run.trained_on, train_set.source)
     started = time.monotonic()
-    tasks = build.tasks(model)
+    tasks = tasks_of(model)
     try:
         ended = fit(model, train_set, val_set, tasks, recipe.train, run, reporter.console)
     except KeyboardInterrupt:  # a second Ctrl-C
@@ -141,7 +146,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model.load_weights(run.best)
     found = write_evaluation(model, val_set, tasks, run.path, reporter.console)
-    run.write_json("summary.json", {**summary, "figures": found.figures})
+    run.write_json("summary.json", {**summary, "figures": found.metrics})
     reporter.ended(run, ended, seconds)
     return 0
 

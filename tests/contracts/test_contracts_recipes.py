@@ -1,10 +1,7 @@
 """Every shipped recipe: fits its parts, says what it is, and names the command."""
 
-import concurrent.futures
 import csv
 import math
-import multiprocessing
-import re
 
 import pytest
 
@@ -25,21 +22,6 @@ def test_its_comment_gives_source_command_and_where_the_figure_is_from(name):
     assert f"recipe={name}" in text
     assert "http" in text
     assert "easured" in text  # measured here with hardware and minutes, or said to be not
-
-
-def test_the_readme_names_the_recipes_that_there_are():
-    text = (recipe.RECIPES.parent / "README.md").read_text(encoding="utf-8")
-    said = set(re.findall(r"recipe=(\w+)", text))
-    listed = set(re.findall(r"`(\w+)`", text[text.index("\nRecipes: ") : text.index("lines of each file in")]))
-    assert said <= set(RECIPES) and listed == set(RECIPES)
-
-
-@pytest.fixture(scope="module")
-def apart():
-    """Calls a function in another process, a new one after four: TensorFlow never gives back what its graphs take."""
-    spawned = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, spawned, max_tasks_per_child=4) as pool:
-        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 NO_DOWNLOAD = ("shapes", "digits")

@@ -10,6 +10,7 @@ from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError
+from visiontasks.evaluation.results import results_folder
 from visiontasks.recipe import catalog
 from visiontasks.sample import FIELDS, SCORING_FIELDS, UNLABELLED, VOID
 
@@ -45,7 +46,7 @@ def csv(root):
     return {"path": str(root / "tags.csv")}
 
 
-def pictures(root):
+def images(root):
     for number in range(4):
         write(root / f"{number}.png", seed=number)
     return {"files": str(root)}
@@ -112,7 +113,7 @@ EXAMPLES = {
     "coco": coco,
     "voc": voc,
     "yolo": yolo,
-    "pictures": pictures,
+    "images": images,
     "shapes": lambda root: {"count": 4},
 }
 NAMES = sorted(catalog.parts("data/sources").keys() - ELSEWHERE)
@@ -139,11 +140,12 @@ def test_samples_carry_what_the_source_declares(made, name):
     for index in range(len(made)):
         sample = made[index]
         carried = {field for field in FIELDS if getattr(sample, field) is not None}
-        assert carried == made.fields
+        assert carried - {"known", "ignored"} == made.fields
         for field in carried & {"label", "classes", "mask"}:
             values = np.ravel(getattr(sample, field))
-            # a picture that shows no object, or nothing but crowds, has no label, but is labelled with boxes
-            nothing = "boxes" in carried and (len(sample.boxes) == 0 if sample.crowd is None else sample.crowd.all())
+            # a picture that shows no object, or nothing but ignored regions, has no label, but is labelled with boxes
+            ignored = np.zeros(0, bool) if sample.ignored is None else sample.ignored
+            nothing = "boxes" in carried and len(sample.boxes) == ignored.sum()
             least = UNLABELLED if field == "label" and nothing else 0
             assert values.min(initial=VOID) >= least and values[values != VOID].max(initial=0) < len(made.names[field])
         if "tags" in carried:
@@ -179,6 +181,27 @@ def test_a_folder_of_its_layout_is_recognised(made, name, tmp_path):
     assert [again.describe(i) for i in range(len(again))] == [made.describe(i) for i in range(len(made))]
 
 
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"shapes"}))
+def test_results_within_a_data_set_are_never_read_as_data(name, tmp_path):
+    """Training, predicting and evaluating in the folder of the data itself, then all of it a second time."""
+    make, arguments = catalog.find("data/sources", name).load(), EXAMPLES[name](tmp_path)
+    made = make(**arguments)
+    detected = detect(tmp_path, made.fields) if made.LAYOUT else None
+    for results, files in {
+        "runs/unet_seg/2026": ["recipe.yaml", "metrics.csv", "evaluation.json", "predictions/00_a.png"],
+        "predictions": ["predictions.json", "a.png", "b_mask.png"],
+        "evaluations/imagenet": ["evaluation.json", "coco_results.json", "confusion.png", "predictions/00_a.png"],
+    }.items():
+        folder = results_folder(str(tmp_path / results), tmp_path)
+        for file in files:
+            write(folder / file) if file.endswith(".png") else (folder / file).write_text("{}")
+    if detected:
+        assert detect(tmp_path, made.fields) == detected
+    again = make(**arguments)
+    assert [again.describe(i) for i in range(len(again))] == [made.describe(i) for i in range(len(made))]
+    assert again.names == made.names
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("training", [False, True])
 def test_a_loader_makes_batches_of_it(made, name, training):
@@ -186,12 +209,12 @@ def test_a_loader_makes_batches_of_it(made, name, training):
     batches = list(loader)
     assert len(batches) == 2
     for batch in batches:
-        assert batch["image"].shape == (2, 32, 40, 3) and batch.keys() == {"image", *made.fields}
+        assert batch["image"].shape == (2, 32, 40, 3) and batch.keys() - {"known", "ignored"} == {"image", *made.fields}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_not_there_is_an_error_that_names_it(name, tmp_path):
-    places = [a.name for a in catalog.find("data/sources", name).arguments if a.annotation == "str"]
+    places = [a.name for a in catalog.find("data/sources", name).arguments if a.annotation is str]
     if not places:
         pytest.skip("reads no files")
     with pytest.raises(DataError, match="gone"):

@@ -9,10 +9,10 @@ import pytest
 from blocks import Blocks, classifier, loaders, run
 from rich.console import Console
 
-from visiontasks import build
 from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError, RecipeError
 from visiontasks.evaluation.evaluator import evaluate
+from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.heads.classifier import Classifier
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
@@ -27,8 +27,8 @@ def test_learns_scores_and_keeps_the_best(tmp_path):
     made, ended = run(tmp_path, model, recipe)
     assert ended["best_score"] == 1.0 and ended["epochs"] == 30 and not ended["interrupted"]
     again = keras.saving.load_model(made.best)
-    found = evaluate(again, loaders(("label",))[1], build.tasks(again), draw=3)
-    assert found.score == ended["best_score"] and found.figures["top1"] == 1.0
+    found = evaluate(again, loaders(("label",))[1], tasks_of(again), draw=3)
+    assert found.score == ended["best_score"] and found.metrics["top1"] == 1.0
     assert len(found.drawings) == 3
     rows = made.metrics.read_text().splitlines()
     assert len(rows) == 31 and "val_top1" in rows[0] and "val_loss" in rows[0]
@@ -82,7 +82,7 @@ def test_what_leads_to_a_level_stays_fixed_and_all_behind_it_trains(tmp_path):
     run(tmp_path, model, TrainRecipe(epochs=2, freeze=FreezeRecipe(epochs=0, level="C2")), [watch])
     kept = {path for path, still in zip(names, same(start, watch.seen[1]), strict=True) if still}
     assert kept == fixed and len(names) == 15 and len(fixed) == 10
-    with pytest.raises(RecipeError, match="train.freeze.level: expected one of C1, C2, C3; got 'C9'"):
+    with pytest.raises(RecipeError, match="freeze.level: expected one of C1, C2, C3; got 'C9'"):
         run(tmp_path, classifier(), TrainRecipe(epochs=1, freeze=FreezeRecipe(epochs=0, level="C9")))
 
 
@@ -149,7 +149,7 @@ def test_wrong_data_found_late_are_the_same_one_error(tmp_path, part):
     loaders = Loader(sources[0], training=True, **common), Loader(sources[1], **common)
     made = RunDirectory.create(tmp_path, "test")
     with pytest.raises(DataError, match="class 7 of 3"):
-        fit(model, *loaders, build.tasks(model), TrainRecipe(epochs=4), made, Console(file=io.StringIO()))
+        fit(model, *loaders, tasks_of(model), TrainRecipe(epochs=4), made, Console(file=io.StringIO()))
 
 
 def test_the_step_is_traced_once(tmp_path):
@@ -180,16 +180,16 @@ def test_several_heads_are_scored_each_by_its_own_and_together(tmp_path):
         "regions/cross_entropy_loss",
         "learning_rate",
     } <= set(header)
-    found = evaluate(model, loaders(("mask", "label"), 6)[1], build.tasks(model))
-    assert found.score == pytest.approx((found.figures["regions/mean_iou"] + found.figures["subject/top1"]) / 2)
+    found = evaluate(model, loaders(("mask", "label"), 6)[1], tasks_of(model))
+    assert found.score == pytest.approx((found.metrics["regions/mean_iou"] + found.metrics["subject/top1"]) / 2)
 
 
 def test_the_last_partial_batch_counts_each_picture_once():
     model = classifier()
     _, val = loaders(("label",), count=6)
     model.compile("adam")
-    found = evaluate(model, val, build.tasks(model))
+    found = evaluate(model, val, tasks_of(model))
     scores = model.predict(fakes.pictures(6)["image"], verbose=0)["scores"]
-    assert found.figures["top1"] == pytest.approx((scores.argmax(-1) == fakes.pictures(6)["label"]).mean())
+    assert found.metrics["top1"] == pytest.approx((scores.argmax(-1) == fakes.pictures(6)["label"]).mean())
     loss = model.evaluate(val, verbose=0, return_dict=True)
     assert np.isfinite(loss["loss"])

@@ -5,7 +5,9 @@ maps (batch, H / 2**n, W / 2**n, channels) under the names "C0" to "C5" (level n
 names. It normalises its own input the way its weights were trained.
 """
 
+import contextlib
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,28 +15,39 @@ from pathlib import Path
 import h5py
 import keras
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import checkpoint
+from visiontasks.weights.pretrained import is_imagenet
 from visiontasks.weights.transfer import listed
 
 WEIGHTS_FILES = (".keras", ".weights.h5", ".h5")
 
 
-def image_input(input_shape) -> keras.KerasTensor:
+@contextlib.contextmanager
+def deep_recursion():
+    """Lets Keras walk very deep networks: it does so by recursion, a few calls a layer.
+
+    Python's own limit of 1000 is reached by ResNets of depth 200 or so; 30,000 is enough for ResNet-1202.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 30_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+@checked
+def image_input(input_shape: InputShape) -> keras.KerasTensor:
     """The input of a backbone: uint8 pictures of `input_shape`, (H or None, W or None, 3).
 
     Raises:
         UserError: the shape is not of that form.
     """
-    shape = tuple(input_shape)
-    if len(shape) != 3 or shape[2] != 3 or any(s is not None and s < 1 for s in shape):
-        raise UserError(
-            f"input_shape: expected [height, width, 3], null for a free side; got {input_shape!r}. "
-            "Pictures are always RGB here; grey ones are turned into RGB when they are read."
-        )
-    return keras.Input(shape, dtype="uint8", name="image")
+    return keras.Input(input_shape, dtype="uint8", name="image")
 
 
 def pyramid_model(inputs, outputs: dict, name: str) -> keras.Model:
@@ -65,7 +78,9 @@ class Graph:
     """
 
     def __init__(self, inputs, output):
-        nodes_by_depth = keras.Function(inputs, output)._nodes_by_depth
+        with deep_recursion():
+            # private, for Keras offers the operations of a graph, but not which of their calls belong to it
+            nodes_by_depth = keras.Function(inputs, output)._nodes_by_depth
         self.nodes = [node for depth in sorted(nodes_by_depth, reverse=True) for node in nodes_by_depth[depth]]
         self.output = output
         self._stride, self._sees = {}, {}
@@ -176,9 +191,14 @@ def load_weights(
             warnings.warn(
                 f"norm: frozen_batch with random weights normalises nothing in {model.name}, since its statistics stay "
                 "at mean 0 and variance 1. Give weights, or norm=batch, group or layer.",
-                stacklevel=3,
+                stacklevel=4,
             )
         return
+    if is_imagenet(path):
+        raise UserError(
+            f"weights: {model.name} has no ImageNet weights. Use weights=null, a file, or another backbone such as "
+            "efficientnet_lite0."
+        )
     path = Path(path)
     if not path.is_file():
         raise UserError(f"weights: expected imagenet, null or a file; got {str(path)!r}, and no such file exists.")
@@ -205,7 +225,7 @@ def load_weights(
 def say_skipped(skipped: list[str], path: str | Path):
     """Warn of what was not taken from a checkpoint."""
     if skipped:
-        warnings.warn(f"weights: not taken from {path}: {listed(skipped, '; ')}.", stacklevel=4)
+        warnings.warn(f"weights: not taken from {path}: {listed(skipped, '; ')}.", stacklevel=5)
 
 
 def _check_pixels(source, target):

@@ -10,7 +10,7 @@ import math
 import keras
 from keras import layers
 
-from visiontasks.arguments import Share
+from visiontasks.arguments import InputShape, Share, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import efficientnet_lite as checkpoints
@@ -39,10 +39,11 @@ _STAGES = (
 )
 
 
+@checked
 def efficientnet_lite(
     variant: int,
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     drop_connect: Share = 0.0,
     strict: bool = True,
 ) -> keras.Model:
@@ -93,7 +94,9 @@ def _round_filters(filters: int, width: float) -> int:
     return rounded + 8 if rounded < 0.9 * scaled else rounded
 
 
-_KERNEL = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
+def _normal():
+    """Made for each layer, and not at import: an initializer draws its seed when it is made."""
+    return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
 
 
 def _conv(x, filters, kernel, stride, name, activation=True):
@@ -103,7 +106,7 @@ def _conv(x, filters, kernel, stride, name, activation=True):
         stride,
         padding="same",
         use_bias=False,
-        kernel_initializer=_KERNEL.clone(),
+        kernel_initializer=_normal(),
         name=f"{name}_conv",
     )(x)
     return _norm(x, name, activation)
@@ -124,7 +127,7 @@ def _block(x, kernel, stride, expansion, filters, drop_rate, name):
         stride,
         padding="same",
         use_bias=False,
-        depthwise_initializer=_KERNEL.clone(),
+        depthwise_initializer=_normal(),
         name=f"{name}_depthwise_conv",
     )(x)
     x = _norm(x, f"{name}_depthwise")

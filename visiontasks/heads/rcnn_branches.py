@@ -1,7 +1,7 @@
 """What an R-CNN's second stage says about each box that it is shown: branches over the same proposals.
 
 A branch is a layer: `call(pyramid, boxes)` pools its own features out of {level number: (B, H, W, C)} for boxes
-(B, N, 4), and gives its raw answers, float32 (B, N, …) each. `compute_losses(answers, samples, targets)` gives a scalar
+(B, N, 4), and gives its raw answers, float32 (B, N, …) each. `compute_losses(answers, samples, targets)` gives a Term
 for each of its `loss_terms`; `targets` are those of the head, with whatever fields it learns from, and samples are what
 `RCNN.sample` gives:
 
@@ -19,9 +19,12 @@ and `valid`.
 import keras
 from keras import ops
 
+from visiontasks.arguments import Checked, Count
 from visiontasks.losses import detection
+from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes as box_ops
 from visiontasks.ops import nms
+from visiontasks.ops.objects import objects
 from visiontasks.ops.roi_align import roi_align
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
@@ -30,7 +33,7 @@ SMALLEST = 0.01  # a final box has sides of as many pixels
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class BoxBranch(keras.layers.Layer):
+class BoxBranch(Checked, keras.layers.Layer):
     """The class of each box, and where it really lies: Fast R-CNN on a pyramid.
 
     Girshick 2015, https://arxiv.org/abs/1504.08083, section 2; two dense layers over a grid of features as in Lin et
@@ -46,9 +49,9 @@ class BoxBranch(keras.layers.Layer):
 
     loss_terms = ("classification", "localization")
 
-    def __init__(self, classes: int, bins: int, bin_samples: int, units: int, **kwargs):
+    def __init__(self, classes: Count, bins: Count, bin_samples: Count, units: Count, **kwargs):
         super().__init__(**kwargs)
-        self.columns, self.bins, self.bin_samples, self.units = classes + 1, bins, bin_samples, units
+        self.columns, self.bins, self.bin_samples = classes + 1, bins, bin_samples
 
         def dense(name, count, **arguments):
             return keras.layers.Dense(count, name=name, **arguments)
@@ -78,16 +81,17 @@ class BoxBranch(keras.layers.Layer):
         return {"classes": self.class_scores(x), "boxes": ops.reshape(self.boxes(x), (-1, count, self.columns, 4))}
 
     def compute_losses(self, answers, samples, targets):
-        """{term: float32 scalar}, both divided by the number of samples."""
+        """{term: Term}, both count the samples."""
         labels, there = samples["labels"], samples["there"]
-        count = ops.maximum(ops.sum(ops.cast(there, "float32")), 1.0)
-        entropy = ops.sparse_categorical_crossentropy(labels, answers["classes"], from_logits=True)
+        known = objects(targets, self.columns - 1).known
+        entropy = detection.marginal_cross_entropy(labels, answers["classes"], known)
         own = ops.take_along_axis(answers["boxes"], ops.reshape(labels, (-1, labels.shape[1], 1, 1)), axis=2)
         differences = box_ops.encode(samples["targets"], samples["boxes"], VARIANCES)
         distance = ops.sum(detection.smooth_l1(differences, ops.squeeze(own, 2), BETA), axis=-1)
+        classification = over(entropy, there)
         return {
-            "classification": ops.sum(ops.where(there, entropy, 0.0)) / count,
-            "localization": ops.sum(ops.where(labels > 0, distance, 0.0)) / count,
+            "classification": classification,
+            "localization": Term(ops.sum(ops.where(labels > 0, distance, 0.0)), classification.count),
         }
 
     def decode(self, answers, boxes, valid, size, **bounds) -> dict:
@@ -108,7 +112,3 @@ class BoxBranch(keras.layers.Layer):
         numbers = ops.tile(ops.arange(classes, dtype="int32"), (count,))
         numbers = ops.broadcast_to(ops.expand_dims(numbers, 0), ops.shape(scores))
         return nms.grouped(found, scores, numbers, **bounds)
-
-    def get_config(self):
-        own = {"classes": self.columns - 1, "bins": self.bins, "bin_samples": self.bin_samples, "units": self.units}
-        return {**super().get_config(), **own}

@@ -11,7 +11,10 @@ from visiontasks.training.run_directory import replace_atomically
 
 
 class Score(keras.callbacks.Callback):
-    """Adds the validation scores to an epoch's logs, where later callbacks find them: `val_score`, `val_mean_iou`, …"""
+    """Adds the validation set's losses and metrics to an epoch's logs: `val_loss`, `val_score`, `val_mean_iou`, ….
+
+    Both come from one pass over it, so `fit` itself is given no validation data. Callbacks behind this one find them.
+    """
 
     def __init__(self, loader, tasks: dict, interrupt: Interrupt):
         super().__init__()
@@ -19,14 +22,27 @@ class Score(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = _learning_rate(self.model.optimizer)
-        if self.interrupt.asked:
+        evaluation = None if self.interrupt.asked else self._evaluate()
+        if evaluation is None:
             logs["val_score"] = float("nan")
             return
-        found = evaluate(self.model, self.loader, self.tasks)
-        logs["val_score"] = found.score
-        # one row of a table cannot hold every class: their own figures are in the final evaluation
-        overall = (key for key in found.figures if key.count("/") == (len(self.tasks) > 1))
-        logs.update({f"val_{key}": found.figures[key] for key in overall})
+        logs["val_score"] = evaluation.score
+        # one row of a table cannot hold every class: their own values are in the final evaluation
+        overall = [key for key in evaluation.metrics if key.count("/") == (len(self.tasks) > 1)]
+        values = evaluation.losses | {key: evaluation.metrics[key] for key in overall}
+        logs.update({f"val_{key}": value for key, value in values.items()})
+
+    def _evaluate(self):
+        """The evaluation, or None where Ctrl-C came in between."""
+
+        def stop(_):
+            if self.interrupt.asked:
+                raise InterruptedError
+
+        try:
+            return evaluate(self.model, self.loader, self.tasks, on_batch=stop, losses=True)
+        except InterruptedError:
+            return None
 
 
 def _learning_rate(optimizer) -> float:

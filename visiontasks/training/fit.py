@@ -67,7 +67,6 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
                 average = [ours.MovingAverage(swap_on_epoch=True)] if recipe.ema else []  # before all that see weights
                 model.fit(
                     train,
-                    validation_data=val,
                     initial_epoch=done,
                     epochs=done + epochs,
                     callbacks=[*average, *callbacks, *_of_stage(recipe, run, done + epochs == recipe.epochs)],
@@ -169,7 +168,7 @@ def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False, leve
         RecipeError: the backbone has no such level.
     """
     if level is not None and level not in backbone.output:
-        raise RecipeError(f"train.freeze.level: expected one of {', '.join(backbone.output)}; got {level!r}.")
+        raise RecipeError(f"freeze.level: expected one of {', '.join(backbone.output)}; got {level!r}.")
     backbone.trainable = False  # Keras hands a value on to the layers only where it is another than before
     backbone.trainable = trainable
     if trainable and keep_batch_norm:

@@ -51,7 +51,7 @@ def optimizer(
         try:
             return made.load()(learning_rate=rate, **arguments, **extra)
         except (ValueError, TypeError) as error:
-            raise RecipeError(f"train.optimizer: Keras's {made.symbol} refuses its arguments: {error}") from error
+            raise RecipeError(f"optimizer: Keras's {made.symbol} refuses its arguments: {error}") from error
 
     others = {path: factor for path, factor in (factors or {}).items() if factor != 1}
     if not others:

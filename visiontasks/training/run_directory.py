@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from visiontasks.data.layout import RESULTS
 from visiontasks.errors import UserError
 
 
@@ -20,6 +21,7 @@ class RunDirectory:
         learning_rate: the CSV file with the learning rate by step.
         curves: the chart of both.
         skipped: the names of all images that were skipped or mended, if there were any.
+        trained_on: a fingerprint of each training image that is a file.
     """
 
     def __init__(self, path: Path):
@@ -31,6 +33,7 @@ class RunDirectory:
         self.curves = self.path / "curves.png"
         self.recipe = self.path / "recipe.yaml"
         self.skipped = self.path / "skipped.txt"
+        self.trained_on = self.path / "trained_on.txt"
 
     @classmethod
     def create(cls, root: Path, recipe: str) -> "RunDirectory":
@@ -47,12 +50,11 @@ class RunDirectory:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise UserError(
-                    f"run.dir: cannot write to {root}: {error.strerror}. Give another by run.dir=DIR."
-                ) from error
+                raise UserError(f"dir: cannot write to {root}: {error.strerror}. Give another by dir=DIR.") from error
             run.best.parent.mkdir()
+            (run.path / RESULTS).touch()
             return run
-        raise UserError(f"run.dir: {root} has a thousand runs of this second already.")
+        raise UserError(f"dir: {root} has a thousand runs of this second already.")
 
     @classmethod
     def find(cls, path: Path | str) -> "RunDirectory":
