@@ -27,7 +27,9 @@ class Head(keras.layers.Layer):
         fields: the Sample fields it learns from; the class names are the first one's. `known` and `ignored` come along
             with objects, where a batch has them (see ops/objects.py).
         learns: the name of the label set that it learns, whose fields are NAME/boxes and so on; see `prefix`.
-        divisible: whether the picture's sides must be multiples of its deepest level's stride, if it has several.
+        divisible: whether the image's height and width must be multiples of its deepest level's stride, if it taps
+            several levels: for anchors would lie beside their cells. A head that fits its levels to each other takes
+            any size.
         any_size: whether it can be built without knowing the picture's size, and then takes pictures of any.
     """
 
