@@ -15,10 +15,12 @@ from pathlib import Path
 import h5py
 import keras
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import checkpoint
+from visiontasks.weights.pretrained import is_imagenet
 from visiontasks.weights.transfer import listed
 
 WEIGHTS_FILES = (".keras", ".weights.h5", ".h5")
@@ -38,19 +40,14 @@ def deep_recursion():
         sys.setrecursionlimit(before)
 
 
-def image_input(input_shape) -> keras.KerasTensor:
+@checked
+def image_input(input_shape: InputShape) -> keras.KerasTensor:
     """The input of a backbone: uint8 images of `input_shape`, (H or None, W or None, 3).
 
     Raises:
         UserError: the shape is not of that form.
     """
-    shape = tuple(input_shape)
-    if len(shape) != 3 or shape[2] != 3 or any(s is not None and s < 1 for s in shape):
-        raise UserError(
-            f"input_shape: expected [height, width, 3], null for any size; got {input_shape!r}. "
-            "Images are always RGB here; gray ones become RGB when they are read."
-        )
-    return keras.Input(shape, dtype="uint8", name="image")
+    return keras.Input(input_shape, dtype="uint8", name="image")
 
 
 def pyramid_model(inputs, outputs: dict, name: str) -> keras.Model:
@@ -194,9 +191,14 @@ def load_weights(
             warnings.warn(
                 f"norm: frozen_batch with random weights normalizes nothing in {model.name}, since its statistics stay "
                 "at mean 0 and variance 1. Give weights, or norm=batch, group or layer.",
-                stacklevel=3,
+                stacklevel=4,
             )
         return
+    if is_imagenet(path):
+        raise UserError(
+            f"weights: {model.name} has no ImageNet weights. Use weights=null, a file, or another backbone such as "
+            "efficientnet_lite0."
+        )
     path = Path(path)
     if not path.is_file():
         raise UserError(f"weights: expected imagenet, null or a file; got {str(path)!r}, and no such file exists.")
@@ -223,7 +225,7 @@ def load_weights(
 def say_skipped(skipped: list[str], path: str | Path):
     """Warn of what was not taken from a checkpoint."""
     if skipped:
-        warnings.warn(f"weights: not taken from {path}: {listed(skipped, '; ')}.", stacklevel=4)
+        warnings.warn(f"weights: not taken from {path}: {listed(skipped, '; ')}.", stacklevel=5)
 
 
 def _check_pixels(source, target):
