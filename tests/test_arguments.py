@@ -12,6 +12,7 @@ from pydantic import Field
 from visiontasks import arguments
 from visiontasks.arguments import Checked, Classes, Count, Share, check, checked, describe, fields_of
 from visiontasks.errors import UserError
+from visiontasks.recipe import catalog
 
 
 @pytest.mark.parametrize(
@@ -151,10 +152,15 @@ def test_keras_is_not_told_what_it_would_track():
     assert one.arguments["share"] == 0.5
 
 
-def test_fields_follow_the_arguments_and_carry_the_label_set():
+def test_fields_follow_the_arguments():
     with_ = {"mask": ("instance_masks",), "points": ("keypoints", "boxes")}
     assert fields_of(("classes", "boxes"), with_, {}) == ("classes", "boxes")
     given = {"mask": True, "points": 0, "learns": None}
     assert fields_of(("classes", "boxes"), with_, given) == ("classes", "boxes", "instance_masks")
-    given = {"points": 17, "learns": "people"}
-    assert fields_of(("classes", "boxes"), with_, given) == ("people/classes", "people/boxes", "people/keypoints")
+    assert fields_of(("classes", "boxes"), with_, {"points": 17}) == ("classes", "boxes", "keypoints")
+
+
+def test_a_recipe_asks_the_data_for_the_named_label_set():
+    part = catalog.find("heads", "ssd")
+    assert part.fields({}) == ("classes", "boxes")
+    assert part.fields({"learns": "people"}) == ("people/classes", "people/boxes")

@@ -263,8 +263,7 @@ def fields_of(fields: tuple[str, ...], fields_with: dict[str, tuple[str, ...]], 
     Args:
         fields: those of every head of its kind.
         fields_with: {argument: fields that are added where it is given, and neither false nor 0}.
-        arguments: of its constructor, defaults included; where `learns` names a label set, the fields carry its name.
+        arguments: of its constructor, defaults included.
     """
     added = (field for name, more in fields_with.items() if arguments.get(name) for field in more)
-    learns = arguments.get("learns")
-    return tuple(f"{learns}/{field}" if learns else field for field in dict.fromkeys((*fields, *added)))
+    return tuple(dict.fromkeys((*fields, *added)))

@@ -32,11 +32,10 @@ def check(heads: dict, x, y=None, where: str = ""):
             given = {head.fields[0]: targets}
         if not isinstance(given, dict):
             continue
+        prefix, own = where + head.prefix(given), head.label_set(given)
         for field in head.fields:
-            label_set, _, kind = field.rpartition("/")
-            if kind in _CHECKS and isinstance(given.get(field), np.ndarray):
-                beside = {key.rpartition("/")[2]: v for key, v in given.items() if key.rpartition("/")[0] == label_set}
-                _CHECKS[kind](f"{where}{field}", given[field], name, len(head.classes), size, beside)
+            if field in _CHECKS and isinstance(own.get(field), np.ndarray):
+                _CHECKS[field](prefix + field, own[field], name, len(head.classes), size, own)
 
 
 def not_uint8(dtype, where: str = "") -> ValueError:

@@ -55,7 +55,7 @@ def test_a_sample_carries_every_label(tmp_path):
     assert source.names == dict.fromkeys(("classes", "tags", "label"), ("cat", "dog"))
     assert sample.boxes.tolist() == [[2, 3, 12, 13], [0, 0, 30, 20], [0, 0, 2, 2]]
     assert sample.classes.tolist() == [1, 0, 0] and sample.tags.tolist() == [1, 1]
-    assert sample.crowd.tolist() == [False, True, False] and sample.label == 1  # the largest that is not difficult
+    assert sample.ignored.tolist() == [False, True, False] and sample.label == 1  # the largest that is not difficult
     assert (sample.id, sample.path) == ("a.jpg", str(tmp_path / "JPEGImages/a.jpg"))
 
 

@@ -20,6 +20,7 @@ from visiontasks.errors import UserError
 from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import checkpoint
+from visiontasks.weights.pretrained import is_imagenet
 from visiontasks.weights.transfer import listed
 
 WEIGHTS_FILES = (".keras", ".weights.h5", ".h5")
@@ -193,6 +194,11 @@ def load_weights(
                 stacklevel=4,
             )
         return
+    if is_imagenet(path):
+        raise UserError(
+            f"weights: {model.name} has no ImageNet weights. Use weights=null, a file, or another backbone such as "
+            "efficientnet_lite0."
+        )
     path = Path(path)
     if not path.is_file():
         raise UserError(f"weights: expected imagenet, null or a file; got {str(path)!r}, and no such file exists.")

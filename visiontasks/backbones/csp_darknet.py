@@ -9,7 +9,6 @@ import keras
 
 from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.errors import UserError
 from visiontasks.layers import csp
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
@@ -39,11 +38,6 @@ def csp_darknet(
     Raises:
         UserError: the weights are not available.
     """
-    if weights == "imagenet":
-        raise UserError(
-            "weights: csp_darknet has no ImageNet weights. Use weights=null, a file, or another backbone such as "
-            "efficientnet_lite0."
-        )
     inputs = image_input(input_shape)
     x = PixelNormalization((0.0,) * 3, (255.0,) * 3, name="pixels")(inputs)
     x = csp.convolution(x, csp.width(64, variant), 3, "stem", stride=2)

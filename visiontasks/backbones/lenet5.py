@@ -11,7 +11,6 @@ from keras import layers, ops
 
 from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
 # the paper's image size and, on C2, its classification layers
@@ -41,8 +40,6 @@ def lenet5(
     Raises:
         UserError: the weights are not available or do not fit.
     """
-    if weights == "imagenet":
-        raise UserError("weights: LeNet-5 has no ImageNet weights. Use weights=null or a file.")
     inputs = image_input(input_shape)
     x = PixelNormalization((127.5,) * 3, (127.5,) * 3, name="pixels")(inputs)
     x = ops.image.rgb_to_grayscale(x)

@@ -46,8 +46,6 @@ def resnet_cifar(
     Raises:
         UserError: an invalid depth, or the weights are not available or do not fit.
     """
-    if weights == "imagenet":
-        raise UserError(f"weights: resnet{depth} has no ImageNet weights. Use weights=null, a file, or resnet18.")
     if depth < 8 or depth % 6 != 2:
         raise UserError(f"depth: expected 6n+2, such as 20 or 56; got {depth!r}.")
     with deep_recursion():

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from visiontasks.arguments import Count, InputShape, Share, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
 
@@ -41,11 +40,6 @@ def unet_encoder(
     Raises:
         UserError: the weights are not available, or an argument does not fit.
     """
-    if weights == "imagenet":
-        raise UserError(
-            "weights: the U-Net encoder has no ImageNet weights. Use weights=null, a file, or another backbone such as "
-            "efficientnet_lite0."
-        )
     inputs = image_input(input_shape)
     x = PixelNormalization((127.5,) * 3, (127.5,) * 3, name="pixels")(inputs)
     taps = {}

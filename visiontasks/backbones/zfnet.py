@@ -9,7 +9,6 @@ from keras import layers
 
 from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.errors import UserError
 from visiontasks.layers.local_response_normalization import LocalResponseNormalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
 
@@ -32,8 +31,6 @@ def zfnet(weights: str | None = None, input_shape: InputShape = (None, None, 3))
     Raises:
         UserError: the weights are not available or do not fit.
     """
-    if weights == "imagenet":
-        raise UserError("weights: ZFNet has no published ImageNet weights. Use weights=null, a file, or alexnet.")
     inputs = image_input(input_shape)
     x = PixelNormalization(**IMAGENET, name="pixels")(inputs)
     taps = {}

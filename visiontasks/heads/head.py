@@ -1,13 +1,10 @@
 """`Head`: the contract of every task head. Read this before writing one; the folder is the registry."""
 
-import functools
-
 import keras
 from keras import ops
 
 from visiontasks.arguments import Checked, Classes, fields_of
 from visiontasks.losses.reduction import Term
-from visiontasks.sample import FIELDS
 
 
 class Head(Checked, keras.layers.Layer):
@@ -35,8 +32,9 @@ class Head(Checked, keras.layers.Layer):
 
     Attributes:
         task: the task whose metrics and drawings it gets, a file in `visiontasks/evaluation/tasks/`.
-        fields: the Sample fields it learns from; the class names are the first one's. Of an instance, given its
-            arguments: with those of `fields_with`, and the name of the label set in front.
+        fields: the Sample fields it learns from; the class names are the first one's. An instance has those of
+            `fields_with` too, as its arguments say. In a batch they stand behind the name of its label set: see
+            `prefix`. `known` and `ignored` come along with objects, where a batch has them: see ops/objects.py.
         fields_with: {argument: Sample fields that it learns from too where that argument is given}.
         divisible: whether the picture's sides must be multiples of its deepest level's stride, if it has several.
         any_size: whether it can be built without knowing the picture's size, and then takes pictures of any.
@@ -55,6 +53,7 @@ class Head(Checked, keras.layers.Layer):
     def __init__(self, classes: Classes, learns: str | None = None, name: str | None = None, **kwargs):
         super().__init__(name=name or _name_of(type(self)), **kwargs)
         self.classes = tuple(map(str, range(classes))) if isinstance(classes, int) else classes
+        self.learns = learns
         self.fields = fields_of(self.fields, self.fields_with, self.arguments)
 
     def taps(self, available: tuple[str, ...]) -> tuple[str, ...]:
@@ -66,15 +65,29 @@ class Head(Checked, keras.layers.Layer):
         """The names of the terms that `compute_losses` returns."""
         raise NotImplementedError(f"{type(self).__name__} does not name its loss terms.")
 
-    def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict[str, Term]:
-        """{term: Term(total, count)} for a batch of targets (see `visiontasks.sample.FIELDS` for their forms)."""
-        raise NotImplementedError(f"{type(self).__name__} computes no losses.")
+    def prefix(self, names) -> str:
+        """What stands before its fields' names in a batch: "" or, of a named label set, "NAME/".
 
-    def labelled(self, targets: dict):
-        """bool (B,): which pictures carry a label for this head; by default those with any value that is not absent."""
-        found = [ops.cast(targets[f], FIELDS[f].dtype) != FIELDS[f].absent for f in self.fields]
-        rows = [ops.any(ops.reshape(known, (ops.shape(known)[0], -1)), axis=-1) for known in found]
-        return functools.reduce(ops.logical_or, rows)
+        The set is the one that it `learns`; by default the one with bare names or, where there is none, the only other
+        one with its fields.
+
+        Args:
+            names: those of the batch's arrays.
+        """
+        if self.learns:
+            return f"{self.learns}/"
+        prefixes = {name[: name.rfind("/") + 1] for name in names}
+        whole = [prefix for prefix in prefixes if all(prefix + field in names for field in self.fields)]
+        return whole[0] if len(whole) == 1 else ""
+
+    def label_set(self, targets: dict) -> dict:
+        """The targets of its label set, under bare field names."""
+        prefix = self.prefix(targets)
+        return {key.removeprefix(prefix): value for key, value in targets.items() if key.startswith(prefix)}
+
+    def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict[str, Term]:
+        """{term: Term(total, count)} for a batch of targets (their forms: `visiontasks.sample.FIELDS`)."""
+        raise NotImplementedError(f"{type(self).__name__} computes no losses.")
 
     def decode(self, outputs) -> dict:
         """Raw outputs to predictions: {name: tensor with the batch first}."""

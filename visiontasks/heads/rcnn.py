@@ -11,6 +11,7 @@ from visiontasks.layers.region_proposals import RegionProposals, propose
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import anchors, boxes, matching, nms, sampling
+from visiontasks.ops.objects import objects
 
 
 class RCNN(Head):
@@ -185,20 +186,27 @@ class RCNN(Head):
 
     def _proposal_losses(self, targets, outputs, training):
         logits, found, places = (ops.concatenate(outputs[k], axis=1) for k in ("objectness", "differences", "anchors"))
-        there, labelled = ops.cast(targets["classes"], "int32") >= 0, ops.expand_dims(self.labelled(targets), -1)
+        truth = objects(targets, len(self.classes))
         matches = matching.nearest(
-            targets["boxes"], there, places, high=self.anchor_overlap, low=self.anchor_background, rescue=True
+            truth.boxes,
+            truth.valid,
+            places,
+            truth.ignored,
+            high=self.anchor_overlap,
+            low=self.anchor_background,
+            rescue=True,
         )
         positive, negative = sampling.balanced(
-            ops.logical_and(matches >= 0, labelled),
-            ops.logical_and(matches == matching.BACKGROUND, labelled),
+            matches >= 0,
+            # where a class is not known, an anchor may hold an object of it all the same
+            ops.logical_and(matches == matching.BACKGROUND, ops.expand_dims(truth.complete, -1)),
             self.keys((ops.shape(logits)[0], logits.shape[1]), training),
             self.anchor_samples,
             self.anchor_positives,
         )
         learnt = ops.logical_or(positive, negative)
         entropy = ops.softplus(ops.where(positive, -logits, logits))
-        differences = boxes.encode(matching.take(targets["boxes"], matches), places)
+        differences = boxes.encode(matching.take(truth.boxes, matches), places)
         distance = ops.sum(detection.smooth_l1(differences, found, BETA), axis=-1)
         objectness = over(entropy, learnt)
         return {
@@ -208,15 +216,14 @@ class RCNN(Head):
 
     def sample(self, targets, outputs, training: bool) -> dict:
         """What the second stage learns from, out of the proposals and the true boxes: see rcnn_branches.py."""
-        classes = ops.cast(targets["classes"], "int32")
-        true_boxes = ops.cast(targets["boxes"], "float32")
-        found = ops.concatenate([outputs["proposals"], true_boxes], axis=1)
-        valid = ops.concatenate([outputs["valid"], classes >= 0], axis=1)
-        valid = ops.logical_and(valid, ops.expand_dims(self.labelled(targets), -1))
-        matches = matching.nearest(true_boxes, classes >= 0, found, high=self.overlap)
+        truth = objects(targets, len(self.classes))
+        found = ops.concatenate([outputs["proposals"], truth.boxes], axis=1)
+        valid = ops.concatenate([outputs["valid"], truth.valid], axis=1)
+        matches = matching.nearest(truth.boxes, truth.valid, found, truth.ignored, high=self.overlap)
+        background = ops.logical_and(valid, ops.any(truth.known, axis=-1, keepdims=True))
         positive, negative = sampling.balanced(
             ops.logical_and(matches >= 0, valid),
-            ops.logical_and(matches == matching.BACKGROUND, valid),
+            ops.logical_and(matches == matching.BACKGROUND, background),
             self.keys((ops.shape(found)[0], found.shape[1]), training),
             self.samples,
             self.positives,
@@ -227,9 +234,9 @@ class RCNN(Head):
         return {
             "boxes": nms.gather(found, rows),
             "there": rank > 0,
-            "labels": ops.where(rank > 1, matching.take(classes, matches) + 1, 0),
+            "labels": ops.where(rank > 1, matching.take(truth.classes, matches) + 1, 0),
             "matches": matches,
-            "targets": matching.take(true_boxes, matches),
+            "targets": matching.take(truth.boxes, matches),
         }
 
     def decode(self, outputs):

@@ -24,6 +24,7 @@ from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes as box_ops
 from visiontasks.ops import nms
+from visiontasks.ops.objects import objects
 from visiontasks.ops.roi_align import roi_align
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
@@ -82,7 +83,8 @@ class BoxBranch(Checked, keras.layers.Layer):
     def compute_losses(self, answers, samples, targets):
         """{term: Term}, both count the samples."""
         labels, there = samples["labels"], samples["there"]
-        entropy = ops.sparse_categorical_crossentropy(labels, answers["classes"], from_logits=True)
+        known = objects(targets, self.columns - 1).known
+        entropy = detection.marginal_cross_entropy(labels, answers["classes"], known)
         own = ops.take_along_axis(answers["boxes"], ops.reshape(labels, (-1, labels.shape[1], 1, 1)), axis=2)
         differences = box_ops.encode(samples["targets"], samples["boxes"], VARIANCES)
         distance = ops.sum(detection.smooth_l1(differences, ops.squeeze(own, 2), BETA), axis=-1)

@@ -12,6 +12,7 @@ from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
 from visiontasks.losses import sigmoid
 from visiontasks.losses.reduction import over
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
+from visiontasks.ops.objects import objects
 
 PRIOR = 0.01  # the score that every anchor begins with: section 4.1 of the paper
 
@@ -151,28 +152,30 @@ class RetinaNet(Head):
 
     def compute_losses(self, targets, outputs, training=True):
         found, logits, places = (ops.concatenate(outputs[key], axis=1) for key in ("boxes", "classes", "anchors"))
-        classes = ops.cast(targets["classes"], "int32")
+        truth = objects(targets, len(self.classes))
         if self.assignment == "adaptive":
             # a batch has the same anchors throughout
             levels = [x.shape[1] for x in outputs["anchors"]]
-            matches = assignment.adaptive(targets["boxes"], classes >= 0, places[0], levels)
+            matches = assignment.adaptive(truth.boxes, truth.valid, places[0], levels)
+            matches = matching.ignore(matches, truth.boxes, truth.ignored, places)
         else:
             matches = matching.nearest(
-                targets["boxes"], classes >= 0, places, high=self.overlap, low=self.background, rescue=True
+                truth.boxes, truth.valid, places, truth.ignored, high=self.overlap, low=self.background, rescue=True
             )
         positive = matches >= 0
-        labels = ops.where(positive, matching.take(classes, matches), -1)
+        labels = ops.where(positive, matching.take(truth.classes, matches), -1)
         labels = ops.one_hot(labels, len(self.classes), dtype="float32")  # zeros for background
-        entropy = ops.sum(sigmoid.focal_elements(labels, logits, self.gamma, self.alpha), axis=-1)
+        entropy = sigmoid.focal_elements(labels, logits, self.gamma, self.alpha)
+        learned = ops.logical_or(ops.expand_dims(truth.known, 1), labels > 0)  # a class not known has no background
+        entropy = ops.sum(ops.where(learned, entropy, 0.0), axis=-1)
         entropy = ops.where(matches == matching.IGNORED, 0.0, entropy)
-        differences = boxes.encode(matching.take(targets["boxes"], matches), places)
+        differences = boxes.encode(matching.take(truth.boxes, matches), places)
         distance = ops.where(positive, ops.sum(ops.abs(found - differences), axis=-1), 0.0)
         # of each image by its own objects; the mean over the labelled images
-        labelled = self.labelled(targets)
         count = ops.maximum(ops.sum(ops.cast(positive, "float32"), axis=-1), 1.0)
         return {
-            "classification": over(ops.sum(entropy, axis=-1) / count, labelled),
-            "localization": over(ops.sum(distance, axis=-1) / count, labelled),
+            "classification": over(ops.sum(entropy, axis=-1) / count, truth.labelled),
+            "localization": over(ops.sum(distance, axis=-1) / count, truth.labelled),
         }
 
     def decode(self, outputs):

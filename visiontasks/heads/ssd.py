@@ -11,6 +11,7 @@ from visiontasks.layers.l2_normalization import L2Normalization
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
 from visiontasks.ops import anchors, boxes, matching, nms
+from visiontasks.ops.objects import objects
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 MOMENTUM = 0.97  # of batch norms' averages: Keras's own 0.99 lags behind a training of a few hundred steps
@@ -228,17 +229,16 @@ class SSD(Head):
         }
 
     def compute_losses(self, targets, outputs, training=True):
-        classes = ops.cast(targets["classes"], "int32")
-        there = classes >= 0
-        places = outputs["anchors"]
-        matches = matching.bipartite(boxes.iou(targets["boxes"], places), there, self.overlap)
+        truth, places = objects(targets, len(self.classes)), outputs["anchors"]
+        matches = matching.bipartite(boxes.iou(truth.boxes, places), truth.valid, self.overlap)
+        matches = matching.ignore(matches, truth.boxes, truth.ignored, places)
         positive = matches > matching.BACKGROUND
-        labels = ops.where(positive, matching.take(classes, matches) + 1, 0)
-        entropy = ops.sparse_categorical_crossentropy(labels, outputs["classes"], from_logits=True)
+        labels = ops.where(positive, matching.take(truth.classes, matches) + 1, 0)
+        entropy = detection.marginal_cross_entropy(labels, outputs["classes"], truth.known)
         wanted = self.negatives * ops.sum(ops.cast(positive, "float32"), axis=-1)
-        negative = detection.hardest(entropy, ops.logical_not(positive), wanted)
+        negative = detection.hardest(entropy, matches == matching.BACKGROUND, wanted)
         learnt = ops.logical_or(positive, negative)
-        differences = boxes.encode(matching.take(targets["boxes"], matches), places, VARIANCES)
+        differences = boxes.encode(matching.take(truth.boxes, matches), places, VARIANCES)
         distance = ops.sum(detection.smooth_l1(differences, outputs["boxes"]), axis=-1)
         count = ops.sum(ops.cast(positive, "float32"))
         return {

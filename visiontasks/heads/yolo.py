@@ -13,6 +13,7 @@ from visiontasks.layers import csp
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
+from visiontasks.ops.objects import objects
 
 USUAL_SIDE = 640  # pixels of a picture whose size is not known when the class scores' start is set
 LIKELIEST = 0.1  # no class score starts higher
@@ -146,29 +147,34 @@ class YOLO(Head):
         return boxes.from_distances(expected * _of_sides(outputs["strides"]), outputs["points"])
 
     def compute_losses(self, targets, outputs, training=True):
-        truth, classes = ops.cast(targets["boxes"], "float32"), ops.cast(targets["classes"], "int32")
-        there = classes >= 0
+        truth = objects(targets, len(self.classes))
         found, points = self._boxes(outputs), outputs["points"]
         scores = ops.stop_gradient(ops.sigmoid(outputs["classes"]))
-        scores = ops.take_along_axis(ops.swapaxes(scores, 1, 2), ops.expand_dims(ops.maximum(classes, 0), -1), axis=1)
+        scores = ops.take_along_axis(
+            ops.swapaxes(scores, 1, 2), ops.expand_dims(ops.maximum(truth.classes, 0), -1), axis=1
+        )
         matches, aligned = assignment.task_aligned(
             scores,
-            boxes.iou(truth, ops.stop_gradient(found)),
-            _reached(truth, points),
-            there,
+            boxes.iou(truth.boxes, ops.stop_gradient(found)),
+            _reached(truth.boxes, points),
+            truth.valid,
             self.assigned,
             self.alpha,
             self.beta,
         )
+        matches = matching.ignore(matches, truth.boxes, truth.ignored, ops.stop_gradient(found))
         aligned = ops.stop_gradient(aligned)
-        own = matching.take(truth, matches)
+        own = matching.take(truth.boxes, matches)
         misfit = 1.0 - boxes.paired_iou(found, own, "ciou")
         distance = boxes.distances(own, points) / _of_sides(outputs["strides"])
         distance = ops.mean(detection.distribution_focal(distance, outputs["distances"]), axis=-1)
-        wanted = ops.one_hot(matching.take(classes, matches), len(self.classes), dtype="float32")
-        entropy = detection.sigmoid_cross_entropy(wanted * ops.expand_dims(aligned, -1), outputs["classes"])
-        entropy = ops.where(ops.expand_dims(self.labelled(targets), -1), ops.sum(entropy, axis=-1), 0.0)
         learns = matches > matching.BACKGROUND
+        labels = ops.where(learns, matching.take(truth.classes, matches), -1)
+        labels = ops.one_hot(labels, len(self.classes), dtype="float32")
+        entropy = detection.sigmoid_cross_entropy(labels * ops.expand_dims(aligned, -1), outputs["classes"])
+        learned = ops.logical_or(ops.expand_dims(truth.known, 1), labels > 0)  # a class not known has no background
+        entropy = ops.sum(ops.where(learned, entropy, 0.0), axis=-1)
+        entropy = ops.where(matches == matching.IGNORED, 0.0, entropy)
         count = ops.sum(aligned)
         return {
             "box": Term(self.box_gain * ops.sum(ops.where(learns, misfit * aligned, 0.0)), count),

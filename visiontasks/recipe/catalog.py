@@ -48,9 +48,11 @@ class Part:
         return self.definition.any_size
 
     def fields(self, arguments: dict) -> tuple[str, ...]:
-        """Of a head: the Sample fields that it learns from, given its arguments."""
+        """Of a head: the Sample fields that it learns from, given its arguments; of a named label set as NAME/FIELD."""
         given = {argument.name: argument.default for argument in self.arguments} | arguments
-        return fields_of(self.definition.fields, self.definition.fields_with, given)
+        prefix = f"{given['learns']}/" if given["learns"] else ""
+        fields = fields_of(self.definition.fields, self.definition.fields_with, given)
+        return tuple(prefix + field for field in fields)
 
 
 def _key(symbol: str) -> str:

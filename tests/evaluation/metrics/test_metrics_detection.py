@@ -79,7 +79,7 @@ def scenes(seed, samples_per_set, classes, levels=10**6, crowd=0.15, most=12):
         if rng.random() < 0.8:
             sides = boxes[:, 2:] - boxes[:, :2]
             more["areas"] = (sides.prod(axis=1) * rng.uniform(0.4, 1, len(boxes))).astype(np.float32)
-            more["crowd"] = rng.random(len(boxes)) < crowd
+            more["ignored"] = rng.random(len(boxes)) < crowd
         scores = rng.integers(0, levels, count) / levels
         yield labelled(boxes, labels, **more), answer(found, guesses, scores)
 
@@ -112,7 +112,7 @@ def records(samples_per_set):
         images.append({"id": number})
         boxes = sample.boxes.astype(float)
         areas = getattr(sample, "areas", None)
-        crowd = getattr(sample, "crowd", None)
+        crowd = getattr(sample, "ignored", None)
         for i, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
             annotation = {"id": len(annotations) + 1, "image_id": number, "category_id": int(sample.classes[i]) + 1}
             annotation["bbox"] = [x1, y1, x2 - x1, y2 - y1]
@@ -176,7 +176,7 @@ def test_equals_pycocotools_on_real_annotations(part):
             np.minimum(boxes, np.tile([picture["width"], picture["height"]], 2)),
             [numbers[o["category_id"]] for o in objects],
             image=np.broadcast_to(np.uint8(0), (picture["height"], picture["width"], 3)),
-            crowd=np.array([o["iscrowd"] for o in objects], bool),
+            ignored=np.array([o["iscrowd"] for o in objects], bool),
             areas=np.array([o["area"] for o in objects], np.float32),
         )
         twice = np.repeat(boxes, 2, axis=0)
@@ -215,7 +215,7 @@ def test_gives_cocos_official_figures():
             corners([[float(row[side]) for side in "xywh"] for row in objects]),
             [categories.index(int(row["category_id"])) for row in objects],
             image=np.broadcast_to(np.uint8(0), (height, width, 3)),
-            crowd=np.array([row["iscrowd"] == "1" for row in objects]),
+            ignored=np.array([row["iscrowd"] == "1" for row in objects]),
             areas=np.array([row["area"] for row in objects], np.float32),
         )
         here = [one for one in found if one["image_id"] == picture]
@@ -278,12 +278,11 @@ def test_without_objects_everything_is_nan(detections):
     assert np.isnan(list(metric.result().values())).all() and metric.charts() == {}
 
 
-def test_unlabelled_images_and_objects_count_nothing():
+def test_unlabelled_images_count_nothing():
     data = list(scenes(0, 6, 2))
     metric, before = score(data, 2), score(data, 2).result()
     metric.update(Sample(image=IMAGE), answer([0, 0, 9, 9], [0], [0.99]))
     metric.update(Sample(image=IMAGE, boxes=np.float32([[0, 0, 9, 9]])), answer([0, 0, 9, 9], [0], [0.99]))
-    metric.update(labelled([0, 0, 9, 9], [-1]), answer([], [], []))
     np.testing.assert_equal(metric.result(), before)
 
 
@@ -343,7 +342,7 @@ def test_best_f1_is_that_of_pycocotools_matches(samples_per_set, classes, levels
 def test_confusion_by_hand():
     """A hit, an object found as another class, one missed, one invented, a crowd, and one below the threshold."""
     objects = [[0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 240, 40], [0, 200, 200, 300]]
-    sample = labelled(objects, [0, 1, 1, 0], crowd=np.array([0, 0, 0, 1], bool))
+    sample = labelled(objects, [0, 1, 1, 0], ignored=np.array([0, 0, 0, 1], bool))
     boxes = [objects[0], [102, 0, 142, 40], [300, 300, 340, 340], [20, 220, 60, 260], objects[2], objects[0]]
     found = answer(boxes, [0, 2, 2, 0, 1, 2], [0.9, 0.8, 0.7, 0.95, 0.2, 0.6])
     confusion = score([(sample, found)], 3).confusion(0.5)
@@ -352,6 +351,15 @@ def test_confusion_by_hand():
     expected[3, 2] = 2  # the invented one, and a second answer for an object that has its own
     assert confusion.counts.tolist() == expected.tolist()
     assert confusion.names == ("c0", "c1", "c2", "background")
+
+
+def test_a_class_that_is_not_known_in_an_image_is_not_scored_there():
+    objects, boxes = [[0, 0, 40, 40], [100, 0, 140, 40]], [[0, 0, 40, 40], [200, 0, 240, 40], [100, 0, 140, 40]]
+    found = answer(boxes, [0, 1, 1], [0.9, 0.95, 0.8])  # the second is wrong, if class 1 is known there
+    part = labelled(objects, [0, 1], known=np.array([True, False]))
+    whole = (labelled(objects, [0, 1]), answer(boxes[::2], [0, 1], [0.9, 0.8]))
+    assert score([(part, found), whole], 2).result()["ap"] == pytest.approx(1)
+    assert score([(part.replace(known=None), found), whole], 2).result()["ap"] < 0.9
 
 
 def test_classes_beyond_the_models_are_named():

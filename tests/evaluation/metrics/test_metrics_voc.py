@@ -68,7 +68,7 @@ def test_equals_the_kit(images, classes, difficult, seed):
         boxes = np.concatenate([corner, corner + rng.integers(1, 5, corner.shape)], axis=1).astype(np.float32)
         labels, hard = rng.integers(0, classes, len(boxes)), rng.random(len(boxes)) < difficult
         sample = Sample(image=IMAGE, boxes=boxes, classes=labels.astype(np.int32))
-        object.__setattr__(sample, "crowd", hard)
+        object.__setattr__(sample, "ignored", hard)
         corner = rng.integers(0, 8, (rng.integers(0, 9), 2))
         found = np.concatenate([corner, corner + rng.integers(1, 5, corner.shape)], axis=1).astype(np.float32)
         near = rng.random(len(found)) < 0.5 * bool(len(boxes))

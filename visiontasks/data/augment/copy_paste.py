@@ -31,11 +31,14 @@ class CopyPaste(Augmentation):
 
     def __call__(self, sample, rng, stage):
         sample, other = stage.place(sample), stage.place(stage.another())
-        if sample.boxes is None or other.boxes is None or not len(other.boxes):
+        if sample.boxes is None or other.boxes is None:
             return sample
-        count = len(other.boxes)
-        chosen = np.zeros(count, bool)
-        chosen[rng.permutation(count)[: rng.integers(1, count + 1)]] = True
+        # an ignored region is no object to paste
+        objects = np.flatnonzero(np.ones(len(other.boxes), bool) if other.ignored is None else ~other.ignored)
+        if not len(objects):
+            return sample
+        chosen = np.zeros(len(other.boxes), bool)
+        chosen[objects[rng.permutation(len(objects))[: rng.integers(1, len(objects) + 1)]]] = True
         if sample.instance_masks is None or other.instance_masks is None:
             # one image has masks and the other has none: use neither's
             sample, other = (dataclasses.replace(one, instance_masks=None) for one in (sample, other))
