@@ -19,7 +19,8 @@ import numpy as np  # noqa: E402
 import yaml  # noqa: E402
 
 import visiontasks as vt  # noqa: E402
-from visiontasks import build  # noqa: E402
+from visiontasks import api  # noqa: E402
+from visiontasks.evaluation.tasks.task import tasks_of  # noqa: E402
 from visiontasks.ops import numpy_boxes  # noqa: E402
 from visiontasks.recipe import catalog  # noqa: E402
 
@@ -58,11 +59,11 @@ def learn(name, arguments, backbone, batch, samples, placements, names, steps, r
     keras.utils.set_random_seed(0)
     shape = batch["image"].shape[1:]
     weights = "imagenet" if backbone.startswith("efficientnet_lite") else None
-    network = build.backbone(backbone, input_shape=shape, weights=weights)
+    network = api.backbone(backbone, input_shape=shape, weights=weights)
     model = vt.VisionModel(network, catalog.find("heads", name).load()(names, **arguments))
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.05)
     model.compile(keras.optimizers.Adam(schedule, clipnorm=10.0))
-    (task,) = build.tasks(model).values()
+    (task,) = tasks_of(model).values()
     started, figures = time.monotonic(), {}
     for done in range(EVERY, steps + 1, EVERY):
         loss = model.fit(batch, batch_size=len(samples), epochs=EVERY, shuffle=False, verbose=0).history["loss"][-1]

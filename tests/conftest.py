@@ -34,25 +34,34 @@ LONGEST = (
 BY_PARAMETER = {"test_contracts_training.py": "family", "test_contracts_precision.py": "family"}
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="run every combination of family, precision, backend and heads, not the covering array alone",
+    )
+
+
+ROW = ("family", "precision", "backend", "names")
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes a row of a covering array gets those that cover the pairs which its module names."""
+    if set(ROW) <= set(metafunc.fixturenames):
+        import families
+
+        found = families.rows(metafunc.module.COVERS, metafunc.config.getoption("exhaustive"))
+        # all heads have too long a name
+        ids = ["-".join((*row[:3], "+".join(row[3]) if len(row[3]) < 3 else f"{len(row[3])} heads")) for row in found]
+        metafunc.parametrize(ROW, found, ids=ids)
+
+
 @pytest.fixture(scope="module")
 def apart():
-    """Calls a function in a process that all calls with one key share: TensorFlow never gives back what graphs take.
-
-    A call with another key ends the process before.
-    """
-    pools = {}
-
-    def call(key, function, *arguments):
-        if key not in pools:
-            for pool in pools.values():
-                pool.shutdown()
-            pools.clear()
-            pools[key] = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        return pools[key].submit(function, *arguments).result()
-
-    yield call
-    for pool in pools.values():
-        pool.shutdown()
+    """Calls a function in another process, a new one after four: TensorFlow never gives back what its graphs take."""
+    spawned = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawned, max_tasks_per_child=4) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups in the same hook

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 from covering import BACKENDS, PAIRS, PRECISIONS, cover, product
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.model import VisionModel
 from visiontasks.recipe import catalog
 
@@ -64,7 +64,7 @@ UNET = [128, 64, 32, 16, 16]
 def model_of(family, names):
     """(VisionModel of a family's network and the named heads, narrow; a batch of scenes that it learns from)."""
     arguments, side = FAMILIES.get(family, ({}, 96))
-    backbone = build.backbone(family, input_shape=(side, side, 3), **arguments)
+    backbone = api.backbone(family, input_shape=(side, side, 3), **arguments)
     batch, classes = fakes.scenes(8, (side, side))
     found, heads = fakes.heads(), {}
     for name in names:
@@ -83,15 +83,19 @@ def model_of(family, names):
     return model, batch
 
 
+def columns() -> dict[str, tuple]:
+    """What contracts combine: {"head", "family", "precision", "backend": every one there is}."""
+    return {"head": tuple(fakes.heads()), "family": tuple(FAMILIES), "precision": PRECISIONS, "backend": BACKENDS}
+
+
 def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
-    """The rows that contracts run: {"family", "precision", "backend", "head": several}."""
-    columns = {"head": sorted(fakes.heads()), "family": tuple(FAMILIES), "precision": PRECISIONS, "backend": BACKENDS}
+    """The rows that contracts run: {"family", "precision", "backend": one each, "head": several}."""
 
     def cost(row):
         own = COSTS.get(row["family"], 3) * (2 + len(row["head"])) * (2 if row["precision"] == "mixed_float16" else 1)
         return own**2 if row["backend"] in COMPILES else own
 
-    return product(columns) if exhaustive else cover(columns, cost, pairs)
+    return product(columns()) if exhaustive else cover(columns(), cost, pairs)
 
 
 def rows(pairs=PAIRS, exhaustive=False) -> list[tuple]:

@@ -13,9 +13,9 @@ that one value meets outside its sum (weights, output, activation, cotangent), a
 itself: the partial sums of n terms of random sign grow as √k, each rounding adds u of one, and the errors are
 independent (N. J. Higham, T. Mary: A new approach to probabilistic rounding error analysis, 2019). Hardware that
 accumulates in float32 stays far below. Normalization layers subtract a mean from a mean of squares in float32: they may
-add 2⁻²⁴ √n times the condition number of that difference, E[x²] / Var[x]. Where a gradient jumps there is nothing to
-compare: of equal values max pooling gives one the whole gradient, and a ReLU opens or shuts for what is within rounding
-of 0. So a layer with an activation inside is compared before it: the activation's slope is that of a rounded sum.
+add 2⁻²⁴ √n times the condition number of that difference, E[x²] / Var[x]. A layer with an activation inside is compared
+before it: the activation's slope is that of a rounded sum. Of equal values max pooling gives one the whole gradient,
+so that its gradient is not compared.
 
 **The whole network** (`whole_errors`). The float64 network is run again with rounded weights and with noise after each
 layer, on the way there and back, as large as that layer's own error was found to be, or u where that is more. What this
@@ -26,11 +26,15 @@ Errors that do not come from rounding layers (coordinates in half precision, a v
 noise.
 
 Weights are drawn (`condition`) so that rounding stays small enough to be seen through: each convolution's output has
-unit variance, and the offset of a normalization, or the bias before a ReLU, is +2 or −2 by chance, so that ReLU bends
-within two units of a hundred; with offsets of 0 each pair of normalization and ReLU multiplies a relative error by 1.21
-(G. Yang et al.: A mean field theory of batch normalization, 2019), 10⁴ over inception_v3. Choices (proposals,
-assignment, suppression) are discontinuous: the functional that is differentiated is a fixed random projection of the
-heads' outputs without them (`fakes.smooth`).
+unit variance, and the offset of a normalization, or the bias before an activation, is +2 or −2 by chance, where ReLU is
+all but straight; with offsets of 0 each pair of normalization and ReLU multiplies a relative error by 1.21 (G. Yang et
+al.: A mean field theory of batch normalization, 2019), 10⁴ over inception_v3.
+
+What jumps cannot be compared through rounding. Choices (proposals, assignment, suppression) are left out: the
+functional that is differentiated is a fixed random projection of the heads' outputs before them (`fakes.smooth`). A
+ReLU opens or shuts for what is within rounding of 0: in float32 one unit of 10⁵ does now and then, and moves the
+gradient of its layer by 1 / √10⁵, more than all roundings together. So the network runs with a smooth function for ReLU
+and an average for max pooling (`without_jumps`); ReLU itself is one of the layers above, and trainings have it.
 """
 
 import contextlib
@@ -85,6 +89,25 @@ def leaves(model) -> list:
 
 def name_of(layer) -> str:
     return f"{(layer.path or '').partition('/')[2] or layer.name} ({type(layer).__name__})"
+
+
+@contextlib.contextmanager
+def without_jumps():
+    """x · sigmoid(x) instead of ReLU and its kin, average pooling instead of max pooling, everywhere in Keras."""
+    from keras.src import backend  # the one place that layers, operations and activations all go through
+
+    def silu(x, *args, **kwargs):
+        return x * ops.sigmoid(x)
+
+    instead = {"relu": silu, "relu6": silu, "leaky_relu": silu, "max_pool": backend.nn.average_pool}
+    own = {name: getattr(backend.nn, name) for name in instead}
+    for name, function in instead.items():
+        setattr(backend.nn, name, function)
+    try:
+        yield
+    finally:
+        for name, function in own.items():
+            setattr(backend.nn, name, function)
 
 
 def bent(layer) -> bool:
@@ -171,7 +194,7 @@ def condition(model, batch):
         return run
 
     done = set()
-    with around(leaves(model), scaled):
+    with around(leaves(model), scaled), without_jumps():
         smooth_outputs(model, batch)
 
 
@@ -210,7 +233,8 @@ def one_pass(model, batch, scale=1.0, compiled=False):
         return kept, found
 
     values = [v.value for v in unique]
-    outputs, found = jitted(run)(values) if compiled else run(values)
+    with without_jumps():
+        outputs, found = jitted(run)(values) if compiled else run(values)
     by_variable = {id(v): g for v, g in zip(unique, found, strict=True)}
     vectors = {}
     for number, layer in enumerate(leaves(model)):

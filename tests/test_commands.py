@@ -30,6 +30,7 @@ def command(name, *words, cwd, check=True):
     )
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert not [line for line in done.stderr.splitlines() if "absl" in line or ".cc:" in line]
     return done
 
 
@@ -67,7 +68,7 @@ def the_run(cwd):
 
 def test_train_says_what_it_found_and_writes_a_run(trained):
     cwd, said = trained
-    assert "masks" in said and "8 training pictures, 5 validation pictures" in said and "epoch 2/2" in said
+    assert "masks" in said and "8 training images, 5 validation images" in said and "epoch 2/2" in said
     run = the_run(cwd)
     for name in ("recipe.yaml", "metrics.csv", "curves.png", "summary.json", "evaluation.json", "confusion.png"):
         assert (run / name).stat().st_size > 0, name
@@ -119,6 +120,21 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
     assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
 
 
+def test_evaluate_says_how_many_images_the_run_trained_on(trained, pictures, tmp_path):
+    cwd, said = trained
+    assert len((the_run(cwd) / "trained_on.txt").read_text().split()) == 8 and "trained on" not in said
+    for kind in ("images", "masks"):
+        (tmp_path / "mixed" / kind).mkdir(parents=True)
+        for part, count in (("train", 4), ("val", 2)):
+            for i in range(count):
+                image = pictures / kind / part / f"{part} {i}.png"
+                (tmp_path / "mixed" / kind / f"{i} of {part}.png").write_bytes(image.read_bytes())
+    said = command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", cwd=cwd).stdout
+    assert "4 of 6 images are among those that the run trained on" in said and "split=val" in said
+    assert "1 images" in command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", "split=val", cwd=cwd).stdout
+    assert {path.name for path in (the_run(cwd) / "evaluations").iterdir()} >= {"mixed", "mixed_split=val"}
+
+
 def test_evaluate_on_other_data_leaves_the_run_s_own_figures_alone(trained):
     cwd, _ = trained
     own = (the_run(cwd) / "evaluation.json").read_bytes()
@@ -145,7 +161,7 @@ def test_predict_writes_pictures_masks_and_json_in_original_pixels(trained, pict
     for record in records:
         picture = cv2.imdecode(np.fromfile(record["path"], np.uint8), cv2.IMREAD_COLOR)
         assert record["size"] == list(picture.shape[:2])
-        found = record["segmentation"]
+        found = record["unet"]
         mask = cv2.imread(str(cwd / "predictions" / found["mask"]), cv2.IMREAD_UNCHANGED)
         assert list(mask.shape) == record["size"] and mask.max() <= 1
         assert sum(found["classes"].values()) == pytest.approx(1)
@@ -158,7 +174,7 @@ def test_predict_imagenet_answers_without_training(tmp_path):
     cv2.imwrite(str(tmp_path / "grey.JPG"), image)
     command("predict", "recipe=imagenet", "source=*.JPG", cwd=tmp_path)
     (record,) = json.loads((tmp_path / "predictions" / "predictions.json").read_text())
-    best = record["classification"]
+    best = record["classifier"]
     assert len(best) == 5 and [b["score"] for b in best] == sorted((b["score"] for b in best), reverse=True)
     assert (tmp_path / "predictions" / "grey.png").is_file()
 
@@ -197,8 +213,8 @@ def test_an_untrained_recipe_cannot_predict(tmp_path):
     assert done.returncode == 2 and "train" in done.stderr.lower()
 
 
-def test_ctrl_c_leaves_a_usable_checkpoint_and_says_where(pictures, tmp_path):
-    words = [*TINY, f"data={pictures}", "train.epochs=100000"]
+def test_a_stop_in_the_second_stage_leaves_a_usable_checkpoint_and_says_where(pictures, tmp_path):
+    words = [*TINY, f"data={pictures}", "train.epochs=100000", "train.freeze={epochs: 1}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "visiontasks.train", *words],
         cwd=tmp_path,
@@ -211,8 +227,8 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_says_where(pictures, tmp_path):
         while not list(tmp_path.glob("runs/*/*/metrics.csv")) and time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()
             time.sleep(0.2)
-        time.sleep(2)
-        process.send_signal(signal.SIGINT)
+        time.sleep(1)  # the second stage compiles
+        process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=120)
     finally:
         process.kill()
@@ -220,6 +236,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_says_where(pictures, tmp_path):
     assert "last.keras" in out and "Traceback" not in err
     (run,) = tmp_path.glob("runs/*/*")
     assert json.loads((run / "summary.json").read_text())["interrupted"] is True
+    assert len({line.count(",") for line in (run / "metrics.csv").read_text().splitlines()}) == 1
     (tmp_path / "x.png").write_bytes(cv2.imencode(".png", np.zeros((70, 80, 3), np.uint8))[1].tobytes())
     command("predict", "run=runs", "source=x.png", cwd=tmp_path)
 

@@ -77,7 +77,7 @@ def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, 
     assert len(records) == 24 and (tmp_path / "answers" / "0.png").stat().st_size > 0
     (first,) = (record for record in records if record["path"].endswith("/1.jpg"))
     assert first["size"] == [96, 128]
-    best = first["detection"][0]
+    best = first["ssd"][0]
     assert best["class"] in COLORS and SHOWN_FROM < best["score"] <= 1  # so it is drawn
     x1, y1, x2, y2 = best["box"]
     assert 0 <= x1 < x2 <= 128 and 0 <= y1 < y2 <= 96
@@ -93,8 +93,8 @@ def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, 
     words = ["run=runs", "source=wide.png", "out=wide", "tile=128", "overlap=0.4", "flip=true"]
     assert predict.predict(words) == 0
     (wide,) = json.loads((tmp_path / "wide" / "predictions.json").read_text())
-    count = sum(one["score"] > 0.5 for record in records if record["path"] in names for one in record["detection"])
-    assert abs(sum(one["score"] > 0.5 for one in wide["detection"]) - count) <= 2
+    count = sum(one["score"] > 0.5 for record in records if record["path"] in names for one in record["ssd"])
+    assert abs(sum(one["score"] > 0.5 for one in wide["ssd"]) - count) <= 2
 
 
 def test_a_dry_run_draws_the_objects_of_a_batch(folder, tmp_path, monkeypatch, capsys):

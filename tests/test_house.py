@@ -9,11 +9,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "visiontasks"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    1: {"errors", "arguments", "sample", "geometry", "recipe", "ops"},
+    1: {"errors", "arguments", "sample", "geometry", "recipe", "ops", "signals"},
     2: {"data", "heads", "backbones", "losses", "layers", "weights", "drawing"},
-    3: {"model", "inference", "evaluation", "training"},
+    3: {"model", "model_arrays", "model_export", "model_sizes", "inference", "evaluation", "training"},
     4: {"build", "api"},
-    5: {"cli", "train", "evaluate", "predict", "__main__", "__init__"},
+    5: {"cli", "help", "train", "evaluate", "predict", "__main__", "__init__"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # who may see whom on floor 2: everything else there keeps apart

@@ -19,11 +19,8 @@ TRAINING = [
 ]
 PARTS = ["tests/test_model.py", "tests/losses", "tests/ops", "tests/contracts/test_contracts_heads.py"]
 
-# compiling a large network takes minutes there: a small one, in float32 and bfloat16
-LARGE = "b0 or vgg16 or resnet50 or inception_v3 or googlenet or alexnet or zfnet"
-LARGE += " or lenet5 or resnet20 or lite0 or unet_encoder and float16"
 # of the detectors' contracts those with a training step, and a loss of every kind of picture: each op compiles alone
-LARGE += " or (rcnn or retinanet or yolo) and not (saves_loads or not_labelled)"
+LARGE = "(rcnn or retinanet or yolo) and not (saves_loads or not_labelled)"
 # without a training step, every family written here
 OWN = (
     "alexnet or googlenet or lenet5 or resnet18 or resnet20 or resnext50 or vgg11_bn or zfnet or lite0 or unet_encoder"
@@ -32,7 +29,8 @@ OWN = (
 PLAIN = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 # {part: (tests, which of them, environment)}
 CHOSEN = {
-    "training": (TRAINING, f"not ({LARGE} or loss_scaling)", {}),
+    "training": (TRAINING, "not loss_scaling", {}),
+    "precision": (["tests/contracts/test_contracts_precision.py"], "", PLAIN | {"JAX_ENABLE_X64": "1"}),
     "parts": (PARTS, f"not ({LARGE})", PLAIN),
     "backbones": (
         ["tests/backbones/test_backbones_contract.py"],
@@ -44,14 +42,16 @@ CHOSEN = {
 
 @pytest.mark.parametrize("part", CHOSEN)
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_contracts_hold(backend, part):
+def test_the_contracts_hold(backend, part, request):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("started by the TensorFlow run")
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed (jax is in the test extra; torch is not, for its size)")
     tests, chosen, environment = CHOSEN[part]
+    words = ["-q", "-p", "no:cacheprovider", "-n", "0", "-k", chosen, *tests]
+    words += ["--exhaustive"] * request.config.getoption("exhaustive")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "-k", chosen, *tests],
+        [sys.executable, "-m", "pytest", *words],
         cwd=ROOT,
         env={**os.environ, **environment, "KERAS_BACKEND": backend},
         capture_output=True,

@@ -1,6 +1,7 @@
 """predict on videos, in tiles and mirrored, with networks whose answers are known."""
 
 import json
+import shutil
 import types
 
 import cv2
@@ -11,7 +12,8 @@ from visiontasks import build, predict
 from visiontasks.data.video import Video, VideoWriter
 from visiontasks.errors import DataError, UserError
 from visiontasks.evaluation.tasks.detection import Detection
-from visiontasks.inference.views import views
+from visiontasks.inference.predictor import Predictor
+from visiontasks.inference.preprocess import Preprocess
 from visiontasks.sample import Sample
 
 COLORS = {"red": (230, 30, 30), "green": (30, 200, 30)}
@@ -52,6 +54,7 @@ class Network:
         self.answer, self.shapes = answer, []
         names = ("background", *COLORS) if task == "segmentation" else tuple(COLORS)
         self.heads = {"head": types.SimpleNamespace(task=task, classes=names)}
+        self.preprocess = {"size": SIZE, "resize": "stretch"}
 
     def predict_on_batch(self, images):
         self.shapes.append(images.shape)
@@ -70,14 +73,15 @@ def using(monkeypatch, tmp_path):
     def use(answer, task):
         network = Network(answer, task)
         monkeypatch.setattr(build, "model", lambda recipe: network)
-        monkeypatch.setattr(build, "is_complete", lambda recipe: True)
+        monkeypatch.setattr(build, "check_complete", lambda recipe: None)
         return network
 
     return use
 
 
 def run(*words, recipe="ssd_det"):
-    assert predict.predict([f"recipe={recipe}", f"data.size=[{SIZE[0]}, {SIZE[1]}]", *words]) == 0
+    shutil.rmtree("predictions", ignore_errors=True)
+    assert predict.predict([f"recipe={recipe}", *words]) == 0
     return json.loads(open("predictions/predictions.json", encoding="utf-8").read())
 
 
@@ -104,7 +108,7 @@ PLACES = [  # within a tile, on a border, on a corner, larger than the overlap, 
 
 def assert_places(records, places, atol):
     (record,) = records
-    found = sorted((one["class"], *one["box"]) for one in record["detection"])
+    found = sorted((one["class"], *one["box"]) for one in record["head"])
     assert len(found) == len(places)
     for (name, *box), (expected_name, expected) in zip(found, sorted(places), strict=True):
         assert name == expected_name
@@ -141,10 +145,10 @@ def test_segmentation_is_averaged_over_tiles_and_mirrored_back(using, tmp_path):
         expected[y1:y2, x1:x2] = 1 + list(COLORS).index(name)
     for words in (["tile=160"], ["tile=160", "flip=true"]):
         (record,) = run("source=big.png", *words, recipe="unet_seg")
-        mask = cv2.imread(f"predictions/{record['segmentation']['mask']}", cv2.IMREAD_UNCHANGED)
+        mask = cv2.imread(f"predictions/{record['head']['mask']}", cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(mask, expected)
     (record,) = run("source=big.png", "flip=true", recipe="unet_seg")
-    mask = cv2.imread(f"predictions/{record['segmentation']['mask']}", cv2.IMREAD_UNCHANGED)
+    mask = cv2.imread(f"predictions/{record['head']['mask']}", cv2.IMREAD_UNCHANGED)
     assert (mask == expected).mean() > 0.98
 
 
@@ -152,11 +156,11 @@ def test_classification_is_the_mean_of_both_directions(using, tmp_path):
     using(left_is_red, "classification")
     save(tmp_path / "a.png", blocks(160, 160, [("red", (0, 0, 80, 160)), ("green", (80, 0, 160, 160))]))
     (record,) = run("source=a.png", recipe="imagenet")
-    assert {one["name"]: one["score"] for one in record["classification"]}["red"] == pytest.approx(230 / 255)
+    assert {one["name"]: one["score"] for one in record["head"]}["red"] == pytest.approx(230 / 255)
     (record,) = run("source=a.png", "flip=true", recipe="imagenet")
-    scores = {one["name"]: one["score"] for one in record["classification"]}
+    scores = {one["name"]: one["score"] for one in record["head"]}
     assert scores == pytest.approx({"red": (230 + 30) / 510, "green": (30 + 200) / 510}, rel=1e-4)
-    with pytest.raises(UserError, match="tile: head 'head' answers for a picture as a whole"):
+    with pytest.raises(UserError, match="tile: head 'head' predicts for an image as a whole"):
         run("source=a.png", "tile=100", recipe="imagenet")
 
 
@@ -170,11 +174,67 @@ def test_pictures_come_back_in_order_and_broken_ones_are_left_out(using, tmp_pat
     records = run("source=many", "tile=160", "batch=4")
     assert [record["path"].rsplit("/", 1)[-1] for record in records] == [f"{number}.png" for number in range(7)]
     for number, record in enumerate(records):
-        (one,) = record["detection"]
+        (one,) = record["head"]
         np.testing.assert_allclose(one["box"], [10 * number, 10, 10 * number + 40, 50], atol=2.5)
     assert {shape[0] for shape in network.shapes} == {4}
     said = capsys.readouterr().out
-    assert "3b.png" in said and "7 pictures" in said
+    assert "3b.png" in said and "7 images" in said
+
+
+def test_a_second_time_the_results_go_to_a_new_folder_and_are_no_source(using, tmp_path, capsys):
+    using(found_blocks, "detection")
+    save(tmp_path / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
+    for out in ("predictions", "predictions_2", "predictions_3"):
+        assert predict.predict(["recipe=ssd_det", "source=."]) == 0
+        assert [one["path"] for one in json.loads((tmp_path / out / "predictions.json").read_text())] == ["a.png"]
+        assert f"1 images: {out}/predictions.json" in capsys.readouterr().out
+    assert len(run("source=**/*.png")) == 1
+    with pytest.raises(DataError, match="no image at 'predictions_2'.*Folders of results"):
+        run("source=predictions_2")
+
+
+def test_nothing_that_is_there_is_replaced(using, tmp_path):
+    using(found_blocks, "detection")
+    (tmp_path / "mine").mkdir()
+    save(tmp_path / "mine" / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
+    before = (tmp_path / "mine" / "a.png").read_bytes()
+    (tmp_path / "file").write_text("")
+    for out in ("mine", ".", "file", "mine/a.png"):
+        with pytest.raises(UserError, match=f"out: {out} is not empty"):
+            run("source=mine", f"out={out}")
+    assert (tmp_path / "mine" / "a.png").read_bytes() == before
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["a.png"]
+    assert predict.predict(["recipe=ssd_det", "source=mine", "out=mine/new"]) == 0
+    with pytest.raises(UserError, match=r"out: mine/new is not empty \(a.png, predictions.json\)"):
+        predict.predict(["recipe=ssd_det", "source=mine", "out=mine/new"])
+
+
+def test_heads_keep_their_keys_and_files_apart(using, tmp_path):
+    """Two heads of one task, of names that are no file's, and images whose names meet theirs."""
+    network = using(likely_classes, "segmentation")
+    (head,) = network.heads.values()
+    network.heads = {"a/b": head, "a_b": head, "../up": head}
+    network.by_head = lambda outputs: dict.fromkeys(network.heads, outputs)
+    for name in ("x.png", "x.jpg", "x_a_b_mask.png"):
+        save(tmp_path / name, blocks(160, 160, [("red", (20, 30, 60, 55))]))
+    records = run("source=x*", recipe="unet_seg")
+    masks = [record[name]["mask"] for record in records for name in network.heads]
+    assert len(set(masks)) == 9 and all((tmp_path / "predictions" / mask).is_file() for mask in masks)
+    assert len(list((tmp_path / "predictions").glob("*.png"))) == 12 and len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_the_predictor_gives_what_the_command_writes(using, tmp_path):
+    network = using(found_blocks, "detection")
+    for number in range(3):
+        save(tmp_path / f"{number}.png", blocks(200 + 40 * number, 300, PLACES[: number + 1]))
+    files = sorted(tmp_path.glob("*.png"))
+    options = dict(tile=160, flip=True, batch=4)
+    records = run(f"source={tmp_path}/*.png", *(f"{key}={value}".lower() for key, value in options.items()))
+    predictions = Predictor(network)(files, **options)
+    assert [one.to_json()["head"] for one in predictions] == [record["head"] for record in records]
+    for prediction, file in zip(predictions, files, strict=True):
+        drawn = cv2.imread(f"predictions/{file.name}")[..., ::-1]
+        np.testing.assert_array_equal(prediction.draw(), drawn)
 
 
 # videos
@@ -198,7 +258,7 @@ def test_every_frame_of_a_video_is_answered(using, clip, words):
     assert [record["seconds"] for record in records] == pytest.approx(np.arange(10) / 10)
     for number, record in enumerate(records):
         assert record["path"] == str(clip) and record["size"] == [120, 176]
-        (one,) = record["detection"]
+        (one,) = record["head"]
         np.testing.assert_allclose(one["box"], [8 * number, 40, 8 * number + 48, 88], atol=3)
     drawn = list(Video(f"predictions/{clip.name}"))
     assert len(drawn) == 10 and Video(f"predictions/{clip.name}").fps == pytest.approx(10)
@@ -225,14 +285,10 @@ def test_a_glob_of_videos_answers_each(using, tmp_path):
         assert [(one["path"], one["frame"]) for one in records] == [(name, i) for name in expected for i in range(3)]
         for record in records:
             left = places[record["path"]] + 8 * record["frame"]
-            np.testing.assert_allclose(record["detection"][0]["box"], [left, 40, left + 48, 88], atol=3)
+            np.testing.assert_allclose(record["head"][0]["box"], [left, 40, left + 48, 88], atol=3)
     # of two with one name each is drawn
     for name in ("a", "b", "a_2"):
         assert len(list(Video(f"predictions/{name}.mp4"))) == 3
-    before = (tmp_path / "clips" / "a.mp4").read_bytes()
-    with pytest.raises(UserError, match="is the video itself or another of them"):
-        run("source=clips/**/*.mp4", "out=clips")
-    assert (tmp_path / "clips" / "a.mp4").read_bytes() == before
     with pytest.raises(DataError, match=r"there is no file 'clips/z\*\.mp4'"):
         run("source=clips/z*.mp4")
 
@@ -247,8 +303,8 @@ def test_a_folder_named_like_a_video_is_a_folder(using, tmp_path):
 def test_masks_of_frames_have_names_of_their_own(using, clip):
     using(likely_classes, "segmentation")
     records = run(f"source={clip}", recipe="unet_seg")
-    names = [record["segmentation"]["mask"] for record in records]
-    assert len(set(names)) == 10 and names[3].endswith("_000003_mask.png")
+    names = [record["head"]["mask"] for record in records]
+    assert len(set(names)) == 10 and names[3].endswith("_000003_head_mask.png")
 
 
 def test_a_video_without_frames_is_an_error_that_names_it(using, tmp_path, clip):
@@ -278,7 +334,7 @@ def test_a_video_that_ends_early_says_so(using, clip, tmp_path, capsys, monkeypa
 def test_a_video_is_not_overwritten_by_its_own_drawing(using, clip):
     using(found_blocks, "detection")
     before = clip.read_bytes()
-    with pytest.raises(UserError, match="is the video itself"):
+    with pytest.raises(UserError, match="is not empty"):
         run(f"source={clip}", f"out={clip.parent}")
     assert clip.read_bytes() == before
 
@@ -291,8 +347,7 @@ def test_no_more_than_a_batch_of_frames_is_held(clip):
             alive.append(1)
             yield Sample(frame)
 
-    tasks = {"head": Detection(list(COLORS))}
-    for _ in predict.answers(network, samples(), lambda size: views(size, SIZE, "stretch", flip=True), tasks, 4):
+    for _ in Predictor(network, Preprocess(SIZE)).stream(samples(), batch=4, flip=True):
         most = max(most, len(alive))
         alive.pop()
     assert most <= 4
@@ -320,7 +375,7 @@ def test_a_task_that_merges_nothing_is_refused_before_the_first_picture(using, t
     network = using(found_blocks, "detection")
     monkeypatch.delattr(Detection, "merge")
     save(tmp_path / "a.png", blocks(200, 200, []))
-    with pytest.raises(UserError, match=f"{word.split('=')[0]}: several answers of head 'head' cannot be merged"):
+    with pytest.raises(UserError, match=f"{word.split('=')[0]}: several predictions of head 'head' cannot be merged"):
         run("source=a.png", word)
     assert not network.shapes
 

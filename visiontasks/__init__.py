@@ -2,10 +2,12 @@
 
 import visiontasks as vt
 
-train, val = vt.load_data("my_pictures", size=(256, 256))
+train, val = vt.load_data("my_images", size=(256, 256))
 model = vt.VisionModel(vt.backbone("efficientnet_lite0", weights="imagenet"), vt.heads.UNet(train.names["mask"]))
 model.compile("adam")
 model.fit(train, validation_data=val, epochs=10)
+model.save("m.keras")
+vt.load("m.keras")("photo.jpg").draw()
 """
 
 import importlib
@@ -16,12 +18,14 @@ __version__ = "0.1.0"
 # {public name: (module, name in it)}
 _LAZY = {
     "VisionModel": ("visiontasks.model", "VisionModel"),
+    "Predictor": ("visiontasks.api", "Predictor"),
     "Sample": ("visiontasks.sample", "Sample"),
+    "load": ("visiontasks.api", "load"),
     "load_data": ("visiontasks.data.load", "load_data"),
-    "load_model": ("visiontasks.build", "load_model"),
-    "from_recipe": ("visiontasks.build", "from_recipe"),
-    "backbone": ("visiontasks.build", "backbone"),
-    "score": ("visiontasks.build", "score"),
+    "load_model": ("visiontasks.api", "load_model"),
+    "from_recipe": ("visiontasks.api", "from_recipe"),
+    "backbone": ("visiontasks.api", "backbone"),
+    "score": ("visiontasks.evaluation.evaluator", "score"),
     "heads": ("visiontasks.heads", None),
 }
 

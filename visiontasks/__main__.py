@@ -1,31 +1,41 @@
 """visiontasks COMMAND …: the commands as subcommands."""
 
+import importlib
 import sys
 
-COMMANDS = ("train", "evaluate", "predict")
+from visiontasks import __version__, cli
+from visiontasks.errors import UserError, near
+
+COMMANDS = {
+    "train": "visiontasks.train",
+    "evaluate": "visiontasks.evaluate",
+    "predict": "visiontasks.predict",
+    "backbones": "visiontasks.backbones.__main__",
+}
 
 USAGE = """visiontasks COMMAND [key=value …]
 
-  train     train what a recipe says
-  evaluate  score a run
-  predict   answer for pictures
+  train      train a recipe
+  evaluate   score a run on its validation set, or on other data
+  predict    predict images or videos with a run, or with published weights
+  backbones  what the backbones cost and see, and which have published weights
 
-visiontasks COMMAND --help says more."""
+  visiontasks COMMAND --help  the words of a command
+  visiontasks --version       the version"""
 
 
 def main():
-    import importlib
+    name, *rest = sys.argv[1:] or ["--help"]
+    if name in COMMANDS:
+        importlib.import_module(COMMANDS[name]).main(rest)
+    elif name == "--version":
+        print(f"visiontasks {__version__}")
+    else:
+        cli.run(_unknown, [name, *rest], lambda: USAGE)
 
-    from visiontasks.errors import near
 
-    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if command in ("-h", "--help", "help"):
-        print(USAGE)
-        raise SystemExit(0)
-    if command not in COMMANDS:
-        print(f"error: {command}: unknown command. {near(command, COMMANDS)}", file=sys.stderr)
-        raise SystemExit(2)
-    importlib.import_module(f"visiontasks.{command}").main(sys.argv[2:])
+def _unknown(arguments):
+    raise UserError(f"{arguments[0]}: unknown command. {near(arguments[0], COMMANDS)}")
 
 
 if __name__ == "__main__":

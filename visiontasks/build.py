@@ -1,19 +1,19 @@
 """Recipe → data, model, tasks: the one place where they meet. Nothing heavy is imported until it is needed."""
 
-import importlib
 import warnings
-from pathlib import Path
 
-from visiontasks.errors import DataError, RecipeError, UserError, near
+from visiontasks.errors import RecipeError, UserError, near
 from visiontasks.recipe import catalog
+from visiontasks.recipe.paths import recipe_paths
 from visiontasks.recipe.reading import read
 from visiontasks.recipe.schema import Recipe
 from visiontasks.training.devices import cores
+from visiontasks.weights.pretrained import IMAGENET, Pretrained
 
 MOST_WORKERS = 8  # more seldom wait for anything but each other
-ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's own classes and its own last layer
 
 
+@recipe_paths()
 def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | None = None) -> tuple[Recipe, str]:
     """A checked recipe, and a sentence on the folder `data` where one was given.
 
@@ -53,22 +53,19 @@ def check(recipe: Recipe):
         count = spec.get("classes")
         if count == [] or isinstance(count, int) and count < 1:
             raise RecipeError(f"{where}.classes: expected at least one class, got {count!r}.")
-        if isinstance(count, str) and count != ALL_CLASSES:
-            raise RecipeError(f"{where}.classes: expected names, their number or {ALL_CLASSES}, got {count!r}.")
-        if count == ALL_CLASSES:
+        if isinstance(count, str) and count != IMAGENET:
+            raise RecipeError(f"{where}.classes: expected names, their number or {IMAGENET}, got {count!r}.")
+        if count == IMAGENET:
             changed = sorted({"hidden", "pooling", "activation"} & spec.keys())
             if changed:
                 raise RecipeError(
-                    f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose layers are the "
+                    f"{where}.{changed[0]}: cannot be set with classes: {IMAGENET}, whose layers are the "
                     "checkpoint's own; leave it out, or give a number of classes to train."
                 )
         _check_resize(recipe.data.resize, found.constants["task"], where)
         if recipe.data.sizes and not found.constants.get("any_size", True):
             raise RecipeError(f"data.sizes: {where} takes pictures of one size alone; leave data.sizes out.")
-    if recipe.weights is not None:
-        from visiontasks.weights import coco
-
-        coco.find(recipe.weights, recipe.backbone, recipe.parts)
+    pretrained(recipe)
     for where, spec in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
         if spec is not None:
             part("data/sources", spec, where, key="source")
@@ -92,7 +89,9 @@ def check(recipe: Recipe):
 
 
 def _check_resize(resize, task, where):
-    if resize == "crop" and not _task(task).answers_by_picture:
+    from visiontasks.evaluation.tasks.task import task_class
+
+    if resize == "crop" and not task_class(task).whole_image:
         raise RecipeError(
             f"data.resize: crop cuts off what {where} must answer for; use data.resize=letterbox or stretch."
         )
@@ -107,39 +106,7 @@ def fields(recipe: Recipe) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def backbone(name: str, **arguments):
-    """A backbone by its recipe name: keras.Model from uint8 pictures (B, H, W, 3) to {"C1": …, "C5": …}.
-
-    Args:
-        name: such as "resnet50" or "efficientnet_lite0".
-        **arguments: the constructor's, such as weights="imagenet" (or a path, or None) and input_shape=(256, 256, 3).
-
-    Raises:
-        RecipeError: an unknown name or argument, with the near one.
-    """
-    part = catalog.find("backbones", name)
-    catalog.check_arguments(part, arguments, name)
-    import visiontasks.model  # noqa: F401  so that `weights` may be a saved VisionModel
-
-    return part.load()(**arguments)
-
-
-def from_recipe(name: str, *overrides: str, data: str | None = None):
-    """The VisionModel of a recipe, with the weights it starts from: `from_recipe("imagenet")` predicts at once.
-
-    Args:
-        name: a shipped recipe's name, or the path of a YAML file.
-        *overrides: "backbone.name=resnet50" and the like.
-        data: a folder of pictures that gives the class names, for a recipe whose heads do not say them.
-    """
-    made, _ = recipe(name, overrides, data)
-    if data is None and is_complete(made):  # its weights know their classes: no data set need be read for them
-        return model(made)
-    if made.data.train is not None and any("classes" not in part for part in made.parts.values()):
-        return model(made, loaders(made)[0].names)
-    return model(made)
-
-
+@recipe_paths()
 def loaders(recipe: Recipe):
     """The training and the validation Loader of a recipe.
 
@@ -185,6 +152,7 @@ def _check_fields(recipe, sources):
                 )
 
 
+@recipe_paths()
 def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool = False):
     """The validation Loader of a recipe, for a model that knows `classes` by Sample field.
 
@@ -200,27 +168,19 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
     from visiontasks.data.detect import inherit
     from visiontasks.data.load import load_source, load_sources
     from visiontasks.data.pipeline import Loader
+    from visiontasks.evaluation.evaluator import check_names
 
     parts = _parts(recipe)
     if parts["val"] is not None:  # read as training read it: with the training part's mask values and separators
-        source = load_source(inherit(parts["val"], parts["train"]), "data.val", classes)
+        source = load_source(inherit(parts["val"], parts["train"]), "val", classes)
     else:
-        source = load_source(parts["train"], "data.train", classes)
+        source = load_source(parts["train"], "train", classes)
         if not whole:
             source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
     _check_fields(recipe, {"val": source})
     loader = Loader(source, **_loading(recipe))
-    _check_names(loader, classes)
+    check_names(loader, classes)
     return loader
-
-
-def _check_names(loader, classes, hint=""):
-    for field, expected in classes.items():
-        came = tuple(loader.names.get(field, ()))
-        if came != tuple(expected):
-            raise DataError(
-                f"data: the run knows {list(expected)} as its {field} classes, the data have {list(came)}.{hint}"
-            )
 
 
 def head(spec: dict, names: tuple[str, ...] | None, where: str):
@@ -240,6 +200,7 @@ def head(spec: dict, names: tuple[str, ...] | None, where: str):
     return catalog.find("heads", spec["name"]).load()(classes=classes, **arguments)
 
 
+@recipe_paths()
 def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     """The VisionModel of a recipe, not compiled.
 
@@ -251,16 +212,14 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         UserError: a head does not fit the backbone, or the size its stride.
     """
     from visiontasks.model import VisionModel
-    from visiontasks.weights import coco
 
-    spec = dict(recipe.backbone)
-    name = spec.pop("name")
-    sides = (None, None) if recipe.data.sizes else recipe.data.size
-    spec.setdefault("input_shape", (*sides, 3))
+    weights = pretrained(recipe)
+    name, spec = recipe.backbone["name"], weights.backbone_arguments
+    size = (None, None) if recipe.data.sizes else recipe.data.size
+    spec.setdefault("input_shape", (*size, 3))
     try:
         with warnings.catch_warnings():
-            if recipe.weights is not None:  # the backbone's come with them, and its frozen norms' statistics
-                spec["weights"] = None
+            if recipe.weights is not None:  # they bring the frozen norms' statistics
                 warnings.filterwarnings("ignore", message="norm: frozen_batch with random weights")
             backbone = catalog.find("backbones", name).load()(**spec)
     except (ValueError, TypeError) as error:
@@ -268,18 +227,10 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     heads, dense_layers = {}, {}
     for key, part in recipe.parts.items():
         where = "head" if recipe.head is not None else f"heads.{key}"
-        part = {"name": part["name"], **part}
-        if part.get("classes") == ALL_CLASSES:
-            from visiontasks.weights.imagenet import imagenet_classifier
-
-            own, dense_layers[key] = imagenet_classifier(name, spec.get("weights"), part.get("tap"))
-            part |= own
+        arguments, dense_layers[key] = weights.classifier(key)
         field = catalog.find("heads", part["name"]).constants["fields"][0]
-        known = (names or {}).get(field)
-        if known is None and recipe.weights == coco.NAME and part.get("classes") is None:
-            known = tuple(coco.class_ids())
         try:
-            heads[key] = head(part, known, where)
+            heads[key] = head(part | arguments, (names or {}).get(field) or weights.class_names(key), where)
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{where}.{error}") from error
     try:
@@ -287,12 +238,14 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
             backbone,
             next(iter(heads.values())) if recipe.head is not None else heads,
             loss_weights=recipe.train.loss_weights or None,
+            preprocess={"size": list(recipe.data.size), "resize": recipe.data.resize},
         )
     except ValueError as error:
         raise UserError(str(error)) from error
     for key, layers in dense_layers.items():
         try:
-            heads[key].set_dense_layers(layers)
+            if layers:
+                heads[key].set_dense_layers(layers)
         except ValueError as error:
             raise UserError(
                 f"data.size: {list(recipe.data.size)} does not fit the checkpoint's own {error} They are for the size "
@@ -300,9 +253,8 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
             ) from error
     for size in (recipe.data.size, *recipe.data.sizes):
         check_size(built, tuple(size))
-    if recipe.weights is not None:
-        for line in coco.load(built, coco.find(recipe.weights, recipe.backbone, recipe.parts), recipe.weights):
-            warnings.warn(f"weights: {line}", stacklevel=2)
+    for line in weights.load(built):
+        warnings.warn(f"weights: {line}", stacklevel=2)
     return built
 
 
@@ -320,49 +272,9 @@ def check_size(model, size: tuple[int, int]):
         )
 
 
-def tasks(model) -> dict:
-    """{head name: Task} of a VisionModel, with the heads' class names."""
-    made = {}
-    for name, head in model.heads.items():
-        made[name] = _task(head.task)(head.classes)
-    return made
-
-
-def score(model, loader) -> dict[str, float]:
-    """A VisionModel's figures on a Loader, as `python -m visiontasks.evaluate` gives them.
-
-    In the pictures' own pixels: pycocotools' AP for boxes, IoU for masks, and so on.
-
-    Returns:
-        {metric: value}; with several heads {"HEAD/metric": value}; a class's own figure is such as "ap/NAME".
-
-    Raises:
-        DataError: the loader's classes are others than a head's, or in another order. (Of a head that was made with a
-            number of classes only their number counts.)
-    """
-    from visiontasks.evaluation.evaluator import evaluate
-
-    for part in model.heads.values():
-        field = part.fields[0]
-        known = loader.names.get(field, ())
-        if tuple(part.classes) != tuple(map(str, range(len(known)))):
-            _check_names(loader, {field: part.classes}, " Give its source names=[…], the model's, in their order.")
-    return evaluate(model, loader, tasks(model)).figures
-
-
-def _task(name):
-    return getattr(importlib.import_module(f"visiontasks.evaluation.tasks.{name}"), name.title().replace("_", ""))
-
-
-def is_complete(recipe: Recipe) -> bool:
-    """Whether a recipe's weights are all there before training, so that it can predict."""
-    if recipe.weights is not None:
-        from visiontasks.weights import coco
-
-        return all(coco.knows(recipe.weights, part.get("classes")) for part in recipe.parts.values())
-    return recipe.backbone.get("weights") is not None and all(
-        part.get("classes") == ALL_CLASSES for part in recipe.parts.values()
-    )
+def pretrained(recipe: Recipe) -> Pretrained:
+    """The weights that a recipe's parts start from."""
+    return Pretrained(recipe.weights, recipe.backbone, recipe.parts)
 
 
 def check_complete(recipe: Recipe):
@@ -371,22 +283,8 @@ def check_complete(recipe: Recipe):
     Raises:
         UserError: they are not.
     """
-    if not is_complete(recipe):
+    if not pretrained(recipe).complete:
         raise UserError(
-            f"recipe: {recipe.name} has weights to be learnt, so it has no answers yet. Train it "
+            f"recipe: {recipe.name} has weights to be trained, so it cannot predict yet. Train it "
             f"(python -m visiontasks.train recipe={recipe.name}) and give run=DIR."
         )
-
-
-def load_model(path: str | Path, compile: bool = True):
-    """A saved VisionModel, whole: `keras.saving.load_model` with this package's classes known.
-
-    Args:
-        path: a `.keras` file.
-        compile: take up the optimizer too, to train on; predicting needs none.
-    """
-    import keras
-
-    import visiontasks.model  # noqa: F401  registers VisionModel, which imports the rest by itself
-
-    return keras.saving.load_model(path, compile=compile)

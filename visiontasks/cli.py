@@ -1,36 +1,135 @@
-"""What the commands share: reading `key=value` words, help, and errors that a user can mend as one line."""
+"""What the commands share: `key=value` words, help, signals, a quiet start, and a user's errors as one line each."""
 
+import contextlib
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable
 
-from absl import logging
-
+from visiontasks import signals
 from visiontasks.errors import RecipeError, UserError, near
 
-# albumentations asks PyPI for its newest version at import; TensorFlow prints what no user needs
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# with AMX, TensorFlow 2.21 (oneDNN) now and then leaves NaN in the gradient of a bfloat16 convolution
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
-# grain warns whoever has no JAX that it cannot be profiled there
-logging.get_absl_logger().addFilter(lambda record: "jax profiler" not in str(record.msg))
+HELP = ("-h", "--help", "help")
+# what the C++ of TensorFlow and XLA logs (information, warnings, errors), with date or without
+_LOG_LINE = re.compile(
+    rb"(?:[IWE]\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:[\d.]+: [IWE] |WARNING: All log messages before absl::)"
+)
 
 
 def run(command: Callable[[list[str]], int | None], arguments: list[str] | None, usage: Callable[[], str]):
-    """Run a command and leave the process: 0 done, 2 something to mend (one message, no traceback), 130 Ctrl-C."""
+    """Run a command and leave the process: 0 done, 2 something to mend (one message, no traceback), 130 a signal.
+
+    `--help` prints `usage()`, `--help TOPIC` a page of `visiontasks.help`.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or any(word in ("-h", "--help", "help") for word in arguments):
-        print(usage())
-        raise SystemExit(0 if arguments else 2)
+    _open_standard_streams()
     try:
-        raise SystemExit(command(arguments) or 0)
+        if not arguments or any(word in HELP for word in arguments):
+            print_help(usage, [word for word in arguments if word not in HELP and "=" not in word])
+            raise SystemExit(0 if arguments else 2)
+        _set_environment()
+        with signals.handled(signals.interrupt):
+            raise SystemExit(command(arguments) or 0)
     except (UserError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
+    except BrokenPipeError:  # of a pipe such as `| head`, which read enough
+        raise SystemExit(0) from None
+    finally:
+        _close_standard_streams()
+
+
+def print_help(usage: Callable[[], str], topics: list[str]):
+    """Print the usage of a command, or the pages of help for `topics`.
+
+    Raises:
+        UserError: there is no such page, with the near name.
+    """
+    from visiontasks import help
+
+    print("\n\n".join(map(help.page, topics)) if topics else f"{usage()}\n\n{help.TOPICS}")
+
+
+def _set_environment():
+    """Settings that must stand before TensorFlow, albumentations and grain are imported."""
+    from absl import logging
+
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version at import
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # with AMX, TensorFlow 2.21 (oneDNN) now and then leaves NaN in the gradient of a bfloat16 convolution
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
+    logging.get_absl_logger().addFilter(_no_profiler_warning)
+
+
+def _no_profiler_warning(record):
+    """grain warns whoever has no JAX that it cannot be profiled there."""
+    return "jax profiler" not in str(record.msg)
+
+
+def _open_standard_streams():
+    """Give closed standard descriptors a place to write to, and a narrow encoding a sign for what it lacks."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file that is opened would get this number, and every log line of C++ with it
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _close_standard_streams():
+    """Flush now, so that a terminal or a pipe that has gone cannot change the exit code."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def start_keras() -> float | None:
+    """Import Keras and list the devices, without the log of its backend's start; the GPUs' compute capability."""
+    with quiet():
+        import keras  # noqa: F401
+
+        from visiontasks.training import devices
+
+        return devices.gpu_capability()
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keep the log lines that C++ writes to descriptor 2 in this block off the screen; all other lines pass.
+
+    After an exception every line is shown. (A crash of the process itself takes the lines with it.)
+    """
+    with tempfile.TemporaryFile() as captured:
+        kept = os.dup(2)
+        _flush_errors()
+        os.dup2(captured.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            _flush_errors()
+            os.dup2(kept, 2)
+            os.close(kept)
+            captured.seek(0)
+            for line in captured:
+                if failed or not _LOG_LINE.match(line):
+                    with contextlib.suppress(OSError):
+                        os.write(2, line)
+
+
+def _flush_errors():
+    if sys.stderr is not None:
+        sys.stderr.flush()
 
 
 def words(arguments: list[str], known: tuple[str, ...], open_ended: bool = False) -> tuple[dict[str, str], list[str]]:
@@ -53,11 +152,27 @@ def words(arguments: list[str], known: tuple[str, ...], open_ended: bool = False
     return own, rest
 
 
+class _Output:
+    """Standard output for a command that must go on when its terminal or pipe has gone."""
+
+    def __getattr__(self, name):
+        return getattr(sys.stdout, name)
+
+    def write(self, text):
+        with contextlib.suppress(OSError):
+            sys.stdout.write(text)
+
+    def flush(self):
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+
+
 def console():
     """A rich Console that prints names of files as they are: their brackets are no markup, their colons no emoji."""
     from rich.console import Console
 
-    return Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
+    file = None if sys.stdout is None else _Output()
+    return Console(file=file, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def flag(words: dict[str, str], key: str) -> bool:

@@ -110,7 +110,7 @@ class Placement(_Layout):
         if self.mode == "crop":
             raise ValueError(
                 "resize: crop hides a region of the image, so a map cannot be restored to the whole image; "
-                "use data.resize=letterbox or data.resize=stretch for tasks with pixels or boxes."
+                "use resize=letterbox or resize=stretch for tasks with pixels or boxes."
             )
         (top, left), (height, width) = self.offset, self.resized
         values = np.ascontiguousarray(values[top : top + height, left : left + width], dtype=np.float32)

@@ -1,42 +1,70 @@
 """`VisionModel`: a backbone feeds one head, or several. The only keras.Model here with training logic."""
 
+import functools
 import importlib
-import sys
 import warnings
 
 import keras
 import numpy as np
 from keras import backend, ops
 
+from visiontasks import model_arrays, model_export
+from visiontasks.backbones.backbone import deep_recursion
 from visiontasks.heads.head import Head, levels_among
+from visiontasks.inference.preprocess import Preprocess
+from visiontasks.losses.reduction import Term, TermMean
+from visiontasks.model_sizes import FunctionsBySize
+from visiontasks.ops import replicas
 from visiontasks.sample import FIELDS
 
-# Keras cannot ask a grain dataset for its length, and so warns at the end of every first epoch of a Loader
-warnings.filterwarnings("ignore", message="Your input ran out of data", module="keras.src.trainers.epoch_iterator")
+
+def _quiet_at_the_end_of_data(method):
+    """Keras cannot ask a grain dataset for its length, and so warns at the end of every first epoch of a Loader."""
+
+    @functools.wraps(method)
+    def quiet(*args, **kwargs):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Your input ran out of data", module="keras.src.trainers.epoch_iterator")
+            return method(*args, **kwargs)
+
+    return quiet
+
+
+NOT_HEADS = {"path", "size", "frame", "seconds"}  # what `predictions.json` says of an image beside its heads
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class VisionModel(keras.Model):
+class VisionModel(FunctionsBySize, keras.Model):
     """One shared backbone and one head, or several trained jointly; an ordinary Keras model in every other respect.
 
-    It takes uint8 RGB pictures (B, H, W, 3), 0..255, alone or as {"image": …, targets by field name}: so `fit` takes a
+    It takes uint8 RGB images (B, H, W, 3), 0..255, alone or as {"image": …, targets by field name}: so `fit` takes a
     loader, a dict of arrays, a `tf.data.Dataset` of such dicts, or `(images, targets)`. Calling it gives raw outputs;
     `predict` gives decoded predictions. With one head both are that head's own; with several, {head name: …}.
 
     Args:
-        backbone: keras.Model from uint8 pictures to {"C1": …, "C5": …}, level n at stride 2ⁿ.
+        backbone: keras.Model from uint8 images to {"C1": …, "C5": …}, level n at stride 2ⁿ.
         head: a Head, or {name: Head} for several tasks.
         loss_weights: {head name: factor of its loss in the sum}; 1 where not given.
+        preprocess: {"size": [height, width], "resize": mode}, how images reached the network in training, so that
+            `visiontasks.load` does the same; `fit` takes it from a Loader.
 
     Raises:
-        ValueError: a head taps a level that the backbone has not, or a loss weight names no head; when called, pictures
-            that are not uint8, or with a side that is no multiple of `stride`.
+        ValueError: a head taps a level that the backbone does not have, or a loss weight names no head; when called,
+            images that are not uint8, or whose height or width is no multiple of `stride`.
 
     Attributes:
-        stride: what the pictures' sides must be multiples of, for the heads with answers at places of several levels.
+        stride: what the height and width of images must be multiples of: the stride of the deepest level of the heads
+            that are `divisible` (see Head) and tap several levels; 1 where there is none, and then any size will do.
     """
 
-    def __init__(self, backbone, head: Head | dict[str, Head], loss_weights: dict[str, float] | None = None, **kwargs):
+    def __init__(
+        self,
+        backbone,
+        head: Head | dict[str, Head],
+        loss_weights: dict[str, float] | None = None,
+        preprocess: dict | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if keras.config.image_data_format() != "channels_last":
             raise ValueError('expected keras.config.image_data_format() "channels_last", got "channels_first".')
@@ -45,14 +73,20 @@ class VisionModel(keras.Model):
         self.loss_weights = dict(loss_weights or {})
         if unknown := self.loss_weights.keys() - self.heads.keys():
             raise ValueError(f"loss_weights: {sorted(unknown)} name no head; the heads are {sorted(self.heads)}.")
+        if taken := NOT_HEADS & self.heads.keys():
+            raise ValueError(f"head: {sorted(taken)} cannot name heads, for predictions.json has such keys already.")
+        self.preprocess = preprocess and Preprocess(**preprocess).get_config()
+        self._validate_function, self._validating = None, False
         self._taps = {name: _taps_of(name, part, tuple(backbone.output)) for name, part in self.heads.items()}
         self.stride = _stride(self.heads, self._taps)
-        self.backbone = _only(backbone, {tap for taps in self._taps.values() for tap in taps})
-        # one running mean a loss term, so that every part of the sum can be watched
+        with deep_recursion():
+            self.backbone = _only(backbone, {tap for taps in self._taps.values() for tap in taps})
         self._trackers = {
-            name: {term: keras.metrics.Mean(name=self._label(name, term)) for term in part.loss_terms}
+            name: {term: TermMean(self._label(name, term)) for term in part.loss_terms}
             for name, part in self.heads.items()
         }
+        self._regularization = TermMean("regularization")
+        self._scores = False  # whether `compile` was given metrics
         self.build(backbone.input.shape)
 
     def _label(self, name, term):
@@ -69,16 +103,13 @@ class VisionModel(keras.Model):
 
     def call(self, inputs, training=None):
         images = inputs["image"] if isinstance(inputs, dict) else inputs
-        if "int" not in backend.standardize_dtype(images.dtype):
+        if "int" not in (dtype := backend.standardize_dtype(images.dtype)):
+            raise model_arrays.not_uint8(dtype)
+        if any(length is not None and length % self.stride for length in images.shape[1:3]):
             raise ValueError(
-                f"image: expected uint8 pictures with values 0..255, got {images.dtype}; the model normalises them "
-                'itself. Give images.astype("uint8"), times 255 first if they are in 0..1.'
-            )
-        if any(side is not None and side % self.stride for side in images.shape[1:3]):
-            raise ValueError(
-                f"image: expected sides that are multiples of {self.stride}, the stride of the deepest level that a "
-                f"head uses, got {tuple(images.shape[1:3])}: cells would lie beside their places. Give load_data such "
-                "a size."
+                f"image: expected height and width that are multiples of {self.stride}, the stride of the deepest "
+                f"level that a head with anchors uses, got {tuple(images.shape[1:3])}: anchors would lie beside their "
+                "cells. Give load_data such a size."
             )
         features = {**self.backbone(images, training=training), "image": images}
         outputs = {
@@ -118,31 +149,50 @@ class VisionModel(keras.Model):
         return y
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The weighted sum of the heads' losses and the regularisers', float32."""
+        """The weighted sum of the heads' losses and the regularizers', float32.
+
+        Each term is divided once, by its count over all replicas, so that the sum of the replicas' gradients is the
+        gradient of one device.
+        """
         if sample_weight is not None:
             raise ValueError(
                 "sample_weight, class_weight: not supported; mark what must not count as not labelled (-1, or 255)."
             )
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
-        total = ops.zeros((), "float32")
-        for name, head in self.heads.items():
-            factor = self.loss_weights.get(name, 1.0)
-            # a batch counts by its labelled pictures: one that nobody labelled for a head must not pull its mean to 0
-            count = ops.sum(ops.cast(head.labelled(targets), "float32"))
-            for term, value in head.compute_losses(targets, outputs[name], training=training).items():
-                self._trackers[name][term].update_state(value, sample_weight=count)
-                total = total + factor * value
-        total = total / _replicas()
-        for loss in self.losses:
-            total = total + ops.cast(self._aggregate_additional_loss(loss), "float32")
-        return total
+        terms = {
+            (name, term): value
+            for name, head in self.heads.items()
+            for term, value in head.compute_losses(targets, outputs[name], training=training).items()
+        }
+        counts = replicas.summed(ops.stop_gradient(ops.stack([term.count for term in terms.values()])))
+        number = replicas.number()
+        penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32")) / number
+        self._regularization.update_state(penalty, 1.0 / number)
+        loss = penalty
+        for i, ((name, term), value) in enumerate(terms.items()):
+            self._trackers[name][term].update_state(*value)
+            loss = loss + self.loss_weights.get(name, 1.0) * Term(value.total, counts[i]).mean
+        return loss
+
+    def get_metrics_result(self):
+        """Keras's, with `loss` as the weighted sum of the terms shown, and of the mean of the regularizers.
+
+        Keras's own `loss` weighs batches by their rows, labelled or not.
+        """
+        results = super().get_metrics_result()
+        results.pop(self._regularization.name)
+        loss = self._regularization.result()
+        for name, trackers in self._trackers.items():
+            for tracker in trackers.values():
+                loss = loss + self.loss_weights.get(name, 1.0) * tracker.result()
+        return {**results, "loss": loss}
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Keras's, on decoded predictions (where a head's are one tensor), each head with its own field.
 
         By head name where there are several; what is not labelled has weight 0.
         """
-        if self._compile_metrics is None:
+        if not self._scores:
             return self.get_metrics_result()  # else every training step would decode its outputs for nobody
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
         truth, weights, answers = {}, {}, {}
@@ -157,73 +207,129 @@ class VisionModel(keras.Model):
             weights[name] = ops.cast(ops.logical_not(absent), "float32")
         return super().compute_metrics(x, self._bare(truth), self._bare(answers), self._bare(weights))
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """Keras's `fit`; boxes and classes given as NumPy arrays are looked at first.
+    @_quiet_at_the_end_of_data
+    def fit(self, x=None, y=None, *args, validation_data=None, **kwargs):
+        """Keras's `fit`; images and targets given as NumPy arrays are checked first, once.
 
         Raises:
-            ValueError: all boxes lie within 0..1, shares of the picture instead of pixels, or a class is not the
-                head's.
+            ValueError: arrays that a head cannot learn from, such as one-hot labels, masks of 0 and 255, or boxes that
+                are shares of the image; the text names the array and the fix.
         """
-        for name, head in self.heads.items():
-            if "boxes" in head.fields:
-                _check_objects(name, head, y if isinstance(y, dict) else x)
-        return super().fit(x, y, *args, **kwargs)
+        model_arrays.check(self.heads, x, y)
+        pair = validation_data if isinstance(validation_data, tuple) else (validation_data,)
+        model_arrays.check(self.heads, *pair[:2], where="validation_data: ")
+        if self.preprocess is None and isinstance(getattr(x, "resize", None), str):  # a Loader
+            self.preprocess = Preprocess(x.size, x.resize).get_config()
+        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+
+    @_quiet_at_the_end_of_data
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Keras's `evaluate`; images and targets given as NumPy arrays are checked first.
+
+        Raises:
+            ValueError: as `fit` does.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # Keras's word that `fit` calls, which has checked them
+            model_arrays.check(self.heads, x, y)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    @_quiet_at_the_end_of_data
+    def predict(self, *args, **kwargs):
+        """Keras's `predict`: decoded predictions, NumPy arrays with the batch first; see `decode`."""
+        return super().predict(*args, **kwargs)
 
     def predict_step(self, *args):
-        if backend.backend() == "jax":
-            outputs, state = super().predict_step(*args)
-            return self.decode(outputs), state
-        return self.decode(super().predict_step(*args))
+        if backend.backend() != "jax":
+            return self._predicted(*args)
+        (trainable, non_trainable), data = args
+        pairs = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, non_trainable, strict=True),
+        ]
+        with keras.StatelessScope(pairs) as scope:  # decoding may call layers too
+            outputs = self._predicted(data)
+        return outputs, [scope.get_current_value(variable) for variable in self.non_trainable_variables]
 
-    def make_train_function(self, force=False):
-        if self._knows_sizes():
-            return super().make_train_function(force)
-        if self.train_function is None or force:
-            self.train_function = self._for_each_size(lambda: self._make_function(self.train_step))
+    def _predicted(self, data):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self(x, training=False)
+        predictions = self.decode(outputs)
+        return (predictions, self._loss_sums(self._targets(x, None), outputs)) if self._validating else predictions
 
-    def make_test_function(self, force=False):
-        if self._knows_sizes():
-            return super().make_test_function(force)
-        if self.test_function is None or force:
-            self.test_function = self._for_each_size(lambda: self._make_function(self.test_step))
+    def _loss_sums(self, targets, outputs) -> dict:
+        """{term: float32 (1, 2), its total and count}; the regularizers' by ""."""
+        sums, outputs = {}, self.by_head(outputs)
+        for name, head in self.heads.items():
+            for term, value in head.compute_losses(targets, outputs[name], training=False).items():
+                sums[self._label(name, term)] = ops.stack(list(value))
+        penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32"))
+        sums[""] = ops.stack([penalty, ops.ones(())])
+        return {label: ops.expand_dims(pair, 0) for label, pair in sums.items()}
 
-    def make_predict_function(self, force=False):
-        if self._knows_sizes():
-            return super().make_predict_function(force)
-        if self.predict_function is not None and not force:
-            return
-        by_size, make = {}, super().make_predict_function
+    def validate_on_batch(self, batch: dict) -> tuple[dict, dict[str, np.ndarray]]:
+        """Predictions and losses of a batch from one forward pass, in one compiled function.
 
-        def function(batches):
-            size = _sides(batches[0])
-            if size not in by_size:
-                make(force=True)
-                by_size[size], self.predict_function = self.predict_function, function
-            return by_size[size](batches)
+        Args:
+            batch: {"image": uint8 (B, H, W, 3), targets by field name}.
 
-        self.predict_function = function
-
-    def _knows_sizes(self):
-        """Whether Keras's own functions do: on TensorFlow one for all sizes would be traced with unknown sides.
-
-        Heads need to know theirs, so that such a model gets a function for each size.
+        Returns:
+            (what `predict_on_batch` gives, {loss term: float64 (2,), its total and count}); the latter added up over
+            the batches of a pass are for `mean_losses`.
         """
-        return backend.backend() != "tensorflow" or None not in self.backbone.input.shape[1:3]
+        before, self.predict_function = self.predict_function, self._validate_function
+        self._validating = True
+        try:
+            predictions, sums = self.predict_on_batch(batch)
+            self._validate_function = self.predict_function
+        finally:
+            self._validating, self.predict_function = False, before
+        # each replica of tf.distribute has a row
+        return predictions, {label: np.sum(pairs, axis=0, dtype=np.float64) for label, pairs in sums.items()}
 
-    def _for_each_size(self, make):
-        """What Keras calls with an iterator: a function of `make` for each size of picture that it yields."""
-        by_size = {}
+    def mean_losses(self, sums: dict[str, np.ndarray]) -> dict[str, float]:
+        """{"loss": …, each term: its total by its count} out of sums of `validate_on_batch`."""
+        means = {label: float(total / max(count, 1)) for label, (total, count) in sums.items()}
+        loss = means.pop("")
+        for name, head in self.heads.items():
+            loss += self.loss_weights.get(name, 1.0) * sum(means[self._label(name, term)] for term in head.loss_terms)
+        return {"loss": loss, **means}
 
-        def function(iterator):
-            for _ in range(self.steps_per_execution):
-                data = next(iterator)
-                size = _sides(data)
-                if size not in by_size:
-                    by_size[size] = make()
-                outputs = by_size[size](iter([data]))
-            return outputs
+    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None):
+        """Write the model as a SavedModel, whose `serve` takes uint8 images and gives what `predict` gives.
 
-        return function
+        Read it with `tf.saved_model.load(filepath).serve(images)`: images (B, H, W, 3), for any B, to a flat dict of
+        decoded predictions, whose keys begin with "head name/" where there are several heads. It needs neither Keras
+        nor this package.
+
+        Args:
+            filepath: the folder to write.
+            format: "tf_saved_model".
+            verbose: whether Keras prints what it wrote.
+            input_signature: [keras.InputSpec] of the images; by default uint8 (None, H, W, 3) with the backbone's H, W.
+
+        Raises:
+            ValueError: another format, another backend than TensorFlow, or images of any size where a head must know
+                theirs.
+        """
+        model_export.export(self, filepath, format, verbose, input_signature)
+
+    def save_own_variables(self, store):
+        """Keras saves the weights of each layer; the state of every seed generator, such as dropout's, comes here."""
+        super().save_own_variables(store)
+        for i, state in enumerate(self._seed_states()):
+            store[f"seed_{i}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        """The seed generators go on as they would have; a file that knows nothing of them leaves them as they are."""
+        states = self._seed_states()
+        if len(list(store.keys())) == len(states):  # else it is of before they were saved, or of another dropout
+            for i, state in enumerate(states):
+                state.assign(store[f"seed_{i}"])
+
+    def _seed_states(self):
+        """What Keras counts among the variables and not among the weights, in the layers' order."""
+        others = {id(v) for v in (*self.weights, *self.metrics_variables)}
+        return [v for v in self.variables if id(v) not in others]
 
     def compile(self, optimizer="adam", metrics=None, weighted_metrics=None, **kwargs):
         """Keras's `compile` without `loss`, for the heads bring theirs.
@@ -236,16 +342,18 @@ class VisionModel(keras.Model):
         for name, head in self.heads.items():
             if asked and "boxes" in head.fields and (self.single or not isinstance(asked, dict) or name in asked):
                 raise ValueError(
-                    f"metrics: Keras's compare one tensor with another, and head {name!r} answers with boxes, scores "
-                    "and classes; leave them out, and score with visiontasks.score(model, loader)."
+                    f"metrics: Keras's compare one tensor with another, and head {name!r} predicts boxes, scores and "
+                    "classes; leave them out, and score with visiontasks.score(model, loader)."
                 )
         for name in ("loss", "loss_weights"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
+        self._validate_function = None
         super().compile(optimizer=optimizer, weighted_metrics=asked, **kwargs)
+        self._scores = bool(asked)
 
     def compile_from_config(self, config):
-        _import_own(config)  # a schedule of ours in the optimizer
+        _import_classes(config)  # a schedule of ours in the optimizer
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**{key: value for key, value in config.items() if value is not None})
         self.optimizer.build(self.trainable_variables)
@@ -257,82 +365,50 @@ class VisionModel(keras.Model):
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "head": self._bare(heads),
             "loss_weights": self.loss_weights,
+            "preprocess": self.preprocess and Preprocess(**self.preprocess).get_config(),
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        # Keras walks a backbone's graph by recursion, a few calls a layer: ResNet-1202 is beyond Python's own limit
-        layers = len(config["backbone"]["config"].get("layers", ()))
-        sys.setrecursionlimit(max(sys.getrecursionlimit(), 5 * layers))
 
         def revive(part):
-            _import_own(part)
+            _import_classes(part)
             return keras.saving.deserialize_keras_object(part, custom_objects=custom_objects)
 
         head = config["head"]
         config["head"] = revive(head) if "class_name" in head else {name: revive(part) for name, part in head.items()}
-        config["backbone"] = revive(config["backbone"])
+        with deep_recursion():
+            config["backbone"] = revive(config["backbone"])
         return cls(**config)
-
-
-def _check_objects(name, head, targets):
-    boxes, classes = (targets.get(field) if isinstance(targets, dict) else None for field in ("boxes", "classes"))
-    if not isinstance(boxes, np.ndarray) or not isinstance(classes, np.ndarray) or not (classes >= 0).any():
-        return
-    if classes.max() >= len(head.classes):
-        raise ValueError(
-            f"classes: expected numbers below {len(head.classes)}, one for each class of {name!r}; got {classes.max()}."
-        )
-    if boxes.max() <= 1:
-        raise ValueError(
-            "boxes: expected x1, y1, x2, y2 in pixels of the pictures, got none beyond 1; multiply shares of the "
-            "picture by its width and height."
-        )
-
-
-def _sides(data) -> tuple[int, int]:
-    """(height, width) of a batch as Keras's adapters give it."""
-    x = data[0] if isinstance(data, (tuple, list)) else data
-    x = x["image"] if isinstance(x, dict) else x
-    x = x.values[0] if hasattr(x, "values") else x  # of tf.distribute: each replica has a part of the batch
-    return tuple(x.shape[1:3])
-
-
-def _replicas() -> int:
-    """How many replicas of tf.distribute add their gradients up, so that each one's loss must be its share."""
-    if backend.backend() != "tensorflow":
-        return 1
-    from tensorflow import distribute
-
-    return distribute.get_strategy().num_replicas_in_sync
 
 
 def _taps_of(name, head, available):
     taps = head.taps(available)
     missing = [tap for tap in taps if tap not in (*available, "image")]
     if missing:
-        raise ValueError(f"head {name!r} taps {missing}, which this backbone has not; it has {list(available)}.")
+        raise ValueError(f"head {name!r} taps {missing}, which this backbone does not have; it has {list(available)}.")
     return taps
 
 
 def _stride(heads, taps) -> int:
-    """Of the deepest level among those of heads with spatial answers that look at several."""
+    """Of the deepest level among those of `divisible` heads that tap several; 1 without any."""
     several = {name: taps[name] for name, head in heads.items() if head.divisible and len(taps[name]) > 1}
-    levels = [int(level[1:]) for name, own in several.items() for level in levels_among(own, name, least=0)]
+    levels = [int(level[1:]) for name, tapped in several.items() for level in levels_among(tapped, name, least=0)]
     return 2 ** max(levels, default=0)
 
 
 def _only(backbone, taps):
     """The backbone without the layers that only lead to outputs which no head taps."""
     used = keras.Model(backbone.input, {tap: backbone.output[tap] for tap in taps if tap in backbone.output})
-    # finer levels on the way cost nothing, and name the places up to which a backbone can be fixed
+    # finer levels on the way cost nothing, and name the layers up to which a backbone can be fixed;
+    # _keras_history is private, for Keras has no public way from a tensor to the layer that made it
     made = {operation.name for operation in used.operations}
     kept = {tap: x for tap, x in backbone.output.items() if x._keras_history.operation.name in made}
     return backbone if len(kept) == len(backbone.output) else keras.Model(backbone.input, kept, name=backbone.name)
 
 
-def _import_own(config):
+def _import_classes(config):
     """Import the modules of this package that a config names, so that their classes are registered for Keras."""
     if isinstance(config, dict):
         module = config.get("module")
@@ -340,7 +416,7 @@ def _import_own(config):
         if isinstance(module, str) and module.startswith("visiontasks.") and registered.startswith("visiontasks>"):
             importlib.import_module(module)
         for value in config.values():
-            _import_own(value)
+            _import_classes(value)
     elif isinstance(config, (list, tuple)):
         for value in config:
-            _import_own(value)
+            _import_classes(value)

@@ -1,28 +1,26 @@
-"""python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLOB|VIDEO [out=DIR]: answer for pictures."""
+"""python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLOB|VIDEO [out=DIR]: predict for images."""
 
-import collections
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from visiontasks import cli
 from visiontasks.errors import UserError
-from visiontasks.evaluation.records import Records
 
 WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip")
 
 USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLOB|VIDEO [out=DIR] [key=value …]
 
-  run=DIR      a run's folder: its best checkpoint answers
+  run=DIR      a run's folder: its best checkpoint predicts
   recipe=NAME  a recipe whose weights are complete without training, such as imagenet
-  source=…     a picture, a folder of pictures, a glob, or a video file (.mp4, .avi, .mov, .mkv, .webm, …), or a glob
-               such as clips/*.mp4; every frame of a video is answered; predictions.json numbers them from 0
-  out=DIR      where predictions.json and the drawn pictures or the drawn video go; by default predictions
-  batch=N      pictures, frames or tiles that the network sees at once; by default 8
-  tile=N       see pictures larger than N pixels in tiles of that side, each at the network's size, and put the answers
-               together: for objects, or details, that are small in big pictures
-  overlap=…    share of a tile that its neighbour shows too, from 0 to below 1; by default 0.2, best more than an object
-  flip=true    see everything a second time mirrored, and merge both answers
+  source=…     an image, a folder of images, a glob, or a video file (.mp4, .avi, .mov, .mkv, .webm, …), or a glob such
+               as clips/*.mp4; predictions.json numbers the frames of a video from 0
+  out=DIR      a new folder for predictions.json and the drawn images or videos; by default predictions, or where that
+               exists predictions_2 and so on
+  batch=N      images, frames or tiles that the network sees at once; by default 8
+  tile=N       cut images larger than N pixels into tiles of that size, see each at the network's size, and merge what
+               is predicted: for objects, or details, that are small in large images
+  overlap=…    share of a tile that its neighbor shows too, from 0 to below 1; by default 0.2, best more than an object
+  flip=true    see everything a second time mirrored, and merge both predictions
   key=value    overrides of a recipe=, such as backbone.name=resnet50"""
 
 
@@ -31,196 +29,144 @@ def main(arguments: list[str] | None = None):
 
 
 def predict(arguments: list[str]) -> int:
-    """Answer for every picture or frame and write `predictions.json` and drawings; the exit code."""
+    """Predict for every image or frame and write `predictions.json` and drawings; the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
     if "source" not in words or ("run" in words) == ("recipe" in words):
         raise UserError("expected source=FILE|DIR|GLOB|VIDEO and either run=DIR or recipe=NAME.")
     if "run" in words and overrides:
         raise UserError(
-            f"{overrides[0]}: a run's checkpoint answers as it was trained; overrides go with recipe= or with train."
+            f"{overrides[0]}: a run's checkpoint predicts as it was trained; overrides go with recipe= or with train."
         )
-    from visiontasks import build
-    from visiontasks.data.sources.pictures import Pictures
+    options = _options(words)
+    from visiontasks import api, build
+    from visiontasks.data.sources.images import Images
     from visiontasks.data.video import find_videos
-    from visiontasks.inference.views import views
+    from visiontasks.evaluation.results import results_folder
+    from visiontasks.training.run_directory import RunDirectory
 
-    batch, flip = _positive("batch", words.get("batch", "8")), cli.flag(words, "flip")
-    tile, overlap = _positive("tile", words["tile"]) if "tile" in words else None, _share(words)
     console = cli.console()
     videos = find_videos(words["source"])
-    pictures = None if videos else Pictures(words["source"])
-    checkpoint = None
+    images = None if videos else Images(words["source"])
     if "run" in words:
-        from visiontasks.training.run_directory import RunDirectory
-
-        run = RunDirectory.find(words["run"])
-        recipe, _ = build.recipe(str(run.recipe))
-        checkpoint = run.checkpoint
+        checkpoint = RunDirectory.find(words["run"]).checkpoint
         console.print(f"checkpoint: {checkpoint}")
+        cli.start_keras()
+        predictor = api.load(checkpoint)
     else:
         recipe, _ = build.recipe(words["recipe"], overrides)
         build.check_complete(recipe)
-    out = Path(words.get("out", "predictions"))
-    out.mkdir(parents=True, exist_ok=True)
+        cli.start_keras()
+        predictor = api.Predictor(build.model(recipe))
+    predictor.check_merging(options["tile"], options["flip"])
+    out = results_folder(words.get("out"), Path("predictions"))
 
-    model = build.load_model(checkpoint, compile=False) if checkpoint else build.model(recipe)
-    tasks, size, resize = build.tasks(model), tuple(recipe.data.size), recipe.data.resize
-    _check_merging(tasks, tile, flip)
+    def stream(samples):
+        return predictor.stream(samples, **options)
 
-    def see(picture):
-        return views(picture, size, resize, tile, overlap, flip)
-
-    if videos:
-        count = _answer_videos(model, videos, see, tasks, batch, out, console)
-    else:
-        count = _answer_pictures(model, pictures, see, tasks, batch, out, console, size)
-        if pictures.report:
-            console.print(f"pictures skipped or mended:\n{pictures.report}")
-    console.print(f"{count} {'frames' if videos else 'pictures'}: {out / 'predictions.json'}")
-    return 0 if count else 1
-
-
-def _positive(key: str, text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(f"{key}: expected a whole number from 1 up, got {text!r}.")
-    return int(text)
+    with _Writer(out, stream, console) as writer:
+        if videos:
+            for video in videos:
+                writer.write_video(video)
+        else:
+            writer.write_images(images)
+    if images is not None and images.report:
+        console.print(f"images skipped or mended:\n{images.report}")
+    console.print(f"{writer.count} {'frames' if videos else 'images'}: {out / 'predictions.json'}")
+    return 0 if writer.count else 1
 
 
-def _share(words) -> float:
-    text = words.get("overlap", "0.2")
+def _options(words) -> dict:
+    from visiontasks.inference.predictor import BATCH, OVERLAP, check_options
+
+    def number(key, kind, default):
+        try:
+            return kind(words[key]) if key in words else default
+        except ValueError:
+            return words[key]  # for the error of its check
+
     if "overlap" in words and "tile" not in words:
         raise UserError("overlap: is that of tiles; give tile=N too.")
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise UserError(f"overlap: expected a share from 0 to below 1, got {text!r}.")
-    return share
+    options = {"batch": number("batch", int, BATCH), "tile": number("tile", int, None)}
+    options |= {"overlap": number("overlap", float, OVERLAP)}
+    check_options(**options)
+    return options | {"flip": cli.flag(words, "flip")}
 
 
-def _check_merging(tasks, tile, flip):
-    from visiontasks.evaluation.tasks.task import Task
+class _Writer:
+    """Writes predictions to a folder: `predictions.json`, drawings, and files such as masks."""
 
-    for name, task in tasks.items():
-        if tile is not None and task.answers_by_picture:
-            raise UserError(f"tile: head {name!r} answers for a picture as a whole, which a tile does not show.")
-        if (tile is not None or flip) and type(task).merge is Task.merge:
-            key = "flip" if tile is None else "tile"
-            raise UserError(f"{key}: several answers of head {name!r} cannot be merged; leave it out.")
+    def __init__(self, out, stream, console):
+        from visiontasks.evaluation.results import Records
 
+        self.out, self.stream, self.console, self._used = out, stream, console, set()
+        self._records = Records(out / "predictions.json", 2)
 
-def answers(model, samples: Iterable, see: Callable, tasks: dict, batch: int) -> Iterator[tuple]:
-    """(Sample, {head name: prediction in its own pixels}) of each sample, in order.
+    @property
+    def count(self) -> int:
+        return self._records.count
 
-    Holds the samples of one batch and no more.
+    def __enter__(self):
+        self._records.__enter__()
+        return self
 
-    Args:
-        model: a VisionModel.
-        samples: Samples.
-        see: gives the `visiontasks.inference.views.View`s of a picture of (height, width).
-        tasks: {head name: Task}.
-        batch: views that the network sees at once; in the last batch black ones fill it up.
-    """
-    import numpy as np
+    def __exit__(self, *error):
+        self._records.__exit__(*error)
 
-    waiting, seen, full = collections.deque(), [], False
+    def write_images(self, images):
+        from visiontasks.data.images import write_image
+        from visiontasks.data.pipeline import Loader
 
-    def run():
-        images = np.stack([image for _, image in seen])
-        if full:  # the network was compiled for one shape
-            images = np.concatenate([images, np.zeros((batch - len(seen), *images.shape[1:]), np.uint8)])
-        outputs = model.by_head(model.predict_on_batch(images))
-        for row, (found, _) in enumerate(seen):
-            found.append({name: {k: np.asarray(v[row]) for k, v in one.items()} for name, one in outputs.items()})
-        seen.clear()
+        # read by its threads, one image at a time: there may be huge ones
+        loader = Loader(images, fields=(), size=(1, 1), batch=1)
+        samples = (sample for _, few in loader.with_samples() for sample in few)
+        with _bar(self.console, len(images)) as advance:
+            for prediction in self.stream(samples):
+                stem = self._record(prediction, Path(prediction.sample.path).stem, drawing=".png")
+                write_image(self.out / f"{stem}.png", prediction.draw())
+                advance()
 
-    def done():
-        while waiting and len(waiting[0][1]) == len(waiting[0][2]):
-            sample, parts, found = waiting.popleft()
-            restored = {}
-            for name, task in tasks.items():
-                ones = [one[name] for one in found]
-                restored[name] = task.merge(ones, parts) if len(parts) > 1 else task.restore(*ones, parts[0].placement)
-            yield sample, restored
+    def write_video(self, video):
+        from visiontasks.data.video import VideoWriter
+        from visiontasks.sample import Sample
 
-    for sample in samples:
-        parts, found = see(sample.image.shape[:2]), []
-        waiting.append((sample, parts, found))
-        for part in parts:
-            seen.append((found, part.see(sample.image)))
-            if len(seen) == batch:
-                full = True
-                run()
-        yield from done()
-    if seen:
-        run()
-    yield from done()
+        target = self.out / f"{self._free(video.path.stem, ['.mp4'])}.mp4"
+        samples = (Sample(frame, path=str(video.path)) for frame in video)
+        count = 0
+        with _bar(self.console, video.count) as advance, VideoWriter(target, video.fps, room=0.15) as drawn:
+            for number, prediction in enumerate(self.stream(samples)):
+                when = {"frame": number, "seconds": round(number / video.fps, 3)}
+                self._record(prediction, f"{target.stem}_{number:06d}", **when)
+                drawn.write(prediction.draw())
+                advance()
+                count += 1
+        if video.count and count < video.count:
+            self.console.print(f"{video.path}: it names {video.count} frames, {count} could be read")
+        self.console.print(f"drawn: {target}")
 
+    def _record(self, prediction, stem, drawing=None, **more) -> str:
+        """Append a record, and write the files that belong to it; the stem of their names."""
+        from visiontasks.evaluation.results import file_part
 
-def _answer_pictures(model, pictures, see, tasks, batch, out, console, size) -> int:
-    """Predict, draw and record every picture; how many there were."""
-    from visiontasks.data.images import write_image
-    from visiontasks.data.pipeline import Loader
+        values, sample = prediction.to_json(), prediction.sample
+        files = {
+            f"_{file_part(head)}_{name}": (head, name, content)
+            for head, attachments in prediction.attachments().items()
+            for name, content in attachments.items()
+        }
+        stem = self._free(stem, [*files, *([drawing] if drawing else [])])
+        for ending, (head, name, content) in files.items():
+            (self.out / (stem + ending)).write_bytes(content)
+            values[head][Path(name).stem] = stem + ending
+        self._records.add({"path": sample.path, **more, "size": list(sample.image.shape[:2]), **values})
+        return stem
 
-    # read by its threads, one picture at a time: there may be huge ones
-    loader, used = Loader(pictures, fields=(), size=size, batch=1), set()
-    samples = (sample for _, few in loader.with_samples() for sample in few)
-    with _bar(console, len(pictures)) as advance, Records(out / "predictions.json", 2) as records:
-        for sample, restored in answers(model, samples, see, tasks, batch):
-            stem = _unused(Path(sample.path).stem, used)
-            found, drawn = _said_and_drawn(model, tasks, sample.image, restored, out, stem)
-            records.add({"path": sample.path, "size": list(sample.image.shape[:2]), **found})
-            write_image(out / f"{stem}.png", drawn)
-            advance()
-    return records.count
-
-
-def _answer_videos(model, videos, see, tasks, batch, out, console) -> int:
-    """Predict and record every frame of every video, and draw each into a video; how many frames there were."""
-    used, sources = set(), {video.path.resolve() for video in videos}
-    stems = [_unused(video.path.stem, used) for video in videos]
-    for stem in stems:
-        if (out / f"{stem}.mp4").resolve() in sources:
-            raise UserError(f"out: {out / stem}.mp4 is the video itself or another of them; give another folder.")
-    with Records(out / "predictions.json", 2) as records:
-        for video, stem in zip(videos, stems, strict=True):
-            _answer_video(model, video, see, tasks, batch, out, stem, records, console)
-    return records.count
-
-
-def _answer_video(model, video, see, tasks, batch, out, stem, records, console):
-    from visiontasks.data.video import VideoWriter
-    from visiontasks.sample import Sample
-
-    path, target, count = str(video.path), out / f"{stem}.mp4", 0
-    samples = (Sample(frame, id=f"{stem} {number}", path=path) for number, frame in enumerate(video))
-    with _bar(console, video.count) as advance, VideoWriter(target, video.fps, room=0.15) as written:
-        for number, (sample, restored) in enumerate(answers(model, samples, see, tasks, batch)):
-            found, drawn = _said_and_drawn(model, tasks, sample.image, restored, out, f"{stem}_{number:06d}")
-            when = {"frame": number, "seconds": round(number / video.fps, 3)}
-            records.add({"path": path, **when, "size": list(sample.image.shape[:2]), **found})
-            written.write(drawn)
-            advance()
-            count += 1
-    if video.count and count < video.count:
-        console.print(f"{path}: it names {video.count} frames, {count} could be read")
-    console.print(f"drawn: {target}")
-
-
-def _said_and_drawn(model, tasks, image, restored, out, stem):
-    """What the tasks say of one picture, by task, and the picture with it drawn."""
-    from visiontasks.drawing.panels import side_by_side
-
-    found, drawn = {}, []
-    kinds = [model.heads[name].task for name in tasks]
-    for (name, task), kind in zip(tasks.items(), kinds, strict=True):
-        # two heads of one kind are told apart by their own names
-        key = kind if kinds.count(kind) == 1 else name
-        found[key] = task.record(restored[name], out, stem if key == kind else f"{stem}_{name}")
-        drawn.append(task.draw_prediction(image, restored[name]))
-    titles = list(tasks) if len(tasks) > 1 else []
-    return found, side_by_side(drawn, titles) if len(drawn) > 1 else drawn[0]
+    def _free(self, stem, endings) -> str:
+        """The stem, numbered where a file of another image has one of the names already."""
+        chosen, number = stem, 2
+        while {chosen + ending for ending in endings} & self._used:
+            chosen, number = f"{stem}_{number}", number + 1
+        self._used |= {chosen + ending for ending in endings}
+        return chosen
 
 
 @contextlib.contextmanager
@@ -230,15 +176,6 @@ def _bar(console, total):
     with Progress(console=console, transient=True) as bar:
         shown = bar.add_task("predicting", total=total)
         yield lambda: bar.update(shown, advance=1)
-
-
-def _unused(stem: str, used: set[str]) -> str:
-    """The stem, numbered where a picture of another folder or ending had it already."""
-    name, number = stem, 2
-    while {name, f"{name}_mask"} & used:
-        name, number = f"{stem}_{number}", number + 1
-    used |= {name, f"{name}_mask"}  # the mask file's name is taken with it
-    return name
 
 
 if __name__ == "__main__":

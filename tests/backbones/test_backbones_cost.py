@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.backbones.backbone import Graph
 from visiontasks.backbones.cost import layer_costs
 from visiontasks.backbones.googlenet import inception
@@ -18,7 +18,7 @@ from visiontasks.recipe import catalog
 
 def parameters(name, side, **arguments):
     original = getattr(importlib.import_module(catalog.find("backbones", name).module), "ORIGINAL", {})
-    backbone = build.backbone(name, input_shape=(side, side, 3), **arguments)
+    backbone = api.backbone(name, input_shape=(side, side, 3), **arguments)
     model = VisionModel(backbone, Classifier(**original.get("classifier", {"classes": 1000})))
     return sum(math.prod(v.shape) for v in model.trainable_variables)
 
@@ -52,7 +52,7 @@ def test_parameters_of_the_small_and_the_other_form():
 
 
 def test_alexnet_layer_by_layer():
-    costs = {c.name: c for c in layer_costs(build.backbone("alexnet", input_shape=(227, 227, 3)))}
+    costs = {c.name: c for c in layer_costs(api.backbone("alexnet", input_shape=(227, 227, 3)))}
     convolutions = [costs[f"conv{i}"] for i in range(1, 6)]
     assert [c.parameters for c in convolutions] == [34_944, 614_656, 885_120, 1_327_488, 884_992]
     assert [c.shape for c in convolutions] == [(55, 55, 96), (27, 27, 256), (13, 13, 384), (13, 13, 384), (13, 13, 256)]
@@ -61,19 +61,19 @@ def test_alexnet_layer_by_layer():
 
 
 def test_lenet_and_zfnet_shapes_as_drawn_in_the_papers():
-    lenet = {c.name: c.shape for c in layer_costs(build.backbone("lenet5", input_shape=(32, 32, 3)))}
+    lenet = {c.name: c.shape for c in layer_costs(api.backbone("lenet5", input_shape=(32, 32, 3)))}
     assert [lenet[n] for n in ("conv1", "pool1", "conv2", "pool2")] == [
         (28, 28, 6),
         (14, 14, 6),
         (10, 10, 16),
         (5, 5, 16),
     ]
-    zfnet = {c.name: c.shape for c in layer_costs(build.backbone("zfnet", input_shape=(224, 224, 3)))}
+    zfnet = {c.name: c.shape for c in layer_costs(api.backbone("zfnet", input_shape=(224, 224, 3)))}
     assert [zfnet[n][0] for n in ("conv1", "pool1", "conv2", "pool2", "conv5", "pool5")] == [110, 55, 26, 13, 13, 6]
 
 
 def test_googlenet_has_22_layers_with_weights_on_the_longest_way():
-    backbone = build.backbone("googlenet", input_shape=(224, 224, 3))
+    backbone = api.backbone("googlenet", input_shape=(224, 224, 3))
     depth = {}
     for node in Graph(backbone.input, backbone.output["C5"]).nodes:
         before = max((depth[id(t)] for t in node.input_tensors), default=0)
@@ -102,7 +102,7 @@ def test_an_inception_module_reduces_first():
 def test_multiply_adds_of_whole_networks():
     """torchvision's documentation: 4.09 G for ResNet-50, 15.47 G for VGG-16, its dense layers included."""
     for name, expected, dense in (("resnet50", 4.09, 2048 * 1000), ("vgg16", 15.47, 25088 * 4096 + 4096 * 5096)):
-        costs = layer_costs(build.backbone(name, input_shape=(224, 224, 3)))
+        costs = layer_costs(api.backbone(name, input_shape=(224, 224, 3)))
         assert (sum(c.multiply_adds for c in costs) + dense) / 1e9 == pytest.approx(expected, rel=0.005)
 
 
@@ -114,7 +114,7 @@ def test_groups_depthwise_and_free_sides():
     costs = layer_costs(keras.Model(x, split(deep(grouped(x)))))
     assert [c.multiply_adds for c in costs] == [0, 64 * 9 * 2 * 8, 64 * 9 * 8, 64 * (9 * 8 + 8 * 6)]
     with pytest.raises(ValueError, match="fixed size"):
-        layer_costs(build.backbone("lenet5"))
+        layer_costs(api.backbone("lenet5"))
 
 
 def test_three_3x3_convolutions_see_7x7():
@@ -135,7 +135,7 @@ def test_receptive_fields_are_where_gradients_reach(name, level, side):
     import tensorflow as tf
 
     arguments = {"activation": "relu"} if name == "lenet5" else {}
-    backbone = build.backbone(name, input_shape=(side, side, 3), **arguments)
+    backbone = api.backbone(name, input_shape=(side, side, 3), **arguments)
     expected = Graph(backbone.input, backbone.output[level]).receptive_field(backbone.output[level])
     pixels = backbone.get_layer("pixels").output
     tail = keras.Model(pixels, backbone.output[level])

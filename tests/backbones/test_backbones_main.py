@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import visiontasks
+
 
 def run(*words, code=0, options=()):
     command = [sys.executable, *options, "-m", "visiontasks.backbones", *words]
@@ -70,3 +72,12 @@ def test_a_slip_is_one_line_before_keras_loads(words, text):
 
 def test_what_cannot_be_built_at_a_size_says_so():
     assert "cannot be built at 40×40" in run("inception_v3", "size=40,40")
+
+
+def test_it_is_a_subcommand_too():
+    def printed(*words):
+        return subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=True).stdout
+
+    words = ("lenet5", "size=32,32")
+    assert printed("visiontasks", "backbones", *words) == printed("visiontasks.backbones", *words)
+    assert printed("visiontasks", "--version") == f"visiontasks {visiontasks.__version__}\n"

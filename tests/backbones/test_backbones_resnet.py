@@ -3,7 +3,7 @@ import sys
 import keras
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.backbones.resnet_cifar import resnet_cifar
 from visiontasks.errors import UserError
 from visiontasks.heads.classifier import Classifier
@@ -11,7 +11,7 @@ from visiontasks.model import VisionModel
 
 
 def test_drop_connect_grows_from_block_to_block_to_all_of_it_at_the_last():
-    backbone = build.backbone("resnet18", drop_connect=0.8)
+    backbone = api.backbone("resnet18", drop_connect=0.8)
     rates = {layer.name: layer.rate for layer in backbone.layers if isinstance(layer, keras.layers.Dropout)}
     assert list(rates) == [f"layer{1 + i // 2}_{i % 2}_drop" for i in range(8)]
     assert list(rates.values()) == pytest.approx([0.1 * i for i in range(1, 9)])
@@ -20,12 +20,12 @@ def test_drop_connect_grows_from_block_to_block_to_all_of_it_at_the_last():
 @pytest.mark.parametrize("arguments", [{"norm": "group"}, {"drop_connect": 0.1}, {"epsilon": 0.0}, {"strict": False}])
 def test_arguments_that_keras_s_network_does_not_have_are_refused(arguments):
     with pytest.raises(UserError, match="do not apply"):
-        build.backbone("resnet50", weights="imagenet:keras", **arguments)
+        api.backbone("resnet50", weights="imagenet:keras", **arguments)
 
 
 def test_every_normalisation_has_the_epsilon():
     for norm, count in (("batch", 20), ("group", 20)):
-        layers = build.backbone("resnet18", norm=norm, epsilon=1e-3).layers
+        layers = api.backbone("resnet18", norm=norm, epsilon=1e-3).layers
         assert [layer.epsilon for layer in layers if hasattr(layer, "epsilon")] == [1e-3] * count
 
 
@@ -44,4 +44,4 @@ def test_a_very_deep_network_loads_where_none_was_built(tmp_path):
 
 def test_frozen_statistics_of_random_weights_are_warned_of():
     with pytest.warns(UserWarning, match="normalizes nothing in resnet18"):
-        build.backbone("resnet18", norm="frozen_batch")
+        api.backbone("resnet18", norm="frozen_batch")

@@ -17,6 +17,6 @@ def test_every_head_answers(family):
     assert answers["unet"]["probabilities"].shape[:3] == batch["mask"].shape
     for name, head in model.heads.items():
         for term, value in head.compute_losses(batch, outputs[name]).items():
-            assert np.isfinite(ops.convert_to_numpy(value)) and float(value) > 0, (name, term)
+            assert np.isfinite(ops.convert_to_numpy(value.mean)) and float(value.mean) > 0, (name, term)
         for key, value in answers[name].items():
             assert np.isfinite(ops.convert_to_numpy(value)).all(), (name, key)

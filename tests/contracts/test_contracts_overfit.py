@@ -4,7 +4,7 @@ import keras
 import pytest
 from families import model_of
 
-from visiontasks import build
+from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.geometry import Placement
 from visiontasks.recipe import catalog
 from visiontasks.sample import Sample
@@ -18,7 +18,7 @@ DETECTORS = [
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_detector_overfits_its_images(name, apart):
     """Boxes of the scenes it was trained on come back: AP50 of 0.95 and more."""
-    apart(name, check_overfit, name)
+    apart(check_overfit, name)
 
 
 def check_overfit(name):
@@ -28,7 +28,7 @@ def check_overfit(name):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # Keras's 0.99 is for thousands of steps: inference would still see the first ones
     model.compile(keras.optimizers.Adam(1e-3))
-    (task,) = build.tasks(model).values()
+    (task,) = tasks_of(model).values()
     for _ in range(8):
         model.fit(batch, batch_size=4, epochs=25, verbose=0)
         predictions, metric = model.predict(batch["image"], verbose=0)[name], task.metric()

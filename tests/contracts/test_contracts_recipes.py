@@ -1,9 +1,7 @@
 """Every shipped recipe: fits its parts, says what it is, and names the command."""
 
-import concurrent.futures
 import csv
 import math
-import multiprocessing
 
 import pytest
 
@@ -24,14 +22,6 @@ def test_its_comment_gives_source_command_and_where_the_figure_is_from(name):
     assert f"recipe={name}" in text
     assert "http" in text
     assert "easured" in text  # measured here with hardware and minutes, or said to be not
-
-
-@pytest.fixture(scope="module")
-def apart():
-    """Calls a function in another process, a new one after four: TensorFlow never gives back what its graphs take."""
-    spawned = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, spawned, max_tasks_per_child=4) as pool:
-        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 NO_DOWNLOAD = ("shapes", "digits")

@@ -10,6 +10,7 @@ from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError
+from visiontasks.evaluation.results import results_folder
 from visiontasks.recipe import catalog
 from visiontasks.sample import FIELDS, SCORING_FIELDS, UNLABELLED, VOID
 
@@ -45,7 +46,7 @@ def csv(root):
     return {"path": str(root / "tags.csv")}
 
 
-def pictures(root):
+def images(root):
     for number in range(4):
         write(root / f"{number}.png", seed=number)
     return {"files": str(root)}
@@ -112,7 +113,7 @@ EXAMPLES = {
     "coco": coco,
     "voc": voc,
     "yolo": yolo,
-    "pictures": pictures,
+    "images": images,
     "shapes": lambda root: {"count": 4},
 }
 NAMES = sorted(catalog.parts("data/sources").keys() - ELSEWHERE)
@@ -177,6 +178,27 @@ def test_a_folder_of_its_layout_is_recognised(made, name, tmp_path):
     assert parts["train"]["source"] == name
     again = catalog.find("data/sources", name).load()(**{k: v for k, v in parts["train"].items() if k != "source"})
     assert [again.describe(i) for i in range(len(again))] == [made.describe(i) for i in range(len(made))]
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"shapes"}))
+def test_results_within_a_data_set_are_never_read_as_data(name, tmp_path):
+    """Training, predicting and evaluating in the folder of the data itself, then all of it a second time."""
+    make, arguments = catalog.find("data/sources", name).load(), EXAMPLES[name](tmp_path)
+    made = make(**arguments)
+    detected = detect(tmp_path, made.fields) if made.LAYOUT else None
+    for results, files in {
+        "runs/unet_seg/2026": ["recipe.yaml", "metrics.csv", "evaluation.json", "predictions/00_a.png"],
+        "predictions": ["predictions.json", "a.png", "b_mask.png"],
+        "evaluations/imagenet": ["evaluation.json", "coco_results.json", "confusion.png", "predictions/00_a.png"],
+    }.items():
+        folder = results_folder(str(tmp_path / results), tmp_path)
+        for file in files:
+            write(folder / file) if file.endswith(".png") else (folder / file).write_text("{}")
+    if detected:
+        assert detect(tmp_path, made.fields) == detected
+    again = make(**arguments)
+    assert [again.describe(i) for i in range(len(again))] == [made.describe(i) for i in range(len(made))]
+    assert again.names == made.names
 
 
 @pytest.mark.parametrize("name", NAMES)

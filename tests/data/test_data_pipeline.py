@@ -523,7 +523,7 @@ def test_parts_of_different_classes_are_refused():
             super().__init__(4)
             self.names = {**self.names, "label": ("a", "b", "c", "d")}
 
-    with pytest.raises(DataError, match=r"data.val: its classes for 'label'"):
+    with pytest.raises(DataError, match=r"val: its classes for 'label'"):
         load_data((Numbered(4), Other()), fields=("label",), batch=2)
 
 

@@ -73,7 +73,7 @@ def test_coco_s_own_tools_give_the_same_figures(folder, tmp_path):
     scored.summarize()
     assert 0.05 < scored.stats[0] < 0.95
     for name, value in zip(("ap", "ap50", "ap75"), scored.stats[:3], strict=False):
-        assert found.figures[name] == pytest.approx(value, abs=1e-6), name
+        assert found.metrics[name] == pytest.approx(value, abs=1e-6), name
 
 
 def test_several_heads_write_a_file_each(folder, tmp_path):

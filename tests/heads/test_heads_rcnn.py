@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from visiontasks.heads.rcnn import RCNN
-from visiontasks.losses.reduction import masked_mean
+from visiontasks.losses.reduction import over
 from visiontasks.model import VisionModel
 from visiontasks.ops import matching
 from visiontasks.ops.roi_align import roi_align
@@ -84,7 +84,8 @@ def test_a_step_trains_both_stages_and_the_proposals_carry_no_gradient():
     model, head = made()
     images = fakes.pictures(4)["image"]
     with tf.GradientTape(persistent=True) as tape:
-        losses = head.compute_losses(labels(), model(images, training=True))
+        terms = head.compute_losses(labels(), model(images, training=True))
+        losses = {name: term.mean for name, term in terms.items()}
         second = losses["classification"] + losses["localization"]
         first = losses["objectness"] + losses["rpn_box"]
     of_proposals = [v.value for v in head.region_proposals.trainable_variables]
@@ -156,7 +157,7 @@ class Visibility(keras.layers.Layer):
 
     def compute_losses(self, answers, samples, targets):
         own = matching.take(targets["keypoints"][:, :, 0, 2], samples["matches"])
-        return {"visibility": masked_mean(ops.square(answers - own), samples["labels"] > 0)}
+        return {"visibility": over(ops.square(answers - own), samples["labels"] > 0)}
 
     def decode(self, answers, found):
         return {"visibility": ops.where(found["valid"], answers, 0.0)}
@@ -191,7 +192,7 @@ def test_a_further_branch_learns_from_its_own_field_and_answers_for_the_final_bo
     np.testing.assert_array_equal(shown, expected)
     own = np.take_along_axis(batch["keypoints"][:, :, 0, 2], np.maximum(matches, 0), axis=1)
     expected = np.mean((answers - own)[labelled > 0] ** 2)
-    np.testing.assert_allclose(float(losses["visibility"]), expected, rtol=1e-5)
+    np.testing.assert_allclose(float(losses["visibility"].mean), expected, rtol=1e-5)
     model.compile(keras.optimizers.Adam(0.05))
     history = model.fit(batch, batch_size=4, epochs=30, verbose=0).history["visibility_loss"]
     assert np.mean(history[-5:]) < 0.5 * history[0], history

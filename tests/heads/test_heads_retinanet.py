@@ -61,8 +61,8 @@ def test_losses_are_means_over_labelled_pictures_each_by_its_own_objects():
     flat = [ops.convert_to_numpy(ops.concatenate(outputs[key], 1)) for key in ("classes", "boxes", "anchors")]
     each = [slow_losses(boxes[i], classes[i], *(part[i] for part in flat)) for i in range(3)]
     assert each[1][0] > 0 and each[1][1] == 0
-    np.testing.assert_allclose(float(got["classification"]), np.mean([e[0] for e in each]), rtol=1e-4)
-    np.testing.assert_allclose(float(got["localization"]), np.mean([e[1] for e in each]), rtol=1e-4)
+    np.testing.assert_allclose(float(got["classification"].mean), np.mean([e[0] for e in each]), rtol=1e-4)
+    np.testing.assert_allclose(float(got["localization"].mean), np.mean([e[1] for e in each]), rtol=1e-4)
 
 
 def test_adaptive_assignment_learns_from_the_anchors_that_it_chooses():
@@ -87,8 +87,8 @@ def test_adaptive_assignment_learns_from_the_anchors_that_it_chooses():
         entropy.append((np.where(label, 0.25, 0.75) * (1 - right) ** 2 * -np.log(right)).sum() / positive.sum())
         wanted = ops.convert_to_numpy(box_ops.encode(batch["boxes"][i], anchors[i][positive]))
         distance.append(np.abs(wanted - found[i][positive]).sum() / positive.sum())
-    np.testing.assert_allclose(float(losses["classification"]), np.mean(entropy), rtol=1e-4)
-    np.testing.assert_allclose(float(losses["localization"]), np.mean(distance), rtol=1e-4)
+    np.testing.assert_allclose(float(losses["classification"].mean), np.mean(entropy), rtol=1e-4)
+    np.testing.assert_allclose(float(losses["localization"].mean), np.mean(distance), rtol=1e-4)
 
 
 def test_an_unknown_assignment_is_an_error():

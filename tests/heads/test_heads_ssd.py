@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.heads.ssd import SSD
 from visiontasks.model import VisionModel
 from visiontasks.recipe import reading as recipe
@@ -17,7 +17,7 @@ def test_the_papers_networks_have_their_default_boxes(name, count):
     made = recipe.read(name)
     arguments = {key: value for key, value in made.head.items() if key != "name"}
     side = made.data.size[0]
-    backbone = build.backbone("vgg16", input_shape=(side, side, 3), ceil_pooling=True)
+    backbone = api.backbone("vgg16", input_shape=(side, side, 3), ceil_pooling=True)
     head = SSD(20, **arguments)
     shapes = {tap: backbone.output[tap].shape for tap in ("C3", "C4")} | {"image": (None, side, side, 3)}
     head.build(shapes)

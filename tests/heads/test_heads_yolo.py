@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.heads.yolo import YOLO
 from visiontasks.model import VisionModel
 from visiontasks.ops import anchors, assignment, boxes
@@ -59,7 +59,7 @@ def targets(count=1):
 
 def test_a_perfect_answer_has_no_loss_and_decodes_to_the_truth():
     head, outputs = YOLO(3, assigned=50), perfect()
-    losses = {term: float(value) for term, value in head.compute_losses(targets(), outputs).items()}
+    losses = {term: float(value.mean) for term, value in head.compute_losses(targets(), outputs).items()}
     assert max(losses.values()) < 1e-3, losses
     found = {key: array(value)[0] for key, value in head.decode(outputs).items()}
     assert found["valid"].sum() == 2 and len(found["valid"]) == 300
@@ -73,7 +73,7 @@ def test_a_perfect_answer_has_no_loss_and_decodes_to_the_truth():
 def test_a_worse_answer_has_a_larger_loss_of_its_own_term(what):
     head, outputs = YOLO(3, assigned=50), perfect()
     outputs[what] = np.roll(outputs[what], 1, axis=-1) * 0.5
-    losses = {term: float(value) for term, value in head.compute_losses(targets(), outputs).items()}
+    losses = {term: float(value.mean) for term, value in head.compute_losses(targets(), outputs).items()}
     changed = {"distances": ("box", "distance"), "classes": ("classification",)}[what]
     assert all(losses[term] > 0.1 for term in changed), losses
 
@@ -147,7 +147,7 @@ def test_losses_against_a_slow_loop():
     head = YOLO(3)
     got, wanted = head.compute_losses(truth, outputs), slow_losses(outputs, truth, head)
     for term in head.loss_terms:
-        np.testing.assert_allclose(float(got[term]), wanted[term], rtol=1e-4, err_msg=term)
+        np.testing.assert_allclose(float(got[term].mean), wanted[term], rtol=1e-4, err_msg=term)
 
 
 def test_terms_follow_their_gains_and_the_background_is_learnt():
@@ -156,11 +156,11 @@ def test_terms_follow_their_gains_and_the_background_is_learnt():
     plain = YOLO(3).compute_losses(truth, outputs)
     doubled = YOLO(3, box_gain=15.0, distance_gain=3.0, class_gain=1.0).compute_losses(truth, outputs)
     for term, value in plain.items():
-        np.testing.assert_allclose(float(doubled[term]), 2 * float(value), rtol=1e-6)
+        np.testing.assert_allclose(float(doubled[term].mean), 2 * float(value.mean), rtol=1e-6)
     truth["classes"][:] = -2
     nothing = YOLO(3).compute_losses(truth, outputs)
-    assert float(nothing["box"]) == float(nothing["distance"]) == 0
-    assert float(nothing["classification"]) > 1  # what stands there with a score of almost 1 is no object
+    assert float(nothing["box"].total) == float(nothing["distance"].total) == 0
+    assert float(nothing["classification"].mean) > 1  # what stands there with a score of almost 1 is no object
 
 
 def test_levels_that_are_looked_at():
@@ -210,9 +210,9 @@ def test_an_object_between_the_centres_is_learnt_by_the_nearest_cell():
     head = YOLO(3)
     small = {"boxes": np.float32([[[13, 13, 19, 19], [0, 0, 0, 0]]]), "classes": np.int32([[1, -2]])}
     assert not array(boxes.contain(small["boxes"], outputs["points"]))[0, 0].any()
-    losses = {key: float(value) for key, value in head.compute_losses(small, outputs).items()}
+    losses = {key: float(value.mean) for key, value in head.compute_losses(small, outputs).items()}
     nothing = {"boxes": small["boxes"], "classes": np.int32([[-2, -2]])}
-    background = {key: float(value) for key, value in head.compute_losses(nothing, outputs).items()}
+    background = {key: float(value.mean) for key, value in head.compute_losses(nothing, outputs).items()}
     assert losses["box"] > 0 and losses["distance"] > 0 and losses["classification"] > background["classification"]
     assert background["box"] == background["distance"] == 0
 
@@ -250,6 +250,6 @@ def test_whole_detectors_have_the_published_size(size, published, monkeypatch):
     monkeypatch.setattr(
         keras.initializers.VarianceScaling, "__call__", lambda self, shape, dtype=None: ops.zeros(shape, dtype)
     )
-    backbone = build.backbone(f"csp_darknet_{size}", input_shape=(64, 64, 3))
+    backbone = api.backbone(f"csp_darknet_{size}", input_shape=(64, 64, 3))
     model = VisionModel(backbone, YOLO(80, size=size))
     assert sum(math.prod(v.shape) for v in model.trainable_variables) == published

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visiontasks.inference.views import View, _cut_off, merge_boxes, views
+from visiontasks.inference.merging import _cut_off, merge_boxes
+from visiontasks.inference.preprocess import Preprocess
+from visiontasks.inference.views import View, views
 from visiontasks.ops import numpy_boxes
 
-SIZE = (64, 96)
+STRETCH, LETTERBOX = Preprocess((64, 96)), Preprocess((64, 96), "letterbox")
 
 
 @settings(max_examples=100, deadline=None)
@@ -21,7 +23,7 @@ SIZE = (64, 96)
 def test_tiles_cover_the_picture_and_overlap_as_asked(height, width, tile, overlap):
     if (height / tile) * (width / tile) / (1 - overlap) ** 2 > 2000:
         return
-    found = views((height, width), SIZE, "stretch", tile, overlap)
+    found = views((height, width), STRETCH, tile, overlap)
     seen = np.zeros((height, width), int)
     for view in found:
         top, left, bottom, right = view.window
@@ -38,19 +40,19 @@ def test_tiles_cover_the_picture_and_overlap_as_asked(height, width, tile, overl
 
 
 def test_the_whole_and_its_mirror_image():
-    (whole,) = views((50, 70), SIZE, "letterbox")
+    (whole,) = views((50, 70), LETTERBOX)
     assert whole.window == (0, 0, 50, 70) and not whole.flipped
-    one, other = views((50, 70), SIZE, "letterbox", flip=True)
+    one, other = views((50, 70), LETTERBOX, flip=True)
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(one.see(image), whole.placement.place_image(image))
-    np.testing.assert_array_equal(other.see(image), whole.placement.place_image(image[:, ::-1].copy()))
+    np.testing.assert_array_equal(one.canvas(image), whole.placement.place_image(image))
+    np.testing.assert_array_equal(other.canvas(image), whole.placement.place_image(image[:, ::-1].copy()))
 
 
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 @pytest.mark.parametrize("flipped", [False, True])
 @pytest.mark.parametrize("window", [(0, 0, 200, 300), (10, 20, 75, 130), (125, 170, 200, 300)])
 def test_boxes_and_maps_come_back_from_where_they_were_seen(mode, flipped, window):
-    view = View((200, 300), window, SIZE, mode, flipped)
+    view = View((200, 300), window, Preprocess((64, 96), mode), flipped)
     top, left, bottom, right = window
     boxes = np.float32([[left + 5, top + 3, left + 41, top + 33], [left, top, right, bottom]])
     inside = boxes - np.float32([left, top, left, top])
@@ -61,11 +63,11 @@ def test_boxes_and_maps_come_back_from_where_they_were_seen(mode, flipped, windo
     placement = view.placement
     (scale_y, scale_x), (shift_y, shift_x) = placement.scale, placement.offset
     on_canvas = inside * np.float32([scale_x, scale_y] * 2) + np.float32([shift_x, shift_y] * 2)
-    np.testing.assert_allclose(view.boxes_back(placement.restore_boxes(on_canvas)), boxes, atol=1e-3)
+    np.testing.assert_allclose(view.restore_boxes(placement.restore_boxes(on_canvas)), boxes, atol=1e-3)
     # a picture that says of each pixel where it is
     ramp = np.stack(np.broadcast_arrays(np.arange(300), np.arange(200)[:, None], 0), axis=-1) * (255 / 300)
-    seen = view.see(ramp.round().astype(np.uint8)).astype(np.float32)
-    back = view.map_back(placement.restore_map(seen))
+    seen = view.canvas(ramp.round().astype(np.uint8)).astype(np.float32)
+    back = view.restore_map(placement.restore_map(seen))
     np.testing.assert_allclose(back[2:-2, 2:-2], ramp[top:bottom, left:right][2:-2, 2:-2], atol=4)
 
 
@@ -129,7 +131,7 @@ def test_objects_seen_in_parts_come_back_whole_and_once(seed, tile):
             classes.append(int(rng.integers(2)))
     truth = np.float32(truth)
     boxes, kinds, windows, seen_in = [], [], [], []
-    for number, view in enumerate(views(picture, SIZE, "stretch", tile, 0.2)):
+    for number, view in enumerate(views(picture, STRETCH, tile, 0.2)):
         top, left, bottom, right = view.window
         window = np.float32([left, top, right, bottom])
         cut = numpy_boxes.clip(truth, window)
@@ -194,7 +196,7 @@ def one_by_one(boxes, scores, classes, windows, seen_in, picture, threshold):
 
 def boxes_of_views(rng, count, classes, picture=(500, 700), tile=200, largest=150, step=0):
     """Random boxes of random tiles, seen in both directions; many end at a tile's edge. On a grid if `step`."""
-    found = views(picture, SIZE, "stretch", tile, 0.2, flip=True)
+    found = views(picture, STRETCH, tile, 0.2, flip=True)
     seen_in = rng.integers(0, len(found), count)
     edges = np.float32([(left, top, right, bottom) for top, left, bottom, right in (view.window for view in found)])
     windows = edges[seen_in]

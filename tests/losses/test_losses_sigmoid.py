@@ -7,6 +7,7 @@ from keras import ops
 from sklearn.metrics import log_loss
 
 from visiontasks.losses import sigmoid
+from visiontasks.losses.reduction import Term
 
 RNG = np.random.default_rng(0)
 LOGITS = (RNG.normal(size=(30, 4)) * 3).astype("float32")
@@ -15,8 +16,8 @@ ALL = np.ones_like(TAGS, bool)
 P = 1 / (1 + np.exp(-LOGITS.astype("float64")))
 
 
-def value(x):
-    return float(ops.convert_to_numpy(x))
+def value(loss):
+    return float(ops.convert_to_numpy(loss.mean if isinstance(loss, Term) else loss))
 
 
 def test_binary_cross_entropy_equals_scikit_learn():

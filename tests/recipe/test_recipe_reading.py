@@ -9,7 +9,6 @@ import pytest
 from visiontasks import build
 from visiontasks.errors import RecipeError
 from visiontasks.recipe import reading as recipe
-from visiontasks.recipe import schema
 
 MINIMAL = "backbone: {name: unet_encoder}\nhead: {name: unet, classes: 2}\ndata: {train: {source: shapes}}\n"
 
@@ -156,20 +155,6 @@ def test_help_and_errors_come_before_keras_is_imported(words, code, says):
     assert f"HEAVY [] CODE {code}" in done.stdout
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_help_lists_every_recipe_key_and_part():
-    from visiontasks import train
-    from visiontasks.recipe import catalog
-
-    text = train.usage()
-    for name, line in recipe.available().items():
-        assert name in text and line in text
-    for key, _, _, doc in schema.documented_keys():
-        assert key in text and doc in text
-    for folder in catalog.FOLDERS:
-        for name, part in catalog.parts(folder).items():
-            assert (part.symbol if folder == "data/augment" else name) in text
 
 
 def test_importing_the_package_is_light():

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
 from visiontasks.training.estimate import step_bytes
@@ -15,7 +15,7 @@ from visiontasks.training.estimate import step_bytes
 
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 def test_activations_are_those_of_a_forward_pass(upsampling, monkeypatch):
-    backbone = build.backbone("unet_encoder", filters=4, depth=2, input_shape=(32, 48, 3))
+    backbone = api.backbone("unet_encoder", filters=4, depth=2, input_shape=(32, 48, 3))
     model = VisionModel(backbone, UNet(3, filters=[8], upsampling=upsampling))
     values, call = [], keras.layers.Layer.__call__
 

@@ -6,57 +6,19 @@ import fakes
 import keras
 import numpy as np
 import pytest
+from blocks import Blocks, classifier, loaders, run
 from rich.console import Console
 
-from visiontasks import build
 from visiontasks.data.pipeline import Loader
-from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError, RecipeError
 from visiontasks.evaluation.evaluator import evaluate
+from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.heads.classifier import Classifier
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
 from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
-from visiontasks.sample import Sample
 from visiontasks.training.fit import fit, set_trainable
 from visiontasks.training.run_directory import RunDirectory
-
-
-class Blocks(Source):
-    """The pictures of `fakes` as a source."""
-
-    def __init__(self, count=8):
-        super().__init__()
-        self.batch, self.count = fakes.pictures(count), count
-        self.fields = frozenset({"label", "tags", "mask"})
-        self.names = {"label": fakes.CLASSES, "tags": fakes.CLASSES, "mask": fakes.CLASSES}
-
-    def __len__(self):
-        return self.count
-
-    def __getitem__(self, index):
-        return Sample(self.batch["image"][index], **{f: self.batch[f][index] for f in self.fields}, id=f"block {index}")
-
-    def describe(self, index):
-        return f"block {index}"
-
-
-def loaders(fields, count=8):
-    common = dict(fields=fields, size=(32, 32), batch=4, workers=0)
-    return Loader(Blocks(count), training=True, **common), Loader(Blocks(count), **common)
-
-
-def run(tmp_path, model, recipe, extra=(), count=8):
-    fields = tuple(field for head in model.heads.values() for field in head.fields)
-    train, val = loaders(fields, count)
-    made = RunDirectory.create(tmp_path, "test")
-    ended = fit(model, train, val, build.tasks(model), recipe, made, Console(file=io.StringIO()), extra)
-    return made, ended
-
-
-def classifier():
-    keras.utils.set_random_seed(0)
-    return VisionModel(fakes.backbone(), Classifier(fakes.CLASSES))
 
 
 def test_learns_scores_and_keeps_the_best(tmp_path):
@@ -65,8 +27,8 @@ def test_learns_scores_and_keeps_the_best(tmp_path):
     made, ended = run(tmp_path, model, recipe)
     assert ended["best_score"] == 1.0 and ended["epochs"] == 30 and not ended["interrupted"]
     again = keras.saving.load_model(made.best)
-    found = evaluate(again, loaders(("label",))[1], build.tasks(again), draw=3)
-    assert found.score == ended["best_score"] and found.figures["top1"] == 1.0
+    found = evaluate(again, loaders(("label",))[1], tasks_of(again), draw=3)
+    assert found.score == ended["best_score"] and found.metrics["top1"] == 1.0
     assert len(found.drawings) == 3
     rows = made.metrics.read_text().splitlines()
     assert len(rows) == 31 and "val_top1" in rows[0] and "val_loss" in rows[0]
@@ -120,7 +82,7 @@ def test_what_leads_to_a_level_stays_fixed_and_all_behind_it_trains(tmp_path):
     run(tmp_path, model, TrainRecipe(epochs=2, freeze=FreezeRecipe(epochs=0, level="C2")), [watch])
     kept = {path for path, still in zip(names, same(start, watch.seen[1]), strict=True) if still}
     assert kept == fixed and len(names) == 15 and len(fixed) == 10
-    with pytest.raises(RecipeError, match="train.freeze.level: expected one of C1, C2, C3; got 'C9'"):
+    with pytest.raises(RecipeError, match="freeze.level: expected one of C1, C2, C3; got 'C9'"):
         run(tmp_path, classifier(), TrainRecipe(epochs=1, freeze=FreezeRecipe(epochs=0, level="C9")))
 
 
@@ -187,7 +149,7 @@ def test_wrong_data_found_late_are_the_same_one_error(tmp_path, part):
     loaders = Loader(sources[0], training=True, **common), Loader(sources[1], **common)
     made = RunDirectory.create(tmp_path, "test")
     with pytest.raises(DataError, match="class 7 of 3"):
-        fit(model, *loaders, build.tasks(model), TrainRecipe(epochs=4), made, Console(file=io.StringIO()))
+        fit(model, *loaders, tasks_of(model), TrainRecipe(epochs=4), made, Console(file=io.StringIO()))
 
 
 def test_the_step_is_traced_once(tmp_path):
@@ -218,16 +180,16 @@ def test_several_heads_are_scored_each_by_its_own_and_together(tmp_path):
         "regions/cross_entropy_loss",
         "learning_rate",
     } <= set(header)
-    found = evaluate(model, loaders(("mask", "label"), 6)[1], build.tasks(model))
-    assert found.score == pytest.approx((found.figures["regions/mean_iou"] + found.figures["subject/top1"]) / 2)
+    found = evaluate(model, loaders(("mask", "label"), 6)[1], tasks_of(model))
+    assert found.score == pytest.approx((found.metrics["regions/mean_iou"] + found.metrics["subject/top1"]) / 2)
 
 
 def test_the_last_partial_batch_counts_each_picture_once():
     model = classifier()
     _, val = loaders(("label",), count=6)
     model.compile("adam")
-    found = evaluate(model, val, build.tasks(model))
+    found = evaluate(model, val, tasks_of(model))
     scores = model.predict(fakes.pictures(6)["image"], verbose=0)["scores"]
-    assert found.figures["top1"] == pytest.approx((scores.argmax(-1) == fakes.pictures(6)["label"]).mean())
+    assert found.metrics["top1"] == pytest.approx((scores.argmax(-1) == fakes.pictures(6)["label"]).mean())
     loss = model.evaluate(val, verbose=0, return_dict=True)
     assert np.isfinite(loss["loss"])

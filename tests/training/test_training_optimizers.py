@@ -43,11 +43,11 @@ def test_layer_decay_slows_each_level_by_the_factor():
 
 
 def test_a_gate_learns_as_fast_as_what_it_gates():
-    from visiontasks import build
+    from visiontasks import api
     from visiontasks.recipe.schema import TrainRecipe
     from visiontasks.training.fit import rate_factors
 
-    backbone = build.backbone("efficientnet_b0", input_shape=(64, 64, 3))
+    backbone = api.backbone("efficientnet_b0", input_shape=(64, 64, 3))
     factors = rate_factors(backbone, TrainRecipe(layer_decay=0.5))
     by_layer = {path.split("/")[-2]: round(factor, 6) for path, factor in factors.items()}
     assert by_layer["block1a_se_reduce"] == by_layer["block1a_dwconv"] == 0.5**4

@@ -5,7 +5,7 @@ import numpy as np
 import parity
 import pytest
 
-from visiontasks import build
+from visiontasks import api, build
 from visiontasks.errors import RecipeError, UserError
 from visiontasks.recipe import reading as recipe
 from visiontasks.weights import coco, torchvision
@@ -38,7 +38,7 @@ def published(monkeypatch, folder):
 
 def raw(words, images):
     made, _ = build.recipe("ssd_coco", ["weights=coco", *words])
-    assert build.is_complete(made) == ("cell" not in str(words))
+    assert build.pretrained(made).complete == ("cell" not in str(words))
     outputs = build.model(made)(images)
     return {key: keras.ops.convert_to_numpy(value) for key, value in outputs.items()}
 
@@ -54,7 +54,7 @@ def test_classes_find_their_rows_by_name(published):
 
 def test_from_python_no_data_set_is_read_for_the_classes(published, monkeypatch):
     monkeypatch.setattr(build, "loaders", lambda made: pytest.fail("reads 25 GB of images"))
-    assert build.from_recipe("ssd_coco", "weights=coco").heads["ssd"].classes == ("cat", "dog", "cow")
+    assert api.from_recipe("ssd_coco", "weights=coco").heads["ssd"].classes == ("cat", "dog", "cow")
 
 
 def test_a_class_that_coco_has_not_starts_the_last_layers_anew(published):
@@ -97,7 +97,7 @@ def test_a_recipe_of_other_parts_or_arguments_is_an_error():
     with pytest.raises(RecipeError, match=r"weights: expected coco or a file.*got 'imagenet'"):
         build.recipe("ssd_coco", ["weights=imagenet"])
     with pytest.raises(UserError, match="gone.pth"):
-        build.from_recipe("ssd_coco", "weights=gone.pth", "head.classes=4")
+        api.from_recipe("ssd_coco", "weights=gone.pth", "head.classes=4")
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.errors import UserError
 from visiontasks.recipe import catalog
 from visiontasks.weights import torchvision
@@ -87,13 +87,13 @@ def test_the_recipe_takes_hidden_layers_of_a_checkpoint(tmp_path, monkeypatch):
     arrays["classifier.6.bias"][388] = 5.0
     path = write_safetensors(tmp_path / "alexnet.safetensors", arrays)
     monkeypatch.setattr(torchvision, "download", lambda file: path)
-    model = build.from_recipe("imagenet", "backbone.name=alexnet")
+    model = api.from_recipe("imagenet", "backbone.name=alexnet")
     (head,) = model.heads.values()
     assert head.hidden == (4096, 4096) and head.pooling == "flatten"
     scores = model.predict(np.zeros((1, 224, 224, 3), np.uint8), verbose=0)["scores"]
     assert head.classes[scores[0].argmax()] == "giant panda"
     with pytest.raises(UserError, match=r"data.size: \[288, 288\] does not fit .*data.size=\[224,224\]"):
-        build.from_recipe("imagenet", "backbone.name=alexnet", "data.size=[288,288]")
+        api.from_recipe("imagenet", "backbone.name=alexnet", "data.size=[288,288]")
 
 
 def test_a_tap_without_layers_of_its_own_is_named():

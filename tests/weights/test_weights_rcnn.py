@@ -5,7 +5,7 @@ import numpy as np
 import parity
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.heads.rcnn import RCNN
 from visiontasks.model import VisionModel
 from visiontasks.weights import checkpoint, rcnn
@@ -25,7 +25,7 @@ def model(reference):
     head = RCNN(4, **rcnn.HEAD, **COUNTS)
     # the script's random choice is of the first ones
     head.keys = lambda shape, training: keras.ops.expand_dims(keras.ops.arange(shape[1], dtype="float32"), 0)
-    model = VisionModel(build.backbone("resnet50", norm="frozen_batch"), head)
+    model = VisionModel(api.backbone("resnet50", norm="frozen_batch"), head)
     assert checkpoint.load_whole(model, reference[1], rcnn.layer_of, grids=rcnn.GRIDS) == []
     return model
 

@@ -5,7 +5,7 @@ import numpy as np
 import parity
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.heads.retinanet import RetinaNet
 from visiontasks.model import VisionModel
 from visiontasks.weights import checkpoint, retinanet
@@ -18,7 +18,7 @@ def reference(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(reference):
-    model = VisionModel(build.backbone("resnet50", norm="frozen_batch"), RetinaNet(4, **retinanet.HEAD))
+    model = VisionModel(api.backbone("resnet50", norm="frozen_batch"), RetinaNet(4, **retinanet.HEAD))
     assert checkpoint.load_whole(model, reference[1], retinanet.layer_of) == []
     return model
 

@@ -5,7 +5,7 @@ import numpy as np
 import parity
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.heads.ssd import SSD
 from visiontasks.model import VisionModel
 from visiontasks.weights import checkpoint, ssd
@@ -19,7 +19,7 @@ def reference(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(reference):
     # its weights were trained on Caffe's pixels, as the published ones were
-    backbone = build.backbone("vgg16", input_shape=(300, 300, 3), ceil_pooling=True)
+    backbone = api.backbone("vgg16", input_shape=(300, 300, 3), ceil_pooling=True)
     pixels = backbone.get_layer("pixels")
     pixels.mean, pixels.std = tuple(255 * np.array([0.48235, 0.45882, 0.40784])), (1.0, 1.0, 1.0)
     model = VisionModel(backbone, SSD(4, **ssd.SSD300))

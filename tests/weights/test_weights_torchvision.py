@@ -8,7 +8,7 @@ import numpy as np
 import parity
 import pytest
 
-from visiontasks import build
+from visiontasks import api
 from visiontasks.errors import UserError
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
@@ -26,7 +26,7 @@ def test_logits_and_every_level_equal_torchvision(name):
         parity.run("torchvision_backbones.py", folder, name)
         expected, weights = np.load(Path(folder, f"{name}.npz")), str(Path(folder, f"{name}.pth"))
         images, ours = expected["images"], OURS.get(name, name)
-        backbone = build.backbone(ours, weights=weights, input_shape=images.shape[1:])
+        backbone = api.backbone(ours, weights=weights, input_shape=images.shape[1:])
         heads, layers = {}, {}
         for tap in {"logits", "aux1", "aux2"} & set(expected):
             arguments, layers[tap] = imagenet_classifier(ours, weights, None if tap == "logits" else tap)
@@ -77,7 +77,7 @@ def test_no_network_says_where_the_file_belongs(monkeypatch):
 
     monkeypatch.setattr(keras.utils, "get_file", fails)
     with pytest.raises(UserError, match="resnet50-11ad3fa6.pth could not be downloaded"):
-        build.backbone("resnet50", weights="imagenet")
+        api.backbone("resnet50", weights="imagenet")
 
 
 def test_the_best_comes_first():

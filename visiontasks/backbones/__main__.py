@@ -38,6 +38,7 @@ def backbones(arguments: list[str]) -> int:
         raise RecipeError("--per-layer: expected one NAME.")
     names = names or [name for name in catalog.parts("backbones") if name != ELSEWHERE]
     console = cli.console()
+    cli.start_keras()
     if per_layer:
         _print_layers(names[0], size, console)
         return 0

@@ -5,7 +5,9 @@ maps (batch, H / 2**n, W / 2**n, channels) under the names "C0" to "C5" (level n
 names. It normalises its own input the way its weights were trained.
 """
 
+import contextlib
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,20 @@ from visiontasks.weights import checkpoint
 from visiontasks.weights.transfer import listed
 
 WEIGHTS_FILES = (".keras", ".weights.h5", ".h5")
+
+
+@contextlib.contextmanager
+def deep_recursion():
+    """Lets Keras walk very deep networks: it does so by recursion, a few calls a layer.
+
+    Python's own limit of 1000 is reached by ResNets of depth 200 or so; 30,000 is enough for ResNet-1202.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 30_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def image_input(input_shape) -> keras.KerasTensor:
@@ -65,7 +81,9 @@ class Graph:
     """
 
     def __init__(self, inputs, output):
-        nodes_by_depth = keras.Function(inputs, output)._nodes_by_depth
+        with deep_recursion():
+            # private, for Keras offers the operations of a graph, but not which of their calls belong to it
+            nodes_by_depth = keras.Function(inputs, output)._nodes_by_depth
         self.nodes = [node for depth in sorted(nodes_by_depth, reverse=True) for node in nodes_by_depth[depth]]
         self.output = output
         self._stride, self._sees = {}, {}

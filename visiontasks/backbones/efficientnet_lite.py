@@ -93,7 +93,9 @@ def _round_filters(filters: int, width: float) -> int:
     return rounded + 8 if rounded < 0.9 * scaled else rounded
 
 
-_KERNEL = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
+def _normal():
+    """Made for each layer, and not at import: an initializer draws its seed when it is made."""
+    return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
 
 
 def _conv(x, filters, kernel, stride, name, activation=True):
@@ -103,7 +105,7 @@ def _conv(x, filters, kernel, stride, name, activation=True):
         stride,
         padding="same",
         use_bias=False,
-        kernel_initializer=_KERNEL.clone(),
+        kernel_initializer=_normal(),
         name=f"{name}_conv",
     )(x)
     return _norm(x, name, activation)
@@ -124,7 +126,7 @@ def _block(x, kernel, stride, expansion, filters, drop_rate, name):
         stride,
         padding="same",
         use_bias=False,
-        depthwise_initializer=_KERNEL.clone(),
+        depthwise_initializer=_normal(),
         name=f"{name}_depthwise_conv",
     )(x)
     x = _norm(x, f"{name}_depthwise")

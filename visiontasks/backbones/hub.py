@@ -1,4 +1,4 @@
-"""Backbones of keras-hub and keras-cv, an optional extra: pip install "visiontasks[hub]"."""
+"""Backbones of keras-hub and keras-cv, optional extras: pip install "visiontasks[hub]" or "visiontasks[keras-cv]"."""
 
 import re
 import warnings

@@ -4,12 +4,10 @@ K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition (2
 section 4.2, with its parameter-free shortcuts (option A).
 """
 
-import sys
-
 import keras
 from keras import layers, ops
 
-from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
+from visiontasks.backbones.backbone import deep_recursion, image_input, load_weights, pyramid_model
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import Norm, normalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
@@ -50,18 +48,17 @@ def resnet_cifar(
         raise UserError(f"weights: resnet{depth} has no ImageNet weights. Use weights=null, a file, or resnet18.")
     if depth < 8 or depth % 6 != 2:
         raise UserError(f"depth: expected 6n+2, such as 20 or 56; got {depth!r}.")
-    # Keras traverses a graph by recursion, a few calls per layer; depth 200 exceeds Python's default limit of 1000
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), 20 * depth))
-    inputs = image_input(input_shape)
-    x = PixelNormalization(**_CIFAR, name="pixels")(inputs)
-    x = layers.ReLU(name="conv1_relu")(_conv(x, 16, 1, "conv1", "bn1", norm))
-    taps = {}
-    for stage, filters in enumerate((16, 32, 64)):
-        for i in range((depth - 2) // 6):
-            x = _block(x, filters, 2 if i == 0 and stage else 1, f"stage{stage + 1}_{i}", norm)
-        taps[f"C{stage}"] = x
-    model = pyramid_model(inputs, taps, f"resnet{depth}")
-    load_weights(model, weights)
+    with deep_recursion():
+        inputs = image_input(input_shape)
+        x = PixelNormalization(**_CIFAR, name="pixels")(inputs)
+        x = layers.ReLU(name="conv1_relu")(_conv(x, 16, 1, "conv1", "bn1", norm))
+        taps = {}
+        for stage, filters in enumerate((16, 32, 64)):
+            for i in range((depth - 2) // 6):
+                x = _block(x, filters, 2 if i == 0 and stage else 1, f"stage{stage + 1}_{i}", norm)
+            taps[f"C{stage}"] = x
+        model = pyramid_model(inputs, taps, f"resnet{depth}")
+        load_weights(model, weights)
     return model
 
 

@@ -34,7 +34,7 @@ class _Definition:
 def _definitions() -> dict[str, _Definition]:
     spec = importlib.util.find_spec("albumentations")  # finds it without importing it
     if spec is None:
-        raise RecipeError("data.augment: needs the package albumentations; pip install albumentations==2.0.8")
+        raise RecipeError("augment: needs the package albumentations; pip install albumentations==2.0.8")
     root = Path(spec.origin).parent
     files = [*sorted(root.glob("augmentations/**/*.py")), *sorted(root.glob("core/*.py"))]
     return {
@@ -61,7 +61,7 @@ def transforms() -> tuple[str, ...]:
     )
 
 
-def transform(name: str, where: str = "data.augment", others: Iterable[str] = ()) -> Part:
+def transform(name: str, where: str = "augment", others: Iterable[str] = ()) -> Part:
     """The transform `name` and the arguments of its constructor; `others` are names that an error offers beside.
 
     Raises:

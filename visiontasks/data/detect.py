@@ -57,7 +57,7 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
             + (", …" if len(seen) > 8 else "")
             + ". Expected one of\n"
             + "\n".join(layouts)
-            + "\nor name a source: data.train.source=… with its arguments."
+            + "\nor name a source: train.source=… with its arguments."
         )
     _, _, name, arguments = min(candidates, key=lambda entry: entry[:3])
     splits = {key: {"source": name, **arguments[key]} if key in arguments else None for key in ("train", "val")}

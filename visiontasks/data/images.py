@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
+from visiontasks.data.layout import RESULTS
 from visiontasks.errors import BadImage, DataError
 
 MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB as RGB; a larger header counts as a decompression bomb
@@ -159,10 +160,13 @@ def list_images(root: str | os.PathLike, recursive: bool = True) -> list[Path]:
     """The image files in `root`, in a stable order: by path, compared folder by folder.
 
     Image files are recognized by suffix, in any case. Files and folders whose names start with a dot (`.DS_Store`,
-    `._x.jpg`, `.ipynb_checkpoints`) are skipped.
+    `._x.jpg`, `.ipynb_checkpoints`) are skipped, and so are folders of results (`layout.RESULTS`).
     """
     paths = []
     for folder, folders, files in os.walk(root, followlinks=True):
+        if RESULTS in files:
+            folders[:] = []
+            continue
         folders[:] = [f for f in folders if not f.startswith(".")] if recursive else []
         paths += [Path(folder, f) for f in files if is_image_name(f)]
     return sorted(paths)

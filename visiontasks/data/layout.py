@@ -6,6 +6,7 @@ from visiontasks.errors import DataError
 
 VALIDATION = ("val", "valid", "validation", "test")  # the first one that exists is the validation set
 TRAINING = ("train", "training")
+RESULTS = ".visiontasks"  # a file of this name marks a folder of results, which is never read as data
 
 
 def split_folders(root: Path) -> dict[str, Path]:
@@ -21,6 +22,11 @@ def split_folders(root: Path) -> dict[str, Path]:
 def is_split(name: str) -> bool:
     """Whether a folder of that name holds a training or validation set."""
     return name.lower() in (*TRAINING, *VALIDATION)
+
+
+def in_results(path: Path) -> bool:
+    """Whether a file lies in a folder of results, however deep."""
+    return any((folder / RESULTS).exists() for folder in Path(path).parents)
 
 
 def child(root: Path, names: tuple[str, ...]) -> Path | None:

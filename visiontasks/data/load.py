@@ -10,6 +10,7 @@ from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source, Subset
 from visiontasks.errors import DataError, RecipeError
 from visiontasks.recipe import catalog
+from visiontasks.recipe.paths import under
 
 # what a batch contains by default; instance masks and keypoints would fill it
 DEFAULT_FIELDS = ("label", "tags", "mask", "classes", "boxes")
@@ -74,11 +75,11 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
         data = dict(zip(("train", "val"), data, strict=True))
     if not isinstance(data, dict) or not set(data) <= {"train", "val"} or data.get("train") is None:
         raise RecipeError(f"data: expected a folder, a Source, a pair of them or {{train: …, val: …}}; got {data!r}.")
-    train = load_source(data["train"], "data.train")
+    train = load_source(data["train"], "train")
     val = data.get("val")
     if val is None:
         return _split(train, split, seed)
-    return train, load_source(inherit(val, data["train"]), "data.val", train.names)
+    return train, load_source(inherit(val, data["train"]), "val", train.names)
 
 
 def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None) -> Source:
@@ -93,12 +94,13 @@ def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None
     kinds = {classes for field, classes in (names or {}).items() if field != "keypoints"}  # those name points
     if len(kinds) == 1 and "names" not in arguments and any(a.name == "names" for a in part.arguments):
         arguments["names"] = list(*kinds)  # a split that lacks a class would number the others differently
-    return part.load()(**arguments)
+    with under(where, [argument.name for argument in part.arguments]):
+        return part.load()(**arguments)
 
 
 def _split(source: Source, share: float, seed: int) -> tuple[Subset, Subset]:
     if not 0 < share < 1:
-        raise RecipeError(f"data.split: expected a share above 0 and below 1, got {share}.")
+        raise RecipeError(f"split: expected a share above 0 and below 1, got {share}.")
     if len(source) < 2:
         raise DataError(f"data: expected at least 2 images to split into two sets, got {len(source)}.")
     order = np.random.default_rng(seed % 2**32).permutation(len(source))
@@ -112,6 +114,6 @@ def _same_names(train: Source, val: Source, fields):
         ours, theirs = tuple(train.names.get(field, ())), tuple(val.names.get(field, ()))
         if ours and theirs and ours != theirs:
             raise DataError(
-                f"data.val: its classes for {field!r} are not the training set's: {list(theirs)} instead of "
+                f"val: its classes for {field!r} are not the training set's: {list(theirs)} instead of "
                 f"{list(ours)}. Give both sets the same classes in the same order."
             )

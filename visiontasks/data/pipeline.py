@@ -86,10 +86,10 @@ class Loader(grain.IterDataset):
         _check(source, fields, self.names, batch, training)
         for key, value, choices in (("resize", resize, MODES), ("worker_kind", worker_kind, WORKER_KINDS)):
             if value not in choices:
-                raise RecipeError(f"data.{key}: unknown choice {value!r}. {near(str(value), choices)}")
+                raise RecipeError(f"{key}: unknown choice {value!r}. {near(str(value), choices)}")
         for key, value, least in (("size", min(size), 1), ("workers", workers, 0), ("max_objects", max_objects, 1)):
             if value < least:
-                raise RecipeError(f"data.{key}: expected at least {least}, got {value}.")
+                raise RecipeError(f"{key}: expected at least {least}, got {value}.")
         self.source, self.fields, self.size, self.training = source, tuple(fields), tuple(size), training
         self.batch_size, self.resize, self.workers, self.worker_kind = batch, resize, workers, worker_kind
         self.epoch = 0
@@ -176,28 +176,28 @@ class Loader(grain.IterDataset):
 def _check(source, fields, names, batch, training):
     for field in fields:
         if field not in FIELDS:
-            raise RecipeError(f"data.fields: a Sample has no field {field!r}. {near(str(field), FIELDS)}")
+            raise RecipeError(f"fields: a Sample has no field {field!r}. {near(str(field), FIELDS)}")
         if field in _COUNTED and field not in names:
             raise DataError(
                 f"data: the source has no names of {field}, so their number is unknown; set names={{{field!r}: [...]}}."
             )
     if batch < 1:
-        raise RecipeError(f"data.batch: expected at least 1, got {batch}.")
+        raise RecipeError(f"batch: expected at least 1, got {batch}.")
     if not len(source):
         raise DataError("data: expected at least one image, the source has none. Check its folder.")
     if training and batch > len(source):
         raise DataError(
-            f"data.batch: a batch of {batch} is larger than the {len(source)} training images, so no batch would be "
-            f"full; set data.batch={len(source)} or less."
+            f"batch: a batch of {batch} is larger than the {len(source)} training images, so no batch would be "
+            f"full; set batch={len(source)} or less."
         )
 
 
 def _check_sizes(sizes, steps):
     for axis, values in zip(("height", "width"), zip(*sizes, strict=True), strict=True):
         if len(set(values)) < len(values) or min(values) < 1:
-            raise RecipeError(f"data.sizes: expected a different {axis} in each of several sizes, got {list(sizes)}.")
+            raise RecipeError(f"sizes: expected a different {axis} in each of several sizes, got {list(sizes)}.")
     if len(sizes) > 1 and steps < 2:
-        raise RecipeError("data.sizes: several sizes need two batches per epoch or more; make data.batch smaller.")
+        raise RecipeError("sizes: several sizes need two batches per epoch or more; set a smaller batch=.")
 
 
 class _Epoch(grain.DatasetIterator):
@@ -245,8 +245,8 @@ class _Stream:
                 self._close()
                 if self._processes and "terminated unexpectedly" in str(error):
                     raise RuntimeError(
-                        f"data.workers: a worker process died ({error}) It may have run out of memory: use fewer "
-                        "(data.workers) or threads (data.worker_kind=threads)."
+                        f"workers: a worker process died ({error}) It may have run out of memory: use fewer "
+                        "(workers=1) or threads (worker_kind=threads)."
                     ) from error
                 raise
             self._next = number + 1

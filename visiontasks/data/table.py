@@ -95,7 +95,7 @@ class Finder:
         """The error for a table of which no image exists."""
         return DataError(
             f"{self.table}: expected image files in the column {column!r}; none of the {len(names)} exists in "
-            f"{self.root}, such as {names[0]!r}; set root= (in a command data.train.root=) to "
+            f"{self.root}, such as {names[0]!r}; set root= to "
             "the folder that contains them."
         )
 

@@ -17,7 +17,7 @@ from visiontasks.sample import VOID, Sample
 _NEAREST_ONLY = "masks hold class indices, which only nearest-neighbor interpolation keeps"
 
 
-def check_augment(augment: Sequence, where: str = "data.augment"):
+def check_augment(augment: Sequence, where: str = "augment"):
     """Check a recipe's list of transforms, albumentations' and this package's, without importing albumentations.
 
     Args:
@@ -76,7 +76,7 @@ def _make(name: str, given: dict) -> Augmentation:
     try:
         return augmentations()[name].load()(**given)
     except ValueError as error:
-        raise RecipeError(f"data.augment: {name}: {error}") from error
+        raise RecipeError(f"augment: {name}: {error}") from error
 
 
 def _constant(name: str, constant: str, default):
@@ -128,7 +128,7 @@ class Augment:
         points: Sequence[str] = (),
     ):
         self.augment, self.size, self.resize, self.points = list(augment), tuple(size), resize, tuple(points)
-        parsed = list(_parse(self.augment, "data.augment", self.size))
+        parsed = list(_parse(self.augment, "augment", self.size))
         split = max((n for n, entry in enumerate(parsed, 1) if _at_original_resolution(*entry)), default=0)
         mirror = next((name for name in _all_names(parsed) if name in MIRRORS), None)
         pairs = partners(points, mirror) if mirror and points else None

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from visiontasks.data.layout import in_results
 from visiontasks.errors import DataError
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
@@ -68,7 +69,8 @@ def find_videos(files: str | Path) -> list[Video]:
     path = Path(files)
     if path.suffix.lower() not in SUFFIXES or path.is_dir():
         return []
-    paths = [] if path.is_file() else sorted(p for p in map(Path, glob.glob(str(files), recursive=True)) if p.is_file())
+    paths = [] if path.is_file() else map(Path, glob.glob(str(files), recursive=True))
+    paths = sorted(p for p in paths if p.is_file() and not in_results(p))
     return [Video(one) for one in paths or [path]]
 
 

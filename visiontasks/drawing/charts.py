@@ -1,6 +1,7 @@
-"""Draws charts of metrics: confusion matrices, and precision over recall."""
+"""Draws charts of metrics: confusion matrices, precision over recall, and the course of a training."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -104,6 +105,70 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str):
             if share >= 0.005:  # what would print as 0 stays blank, so that the confusions stand out
                 ink = "black" if norm(share) > 0.5 else "white"
                 axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=8)
+    return figure
+
+
+def training_figure(
+    epochs: Mapping[str, np.ndarray],
+    rates: Mapping[str, np.ndarray],
+    metrics: Sequence[str],
+    stages: Sequence[Mapping[str, int]] = (),
+):
+    """A matplotlib Figure of a training: a panel of the loss, of its terms, of each metric, and of the learning rate.
+
+    Training is solid and validation dashed, in one color. Dots are the best epoch's, gray lines begin a stage.
+
+    Args:
+        epochs: columns with a value an epoch: "epoch"; "loss" and "NAME_loss"; "val_NAME" of losses and metrics;
+            "val_score", by which the best epoch is chosen. NaN where nothing was measured.
+        rates: the columns "step" and "learning_rate".
+        metrics: the names of those to draw, at most three.
+        stages: {"epoch", "step"} after which each further stage began.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no window system, nothing kept alive
+    from matplotlib.ticker import MaxNLocator
+
+    x, score = epochs["epoch"], epochs.get("val_score", np.full(len(epochs["epoch"]), np.nan))
+    best = None if np.isnan(score).all() else int(np.nanargmax(score))
+    terms = [name for name in epochs if name.endswith("_loss") and not name.startswith("val_")]
+    panels = {"loss": ["loss"]}
+    if len(terms) > 1:  # one term is the loss itself
+        panels["loss terms"] = terms
+    panels |= {name: [name] for name in metrics[:3]}
+    rows = math.ceil((len(panels) + 1) / 3)
+    figure = Figure(figsize=(11, 3.1 * rows), layout="constrained")
+    grid = figure.subplots(rows, 3, squeeze=False).ravel()
+    for axes, (title, names) in zip(grid, panels.items(), strict=False):
+        for number, name in enumerate(names):
+            ink = f"C{number % 10}"
+            for key, style in ((name, "-"), (f"val_{name}", "--")):
+                if key not in epochs:
+                    continue
+                label = name.removesuffix("_loss") if len(names) > 1 and style == "-" else None
+                alone = {"marker": "."} if np.isfinite(epochs[key]).sum() == 1 else {}
+                axes.plot(x, epochs[key], style, color=ink, label=label, linewidth=1.4, **alone)
+                if best is not None and style == "--":
+                    axes.plot(x[best], epochs[key][best], "o", color=ink, markersize=5)
+        if title in metrics and best is not None:
+            title = f"{title} {epochs[f'val_{title}'][best]:.4f} at epoch {x[best]:.0f}"
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("epoch")
+        if len(names) > 1:
+            axes.legend(fontsize=7)
+    lines = [grid[0].plot([], [], style, color="0.3")[0] for style in ("-", "--")]
+    grid[0].legend(lines, ["training", "validation"], fontsize=7)
+    last = grid[len(panels)]
+    last.plot(rates["step"], rates["learning_rate"], color="C0", linewidth=1.4)
+    last.set_title("learning rate", fontsize=10)
+    last.set_xlabel("step")
+    for number, axes in enumerate(grid):
+        if number > len(panels):
+            axes.remove()
+            continue
+        axes.grid(color="0.92")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for stage in stages:
+            axes.axvline(stage["step"] if axes is last else stage["epoch"] + 0.5, color="0.6", linewidth=0.8)
     return figure
 
 

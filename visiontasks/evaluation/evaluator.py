@@ -1,75 +1,119 @@
-"""Scores a model over a whole data set in original pixels, and draws some of its pictures."""
+"""Scores a model over a whole data set in original pixels, and draws some of its images."""
 
 import dataclasses
 
 import numpy as np
 
 from visiontasks.drawing.panels import captioned
+from visiontasks.errors import DataError
+from visiontasks.evaluation.tasks.task import tasks_of
+from visiontasks.inference.predictor import restored, row_of
 
 
 @dataclasses.dataclass
 class Evaluation:
-    """What an evaluation found.
+    """The metrics of an evaluation, and what is drawn of it.
 
     Attributes:
-        figures: {metric: value}; with several heads {"HEAD/metric": value}; a class's own figure is "iou/NAME".
+        metrics: {metric: value}; with several heads {"HEAD/metric": value}; a class's own value is "iou/NAME".
         score: the mean of the heads' main metrics: what the best checkpoint is chosen by.
-        charts: {file stem: matplotlib Figure}, such as confusion matrices.
-        drawings: [(name of the picture, [panels])]: the picture, then truth and prediction of each head.
+        charts: {head name: {file stem: matplotlib Figure}}, such as confusion matrices.
+        drawings: [(name of the image, [panels])]: the image, then truth and prediction of each head.
+        losses: {"loss": …, each of its terms}, where they were asked for.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     score: float
-    charts: dict[str, object]
+    charts: dict[str, dict[str, object]]
     drawings: list
+    losses: dict[str, float]
 
 
-def evaluate(model, loader, tasks: dict, draw: int = 0, on_batch=None, on_answer=None) -> Evaluation:
-    """Predict every picture of a loader, bring the answers back to its own pixels, score and draw them.
+def evaluate(
+    model, loader, tasks: dict, draw: int = 0, on_batch=None, on_prediction=None, losses: bool = False
+) -> Evaluation:
+    """Predict every image of a loader, restore the predictions to its own pixels, score and draw them.
 
     Args:
         model: a VisionModel.
         loader: gives (batch, [Sample]) by `with_samples()` and a Placement by `placement(sample)`.
         tasks: {head name: Task}.
-        draw: how many pictures to draw.
-        on_batch: called with the number of pictures done after each batch.
-        on_answer: called with each sample and {head name: its restored prediction}.
+        draw: how many images to draw.
+        on_batch: called with the number of images done after each batch.
+        on_prediction: called with each sample and {head name: its restored prediction}.
+        losses: compute the losses too, from the same forward passes.
     """
     metrics = {name: task.metric() for name, task in tasks.items()}
-    drawings, done = [], 0
+    drawings, done, sums = [], 0, {}
     for batch, samples in loader.with_samples():
-        outputs = model.by_head(model.predict_on_batch(batch["image"]))
+        if losses:
+            outputs, of_batch = model.validate_on_batch(batch)
+            sums = {label: sums.get(label, 0) + pair for label, pair in of_batch.items()}
+        else:
+            outputs = model.predict_on_batch(batch["image"])
+        outputs = model.by_head(outputs)
         # the last batch is filled up to the fixed size: rows beyond the samples are padding
         for row, sample in enumerate(samples):
-            placement = loader.placement(sample)
-            restored = {}
-            for name, task in tasks.items():
-                one = {key: np.asarray(value[row]) for key, value in outputs[name].items()}
-                restored[name] = task.restore(one, placement)
-                metrics[name].update(sample, restored[name])
-            if on_answer:
-                on_answer(sample, restored)
+            prediction = restored(tasks, row_of(outputs, row), loader.placement(sample))
+            for name, metric in metrics.items():
+                metric.update(sample, prediction[name])
+            if on_prediction:
+                on_prediction(sample, prediction)
             if len(drawings) < draw:
-                drawings.append((sample.id or sample.path or str(len(drawings)), panels(tasks, sample, restored)))
+                drawings.append((sample.id or sample.path or str(len(drawings)), panels(tasks, sample, prediction)))
         done += len(samples)
         if on_batch:
             on_batch(done)
-    figures, charts, mains = {}, {}, []
+    values, charts, mains = {}, {}, []
     for name, task in tasks.items():
         prefix = f"{name}/" if len(tasks) > 1 else ""
         result = metrics[name].result()
-        figures |= {prefix + key: float(value) for key, value in result.items()}
-        charts |= {prefix.replace("/", "_") + key: chart for key, chart in metrics[name].figures().items()}
+        values |= {prefix + key: float(value) for key, value in result.items()}
+        charts[name] = metrics[name].charts()
         mains.append(result[task.main_metric])
     score = float(np.nanmean(mains)) if not np.isnan(mains).all() else float("nan")
-    return Evaluation(figures, score, charts, drawings)
+    return Evaluation(values, score, charts, drawings, model.mean_losses(sums) if sums else {})
 
 
-def panels(tasks: dict, sample, restored: dict) -> list:
-    """[(title, picture)]: the sample as it is, then each head's truth and prediction drawn on it."""
-    drawn = [("picture", captioned(sample.image))]
+def score(model, loader) -> dict[str, float]:
+    """A VisionModel's metrics on a Loader, as `python -m visiontasks.evaluate` gives them.
+
+    In the images' own pixels: pycocotools' AP for boxes, IoU for masks, and so on.
+
+    Returns:
+        {metric: value}; with several heads {"HEAD/metric": value}; a class's own value is such as "ap/NAME".
+
+    Raises:
+        DataError: the loader's classes are others than a head's, or in another order. (Of a head that was made with a
+            number of classes only their number counts.)
+    """
+    for head in model.heads.values():
+        field = head.fields[0]
+        names = loader.names.get(field, ())
+        if tuple(head.classes) != tuple(map(str, range(len(names)))):
+            check_names(loader, {field: head.classes}, " Give its source names=[…], the model's, in their order.")
+    return evaluate(model, loader, tasks_of(model)).metrics
+
+
+def check_names(loader, classes: dict[str, tuple[str, ...]], hint: str = ""):
+    """Raise unless a Loader has a model's class names, by Sample field, in the same order.
+
+    Raises:
+        DataError: it has others; `hint` ends the text.
+    """
+    for field, expected in classes.items():
+        names = tuple(loader.names.get(field, ()))
+        if names != tuple(expected):
+            raise DataError(
+                f"data: the model knows {list(expected)} as its {field} classes, the data have {list(names)}.{hint}"
+            )
+
+
+def panels(tasks: dict, sample, prediction: dict) -> list:
+    """[(title, image)]: the sample as it is, then each head's truth and prediction drawn on it."""
+    drawn = [("image", captioned(sample.image))]
     for name, task in tasks.items():
         prefix = f"{name}: " if len(tasks) > 1 else ""
         drawn.append((f"{prefix}truth", task.draw_truth(sample.image, sample)))
-        drawn.append((f"{prefix}prediction", task.draw_prediction(sample.image, restored[name])))
+        drawn.append((f"{prefix}prediction", task.draw_prediction(sample.image, prediction[name])))
     return drawn

@@ -1,4 +1,4 @@
-"""Writes down what an evaluation found: a table, charts and drawn pictures."""
+"""Writes what an evaluation found: a table, charts and drawn images."""
 
 import contextlib
 import re
@@ -7,8 +7,8 @@ from pathlib import Path
 from visiontasks.data.images import write_image
 from visiontasks.drawing.panels import side_by_side
 from visiontasks.evaluation.evaluator import Evaluation, evaluate
-from visiontasks.evaluation.records import Records
-from visiontasks.evaluation.tasks.detection import Detection
+from visiontasks.evaluation.metrics_table import print_metrics
+from visiontasks.evaluation.results import Records, file_part
 from visiontasks.training.run_directory import RunDirectory
 
 DRAWN = 12
@@ -17,8 +17,8 @@ DRAWN = 12
 def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int = DRAWN) -> Evaluation:
     """Evaluate a model and write `evaluation.json`, charts and `predictions/` to a folder; print the table.
 
-    Where the data are COCO's, also what a detector found, as COCO's tools take it: `coco_results.json`, with several
-    heads `HEAD_coco_results.json`.
+    Where the data set has tools of its own, also the predictions as these take them: `coco_results.json` of boxes in
+    COCO's data, with several heads `HEAD_coco_results.json`.
     """
     from rich.progress import Progress
 
@@ -28,43 +28,38 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
         bar = open_files.enter_context(Progress(console=console, transient=True))
         progress, files = bar.add_task("evaluating", total=len(loader.source)), {}
 
-        def note(sample, restored):
-            for name in (name for name, task in tasks.items() if isinstance(task, Detection)):
-                results = loader.source.results(sample, restored[name])
+        def write_results(sample, prediction):
+            for name, task in tasks.items():
+                results = task.results(prediction[name], sample, loader.source)
                 if results is None:
                     continue
                 if name not in files:
-                    file = Records(out / f"{f'{name}_' if len(tasks) > 1 else ''}coco_results.json")
-                    files[name] = open_files.enter_context(file)
+                    files[name] = open_files.enter_context(Records(out / f"{_prefix(name, tasks)}coco_results.json"))
                 for result in results:
                     files[name].add(result)
 
-        found = evaluate(
-            model, loader, tasks, draw, on_batch=lambda done: bar.update(progress, completed=done), on_answer=note
+        evaluation = evaluate(
+            model,
+            loader,
+            tasks,
+            draw,
+            on_batch=lambda done: bar.update(progress, completed=done),
+            on_prediction=write_results,
         )
-    run = RunDirectory(out)
-    run.write_json("evaluation.json", found.figures)
-    for stem, figure in found.charts.items():
-        figure.savefig(out / f"{stem}.png", dpi=100)
+    RunDirectory(out).write_json("evaluation.json", evaluation.metrics)
+    for name, charts in evaluation.charts.items():
+        for stem, chart in charts.items():
+            chart.savefig(out / f"{_prefix(name, tasks)}{stem}.png", dpi=100)
     (out / "predictions").mkdir(exist_ok=True)
     for old in (out / "predictions").glob("[0-9][0-9]_*.png"):  # of an evaluation before, on other data
         old.unlink()
-    for number, (name, panels) in enumerate(found.drawings):
-        titles, pictures = zip(*panels, strict=True)
+    for number, (name, panels) in enumerate(evaluation.drawings):
+        titles, images = zip(*panels, strict=True)
         stem = re.sub(r"[^\w.-]+", "_", Path(name).stem)
-        write_image(out / "predictions" / f"{number:02d}_{stem}.png", side_by_side(pictures, titles))
-    print_figures(found.figures, console)
-    return found
+        write_image(out / "predictions" / f"{number:02d}_{stem}.png", side_by_side(images, titles))
+    print_metrics(evaluation.metrics, tasks, console)
+    return evaluation
 
 
-def print_figures(figures: dict[str, float], console, most: int = 40):
-    """A table of figures, the overall ones first."""
-    from rich.table import Table
-
-    table = Table("metric", "value")
-    ordered = sorted(figures, key=lambda key: key.count("/"))
-    for key in ordered[:most]:
-        table.add_row(key, f"{figures[key]:.4f}")
-    console.print(table)
-    if len(ordered) > most:
-        console.print(f"and {len(ordered) - most} more in evaluation.json", highlight=False)
+def _prefix(name, tasks):
+    return f"{file_part(name)}_" if len(tasks) > 1 else ""

@@ -6,6 +6,7 @@ import numbers
 import keras
 from keras import ops
 
+from visiontasks.losses.reduction import Term
 from visiontasks.sample import FIELDS
 
 
@@ -16,8 +17,9 @@ class Head(keras.layers.Layer):
 
     - `build(pyramid)`: makes the layers for the shapes {tap: (batch, height, width, channels)} it will see.
     - `call(features, training)`: {tap: tensor} to raw outputs, a tensor or a nest of tensors.
-    - `compute_losses(targets, outputs, training)`: to {term: scalar}, one for each name in `loss_terms`. It matches
-      targets to outputs itself, computes in float32, and leaves out what was not labelled.
+    - `compute_losses(targets, outputs, training)`: to {term: Term(total, count)}, one for each name in `loss_terms`. It
+      matches targets to outputs itself, computes in float32, and leaves out what is not labelled. Totals and counts add
+      up over replicas and batches; the model divides once.
     - `decode(outputs)`: to predictions, a dict of float32 or int32 tensors whose first axis is the batch.
 
     (Keras already has a property `losses` on every layer: the regularisers'. Hence `compute_losses`.)
@@ -43,8 +45,8 @@ class Head(keras.layers.Layer):
         """The names of the terms that `compute_losses` returns."""
         raise NotImplementedError(f"{type(self).__name__} does not name its loss terms.")
 
-    def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict:
-        """{term: float32 scalar} for a batch of targets (see `visiontasks.sample.FIELDS` for their forms)."""
+    def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict[str, Term]:
+        """{term: Term(total, count)} for a batch of targets (see `visiontasks.sample.FIELDS` for their forms)."""
         raise NotImplementedError(f"{type(self).__name__} computes no losses.")
 
     def labelled(self, targets: dict):

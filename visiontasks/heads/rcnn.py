@@ -9,7 +9,7 @@ from visiontasks.heads.rcnn_branches import BETA, BoxBranch
 from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
 from visiontasks.layers.region_proposals import RegionProposals, propose
 from visiontasks.losses import detection
-from visiontasks.losses.reduction import masked_mean
+from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import anchors, boxes, matching, nms, sampling
 
 
@@ -204,10 +204,10 @@ class RCNN(Head):
         entropy = ops.softplus(ops.where(positive, -logits, logits))
         differences = boxes.encode(matching.take(targets["boxes"], matches), places)
         distance = ops.sum(detection.smooth_l1(differences, found, BETA), axis=-1)
-        count = ops.maximum(ops.sum(ops.cast(learnt, "float32")), 1.0)
+        objectness = over(entropy, learnt)
         return {
-            "objectness": masked_mean(entropy, learnt),
-            "rpn_box": ops.sum(ops.where(positive, distance, 0.0)) / count,
+            "objectness": objectness,
+            "rpn_box": Term(ops.sum(ops.where(positive, distance, 0.0)), objectness.count),
         }
 
     def sample(self, targets, outputs, training: bool) -> dict:

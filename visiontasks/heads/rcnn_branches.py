@@ -1,7 +1,7 @@
 """What an R-CNN's second stage says about each box that it is shown: branches over the same proposals.
 
 A branch is a layer: `call(pyramid, boxes)` pools its own features out of {level number: (B, H, W, C)} for boxes
-(B, N, 4), and gives its raw answers, float32 (B, N, …) each. `compute_losses(answers, samples, targets)` gives a scalar
+(B, N, 4), and gives its raw answers, float32 (B, N, …) each. `compute_losses(answers, samples, targets)` gives a Term
 for each of its `loss_terms`; `targets` are those of the head, with whatever fields it learns from, and samples are what
 `RCNN.sample` gives:
 
@@ -20,6 +20,7 @@ import keras
 from keras import ops
 
 from visiontasks.losses import detection
+from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes as box_ops
 from visiontasks.ops import nms
 from visiontasks.ops.roi_align import roi_align
@@ -78,16 +79,16 @@ class BoxBranch(keras.layers.Layer):
         return {"classes": self.class_scores(x), "boxes": ops.reshape(self.boxes(x), (-1, count, self.columns, 4))}
 
     def compute_losses(self, answers, samples, targets):
-        """{term: float32 scalar}, both divided by the number of samples."""
+        """{term: Term}, both count the samples."""
         labels, there = samples["labels"], samples["there"]
-        count = ops.maximum(ops.sum(ops.cast(there, "float32")), 1.0)
         entropy = ops.sparse_categorical_crossentropy(labels, answers["classes"], from_logits=True)
         own = ops.take_along_axis(answers["boxes"], ops.reshape(labels, (-1, labels.shape[1], 1, 1)), axis=2)
         differences = box_ops.encode(samples["targets"], samples["boxes"], VARIANCES)
         distance = ops.sum(detection.smooth_l1(differences, ops.squeeze(own, 2), BETA), axis=-1)
+        classification = over(entropy, there)
         return {
-            "classification": ops.sum(ops.where(there, entropy, 0.0)) / count,
-            "localization": ops.sum(ops.where(labels > 0, distance, 0.0)) / count,
+            "classification": classification,
+            "localization": Term(ops.sum(ops.where(labels > 0, distance, 0.0)), classification.count),
         }
 
     def decode(self, answers, boxes, valid, size, **bounds) -> dict:

@@ -10,6 +10,7 @@ from visiontasks.arguments import Share
 from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
 from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
 from visiontasks.losses import sigmoid
+from visiontasks.losses.reduction import over
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
 
 PRIOR = 0.01  # the score that every anchor begins with: section 4.1 of the paper
@@ -172,13 +173,12 @@ class RetinaNet(Head):
         entropy = ops.where(matches == matching.IGNORED, 0.0, entropy)
         differences = boxes.encode(matching.take(targets["boxes"], matches), places)
         distance = ops.where(positive, ops.sum(ops.abs(found - differences), axis=-1), 0.0)
-        # of each picture by its own objects; the mean over those that anybody labelled
-        labelled = ops.cast(self.labelled(targets), "float32")
+        # of each image by its own objects; the mean over the labelled images
+        labelled = self.labelled(targets)
         count = ops.maximum(ops.sum(ops.cast(positive, "float32"), axis=-1), 1.0)
-        share = labelled / (count * ops.maximum(ops.sum(labelled), 1.0))
         return {
-            "classification": ops.sum(ops.sum(entropy, axis=-1) * share),
-            "localization": ops.sum(ops.sum(distance, axis=-1) * share),
+            "classification": over(ops.sum(entropy, axis=-1) / count, labelled),
+            "localization": over(ops.sum(distance, axis=-1) / count, labelled),
         }
 
     def decode(self, outputs):

@@ -7,6 +7,7 @@ from visiontasks.arguments import Share
 from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
 from visiontasks.layers.l2_normalization import L2Normalization
 from visiontasks.losses import detection
+from visiontasks.losses.reduction import Term
 from visiontasks.ops import anchors, boxes, matching, nms
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
@@ -245,10 +246,10 @@ class SSD(Head):
         learnt = ops.logical_or(positive, negative)
         differences = boxes.encode(matching.take(targets["boxes"], matches), places, VARIANCES)
         distance = ops.sum(detection.smooth_l1(differences, outputs["boxes"]), axis=-1)
-        count = ops.maximum(ops.sum(ops.cast(positive, "float32")), 1.0)
+        count = ops.sum(ops.cast(positive, "float32"))
         return {
-            "classification": ops.sum(ops.where(learnt, entropy, 0.0)) / count,
-            "localization": ops.sum(ops.where(positive, distance, 0.0)) / count,
+            "classification": Term(ops.sum(ops.where(learnt, entropy, 0.0)), count),
+            "localization": Term(ops.sum(ops.where(positive, distance, 0.0)), count),
         }
 
     def decode(self, outputs):

@@ -107,6 +107,7 @@ class UNet(Head):
 
     task = "segmentation"
     fields = ("mask",)
+    divisible = False  # each step up is fitted to its skip
 
     def __init__(
         self,
@@ -175,7 +176,8 @@ class UNet(Head):
     def compute_losses(self, targets, outputs, training=True):
         mask = ops.cast(targets["mask"], "int32")
         labelled = mask != VOID
-        return {term: weight * LOSSES[term](mask, outputs, labelled) for term, weight in self.loss.items()}
+        terms = {term: LOSSES[term](mask, outputs, labelled) for term in self.loss}
+        return {name: term._replace(total=self.loss[name] * term.total) for name, term in terms.items()}
 
     def decode(self, outputs):
         return {"probabilities": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}

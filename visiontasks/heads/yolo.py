@@ -10,6 +10,7 @@ from visiontasks.arguments import Share
 from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
 from visiontasks.layers import csp
 from visiontasks.losses import detection
+from visiontasks.losses.reduction import Term
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
 
 USUAL_SIDE = 640  # pixels of a picture whose size is not known when the class scores' start is set
@@ -178,11 +179,11 @@ class YOLO(Head):
         entropy = detection.sigmoid_cross_entropy(wanted * ops.expand_dims(aligned, -1), outputs["classes"])
         entropy = ops.where(ops.expand_dims(self.labelled(targets), -1), ops.sum(entropy, axis=-1), 0.0)
         learns = matches > matching.BACKGROUND
-        count = ops.maximum(ops.sum(aligned), 1.0)
+        count = ops.sum(aligned)
         return {
-            "box": self.box_gain * ops.sum(ops.where(learns, misfit * aligned, 0.0)) / count,
-            "distance": self.distance_gain * ops.sum(ops.where(learns, distance * aligned, 0.0)) / count,
-            "classification": self.class_gain * ops.sum(entropy) / count,
+            "box": Term(self.box_gain * ops.sum(ops.where(learns, misfit * aligned, 0.0)), count),
+            "distance": Term(self.distance_gain * ops.sum(ops.where(learns, distance * aligned, 0.0)), count),
+            "classification": Term(self.class_gain * ops.sum(entropy), count),
         }
 
     def decode(self, outputs):

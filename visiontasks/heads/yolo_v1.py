@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from visiontasks.arguments import Share
 from visiontasks.heads.head import Head, class_names, levels_among
-from visiontasks.losses.reduction import masked_mean
+from visiontasks.losses.reduction import over
 from visiontasks.ops import assignment, matching, nms
 from visiontasks.ops import boxes as box_ops
 
@@ -160,14 +160,13 @@ class YOLOV1(Head):
         labels = ops.one_hot(of_cells(classes), len(self.classes), dtype="float32")
         labelled = self.labelled(targets)
 
-        def mean(errors):
-            of_each = ops.sum(ops.reshape(errors, (-1, math.prod(errors.shape[1:]))), axis=-1)
-            return masked_mean(of_each, labelled)
+        def term(errors):
+            return over(ops.sum(ops.reshape(errors, (-1, math.prod(errors.shape[1:]))), axis=-1), labelled)
 
         return {
-            "coordinates": self.lambda_coord * mean(responsible * place),
-            "confidence": mean(responsible * present + self.lambda_noobj * (1 - responsible) * absent),
-            "classification": mean(ops.sum((outputs["classes"] - labels) ** 2, axis=-1) * there),
+            "coordinates": term(self.lambda_coord * responsible * place),
+            "confidence": term(responsible * present + self.lambda_noobj * (1 - responsible) * absent),
+            "classification": term(ops.sum((outputs["classes"] - labels) ** 2, axis=-1) * there),
         }
 
     def decode(self, outputs):

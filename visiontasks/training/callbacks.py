@@ -1,33 +1,48 @@
-"""What happens around Keras's `fit`: scoring, checkpoints, progress, stopping. Keras's own callbacks do the rest."""
+"""What happens around Keras's `fit`: scoring, averages, checkpoints, order, NaN. Keras's own callbacks do the rest."""
 
-import signal
-import threading
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from visiontasks.evaluation.evaluator import evaluate
+from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.run_directory import replace_atomically
 
 
 class Score(keras.callbacks.Callback):
-    """Adds the validation scores to an epoch's logs, where later callbacks find them: `val_score`, `val_mean_iou`, …"""
+    """Adds the validation set's losses and metrics to an epoch's logs: `val_loss`, `val_score`, `val_mean_iou`, ….
 
-    def __init__(self, loader, tasks: dict, interrupt: "Interrupt"):
+    Both come from one pass over it, so `fit` itself is given no validation data. Callbacks behind this one find them.
+    """
+
+    def __init__(self, loader, tasks: dict, interrupt: Interrupt):
         super().__init__()
         self.loader, self.tasks, self.interrupt = loader, tasks, interrupt
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = _learning_rate(self.model.optimizer)
-        if self.interrupt.asked:
+        evaluation = None if self.interrupt.asked else self._evaluate()
+        if evaluation is None:
             logs["val_score"] = float("nan")
             return
-        found = evaluate(self.model, self.loader, self.tasks)
-        logs["val_score"] = found.score
-        # one row of a table cannot hold every class: their own figures are in the final evaluation
-        overall = (key for key in found.figures if key.count("/") == (len(self.tasks) > 1))
-        logs.update({f"val_{key}": found.figures[key] for key in overall})
+        logs["val_score"] = evaluation.score
+        # one row of a table cannot hold every class: their own values are in the final evaluation
+        overall = [key for key in evaluation.metrics if key.count("/") == (len(self.tasks) > 1)]
+        values = evaluation.losses | {key: evaluation.metrics[key] for key in overall}
+        logs.update({f"val_{key}": value for key, value in values.items()})
+
+    def _evaluate(self):
+        """The evaluation, or None where Ctrl-C came in between."""
+
+        def stop(_):
+            if self.interrupt.asked:
+                raise InterruptedError
+
+        try:
+            return evaluate(self.model, self.loader, self.tasks, on_batch=stop, losses=True)
+        except InterruptedError:
+            return None
 
 
 def _learning_rate(optimizer) -> float:
@@ -97,96 +112,5 @@ class StopOnNaN(keras.callbacks.Callback):
         files = "\n  ".join(self.loader.names_of(self.epoch, batch))
         raise FloatingPointError(
             f"The loss is {logs['loss']} at epoch {self.epoch + 1}, step {batch + 1} ({terms}). Try a lower "
-            f"train.optimizer.learning_rate, train.clip_norm=1 or train.precision=float32. Its pictures:\n  {files}"
+            f"train.optimizer.learning_rate, train.clip_norm=1 or train.precision=float32. Its images:\n  {files}"
         )
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Turns the first Ctrl-C (or SIGTERM) into a stop after the running step; then the checkpoint is written."""
-
-    def __init__(self):
-        super().__init__()
-        self.asked, self._before = False, {}
-
-    def _ask(self, number, frame):
-        self.asked = True
-        self.model.stop_training = True
-        signal.signal(number, self._before[number])  # a second one stops at once
-
-    def on_train_begin(self, logs=None):
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
-
-    def on_train_end(self, logs=None):
-        self.restore()
-
-    def restore(self):
-        """Give the signals back to whoever had them."""
-        while self._before:
-            signal.signal(*self._before.popitem())
-
-    def on_train_batch_end(self, batch, logs=None):
-        # Keras clears the flag when fit starts; a signal before that must not be lost
-        if self.asked:
-            self.model.stop_training = True
-
-    def on_test_batch_end(self, batch, logs=None):
-        if self.asked:
-            self.model.stop_evaluating = True
-
-
-class Progress(keras.callbacks.Callback):
-    """A progress bar over the epoch's steps, and one line an epoch with the loss and the scores."""
-
-    def __init__(self, console, steps: int, epochs: int):
-        super().__init__()
-        self.console, self.steps, self.epochs = console, steps, epochs
-        self._bar = self._task = None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn(f"epoch {epoch + 1}/{self.epochs}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=self.console,
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=self.steps, note="")
-        self._bar.start()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._bar.update(self._task, completed=batch + 1, note=f"loss {logs['loss']:.4f}")
-
-    def on_test_begin(self, logs=None):
-        if self._bar:
-            self._bar.update(self._task, note="validating")
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.stop()
-        shown = {key: value for key, value in logs.items() if "loss" in key or key.startswith("val_")}
-        text = "  ".join(f"{key} {value:.4f}" for key, value in shown.items() if "/" not in key)
-        self.console.print(f"epoch {epoch + 1}/{self.epochs}  {text}", highlight=False)
-
-    def on_train_end(self, logs=None):
-        self.stop()
-
-    def stop(self):
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
-
-
-class Curves(keras.callbacks.Callback):
-    """Draws `curves.png` anew after each epoch."""
-
-    def __init__(self, run):
-        super().__init__()
-        self.run = run
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.run.draw_curves()

@@ -98,8 +98,8 @@ def check(asked: str, capability: float | None):
     """
     if asked == "gpu" and capability is None:
         raise UserError(
-            "train.devices: gpu was asked for, but the Keras backend sees none. Install the GPU build "
-            '(pip install "visiontasks[gpu]"), or use train.devices=auto.'
+            "devices: gpu was asked for, but the Keras backend sees none. Install the GPU build "
+            '(pip install "visiontasks[gpu]"), or use devices=auto.'
         )
 
 
@@ -124,10 +124,10 @@ def scope(asked: str, batch: int):
     if keras.backend.backend() == "jax":
         _check_split(batch, len(keras.distribution.list_devices()))
         return keras.distribution.DataParallel().scope()
-    raise UserError("train.devices: all needs the TensorFlow or JAX backend; PyTorch's runs on one device here.")
+    raise UserError("devices: all needs the TensorFlow or JAX backend; PyTorch's runs on one device here.")
 
 
 def _check_split(batch, count):
     if batch % count:
         nearest = max(1, round(batch / count)) * count
-        raise UserError(f"data.batch: {batch} pictures cannot be split over {count} devices; {nearest} can.")
+        raise UserError(f"batch: {batch} images cannot be split over {count} devices; {nearest} can.")

@@ -10,7 +10,10 @@ from visiontasks.backbones.backbone import Graph
 from visiontasks.errors import RecipeError
 from visiontasks.recipe.schema import TrainRecipe
 from visiontasks.training import callbacks as ours
-from visiontasks.training.optimizers import optimizer
+from visiontasks.training.interrupt import Interrupt
+from visiontasks.training.metrics_log import MetricsLog
+from visiontasks.training.optimizers import learning_rate, optimizer
+from visiontasks.training.progress import Progress
 from visiontasks.training.run_directory import RunDirectory
 
 MOST_EPOCHS = 100  # that `steps` may ask for: an epoch of few steps is mostly scoring and saving
@@ -37,57 +40,40 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
     """
     if recipe.steps:
         recipe = dataclasses.replace(recipe, epochs=min(MOST_EPOCHS, math.ceil(recipe.steps / len(train))))
-    interrupt = ours.Interrupt()
-    checkpoints = ours.Checkpoints(run.best, run.last)
+    interrupt, checkpoints = Interrupt(), ours.Checkpoints(run.best, run.last)
+    log = MetricsLog(run, tasks, console)
+    progress = Progress(console, len(train), recipe.epochs, tasks, checkpoints, interrupt)
+    callbacks = [
+        ours.Order(train),
+        ours.Score(val, tasks, interrupt),
+        interrupt,
+        checkpoints,
+        log,
+        ours.StopOnNaN(train),
+        progress,
+        *extra,
+    ]
     done = 0
-    for stage, epochs, frozen in _stages(recipe):
-        freeze = recipe.freeze
-        set_trainable(model.backbone, not frozen, bool(freeze and freeze.batch_norm), freeze and freeze.level)
-        model.compile(
-            optimizer=optimizer(
-                recipe.optimizer,
-                recipe.schedule,
-                total_steps=epochs * len(train),
-                steps_per_epoch=len(train),
-                clip_norm=recipe.clip_norm,
-                ema=recipe.ema,
-                factors={} if frozen else rate_factors(model.backbone, recipe),
-            ),
-            jit_compile=recipe.jit,
-        )
-        # built inside the first step, its variables make TensorFlow trace that step twice
-        model.optimizer.build(model.trainable_variables)
-        if stage:
-            console.print(stage, highlight=False)
-        last_stage = done + epochs == recipe.epochs
-        progress = ours.Progress(console, len(train), recipe.epochs)
-        callbacks = [
-            interrupt,
-            ours.Order(train),
-            *([ours.MovingAverage(swap_on_epoch=True)] if recipe.ema else []),
-            ours.Score(val, tasks, interrupt),
-            checkpoints,
-            keras.callbacks.CSVLogger(run.metrics, append=done > 0),
-            *_tensorboard(run),
-            ours.Curves(run),
-            ours.StopOnNaN(train),
-            progress,
-            *extra,
-        ]
-        if recipe.early_stopping and last_stage:
-            callbacks.append(
-                keras.callbacks.EarlyStopping(monitor="val_score", mode="max", patience=recipe.early_stopping)
-            )
+    with interrupt.handling():
         try:
-            history = model.fit(
-                train,
-                validation_data=val,
-                initial_epoch=done,
-                epochs=done + epochs,
-                callbacks=callbacks,
-                shuffle=False,  # the loader shuffles
-                verbose=0,
-            )
+            for stage, epochs, frozen in _stages(recipe):
+                if interrupt.asked:
+                    break
+                if stage:
+                    console.print(stage)
+                steps = {"total_steps": epochs * len(train), "steps_per_epoch": len(train)}
+                log.begin_stage(learning_rate(recipe.optimizer, recipe.schedule, **steps))
+                _prepare(model, recipe, frozen, steps)
+                average = [ours.MovingAverage(swap_on_epoch=True)] if recipe.ema else []  # before all that see weights
+                model.fit(
+                    train,
+                    initial_epoch=done,
+                    epochs=done + epochs,
+                    callbacks=[*average, *callbacks, *_of_stage(recipe, run, done + epochs == recipe.epochs)],
+                    shuffle=False,  # the loader shuffles
+                    verbose=0,
+                )
+                done += epochs
         except Exception as error:
             for loader in (train, val):
                 if loader.error is not None:  # a backend that iterates by itself raises its own kind
@@ -95,37 +81,59 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
             raise
         finally:  # after an error Keras does not call `on_train_end`
             progress.stop()
-            interrupt.restore()
-        done = history.epoch[-1] + 1
-        if interrupt.asked:
-            break
+            log.draw()
     return {
         "best_epoch": checkpoints.best_epoch,
         "best_score": checkpoints.best_score if checkpoints.best_epoch else None,
-        "epochs": done,
+        "epochs": interrupt.finished,
         "interrupted": interrupt.asked,
     }
 
 
-def _tensorboard(run):
-    """Keras's callback, where TensorFlow is installed: it writes the events, whatever the backend."""
+def _prepare(model, recipe, frozen, steps):
+    """Free or fix the backbone, and compile the model with a stage's own optimizer."""
+    freeze = recipe.freeze
+    set_trainable(model.backbone, not frozen, bool(freeze and freeze.batch_norm), freeze and freeze.level)
+    model.compile(
+        optimizer=optimizer(
+            recipe.optimizer,
+            recipe.schedule,
+            **steps,
+            clip_norm=recipe.clip_norm,
+            ema=recipe.ema,
+            factors={} if frozen else rate_factors(model.backbone, recipe),
+        ),
+        jit_compile=recipe.jit,
+    )
+    # built inside the first step, its variables make TensorFlow trace that step twice
+    model.optimizer.build(model.trainable_variables)
+
+
+def _of_stage(recipe, run, last):
+    """Keras's callbacks that a stage has anew; TensorBoard's writes its events whatever the backend."""
     if importlib.util.find_spec("tensorflow"):
         yield keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)
+    if recipe.early_stopping and last:
+        yield keras.callbacks.EarlyStopping(monitor="val_score", mode="max", patience=recipe.early_stopping)
 
 
 def _stages(recipe):
-    """(what to say, epochs, whether the backbone is fixed) of each stage."""
+    """(line to print, epochs, whether the backbone is fixed) of each stage."""
     first = min(recipe.freeze.epochs, recipe.epochs) if recipe.freeze else 0
     if first:
-        yield f"{first} epochs of the heads alone, the backbone fixed", first, True
-    if first < recipe.epochs:
-        yield f"{recipe.epochs - first} epochs of everything" if first else "", recipe.epochs - first, False
+        yield f"stage 1: the heads alone, the backbone fixed ({_epochs(first)})", first, True
+    if rest := recipe.epochs - first:
+        yield f"stage 2: everything ({_epochs(rest)})" if first else "", rest, False
+
+
+def _epochs(count):
+    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def rate_factors(backbone, recipe: TrainRecipe) -> dict[str, float]:
     """{path: factor of the learning rate} of a backbone's variables once everything trains.
 
-    All have the `factor` of `freeze`; with `layer_decay`, each level nearer to the picture has so much less than the
+    All have the `factor` of `freeze`; with `layer_decay`, each level nearer to the image has so much less than the
     one behind it. A layer is of the level of its output's stride; what has no positions, such as a gate behind a global
     pooling, is of the level that was pooled.
     """
@@ -160,7 +168,7 @@ def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False, leve
         RecipeError: the backbone has no such level.
     """
     if level is not None and level not in backbone.output:
-        raise RecipeError(f"train.freeze.level: expected one of {', '.join(backbone.output)}; got {level!r}.")
+        raise RecipeError(f"freeze.level: expected one of {', '.join(backbone.output)}; got {level!r}.")
     backbone.trainable = False  # Keras hands a value on to the layers only where it is another than before
     backbone.trainable = trainable
     if trainable and keep_batch_norm:

@@ -8,6 +8,14 @@ from visiontasks.errors import RecipeError
 from visiontasks.recipe import catalog
 
 
+def learning_rate(spec: dict, schedule: dict, total_steps: int, steps_per_epoch: int, scale: float = 1.0):
+    """The Keras LearningRateSchedule of a recipe's optimizer and schedule, `scale` times as high."""
+    default = {a.name: a.default for a in catalog.optimizer(spec["name"]).arguments}["learning_rate"]
+    shape = dict(schedule)
+    scheduled = catalog.functions("training/schedules")[shape.pop("name")].load()
+    return scheduled(spec.get("learning_rate", default) * scale, total_steps, steps_per_epoch, **shape)
+
+
 def optimizer(
     spec: dict,
     schedule: dict,
@@ -35,18 +43,15 @@ def optimizer(
     def one(scale):
         arguments = dict(spec)
         made = catalog.optimizer(arguments.pop("name"))
-        default = {a.name: a.default for a in made.arguments}["learning_rate"]
-        shape = dict(schedule)
-        scheduled = catalog.functions("training/schedules")[shape.pop("name")].load()
-        rate = arguments.pop("learning_rate", default) * scale
+        arguments.pop("learning_rate", None)
+        rate = learning_rate(spec, schedule, total_steps, steps_per_epoch, scale)
         extra = {"global_clipnorm": clip_norm} if clip_norm else {}
         if ema:
             extra |= {"use_ema": True, "ema_momentum": ema}
-        rate = scheduled(rate, total_steps, steps_per_epoch, **shape)
         try:
             return made.load()(learning_rate=rate, **arguments, **extra)
         except (ValueError, TypeError) as error:
-            raise RecipeError(f"train.optimizer: Keras's {made.symbol} refuses its arguments: {error}") from error
+            raise RecipeError(f"optimizer: Keras's {made.symbol} refuses its arguments: {error}") from error
 
     others = {path: factor for path, factor in (factors or {}).items() if factor != 1}
     if not others:

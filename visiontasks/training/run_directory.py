@@ -1,12 +1,13 @@
-"""A run's folder: `runs/RECIPE/TIME/` with the recipe, checkpoints, metrics, curves, pictures and a summary."""
+"""A run's folder: `runs/RECIPE/TIME/` with the recipe, checkpoints, metrics, curves, images and a summary."""
 
-import csv
+import contextlib
 import json
 import math
 import os
 import time
 from pathlib import Path
 
+from visiontasks.data.layout import RESULTS
 from visiontasks.errors import UserError
 
 
@@ -16,8 +17,11 @@ class RunDirectory:
     Attributes:
         path: the folder itself.
         best, last: the checkpoint files.
-        metrics: the CSV file, one row an epoch.
-        skipped: the names of all pictures that were skipped or mended, if there were any.
+        metrics: the CSV file with a row an epoch.
+        learning_rate: the CSV file with the learning rate by step.
+        curves: the chart of both.
+        skipped: the names of all images that were skipped or mended, if there were any.
+        trained_on: a fingerprint of each training image that is a file.
     """
 
     def __init__(self, path: Path):
@@ -25,8 +29,11 @@ class RunDirectory:
         self.best = self.path / "checkpoints" / "best.keras"
         self.last = self.path / "checkpoints" / "last.keras"
         self.metrics = self.path / "metrics.csv"
+        self.learning_rate = self.path / "learning_rate.csv"
+        self.curves = self.path / "curves.png"
         self.recipe = self.path / "recipe.yaml"
         self.skipped = self.path / "skipped.txt"
+        self.trained_on = self.path / "trained_on.txt"
 
     @classmethod
     def create(cls, root: Path, recipe: str) -> "RunDirectory":
@@ -43,12 +50,11 @@ class RunDirectory:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise UserError(
-                    f"run.dir: cannot write to {root}: {error.strerror}. Give another by run.dir=DIR."
-                ) from error
+                raise UserError(f"dir: cannot write to {root}: {error.strerror}. Give another by dir=DIR.") from error
             run.best.parent.mkdir()
+            (run.path / RESULTS).touch()
             return run
-        raise UserError(f"run.dir: {root} has a thousand runs of this second already.")
+        raise UserError(f"dir: {root} has a thousand runs of this second already.")
 
     @classmethod
     def find(cls, path: Path | str) -> "RunDirectory":
@@ -76,44 +82,9 @@ class RunDirectory:
         raise UserError(f"run: {self.path} holds no checkpoint; it stopped before its first epoch ended.")
 
     def write_json(self, name: str, value):
-        """Write `value` as JSON; NaN, which JSON has not, becomes null."""
+        """Write `value` as JSON; NaN, which JSON does not have, becomes null."""
         text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
         (self.path / name).write_text(text + "\n", encoding="utf-8")
-
-    def draw_curves(self):
-        """`curves.png` out of `metrics.csv`: losses, scores and learning rate over the epochs."""
-        from matplotlib.figure import Figure
-
-        with open(self.metrics, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if not rows:
-            return
-        columns = {key: [_number(row[key]) for row in rows] for key in rows[0] if key != "epoch"}
-        losses = [key for key in columns if "loss" in key]
-        rates = [key for key in columns if "learning_rate" in key]
-        scores = [key for key in columns if key.startswith("val_") and key not in losses and _is_share(columns[key])]
-        figure = Figure(figsize=(12, 3.6), layout="constrained")
-        for axes, title, keys in zip(
-            figure.subplots(1, 3), ("loss", "validation scores", "learning rate"), (losses, scores, rates), strict=True
-        ):
-            for key in keys:
-                axes.plot(range(1, len(rows) + 1), columns[key], marker=".", label=key)
-            axes.set(title=title, xlabel="epoch")
-            axes.grid(alpha=0.3)
-            if keys:
-                axes.legend(fontsize=7)
-        figure.savefig(self.path / "curves.png", dpi=100)
-
-
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:  # Keras writes NA for what an interrupted epoch did not measure
-        return float("nan")
-
-
-def _is_share(values):
-    return all(math.isnan(v) or 0 <= v <= 1 for v in values)
 
 
 def _finite(value):
@@ -127,7 +98,16 @@ def _finite(value):
 
 
 def replace_atomically(path: Path, write):
-    """Call `write(temporary path)`, then put the file in place at once, so that no half-written one is ever seen."""
+    """Call `write(temporary path)`, then put the file in place at once, so that no half-written one is ever seen.
+
+    Raises:
+        UserError: the disk is full, or cannot be written; the file is the one that was there before.
+    """
     temporary = path.with_name(f".writing-{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UserError(f"run.dir: cannot write {path}: {error.strerror or error}") from error

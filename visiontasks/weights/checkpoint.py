@@ -57,6 +57,7 @@ def load_whole(
     strict: bool = True,
     change: Callable[[str, np.ndarray], np.ndarray | None] | None = None,
     grids: dict[str, tuple[int, int]] | None = None,
+    tensors: dict[str, np.ndarray] | None = None,
 ) -> list[str]:
     """Give a VisionModel of one head, backbone and head, the weights of a PyTorch checkpoint of its architecture.
 
@@ -67,6 +68,7 @@ def load_whole(
         strict: as in `load`.
         change: from a tensor's name and values to the values to take; None leaves the variable as it is.
         grids: {module: (rows, columns)} of fully connected layers that see feature maps flattened; see `dense_layers`.
+        tensors: what `read_checkpoint` gave for the path, where it was called already.
 
     Returns:
         A line for each thing skipped.
@@ -75,12 +77,10 @@ def load_whole(
         UserError: the file cannot be read, or does not fit; the text lists what.
     """
     (head,) = model.heads.values()
-    start = f"{head.path}/"
-    layers = {layer.name: layer for layer in model.backbone.layers}
-    layers |= {layer.path.removeprefix(start): layer for layer in head._flatten_layers(include_self=False)}
-    variables = {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._trainable_variables}
-    variables |= {f"{path}/{v.name}": v for path, layer in layers.items() for v in layer._non_trainable_variables}
-    tensors = read_checkpoint(path)
+    variables = {v.path.removeprefix(f"{head.path}/"): v for v in (*model.backbone.weights, *head.weights)}
+    layers = dict.fromkeys(path.rpartition("/")[0] for path in variables)
+    layers |= {layer.name: layer for layer in model.backbone.layers}
+    tensors = dict(read_checkpoint(path) if tensors is None else tensors)
     for module, grid in (grids or {}).items():
         if (name := f"{module}.weight") in tensors:
             tensors[name] = _by_position(tensors[name], grid)

@@ -77,13 +77,6 @@ def class_ids() -> dict[str, int]:
     return {name: int(number) for number, name in pairs}
 
 
-def knows(weights: str, classes) -> bool:
-    """Whether a checkpoint's last layers are those for a recipe's `classes`, names or a number; None: it says none."""
-    if weights != NAME:
-        return classes is not None
-    return classes is None or not isinstance(classes, int) and set(classes) <= class_ids().keys()
-
-
 def find(weights: str, backbone: dict, heads: dict[str, dict]) -> Detector:
     """The checkpoint's description for a recipe's parts, each {name: NAME, its arguments}.
 
@@ -115,8 +108,9 @@ def find(weights: str, backbone: dict, heads: dict[str, dict]) -> Detector:
 def load(model, detector: Detector, weights: str) -> list[str]:
     """Give a VisionModel a whole checkpoint; the classes it knows by name find their rows in COCO's.
 
-    Where the head has classes that COCO has not, what tells classes apart stays as it is, to be learnt: all else is
-    taken. A file of one's own training has the head's own classes, in their order.
+    A file is COCO's own where its last layers have a row for each category id up to 90, whatever it is called. Where
+    the head has classes that COCO lacks, what tells classes apart stays as it is, to be trained: all else is taken. A
+    file of another training has the head's own classes, in their order.
 
     Args:
         model: the model that the detector describes.
@@ -135,30 +129,45 @@ def load(model, detector: Detector, weights: str) -> list[str]:
     path = torchvision.download(detector.file) if weights == NAME else Path(weights)
     if not path.is_file():
         raise UserError(f"weights: expected {NAME} or a file; got {str(path)!r}, and no such file exists.")
-    said, change = [], None
-    if path.name == detector.file:
+    tensors = checkpoint.read_checkpoint(path)
+    skipped, change = [], None
+    if _has_coco_rows(tensors, detector.by_class, len(head.classes)):
         unknown = [name for name in head.classes if name not in class_ids()]
         if unknown:
-            said.append(
+            skipped.append(
                 f"not of COCO's classes: {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}; so "
                 f"{', '.join(detector.by_class)} start anew"
             )
         change = functools.partial(_rows_of, detector.by_class, None if unknown else head.classes)
-    checkpoint.load_whole(model, path, detector.layer_of, change=change, grids=detector.grids)
+    checkpoint.load_whole(model, path, detector.layer_of, change=change, grids=detector.grids, tensors=tensors)
     if detector.pixels:
         pixels = model.backbone.get_layer("pixels")
         pixels.mean, pixels.std = detector.pixels
-    return said
+    return skipped
+
+
+def _has_coco_rows(tensors: dict, by_class: dict, classes: int) -> bool:
+    """Whether a checkpoint's last layers have a row for each id from 0 to 90, for each anchor.
+
+    A head whose own `classes` would need as many rows takes the file as one of its own.
+    """
+    rows = max(class_ids().values()) + 1
+    last = [(array.shape[0], kind) for name, array in tensors.items() if (kind := _kind(name, by_class))]
+    return bool(last) and all(count % rows == 0 and (classes + background) % rows for count, (_, background) in last)
+
+
+def _kind(name, by_class):
+    return next((kind for module, kind in by_class.items() if name.startswith(f"{module}.")), None)
 
 
 def _rows_of(by_class: dict, classes: Sequence[str] | None, name: str, array: np.ndarray) -> np.ndarray | None:
     """What of a tensor to take: the classes' rows, None for nothing, or all of a tensor that knows no classes."""
-    found = next((kind for module, kind in by_class.items() if name.startswith(f"{module}.")), None)
-    if found is None:
+    kind = _kind(name, by_class)
+    if kind is None:
         return array
     if classes is None:
         return None
-    each, background = found
+    each, background = kind
     ids = class_ids()
     kept = [0] * background + [ids[name] for name in classes]
     # the first axis counts anchors, then classes, then what there is of each

@@ -10,6 +10,7 @@ import numpy as np
 from visiontasks.errors import UserError
 from visiontasks.recipe import catalog
 from visiontasks.weights import checkpoint, efficientnet_lite, torchvision
+from visiontasks.weights.pretrained import IMAGENET
 
 # what may stand between the last layer with weights, the pooling before it, and the output
 _WEIGHTLESS = (keras.layers.Activation, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
@@ -37,19 +38,19 @@ def imagenet_classifier(backbone_name: str, weights: str | None = None, tap: str
     Raises:
         UserError: the checkpoint has none that a `classifier` could take, or cannot be had.
     """
-    part, weights = catalog.find("backbones", backbone_name), str(weights or torchvision.PREFIX)
+    part, weights = catalog.find("backbones", backbone_name), str(weights or IMAGENET)
     family = part.module.rpartition(".")[2]
     keras_model = part.variant if family == "keras_application" else None
     if weights == "imagenet:keras" and f"keras_{backbone_name}" in catalog.parts("backbones"):
-        keras_model, weights = catalog.find("backbones", f"keras_{backbone_name}").variant, torchvision.PREFIX
-    if keras_model and weights == torchvision.PREFIX:
+        keras_model, weights = catalog.find("backbones", f"keras_{backbone_name}").variant, IMAGENET
+    if keras_model and weights == IMAGENET:
         if tap:
             raise _no_layers(backbone_name, f" for tap {tap}")
         return _arguments([layer := _keras_layer(keras_model)], None), [layer]
     module = torchvision.KERAS_MODELS.get(keras_model, family)
     if importlib.util.find_spec(f"visiontasks.weights.{module}") is None:
         raise _no_layers(backbone_name, "")
-    if backbone_name in efficientnet_lite.PACKAGED and weights == torchvision.PREFIX:
+    if backbone_name in efficientnet_lite.PACKAGED and weights == IMAGENET:
         file = efficientnet_lite.checkpoint_path(backbone_name)
     else:
         file = torchvision.file_of(backbone_name, weights)

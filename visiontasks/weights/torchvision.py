@@ -11,9 +11,9 @@ import keras
 
 from visiontasks.errors import UserError
 from visiontasks.weights.checkpoint import SUFFIXES
+from visiontasks.weights.pretrained import IMAGENET, is_imagenet
 
 URL = "https://download.pytorch.org/models/"
-PREFIX = "imagenet"
 
 # models of keras.applications that take torchvision's checkpoints too, and the file of this folder that knows how
 KERAS_MODELS = {"InceptionV3": "inception_v3", **{f"EfficientNetB{n}": "efficientnet" for n in range(8)}}
@@ -63,15 +63,14 @@ CHECKPOINTS = {
 
 def has_names_of(weights: str | Path | None) -> bool:
     """Whether `weights` are torchvision's: "imagenet", a variant of it, or a file that PyTorch wrote."""
-    return weights is not None and (str(weights).partition(":")[0] == PREFIX or Path(weights).suffix in SUFFIXES)
+    return weights is not None and (is_imagenet(weights) or Path(weights).suffix in SUFFIXES)
 
 
 def variant_of(name: str, weights: str | Path | None) -> str | None:
     """Which published variant `weights` are, be they asked for by name or a file that is named as it is published."""
     variants = CHECKPOINTS.get(name, {})
-    prefix, _, variant = str(weights).partition(":")
-    if weights is not None and prefix == PREFIX:
-        return variant or next(iter(variants), None)
+    if is_imagenet(weights):
+        return str(weights).partition(":")[2] or next(iter(variants), None)
     return next((key for key, (file, _) in variants.items() if weights and Path(weights).name == file), None)
 
 
@@ -83,12 +82,12 @@ def file_of(name: str, weights: str | None) -> str | Path | None:
     Raises:
         UserError: there is no such variant, or the file cannot be had or is not the published one.
     """
-    if weights is None or str(weights).partition(":")[0] != PREFIX:
+    if not is_imagenet(weights):
         return weights
     variants = CHECKPOINTS.get(name, {})
     variant = variant_of(name, weights)
     if variant not in variants:
-        known = f"Variants: {', '.join(f'{PREFIX}:{v}' for v in variants)}." if variants else "Use null or a file."
+        known = f"Variants: {', '.join(f'{IMAGENET}:{v}' for v in variants)}." if variants else "Use null or a file."
         raise UserError(f"weights: {weights!r} is not published for {name}. {known}")
     return download(variants[variant][0])
 

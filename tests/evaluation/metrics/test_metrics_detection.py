@@ -267,7 +267,7 @@ def test_no_detections_at_all_score_zero():
     for name in ("ap", "ap50", "ar100", "voc07_ap50", "voc12_ap50", "f1"):
         assert result[name] == 0
     assert np.isnan(result["f1_threshold"])
-    assert set(metric.figures()) == {"precision_recall", "confusion"}
+    assert set(metric.charts()) == {"precision_recall", "confusion"}
 
 
 @pytest.mark.parametrize("detections", [0, 3])
@@ -275,7 +275,7 @@ def test_without_objects_everything_is_nan(detections):
     rng = np.random.default_rng(0)
     prediction = predicted(random_boxes(rng, detections), [0] * detections, rng.random(detections))
     metric = score([(labelled([], []), prediction)] * detections, 2)
-    assert np.isnan(list(metric.result().values())).all() and metric.figures() == {}
+    assert np.isnan(list(metric.result().values())).all() and metric.charts() == {}
 
 
 def test_unlabelled_images_and_objects_count_nothing():
@@ -396,7 +396,7 @@ def test_the_curves_are_legible(classes):
 def test_the_confusions_title_is_not_cut_off(classes):
     data = list(scenes(2, 10, classes))
     for pairs in (data, [(sample, predicted([], [], [])) for sample, _ in data]):
-        figure = score(pairs, classes).figures()["confusion"]
+        figure = score(pairs, classes).charts()["confusion"]
         figure.draw_without_rendering()
         box = figure.axes[0].title.get_window_extent()
         assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
@@ -404,7 +404,7 @@ def test_the_confusions_title_is_not_cut_off(classes):
 
 def test_the_charts_state_what_they_show():
     metric = score(scenes(2, 10, 3), 3)
-    charts = metric.figures()
+    charts = metric.charts()
     title = charts["confusion"].axes[0].get_title()
     assert f"{metric.result()['f1_threshold']:.3g}" in title and "0.5" in title
     lines = charts["precision_recall"].axes[0].get_lines()

@@ -12,6 +12,7 @@ from visiontasks.drawing.boxes import Mark, boxed
 from visiontasks.drawing.colors import GREY, color
 from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.geometry import Placement
+from visiontasks.inference.preprocess import Preprocess
 from visiontasks.inference.views import views
 from visiontasks.sample import Sample
 
@@ -73,7 +74,7 @@ def test_restored_are_the_valid_ones_that_are_seen_best_first():
 def test_crowded_objects_outlive_merging(tile):
     """Two that overlap by 0.6, found in the picture and in its mirror image, or in every tile that shows them."""
     picture, crowd = (300, 400), np.float32([[20, 10, 120, 110], [20, 10, 120, 70]])
-    seen = views(picture, (200, 200), "stretch", tile, 0.2, flip=True)
+    seen = views(picture, Preprocess((200, 200)), tile, 0.2, flip=True)
     answers = []
     for view in seen:
         top, left, bottom, right = view.window
@@ -94,15 +95,15 @@ def test_in_crop_the_boxes_come_back_too():
     assert back["boxes"].tolist() == [[50, 0, 150, 100]]
 
 
-def test_record_is_every_detection_best_first(tmp_path):
+def test_json_is_every_detection_best_first():
     prediction = restored([[10, 20, 110.126, 220.5], [1 / 3, 0, 5, 7]], [0.25, 0.123456789], [2, 0])
     prediction = {name: value[::-1] for name, value in prediction.items()}
-    record = json.loads(json.dumps(Detection(NAMES).record(prediction, tmp_path, "a")))
+    record = json.loads(json.dumps(Detection(NAMES).to_json(prediction)))
     assert record == [
         {"box": [10.0, 20.0, 110.13, 220.5], "class": "bird", "score": 0.25},
         {"box": [0.33, 0.0, 5.0, 7.0], "class": "cat", "score": 0.123457},
     ]
-    assert Detection(NAMES).record(restored([], [], []), tmp_path, "a") == []
+    assert Detection(NAMES).to_json(restored([], [], [])) == []
 
 
 def has(panel, rgb):

@@ -1,5 +1,6 @@
 """The segmentation task: back to original pixels, records, drawings; on generated and on real pictures."""
 
+import io
 import json
 from pathlib import Path
 
@@ -70,27 +71,22 @@ def test_a_perfect_prediction_comes_back_to_the_pixel(mode):
 
 
 @pytest.mark.parametrize(("classes", "bits"), [(2, "uint8"), (255, "uint8"), (256, "uint16"), (300, "uint16")])
-def test_record_writes_the_class_numbers_without_loss(tmp_path, classes, bits):
+def test_the_mask_file_has_the_class_numbers_without_loss(classes, bits):
     task = Segmentation([f"kind {i}" for i in range(classes)])
     mask = np.random.default_rng(0).integers(0, classes, (50, 40), np.int32)
-    record = json.loads(json.dumps(task.record({"mask": mask}, tmp_path / "näw dir", "a.b photo é")))
-    assert record["mask"] == "a.b photo é_mask.png"
-    written = np.asarray(Image.open(tmp_path / "näw dir" / record["mask"]))
-    assert written.dtype == bits and (written == mask).all()
+    ((name, content),) = task.attachments({"mask": mask}).items()
+    written = np.asarray(Image.open(io.BytesIO(content)))
+    assert name == "mask.png" and written.dtype == bits and (written == mask).all()
+    shares = json.loads(json.dumps(task.to_json({"mask": mask})))["classes"]
     numbers, counts = np.unique(mask, return_counts=True)
-    assert record["classes"] == pytest.approx({f"kind {i}": n / 2000 for i, n in zip(numbers, counts, strict=True)})
-    assert list(record["classes"].values()) == sorted(record["classes"].values(), reverse=True)
+    assert shares == pytest.approx({f"kind {i}": n / 2000 for i, n in zip(numbers, counts, strict=True)})
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
-def test_record_lists_only_what_is_there(tmp_path):
+def test_json_lists_only_the_classes_that_a_pixel_has():
     mask = np.zeros((10, 10), np.int32)
     mask[:3] = 2
-    assert Segmentation("abc").record({"mask": mask}, tmp_path, "x")["classes"] == {"a": 0.7, "c": 0.3}
-
-
-def test_stem_may_lie_in_a_folder(tmp_path):
-    record = Segmentation("ab").record({"mask": np.zeros((2, 2), np.int32)}, tmp_path, "sub/x")
-    assert record["mask"] == "sub/x_mask.png" and (tmp_path / record["mask"]).is_file()
+    assert Segmentation("abc").to_json({"mask": mask}) == {"classes": {"a": 0.7, "c": 0.3}}
 
 
 def test_drawings_tint_and_list_the_classes():

@@ -19,8 +19,8 @@ def inked(drawing, number):
     return (drawing[256:] == color(number)).all(axis=-1).sum()
 
 
-def test_record_is_every_tag_best_first(tmp_path):
-    record = json.loads(json.dumps(Tagging(NAMES).record({"scores": SCORES}, tmp_path, "a")))
+def test_json_is_every_tag_best_first():
+    record = json.loads(json.dumps(Tagging(NAMES).to_json({"scores": SCORES})))
     assert [entry["name"] for entry in record] == ["sea", "sand", "boat", "bird", "sun", "fog"]
     assert [entry["score"] for entry in record] == pytest.approx([0.9, 0.5, 0.3, 0.2, 0.1, 0.05])
 

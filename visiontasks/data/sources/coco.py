@@ -92,7 +92,7 @@ class Coco(Source):
             shown = f", such as {listed[0][1]}" if listed else ""
             raise DataError(
                 f"{self.path}: expected images in {self.root}, got none of the {len(listed)} that it "
-                f"lists{shown}; set images= (in a command data.train.images=) to the folder that contains them."
+                f"lists{shown}; set images= to the folder that contains them."
             )
         if all(objects.crowd.all() for _, objects in self._items):
             crowds = sum(len(objects.crowd) for _, objects in self._items)

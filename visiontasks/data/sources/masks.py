@@ -132,14 +132,13 @@ class Masks(Source):
             if unknown:
                 raise DataError(
                     f"mask {first_file[unknown[0]]}: expected the values {list(self.values)}, got {unknown[0]}; "
-                    "add it to values= (in a command data.train.values=)."
+                    "add it to values=."
                 )
             first_file = {self.values.get(v, v): path for v, path in first_file.items()}
         elif set(first_file) <= {0, VOID} and VOID in first_file:
             raise DataError(
                 f"mask {first_file[VOID]}: expected class indices 0, 1, …, and 255 for void; the {len(self)} masks "
-                "contain only 0 and 255, so 255 seems to be the foreground; set values=[0,255] "
-                "(in a command data.train.values=[0,255])."
+                "contain only 0 and 255, so 255 seems to be the foreground; set values=[0,255]."
             )
         count = len(self.names["mask"])
         if not 1 <= count <= VOID:

@@ -76,7 +76,7 @@ class Tfds(Source):
         except (OSError, tfds.download.DownloadError) as error:
             raise DataError(
                 f"dataset {dataset!r} could not be prepared: {error}. It is downloaded once; without a network, "
-                "prepare it elsewhere and give its folder as data_dir= (in a command data.train.data_dir=)."
+                "prepare it elsewhere and set data_dir= to its folder."
             ) from error
 
     def __len__(self):

@@ -129,7 +129,7 @@ class Voc(Source):
         if unknown:
             raise DataError(
                 f"{file}: expected a class among names ({', '.join(names[:60])}), got {unknown[0]!r}; correct it, or "
-                f"add it to names (in a command data.train.names=[{','.join((*names[:60], unknown[0]))}])."
+                f"set names=[{','.join((*names[:60], unknown[0]))}]."
             )
         labels = [f"{file}, object {number}" for number in range(1, 1 + len(rows))]
         boxes = np.array([corners for _, corners, _ in rows], np.float64).reshape(-1, 4)

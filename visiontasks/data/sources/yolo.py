@@ -110,7 +110,7 @@ class Yolo(Source):
             else:
                 raise DataError(
                     f"{self.data}, {self.split}: expected a folder of images or a list of them, got {path}, which does "
-                    "not exist; correct the path, or set root= (in a command data.train.root=)."
+                    "not exist; correct the path, or set root=."
                 )
         if not images:
             raise DataError(f"{self.data}, {self.split}: expected images in {', '.join(entries)}, got none.")
@@ -169,7 +169,7 @@ class Yolo(Source):
             raise DataError(
                 f"{name}: expected a class among names ({', '.join(self.names['classes'][:60])}), got "
                 f"{self._written[int(row[0])]!r}, the name of class {row[0]:g} in {self.data}; correct that name, or "
-                "add it to names (in a command data.train.names=[…])."
+                "add it to names=[…]."
             )
         return [index, *row[1:]]
 

@@ -55,5 +55,5 @@ class Classification(Metric):
             result |= by_class(metric, self.names, values)
         return result
 
-    def figures(self):
+    def charts(self):
         return {"confusion": self.confusion.figure("images of each class, % predicted as")}

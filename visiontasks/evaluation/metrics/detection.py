@@ -106,7 +106,7 @@ class Detection(Metric):
             **by_class("ap", self.names, scored.coco.by_class),
         }
 
-    def figures(self):
+    def charts(self):
         """Precision-recall curves at IoU 0.5, and the confusion matrix at the threshold of the best F1."""
         scored = self._score()
         if not len(scored.targets.image):

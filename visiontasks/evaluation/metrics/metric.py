@@ -18,6 +18,6 @@ class Metric(abc.ABC):
     def result(self) -> dict[str, float]:
         """{name: value in 0..1}, for a class as "iou/NAME"; NaN if undefined."""
 
-    def figures(self) -> dict[str, object]:
+    def charts(self) -> dict[str, object]:
         """{file stem: matplotlib Figure}, such as a confusion matrix."""
         return {}

@@ -64,5 +64,5 @@ class Segmentation(Metric):
             **by_class("accuracy", self.names, ratio(counts.correct, counts.true)),
         }
 
-    def figures(self):
+    def charts(self):
         return {"confusion": self.confusion.figure("pixels of each class, % predicted as")}

@@ -1,4 +1,4 @@
-"""`Classification`: one class a picture."""
+"""`Classification`: one class for each image."""
 
 from visiontasks.drawing.colors import color
 from visiontasks.drawing.panels import Entry, captioned
@@ -12,8 +12,7 @@ SHOWN = 5
 class Classification(Task):
     """Predictions are {"scores": float32 (C,)}, a softmax over the classes."""
 
-    field = "label"
-    answers_by_picture = True
+    whole_image = True
     main_metric = "top1"
 
     def restore(self, prediction, placement):
@@ -35,6 +34,6 @@ class Classification(Task):
         best = ranked(prediction["scores"])[:SHOWN]
         return captioned(image, [Entry(self.names[i], color(i), score) for i, score in best])
 
-    def record(self, prediction, out, stem):
+    def to_json(self, prediction):
         """[{"name", "score"}], the five best, best first."""
         return [{"name": self.names[i], "score": score} for i, score in ranked(prediction["scores"])[:SHOWN]]

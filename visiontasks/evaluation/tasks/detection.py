@@ -7,9 +7,9 @@ from visiontasks.drawing.colors import GREY, color
 from visiontasks.drawing.panels import Entry, captioned
 from visiontasks.evaluation.metrics.detection import Detection as DetectionMetric
 from visiontasks.evaluation.tasks.task import Task
-from visiontasks.inference.views import merge_boxes
+from visiontasks.inference.merging import merge_boxes
 
-SHOWN_FROM = 0.3  # the score from which a detection is drawn: a detector gives a hundred answers for any picture
+SHOWN_FROM = 0.3  # the score from which a detection is drawn: a detector gives a hundred boxes for any image
 MOST_SHOWN = 100
 
 
@@ -17,10 +17,9 @@ class Detection(Task):
     """Predictions are {"boxes": float32 (K, 4), "scores": float32 (K,), "classes": int32 (K,), "valid": bool (K,)}.
 
     Boxes are x1, y1, x2, y2 in pixels of the canvas that the network saw; of the fixed K those that are `valid` count.
-    Restored: {"boxes", "scores", "classes"} of these alone, best first, in the original picture's pixels.
+    Restored: {"boxes", "scores", "classes"} of these alone, best first, in the original image's pixels.
     """
 
-    field = "classes"
     main_metric = "ap"
 
     def restore(self, prediction, placement):
@@ -35,18 +34,18 @@ class Detection(Task):
     def merge(self, predictions, views):
         """The boxes of all views, each object once: what tiles cut is put together, what several see is suppressed."""
         parts = [self.restore(one, view.placement) for one, view in zip(predictions, views, strict=True)]
-        boxes = np.concatenate([view.boxes_back(part["boxes"]) for part, view in zip(parts, views, strict=True)])
+        boxes = np.concatenate([view.restore_boxes(part["boxes"]) for part, view in zip(parts, views, strict=True)])
         scores, classes = (np.concatenate([part[name] for part in parts]) for name in ("scores", "classes"))
         edges = np.float32([(left, top, right, bottom) for top, left, bottom, right in (view.window for view in views)])
         seen_in = np.arange(len(views)).repeat([len(part["boxes"]) for part in parts])
-        merged = merge_boxes(boxes, scores, classes, edges[seen_in], seen_in, views[0].picture)
+        merged = merge_boxes(boxes, scores, classes, edges[seen_in], seen_in, views[0].image_size)
         return dict(zip(_COLUMNS, merged, strict=True))
 
     def metric(self):
         return DetectionMetric(self.names)
 
     def draw_truth(self, image, sample):
-        """The objects in their classes' colours, crowds grey and dashed; the smaller ones on top."""
+        """The objects in their classes' colors, crowds gray and dashed; the smaller ones on top."""
         if sample.boxes is None or sample.classes is None:
             return captioned(image, [Entry("not labelled")])
         crowd = sample.crowd
@@ -87,10 +86,10 @@ class Detection(Task):
     def _color(self, number):
         return color(int(number)) if number >= 0 else GREY
 
-    def record(self, prediction, out, stem):
+    def to_json(self, prediction):
         """[{"box": [x1, y1, x2, y2], "class", "score"}], best first, all of them: where to cut is the reader's choice.
 
-        Boxes are in pixels of the original picture, to a hundredth; scores are kept to 6 digits.
+        Boxes are in pixels of the original image, to a hundredth; scores are kept to 6 digits.
         """
         boxes, scores, classes = (prediction[name] for name in _COLUMNS)
         return [
@@ -101,6 +100,9 @@ class Detection(Task):
             }
             for i in np.argsort(-scores, kind="stable")
         ]
+
+    def results(self, prediction, sample, source):
+        return source.results(sample, prediction)
 
 
 _COLUMNS = ("boxes", "scores", "classes")  # of a restored prediction

@@ -12,5 +12,5 @@ def ranked(scores: np.ndarray) -> list[tuple[int, float]]:
 
 
 def mean_scores(predictions: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """{"scores": float32 (C,)}, the mean of several answers for one picture."""
+    """{"scores": float32 (C,)}, the mean of several predictions of one image."""
     return {"scores": np.mean([prediction["scores"] for prediction in predictions], axis=0, dtype=np.float32)}

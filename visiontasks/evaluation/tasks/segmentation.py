@@ -16,10 +16,9 @@ class Segmentation(Task):
     """Predictions are {"probabilities": float32 (h, w, C)} over the canvas that the network saw.
 
     Restored: {"mask": int32 (H, W), the likeliest class, "score": float32 (H, W), its probability}, in the original
-    picture's pixels.
+    image's pixels.
     """
 
-    field = "mask"
     main_metric = "mean_iou"
 
     def restore(self, prediction, placement):
@@ -34,7 +33,7 @@ class Segmentation(Task):
         """The class that is likeliest by the mean of the probabilities of all views that show a pixel."""
         maps = [prediction["probabilities"] for prediction in predictions]
         windows = [np.s_[top:bottom, left:right] for top, left, bottom, right in (view.window for view in views)]
-        seen = np.zeros(views[0].picture, np.float32)
+        seen = np.zeros(views[0].image_size, np.float32)
         for window in windows:
             seen[window] += 1
 
@@ -42,7 +41,7 @@ class Segmentation(Task):
             total = np.zeros(seen.shape, np.float32)
             for one, view, window in zip(maps, views, windows, strict=True):
                 restored = view.placement.restore_map(one[..., number : number + 1])[..., 0]
-                total[window] += view.map_back(restored)
+                total[window] += view.restore_map(restored)
             return total / seen
 
         return _likeliest(of_class, maps[0].shape[-1])
@@ -64,23 +63,20 @@ class Segmentation(Task):
             entries.append(Entry("void", GREY, void))
         return captioned(tinted(image, mask), entries)
 
-    def record(self, prediction, out, stem):
-        """{"mask": the name of an index PNG written into `out`, "classes": {name: share of pixels}, largest first}.
+    def to_json(self, prediction):
+        """{"classes": {name: share of pixels}}, largest first."""
+        return {"classes": {self.names[i]: float(f"{share:.6g}") for i, share in _shares(prediction["mask"]).items()}}
 
-        The PNG holds class numbers, 8 bits a pixel, or 16 with more than 255 classes.
-        """
+    def attachments(self, prediction):
+        """{"mask.png": an index PNG of the class numbers, 8 bits a pixel, or 16 with more than 255 classes}."""
         mask = prediction["mask"].astype(np.uint8 if len(self.names) <= VOID else np.uint16)
-        path = out / f"{stem}_mask.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", mask)[1])  # imwrite cannot write every name on every system
-        classes = {self.names[i]: float(f"{share:.6g}") for i, share in _shares(prediction["mask"]).items()}
-        return {"mask": path.relative_to(out).as_posix(), "classes": classes}
+        return {"mask.png": cv2.imencode(".png", mask)[1].tobytes()}
 
 
 def _likeliest(of_class, count) -> dict[str, np.ndarray]:
     """{"mask", "score"} by float32 (H, W) of each class.
 
-    Class by class: a big picture's probabilities of all classes at once would not fit into memory.
+    Class by class: a large image's probabilities of all classes at once would not fit into memory.
     """
     score = of_class(0)
     mask = np.zeros(score.shape, np.int32)

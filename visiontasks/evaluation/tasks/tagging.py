@@ -1,4 +1,4 @@
-"""`Tagging`: any number of tags a picture."""
+"""`Tagging`: any number of tags for each image."""
 
 from visiontasks.drawing.colors import color
 from visiontasks.drawing.panels import Entry, captioned
@@ -13,8 +13,7 @@ SHOWN_ABSENT = 3
 class Tagging(Task):
     """Predictions are {"scores": float32 (C,)}, a sigmoid for each tag."""
 
-    field = "tags"
-    answers_by_picture = True
+    whole_image = True
     main_metric = "map"
 
     def restore(self, prediction, placement):
@@ -43,6 +42,6 @@ class Tagging(Task):
         shown = tags[: present + SHOWN_ABSENT]
         return captioned(image, [Entry(self.names[i], color(i), s, filled=s >= PRESENT) for i, s in shown])
 
-    def record(self, prediction, out, stem):
+    def to_json(self, prediction):
         """[{"name", "score"}], every tag, best first: where to cut is the reader's choice."""
         return [{"name": self.names[i], "score": score} for i, score in ranked(prediction["scores"])]

@@ -1,11 +1,12 @@
 """`Task`: what the host does with a head's predictions: back to original pixels, score, draw, write down."""
 
 import abc
+import importlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
+from visiontasks.data.sources.source import Source
 from visiontasks.errors import UserError
 from visiontasks.evaluation.metrics.metric import Metric
 from visiontasks.geometry import Placement
@@ -17,29 +18,27 @@ class Task(abc.ABC):
     """One kind of task, for one list of class names. A file `evaluation/tasks/NAME.py` has the class named as the file.
 
     Attributes:
-        field: the Sample field that holds the truth and gives the class names.
-        main_metric: the figure by which the best checkpoint is chosen; higher is better.
-        answers_by_picture: whether the answer is of the picture as a whole; then a part of it may be cut off.
+        main_metric: the metric by which the best checkpoint is chosen; higher is better.
+        whole_image: whether a prediction is of the image as a whole; then a part of the image may be cut off.
     """
 
-    field: str
     main_metric: str
-    answers_by_picture = False
+    whole_image = False
 
     def __init__(self, names: Sequence[str]):
         self.names = tuple(names)
 
     @abc.abstractmethod
     def restore(self, prediction: dict[str, np.ndarray], placement: Placement) -> dict[str, np.ndarray]:
-        """One picture's prediction (no batch axis), as the head decoded it, in the original picture's pixels."""
+        """One image's prediction (no batch axis), as the head decoded it, in the original image's pixels."""
 
     def merge(self, predictions: Sequence[dict[str, np.ndarray]], views: Sequence[View]) -> dict[str, np.ndarray]:
-        """One restored prediction out of those of several views of one picture, each as the head decoded it.
+        """One restored prediction out of those of several views of one image, each as the head decoded it.
 
         Raises:
-            UserError: the task's answers cannot be merged.
+            UserError: the task's predictions cannot be merged.
         """
-        raise UserError(f"tile, flip: answers of the task {type(self).__name__} cannot be merged; leave both out.")
+        raise UserError(f"tile, flip: predictions of the task {type(self).__name__} cannot be merged; leave both out.")
 
     @abc.abstractmethod
     def metric(self) -> Metric:
@@ -54,5 +53,23 @@ class Task(abc.ABC):
         """A copy of `image`, uint8 (H, W, 3), with a restored prediction drawn."""
 
     @abc.abstractmethod
-    def record(self, prediction: dict[str, np.ndarray], out: Path, stem: str):
-        """A restored prediction as JSON-ready values for `predictions.json`; files it needs go to `out`/`stem`…"""
+    def to_json(self, prediction: dict[str, np.ndarray]) -> list | dict:
+        """A restored prediction as JSON-ready values with class names; a dict where there are `attachments`."""
+
+    def attachments(self, prediction: dict[str, np.ndarray]) -> dict[str, bytes]:
+        """{file name, such as "mask.png": its bytes}: what of a restored prediction is no JSON."""
+        return {}
+
+    def results(self, prediction: dict[str, np.ndarray], sample: Sample, source: Source) -> list[dict] | None:
+        """A restored prediction as the data set's own tools take it, such as COCO's; None where they take none."""
+        return None
+
+
+def tasks_of(model) -> dict[str, Task]:
+    """{head name: Task} of a VisionModel, with the heads' class names."""
+    return {name: task_class(head.task)(head.classes) for name, head in model.heads.items()}
+
+
+def task_class(name: str) -> type[Task]:
+    """The Task of a head's `task`, such as "detection"."""
+    return getattr(importlib.import_module(f"visiontasks.evaluation.tasks.{name}"), name.title().replace("_", ""))

@@ -1,22 +1,23 @@
-"""Pictures without labels: what `predict` reads."""
+"""Images without labels: what `predict` reads."""
 
 import glob
 from pathlib import Path
 
 from visiontasks.data.images import list_images, read_image
+from visiontasks.data.layout import in_results
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 from visiontasks.sample import Sample
 
 
-class Pictures(Source):
-    """Pictures without labels: one file, every picture below a folder, or a glob.
+class Images(Source):
+    """Images without labels: one file, every image below a folder, or a glob; none of a folder of results.
 
     Args:
         files: a file, a folder or a glob such as `photos/*.jpg` (`**` matches any depth).
 
     Raises:
-        DataError: there is no such file or folder, or no picture in it.
+        DataError: there is no such file or folder, or no image in it.
     """
 
     def __init__(self, files: str):
@@ -28,9 +29,13 @@ class Pictures(Source):
         elif path.is_file():
             self.paths = [path]
         else:
-            self.paths = sorted(Path(p) for p in glob.glob(str(files), recursive=True) if Path(p).is_file())
+            matches = map(Path, glob.glob(str(files), recursive=True))
+            self.paths = sorted(p for p in matches if p.is_file() and not in_results(p))
         if not self.paths:
-            raise DataError(f"source: found no picture at {str(files)!r}; expected a file, a folder or a glob.")
+            raise DataError(
+                f"source: found no image at {str(files)!r}; expected a file, a folder or a glob. Folders of results "
+                "(runs, predictions, evaluations) are not read."
+            )
 
     def __len__(self):
         return len(self.paths)

@@ -1,0 +1,44 @@
+"""Folders of results, and names within them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visiontasks.data.layout import RESULTS, in_results
+from visiontasks.errors import UserError
+from visiontasks.evaluation.results import file_part, results_folder
+
+
+def test_a_folder_of_an_evaluation_may_be_replaced_and_no_other(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "01_a.png").write_text("")
+    with pytest.raises(UserError, match=r"out: .*mine is not empty \(01_a.png\)"):
+        results_folder(str(tmp_path / "mine"), tmp_path, replace=True)
+    assert not (tmp_path / "mine" / RESULTS).exists()
+    made = results_folder(str(tmp_path / "new"), tmp_path, replace=True)
+    (made / "evaluation.json").write_text("{}")
+    assert results_folder(str(tmp_path / "new"), tmp_path, replace=True) == made
+    assert results_folder(None, made, replace=True) == made
+    assert results_folder(None, made) == tmp_path / "new_2"
+    assert in_results(made / "predictions" / "a.png") and not in_results(tmp_path / "mine" / "01_a.png")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="out: cannot write to .*below"):
+        results_folder(str(tmp_path / "file" / "below"), tmp_path)
+
+
+@given(st.text(), st.text())
+def test_names_of_heads_become_names_of_files_one_to_one(one, other):
+    parts = [file_part(name) for name in (one, other)]
+    assert (parts[0] == parts[1]) == (one == other)
+    assert all(len(Path("folder", part).parts) == 2 for part in parts if part)
+
+
+def test_usual_names_stay_as_they_are():
+    for name in ("unet", "zellen é", "a-b.c_2"):
+        assert file_part(name) == name
+    assert file_part("a/b") == "a%2Fb" and file_part("..") == "%2E."

@@ -1,0 +1,104 @@
+"""A signal at any moment of any stage: the running step ends, and the run's folder is whole."""
+
+import csv
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+from blocks import classifier, run
+
+from visiontasks.data.pipeline import Loader
+from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
+from visiontasks.training.interrupt import Interrupt
+
+STEPS = 3  # of an epoch
+STAGES = TrainRecipe(
+    epochs=4, freeze=FreezeRecipe(epochs=2), optimizer={"name": "sgd"}, schedule={"name": "constant"}, early_stopping=3
+)
+
+
+class Stop(keras.callbacks.Callback):
+    """Raises a signal at a moment of an epoch, and counts the steps after it."""
+
+    def __init__(self, number, epoch, moment, monkeypatch):
+        super().__init__()
+        self.number, self.at, self.raised, self.later = number, (epoch, moment), False, 0
+        self.epoch = None
+        with_samples = Loader.with_samples
+
+        def validate(loader):
+            for item in with_samples(loader):
+                self.reach("validation")
+                yield item
+
+        monkeypatch.setattr(Loader, "with_samples", validate)
+
+    def reach(self, moment):
+        if (self.epoch, moment) == self.at and not self.raised:
+            self.raised = True
+            signal.raise_signal(self.number)
+
+    def on_train_begin(self, logs=None):
+        self.reach("start")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.later += self.raised
+        self.reach(batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.reach("end")
+
+
+@pytest.mark.parametrize(
+    ("number", "epoch", "moment"),
+    [
+        (signal.SIGINT, 0, 0),
+        (signal.SIGTERM, 0, "validation"),
+        (signal.SIGHUP, 1, "end"),  # between the stages
+        (signal.SIGINT, 1, "start"),  # of the second stage, before its first step
+        (signal.SIGTERM, 2, 0),
+        (signal.SIGHUP, 2, STEPS - 1),
+        (signal.SIGINT, 2, "validation"),
+    ],
+)
+def test_a_signal_ends_training_after_the_running_step(number, epoch, moment, tmp_path, monkeypatch):
+    before, stop = signal.getsignal(number), Stop(number, epoch, moment, monkeypatch)
+    made, ended = run(tmp_path, classifier(), STAGES, [stop], count=4 * STEPS)
+    assert stop.raised and signal.getsignal(number) is before
+    assert stop.later == (moment == "start")  # Keras runs the step that it prepares
+    finished = epoch + (moment in ("end", "start"))
+    assert ended["interrupted"] and ended["epochs"] == finished
+    with made.metrics.open(encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert len(rows) == finished + (moment != "end") and all(len(row) == len(header) for row in rows)
+    scores = [row[header.index("val_score")] for row in rows]
+    assert all(scores[:finished]) and not any(scores[finished:])
+    keras.saving.load_model(made.last)
+    assert made.best.is_file() == (finished > 0) and made.curves.is_file()
+    assert not list(made.path.rglob(".writing*"))
+
+
+def test_a_second_signal_of_a_kind_ends_it_at_once(tmp_path):
+    class Twice(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGHUP)  # as a session's end sends both
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, classifier(), TrainRecipe(epochs=2), [Twice()])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_validation_of_an_interrupted_epoch_is_left_out():
+    interrupt = Interrupt()
+    interrupt.asked = True
+    logs = {"loss": 1.0, "val_loss": 2.0, "val_top1": 0.5}
+    interrupt.on_epoch_end(0, logs)
+    assert set(logs) == {"loss", "val_score"} and np.isnan(logs["val_score"]) and interrupt.finished == 0

@@ -1,0 +1,77 @@
+"""What `import visiontasks as vt` offers. Everything heavy is imported when it is first asked for."""
+
+import importlib
+from pathlib import Path
+
+from visiontasks.inference.predictor import Predictor
+
+__all__ = ["Predictor", "backbone", "from_recipe", "load", "load_model"]
+
+
+def load(path: str | Path) -> Predictor:
+    """A Predictor of a saved model: `vt.load("best.keras")("photo.jpg")`.
+
+    Args:
+        path: a `.keras` file, or a run's folder, whose best checkpoint is taken (of a folder of runs, the newest's).
+
+    Raises:
+        UserError: there is no such file or run.
+    """
+    from visiontasks.errors import UserError
+    from visiontasks.training.run_directory import RunDirectory
+
+    path = Path(path)
+    if path.is_dir():
+        path = RunDirectory.find(path).checkpoint
+    if not path.is_file():
+        raise UserError(f"path: expected a .keras file or a run's folder; {path} does not exist.")
+    return Predictor(load_model(path, compile=False))
+
+
+def load_model(path: str | Path, compile: bool = True):
+    """A saved VisionModel, whole: `keras.saving.load_model` with this package's classes known.
+
+    Args:
+        path: a `.keras` file.
+        compile: take up the optimizer too, to train on; predicting needs none.
+    """
+    import keras
+
+    importlib.import_module("visiontasks.model")  # registers VisionModel, which imports the rest by itself
+    return keras.saving.load_model(path, compile=compile)
+
+
+def backbone(name: str, **arguments):
+    """A backbone by its recipe name: keras.Model from uint8 images (B, H, W, 3) to {"C1": …, "C5": …}.
+
+    Args:
+        name: such as "resnet50" or "efficientnet_lite0".
+        **arguments: the constructor's, such as weights="imagenet" (or a path, or None) and input_shape=(256, 256, 3).
+
+    Raises:
+        RecipeError: an unknown name or argument, with the near one.
+    """
+    from visiontasks.recipe import catalog
+
+    part = catalog.find("backbones", name)
+    catalog.check_arguments(part, arguments, name)
+    importlib.import_module("visiontasks.model")  # so that `weights` may be a saved VisionModel
+    return part.load()(**arguments)
+
+
+def from_recipe(name: str, *overrides: str, data: str | None = None):
+    """The VisionModel of a recipe, with the weights it starts from: `from_recipe("imagenet")` predicts at once.
+
+    Args:
+        name: a shipped recipe's name, or the path of a YAML file.
+        *overrides: "backbone.name=resnet50" and the like.
+        data: a folder of images that gives the class names, for a recipe whose heads do not say them.
+    """
+    from visiontasks import build
+
+    recipe, _ = build.recipe(name, overrides, data)
+    if data is None and build.pretrained(recipe).complete:  # its weights know their classes: no data set need be read
+        return build.model(recipe)
+    if recipe.data.train is not None and any("classes" not in part for part in recipe.parts.values()):
+        return build.model(recipe, build.loaders(recipe)[0].names)
+    return build.model(recipe)

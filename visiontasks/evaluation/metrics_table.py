@@ -1,0 +1,69 @@
+"""The table of an evaluation on the screen: classes × metrics, then what is of all classes together."""
+
+import math
+
+MOST_CLASSES = 40  # rows; of more classes those that the head does worst
+LONGEST_NAME = 40
+
+
+def print_metrics(metrics: dict[str, float], tasks: dict, console):
+    """Print a table for each head: a row a class and a column a metric, then a row for each overall metric.
+
+    Args:
+        metrics: {metric: value}; with several heads {"HEAD/metric": value}; a class's own value is "iou/NAME".
+        tasks: {head name: Task}.
+        console: a rich Console.
+    """
+    for number, head in enumerate(tasks):
+        prefix = f"{head}/" if len(tasks) > 1 else ""
+        of_head = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
+        if prefix:
+            console.print(f"\n{head}" if number else head)
+        _print_head(of_head, console)
+
+
+def _print_head(metrics, console):
+    from rich.cells import cell_len
+    from rich.table import Table
+
+    by_class, overall = {}, {}
+    for key, value in metrics.items():
+        metric, separator, name = key.partition("/")
+        if separator:
+            by_class.setdefault(name, {})[metric] = value
+        else:
+            overall[key] = value
+    columns = list(dict.fromkeys(metric for values in by_class.values() for metric in values))
+    shown = _worst(by_class, columns[0]) if columns else {}
+    style = {"box": None, "pad_edge": False, "padding": (0, 2, 0, 0)}
+    width = min(LONGEST_NAME, max(map(cell_len, [*shown, *overall, "class"])))
+    if shown:
+        table = Table(**style)
+        table.add_column("class", width=width, no_wrap=True, overflow="ellipsis")
+        for column in columns:
+            table.add_column(column, justify="right")
+        for name, values in shown.items():
+            table.add_row(name, *(_number(values.get(column, math.nan)) for column in columns))
+        console.print(table)
+    if len(shown) < len(by_class):
+        console.print(f"the {len(shown)} of {len(by_class)} classes with the lowest {columns[0]}; all: evaluation.json")
+    table = Table(**style, show_header=False)
+    table.add_column("metric", width=width)
+    table.add_column("value", justify="right")
+    for name, value in overall.items():
+        table.add_row(name, _number(value))
+    if shown:
+        console.print()
+    console.print(table)
+
+
+def _worst(by_class, metric):
+    """The classes to show, in their own order."""
+    defined = [name for name in by_class if not math.isnan(by_class[name].get(metric, math.nan))]
+    worst = set(sorted(defined, key=lambda name: by_class[name][metric])[:MOST_CLASSES])
+    few = len(by_class) <= MOST_CLASSES
+    return {name: values for name, values in by_class.items() if few or name in worst}
+
+
+def _number(value):
+    return "-" if math.isnan(value) else f"{value:.4f}"

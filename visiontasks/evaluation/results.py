@@ -1,0 +1,74 @@
+"""Where results go: folders that are marked, so that no command reads them as data, and files within them."""
+
+import json
+import re
+import textwrap
+from pathlib import Path
+
+from visiontasks.data.layout import RESULTS
+from visiontasks.errors import UserError
+
+
+def results_folder(asked: str | None, default: Path, replace: bool = False) -> Path:
+    """A folder for results, made and marked: the one that was asked for, else `default`, or a new `default_2`, ….
+
+    Args:
+        asked: the folder of `out=`, or None.
+        default: the folder where none was asked for.
+        replace: whether results that are there already may be replaced.
+
+    Raises:
+        UserError: the folder asked for holds something else, or cannot be written.
+    """
+    path, number = Path(default if asked is None else asked), 2
+    while asked is None and not replace and not _is_free(path, replace):
+        path, number = default.with_name(f"{default.name}_{number}"), number + 1
+    if asked is not None and not _is_free(path, replace):
+        names = sorted(p.name for p in path.iterdir() if p.name != RESULTS) if path.is_dir() else ["it is a file"]
+        listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        raise UserError(f"out: {path} is not empty ({listed}), and nothing there is replaced. Give a new folder.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / RESULTS).touch()
+    except OSError as error:
+        raise UserError(f"out: cannot write to {path}: {error.strerror}. Give another folder by out=DIR.") from error
+    return path
+
+
+def _is_free(path, replace):
+    if not path.exists():
+        return True
+    return path.is_dir() and (not any(path.iterdir()) or replace and (path / RESULTS).exists())
+
+
+def file_part(name: str) -> str:
+    """A name as a part of a file's name: other names are other parts, and none leads into another folder."""
+    return re.sub(r"[^\w. -]|^\.", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), name)
+
+
+class Records:
+    """A JSON file of a list, written one record after the other, so that a video's need no memory.
+
+    Args:
+        path: the file.
+        indent: spaces before what is inside of a record; by default each is one line.
+
+    Attributes:
+        count: how many there are.
+    """
+
+    def __init__(self, path: Path, indent: int | None = None):
+        self._file, self._indent, self.count = path.open("w", encoding="utf-8"), indent, 0
+
+    def add(self, record: dict):
+        """Append one record."""
+        text = textwrap.indent(json.dumps(record, indent=self._indent, ensure_ascii=False), "  ")
+        self._file.write((",\n" if self.count else "[\n") + text)
+        self.count += 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.write("\n]\n" if self.count else "[]\n")
+        self._file.close()

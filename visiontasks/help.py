@@ -1,0 +1,145 @@
+"""The pages of `--help`: keys of a recipe and parts by name, read without importing Keras."""
+
+import ast
+import difflib
+import json
+import textwrap
+from pathlib import Path
+
+from visiontasks.errors import UserError
+from visiontasks.recipe import catalog, reading, schema
+
+WIDTH = 100
+MOST_RECIPES = 26  # that the first screen says a line of; of more it gives the names
+
+# {topic: (folder of the parts, the key that names one)}
+FOLDERS = {
+    "heads": ("heads", "head.name"),
+    "backbones": ("backbones", "backbone.name"),
+    "sources": ("data/sources", "data.train.source"),
+    "transforms": ("data/augment", "data.augment"),
+}
+
+TOPICS = """more help:
+  --help keys                  every key of a recipe
+  --help heads | backbones | sources | transforms | recipes
+  --help NAME                  one of those, or a key: --help unet, --help train.freeze"""
+
+
+def page(topic: str) -> str:
+    """The page of a topic: a list of parts or keys, or all of one part, recipe or key.
+
+    Raises:
+        UserError: there is none, with the near name.
+    """
+    pages = {"keys": _keys, "recipes": lambda: "\n".join(_summaries(reading.available()))}
+    pages |= {name: lambda name=name: _parts(name) for name in FOLDERS}
+    if topic in pages:
+        return pages[topic]()
+    found = [_part(key, part) for key, part in _named(topic)]
+    if topic in reading.available():
+        path = reading.RECIPES / f"{topic}.yaml"
+        found.append(f"recipe={topic}\n\n{path.read_text(encoding='utf-8').rstrip()}")
+    if _keys(topic):
+        found.append(_keys(topic))
+    if not found:
+        known = [*pages, *_all_parts(), *reading.available(), *(key for key, *_ in schema.documented_keys())]
+        close = difflib.get_close_matches(topic, known, n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise UserError(f"--help: there is no page {topic!r}. {hint}Pages: {', '.join(pages)}, or a name on them.")
+    return "\n\n".join(found)
+
+
+def recipes() -> str:
+    """The shipped recipes for a first screen: a line of each, or their names alone where there are many."""
+    available = reading.available()
+    if len(available) > MOST_RECIPES:
+        return textwrap.fill(", ".join(available), WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return "\n".join(_summaries(available, WIDTH))
+
+
+def _summaries(lines: dict[str, str], width: int | None = None) -> list[str]:
+    indent = 4 + max(map(len, lines))
+    short = {
+        name: textwrap.shorten(line, width - indent, placeholder=" …") if width else line
+        for name, line in lines.items()
+    }
+    return [f"  {name:{indent - 2}}{line}".rstrip() for name, line in short.items()]
+
+
+def _keys(topic: str = "") -> str:
+    """The key `topic` or the keys below it; without a topic, all."""
+    lines = []
+    for key, kind, default, doc in schema.documented_keys():
+        if not topic or key == topic or key.startswith(topic + "."):
+            shown = "required" if key == "backbone" else f"{json.dumps(default)}"
+            lines.append(f"  {key:26}{doc}  ({kind}; {shown})")
+    return "\n".join(["keys of a recipe (type; default):", *lines]) if lines else ""
+
+
+def _parts(topic: str) -> str:
+    """A folder's parts, each with its first sentence; the variants of one file together."""
+    folder, key = FOLDERS[topic]
+    grouped = {}
+    for name, part in catalog.parts(folder).items():
+        grouped.setdefault((part.module, part.summary), []).append(part.symbol if topic == "transforms" else name)
+    lines = [f"{topic} ({key}=NAME; --help NAME says its arguments):"]
+    for (_, summary), names in grouped.items():
+        lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += textwrap.wrap(summary, WIDTH, initial_indent="      ", subsequent_indent="      ")
+    if topic == "transforms":
+        from visiontasks.data.albumentations_catalog import transforms
+
+        names = ", ".join(sorted(transforms()))
+        lines += [
+            "  albumentations':",
+            *textwrap.wrap(names, WIDTH, initial_indent="      ", subsequent_indent="      "),
+        ]
+    return "\n".join(lines)
+
+
+def _all_parts() -> dict[str, list]:
+    """{name: [(key, Part)]} of everything that a recipe selects by name."""
+    found = {}
+    for topic, (folder, key) in FOLDERS.items():
+        for name, part in catalog.parts(folder).items():
+            found.setdefault(part.symbol if topic == "transforms" else name, []).append((key, part))
+    for name, part in catalog.functions("training/schedules").items():
+        found.setdefault(name, []).append(("train.schedule.name", part))
+    return found
+
+
+def _named(name: str) -> list:
+    if found := _all_parts().get(name):
+        return found
+    from visiontasks.data.albumentations_catalog import transform, transforms
+
+    if name in transforms():
+        return [("data.augment", transform(name))]
+    try:
+        return [("train.optimizer.name", catalog.optimizer(name))]
+    except UserError:
+        return []
+
+
+def _part(key: str, part) -> str:
+    """Everything of one part: its arguments with their types and defaults, and its docstring."""
+    name = f"[{part.symbol}: …]" if key == "data.augment" else part.name
+    lines = [f"{key}={name}", ""]
+    filled = {"learning_rate", "total_steps", "steps_per_epoch"} if key == "train.schedule.name" else set()
+    for argument in part.arguments:
+        if argument.name not in filled:
+            kind = getattr(argument, "type", None) or argument.annotation
+            default = "" if argument.default is catalog.REQUIRED else f" = {argument.default!r}"
+            lines.append(f"  {argument.name}{': ' * bool(kind)}{kind}{default}")
+    doc = _docstring(part)
+    return "\n".join([*lines, "", doc] if doc else lines).rstrip()
+
+
+def _docstring(part) -> str:
+    path = catalog.PACKAGE.parent.joinpath(*part.module.split(".")).with_suffix(".py")
+    if not path.is_file():  # another package's
+        return part.summary
+    nodes = ast.parse(Path(path).read_text(encoding="utf-8")).body
+    found = [ast.get_docstring(node) for node in nodes if getattr(node, "name", "") == part.symbol]
+    return (found[0] or "") if found else part.summary

@@ -1,0 +1,54 @@
+"""`Preprocess`: how an image of any size reaches the canvas that a network sees."""
+
+import dataclasses
+
+from visiontasks.geometry import MODES, Placement
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocess:
+    """The size of a network's input and how an image is fitted to it; saved with the model as `get_config` gives it.
+
+    Args:
+        size: (height, width) of the canvas in pixels, each from 1 up.
+        resize: a mode of `visiontasks.geometry.Placement`: stretch, letterbox or crop.
+
+    Raises:
+        ValueError: an argument is none of these.
+    """
+
+    size: tuple[int, int]
+    resize: str = "stretch"
+
+    def __post_init__(self):
+        size = tuple(self.size)
+        if len(size) != 2 or not all(isinstance(n, int) and n >= 1 for n in size):
+            raise ValueError(f"size: expected [height, width] in whole pixels from 1 up, got {self.size!r}.")
+        if self.resize not in MODES:
+            raise ValueError(f"resize: expected one of {', '.join(MODES)}; got {self.resize!r}.")
+        object.__setattr__(self, "size", size)
+
+    @classmethod
+    def of(cls, model) -> "Preprocess":
+        """What a VisionModel was saved with; without it (it was trained on arrays) images are stretched to its input.
+
+        Raises:
+            ValueError: the model says no size, and takes images of any.
+        """
+        if model.preprocess is not None:
+            return cls(**model.preprocess)
+        size = tuple(model.backbone.input.shape[1:3])
+        if None in size:
+            raise ValueError(
+                "preprocess: the model takes images of any size and was saved without one. Set it before the model is "
+                'saved: model.preprocess = {"size": [320, 320], "resize": "letterbox"}.'
+            )
+        return cls(size)
+
+    def get_config(self) -> dict:
+        """{"size": [height, width], "resize": mode}, from which `Preprocess(**config)` makes it again."""
+        return {"size": list(self.size), "resize": self.resize}
+
+    def placement(self, image_size: tuple[int, int]) -> Placement:
+        """How an image of (height, width) lies on the canvas."""
+        return Placement(tuple(image_size), self.size, self.resize)

@@ -1,0 +1,153 @@
+"""Checks of arrays given to `fit` and `evaluate` by hand: what the readers of files check of theirs."""
+
+import numpy as np
+
+from visiontasks.sample import UNLABELLED, VOID
+
+
+def check(heads: dict, x, y=None, where: str = ""):
+    """Raise unless images and targets are what the heads learn from.
+
+    Looks at NumPy arrays alone. The batches of a loader come out of samples that were checked when they were read.
+
+    Args:
+        heads: {name: Head}.
+        x: uint8 images (N, H, W, 3), or a dict of "image" and targets by field.
+        y: targets by field, or the array of the only field of the only head, or None: they are in `x`.
+        where: what the arrays were given as, if not as x and y.
+
+    Raises:
+        ValueError: an array has the wrong type, rank, size or values; the text names it and the fix.
+    """
+    images = x.get("image") if isinstance(x, dict) else x
+    targets = x if y is None else y
+    if isinstance(images, np.ndarray):
+        _check_images(images, where)
+        size = images.shape[1:3]
+    else:
+        size = None
+    for name, head in heads.items():
+        given = targets
+        if isinstance(targets, np.ndarray) and y is not None and len(heads) == len(head.fields) == 1:
+            given = {head.fields[0]: targets}
+        if not isinstance(given, dict):
+            continue
+        for field in head.fields:
+            label_set, _, kind = field.rpartition("/")
+            if kind in _CHECKS and isinstance(given.get(field), np.ndarray):
+                beside = {key.rpartition("/")[2]: v for key, v in given.items() if key.rpartition("/")[0] == label_set}
+                _CHECKS[kind](f"{where}{field}", given[field], name, len(head.classes), size, beside)
+
+
+def not_uint8(dtype, where: str = "") -> ValueError:
+    """The error of images that are not whole numbers."""
+    return ValueError(
+        f"{where}image: expected uint8 images with values 0..255, got {dtype}; the model normalizes them itself. Give "
+        'images.astype("uint8"), times 255 first if they are in 0..1.'
+    )
+
+
+def _check_images(images, where):
+    if images.dtype.kind not in "iu":
+        raise not_uint8(images.dtype, where)
+    if images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"{where}image: expected RGB images, uint8 (N, H, W, 3), got {_form(images)}.")
+
+
+def _check_label(field, labels, head, classes, size, beside):
+    if labels.ndim == 2 and labels.shape[1] == classes > 1:
+        raise ValueError(f"{field}: expected class numbers (N,), got one-hot {_form(labels)}. Give argmax(axis=-1).")
+    if labels.ndim != 1 and labels.shape[1:] != (1,):
+        raise ValueError(f"{field}: expected class numbers (N,), got {_form(labels)}.")
+    _check_numbers(field, labels, head, classes, "not labelled")
+
+
+def _check_tags(field, tags, head, classes, size, beside):
+    if tags.ndim != 2 or tags.shape[1] != classes:
+        raise ValueError(
+            f"{field}: expected (N, {classes}), a column for each class of {head!r}, got {_form(tags)}. Give 1 where "
+            "an image has the tag, 0 where it has not, -1 where nobody looked."
+        )
+    if (bad := ~np.isin(tags, (0, 1, UNLABELLED))).any():
+        raise ValueError(f"{field}: expected 1 (present), 0 (absent) or -1 (not labelled), got {tags[bad][0]}.")
+
+
+def _check_mask(field, masks, head, classes, size, beside):
+    expected = f"(N, {size[0]}, {size[1]}) as the images" if size else "(N, H, W)"
+    if masks.ndim == 4:
+        one_hot = masks.shape[3] > 1
+        came, fix = ("one-hot ", "argmax(axis=-1)") if one_hot else ("", "mask[..., 0]")
+        raise ValueError(f"{field}: expected class numbers {expected}, got {came}{_form(masks)}. Give {fix}.")
+    if masks.ndim != 3 or (size and masks.shape[1:] != tuple(size)):
+        raise ValueError(f"{field}: expected class numbers {expected}, got {_form(masks)}.")
+    void = masks == VOID
+    if void.any() and not masks[~void].any():
+        raise ValueError(
+            f"{field}: expected class numbers 0, 1, …, and 255 for void, got masks of nothing but 0 and 255, so 255 "
+            "seems to be the foreground. Give mask // 255."
+        )
+    _check_numbers(field, masks, head, classes, "void", void)
+
+
+def _check_classes(field, numbers, head, classes, size, beside):
+    if numbers.ndim != 2:
+        raise ValueError(f"{field}: expected class numbers (N, G), one for each box, got {_form(numbers)}.")
+    _check_numbers(field, numbers, head, classes, "no object")
+    for key, columns in (("known", classes), ("ignored", numbers.shape[1])):
+        flags = beside.get(key)
+        if isinstance(flags, np.ndarray) and (flags.dtype != bool or flags.shape != (len(numbers), columns)):
+            raise ValueError(
+                f"{field.replace('classes', key)}: expected bool ({len(numbers)}, {columns}), got {_form(flags)}."
+            )
+
+
+def _check_boxes(field, boxes, head, classes, size, beside):
+    numbers = beside.get("classes")
+    if boxes.ndim != 3 or boxes.shape[2] != 4:
+        raise ValueError(f"{field}: expected x1, y1, x2, y2 (N, G, 4), got {_form(boxes)}.")
+    if not isinstance(numbers, np.ndarray):
+        return
+    if boxes.shape[:2] != numbers.shape:
+        raise ValueError(f"{field}: expected {(*numbers.shape, 4)}, one for each class number, got {_form(boxes)}.")
+    x1, y1, x2, y2 = (objects := boxes[numbers >= 0]).T
+    if objects.size and objects.max() <= 1:
+        raise ValueError(
+            f"{field}: expected x1, y1, x2, y2 in pixels of the images, got none beyond 1. Multiply shares of the "
+            "image by its width and height."
+        )
+    if not (ordered := (x1 < x2) & (y1 < y2)).all():  # NaN compares false, so it is caught here too
+        raise ValueError(
+            f"{field}: expected x1 < x2 and y1 < y2, got {objects[~ordered][0].tolist()}. If they are x, y, width, "
+            "height, add x and y to the last two."
+        )
+    if size and not (inside := (x1 >= 0) & (y1 >= 0) & (x2 <= size[1]) & (y2 <= size[0])).all():
+        raise ValueError(
+            f"{field}: expected boxes within the images, {size[1]} wide and {size[0]} high, got "
+            f"{objects[~inside][0].tolist()}. Clip them with np.clip."
+        )
+
+
+def _check_numbers(field, numbers, head, classes, absent, void=False):
+    """Raise unless each is a class number, or says that there is none: 255 where `void`, else -1."""
+    wanted = f"255 for {absent}" if absent == "void" else f"-1 for {absent}"
+    least = 0 if absent == "void" else UNLABELLED
+    if (
+        bad := np.logical_not(void) & ((numbers < least) | (numbers >= classes) | (numbers != np.round(numbers)))
+    ).any():
+        raise ValueError(
+            f"{field}: expected whole numbers below {classes}, one for each class of {head!r}, or {wanted}; got "
+            f"{numbers[bad][0]}."
+        )
+
+
+def _form(array) -> str:
+    return f"{array.dtype} {array.shape}"
+
+
+_CHECKS = {
+    "label": _check_label,
+    "tags": _check_tags,
+    "mask": _check_mask,
+    "classes": _check_classes,
+    "boxes": _check_boxes,
+}

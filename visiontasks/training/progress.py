@@ -1,0 +1,164 @@
+"""What a training shows while it runs: a bar with the time left, and one line an epoch."""
+
+import time
+from collections.abc import Callable
+
+import keras
+
+WIDTH = 100  # columns that the line of an epoch fits
+MOST_METRICS = 3
+PLAIN_SECONDS = 60  # between lines where the output is no terminal
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar over the steps of an epoch, then one line with the time, the losses and the main metrics.
+
+    Where the output is no terminal, a plain line every minute stands for the bar. "*" marks the best epoch so far.
+
+    Args:
+        console: a rich Console.
+        steps: of an epoch.
+        epochs: of all stages.
+        tasks: {head name: Task}.
+        checkpoints: the callback that knows the best epoch; it comes before this one.
+        interrupt: the callback that knows of a stop.
+    """
+
+    def __init__(self, console, steps: int, epochs: int, tasks: dict, checkpoints, interrupt):
+        super().__init__()
+        self.console, self.steps, self.epochs, self.tasks = console, steps, epochs, tasks
+        self.checkpoints, self.interrupt = checkpoints, interrupt
+        self.pace = Pace(steps, epochs, time.monotonic)
+        self._bar = self._task = None
+        self._done, self._begun, self._told = 0, 0.0, 0.0
+
+    def on_train_begin(self, logs=None):
+        # a new stage compiles anew, and its steps take another time
+        self.pace = Pace(self.steps, self.epochs, time.monotonic)
+        if not self.console.is_terminal:
+            self.console.print("compiling…")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begun = self._told = time.monotonic()
+        self._done = 0
+        self.pace.begin_epoch(epoch)
+        if self.console.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            text = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
+            self._bar = Progress(
+                text[0], BarColumn(), MofNCompleteColumn(), text[1], console=self.console, transient=True
+            )
+            note = "" if self.pace.compiled else "compiling…"
+            self._task = self._bar.add_task(self._epoch(epoch), total=self.steps, note=note)
+            self._bar.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._done = batch + 1
+        self.pace.end_step(self._done)
+        self._show("validating" if self._done == self.steps else f"loss {number(logs['loss'])}")
+
+    def _show(self, note):
+        left = self.pace.left()
+        notes = [note, *([f"{duration(left)} left"] if left is not None else [])]
+        if self.interrupt.asked:
+            notes = ["stopping…"]
+        if self._bar:
+            self._bar.update(self._task, completed=self._done, note="  ".join(notes))
+        elif time.monotonic() - self._told >= PLAIN_SECONDS:
+            self._told = time.monotonic()
+            step = f"step {self._done}/{self.steps}"
+            self.console.print("  ".join([self._epoch(self.pace.epoch), step, *notes]))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.pace.end_epoch()
+        self.stop()
+        seconds = time.monotonic() - self._begun
+        cells = [f"{self._epoch(epoch)}  {duration(seconds):>5}", f"loss {number(logs['loss'])}"]
+        if self.interrupt.asked:
+            cells.append(f"stopped after step {self._done} of {self.steps}")
+        if "val_loss" in logs:
+            cells.append(f"val loss {number(logs['val_loss'])}")
+        line = "  ".join(cells)
+        for name in main_metrics(self.tasks, logs):
+            cell = f"  {name} {number(logs[f'val_{name}'])}"
+            # room is kept for the longest time and the mark, so that all epochs show the same metrics
+            if len(line) + len(cell) + len("0:00:00") - max(5, len(duration(seconds))) + 2 <= WIDTH:
+                line += cell
+        self.console.print(line + (" *" if self.checkpoints.best_epoch == epoch + 1 else ""))
+
+    def _epoch(self, epoch):
+        return f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
+
+    def on_train_end(self, logs=None):
+        self.stop()
+
+    def stop(self):
+        """Take the bar off the screen."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+class Pace:
+    """How long the rest of a training takes, from the steps and epochs of its stage so far.
+
+    The first step, which compiles, is not counted. `clock` gives seconds.
+    """
+
+    def __init__(self, steps: int, epochs: int, clock: Callable[[], float]):
+        self.steps, self.epochs, self.clock = steps, epochs, clock
+        self.epoch, self.compiled = 0, False
+        self._done, self._last = 0, 0.0
+        self._seconds, self._counted = 0.0, 0
+        self._between: float | None = None  # from the last step of an epoch to its end: validation, checkpoints
+
+    def begin_epoch(self, epoch: int):
+        """Start epoch `epoch`, counted from 0."""
+        self.epoch, self._done, self._last = epoch, 0, self.clock()
+
+    def end_step(self, done: int):
+        """Count the steps of this epoch up to `done`."""
+        now = self.clock()
+        if self.compiled:
+            self._seconds += now - self._last
+            self._counted += done - self._done
+        self.compiled, self._done, self._last = True, done, now
+
+    def end_epoch(self):
+        """Note what validation took."""
+        self._between = self.clock() - self._last
+
+    def left(self) -> float | None:
+        """Seconds until the last epoch has ended; None before they can be told. The first epoch knows no validation."""
+        if not self._counted or (self._between is None and self._done == self.steps):
+            return None
+        epochs = self.epochs - self.epoch
+        return self._seconds / self._counted * (epochs * self.steps - self._done) + epochs * (self._between or 0)
+
+
+def main_metrics(tasks: dict, logs: dict) -> list[str]:
+    """The metrics that an epoch is told by: a head's main one and the two next; of several heads the main ones.
+
+    Args:
+        tasks: {head name: Task}.
+        logs: of an epoch, with "val_NAME" of each metric.
+    """
+    if len(tasks) > 1:
+        wanted = ["score", *(f"{name}/{task.main_metric}" for name, task in tasks.items())]
+        return [name for name in wanted if f"val_{name}" in logs]
+    (task,) = tasks.values()
+    names = [key[4:] for key in logs if key.startswith("val_") and not key.endswith(("loss", "val_score"))]
+    return sorted(names, key=lambda name: name != task.main_metric)[:MOST_METRICS]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss from an hour on."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def number(value: float) -> str:
+    """A loss or a metric in few characters."""
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"

@@ -1,0 +1,57 @@
+"""`Reporter`: what the command `train` prints besides the epochs."""
+
+MOST_CLASSES = 12  # named on the screen
+
+
+class Reporter:
+    """Prints to one rich Console what is trained on, and how training ended."""
+
+    def __init__(self, console):
+        self.console = console
+
+    def line(self, text: str):
+        """Print a text, unless it is empty."""
+        if text:
+            self.console.print(text)
+
+    def data(self, train, val, fields):
+        """The number of images of two loaders, the classes of the fields that are learned, and what was skipped."""
+        self.line(f"{len(train.source)} training images, {len(val.source)} validation images")
+        for field in fields:
+            names = train.names.get(field, ())
+            more = f", … and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
+            self.line(names and f"{field}: {len(names)} classes: {', '.join(names[:MOST_CLASSES])}{more}")
+        self.skipped(train, val)
+
+    def skipped(self, train, val) -> str:
+        """What was skipped, mended or warned of; returns the list of every name, "" where there is none."""
+        # a data set that was split has one report for both loaders
+        reports = {id(loader.source.report): loader.source.report for loader in (train, val)}
+        reports = [report for report in reports.values() if report]
+        self.line("\n".join(map(str, reports)))
+        return "".join(report.whole() + "\n" for report in reports)
+
+    def model(self, model, name: str):
+        """The parameters of a VisionModel on the backbone `name`, and the shapes of what the heads see of it."""
+        self.line(f"backbone {name}: {model.backbone.count_params():,} parameters")
+        for tap, output in model.backbone.output.items():
+            self.line(f"  {tap:8}{tuple(output.shape)}")
+        for key, head in model.heads.items():
+            self.line(f"head {key}: {head.count_params():,} parameters, {len(head.classes)} classes")
+
+    def step(self, memory: dict[str, int], policy: str, batch: dict):
+        """The bytes that a step takes, and the arrays of a batch."""
+        parts = ", ".join(f"{key} {value / 2**20:,.0f} MiB" for key, value in memory.items())
+        self.line(f"memory of a step, about {sum(memory.values()) / 2**20:,.0f} MiB ({parts}) in {policy}")
+        self.line("batch: " + ", ".join(f"{key} {value.dtype} {value.shape}" for key, value in batch.items()))
+
+    def stopped(self, run, when: str):
+        """Where the last checkpoint of a run that was stopped is."""
+        checkpoint = f"the last checkpoint: {run.last}" if run.last.is_file() else "there is no checkpoint yet"
+        self.line(f"stopped {when}; {checkpoint}")
+
+    def ended(self, run, ended: dict, seconds: float):
+        """The best epoch, its score, and where the results are; `ended` is what `fit` returns."""
+        if ended["best_epoch"]:
+            self.line(f"best epoch {ended['best_epoch']} of {ended['epochs']}, score {ended['best_score']:.4f}")
+        self.line(f"{seconds / 60:.1f} minutes of training; results: {run.path}")
