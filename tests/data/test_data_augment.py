@@ -428,9 +428,9 @@ def test_a_wrong_list_is_refused_with_the_place_and_the_fix(augment, words):
 )
 def test_a_value_out_of_bounds_is_an_error_before_the_first_image(entry):
     ((name, given),) = entry.items()
-    check_augment([entry])  # the right type
-    with pytest.raises(RecipeError, match=f"{name}: {next(iter(given))}: expected"):
-        Augment([entry], SIZE)
+    for refuse in (check_augment, lambda augment: Augment(augment, SIZE)):
+        with pytest.raises(RecipeError, match=f"{name}.{next(iter(given))}: expected"):
+            refuse([entry])
 
 
 def test_every_class_is_in_the_catalogue_under_its_own_name():

@@ -123,7 +123,7 @@ def test_checking_imports_nothing_heavy():
     [
         (["HorisontalFlip"], ["data.augment[0]", "'HorizontalFlip'"]),
         ([{"HorizontalFlip": {"prob": 0.5}}], ["data.augment[0].HorizontalFlip.prob", "Choices: p"]),
-        ([{"HorizontalFlip": {"p": "often"}}], ["data.augment[0].HorizontalFlip.p", "float", "'often'"]),
+        ([{"HorizontalFlip": {"p": "often"}}], ["data.augment[0].HorizontalFlip.p", "a number", "'often'"]),
         ([{"HorizontalFlip": 0.5}], ["data.augment[0].HorizontalFlip", "{p: 0.5}"]),
         (["Blur", {"OneOf": {"transforms": [{"Blurr": {}}]}}], ["data.augment[1].OneOf.transforms[0]", "'Blur'"]),
         ([{"OneOf": {"p": 1.0}}], ["data.augment[0].OneOf", "transforms"]),

@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
@@ -38,19 +39,14 @@ def deep_recursion():
         sys.setrecursionlimit(before)
 
 
-def image_input(input_shape) -> keras.KerasTensor:
+@checked
+def image_input(input_shape: InputShape) -> keras.KerasTensor:
     """The input of a backbone: uint8 pictures of `input_shape`, (H or None, W or None, 3).
 
     Raises:
         UserError: the shape is not of that form.
     """
-    shape = tuple(input_shape)
-    if len(shape) != 3 or shape[2] != 3 or any(s is not None and s < 1 for s in shape):
-        raise UserError(
-            f"input_shape: expected [height, width, 3], null for a free side; got {input_shape!r}. "
-            "Pictures are always RGB here; grey ones are turned into RGB when they are read."
-        )
-    return keras.Input(shape, dtype="uint8", name="image")
+    return keras.Input(input_shape, dtype="uint8", name="image")
 
 
 def pyramid_model(inputs, outputs: dict, name: str) -> keras.Model:
@@ -194,7 +190,7 @@ def load_weights(
             warnings.warn(
                 f"norm: frozen_batch with random weights normalises nothing in {model.name}, since its statistics stay "
                 "at mean 0 and variance 1. Give weights, or norm=batch, group or layer.",
-                stacklevel=3,
+                stacklevel=4,
             )
         return
     path = Path(path)
@@ -223,7 +219,7 @@ def load_weights(
 def say_skipped(skipped: list[str], path: str | Path):
     """Warn of what was not taken from a checkpoint."""
     if skipped:
-        warnings.warn(f"weights: not taken from {path}: {listed(skipped, '; ')}.", stacklevel=4)
+        warnings.warn(f"weights: not taken from {path}: {listed(skipped, '; ')}.", stacklevel=5)
 
 
 def _check_pixels(source, target):

@@ -7,6 +7,7 @@ YOLOv8 networks.
 
 import keras
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.errors import UserError
 from visiontasks.layers import csp
@@ -21,7 +22,10 @@ NAMES = {
 }
 
 
-def csp_darknet(variant: str, weights: str | None = None, input_shape: tuple | list = (None, None, 3)) -> keras.Model:
+@checked
+def csp_darknet(
+    variant: csp.Size, weights: str | None = None, input_shape: InputShape = (None, None, 3)
+) -> keras.Model:
     """A strided convolution, then four stages of a strided convolution and a cross stage partial block each.
 
     Taps: "C1" to "C5", the end of each stage: 64, 128, 256, 512, 1024 channels times the variant's width multiple, at

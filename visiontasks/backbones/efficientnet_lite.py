@@ -10,7 +10,7 @@ import math
 import keras
 from keras import layers
 
-from visiontasks.arguments import Share
+from visiontasks.arguments import InputShape, Share, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import efficientnet_lite as checkpoints
@@ -39,10 +39,11 @@ _STAGES = (
 )
 
 
+@checked
 def efficientnet_lite(
     variant: int,
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     drop_connect: Share = 0.0,
     strict: bool = True,
 ) -> keras.Model:

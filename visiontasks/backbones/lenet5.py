@@ -9,6 +9,7 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
@@ -20,9 +21,10 @@ ORIGINAL = {
 }
 
 
+@checked
 def lenet5(
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     activation: Literal["tanh", "relu"] = "tanh",
 ) -> keras.Model:
     """LeNet-5 of 1998: two 5×5 convolutions without padding, each followed by average pooling, on gray images.

@@ -5,10 +5,13 @@ C.-Y. Wang et al.: CSPNet (2019), https://arxiv.org/abs/1911.11929, figure 2; S.
 backbone's costs and receptive fields can be computed from its graph.
 """
 
+from typing import Literal
+
 from keras import layers, ops
 
 from visiontasks.layers.nearest_resize import NearestResize
 
+Size = Literal["n", "s", "m", "l", "x"]
 # {variant: (depth multiple, width multiple, maximum channels before the multiple)}
 SIZES = {
     "n": (1 / 3, 0.25, 1024),
