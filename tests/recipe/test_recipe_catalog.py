@@ -199,7 +199,7 @@ def test_expressions_are_evaluated_where_they_stand():
         "from visiontasks.layers.normalization import Norm\nfrom visiontasks.layers import csp\n"
         "A = 2\nB = A * math.pi\nclass C:\n    at = (A, 1)\n    later: int = 3\n"
         "class D(C, np.Thing):\n    more = (*C.at, 5)\n"
-        "def f(a: Norm, b: csp.Size = 'n', c=B, d: np.ndarray = np.zeros(3), e: 'list' = None): ...\n",
+        "def f(a: Norm, b: csp.Variant = 'n', c=B, d: np.ndarray = np.zeros(3), e: 'list' = None): ...\n",
     )
     assert file["B"] == 2 * 3.141592653589793
     assert file["D"].more == (2, 1, 5) and file["D"].at == (2, 1) and file["D"].later == 3
