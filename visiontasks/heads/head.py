@@ -36,7 +36,9 @@ class Head(Checked, keras.layers.Layer):
             `fields_with` too, as its arguments say. In a batch they stand behind the name of its label set: see
             `prefix`. `known` and `ignored` come along with objects, where a batch has them: see ops/objects.py.
         fields_with: {argument: Sample fields that it learns from too where that argument is given}.
-        divisible: whether the picture's sides must be multiples of its deepest level's stride, if it has several.
+        divisible: whether the image's height and width must be multiples of its deepest level's stride, if it taps
+            several levels: for anchors would lie beside their cells. A head that fits its levels to each other takes
+            any size.
         any_size: whether it can be built without knowing the picture's size, and then takes pictures of any.
     """
 
