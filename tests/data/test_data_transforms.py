@@ -82,7 +82,7 @@ def assert_labels_agree_with_picture(sample):
             assert mask[min(int(y), height - 1), min(int(x), width - 1)] == 1
 
 
-# what may be said in a recipe
+# what a recipe may contain
 
 
 def test_the_catalogue_is_albumentations_own():

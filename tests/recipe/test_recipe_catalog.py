@@ -69,7 +69,7 @@ def test_such_heads_work_in_a_recipe_in_help_and_through_saving(heads, tmp_path)
     import numpy as np
     from families import NARROW
 
-    from visiontasks import build, train
+    from visiontasks import build, help
     from visiontasks.model import VisionModel
     from visiontasks.recipe.reading import check as recipe_of
 
@@ -78,7 +78,8 @@ def test_such_heads_work_in_a_recipe_in_help_and_through_saving(heads, tmp_path)
     recipe = recipe_of(plain)
     build.check(recipe)
     assert build.fields(recipe) == ("classes", "boxes", "instance_masks")
-    assert "mask_rcnn" in train.usage()
+    assert "mask_rcnn" in help.page("heads")
+    assert "proposal_candidates: a whole number of at least 1 = 1000" in help.page("mask_rcnn")
     for name, arguments in (("mask_rcnn", {}), ("pose_rcnn", {"points": 17})):
         part = catalog.find("heads", name)
         small = {key: value for key, value in NARROW["rcnn"].items() if key in {a.name for a in part.arguments}}
@@ -198,7 +199,7 @@ def test_expressions_are_evaluated_where_they_stand():
         "from visiontasks.layers.normalization import Norm\nfrom visiontasks.layers import csp\n"
         "A = 2\nB = A * math.pi\nclass C:\n    at = (A, 1)\n    later: int = 3\n"
         "class D(C, np.Thing):\n    more = (*C.at, 5)\n"
-        "def f(a: Norm, b: csp.Size = 'n', c=B, d: np.ndarray = np.zeros(3), e: 'list' = None): ...\n",
+        "def f(a: Norm, b: csp.Variant = 'n', c=B, d: np.ndarray = np.zeros(3), e: 'list' = None): ...\n",
     )
     assert file["B"] == 2 * 3.141592653589793
     assert file["D"].more == (2, 1, 5) and file["D"].at == (2, 1) and file["D"].later == 3

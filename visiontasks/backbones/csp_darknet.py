@@ -23,7 +23,7 @@ NAMES = {
 
 @checked
 def csp_darknet(
-    variant: csp.Size, weights: str | None = None, input_shape: InputShape = (None, None, 3)
+    variant: csp.Variant, weights: str | None = None, input_shape: InputShape = (None, None, 3)
 ) -> keras.Model:
     """A strided convolution, then four stages of a strided convolution and a cross stage partial block each.
 

@@ -68,7 +68,7 @@ class YOLO(Head):
         self,
         classes: Classes,
         levels: Levels | None = None,
-        size: csp.Size = "n",
+        size: csp.Variant = "n",
         bins: Annotated[int, Field(ge=2)] = 16,
         assigned: Count = 10,
         alpha: NonNegative = 0.5,
