@@ -134,7 +134,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         """{head name: its label set, under bare field names}."""
         if y is None:
             if not isinstance(x, dict):
-                raise ValueError("y: expected targets beside the pictures: fit(images, targets), or one dict.")
+                raise ValueError("y: expected targets beside the images: fit(images, targets), or one dict.")
             y = x
         if not isinstance(y, dict):
             (head,) = self.heads.values() if self.single else (None,)
@@ -196,20 +196,20 @@ class VisionModel(FunctionsBySize, keras.Model):
         if not self._scores:
             return self.get_metrics_result()  # else every training step would decode its outputs for nobody
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
-        truth, weights, answers = {}, {}, {}
+        truth, weights, predictions = {}, {}, {}
         for name, head in self.heads.items():
             field, values = head.fields[0], targets[name][head.fields[0]]
             absent = ops.cast(values, FIELDS[field].dtype) == FIELDS[field].absent
             decoded = list(head.decode(outputs[name]).values())
-            answers[name] = decoded[0] if len(decoded) == 1 else outputs[name]
+            predictions[name] = decoded[0] if len(decoded) == 1 else outputs[name]
             truth[name] = ops.where(absent, ops.zeros_like(values), values)
-            # one weight a row of the answer: a picture, or a pixel
+            # one weight a row of the prediction: an image, or a pixel
             absent = ops.all(absent, axis=-1) if field == "tags" else absent
             weights[name] = ops.cast(ops.logical_not(absent), "float32")
-        return super().compute_metrics(x, self._bare(truth), self._bare(answers), self._bare(weights))
+        return super().compute_metrics(x, self._bare(truth), self._bare(predictions), self._bare(weights))
 
     @_quiet_at_the_end_of_data
-    def fit(self, x=None, y=None, *args, validation_data=None, **kwargs):
+    def fit(self, x=None, y=None, *args, **kwargs):
         """Keras's `fit`; images and targets given as NumPy arrays are checked first, once.
 
         Raises:
@@ -217,11 +217,12 @@ class VisionModel(FunctionsBySize, keras.Model):
                 are shares of the image; the text names the array and the fix.
         """
         model_arrays.check(self.heads, x, y)
-        pair = validation_data if isinstance(validation_data, tuple) else (validation_data,)
-        model_arrays.check(self.heads, *pair[:2], where="validation_data: ")
+        given = kwargs.get("validation_data")
+        pair = given[:2] if isinstance(given, tuple) else (given,)
+        model_arrays.check(self.heads, *pair, where="validation_data: ")
         if self.preprocess is None and isinstance(getattr(x, "resize", None), str):  # a Loader
             self.preprocess = Preprocess(x.size, x.resize).get_config()
-        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        return super().fit(x, y, *args, **kwargs)
 
     @_quiet_at_the_end_of_data
     def evaluate(self, x=None, y=None, *args, **kwargs):

@@ -18,7 +18,7 @@ IMAGES = 4
 HALVES = ("mixed_bfloat16", "mixed_float16")
 
 
-def test_a_pass_differs_from_float64_by_rounding(family, precision, backend, names):
+def test_a_pass_differs_from_float64_by_rounding(family, precision, backend, names, tmp_path):
     exact_model, batch, exact = reference(family, names)
     keras.config.set_dtype_policy(precision)
     model, _ = families.model_of(family, names)
@@ -32,6 +32,7 @@ def test_a_pass_differs_from_float64_by_rounding(family, precision, backend, nam
     each, medians = rounding.whole_errors(exact_model, batch, exact, own, found, dtypes)
     rounding.report(f"{test}: network", each)
     rounding.report(f"{test}: medians", medians)
+    families.check_saved(model, batch, tmp_path / "m.keras")
 
 
 @functools.lru_cache(maxsize=1)

@@ -214,7 +214,7 @@ def test_a_loader_makes_batches_of_it(made, name, training):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_not_there_is_an_error_that_names_it(name, tmp_path):
-    places = [a.name for a in catalog.find("data/sources", name).arguments if a.annotation == "str"]
+    places = [a.name for a in catalog.find("data/sources", name).arguments if a.annotation is str]
     if not places:
         pytest.skip("reads no files")
     with pytest.raises(DataError, match="gone"):

@@ -426,10 +426,10 @@ def test_a_position_is_the_law_it_states():
 @pytest.mark.parametrize(
     ("augment", "words"),
     [
-        ([{"Mosaik": {}}], ["data.augment[0]", "'Mosaic'"]),
-        ([{"SSDCrops": {}}], ["data.augment[0]", "'SSDCrop'"]),
-        ([{"Mosaic": {"centre": [0.3, 0.7]}}], ["data.augment[0].Mosaic.centre", "'center'"]),
-        ([{"MixUp": {"p": "often"}}], ["data.augment[0].MixUp.p", "'often'"]),
+        ([{"Mosaik": {}}], ["augment[0]", "'Mosaic'"]),
+        ([{"SSDCrops": {}}], ["augment[0]", "'SSDCrop'"]),
+        ([{"Mosaic": {"centre": [0.3, 0.7]}}], ["augment[0].Mosaic.centre", "'center'"]),
+        ([{"MixUp": {"p": "often"}}], ["augment[0].MixUp.p", "'often'"]),
         ([{"OneOf": {"transforms": ["Mosaic", "Blur"]}}], ["Mosaic cannot be used inside OneOf"]),
         ([{"Mosaic": {"visible": 1.5}}], ["visible", "a share"]),
     ],
@@ -454,9 +454,9 @@ def test_a_wrong_list_is_refused_with_the_place_and_the_fix(augment, words):
 )
 def test_a_value_out_of_bounds_is_an_error_before_the_first_image(entry):
     ((name, given),) = entry.items()
-    check_augment([entry])  # the right type
-    with pytest.raises(RecipeError, match=f"{name}: {next(iter(given))}: expected"):
-        Augment([entry], SIZE)
+    for refuse in (check_augment, lambda augment: Augment(augment, SIZE)):
+        with pytest.raises(RecipeError, match=f"{name}.{next(iter(given))}: expected"):
+            refuse([entry])
 
 
 def test_every_class_is_in_the_catalogue_under_its_own_name():

@@ -424,7 +424,7 @@ def test_layouts(tmp_path, files, train, val):
         if pair
     }
     assert len(Coco(**plan["train"])) == 1
-    assert Coco(plan["train"]["annotations"]).root == tmp_path / train[1]  # found without being told, too
+    assert Coco(plan["train"]["annotations"]).root == tmp_path / train[1]  # detected without the argument too
 
 
 @pytest.mark.parametrize("text", ["x", "{", '{"shapes": [], "imagePath": "a.png"}', "[1]"])

@@ -92,7 +92,7 @@ def test_adaptive_assignment_learns_from_the_anchors_that_it_chooses():
 
 
 def test_an_unknown_assignment_is_an_error():
-    with pytest.raises(ValueError, match="assignment: expected overlap or adaptive, got 'best'"):
+    with pytest.raises(ValueError, match="assignment: expected one of overlap, adaptive, got 'best'"):
         RetinaNet(3, assignment="best")
 
 

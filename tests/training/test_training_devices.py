@@ -29,7 +29,7 @@ def test_precision_follows_the_gpu(asked, capability, policy):
 
 
 def test_a_gpu_that_is_not_there_is_an_error():
-    with pytest.raises(UserError, match="train.devices"):
+    with pytest.raises(UserError, match="^devices: "):
         devices.check("gpu", None)
 
 

@@ -1,15 +1,14 @@
 """`Head`: the contract of every task head. Read this before writing one; the folder is the registry."""
 
-import numbers
-
 import keras
 from keras import ops
 
+from visiontasks.arguments import Checked, Classes, fields_of
 from visiontasks.losses.reduction import Term
 
 
-class Head(keras.layers.Layer):
-    """A Keras layer that owns one way of solving one task. Abstract: a subclass is final and gives all of the below.
+class Head(Checked, keras.layers.Layer):
+    """A Keras layer that owns one way of solving one task. Abstract: a subclass gives all of the below.
 
     The verbs all run in the graph, on TensorFlow, JAX and PyTorch, with shapes fixed by the input's:
 
@@ -22,20 +21,42 @@ class Head(keras.layers.Layer):
 
     (Keras already has a property `losses` on every layer: the regularisers'. Hence `compute_losses`.)
 
+    A constructor's signature is the schema: its annotations are what a recipe may say and what is checked at every
+    call, and `get_config` gives its arguments (see `visiontasks.arguments.Checked`). A subclass of a head has that
+    head's arguments, as far as its own `**kwargs` hand them on, and is known to Keras's loading without a decorator.
+
+    Args:
+        classes: names of the classes, or their number.
+        learns: the label set that it learns, by name; by default the only one of its kind.
+        name: the layer's; by default its file's.
+
     Attributes:
         task: the task whose metrics and drawings it gets, a file in `visiontasks/evaluation/tasks/`.
-        fields: the Sample fields it learns from; the class names are the first one's. `known` and `ignored` come along
-            with objects, where a batch has them (see ops/objects.py).
-        learns: the name of the label set that it learns, whose fields are NAME/boxes and so on; see `prefix`.
-        divisible: whether the picture's sides must be multiples of its deepest level's stride, if it has several.
+        fields: the Sample fields it learns from; the class names are the first one's. An instance has those of
+            `fields_with` too, as its arguments say. In a batch they stand behind the name of its label set: see
+            `prefix`. `known` and `ignored` come along with objects, where a batch has them: see ops/objects.py.
+        fields_with: {argument: Sample fields that it learns from too where that argument is given}.
+        divisible: whether the image's height and width must be multiples of its deepest level's stride, if it taps
+            several levels: for anchors would lie beside their cells. A head that fits its levels to each other takes
+            any size.
         any_size: whether it can be built without knowing the picture's size, and then takes pictures of any.
     """
 
     task: str
     fields: tuple[str, ...]
-    learns: str | None = None
+    fields_with: dict[str, tuple[str, ...]] = {}
     divisible = True
     any_size = True
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        keras.saving.register_keras_serializable(package=cls.__module__.partition(".")[0])(cls)
+
+    def __init__(self, classes: Classes, learns: str | None = None, name: str | None = None, **kwargs):
+        super().__init__(name=name or _name_of(type(self)), **kwargs)
+        self.classes = tuple(map(str, range(classes))) if isinstance(classes, int) else classes
+        self.learns = learns
+        self.fields = fields_of(self.fields, self.fields_with, self.arguments)
 
     def taps(self, available: tuple[str, ...]) -> tuple[str, ...]:
         """The names of the backbone's outputs that it uses, out of those available."""
@@ -75,21 +96,10 @@ class Head(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} decodes nothing.")
 
 
-def class_names(classes: int | list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    """The names of `classes`, given as names or as a count (then "0", "1", …).
-
-    Raises:
-        ValueError: no class, or a name twice.
-    """
-    if isinstance(classes, str | bool):
-        raise ValueError(f"classes: expected a list of names or their number, got {classes!r}.")
-    names = tuple(map(str, range(classes) if isinstance(classes, numbers.Integral) else classes))
-    if not names:
-        raise ValueError(f"classes: expected at least one class, got {classes!r}.")
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise ValueError(f"classes: expected names without repetition, got {twice!r} twice.")
-    return names
+def _name_of(kind: type) -> str:
+    """A head's name as a recipe has it: its file's, or of a class in another file the class's own."""
+    file = kind.__module__.rpartition(".")[2]
+    return file if file.replace("_", "") == kind.__name__.lower() else kind.__name__.lower()
 
 
 def levels_among(taps, who: str, least: int = 1, within: range = range(100)) -> list[str]:

@@ -2,11 +2,10 @@
 
 import math
 
-import keras
 from keras import layers, ops
 
-from visiontasks.arguments import Share
-from visiontasks.heads.head import Head, class_names, levels_among
+from visiontasks.arguments import Classes, Count, Counts, NonNegative, Share
+from visiontasks.heads.head import Head, levels_among
 from visiontasks.losses.reduction import over
 from visiontasks.ops import assignment, matching, nms
 from visiontasks.ops import boxes as box_ops
@@ -15,7 +14,6 @@ from visiontasks.ops.objects import objects
 NUMBERS = 5  # of a box: x, y, the roots of width and height, confidence
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
 class YOLOV1(Head):
     """Boxes and their classes out of the whole picture at once, on a coarse grid: the first YOLO.
 
@@ -49,7 +47,7 @@ class YOLOV1(Head):
         detections: boxes given for a picture, D.
 
     Raises:
-        ValueError: no class, no box, no convolution, or pictures without a fixed size.
+        ValueError: an argument does not fit, or the images have no fixed size.
     """
 
     task = "detection"
@@ -60,26 +58,22 @@ class YOLOV1(Head):
 
     def __init__(
         self,
-        classes: int | list[str],
+        classes: Classes,
         tap: str | None = None,
-        boxes: int = 2,
-        filters: list[int] | tuple[int, ...] = (1024, 1024, 1024, 1024),
-        hidden: list[int] | tuple[int, ...] = (4096,),
+        boxes: Count = 2,
+        filters: Counts = (1024, 1024, 1024, 1024),
+        hidden: tuple[Count, ...] = (4096,),
         dropout: Share = 0.5,
-        lambda_coord: float = 5.0,
-        lambda_noobj: float = 0.5,
+        lambda_coord: NonNegative = 5.0,
+        lambda_noobj: NonNegative = 0.5,
         score_threshold: Share = 0.01,
         iou_threshold: Share = 0.5,
-        detections: int = 100,
-        name: str = "yolo_v1",
+        detections: Count = 100,
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.classes = class_names(classes)
-        if boxes < 1 or not filters:
-            raise ValueError(f"boxes, filters: expected at least one of each, got {boxes} and {filters}.")
+        super().__init__(classes, **kwargs)
         self.tap, self.boxes = tap, boxes
-        self.filters, self.hidden, self.dropout = tuple(filters), tuple(hidden), dropout
+        self.filters, self.hidden, self.dropout = filters, hidden, dropout
         self.lambda_coord, self.lambda_noobj = lambda_coord, lambda_noobj
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
         self.detections = detections
@@ -196,17 +190,6 @@ class YOLOV1(Head):
             iou_threshold=self.iou_threshold,
             count=self.detections,
         )
-
-    def get_config(self):
-        names = ("tap", "boxes", "dropout", "lambda_coord", "lambda_noobj")
-        names += ("score_threshold", "iou_threshold", "detections")
-        return {
-            **super().get_config(),
-            "classes": list(self.classes),
-            "filters": list(self.filters),
-            "hidden": list(self.hidden),
-            **{name: getattr(self, name) for name in names},
-        }
 
 
 def _numbers(boxes, size):

@@ -5,8 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
-from visiontasks.arguments import Share
-from visiontasks.data.augment.augmentation import Augmentation, within
+from visiontasks.arguments import Chance, Share, between
+from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import THINNEST, choose, joined, tight
 from visiontasks.sample import VOID
 
@@ -26,9 +26,7 @@ class CopyPaste(Augmentation):
 
     fields = ("instance_masks",)
 
-    def __init__(self, visible: Share = 0.1, blend: float = 1.0, p: float = 0.5):
-        within("blend", blend, 0, 100)
-        within("p", p, 0, 1)
+    def __init__(self, visible: Share = 0.1, blend: between(0, 100) = 1.0, p: Chance = 0.5):
         self.visible, self.blend, self.p = visible, blend, p
 
     def __call__(self, sample, rng, stage):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from visiontasks.data.augment.augmentation import Augmentation, within
+from visiontasks.arguments import Chance, Count, pair
+from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import choose, place
 from visiontasks.geometry import Position
 from visiontasks.ops import numpy_boxes
@@ -27,15 +28,11 @@ class SSDCrop(Augmentation):
 
     def __init__(
         self,
-        scale: tuple[float, float] = (0.3, 1.0),
-        aspect: tuple[float, float] = (0.5, 2.0),
-        tries: int = 50,
-        p: float = 1.0,
+        scale: pair(0.01, 1) = (0.3, 1.0),
+        aspect: pair(0.01, 100) = (0.5, 2.0),
+        tries: Count = 50,
+        p: Chance = 1.0,
     ):
-        within("scale", scale, 0.01, 1)
-        within("aspect", aspect, 0.01, 100)
-        within("p", p, 0, 1)
-        within("tries", tries, 1, 10_000)
         self.scale, self.aspect, self.tries, self.p = scale, aspect, tries, p
 
     def __call__(self, sample, rng, stage):
