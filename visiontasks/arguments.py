@@ -48,14 +48,14 @@ InputShape = Annotated[
 ]
 
 
-def between(least: float, most: float):
+def between(least: float, most: float | None = None, kind: type = float):
     """The type of a number within bounds."""
-    return Annotated[float, Field(ge=least, le=most)]
+    return Annotated[kind, Field(ge=least, le=most)]
 
 
-def pair(least: float, most: float):
+def pair(least: float, most: float | None = None, kind: type = float):
     """The type of two numbers within bounds, of which the second is not smaller."""
-    number, text = between(least, most), f"[least, most] from {least} to {most}"
+    number, text = between(least, most, kind), f"[least, most]{_bounds({'Ge': least, 'Le': most})}"
     return Annotated[tuple[number, number], AfterValidator(_rising), Field(description=text)]
 
 
