@@ -35,13 +35,14 @@ def pictures(count=4, size=(32, 32), seed=0):
         tags[i, label] = 1
         tags[i, (label + 1) % len(CLASSES)] = i % 2
     objects = {"boxes": np.tile(box, (count, 1, 1)), "classes": labels[:, None]}
+    objects |= {"known": np.ones((count, len(CLASSES)), bool), "ignored": np.zeros((count, 1), bool)}
     return {"image": images, "label": labels, "tags": tags, "mask": masks, **objects}
 
 
 def scenes(count, size):
     """Generated scenes as one batch with every label that a head learns from, and their class names by field."""
     from visiontasks.data.sources.shapes import Shapes
-    from visiontasks.sample import UNLABELLED
+    from visiontasks.sample import NO_OBJECT
 
     source = Shapes(count, size=size)
     samples = [source[i] for i in range(count)]
@@ -50,7 +51,9 @@ def scenes(count, size):
     batch["label"] = batch["label"].astype(np.int32)
     most = max(len(s.boxes) for s in samples)
     batch["boxes"] = np.zeros((count, most, 4), np.float32)
-    batch["classes"] = np.full((count, most), UNLABELLED, np.int32)
+    batch["classes"] = np.full((count, most), NO_OBJECT, np.int32)
+    batch["known"] = np.ones((count, len(source.names["classes"])), bool)
+    batch["ignored"] = np.zeros((count, most), bool)
     for row, sample in enumerate(samples):
         batch["boxes"][row, : len(sample.boxes)] = sample.boxes
         batch["classes"][row, : len(sample.boxes)] = sample.classes

@@ -71,8 +71,8 @@ def check_losses_and_gradients(model, expected, layer_of, terms):
     (head,) = model.heads.values()
     targets = {"boxes": expected["boxes"], "classes": expected["classes"].astype("int32")}
     with tf.GradientTape() as tape:
-        terms = head.compute_losses(targets, model(expected["images"], training=True))
-        losses = {name: term.mean for name, term in terms.items()}
+        computed = head.compute_losses(targets, model(expected["images"], training=True))
+        losses = {name: term.mean for name, term in computed.items()}
         total = sum(losses.values())
     for ours, theirs in terms.items():
         np.testing.assert_allclose(losses[ours], expected[f"loss_{theirs}"], rtol=1e-3, err_msg=ours)

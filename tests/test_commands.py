@@ -103,7 +103,7 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
     refused = command(*words, cwd=cwd, check=False)
     assert refused.returncode == 2 and "data.train.values=[0,255]" in refused.stderr
     said = command(*words, "data.train.values=[0,255]", cwd=cwd).stdout
-    assert "2 pictures" in said and "training part" not in said
+    assert "2 images" in said and "trained on" not in said
     found = the_run(cwd) / "evaluations" / "few_data.train.values=_0,255"
     assert len(list((found / "predictions").glob("*.png"))) == 2
     assert 0 <= json.loads((found / "evaluation.json").read_text())["mean_iou"] <= 1
@@ -115,7 +115,7 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
             picture = next((tmp_path / "few" / kind).iterdir())
             (tmp_path / "parts" / kind / part / picture.name).write_bytes(picture.read_bytes())
     said = command("evaluate", "run=runs", f"data={tmp_path / 'parts'}", "data.train.values=[0,255]", cwd=cwd).stdout
-    assert "1 pictures" in said
+    assert "1 images" in said
     wrong = command("evaluate", "run=runs", "train.epochs=3", cwd=cwd, check=False)
     assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
 
@@ -191,7 +191,6 @@ def test_dry_run_draws_a_batch_and_stops(pictures, tmp_path):
     ("words", "says"),
     [
         (["data.batch=100"], "100"),  # item 59: batch larger than the data
-        (["data.size=[62, 64]"], "[64, 64]"),  # item 58: not divisible by the stride, with the nearest that is
         (["train.devices=gpu"], "train.devices"),  # item 60
         (["head={name: tagger}"], "Choose a recipe"),
         (["head={name: unet, filters: [8, 4], dropout: 1.5}"], "head."),

@@ -48,6 +48,12 @@ def folder(tmp_path_factory):
     return root
 
 
+def test_a_size_that_the_stride_does_not_divide_is_an_error_with_the_nearest_that_it_does(folder):
+    words = ["recipe=retinanet_det", f"data={folder}", "backbone={name: unet_encoder, filters: 8, depth: 4}"]
+    with pytest.raises(RecipeError, match=r"\[62, 64\] is not divisible by 8, .*data.size=\[64, 64\]"):
+        train.train([*words, "head={name: retinanet, levels: [C2, C3]}", "data.size=[62, 64]"])
+
+
 def test_what_is_learnt_comes_back_in_the_pictures_own_pixels(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(devices, "suit_few_cores", lambda: None)  # it is for a process of its own, and lasts

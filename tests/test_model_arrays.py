@@ -25,6 +25,7 @@ def batch():
     made = fakes.pictures(4)
     made["boxes"] = np.concatenate([made["boxes"], np.zeros_like(made["boxes"])], axis=1)
     made["classes"] = np.concatenate([made["classes"], np.full_like(made["classes"], -1)], axis=1)
+    made["ignored"] = np.zeros(made["classes"].shape, bool)
     return made
 
 
@@ -96,6 +97,21 @@ def test_right_arrays_pass():
     model_arrays.check(HEADS, given)
     model_arrays.check({"label": HEADS["label"]}, given["image"], np.zeros((4, 1), np.uint8))  # Keras's own data sets
     model_arrays.check(HEADS, iter([given]))  # no arrays: a loader's
+
+
+def test_each_head_s_label_set_is_checked():
+    """Two sets of boxes in one batch, each with its own classes."""
+    given, heads = batch(), {"cars": SSD(2), "cells": SSD(3)}
+    for name, head in heads.items():
+        head.learns = name
+        given |= {f"{name}/boxes": given["boxes"], f"{name}/classes": np.minimum(given["classes"], 1)}
+    model_arrays.check(heads, given)
+    given["cars/classes"] = given["classes"]
+    with pytest.raises(ValueError, match="^cars/classes: expected whole numbers below 2, .*'cars'"):
+        model_arrays.check(heads, given)
+    given |= {"cars/classes": given["cells/classes"], "cells/known": np.ones((4, 2), bool)}
+    with pytest.raises(ValueError, match=r"^cells/known: expected bool \(4, 3\)"):
+        model_arrays.check(heads, given)
 
 
 @pytest.mark.parametrize("way", ["dict", "pair", "validation dict", "validation pair", "evaluate"])

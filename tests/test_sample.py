@@ -29,10 +29,10 @@ def test_types_are_brought_to_the_one_form():
     assert sample.replace(label=None).label is None and sample.label == 3
 
 
-def test_what_scoring_needs_of_an_object():
-    sample = Sample(IMAGE, **ONE, crowd=[True], areas=[3])
-    assert sample.crowd.dtype == bool and sample.areas.dtype == np.float32
-    assert not {"crowd", "areas"} & set(FIELDS)  # no batch has them
+def test_known_ignored_and_what_scoring_needs_of_an_object():
+    sample = Sample(IMAGE, **ONE, ignored=[True], known=[True, False], areas=[3])
+    assert sample.ignored.dtype == sample.known.dtype == bool and sample.areas.dtype == np.float32
+    assert {"ignored", "known"} < set(FIELDS) and "areas" not in FIELDS  # no batch has the last
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,13 @@ def test_what_scoring_needs_of_an_object():
         ({**ONE, "instance_masks": np.full((1, 6, 8), 2, np.uint8)}, "instance_masks.*0 or 1"),
         ({**ONE, "keypoints": np.zeros((1, 2, 7), "float32")}, "keypoints.*x, y, visibility"),
         ({**ONE, "keypoints": np.full((1, 2, 3), 3, "float32")}, "keypoints.*x, y, visibility"),
-        ({"crowd": np.array([True])}, "crowd.*boxes too"),
-        ({**ONE, "crowd": np.array([True, False])}, "crowd.*1 entries"),
-        ({**ONE, "crowd": np.array([1])}, r"crowd.*bool \(N,\)"),
+        ({"ignored": np.array([True])}, "ignored.*boxes too"),
+        ({"known": np.array([True])}, "known.*boxes too"),
+        ({**ONE, "ignored": np.array([True, False])}, "ignored.*1 entries"),
+        ({**ONE, "ignored": np.array([1])}, "ignored.*bool"),
+        ({**ONE, "known": np.array([1.0])}, "known.*bool"),
+        ({**ONE, "classes": np.array([-1])}, "classes.*from 0; leave out what is no object, got -1"),
+        ({**ONE, "classes": np.array([2]), "known": np.array([True] * 2)}, "classes.*from 0 to 1.*got 2"),
         ({**ONE, "areas": np.array([1.0, 2.0])}, "areas.*1 entries"),
         ({**ONE, "areas": np.array([-1.0])}, "areas.*not negative"),
         ({**ONE, "areas": np.array([["x"]])}, "areas.*float32"),

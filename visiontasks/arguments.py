@@ -1,3 +1,269 @@
-"""The types that annotate the arguments of parts: what a recipe may say, and what a constructor checks."""
+"""The types that annotate the arguments of parts, and the one check of values by them, in a recipe and from Python."""
 
-Share = float  # from 0 to below 1; parts check it themselves too, for the Keras API
+import functools
+import inspect
+import numbers
+import os
+import types
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from visiontasks.errors import UserError, meant
+
+
+def _distinct(names):
+    if not isinstance(names, int) and (not names or len(set(names)) < len(names)):
+        raise ValueError("empty, or a name twice")
+    return names
+
+
+def _rising(pair):
+    if pair[0] > pair[1]:
+        raise ValueError("not rising")
+    return pair
+
+
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1, description="a share from 0 to below 1")]
+OpenShare = Annotated[float, Field(gt=0, lt=1, description="a share above 0 and below 1")]
+Chance = Annotated[float, Field(ge=0, le=1, description="a share from 0 to 1")]
+Level = Annotated[str, Field(pattern=r"^C\d$", description="a level such as C3")]
+Levels = Annotated[tuple[Level, ...], Field(min_length=1, description="a list of levels such as C3")]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
+Positives = Annotated[tuple[Positive, ...], Field(min_length=1)]
+Names = Annotated[
+    tuple[str, ...], AfterValidator(_distinct), Field(description="a list of one name or more, none of them twice")
+]
+Classes = Annotated[
+    Count | Names, Field(description="names of the classes, none of them twice, or their number, 1 or more")
+]
+InputShape = Annotated[
+    tuple[Count | None, Count | None, Literal[3]],
+    Field(description="[height, width, 3], null for a free side, since images are always RGB"),
+]
+
+
+def between(least: float, most: float):
+    """The type of a number within bounds."""
+    return Annotated[float, Field(ge=least, le=most)]
+
+
+def pair(least: float, most: float):
+    """The type of two numbers within bounds, of which the second is not smaller."""
+    number, text = between(least, most), f"[least, most] from {least} to {most}"
+    return Annotated[tuple[number, number], AfterValidator(_rising), Field(description=text)]
+
+
+def check(name: str, annotation, value):
+    """The value as the annotation takes it: a list becomes a tuple, a whole number a float where that is asked for.
+
+    Otherwise strict: a text is no number, and neither is true or false, infinity or NaN.
+
+    Raises:
+        UserError: it does not fit: "NAME: expected …, got …", and the near name where the annotation lists some.
+    """
+    try:
+        return _adapter(annotation).validate_python(_plain(value))
+    except ValidationError:
+        hint = f" {meant(value, choices(annotation))}".rstrip() if isinstance(value, str) else ""
+        came = repr(value) if len(repr(value)) < 200 else f"{repr(value)[:200]}…"
+        raise UserError(f"{name}: expected {describe(annotation)}, got {came}.{hint}") from None
+
+
+@functools.cache
+def _adapter(annotation) -> TypeAdapter:
+    config = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    return TypeAdapter(_of_tuples(annotation), config=config)
+
+
+def _plain(value):
+    """A value with tuples for lists, Python's numbers for NumPy's, and texts for paths."""
+    if isinstance(value, bool):
+        return value
+    for kind, convert in ((os.PathLike, os.fspath), (numbers.Integral, int), (numbers.Real, float)):
+        if isinstance(value, kind):
+            return convert(value)
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
+def _of_tuples(annotation):
+    """An annotation with tuples for all kinds of sequences; what no recipe can write is anything."""
+    origin, inner = get_origin(annotation) or annotation, get_args(annotation)
+    if origin is Annotated:
+        return Annotated[(_of_tuples(inner[0]), *inner[1:])]
+    if origin in (Union, types.UnionType):
+        return Union[tuple(map(_of_tuples, inner))]  # noqa: UP007
+    if origin is tuple and inner:
+        return tuple[tuple(one if one is ... else _of_tuples(one) for one in inner)]
+    if origin in (tuple, list, Sequence):
+        return tuple[_of_tuples(inner[0]), ...] if inner else tuple
+    if origin is dict and inner:
+        return dict[inner[0], _of_tuples(inner[1])]
+    return annotation if origin in (*_WORDS, Literal) or isinstance(annotation, type) and not inner else Any
+
+
+_WORDS = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a text", "texts"),
+    bool: ("true or false", "true or false"),
+    dict: ("{name: value}", "mappings"),
+    type(None): ("null", "null"),
+    None: ("null", "null"),
+    Any: ("anything", "anything"),
+}
+
+
+def describe(annotation, many: bool = False) -> str:
+    """What an annotation takes, in words: "a share from 0 to below 1", "one of n, s, m", "a list of numbers"."""
+    origin, inner = get_origin(annotation) or annotation, get_args(annotation)
+    if origin is Annotated:
+        given = [m for m in inner[1:] if getattr(m, "description", None)]
+        if given:
+            return f"each {given[0].description}" if many else given[0].description
+        bounds = [bound for m in inner[1:] for bound in getattr(m, "metadata", ())]
+        # annotated_types' Ge(ge=0), Lt(lt=1), MinLen(min_length=1)
+        names = {"MinLen": "min_length"}
+        by_kind = {(kind := type(b).__name__): getattr(b, names.get(kind, kind.lower())) for b in bounds}
+        return describe(inner[0], many) + _bounds(by_kind)
+    if origin is Literal:
+        text = f"one of {', '.join(map(_word, inner))}" if len(inner) > 1 else _word(inner[0])
+        return f"each {text}" if many else text
+    if origin in (Union, types.UnionType):
+        texts = [text for one in inner for text in (("true", "false") if one is bool else (describe(one, many),))]
+        return ", ".join(texts[:-1]) + f" or {texts[-1]}"
+    if origin is tuple and inner and inner[-1] is not ...:
+        return f"[{', '.join(map(describe, inner))}]"
+    if origin in (tuple, list, Sequence):
+        what, of = "lists" if many else "a list", describe(inner[0], many=True) if inner else ""
+        return f"{what}, {of}" if of.startswith("each ") else f"{what} of {of}" if of else what
+    if origin is dict and inner:
+        return f"{{name: {describe(inner[1])}}}"
+    return _WORDS[origin][many] if origin in _WORDS else getattr(origin, "__name__", str(origin))
+
+
+def _word(value) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _bounds(by_kind: dict) -> str:
+    low, high = by_kind.get("Ge", by_kind.get("Gt")), by_kind.get("Le", by_kind.get("Lt"))
+    below = "below " if "Lt" in by_kind else ""
+    if "MinLen" in by_kind:
+        return ", not empty" if by_kind["MinLen"] == 1 else f", {by_kind['MinLen']} or more"
+    if low is None:
+        return "" if high is None else f" {below or 'of at most '}{high}"
+    if high is None:
+        return f" of at least {low}" if "Ge" in by_kind else f" above {low}"
+    return f" from {low} to {below}{high}" if "Ge" in by_kind else f" above {low} and {below or 'at most '}{high}"
+
+
+def choices(annotation) -> tuple:
+    """The values that an annotation lists as Literal[…], for the value itself."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return inner
+    inner = inner[:1] if origin is Annotated else inner if origin in (Union, types.UnionType) else ()
+    return tuple(value for one in inner for value in choices(one))
+
+
+def checked(function):
+    """A function whose arguments are checked by their annotations at every call."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        bound = _bind(signature, *args, **kwargs)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _bind(signature, *args, **kwargs) -> inspect.BoundArguments:
+    bound = signature.bind(*args, **kwargs)
+    for name, value in bound.arguments.items():
+        parameter = signature.parameters[name]
+        annotated = parameter.annotation is not parameter.empty and parameter.kind not in _VARIADIC
+        if annotated and value is not parameter.default:
+            bound.arguments[name] = check(name, parameter.annotation, value)
+    return bound
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Checked:
+    """A class whose constructor's arguments are checked by their annotations, recorded, and given by `get_config`.
+
+    An argument that a subclass's `**kwargs` hand on to the constructor of its base counts as the subclass's own; one
+    that the subclass fills in by itself does not.
+
+    Attributes:
+        arguments: {name: value}, defaults included; lists are tuples.
+    """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _recording(cls.__init__)
+
+    @property
+    def arguments(self) -> dict:
+        return dict(vars(self).get("_arguments", {}))
+
+    def get_config(self) -> dict:
+        """Keras's config, and every argument as JSON has it: lists for tuples."""
+        return {**super().get_config(), **{name: _listed(value) for name, value in self.arguments.items()}}
+
+
+def _recording(init):
+    signature = inspect.signature(init)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+
+    @functools.wraps(init)
+    def call(self, *args, **kwargs):
+        bound = _bind(signature, self, *args, **kwargs)
+        given = bound.arguments.copy()
+        bound.apply_defaults()
+        own = vars(self)  # not by setattr: Keras would track the dict, and wrap what it holds
+        first = "_arguments" not in own
+        recorded, handed_on = own.setdefault("_arguments", {}), own.get("_handed_on")
+        further = set()
+        for name, value in list(bound.arguments.items())[1:]:
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                further |= {key for key in value if first or handed_on is not None and key in handed_on}
+            elif kind is not inspect.Parameter.VAR_POSITIONAL and (
+                first or handed_on is not None and (name in handed_on or name not in given)
+            ):
+                recorded.setdefault(name, value)
+        own["_handed_on"] = further if open_ended and (first or handed_on is not None) else None
+        init(*bound.args, **bound.kwargs)
+
+    call.__signature__ = signature  # Keras asks inspect for it twice, and must hear the same
+    return call
+
+
+def _listed(value):
+    if isinstance(value, tuple):
+        return [_listed(inner) for inner in value]
+    return {key: _listed(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
+def fields_of(fields: tuple[str, ...], fields_with: dict[str, tuple[str, ...]], arguments: dict) -> tuple[str, ...]:
+    """The Sample fields that a head learns from, given its arguments.
+
+    Args:
+        fields: those of every head of its kind.
+        fields_with: {argument: fields that are added where it is given, and neither false nor 0}.
+        arguments: of its constructor, defaults included.
+    """
+    added = (field for name, more in fields_with.items() if arguments.get(name) for field in more)
+    return tuple(dict.fromkeys((*fields, *added)))

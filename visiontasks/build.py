@@ -2,13 +2,13 @@
 
 import warnings
 
-from visiontasks.errors import RecipeError, UserError, near
-from visiontasks.recipe import catalog
+from visiontasks.errors import RecipeError, UserError
+from visiontasks.recipe import catalog, checking
 from visiontasks.recipe.paths import recipe_paths
 from visiontasks.recipe.reading import read
 from visiontasks.recipe.schema import Recipe
 from visiontasks.training.devices import cores
-from visiontasks.weights.pretrained import IMAGENET, Pretrained
+from visiontasks.weights.pretrained import Pretrained
 
 MOST_WORKERS = 8  # more seldom wait for anything but each other
 
@@ -34,75 +34,24 @@ def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | N
 
 
 def check(recipe: Recipe):
-    """Check every part of a recipe against the signature of its constructor, importing none of them.
+    """Check a recipe and every part of it, importing neither Keras nor the parts.
 
     Raises:
-        RecipeError: an unknown part or argument (with the near name), a missing one, or a wrong type.
+        RecipeError: see `checking.check`, `pretrained` and `check_augment`.
     """
-
-    def part(folder, spec, where, key="name", filled=()):
-        arguments = {k: v for k, v in spec.items() if k != key}
-        found = catalog.find(folder, spec[key], f"{where}.{key}")
-        catalog.check_arguments(found, arguments, where, filled)
-        return found
-
-    part("backbones", recipe.backbone, "backbone", filled=("input_shape",))
-    for name, spec in recipe.parts.items():
-        where = "head" if recipe.head is not None else f"heads.{name}"
-        found = part("heads", spec, where, filled=("classes",))
-        count = spec.get("classes")
-        if count == [] or isinstance(count, int) and count < 1:
-            raise RecipeError(f"{where}.classes: expected at least one class, got {count!r}.")
-        if isinstance(count, str) and count != IMAGENET:
-            raise RecipeError(f"{where}.classes: expected names, their number or {IMAGENET}, got {count!r}.")
-        if count == IMAGENET:
-            changed = sorted({"hidden", "pooling", "activation"} & spec.keys())
-            if changed:
-                raise RecipeError(
-                    f"{where}.{changed[0]}: cannot be set with classes: {IMAGENET}, whose layers are the "
-                    "checkpoint's own; leave it out, or give a number of classes to train."
-                )
-        _check_resize(recipe.data.resize, found.constants["task"], where)
-        if recipe.data.sizes and not found.constants.get("any_size", True):
-            raise RecipeError(f"data.sizes: {where} takes pictures of one size alone; leave data.sizes out.")
+    checking.check(recipe)
     pretrained(recipe)
-    for where, spec in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
-        if spec is not None:
-            part("data/sources", spec, where, key="source")
     if recipe.data.augment:
         from visiontasks.data.transforms import check_augment
 
         check_augment(recipe.data.augment)
-    spec = recipe.train.optimizer
-    catalog.check_arguments(
-        catalog.optimizer(spec["name"]), {k: v for k, v in spec.items() if k != "name"}, "train.optimizer"
-    )
-    schedules, spec = catalog.functions("training/schedules"), recipe.train.schedule
-    if spec["name"] not in schedules:
-        raise RecipeError(f"train.schedule.name: unknown name {spec['name']!r}. {near(spec['name'], schedules)}")
-    catalog.check_arguments(
-        schedules[spec["name"]],
-        {k: v for k, v in spec.items() if k != "name"},
-        "train.schedule",
-        filled=("learning_rate", "total_steps", "steps_per_epoch"),
-    )
-
-
-def _check_resize(resize, task, where):
-    from visiontasks.evaluation.tasks.task import task_class
-
-    if resize == "crop" and not task_class(task).whole_image:
-        raise RecipeError(
-            f"data.resize: crop cuts off what {where} must answer for; use data.resize=letterbox or stretch."
-        )
 
 
 def fields(recipe: Recipe) -> tuple[str, ...]:
     """The Sample fields that a recipe's heads learn from."""
     wanted = {}
     for name, spec in recipe.parts.items():
-        where = "head.name" if recipe.head is not None else f"heads.{name}.name"
-        wanted |= dict.fromkeys(catalog.find("heads", spec["name"], where).constants["fields"])
+        wanted |= dict.fromkeys(checking.head(recipe, name).fields(spec))
     return tuple(wanted)
 
 
@@ -142,7 +91,7 @@ def _loading(recipe):
 
 def _check_fields(recipe, sources):
     for name, spec in recipe.parts.items():
-        needed = catalog.find("heads", spec["name"]).constants["fields"]
+        needed = checking.head(recipe, name).fields(spec)
         for part, source in sources.items():
             lacking = sorted(set(needed) - source.fields)
             if lacking:
@@ -228,7 +177,7 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     for key, part in recipe.parts.items():
         where = "head" if recipe.head is not None else f"heads.{key}"
         arguments, dense_layers[key] = weights.classifier(key)
-        field = catalog.find("heads", part["name"]).constants["fields"][0]
+        field = catalog.find("heads", part["name"]).fields(part)[0]
         try:
             heads[key] = head(part | arguments, (names or {}).get(field) or weights.class_names(key), where)
         except (ValueError, TypeError) as error:

@@ -30,7 +30,12 @@ class BadImage(Exception):
 def near(word: str, choices: Iterable[str]) -> str:
     """The end of an error: the near name if there is one, and the choices."""
     choices = sorted(choices)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
+    hint = meant(word, choices)
     listed = ", ".join(choices[:60]) + (", …" if len(choices) > 60 else "")
-    return f"{hint}Choices: {listed}."
+    return f"{hint} Choices: {listed}.".lstrip()
+
+
+def meant(word: str, choices: Iterable) -> str:
+    """A question after the near name, or an empty text where none is near."""
+    close = difflib.get_close_matches(word, [choice for choice in choices if isinstance(choice, str)], n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else ""

@@ -130,23 +130,24 @@ class VisionModel(FunctionsBySize, keras.Model):
         outputs = self.by_head(outputs)
         return self._bare({name: head.decode(outputs[name]) for name, head in self.heads.items()})
 
-    def _targets(self, x, y) -> dict:
+    def _targets(self, x, y) -> dict[str, dict]:
+        """{head name: its label set, under bare field names}."""
         if y is None:
             if not isinstance(x, dict):
-                raise ValueError("y: expected targets beside the pictures: fit(images, targets), or one dict.")
+                raise ValueError("y: expected targets beside the images: fit(images, targets), or one dict.")
             y = x
         if not isinstance(y, dict):
             (head,) = self.heads.values() if self.single else (None,)
             if head is None or len(head.fields) > 1:
                 raise ValueError("y: expected a dict of targets by field name, since the model learns from several.")
             y = {head.fields[0]: y}
-        missing = {field for head in self.heads.values() for field in head.fields} - y.keys()
+        missing = {head.prefix(y) + field for head in self.heads.values() for field in head.fields} - y.keys()
         if missing:
             raise ValueError(
                 f"targets: {sorted(missing)} are missing; got {sorted(y)}. A loader carries what its source has of "
                 "load_data(…, fields=[…])."
             )
-        return y
+        return {name: head.label_set(y) for name, head in self.heads.items()}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The weighted sum of the heads' losses and the regularizers', float32.
@@ -162,7 +163,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         terms = {
             (name, term): value
             for name, head in self.heads.items()
-            for term, value in head.compute_losses(targets, outputs[name], training=training).items()
+            for term, value in head.compute_losses(targets[name], outputs[name], training=training).items()
         }
         counts = replicas.summed(ops.stop_gradient(ops.stack([term.count for term in terms.values()])))
         number = replicas.number()
@@ -195,20 +196,20 @@ class VisionModel(FunctionsBySize, keras.Model):
         if not self._scores:
             return self.get_metrics_result()  # else every training step would decode its outputs for nobody
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
-        truth, weights, answers = {}, {}, {}
+        truth, weights, predictions = {}, {}, {}
         for name, head in self.heads.items():
-            field = head.fields[0]
-            absent = ops.cast(targets[field], FIELDS[field].dtype) == FIELDS[field].absent
+            field, values = head.fields[0], targets[name][head.fields[0]]
+            absent = ops.cast(values, FIELDS[field].dtype) == FIELDS[field].absent
             decoded = list(head.decode(outputs[name]).values())
-            answers[name] = decoded[0] if len(decoded) == 1 else outputs[name]
-            truth[name] = ops.where(absent, ops.zeros_like(targets[field]), targets[field])
-            # one weight a row of the answer: a picture, or a pixel
+            predictions[name] = decoded[0] if len(decoded) == 1 else outputs[name]
+            truth[name] = ops.where(absent, ops.zeros_like(values), values)
+            # one weight a row of the prediction: an image, or a pixel
             absent = ops.all(absent, axis=-1) if field == "tags" else absent
             weights[name] = ops.cast(ops.logical_not(absent), "float32")
-        return super().compute_metrics(x, self._bare(truth), self._bare(answers), self._bare(weights))
+        return super().compute_metrics(x, self._bare(truth), self._bare(predictions), self._bare(weights))
 
     @_quiet_at_the_end_of_data
-    def fit(self, x=None, y=None, *args, validation_data=None, **kwargs):
+    def fit(self, x=None, y=None, *args, **kwargs):
         """Keras's `fit`; images and targets given as NumPy arrays are checked first, once.
 
         Raises:
@@ -216,11 +217,12 @@ class VisionModel(FunctionsBySize, keras.Model):
                 are shares of the image; the text names the array and the fix.
         """
         model_arrays.check(self.heads, x, y)
-        pair = validation_data if isinstance(validation_data, tuple) else (validation_data,)
-        model_arrays.check(self.heads, *pair[:2], where="validation_data: ")
+        given = kwargs.get("validation_data")
+        pair = given[:2] if isinstance(given, tuple) else (given,)
+        model_arrays.check(self.heads, *pair, where="validation_data: ")
         if self.preprocess is None and isinstance(getattr(x, "resize", None), str):  # a Loader
             self.preprocess = Preprocess(x.size, x.resize).get_config()
-        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        return super().fit(x, y, *args, **kwargs)
 
     @_quiet_at_the_end_of_data
     def evaluate(self, x=None, y=None, *args, **kwargs):
@@ -260,7 +262,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         """{term: float32 (1, 2), its total and count}; the regularizers' by ""."""
         sums, outputs = {}, self.by_head(outputs)
         for name, head in self.heads.items():
-            for term, value in head.compute_losses(targets, outputs[name], training=False).items():
+            for term, value in head.compute_losses(targets[name], outputs[name], training=False).items():
                 sums[self._label(name, term)] = ops.stack(list(value))
         penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32"))
         sums[""] = ops.stack([penalty, ops.ones(())])

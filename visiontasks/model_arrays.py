@@ -32,11 +32,10 @@ def check(heads: dict, x, y=None, where: str = ""):
             given = {head.fields[0]: targets}
         if not isinstance(given, dict):
             continue
+        prefix, label_set = head.prefix(given), head.label_set(given)
         for field in head.fields:
-            label_set, _, kind = field.rpartition("/")
-            if kind in _CHECKS and isinstance(given.get(field), np.ndarray):
-                beside = {key.rpartition("/")[2]: v for key, v in given.items() if key.rpartition("/")[0] == label_set}
-                _CHECKS[kind](f"{where}{field}", given[field], name, len(head.classes), size, beside)
+            if field in _CHECKS and isinstance(label_set.get(field), np.ndarray):
+                _CHECKS[field](f"{where}{prefix}{field}", label_set[field], name, len(head.classes), size, label_set)
 
 
 def not_uint8(dtype, where: str = "") -> ValueError:
@@ -54,7 +53,7 @@ def _check_images(images, where):
         raise ValueError(f"{where}image: expected RGB images, uint8 (N, H, W, 3), got {_form(images)}.")
 
 
-def _check_label(field, labels, head, classes, size, beside):
+def _check_label(field, labels, head, classes, size, label_set):
     if labels.ndim == 2 and labels.shape[1] == classes > 1:
         raise ValueError(f"{field}: expected class numbers (N,), got one-hot {_form(labels)}. Give argmax(axis=-1).")
     if labels.ndim != 1 and labels.shape[1:] != (1,):
@@ -62,7 +61,7 @@ def _check_label(field, labels, head, classes, size, beside):
     _check_numbers(field, labels, head, classes, "not labelled")
 
 
-def _check_tags(field, tags, head, classes, size, beside):
+def _check_tags(field, tags, head, classes, size, label_set):
     if tags.ndim != 2 or tags.shape[1] != classes:
         raise ValueError(
             f"{field}: expected (N, {classes}), a column for each class of {head!r}, got {_form(tags)}. Give 1 where "
@@ -72,7 +71,7 @@ def _check_tags(field, tags, head, classes, size, beside):
         raise ValueError(f"{field}: expected 1 (present), 0 (absent) or -1 (not labelled), got {tags[bad][0]}.")
 
 
-def _check_mask(field, masks, head, classes, size, beside):
+def _check_mask(field, masks, head, classes, size, label_set):
     expected = f"(N, {size[0]}, {size[1]}) as the images" if size else "(N, H, W)"
     if masks.ndim == 4:
         one_hot = masks.shape[3] > 1
@@ -89,20 +88,20 @@ def _check_mask(field, masks, head, classes, size, beside):
     _check_numbers(field, masks, head, classes, "void", void)
 
 
-def _check_classes(field, numbers, head, classes, size, beside):
+def _check_classes(field, numbers, head, classes, size, label_set):
     if numbers.ndim != 2:
         raise ValueError(f"{field}: expected class numbers (N, G), one for each box, got {_form(numbers)}.")
     _check_numbers(field, numbers, head, classes, "no object")
     for key, columns in (("known", classes), ("ignored", numbers.shape[1])):
-        flags = beside.get(key)
+        flags = label_set.get(key)
         if isinstance(flags, np.ndarray) and (flags.dtype != bool or flags.shape != (len(numbers), columns)):
             raise ValueError(
-                f"{field.replace('classes', key)}: expected bool ({len(numbers)}, {columns}), got {_form(flags)}."
+                f"{field.removesuffix('classes')}{key}: expected bool ({len(numbers)}, {columns}), got {_form(flags)}."
             )
 
 
-def _check_boxes(field, boxes, head, classes, size, beside):
-    numbers = beside.get("classes")
+def _check_boxes(field, boxes, head, classes, size, label_set):
+    numbers = label_set.get("classes")
     if boxes.ndim != 3 or boxes.shape[2] != 4:
         raise ValueError(f"{field}: expected x1, y1, x2, y2 (N, G, 4), got {_form(boxes)}.")
     if not isinstance(numbers, np.ndarray):

@@ -1,12 +1,12 @@
-"""`Sample`: one picture with every label it carries, in the one form used inside the package."""
+"""`Sample`: one image with every label it carries, in the one form used inside the package."""
 
 import dataclasses
 
 import numpy as np
 
-VOID = 255  # a mask pixel that is never learnt from and never counted
-UNLABELLED = -1  # a label, tag or class that nobody gave: it adds nothing to a loss
-NO_OBJECT = -2  # in a batch: the class behind the objects of a picture that was labelled with boxes, if only with none
+VOID = 255  # a mask pixel that is never learned from and never counted
+UNLABELLED = -1  # a label or tag that nobody gave: it adds nothing to a loss
+NO_OBJECT = -1  # the class of an entry of a batch that holds no object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,38 +22,42 @@ FIELDS = {
     "label": Field("int32", 0, UNLABELLED),
     "tags": Field("float32", 1, UNLABELLED),
     "boxes": Field("float32", 2, 0),
-    "classes": Field("int32", 1, UNLABELLED),
+    "classes": Field("int32", 1, NO_OBJECT),
+    "known": Field("bool", 1, False),
+    "ignored": Field("bool", 1, False),
     "mask": Field("int32", 2, VOID),
     "instance_masks": Field("uint8", 3, 0),
     "keypoints": Field("float32", 3, 0),
 }
-OBJECT_FIELDS = ("boxes", "classes", "instance_masks", "keypoints")  # those with one entry an object
-SCORING_FIELDS = {"crowd": "bool", "areas": "float32"}  # one entry an object too; for scoring alone, in no batch
+OBJECT_FIELDS = ("boxes", "classes", "ignored", "instance_masks", "keypoints")  # those with one entry an object
+SCORING_FIELDS = {"areas": "float32"}  # one entry an object too; for scoring alone, in no batch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-    """One picture and its labels. What the picture was not labelled for is `None`.
+    """One image and its labels. What the image is not labelled for is `None`.
 
     Args:
         image: uint8 (H, W, 3), RGB, upright (EXIF applied).
-        label: the picture's class, int 0..C-1 (or -1: not labelled).
+        label: the image's class, int 0..C-1 (or -1: not labelled).
         tags: float32 (C,), 1 present, 0 absent, -1 not labelled.
         boxes: float32 (N, 4), x1, y1, x2, y2 in absolute pixels, 0 <= x1 < x2 <= W.
         classes: int32 (N,), the class of each object, 0..C-1; background is no class.
+        known: bool (C,), for which classes the list of objects is complete; None, where there are boxes: for all.
+            A class that is not known is taught neither as present nor as background, and is not scored.
+        ignored: bool (N,), regions that are neither object nor background (COCO's iscrowd, VOC's difficult): nothing is
+            learned there, and scoring neither rewards nor punishes it; None: there is none.
         mask: int32 (H, W), the class of each pixel, 255 = void.
         instance_masks: uint8 (N, H, W), 0 or 1.
         keypoints: float32 (N, K, 3), x, y, visibility (0 not labelled, 1 hidden, 2 visible).
-        crowd: bool (N,), the objects that scoring neither rewards nor punishes and that learning leaves out (COCO's
-            iscrowd, VOC's difficult); None: there is none. In no batch.
-        areas: float32 (N,), the annotated area in pixels² of the picture as it was read, by which COCO tells small
+        areas: float32 (N,), the annotated area in pixels² of the image as it was read, by which COCO tells small
             objects from large ones; None: the box's. In no batch, and None after a transform.
-        id: names the picture within its source.
+        id: names the image within its source.
         path: the file it came from, or None.
         original_size: (height, width) as it was read, before any transform; by default the image's.
 
     Raises:
-        ValueError: a field has the wrong type, rank or size; the text names the field and the picture.
+        ValueError: a field has the wrong type, rank or size; the text names the field and the image.
     """
 
     image: np.ndarray
@@ -61,10 +65,11 @@ class Sample:
     tags: np.ndarray | None = None
     boxes: np.ndarray | None = None
     classes: np.ndarray | None = None
+    known: np.ndarray | None = None
+    ignored: np.ndarray | None = None
     mask: np.ndarray | None = None
     instance_masks: np.ndarray | None = None
     keypoints: np.ndarray | None = None
-    crowd: np.ndarray | None = None
     areas: np.ndarray | None = None
     id: str = ""
     path: str | None = None
@@ -81,7 +86,7 @@ class Sample:
             if value is None:
                 continue
             value = np.asarray(value)
-            if value.ndim != field.ndim or (value.dtype.kind in "fc") != (np.dtype(field.dtype).kind == "f"):
+            if value.ndim != field.ndim or not _fits(value.dtype, np.dtype(field.dtype)):
                 raise self._wrong(name, f"{field.dtype} with {field.ndim} axes", value)
             value = value.astype(field.dtype, copy=False)
             object.__setattr__(self, name, int(value) if field.ndim == 0 else value)
@@ -100,7 +105,7 @@ class Sample:
     def _check_objects(self, height, width):
         others = (*OBJECT_FIELDS[1:], *SCORING_FIELDS)
         if self.boxes is None:
-            for name in others:
+            for name in (*others, "known"):
                 if getattr(self, name) is not None:
                     raise self._wrong(name, "boxes too, one for each object", "none")
             return
@@ -119,14 +124,18 @@ class Sample:
             if value is None:
                 continue
             value = np.asarray(value)
-            kinds = "b" if dtype == "bool" else "fiu"
-            if value.ndim != 1 or value.dtype.kind not in kinds or (value < 0).any():
-                raise self._wrong(name, f"{dtype} (N,)" + ", not negative" * (dtype != "bool"), value)
+            if value.ndim != 1 or value.dtype.kind not in "fiu" or (value < 0).any():
+                raise self._wrong(name, f"{dtype} (N,), not negative", value)
             object.__setattr__(self, name, value.astype(dtype, copy=False))
         for name in others:
             value = getattr(self, name)
             if value is not None and len(value) != len(self.boxes):
                 raise self._wrong(name, f"{len(self.boxes)} entries, one a box", value)
+        count = np.inf if self.known is None else len(self.known)
+        if self.classes is not None and not ((self.classes >= 0) & (self.classes < count)).all():
+            bad = self.classes[(self.classes < 0) | (self.classes >= count)][0]
+            below = "" if self.known is None else f" to {count - 1}, as `known` has {count}"
+            raise self._wrong("classes", f"numbers from 0{below}; leave out what is no object", f"{bad}")
         masks, points = self.instance_masks, self.keypoints
         if masks is not None and (masks.shape[1:] != (height, width) or masks.max(initial=0) > 1):
             raise self._wrong("instance_masks", f"0 or 1 in uint8 (N, {height}, {width})", masks)
@@ -141,3 +150,10 @@ class Sample:
     def replace(self, **changes) -> "Sample":
         """A copy with some fields changed, validated again."""
         return dataclasses.replace(self, **changes)
+
+
+def _fits(dtype, wanted) -> bool:
+    """Whether values of a NumPy type may be cast: floats to floats, bools to bools, whole numbers to whole numbers."""
+    if wanted.kind == "b":
+        return dtype.kind == "b"
+    return (dtype.kind in "fc") == (wanted.kind == "f")

@@ -43,7 +43,7 @@ def build(name, **arguments):
     return catalog.find("backbones", name).load()(**smaller, **arguments)
 
 
-def pictures(height, width, count=2):
+def random_images(height, width, count=2):
     return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
@@ -87,7 +87,7 @@ def test_free_and_odd_sizes_saving_and_loading(name, tmp_path):
     free = (97, 130) if name == "nasnet_mobile" else (None, None)  # NASNet refuses free sides
     backbone = build(name, input_shape=(*free, 3))
     assert backbone.input.shape == (None, *free, 3)
-    images = pictures(97, 130, 1)
+    images = random_images(97, 130, 1)
     before = backbone(images)
     assert_sizes(name, before, 97, 130)
     backbone.save(tmp_path / "backbone.keras")
@@ -107,7 +107,7 @@ def test_mixed_precision(name, policy):
         backbone = build(name, input_shape=(96, 96, 3))
     finally:
         keras.config.set_dtype_policy("float32")
-    outputs = backbone(pictures(96, 96, 1), training=True)
+    outputs = backbone(random_images(96, 96, 1), training=True)
     for tap, tensor in outputs.items():
         assert keras.backend.standardize_dtype(tensor.dtype) == policy.removeprefix("mixed_"), tap
         assert np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))).all(), tap
@@ -150,7 +150,7 @@ def test_every_family_written_here_gives_its_channels():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_fixed_backbone_keeps_its_batch_norm_statistics(name):
     backbone = build(name, input_shape=(96, 96, 3))
-    images = pictures(96, 96)
+    images = random_images(96, 96)
     norms = [layer for layer in backbone._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     before = [np.array(layer.moving_mean) for layer in norms]
     backbone.trainable = False
@@ -170,7 +170,7 @@ def test_kinds_of_blocks_that_the_trained_families_lack_learn(name, policy):
     model = VisionModel(build(name, input_shape=(64, 64, 3)), Classifier(2))
     before = model.get_weights()
     model.compile(keras.optimizers.Adam(1e-4))
-    losses = model.fit(pictures(64, 64, 4), np.array([0, 1, 0, 1]), epochs=4, verbose=0).history["loss"]
+    losses = model.fit(random_images(64, 64, 4), np.array([0, 1, 0, 1]), epochs=4, verbose=0).history["loss"]
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
     for variable, value in zip(model.weights, before, strict=True):
         if "seed_generator" not in variable.path:
@@ -184,7 +184,7 @@ NORMS = ["batch", "group", "layer", "instance", "frozen_batch"]
 @pytest.mark.parametrize("name", ["vgg11", "googlenet", "resnet18", "resnet20"])
 def test_normalisation_is_an_argument(name, norm, tmp_path):
     backbone = build(name, norm=norm, input_shape=(64, 64, 3))
-    images = pictures(64, 64)
+    images = random_images(64, 64)
     before = backbone(images, training=True)
     assert all(np.isfinite(keras.ops.convert_to_numpy(x)).all() for x in before.values())
     backbone.trainable = False

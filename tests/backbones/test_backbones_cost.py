@@ -150,9 +150,9 @@ def test_receptive_fields_are_where_gradients_reach(name, level, side):
         image = tf.constant(rng.uniform(0.1, 1, (1, side, side, 3)).astype("float32"))
         with tf.GradientTape() as tape:
             tape.watch(image)
-            answer = tail(image)
-            middle = [n // 2 for n in answer.shape[1:3]]
-            value = answer[0, middle[0], middle[1], 0]
+            output = tail(image)
+            middle = [n // 2 for n in output.shape[1:3]]
+            value = output[0, middle[0], middle[1], 0]
         reached |= np.abs(tape.gradient(value, image)[0].numpy()).sum(-1) > 0
     rows, columns = (np.flatnonzero(reached.any(axis)) for axis in (1, 0))
     assert rows[-1] - rows[0] + 1 == columns[-1] - columns[0] + 1 == expected

@@ -10,9 +10,7 @@ from visiontasks.recipe import catalog
 from visiontasks.sample import Sample
 
 FAMILY = "unet_encoder"
-DETECTORS = [
-    name for name in sorted(catalog.parts("heads")) if catalog.find("heads", name).constants["task"] == "detection"
-]
+DETECTORS = [name for name in sorted(catalog.parts("heads")) if catalog.find("heads", name).task == "detection"]
 
 
 @pytest.mark.parametrize("name", DETECTORS)

@@ -140,11 +140,12 @@ def test_samples_carry_what_the_source_declares(made, name):
     for index in range(len(made)):
         sample = made[index]
         carried = {field for field in FIELDS if getattr(sample, field) is not None}
-        assert carried == made.fields
+        assert carried - {"known", "ignored"} == made.fields
         for field in carried & {"label", "classes", "mask"}:
             values = np.ravel(getattr(sample, field))
-            # a picture that shows no object, or nothing but crowds, has no label, but is labelled with boxes
-            nothing = "boxes" in carried and (len(sample.boxes) == 0 if sample.crowd is None else sample.crowd.all())
+            # a picture that shows no object, or nothing but ignored regions, has no label, but is labelled with boxes
+            ignored = np.zeros(0, bool) if sample.ignored is None else sample.ignored
+            nothing = "boxes" in carried and len(sample.boxes) == ignored.sum()
             least = UNLABELLED if field == "label" and nothing else 0
             assert values.min(initial=VOID) >= least and values[values != VOID].max(initial=0) < len(made.names[field])
         if "tags" in carried:
@@ -208,12 +209,12 @@ def test_a_loader_makes_batches_of_it(made, name, training):
     batches = list(loader)
     assert len(batches) == 2
     for batch in batches:
-        assert batch["image"].shape == (2, 32, 40, 3) and batch.keys() == {"image", *made.fields}
+        assert batch["image"].shape == (2, 32, 40, 3) and batch.keys() - {"known", "ignored"} == {"image", *made.fields}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_not_there_is_an_error_that_names_it(name, tmp_path):
-    places = [a.name for a in catalog.find("data/sources", name).arguments if a.annotation == "str"]
+    places = [a.name for a in catalog.find("data/sources", name).arguments if a.annotation is str]
     if not places:
         pytest.skip("reads no files")
     with pytest.raises(DataError, match="gone"):

@@ -195,7 +195,7 @@ def test_crops_overlap_as_asked_keep_their_aspect_and_are_as_often_each_kind():
     height, width = whole.image.shape[:2]
     for least in (0.1, 0.3, 0.5):
         for seed in range(40):
-            patch = crop._patch(whole, np.random.default_rng(seed), least)
+            patch = crop._patch((height, width), whole.boxes, np.random.default_rng(seed), least)
             if patch is None:
                 continue
             x1, y1, x2, y2 = patch
@@ -265,7 +265,7 @@ def test_what_is_pasted_hides_what_lies_below():
         np.full((40, 60, 3), 10, np.uint8),
         boxes=np.float32([[0, 10, 20, 30], [30, 10, 50, 30], [32, 12, 36, 16]]),
         classes=np.array([0, 1, 2]),
-        crowd=np.array([False, True, False]),
+        ignored=np.array([False, True, False]),
         areas=np.array([400.0, 400, 16]),
         keypoints=np.float32([[[10, 20, 2]], [[35, 20, 2]], [[34, 14, 1]]]),
     )
@@ -273,9 +273,8 @@ def test_what_is_pasted_hides_what_lies_below():
     top = top.replace(keypoints=np.float32([[[30, 10, 2]]]))
     augment = Augment([{"CopyPaste": {"p": 1.0, "blend": 0}}], (40, 60))
     result = augment(low, np.random.default_rng(0), lambda rng: top)
-    assert (
-        result.classes.tolist() == [0, 1, 5] and result.crowd.tolist() == [False, True, False] and result.areas is None
-    )
+    assert result.classes.tolist() == [0, 1, 5] and result.ignored.tolist() == [False, True, False]
+    assert result.areas is None
     np.testing.assert_array_equal(result.boxes, [[0, 10, 20, 30], [40, 10, 50, 30], [28, 8, 40, 32]])
     np.testing.assert_array_equal(result.keypoints[:, 0], [[10, 20, 2], [35, 20, 1], [30, 10, 2]])
     expected = low.image.copy()
@@ -315,6 +314,33 @@ def test_images_of_unlike_labels_are_not_mixed_up():
     # of four images one of which nobody labeled, nothing is known of the whole
     result = Augment(["Mosaic"], SIZE)(make_sample(0), np.random.default_rng(0), lambda rng: nobody)
     assert result.boxes is None and result.classes is None and result.mask is None
+
+
+def test_a_class_is_known_of_several_images_where_it_is_of_each():
+    def with_(known):
+        return Sample(np.zeros((4, 4, 3), np.uint8), boxes=np.zeros((0, 4), np.float32), known=known)
+
+    both = joined([with_(np.array([True, True, False])), with_(np.array([False, True, True]))])
+    assert both["known"].tolist() == [False, True, False]
+    assert joined([with_(None), with_(np.array([False, True]))])["known"].tolist() == [False, True]
+    assert joined([with_(None), with_(None)])["known"] is None
+
+
+def test_an_ignored_region_is_never_pasted_and_stays_in_a_crop_that_cuts_it():
+    ground = Sample(np.zeros((40, 60, 3), np.uint8), boxes=np.zeros((0, 4), np.float32), classes=np.zeros(0, int))
+    region, box = [0, 0, 60, 12], [4, 20, 14, 30]
+    other = ground.replace(boxes=np.float32([region, box]), classes=np.array([1, 0]), ignored=np.array([True, False]))
+    for seed in range(5):
+        found = Augment(["CopyPaste"], (40, 60))(ground, np.random.default_rng(seed), lambda rng: other)
+        assert 1 not in found.classes.tolist()
+    cut = 0
+    for seed in range(40):
+        found = Augment(["SSDCrop"], (40, 60))(other, np.random.default_rng(seed))
+        assert 0 in found.classes.tolist()  # the patch is chosen for the object alone
+        cut += 1 in found.classes.tolist() and not np.array_equal(found.boxes[0], region)
+    assert cut > 5
+    left = place(other, Position((40, 60), (40, 60), (40, 60), (-11, 0)), visible=0.5)
+    assert left.ignored.tolist() == [True, False] and left.boxes[0].tolist() == [0, 0, 60, 1]
 
 
 def test_labels_of_the_whole_image_stay_where_all_agree():
@@ -400,10 +426,10 @@ def test_a_position_is_the_law_it_states():
 @pytest.mark.parametrize(
     ("augment", "words"),
     [
-        ([{"Mosaik": {}}], ["data.augment[0]", "'Mosaic'"]),
-        ([{"SSDCrops": {}}], ["data.augment[0]", "'SSDCrop'"]),
-        ([{"Mosaic": {"centre": [0.3, 0.7]}}], ["data.augment[0].Mosaic.centre", "'center'"]),
-        ([{"MixUp": {"p": "often"}}], ["data.augment[0].MixUp.p", "'often'"]),
+        ([{"Mosaik": {}}], ["augment[0]", "'Mosaic'"]),
+        ([{"SSDCrops": {}}], ["augment[0]", "'SSDCrop'"]),
+        ([{"Mosaic": {"centre": [0.3, 0.7]}}], ["augment[0].Mosaic.centre", "'center'"]),
+        ([{"MixUp": {"p": "often"}}], ["augment[0].MixUp.p", "'often'"]),
         ([{"OneOf": {"transforms": ["Mosaic", "Blur"]}}], ["Mosaic cannot be used inside OneOf"]),
         ([{"Mosaic": {"visible": 1.5}}], ["visible", "a share"]),
     ],
@@ -428,9 +454,9 @@ def test_a_wrong_list_is_refused_with_the_place_and_the_fix(augment, words):
 )
 def test_a_value_out_of_bounds_is_an_error_before_the_first_image(entry):
     ((name, given),) = entry.items()
-    check_augment([entry])  # the right type
-    with pytest.raises(RecipeError, match=f"{name}: {next(iter(given))}: expected"):
-        Augment([entry], SIZE)
+    for refuse in (check_augment, lambda augment: Augment(augment, SIZE)):
+        with pytest.raises(RecipeError, match=f"{name}.{next(iter(given))}: expected"):
+            refuse([entry])
 
 
 def test_every_class_is_in_the_catalogue_under_its_own_name():

@@ -56,9 +56,9 @@ def test_a_sample_carries_every_label(tmp_path):
     sample = source[0]
     assert source.fields == {"boxes", "classes", "tags", "label", "instance_masks"}
     assert sample.boxes.tolist() == [[2, 3, 12, 13], [0, 0, 30, 20], [2, 3, 12, 13]]
-    assert sample.classes.tolist() == [0, 1, 0] and sample.crowd.tolist() == [False, False, True]
+    assert sample.classes.tolist() == [0, 1, 0] and sample.ignored.tolist() == [False, False, True]
     assert sample.areas.tolist() == [100, 5, 400] and sample.tags.tolist() == [1, 1]
-    assert sample.label == 0  # the largest by annotated area that is no crowd
+    assert sample.label == 0  # the largest by annotated area that is not ignored
     assert (sample.id, sample.path) == ("1.png", str(tmp_path / "images/1.png"))
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[3:13, 2:12] = 1
@@ -164,7 +164,7 @@ def test_items_20_to_22_missing_unknown_and_empty_images(tmp_path):
     assert source.report.count("image missing, skipped") == 1
     assert source.report.count("annotation of an image that the file does not list, skipped") == 1
     background = source[1]
-    assert background.boxes.shape == (0, 4) and background.classes.shape == background.crowd.shape == (0,)
+    assert background.boxes.shape == (0, 4) and background.classes.shape == background.ignored.shape == (0,)
     assert background.label == -1 and background.tags.tolist() == [0, 0]
 
 
@@ -424,7 +424,7 @@ def test_layouts(tmp_path, files, train, val):
         if pair
     }
     assert len(Coco(**plan["train"])) == 1
-    assert Coco(plan["train"]["annotations"]).root == tmp_path / train[1]  # found without being told, too
+    assert Coco(plan["train"]["annotations"]).root == tmp_path / train[1]  # detected without the argument too
 
 
 @pytest.mark.parametrize("text", ["x", "{", '{"shapes": [], "imagePath": "a.png"}', "[1]"])
@@ -462,7 +462,7 @@ def test_coco_mini_agrees_with_pycocotools():
             np.testing.assert_allclose(sample.boxes[number], [x, y, x + width, y + height], atol=1)
             np.testing.assert_array_equal(sample.instance_masks[number], theirs.annToMask(one))
             assert source.category_ids[sample.classes[number]] == one["category_id"]
-            assert sample.crowd[number] == one["iscrowd"] and sample.areas[number] == np.float32(one["area"])
+            assert sample.ignored[number] == one["iscrowd"] and sample.areas[number] == np.float32(one["area"])
             crowds += one["iscrowd"]
     assert crowds and not source.report
 

@@ -22,10 +22,10 @@ def photo(height=61, width=83, seed=0):
     return cv2.resize(rng.integers(0, 256, (5, 6, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def encoded(kind, picture=None, **options):
+def encoded(kind, content=None, **options):
     file = io.BytesIO()
-    picture = Image.fromarray(photo()) if picture is None else picture
-    picture.save(file, kind, **options)
+    content = Image.fromarray(photo()) if content is None else content
+    content.save(file, kind, **options)
     return file.getvalue()
 
 

@@ -31,7 +31,7 @@ def test_boxes_of_the_one_form_pass_unchanged():
 
 def objects(**changes):
     boxes = np.float32([[0, 0, 4, 4], [0, 0, 8, 8], [0, 0, 9, 9]])
-    settings = dict(boxes=boxes, classes=np.int32([2, 0, 1]), crowd=np.array([False, False, True]))
+    settings = dict(boxes=boxes, classes=np.int32([2, 0, 1]), ignored=np.array([False, False, True]))
     return Objects(**{**settings, **changes})
 
 
@@ -40,14 +40,14 @@ def objects(**changes):
     [
         ({}, 0),
         ({"areas": np.float32([90, 5, 99])}, 2),
-        ({"crowd": np.ones(3, bool)}, -1),
+        ({"ignored": np.ones(3, bool)}, -1),
     ],
 )
-def test_the_label_is_the_largest_that_is_no_crowd(changes, label):
+def test_the_label_is_the_largest_that_is_not_ignored(changes, label):
     assert objects(**changes).fields(4, (10, 10))["label"] == label
 
 
-def test_fields_are_copies_and_tags_count_crowds():
+def test_fields_are_copies_and_tags_count_ignored_objects():
     made = objects()
     fields = made.fields(4, (10, 10))
     assert fields["tags"].tolist() == [1, 1, 1, 0]

@@ -124,7 +124,7 @@ def test_objects(folder):
             assert sample.boxes.shape == (0, 4) and sample.label == -1 and sample.tags.tolist() == [0, 0]
             continue
         np.testing.assert_allclose(sample.boxes, [[6, 2, 12, 12], [0, 0, 30, 20]], atol=1e-5)
-        assert sample.classes.tolist() == [1, 0] and sample.crowd.tolist() == [False, True]
+        assert sample.classes.tolist() == [1, 0] and sample.ignored.tolist() == [False, True]
         assert sample.areas.tolist() == [7, 600] and sample.label == 1 and sample.tags.tolist() == [1, 1]
     assert source.report.count("box without extent, skipped") == 2
 

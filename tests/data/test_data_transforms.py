@@ -82,7 +82,7 @@ def assert_labels_agree_with_picture(sample):
             assert mask[min(int(y), height - 1), min(int(x), width - 1)] == 1
 
 
-# what may be said in a recipe
+# what a recipe may contain
 
 
 def test_the_catalogue_is_albumentations_own():
@@ -121,18 +121,18 @@ def test_checking_imports_nothing_heavy():
 @pytest.mark.parametrize(
     ("augment", "words"),
     [
-        (["HorisontalFlip"], ["data.augment[0]", "'HorizontalFlip'"]),
-        ([{"HorizontalFlip": {"prob": 0.5}}], ["data.augment[0].HorizontalFlip.prob", "Choices: p"]),
-        ([{"HorizontalFlip": {"p": "often"}}], ["data.augment[0].HorizontalFlip.p", "float", "'often'"]),
-        ([{"HorizontalFlip": 0.5}], ["data.augment[0].HorizontalFlip", "{p: 0.5}"]),
-        (["Blur", {"OneOf": {"transforms": [{"Blurr": {}}]}}], ["data.augment[1].OneOf.transforms[0]", "'Blur'"]),
-        ([{"OneOf": {"p": 1.0}}], ["data.augment[0].OneOf", "transforms"]),
-        ([{"CenterCrop": {"height": 3}}], ["data.augment[0].CenterCrop", "width"]),
+        (["HorisontalFlip"], ["augment[0]", "'HorizontalFlip'"]),
+        ([{"HorizontalFlip": {"prob": 0.5}}], ["augment[0].HorizontalFlip.prob", "Choices: p"]),
+        ([{"HorizontalFlip": {"p": "often"}}], ["augment[0].HorizontalFlip.p", "a number", "'often'"]),
+        ([{"HorizontalFlip": 0.5}], ["augment[0].HorizontalFlip", "{p: 0.5}"]),
+        (["Blur", {"OneOf": {"transforms": [{"Blurr": {}}]}}], ["augment[1].OneOf.transforms[0]", "'Blur'"]),
+        ([{"OneOf": {"p": 1.0}}], ["augment[0].OneOf", "transforms"]),
+        ([{"CenterCrop": {"height": 3}}], ["augment[0].CenterCrop", "width"]),
         ([{"Affine": {"mask_interpolation": 1}}], ["mask_interpolation", "nearest"]),
         (["Normalize"], ["Normalize", "backbone"]),
-        ([{"Blur": {}, "Transpose": {}}], ["data.augment[0]", "Blur"]),
-        ({"HorizontalFlip": {"p": 0.5}}, ["data.augment", "list"]),
-        ([7], ["data.augment[0]", "7"]),
+        ([{"Blur": {}, "Transpose": {}}], ["augment[0]", "Blur"]),
+        ({"HorizontalFlip": {"p": 0.5}}, ["augment", "list"]),
+        ([7], ["augment[0]", "7"]),
     ],
 )
 def test_a_wrong_list_is_refused_with_the_place_and_the_fix(augment, words):
@@ -358,12 +358,12 @@ def test_an_image_that_a_transform_cannot_take_is_named():
         Augment([{"ToGray": {"num_output_channels": 1, "p": 1.0}}], (32, 32))(noise(), rng())
 
 
-def test_crowd_stays_in_step_with_the_boxes_and_areas_are_dropped():
-    sample = scene().replace(crowd=np.array([True, False, True, False]), areas=np.arange(4))
+def test_ignored_stays_in_step_with_the_boxes_and_areas_are_dropped():
+    sample = scene().replace(ignored=np.array([True, False, True, False]), areas=np.arange(4))
     half = Augment([{"Crop": {"x_min": 64, "x_max": 128, "y_max": 96, "p": 1.0}}], (64, 80))(sample, rng())
-    assert half.classes.tolist() == [2, 3] and half.crowd.tolist() == [True, False] and half.areas is None
+    assert half.classes.tolist() == [2, 3] and half.ignored.tolist() == [True, False] and half.areas is None
     placed = Augment([], (64, 80))(sample, rng())
-    assert placed.crowd.tolist() == sample.crowd.tolist() and placed.areas is None
+    assert placed.ignored.tolist() == sample.ignored.tolist() and placed.areas is None
 
 
 def test_nothing_to_do_keeps_the_pixels():

@@ -55,7 +55,7 @@ def test_a_sample_carries_every_label(tmp_path):
     assert source.names == dict.fromkeys(("classes", "tags", "label"), ("cat", "dog"))
     assert sample.boxes.tolist() == [[2, 3, 12, 13], [0, 0, 30, 20], [0, 0, 2, 2]]
     assert sample.classes.tolist() == [1, 0, 0] and sample.tags.tolist() == [1, 1]
-    assert sample.crowd.tolist() == [False, True, False] and sample.label == 1  # the largest that is not difficult
+    assert sample.ignored.tolist() == [False, True, False] and sample.label == 1  # the largest that is not difficult
     assert (sample.id, sample.path) == ("a.jpg", str(tmp_path / "JPEGImages/a.jpg"))
 
 
@@ -220,23 +220,23 @@ def test_layouts(tmp_path, splits, train, val):
     ("files", "images"),
     [("annotations", "images"), ("Annotations", "Images"), (".", "."), (".", "images"), ("xml", ".")],
 )
-@pytest.mark.parametrize("parts", [[""], ["train", "valid"]])
-def test_layouts_of_other_tools(tmp_path, files, pictures, parts):
-    """Kaggle's, Roboflow's and LabelImg's: two folders of any name, or one, whole or in parts."""
-    for part in parts:
-        for folder in (files, pictures):
-            (tmp_path / part / folder).mkdir(parents=True, exist_ok=True)
-        (tmp_path / part / files / "a.xml").write_text(f"<annotation>{size_of()}{thing()}</annotation>")
-        (tmp_path / part / files / "._a.xml").write_text("no XML")
-        write_image(tmp_path / part / pictures / "a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+@pytest.mark.parametrize("splits", [[""], ["train", "valid"]])
+def test_layouts_of_other_tools(tmp_path, files, images, splits):
+    """Kaggle's, Roboflow's and LabelImg's: two folders of any name, or one, with or without splits."""
+    for split in splits:
+        for folder in (files, images):
+            (tmp_path / split / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / split / files / "a.xml").write_text(f"<annotation>{size_of()}{thing()}</annotation>")
+        (tmp_path / split / files / "._a.xml").write_text("no XML")
+        write_image(tmp_path / split / images / "a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     plan, message = detect(tmp_path, wanted=("boxes", "classes"))
-    assert "read as voc" in message and (plan["val"] is not None) == (len(parts) > 1)
+    assert "read as voc" in message and (plan["val"] is not None) == (len(splits) > 1)
     for spec in filter(None, plan.values()):
         source = Voc(**{key: value for key, value in spec.items() if key != "source"})
         assert source[0].boxes.tolist() == [[2, 3, 12, 13]] and source[0].id == "a.jpg" and not source.report
 
 
-def test_a_validation_part_without_a_class_numbers_the_others_alike(tmp_path):
+def test_a_validation_set_without_a_class_numbers_the_others_alike(tmp_path):
     write(tmp_path, f"<annotation>{thing('cat')}{thing('dog')}</annotation>", "a")
     write(tmp_path, f"<annotation>{thing('dog')}</annotation>", "b")
     lists(tmp_path, train=["a"], val=["b"])

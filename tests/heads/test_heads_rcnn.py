@@ -11,7 +11,7 @@ from visiontasks.losses.reduction import over
 from visiontasks.model import VisionModel
 from visiontasks.ops import matching
 from visiontasks.ops.roi_align import roi_align
-from visiontasks.sample import NO_OBJECT, UNLABELLED
+from visiontasks.sample import NO_OBJECT
 
 
 def made(**arguments):
@@ -26,8 +26,8 @@ def labels():
     boxes, classes = np.zeros((4, 3, 4), "float32"), np.full((4, 3), NO_OBJECT, "int32")
     boxes[0, 1], classes[0, 1] = [3, 4, 13, 12], 2
     boxes[1, :2], classes[1, :2] = [[8, 8, 24, 24], [20, 2, 31, 30]], [0, 1]
-    classes[3] = UNLABELLED
-    return {"boxes": boxes, "classes": classes}
+    known = np.tile(np.array([[True]] * 3 + [[False]]), 3)
+    return {"boxes": boxes, "classes": classes, "known": known}
 
 
 def iou(a, b):

@@ -10,7 +10,7 @@ from visiontasks.heads.retinanet import RetinaNet
 from visiontasks.model import VisionModel
 from visiontasks.ops import assignment
 from visiontasks.ops import boxes as box_ops
-from visiontasks.sample import NO_OBJECT, UNLABELLED
+from visiontasks.sample import NO_OBJECT
 
 
 def made(**arguments):
@@ -55,9 +55,9 @@ def test_losses_are_means_over_labelled_pictures_each_by_its_own_objects():
     boxes, classes = np.zeros((4, 3, 4), "float32"), np.full((4, 3), NO_OBJECT, "int32")
     boxes[0, 1], classes[0, 1] = [3, 4, 13, 12], 2
     boxes[2, :2], classes[2, :2] = [[8, 8, 24, 24], [20, 2, 31, 30]], [0, 1]
-    classes[3] = UNLABELLED  # and picture 1 is labelled, with nothing in it
+    known = np.tile(np.array([[True]] * 3 + [[False]]), 3)  # image 1 is labelled, with no object
     outputs = model(batch["image"])
-    got = head.compute_losses({"boxes": boxes, "classes": classes}, outputs)
+    got = head.compute_losses({"boxes": boxes, "classes": classes, "known": known}, outputs)
     flat = [ops.convert_to_numpy(ops.concatenate(outputs[key], 1)) for key in ("classes", "boxes", "anchors")]
     each = [slow_losses(boxes[i], classes[i], *(part[i] for part in flat)) for i in range(3)]
     assert each[1][0] > 0 and each[1][1] == 0
@@ -92,7 +92,7 @@ def test_adaptive_assignment_learns_from_the_anchors_that_it_chooses():
 
 
 def test_an_unknown_assignment_is_an_error():
-    with pytest.raises(ValueError, match="assignment: expected overlap or adaptive, got 'best'"):
+    with pytest.raises(ValueError, match="assignment: expected one of overlap, adaptive, got 'best'"):
         RetinaNet(3, assignment="best")
 
 

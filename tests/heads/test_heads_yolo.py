@@ -53,7 +53,7 @@ def targets(count=1):
     truth = np.concatenate([TRUTH, np.zeros((2, 4), "float32")])
     return {
         "boxes": np.tile(truth, (count, 1, 1)),
-        "classes": np.tile(np.concatenate([CLASSES, np.int32([-2, -2])]), (count, 1)),
+        "classes": np.tile(np.concatenate([CLASSES, np.int32([-1, -1])]), (count, 1)),
     }
 
 
@@ -143,7 +143,7 @@ def test_losses_against_a_slow_loop():
     outputs["classes"] = rng.normal(-1, 2, outputs["classes"].shape).astype("float32")
     truth = targets(3)
     truth["boxes"][1, :2] += rng.uniform(-3, 3, (2, 4)).astype("float32")
-    truth["classes"][2] = -2  # a picture without objects
+    truth["classes"][2] = -1  # a picture without objects
     head = YOLO(3)
     got, wanted = head.compute_losses(truth, outputs), slow_losses(outputs, truth, head)
     for term in head.loss_terms:
@@ -157,7 +157,7 @@ def test_terms_follow_their_gains_and_the_background_is_learnt():
     doubled = YOLO(3, box_gain=15.0, distance_gain=3.0, class_gain=1.0).compute_losses(truth, outputs)
     for term, value in plain.items():
         np.testing.assert_allclose(float(doubled[term].mean), 2 * float(value.mean), rtol=1e-6)
-    truth["classes"][:] = -2
+    truth["classes"][:] = -1
     nothing = YOLO(3).compute_losses(truth, outputs)
     assert float(nothing["box"].total) == float(nothing["distance"].total) == 0
     assert float(nothing["classification"].mean) > 1  # what stands there with a score of almost 1 is no object
@@ -208,10 +208,10 @@ def test_class_scores_start_where_they_are_expected():
 def test_an_object_between_the_centres_is_learnt_by_the_nearest_cell():
     outputs = answers()
     head = YOLO(3)
-    small = {"boxes": np.float32([[[13, 13, 19, 19], [0, 0, 0, 0]]]), "classes": np.int32([[1, -2]])}
+    small = {"boxes": np.float32([[[13, 13, 19, 19], [0, 0, 0, 0]]]), "classes": np.int32([[1, -1]])}
     assert not array(boxes.contain(small["boxes"], outputs["points"]))[0, 0].any()
     losses = {key: float(value.mean) for key, value in head.compute_losses(small, outputs).items()}
-    nothing = {"boxes": small["boxes"], "classes": np.int32([[-2, -2]])}
+    nothing = {"boxes": small["boxes"], "classes": np.int32([[-1, -1]])}
     background = {key: float(value.mean) for key, value in head.compute_losses(nothing, outputs).items()}
     assert losses["box"] > 0 and losses["distance"] > 0 and losses["classification"] > background["classification"]
     assert background["box"] == background["distance"] == 0

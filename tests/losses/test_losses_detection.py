@@ -1,6 +1,8 @@
 """Detectors' losses by hand and against slow loops."""
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import ops
 
 from visiontasks.losses import detection
@@ -54,3 +56,29 @@ def test_sigmoid_cross_entropy_of_shares_and_of_large_logits():
     p = 1 / (1 + np.exp(-logits[:2].astype("float64")))
     expected = -targets[:2] * np.log(p) - (1 - targets[:2]) * np.log(1 - p)
     np.testing.assert_allclose(got, [*expected, 200, 200], rtol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+def test_marginal_cross_entropy_against_a_slow_loop(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 5, (2, 7)).astype("int32") * (rng.random((2, 7)) < 0.5)
+    logits, known = rng.normal(0, 3, (2, 7, 5)).astype("float32"), rng.random((2, 4)) < 0.5
+    expected = np.zeros((2, 7))
+    for row in range(2):
+        for a in range(7):
+            p = np.exp(logits[row, a].astype("float64"))
+            p /= p.sum()
+            meant = p[labels[row, a]] if labels[row, a] else p[0] + p[1:][~known[row]].sum()
+            expected[row, a] = -np.log(meant)
+    got = ops.convert_to_numpy(detection.marginal_cross_entropy(labels, logits, known))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+    plain = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    got = ops.convert_to_numpy(detection.marginal_cross_entropy(labels, logits, np.ones((2, 4), bool)))
+    np.testing.assert_allclose(got, ops.convert_to_numpy(plain), rtol=1e-5, atol=1e-6)
+
+
+def test_marginal_cross_entropy_of_extreme_logits_is_finite():
+    logits = np.float32([[[1e4, -1e4, 0], [-1e4, 1e4, 0]]])
+    got = ops.convert_to_numpy(detection.marginal_cross_entropy(np.int32([[1, 0]]), logits, np.array([[True, False]])))
+    np.testing.assert_allclose(got, [[2e4, 1e4]])

@@ -61,8 +61,10 @@ def test_nearest_is_by_overlap():
     corners = rng.uniform(0, 60, (2, 30, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(10, 40, (2, 30, 2))], -1).astype("float32")
     valid = rng.random((2, 5)) < 0.7
-    got = matching.nearest(boxes[:, :5], valid, boxes[:, 5:], high=0.5, low=0.3, rescue=True)
+    ignored = ~valid & (rng.random((2, 5)) < 0.7)
+    got = matching.nearest(boxes[:, :5], valid, boxes[:, 5:], ignored, high=0.5, low=0.3, rescue=True)
     expected = matching.by_threshold(box_ops.iou(boxes[:, :5], boxes[:, 5:]), valid, 0.5, 0.3, True)
+    expected = matching.ignore(expected, boxes[:, :5], ignored, boxes[:, 5:])
     np.testing.assert_array_equal(ops.convert_to_numpy(got), ops.convert_to_numpy(expected))
 
 
@@ -74,3 +76,23 @@ def test_take_gives_each_anchor_its_truth():
     np.testing.assert_array_equal(
         ops.convert_to_numpy(matching.take(np.int32([[7, 8, 9]] * 2), matches)), [[9, 7, 7, 7], [8, 8, 7, 9]]
     )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+def test_what_lies_in_an_ignored_region_is_no_background(seed):
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, 30, (2, 20, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(0, 24, (2, 20, 2))], -1).astype("float32")
+    regions, anchors = boxes[:, :4], boxes[:, 4:]  # some are empty
+    ignored, matches = rng.random((2, 4)) < 0.5, rng.integers(-2, 2, (2, 16)).astype("int32")
+    expected = matches.copy()
+    for row in range(2):
+        for a, (x1, y1, x2, y2) in enumerate(anchors[row]):
+            for g in np.flatnonzero(ignored[row]):
+                left, top, right, bottom = regions[row, g]
+                shared = max(0, min(x2, right) - max(x1, left)) * max(0, min(y2, bottom) - max(y1, top))
+                if matches[row, a] == matching.BACKGROUND and shared > 0 and shared >= 0.5 * (x2 - x1) * (y2 - y1):
+                    expected[row, a] = matching.IGNORED
+    got = matching.ignore(matches, regions, ignored, anchors)
+    np.testing.assert_array_equal(ops.convert_to_numpy(got), expected)

@@ -165,26 +165,3 @@ def test_classes_never_suppress_each_other_however_large_the_image():
     got = nms.detections(boxes, scores, score_threshold=0.5, iou_threshold=0.5, candidates=2, count=2)
     np.testing.assert_array_equal(ops.convert_to_numpy(got["classes"]), [[0, 1]])
     np.testing.assert_array_equal(ops.convert_to_numpy(got["boxes"]), boxes)
-
-
-def slow_soften(boxes, scores, threshold, sigma):
-    scores, left = np.float64(scores), set(range(len(boxes)))
-    while left:
-        best = max(left, key=lambda i: scores[i])
-        left.remove(best)
-        for i in left:
-            overlap = iou(boxes[best], boxes[i])
-            if sigma is not None:
-                scores[i] *= np.exp(-(overlap**2) / sigma)
-            elif overlap >= threshold:
-                scores[i] *= 1 - overlap
-    return scores
-
-
-@pytest.mark.parametrize("sigma", [None, 0.5])
-def test_softened_scores(sigma):
-    rng = np.random.default_rng(3)
-    boxes, scores = np.stack([drawn(rng, 25), drawn(rng, 25)]), rng.random((2, 25)).astype("float32")
-    got = ops.convert_to_numpy(nms.soften(boxes, scores, 0.3, sigma))
-    for i in range(2):
-        np.testing.assert_allclose(got[i], slow_soften(boxes[i], scores[i], 0.3, sigma), rtol=1e-4)

@@ -14,6 +14,7 @@ from visiontasks.recipe.paths import recipe_paths, under
         ("data.batch: expected 8; set data.batch=8.", "data.batch: expected 8; set data.batch=8."),
         ("devices: no GPU; use devices=auto.", "train.devices: no GPU; use train.devices=auto."),
         ("train.epochs: expected 1 up", "train.epochs: expected 1 up"),
+        ("augment[0].Blur.p: expected 0..1", "data.augment[0].Blur.p: expected 0..1"),
         ("dir: cannot write; give dir=DIR", "run.dir: cannot write; give run.dir=DIR"),
         ("/a/train/batch.png: a batch of size 3: no", "/a/train/batch.png: a batch of size 3: no"),
         ("weights: no such file", "weights: no such file"),

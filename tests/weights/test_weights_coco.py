@@ -53,7 +53,7 @@ def test_classes_find_their_rows_by_name(published):
 
 
 def test_from_python_no_data_set_is_read_for_the_classes(published, monkeypatch):
-    monkeypatch.setattr(build, "loaders", lambda made: pytest.fail("reads 25 GB of pictures"))
+    monkeypatch.setattr(build, "loaders", lambda made: pytest.fail("reads 25 GB of images"))
     assert api.from_recipe("ssd_coco", "weights=coco").heads["ssd"].classes == ("cat", "dog", "cow")
 
 

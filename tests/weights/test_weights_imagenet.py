@@ -25,11 +25,11 @@ def test_names_are_a_thousand_and_differ():
 def test_lite0_knows_a_daisy():
     if not DAISIES.is_dir():
         pytest.skip("the flowers data set is not beside the project")
-    pictures = [cv2.imread(str(file))[..., ::-1] for file in sorted(DAISIES.glob("*.jpg"))[:10]]
-    pictures = np.stack([cv2.resize(p, (224, 224), interpolation=cv2.INTER_AREA) for p in pictures])
+    images = [cv2.imread(str(file))[..., ::-1] for file in sorted(DAISIES.glob("*.jpg"))[:10]]
+    images = np.stack([cv2.resize(p, (224, 224), interpolation=cv2.INTER_AREA) for p in images])
     backbone = catalog.find("backbones", "efficientnet_lite0").load()(weights="imagenet")
     arguments, ((kernel, bias),) = imagenet_classifier("efficientnet_lite0")
-    best = (backbone.predict(pictures, verbose=0)["top"].mean((1, 2)) @ kernel + bias).argmax(1)
+    best = (backbone.predict(images, verbose=0)["top"].mean((1, 2)) @ kernel + bias).argmax(1)
     assert [arguments["classes"][i] for i in best].count("daisy") >= 8
 
 

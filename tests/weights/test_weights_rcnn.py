@@ -31,15 +31,15 @@ def model(reference):
 
 
 def same_order(ours, theirs):
-    """Our places of their boxes (N, 4): neighbours of all but equal scores may have changed places."""
+    """Our indices of their boxes (N, 4): boxes of almost equal scores may be in another order."""
     order = np.abs(ours[None] - theirs[:, None]).max(-1).argmin(1)
     assert len(set(order)) == len(order) and np.abs(order - np.arange(len(order))).max(initial=0) <= 1
     return order
 
 
-@pytest.mark.parametrize("pictures", ["", "b_", *(f"photographs{i}_" for i in range(4))])
-def test_raw_answers_and_final_boxes(model, reference, pictures):
-    expected = parity.answers(reference[0], pictures)
+@pytest.mark.parametrize("images", ["", "b_", *(f"photographs{i}_" for i in range(4))])
+def test_raw_outputs_and_final_boxes(model, reference, images):
+    expected = parity.answers(reference[0], images)
     outputs = model(expected["images"])
     got = {key: keras.ops.concatenate(outputs[key], axis=1) for key in ("objectness", "differences", "anchors")}
     got = {key: keras.ops.convert_to_numpy(value) for key, value in got.items()}
@@ -52,7 +52,7 @@ def test_raw_answers_and_final_boxes(model, reference, pictures):
     for i in range(2):
         theirs = expected[f"proposals{i}"]
         assert valid[i].sum() == len(theirs)
-        drawn = not pictures.startswith("photographs")
+        drawn = not images.startswith("photographs")
         order = np.arange(len(theirs)) if drawn else same_order(proposals[i][valid[i]], theirs)
         np.testing.assert_allclose(proposals[i][valid[i]][order], theirs, atol=0.01)
         rows = slice(i * len(theirs), (i + 1) * len(theirs))

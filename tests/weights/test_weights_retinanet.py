@@ -1,4 +1,4 @@
-"""Equal to torchvision's RetinaNet on ResNet-50: raw answers, final boxes, losses and gradients, seeded weights."""
+"""Equal to torchvision's RetinaNet on ResNet-50: raw outputs, final boxes, losses and gradients, seeded weights."""
 
 import keras
 import numpy as np
@@ -23,9 +23,9 @@ def model(reference):
     return model
 
 
-@pytest.mark.parametrize("pictures", ["", "b_", *(f"photographs{i}_" for i in range(4))])
-def test_raw_answers_and_final_boxes(model, reference, pictures):
-    expected = parity.answers(reference[0], pictures)
+@pytest.mark.parametrize("images", ["", "b_", *(f"photographs{i}_" for i in range(4))])
+def test_raw_outputs_and_final_boxes(model, reference, images):
+    expected = parity.answers(reference[0], images)
     outputs = model(expected["images"])
     for ours, theirs in (("boxes", "raw_bbox_regression"), ("classes", "raw_cls_logits")):
         assert expected[theirs].std() > 0.2
@@ -33,7 +33,7 @@ def test_raw_answers_and_final_boxes(model, reference, pictures):
         np.testing.assert_allclose(got, expected[theirs], atol=1e-4, err_msg=ours)
     got = keras.ops.convert_to_numpy(keras.ops.concatenate(outputs["anchors"], axis=1))
     np.testing.assert_array_equal(got[0], expected["anchors"])
-    parity.check_final_boxes(model.decode(outputs), expected, None if pictures.startswith("photographs") else 300)
+    parity.check_final_boxes(model.decode(outputs), expected, None if images.startswith("photographs") else 300)
 
 
 def test_losses_and_gradients(model, reference):

@@ -1,4 +1,4 @@
-"""Equal to torchvision's SSD300-VGG16: raw answers, final boxes, losses and their gradients, with seeded weights."""
+"""Equal to torchvision's SSD300-VGG16: raw outputs, final boxes, losses and their gradients, with seeded weights."""
 
 import keras
 import numpy as np
@@ -27,9 +27,9 @@ def model(reference):
     return model
 
 
-@pytest.mark.parametrize("pictures", ["", "photographs0_"])
-def test_raw_answers_and_final_boxes(model, reference, pictures):
-    expected = parity.answers(reference[0], pictures)
+@pytest.mark.parametrize("images", ["", "photographs0_"])
+def test_raw_outputs_and_final_boxes(model, reference, images):
+    expected = parity.answers(reference[0], images)
     outputs = model(expected["images"])
     got = {key: keras.ops.convert_to_numpy(value) for key, value in outputs.items()}
     assert got["anchors"].shape == (2, 8732, 4)

@@ -1,4 +1,4 @@
-"""Equal to torchvision: it answers under its own Python with seeded random weights, we read its checkpoint."""
+"""Equal to torchvision: it predicts under its own Python with seeded random weights, we read its checkpoint."""
 
 import tempfile
 from pathlib import Path
@@ -38,9 +38,9 @@ def test_logits_and_every_level_equal_torchvision(name):
     compared = set(expected) - {"images"}
     assert {"logits", "C2", "C3", "C4", "C5"} <= compared
     for key in compared:
-        reference, answer = expected[key], keras.ops.convert_to_numpy(got[key])
+        reference, output = expected[key], keras.ops.convert_to_numpy(got[key])
         assert reference.std() > 0.1, f"{key}: the reference says nothing definite"
-        np.testing.assert_allclose(answer, reference, atol=1e-4, rtol=0, err_msg=key)
+        np.testing.assert_allclose(output, reference, atol=1e-4, rtol=0, err_msg=key)
 
 
 def test_a_variant_that_is_not_published_is_named():

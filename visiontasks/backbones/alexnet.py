@@ -10,6 +10,7 @@ from typing import Literal
 import keras
 from keras import layers
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.layers.local_response_normalization import LocalResponseNormalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
@@ -22,9 +23,10 @@ ORIGINAL = {"size": (227, 227), "classifier": {"classes": 1000, "pooling": "flat
 _FORMS = {"paper": ((96, 256, 384, 384, 256), 0, True), "torchvision": ((64, 192, 384, 256, 256), 2, False)}
 
 
+@checked
 def alexnet(
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     form: Literal["paper", "torchvision"] | None = None,
     strict: bool = True,
 ) -> keras.Model:

@@ -1,8 +1,8 @@
 """What every backbone shares: its input, the pyramid it ends in, strides read off its graph, weights from a file.
 
-A backbone is a plain functional `keras.Model` from uint8 RGB pictures (batch, H, W, 3), 0..255, to a dict of feature
+A backbone is a plain functional `keras.Model` from uint8 RGB images (batch, H, W, 3), 0..255, to a dict of feature
 maps (batch, H / 2**n, W / 2**n, channels) under the names "C0" to "C5" (level n has stride 2**n), and perhaps other
-names. It normalises its own input the way its weights were trained.
+names. It normalizes its own input the way its weights were trained.
 """
 
 import contextlib
@@ -15,10 +15,12 @@ from pathlib import Path
 import h5py
 import keras
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import checkpoint
+from visiontasks.weights.pretrained import is_imagenet
 from visiontasks.weights.transfer import listed
 
 WEIGHTS_FILES = (".keras", ".weights.h5", ".h5")
@@ -38,19 +40,14 @@ def deep_recursion():
         sys.setrecursionlimit(before)
 
 
-def image_input(input_shape) -> keras.KerasTensor:
-    """The input of a backbone: uint8 pictures of `input_shape`, (H or None, W or None, 3).
+@checked
+def image_input(input_shape: InputShape) -> keras.KerasTensor:
+    """The input of a backbone: uint8 images of `input_shape`, (H or None, W or None, 3).
 
     Raises:
         UserError: the shape is not of that form.
     """
-    shape = tuple(input_shape)
-    if len(shape) != 3 or shape[2] != 3 or any(s is not None and s < 1 for s in shape):
-        raise UserError(
-            f"input_shape: expected [height, width, 3], null for a free side; got {input_shape!r}. "
-            "Pictures are always RGB here; grey ones are turned into RGB when they are read."
-        )
-    return keras.Input(shape, dtype="uint8", name="image")
+    return keras.Input(input_shape, dtype="uint8", name="image")
 
 
 def pyramid_model(inputs, outputs: dict, name: str) -> keras.Model:
@@ -102,7 +99,7 @@ class Graph:
         return self._stride[id(tensor)]
 
     def receptive_field(self, tensor) -> int | None:
-        """How many input pixels along a side one position of a tensor depends on, borders aside; None as for stride.
+        """How many input pixels along one axis a position of a tensor depends on, borders aside; None as for stride.
 
         What reaches it through a global pooling, such as a squeeze-and-excitation gate, is left out.
         """
@@ -134,7 +131,7 @@ _WITHOUT_POSITIONS = (
     keras.layers.GlobalAveragePooling2D,
     keras.layers.GlobalMaxPooling2D,
     keras.layers.Flatten,
-    keras.layers.AdaptiveAveragePooling2D,  # its windows grow with the picture
+    keras.layers.AdaptiveAveragePooling2D,  # its windows grow with the image
 )
 
 
@@ -152,7 +149,7 @@ def _factor(operation) -> int:
 
 
 def _window(operation) -> int:
-    """The side of the window that an operation looks through, in positions of its input."""
+    """The length of the window that an operation looks through, in positions of its input."""
     if isinstance(operation, keras.Sequential):
         size, step = 1, 1
         for layer in operation.layers:
@@ -161,7 +158,7 @@ def _window(operation) -> int:
         return size
     size = getattr(operation, "kernel_size", getattr(operation, "pool_size", 1))
     dilation = getattr(operation, "dilation_rate", 1)
-    # along the longer side of a 1×7
+    # the longer one of a 1×7
     pairs = (
         (size, size) if isinstance(size, int) else size,
         (dilation, dilation) if isinstance(dilation, int) else dilation,
@@ -192,11 +189,16 @@ def load_weights(
     if path is None:
         if any(isinstance(layer, FrozenBatchNormalization) for layer in model.layers):
             warnings.warn(
-                f"norm: frozen_batch with random weights normalises nothing in {model.name}, since its statistics stay "
+                f"norm: frozen_batch with random weights normalizes nothing in {model.name}, since its statistics stay "
                 "at mean 0 and variance 1. Give weights, or norm=batch, group or layer.",
-                stacklevel=3,
+                stacklevel=4,
             )
         return
+    if is_imagenet(path):
+        raise UserError(
+            f"weights: {model.name} has no ImageNet weights. Use weights=null, a file, or another backbone such as "
+            "efficientnet_lite0."
+        )
     path = Path(path)
     if not path.is_file():
         raise UserError(f"weights: expected imagenet, null or a file; got {str(path)!r}, and no such file exists.")
@@ -223,7 +225,7 @@ def load_weights(
 def say_skipped(skipped: list[str], path: str | Path):
     """Warn of what was not taken from a checkpoint."""
     if skipped:
-        warnings.warn(f"weights: not taken from {path}: {listed(skipped, '; ')}.", stacklevel=4)
+        warnings.warn(f"weights: not taken from {path}: {listed(skipped, '; ')}.", stacklevel=5)
 
 
 def _check_pixels(source, target):

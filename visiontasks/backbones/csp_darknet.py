@@ -7,8 +7,8 @@ YOLOv8 networks.
 
 import keras
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.errors import UserError
 from visiontasks.layers import csp
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
@@ -21,7 +21,10 @@ NAMES = {
 }
 
 
-def csp_darknet(variant: str, weights: str | None = None, input_shape: tuple | list = (None, None, 3)) -> keras.Model:
+@checked
+def csp_darknet(
+    variant: csp.Variant, weights: str | None = None, input_shape: InputShape = (None, None, 3)
+) -> keras.Model:
     """A strided convolution, then four stages of a strided convolution and a cross stage partial block each.
 
     Taps: "C1" to "C5", the end of each stage: 64, 128, 256, 512, 1024 channels times the variant's width multiple, at
@@ -35,11 +38,6 @@ def csp_darknet(variant: str, weights: str | None = None, input_shape: tuple | l
     Raises:
         UserError: the weights are not available.
     """
-    if weights == "imagenet":
-        raise UserError(
-            "weights: csp_darknet has no ImageNet weights. Use weights=null, a file, or another backbone such as "
-            "efficientnet_lite0."
-        )
     inputs = image_input(input_shape)
     x = PixelNormalization((0.0,) * 3, (255.0,) * 3, name="pixels")(inputs)
     x = csp.convolution(x, csp.width(64, variant), 3, "stem", stride=2)

@@ -10,7 +10,7 @@ import math
 import keras
 from keras import layers
 
-from visiontasks.arguments import Share
+from visiontasks.arguments import InputShape, Share, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import efficientnet_lite as checkpoints
@@ -23,7 +23,7 @@ NAMES = {
     "efficientnet_lite4": 4,
 }
 
-# the pictures' sides that each was trained with
+# the image's height and width that each was trained with
 SIZES = {"efficientnet_lite1": 240, "efficientnet_lite2": 260, "efficientnet_lite3": 280, "efficientnet_lite4": 300}
 _SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8))  # (width, depth) of lite0 to lite4
 
@@ -39,10 +39,11 @@ _STAGES = (
 )
 
 
+@checked
 def efficientnet_lite(
     variant: int,
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     drop_connect: Share = 0.0,
     strict: bool = True,
 ) -> keras.Model:
@@ -54,10 +55,10 @@ def efficientnet_lite(
     Args:
         variant: 0 to 4.
         weights: "imagenet" (lite0 to lite2), a `.pth`, `.keras` or `.weights.h5` file, or None: random.
-        input_shape: (height, width, 3); None for a free side. Trained at 224², 240², 260², 280², 300² for lite0 to 4.
+        input_shape: (height, width, 3); None for any. Trained at 224², 240², 260², 280², 300² for lite0 to 4.
         drop_connect: the chance of leaving out a residual branch in training, growing linearly from 0 at the first
             block by drop_connect / blocks a block (section 5.2 of the paper trains with 0.2).
-        strict: whether a checkpoint that does not fit whole is an error; else what fits is taken, the rest is said.
+        strict: whether a checkpoint that does not fit whole is an error; else a warning lists what was skipped.
 
     Raises:
         UserError: the weights cannot be had; the text says how to get them.

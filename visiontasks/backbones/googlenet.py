@@ -10,6 +10,7 @@ from typing import Literal
 import keras
 from keras import layers
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.layers.local_response_normalization import LocalResponseNormalization
 from visiontasks.layers.normalization import Norm, normalization
@@ -32,9 +33,10 @@ MODULES = {
 _AUXILIARY = {"4a": "aux1", "4d": "aux2"}
 
 
+@checked
 def googlenet(
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     form: Literal["paper", "torchvision"] | None = None,
     norm: Norm | None = None,
     strict: bool = True,

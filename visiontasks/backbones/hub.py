@@ -6,18 +6,20 @@ from pathlib import Path
 
 import keras
 
+from visiontasks.arguments import InputShape, Positive, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
 
+@checked
 def hub(
     preset: str | None = None,
     instance=None,
     weights: str | None = "imagenet",
-    input_shape: tuple | list = (None, None, 3),
-    mean: tuple | list | None = None,
-    std: tuple | list | None = None,
+    input_shape: InputShape = (None, None, 3),
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[Positive, Positive, Positive] | None = None,
 ) -> keras.Model:
     """A convolutional backbone of keras-hub by its preset, or an instance of a keras-hub or keras-cv backbone.
 

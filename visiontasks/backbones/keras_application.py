@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import (
     Graph,
     copy_weights,
@@ -83,10 +84,11 @@ _PIXELS = {
 _RESCALED_TWICE = tuple(f"EfficientNetB{n}" for n in range(8))
 
 
+@checked
 def keras_application(
     variant: str,
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     strict: bool = True,
 ) -> keras.Model:
     """A model of keras.applications without its classification layers.

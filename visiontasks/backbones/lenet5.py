@@ -9,8 +9,8 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
 # the paper's image size and, on C2, its classification layers
@@ -20,9 +20,10 @@ ORIGINAL = {
 }
 
 
+@checked
 def lenet5(
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     activation: Literal["tanh", "relu"] = "tanh",
 ) -> keras.Model:
     """LeNet-5 of 1998: two 5×5 convolutions without padding, each followed by average pooling, on gray images.
@@ -39,8 +40,6 @@ def lenet5(
     Raises:
         UserError: the weights are not available or do not fit.
     """
-    if weights == "imagenet":
-        raise UserError("weights: LeNet-5 has no ImageNet weights. Use weights=null or a file.")
     inputs = image_input(input_shape)
     x = PixelNormalization((127.5,) * 3, (127.5,) * 3, name="pixels")(inputs)
     x = ops.image.rgb_to_grayscale(x)

@@ -9,7 +9,7 @@ S. Zagoruyko, N. Komodakis: Wide Residual Networks (2016), https://arxiv.org/abs
 import keras
 from keras import layers
 
-from visiontasks.arguments import Share
+from visiontasks.arguments import InputShape, NonNegative, Share, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.backbones.keras_application import keras_application
 from visiontasks.errors import UserError
@@ -47,13 +47,14 @@ _FORMS = {
 _KERAS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
 
 
+@checked
 def resnet(
     variant: str,
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     norm: Norm = "batch",
     drop_connect: Share = 0.0,
-    epsilon: float = 1e-5,
+    epsilon: NonNegative = 1e-5,
     strict: bool = True,
 ) -> keras.Model:
     """A residual network in torchvision's form, for images of ImageNet's size.

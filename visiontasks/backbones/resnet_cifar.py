@@ -7,6 +7,7 @@ section 4.2, with its parameter-free shortcuts (option A).
 import keras
 from keras import layers, ops
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import deep_recursion, image_input, load_weights, pyramid_model
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import Norm, normalization
@@ -25,10 +26,11 @@ ORIGINAL = {"size": (32, 32), "classifier": {"classes": 10}}
 _CIFAR = {"mean": (125.3, 123.0, 113.9), "std": (63.0, 62.1, 66.7)}  # of CIFAR-10's training images
 
 
+@checked
 def resnet_cifar(
     depth: int,
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     norm: Norm = "batch",
 ) -> keras.Model:
     """A residual network of 6n+2 layers for small images: 91.25% (20 layers) to 93.57% (110) on CIFAR-10, published.
@@ -44,8 +46,6 @@ def resnet_cifar(
     Raises:
         UserError: an invalid depth, or the weights are not available or do not fit.
     """
-    if weights == "imagenet":
-        raise UserError(f"weights: resnet{depth} has no ImageNet weights. Use weights=null, a file, or resnet18.")
     if depth < 8 or depth % 6 != 2:
         raise UserError(f"depth: expected 6n+2, such as 20 or 56; got {depth!r}.")
     with deep_recursion():

@@ -4,20 +4,23 @@ O. Ronneberger, P. Fischer, T. Brox: U-Net: Convolutional Networks for Biomedica
 https://arxiv.org/abs/1505.04597, section 2 and figure 1.
 """
 
+from typing import Annotated
+
 import keras
 from keras import layers
+from pydantic import Field
 
-from visiontasks.arguments import Share
+from visiontasks.arguments import Count, InputShape, Share, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.errors import UserError
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
 
+@checked
 def unet_encoder(
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
-    filters: int = 64,
-    depth: int = 5,
+    input_shape: InputShape = (None, None, 3),
+    filters: Count = 64,
+    depth: Annotated[int, Field(ge=1, le=10)] = 5,
     batch_norm: bool = True,
     dropout: Share = 0.0,
 ) -> keras.Model:
@@ -35,15 +38,8 @@ def unet_encoder(
         dropout: the rate at the end of the path (section 3.1 of the paper, which gives no number).
 
     Raises:
-        UserError: the weights are not available, or an argument is out of bounds.
+        UserError: the weights are not available, or an argument does not fit.
     """
-    if not 1 <= depth <= 10 or filters < 1:
-        raise UserError(f"depth, filters: expected depth 1 to 10 and filters >= 1; got {depth} and {filters}.")
-    if weights == "imagenet":
-        raise UserError(
-            "weights: the U-Net encoder has no ImageNet weights. Use weights=null, a file, or another backbone such as "
-            "efficientnet_lite0."
-        )
     inputs = image_input(input_shape)
     x = PixelNormalization((127.5,) * 3, (127.5,) * 3, name="pixels")(inputs)
     taps = {}

@@ -7,6 +7,7 @@ https://arxiv.org/abs/1409.1556, table 1; batch norm as in torchvision.
 import keras
 from keras import layers
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.backbones.keras_application import keras_application
 from visiontasks.errors import UserError
@@ -34,10 +35,11 @@ _FILTERS = (64, 128, 256, 512, 512)
 _KERAS = {"vgg16": "VGG16", "vgg19": "VGG19"}
 
 
+@checked
 def vgg(
     variant: str,
     weights: str | None = None,
-    input_shape: tuple | list = (None, None, 3),
+    input_shape: InputShape = (None, None, 3),
     norm: Norm | None = None,
     strict: bool = True,
     ceil_pooling: bool = False,

@@ -7,8 +7,8 @@ figure 3; with the wider last convolutions (512, 1024, 512) of its table 2.
 import keras
 from keras import layers
 
+from visiontasks.arguments import InputShape, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
-from visiontasks.errors import UserError
 from visiontasks.layers.local_response_normalization import LocalResponseNormalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
 
@@ -16,7 +16,8 @@ from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
 ORIGINAL = {"size": (224, 224), "classifier": {"classes": 1000, "pooling": "flatten", "hidden": (4096, 4096)}}
 
 
-def zfnet(weights: str | None = None, input_shape: tuple | list = (None, None, 3)) -> keras.Model:
+@checked
+def zfnet(weights: str | None = None, input_shape: InputShape = (None, None, 3)) -> keras.Model:
     """ZFNet of 2013: AlexNet with a first convolution of 7×7 at stride 2 instead of 11×11 at stride 4.
 
     Taps: "C1" (the first convolution, 96 channels), "C2" (its pool, 96), "C3" (the second, 256), "C4" (the fifth, 512)
@@ -30,8 +31,6 @@ def zfnet(weights: str | None = None, input_shape: tuple | list = (None, None, 3
     Raises:
         UserError: the weights are not available or do not fit.
     """
-    if weights == "imagenet":
-        raise UserError("weights: ZFNet has no published ImageNet weights. Use weights=null, a file, or alexnet.")
     inputs = image_input(input_shape)
     x = PixelNormalization(**IMAGENET, name="pixels")(inputs)
     taps = {}

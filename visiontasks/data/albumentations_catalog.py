@@ -1,6 +1,5 @@
 """Which albumentations transforms there are and what they take, read from their files without importing the package."""
 
-import ast
 import dataclasses
 import functools
 import importlib.util
@@ -9,17 +8,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visiontasks.errors import RecipeError, near
-from visiontasks.recipe.catalog import Part, arguments_of
+from visiontasks.recipe.catalog import Part
+from visiontasks.recipe.syntax import Module, arguments_of
 
 _ROOTS = {"BasicTransform", "BaseCompose"}  # every transform and every composition descends from one of them
 _ABSTRACT = {"DualTransform", "ImageOnlyTransform", "Transform3D", "MaxSizeTransform", "Compose", "ReplayCompose"}
 _REFUSED = {
-    "Normalize": "every backbone normalises its own input, so pictures stay uint8: leave it out",
-    "ToFloat": "pictures stay uint8 until they are on the device: leave it out",
-    "FromFloat": "pictures are uint8 already: leave it out",
-    "ToTensorV2": "pictures stay NumPy arrays: leave it out",
+    "Normalize": "every backbone normalizes its own input, so images stay uint8: leave it out",
+    "ToFloat": "images stay uint8 until they are on the device: leave it out",
+    "FromFloat": "images are uint8 already: leave it out",
+    "ToTensorV2": "images stay NumPy arrays: leave it out",
     "Lambda": "a recipe holds no code",
 }
+_NEXT = re.compile(r"\n(?=(@|class |def |[A-Za-z_]+ = ))")  # where the next thing of a file begins
 _CLASS = re.compile(r"^class (\w+)(?:\(([^)]*)\))?:", re.MULTILINE)
 
 
@@ -80,9 +81,9 @@ def _constructor(name: str):
     definition = _definitions().get(name)
     if definition is None:
         return ()
-    text = definition.path.read_text(encoding="utf-8")[definition.start :]
-    end = re.search(r"\n(?=(@|class |def |[A-Za-z_]+ = ))", text)  # where the next thing of the file begins
-    node = ast.parse(text[: end.start()] if end else text).body[0]
-    if any(isinstance(n, ast.FunctionDef) and n.name == "__init__" for n in node.body):
-        return arguments_of(node)
-    return next((found for found in map(_constructor, definition.bases) if found), ())
+    text = definition.path.read_text(encoding="utf-8")
+    # the file's imports and this class, without the thousands of lines between
+    head, rest = text[: _NEXT.search(text).start()], text[definition.start :]
+    end = _NEXT.search(rest)
+    own = Module("albumentations", f"{head}\n{rest[: end.start()] if end else rest}")
+    return arguments_of(own[name]) or next((found for found in map(_constructor, definition.bases) if found), ())

@@ -12,7 +12,7 @@ from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import BadImage, DataError, UserError
 from visiontasks.geometry import Placement
-from visiontasks.sample import FIELDS, NO_OBJECT, OBJECT_FIELDS, SCORING_FIELDS, UNLABELLED, Sample
+from visiontasks.sample import FIELDS, OBJECT_FIELDS, SCORING_FIELDS, Sample
 
 
 class Batch(NamedTuple):
@@ -30,10 +30,10 @@ class Shapes:
     """The fixed shapes of a batch.
 
     Args:
-        fields: the Sample fields it has beside the image.
+        fields: the Sample fields it has beside the image; with objects come `ignored` and, with classes, `known`.
         size: (height, width) of the pictures.
         batch_size: pictures a batch.
-        counts: {"tags": how many, "keypoints": how many an object}, where `fields` has them.
+        counts: {"tags": how many, "keypoints": how many an object, "classes": how many}, where `fields` has them.
         max_objects: objects a picture.
     """
 
@@ -43,6 +43,11 @@ class Shapes:
     counts: dict[str, int]
     max_objects: int
 
+    def __post_init__(self):
+        if set(self.fields) & set(OBJECT_FIELDS):
+            more = ("known", "ignored") if "classes" in self.counts else ("ignored",)
+            object.__setattr__(self, "fields", tuple(dict.fromkeys((*self.fields, *more))))
+
     def empty(self) -> dict[str, np.ndarray]:
         """A batch of black pictures that nobody labelled."""
         lengths = {
@@ -51,6 +56,8 @@ class Shapes:
             "mask": self.size,
             "boxes": (self.max_objects, 4),
             "classes": (self.max_objects,),
+            "known": (self.counts.get("classes", 0),),
+            "ignored": (self.max_objects,),
             "instance_masks": (self.max_objects, *self.size),
             "keypoints": (self.max_objects, self.counts.get("keypoints", 0), 3),
         }
@@ -69,7 +76,7 @@ class Assemble:
         augments: {size: Augment} for training, where an unreadable picture gives way to the next readable one;
             without it (evaluation) such a picture is left out and the rows move up.
         resize: how pictures are placed on the canvas.
-        keep: give back the samples as they were read, too, with their crowd objects and areas.
+        keep: give back the samples as they were read, too, with their areas.
     """
 
     def __init__(
@@ -83,7 +90,8 @@ class Assemble:
         self.source, self.shapes, self.augments, self.resize, self.keep = source, shapes, augments, resize, keep
         # what is read: the batch's fields, and what the transforms use beside them
         more = next(iter(augments.values())).fields & source.fields if augments else ()
-        self.wanted = (*shapes.fields, *sorted(set(more) - set(shapes.fields)))
+        asked = [name for name in shapes.fields if name not in ("known", "ignored")]  # those come with the boxes
+        self.wanted = (*asked, *sorted(set(more) - set(asked)))
 
     def __call__(self, draw: Draw, rng: np.random.Generator) -> Batch:
         """The batch of the samples drawn; the same whatever worker makes it."""
@@ -135,45 +143,43 @@ class Assemble:
         return self._needed(sample)
 
     def _needed(self, sample: Sample) -> Sample:
-        """The sample without the labels that no batch has: moving masks and points along costs more than the rest.
-
-        Crowd objects are left out here, before augmentation, so that they take no room from those to learn.
-        """
+        """The sample without the labels that no batch has: moving masks and points along costs more than the rest."""
         needed = set(self.wanted)
         if needed & set(OBJECT_FIELDS):
-            needed.add("boxes")  # they say which objects there is room for
+            needed |= {"boxes", "classes", "known", "ignored"}  # they say which objects there is room for
         changes = {name: None for name in FIELDS if name not in needed and getattr(sample, name) is not None}
         changes.update({name: None for name in SCORING_FIELDS if getattr(sample, name) is not None})
-        if sample.crowd is not None and sample.crowd.any():
-            for name in OBJECT_FIELDS:
-                if name in needed and getattr(sample, name) is not None:
-                    changes[name] = getattr(sample, name)[~sample.crowd]
         return dataclasses.replace(sample, **changes) if changes else sample
 
     def _fill(self, arrays, row, sample, notes):
         arrays["image"][row] = sample.image
-        chosen = self._largest(sample, notes)
+        if "known" in arrays and sample.boxes is not None:
+            arrays["known"][row] = True if sample.known is None else sample.known
+        chosen = self._chosen(sample)
+        if chosen is not None and not chosen.all():
+            what = f"more than {self.shapes.max_objects} objects: the smallest left out, their classes not known there"
+            notes.append((what, sample.path or sample.id))
+            if "known" in arrays and sample.classes is not None:
+                arrays["known"][row, sample.classes[~chosen]] = False  # else what is left out would be background
         for name in self.shapes.fields:
             value = getattr(sample, name)
-            if value is None:
+            if value is None or name == "known":
                 continue
             if name in OBJECT_FIELDS:
                 value = value[chosen]
-                if name == "classes":
-                    arrays[name][row] = NO_OBJECT  # this picture is labelled, so what is no object is background
                 arrays[name][row, : len(value)] = value
             else:
                 arrays[name][row] = value
 
-    def _largest(self, sample, notes):
-        """Which objects there is room for."""
-        if sample.boxes is None or len(sample.boxes) <= self.shapes.max_objects:
-            return slice(None)
-        if not any(name in self.shapes.fields for name in OBJECT_FIELDS):
-            return slice(None)
-        notes.append((f"more than {self.shapes.max_objects} objects, the smallest left out", sample.path or sample.id))
-        sides = sample.boxes[:, 2:] - sample.boxes[:, :2]
-        return np.sort(np.argsort(-sides.prod(axis=1), kind="stable")[: self.shapes.max_objects])
+    def _chosen(self, sample):
+        """bool (N,): which objects there is room for: the largest, and ignored regions last; None without boxes."""
+        if sample.boxes is None or not set(self.shapes.fields) & set(OBJECT_FIELDS):
+            return None
+        sizes = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
+        ignored = np.zeros(len(sizes), bool) if sample.ignored is None else sample.ignored
+        chosen = np.zeros(len(sizes), bool)
+        chosen[np.lexsort((-sizes, ignored))[: self.shapes.max_objects]] = True
+        return chosen
 
 
 def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:
@@ -185,12 +191,14 @@ def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:
 def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:
     """The Sample that one row of a batch shows, on the batch's canvas; rows of objects that only fill up are left out.
 
-    What nobody labelled is absent: of boxes without `classes` beside them, a picture with none counts as labelled.
+    An image with no known class and no object is not labelled with boxes; arrays without `known` are.
     """
     labels = {name: array[row] for name, array in arrays.items() if name in FIELDS}
     objects = {name: labels.pop(name) for name in OBJECT_FIELDS if name in labels}
-    classes, boxes = objects.get("classes"), objects.get("boxes")
-    if boxes is not None and (classes is None or (classes != UNLABELLED).any()):
-        there = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) if classes is None else classes >= 0
-        labels |= {name: value[there] for name, value in objects.items()}
+    classes, boxes, known = objects.get("classes"), objects.get("boxes"), labels.pop("known", None)
+    if boxes is not None:
+        valid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) if classes is None else classes >= 0
+        if known is None or known.any() or valid.any():
+            labels |= {name: value[valid] for name, value in objects.items()}
+            labels["known"] = known
     return Sample(arrays["image"][row], **labels)

@@ -18,7 +18,7 @@ class Objects:
     Args:
         boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, within the picture.
         classes: int32 (N,).
-        crowd: bool (N,), as `Sample.crowd`.
+        ignored: bool (N,), as `Sample.ignored`.
         areas: float32 (N,), as `Sample.areas`; None: the boxes'.
         keypoints: float32 (N, K, 3), or None.
         masks: the N segmentations as `visiontasks.data.segmentations.check` gives them, or None.
@@ -26,7 +26,7 @@ class Objects:
 
     boxes: np.ndarray
     classes: np.ndarray
-    crowd: np.ndarray
+    ignored: np.ndarray
     areas: np.ndarray | None = None
     keypoints: np.ndarray | None = None
     masks: tuple | None = None
@@ -34,7 +34,7 @@ class Objects:
     def fields(self, count: int, size: tuple[int, int], masks: bool = True) -> dict:
         """The Sample fields of these objects.
 
-        `tags` are the classes present, crowds too; `label` is the class of the largest object that is no crowd, or -1.
+        `tags` are the classes present, ignored ones too; `label` is that of the largest object not ignored, or -1.
 
         Args:
             count: how many classes there are.
@@ -43,7 +43,7 @@ class Objects:
         """
         tags = np.zeros(count, np.float32)
         tags[self.classes] = 1
-        found = dict(boxes=self.boxes.copy(), classes=self.classes.copy(), crowd=self.crowd.copy())
+        found = dict(boxes=self.boxes.copy(), classes=self.classes.copy(), ignored=self.ignored.copy())
         found.update(tags=tags, label=self._largest())
         if self.areas is not None:
             found["areas"] = self.areas.copy()
@@ -63,7 +63,7 @@ class Objects:
         return dataclasses.replace(self, boxes=boxes, masks=masks)
 
     def _largest(self) -> int:
-        single = np.flatnonzero(~self.crowd)
+        single = np.flatnonzero(~self.ignored)
         if not len(single):
             return UNLABELLED
         areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1) if self.areas is None else self.areas

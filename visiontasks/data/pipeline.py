@@ -43,9 +43,10 @@ class Loader(grain.IterDataset):
     Args:
         source: the samples.
         fields: the labels in a batch. A field that a sample lacks gets its absent value. Boxes, classes, instance_masks
-            (whole canvas) and keypoints are padded to `max_objects`; the largest objects stay, crowd objects do not.
-            `classes` is -1 throughout for an image without box labels. It is -2 after the objects of a labeled image:
-            all -2 is a background image, known to have no object.
+            (whole canvas) and keypoints are padded to `max_objects`, `classes` with -1 = no object here. With them come
+            `ignored`, bool (B, max_objects), and `known`, bool (B, C): false for a class whose objects are not all in
+            the batch, for all classes of an image that nobody labeled with boxes. Of too many objects the largest
+            stay, ignored regions last; the classes of those left out are not known there.
         size: (height, width) of the images in a batch.
         batch: images per batch.
         training: see above.
@@ -94,7 +95,7 @@ class Loader(grain.IterDataset):
         self.batch_size, self.resize, self.workers, self.worker_kind = batch, resize, workers, worker_kind
         self.epoch = 0
         self.error: UserError | None = None  # what ended the last iteration: TensorFlow passes on only its text
-        counts = {name: len(self.names[name]) for name in _COUNTED if name in self.fields}
+        counts = {name: len(self.names[name]) for name in {*self.fields} & {*self.names, *_COUNTED}}
         self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects)
         sizes = tuple(map(tuple, sizes)) if training and sizes else (self.size,)
         _check_sizes(sizes, len(self))

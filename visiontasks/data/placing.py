@@ -15,8 +15,8 @@ THINNEST = 0.5  # pixels: a box that a transform leaves thinner than this has va
 def place(sample: Sample, placement: Placement | Position, visible: float = 0.0) -> Sample:
     """A Sample in its own pixels moved onto the canvas.
 
-    Objects of which nothing is left in sight are dropped, or less than the share `visible` of their boxes. A box that
-    was cut is as tight as its mask, where there is one.
+    Objects of which nothing is left in sight are dropped, or less than the share `visible` of their boxes; of an
+    ignored region whatever is left stays. A box that was cut is as tight as its mask, where there is one.
     """
     if placement.is_identity:
         return sample
@@ -54,7 +54,8 @@ def cut(sample: Sample, changes: dict, visible: float = 0.0) -> Sample:
     if "boxes" in changes:
         boxes = np.clip(changes["boxes"], 0, np.float32([width, height, width, height]))
         keep = ((boxes[:, 2:] - boxes[:, :2]) >= THINNEST).all(axis=1)
-        keep &= numpy_boxes.area(boxes) >= visible * numpy_boxes.area(changes["boxes"])
+        seen = numpy_boxes.area(boxes) >= visible * numpy_boxes.area(changes["boxes"])
+        keep &= seen if sample.ignored is None else seen | sample.ignored
         if "instance_masks" in changes:
             keep &= changes["instance_masks"].any(axis=(1, 2))
             for number in np.flatnonzero((boxes != changes["boxes"]).any(axis=1) & keep):
@@ -76,7 +77,7 @@ def tight(box: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 def _objects(sample):
     """{field: value} of those with one entry an object."""
-    found = {name: getattr(sample, name) for name in (*OBJECT_FIELDS, "crowd")}
+    found = {name: getattr(sample, name) for name in OBJECT_FIELDS}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -88,15 +89,18 @@ def choose(sample: Sample, keep: np.ndarray) -> Sample:
 def joined(samples: Sequence[Sample]) -> dict:
     """The labels, but `mask`, of one picture that shows the objects of several Samples of its size.
 
-    What one of them was not labelled for, it is not; a label and tags stay where all agree.
+    What one of them was not labelled for, it is not; a class is known where it is in all of them; a label and tags stay
+    where all agree.
     """
-    changes = {name: None for name in (*OBJECT_FIELDS, *SCORING_FIELDS)}
+    changes = {name: None for name in (*OBJECT_FIELDS, *SCORING_FIELDS, "known")}
     parts = [_objects(sample) for sample in samples]
-    if any("crowd" in part for part in parts):
-        parts = [{"crowd": np.zeros(len(part.get("boxes", ())), bool), **part} for part in parts]
+    if any("ignored" in part for part in parts):
+        parts = [{"ignored": np.zeros(len(part.get("boxes", ())), bool), **part} for part in parts]
     if all("boxes" in part for part in parts):
         for name in parts[0].keys() & set.intersection(*(set(part) for part in parts)):
             changes[name] = np.concatenate([part[name] for part in parts])
+        known = [sample.known for sample in samples if sample.known is not None]
+        changes["known"] = np.logical_and.reduce(known) if known else None
     for name in ("label", "tags"):
         values = [getattr(sample, name) for sample in samples]
         known = all(value is not None for value in values)

@@ -81,7 +81,7 @@ def _make(name: str, given: dict) -> Augmentation:
 
 def _constant(name: str, constant: str, default):
     """A class constant of one of this package's transforms; the default for albumentations'."""
-    return augmentations()[name].constants.get(constant, default) if name in augmentations() else default
+    return getattr(augmentations()[name].definition, constant, default) if name in augmentations() else default
 
 
 def _at_original_resolution(name: str, given: dict) -> bool:

@@ -1,17 +1,13 @@
 """One class for the whole picture."""
 
-from typing import Literal
-
-import keras
 from keras import ops
 
-from visiontasks.arguments import Share
+from visiontasks.arguments import Classes, Share
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import softmax
 from visiontasks.sample import UNLABELLED
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
 class Classifier(PooledHead):
     """Whole-picture classes: the deepest features pooled, hidden layers, softmax over exclusive classes.
 
@@ -29,7 +25,7 @@ class Classifier(PooledHead):
         activation: behind each hidden layer; networks before AlexNet have tanh.
 
     Raises:
-        ValueError: no class, a class twice, an unknown pooling, or a share out of bounds.
+        ValueError: an argument does not fit; the text says what was expected.
     """
 
     task = "classification"
@@ -38,19 +34,11 @@ class Classifier(PooledHead):
 
     def __init__(
         self,
-        classes: int | list[str] | str,
-        hidden: list[int] | tuple[int, ...] = (),
-        dropout: Share = 0.0,
+        classes: Classes,
         label_smoothing: Share = 0.0,
-        pooling: Literal["avg", "max", "flatten"] = "avg",
-        tap: str | None = None,
-        activation: Literal["relu", "tanh"] = "relu",
-        name: str = "classifier",
         **kwargs,
     ):
-        super().__init__(classes, hidden, dropout, pooling, tap, activation, name=name, **kwargs)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing: expected a share from 0 to below 1, got {label_smoothing!r}.")
+        super().__init__(classes, **kwargs)
         self.label_smoothing = label_smoothing
 
     def compute_losses(self, targets, outputs, training=True):
@@ -61,6 +49,3 @@ class Classifier(PooledHead):
 
     def decode(self, outputs):
         return {"scores": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}
-
-    def get_config(self):
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -1,8 +1,11 @@
 """What the heads that judge a whole picture share: one feature map, pooled, to a vector of logits."""
 
+from typing import Literal
+
 import keras
 
-from visiontasks.heads.head import Head, class_names, levels_among
+from visiontasks.arguments import Classes, Count, Share
+from visiontasks.heads.head import Head, levels_among
 
 POOLINGS = {
     "avg": keras.layers.GlobalAveragePooling2D,
@@ -23,32 +26,35 @@ class PooledHead(Head):
         pooling: avg, max, or flatten (which fixes the picture's size).
         tap: the backbone's output to judge; by default `top` where there is one, else the deepest level.
         activation: behind each hidden layer; networks before AlexNet have tanh.
-        bias: where the last layer's bias starts.
-
-    Raises:
-        ValueError: no class, a class twice, an unknown pooling or activation, or a dropout that is no share.
     """
 
-    def __init__(self, classes, hidden, dropout, pooling, tap, activation, bias=0.0, **kwargs):
-        super().__init__(**kwargs)
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling: expected one of {', '.join(POOLINGS)}; got {pooling!r}.")
-        if activation not in ("relu", "tanh"):
-            raise ValueError(f"activation: expected relu or tanh; got {activation!r}.")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: expected a share from 0 to below 1, got {dropout!r}.")
-        self.classes, self.hidden, self.dropout = class_names(classes), tuple(hidden), dropout
-        self.pooling, self.tap, self.activation = pooling, tap, activation
+    def __init__(
+        self,
+        classes: Classes,
+        hidden: tuple[Count, ...] = (),
+        dropout: Share = 0.0,
+        pooling: Literal["avg", "max", "flatten"] = "avg",
+        tap: str | None = None,
+        activation: Literal["relu", "tanh"] = "relu",
+        **kwargs,
+    ):
+        super().__init__(classes, **kwargs)
+        self.hidden, self.pooling, self.tap, self.activation = hidden, pooling, tap, activation
         half = {"dtype": self.dtype_policy}
         self.top = [POOLINGS[pooling](name="pool", **half)]
-        for i, units in enumerate(self.hidden, start=1):
+        for i, units in enumerate(hidden, start=1):
             self.top.append(keras.layers.Dense(units, activation=activation, name=f"hidden{i}", **half))
             self.top.append(keras.layers.Dropout(dropout, name=f"dropout{i}", **half))
-        if not self.hidden:
+        if not hidden:
             self.top.append(keras.layers.Dropout(dropout, name="dropout", **half))
         # float32 whatever the policy: logits in half precision lose accuracy and can overflow
-        start = keras.initializers.Constant(bias)
+        start = keras.initializers.Constant(self.bias_start)
         self.top.append(keras.layers.Dense(len(self.classes), dtype="float32", bias_initializer=start, name="logits"))
+
+    @property
+    def bias_start(self) -> float:
+        """Where the last layer's bias starts."""
+        return 0.0
 
     def taps(self, available):
         if self.tap:
@@ -81,14 +87,3 @@ class PooledHead(Head):
             raise ValueError(f"classification layers: expected kernels of {expected}, got {came}.")
         for layer, (kernel, bias) in zip(ours, layers, strict=True):
             layer.set_weights([kernel, bias])
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "classes": list(self.classes),
-            "hidden": list(self.hidden),
-            "dropout": self.dropout,
-            "pooling": self.pooling,
-            "tap": self.tap,
-            "activation": self.activation,
-        }

@@ -3,17 +3,17 @@
 import keras
 from keras import ops
 
-from visiontasks.arguments import Share
-from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
+from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share
+from visiontasks.heads.head import Head, for_each, levels_among, picture_size
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch
 from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
 from visiontasks.layers.region_proposals import RegionProposals, propose
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import anchors, boxes, matching, nms, sampling
+from visiontasks.ops.objects import objects
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
 class RCNN(Head):
     """Boxes and their classes in two stages over a feature pyramid: Faster R-CNN.
 
@@ -59,7 +59,7 @@ class RCNN(Head):
         detections: boxes given for a picture, D.
 
     Raises:
-        ValueError: no class, or a level whose name does not give its stride.
+        ValueError: an argument does not fit; the text says what was expected.
     """
 
     task = "detection"
@@ -68,37 +68,34 @@ class RCNN(Head):
 
     def __init__(
         self,
-        classes: int | list[str],
-        levels: list[str] | tuple[str, ...] | None = None,
-        filters: int = 256,
-        ratios: list[float] | tuple[float, ...] = (0.5, 1.0, 2.0),
-        anchor_scale: float = 8.0,
+        classes: Classes,
+        levels: Levels | None = None,
+        filters: Count = 256,
+        ratios: Positives = (0.5, 1.0, 2.0),
+        anchor_scale: Positive = 8.0,
         anchor_overlap: Share = 0.7,
         anchor_background: Share = 0.3,
-        anchor_samples: int = 256,
+        anchor_samples: Count = 256,
         anchor_positives: Share = 0.5,
-        proposal_candidates: int = 1000,
-        training_candidates: int = 2000,
-        proposals: int = 1000,
-        training_proposals: int = 2000,
+        proposal_candidates: Count = 1000,
+        training_candidates: Count = 2000,
+        proposals: Count = 1000,
+        training_proposals: Count = 2000,
         proposal_iou_threshold: Share = 0.7,
-        smallest_proposal: float = 1e-3,
-        bins: int = 7,
-        bin_samples: int = 2,
-        units: int = 1024,
+        smallest_proposal: NonNegative = 1e-3,
+        bins: Count = 7,
+        bin_samples: Count = 2,
+        units: Count = 1024,
         overlap: Share = 0.5,
-        samples: int = 512,
+        samples: Count = 512,
         positives: Share = 0.25,
         score_threshold: Share = 0.05,
         iou_threshold: Share = 0.5,
-        detections: int = 100,
-        name: str = "rcnn",
+        detections: Count = 100,
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.classes = class_names(classes)
-        self.levels = tuple(levels) if levels else None
-        self.filters, self.ratios, self.anchor_scale = filters, tuple(ratios), anchor_scale
+        super().__init__(classes, **kwargs)
+        self.levels, self.filters, self.ratios, self.anchor_scale = levels, filters, ratios, anchor_scale
         self.anchor_overlap, self.anchor_background = anchor_overlap, anchor_background
         self.anchor_samples, self.anchor_positives = anchor_samples, anchor_positives
         self.proposal_candidates, self.training_candidates = proposal_candidates, training_candidates
@@ -189,20 +186,27 @@ class RCNN(Head):
 
     def _proposal_losses(self, targets, outputs, training):
         logits, found, places = (ops.concatenate(outputs[k], axis=1) for k in ("objectness", "differences", "anchors"))
-        there, labelled = ops.cast(targets["classes"], "int32") >= 0, ops.expand_dims(self.labelled(targets), -1)
+        truth = objects(targets, len(self.classes))
         matches = matching.nearest(
-            targets["boxes"], there, places, high=self.anchor_overlap, low=self.anchor_background, rescue=True
+            truth.boxes,
+            truth.valid,
+            places,
+            truth.ignored,
+            high=self.anchor_overlap,
+            low=self.anchor_background,
+            rescue=True,
         )
         positive, negative = sampling.balanced(
-            ops.logical_and(matches >= 0, labelled),
-            ops.logical_and(matches == matching.BACKGROUND, labelled),
+            matches >= 0,
+            # where a class is not known, an anchor may hold an object of it all the same
+            ops.logical_and(matches == matching.BACKGROUND, ops.expand_dims(truth.complete, -1)),
             self.keys((ops.shape(logits)[0], logits.shape[1]), training),
             self.anchor_samples,
             self.anchor_positives,
         )
         learnt = ops.logical_or(positive, negative)
         entropy = ops.softplus(ops.where(positive, -logits, logits))
-        differences = boxes.encode(matching.take(targets["boxes"], matches), places)
+        differences = boxes.encode(matching.take(truth.boxes, matches), places)
         distance = ops.sum(detection.smooth_l1(differences, found, BETA), axis=-1)
         objectness = over(entropy, learnt)
         return {
@@ -212,15 +216,14 @@ class RCNN(Head):
 
     def sample(self, targets, outputs, training: bool) -> dict:
         """What the second stage learns from, out of the proposals and the true boxes: see rcnn_branches.py."""
-        classes = ops.cast(targets["classes"], "int32")
-        true_boxes = ops.cast(targets["boxes"], "float32")
-        found = ops.concatenate([outputs["proposals"], true_boxes], axis=1)
-        valid = ops.concatenate([outputs["valid"], classes >= 0], axis=1)
-        valid = ops.logical_and(valid, ops.expand_dims(self.labelled(targets), -1))
-        matches = matching.nearest(true_boxes, classes >= 0, found, high=self.overlap)
+        truth = objects(targets, len(self.classes))
+        found = ops.concatenate([outputs["proposals"], truth.boxes], axis=1)
+        valid = ops.concatenate([outputs["valid"], truth.valid], axis=1)
+        matches = matching.nearest(truth.boxes, truth.valid, found, truth.ignored, high=self.overlap)
+        background = ops.logical_and(valid, ops.any(truth.known, axis=-1, keepdims=True))
         positive, negative = sampling.balanced(
             ops.logical_and(matches >= 0, valid),
-            ops.logical_and(matches == matching.BACKGROUND, valid),
+            ops.logical_and(matches == matching.BACKGROUND, background),
             self.keys((ops.shape(found)[0], found.shape[1]), training),
             self.samples,
             self.positives,
@@ -231,9 +234,9 @@ class RCNN(Head):
         return {
             "boxes": nms.gather(found, rows),
             "there": rank > 0,
-            "labels": ops.where(rank > 1, matching.take(classes, matches) + 1, 0),
+            "labels": ops.where(rank > 1, matching.take(truth.classes, matches) + 1, 0),
             "matches": matches,
-            "targets": matching.take(true_boxes, matches),
+            "targets": matching.take(truth.boxes, matches),
         }
 
     def decode(self, outputs):
@@ -252,11 +255,3 @@ class RCNN(Head):
         for branch in self.branches:
             answers |= branch.decode(branch(outputs["pyramid"], found["boxes"]), found)
         return answers
-
-    def get_config(self):
-        names = ("classes", "levels", "filters", "ratios", "anchor_scale", "anchor_overlap", "anchor_background")
-        names += ("anchor_samples", "anchor_positives", "proposal_candidates", "training_candidates", "proposals")
-        names += ("training_proposals", "proposal_iou_threshold", "smallest_proposal", "bins", "bin_samples", "units")
-        names += ("overlap", "samples", "positives", "score_threshold", "iou_threshold", "detections")
-        values = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), **{n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}}

@@ -19,10 +19,12 @@ and `valid`.
 import keras
 from keras import ops
 
+from visiontasks.arguments import Checked, Count
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes as box_ops
 from visiontasks.ops import nms
+from visiontasks.ops.objects import objects
 from visiontasks.ops.roi_align import roi_align
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
@@ -31,7 +33,7 @@ SMALLEST = 0.01  # a final box has sides of as many pixels
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class BoxBranch(keras.layers.Layer):
+class BoxBranch(Checked, keras.layers.Layer):
     """The class of each box, and where it really lies: Fast R-CNN on a pyramid.
 
     Girshick 2015, https://arxiv.org/abs/1504.08083, section 2; two dense layers over a grid of features as in Lin et
@@ -47,9 +49,9 @@ class BoxBranch(keras.layers.Layer):
 
     loss_terms = ("classification", "localization")
 
-    def __init__(self, classes: int, bins: int, bin_samples: int, units: int, **kwargs):
+    def __init__(self, classes: Count, bins: Count, bin_samples: Count, units: Count, **kwargs):
         super().__init__(**kwargs)
-        self.columns, self.bins, self.bin_samples, self.units = classes + 1, bins, bin_samples, units
+        self.columns, self.bins, self.bin_samples = classes + 1, bins, bin_samples
 
         def dense(name, count, **arguments):
             return keras.layers.Dense(count, name=name, **arguments)
@@ -81,7 +83,8 @@ class BoxBranch(keras.layers.Layer):
     def compute_losses(self, answers, samples, targets):
         """{term: Term}, both count the samples."""
         labels, there = samples["labels"], samples["there"]
-        entropy = ops.sparse_categorical_crossentropy(labels, answers["classes"], from_logits=True)
+        known = objects(targets, self.columns - 1).known
+        entropy = detection.marginal_cross_entropy(labels, answers["classes"], known)
         own = ops.take_along_axis(answers["boxes"], ops.reshape(labels, (-1, labels.shape[1], 1, 1)), axis=2)
         differences = box_ops.encode(samples["targets"], samples["boxes"], VARIANCES)
         distance = ops.sum(detection.smooth_l1(differences, ops.squeeze(own, 2), BETA), axis=-1)
@@ -109,7 +112,3 @@ class BoxBranch(keras.layers.Layer):
         numbers = ops.tile(ops.arange(classes, dtype="int32"), (count,))
         numbers = ops.broadcast_to(ops.expand_dims(numbers, 0), ops.shape(scores))
         return nms.grouped(found, scores, numbers, **bounds)
-
-    def get_config(self):
-        own = {"classes": self.columns - 1, "bins": self.bins, "bin_samples": self.bin_samples, "units": self.units}
-        return {**super().get_config(), **own}

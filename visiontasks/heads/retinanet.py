@@ -6,17 +6,17 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Share
-from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
+from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share, Whole
+from visiontasks.heads.head import Head, for_each, levels_among, picture_size
 from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
 from visiontasks.losses import sigmoid
 from visiontasks.losses.reduction import over
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
+from visiontasks.ops.objects import objects
 
 PRIOR = 0.01  # the score that every anchor begins with: section 4.1 of the paper
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
 class RetinaNet(Head):
     """Boxes and their classes by dense anchors on a feature pyramid, learnt with the focal loss.
 
@@ -51,7 +51,7 @@ class RetinaNet(Head):
         detections: boxes given for a picture, D.
 
     Raises:
-        ValueError: no class, an unknown assignment, or a level whose name does not give its stride.
+        ValueError: an argument does not fit; the text says what was expected.
     """
 
     task = "detection"
@@ -60,32 +60,27 @@ class RetinaNet(Head):
 
     def __init__(
         self,
-        classes: int | list[str],
-        levels: list[str] | tuple[str, ...] | None = None,
-        filters: int = 256,
-        convs: int = 4,
-        ratios: list[float] | tuple[float, ...] = (0.5, 1.0, 2.0),
-        anchor_scale: float = 4.0,
-        scales_per_octave: int = 3,
+        classes: Classes,
+        levels: Levels | None = None,
+        filters: Count = 256,
+        convs: Whole = 4,
+        ratios: Positives = (0.5, 1.0, 2.0),
+        anchor_scale: Positive = 4.0,
+        scales_per_octave: Count = 3,
         alpha: Share = 0.25,
-        gamma: float = 2.0,
+        gamma: NonNegative = 2.0,
         assignment: Literal["overlap", "adaptive"] = "overlap",
         overlap: Share = 0.5,
         background: Share = 0.4,
         score_threshold: Share = 0.05,
         iou_threshold: Share = 0.5,
-        candidates: int = 1000,
-        detections: int = 300,
-        name: str = "retinanet",
+        candidates: Count = 1000,
+        detections: Count = 300,
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.classes = class_names(classes)
-        if assignment not in ("overlap", "adaptive"):
-            raise ValueError(f"assignment: expected overlap or adaptive, got {assignment!r}.")
-        self.levels = tuple(levels) if levels else None
-        self.filters, self.convs = filters, convs
-        self.ratios, self.anchor_scale, self.scales_per_octave = tuple(ratios), anchor_scale, scales_per_octave
+        super().__init__(classes, **kwargs)
+        self.levels, self.filters, self.convs = levels, filters, convs
+        self.ratios, self.anchor_scale, self.scales_per_octave = ratios, anchor_scale, scales_per_octave
         self.alpha, self.gamma = alpha, gamma
         self.assignment, self.overlap, self.background = assignment, overlap, background
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
@@ -157,28 +152,30 @@ class RetinaNet(Head):
 
     def compute_losses(self, targets, outputs, training=True):
         found, logits, places = (ops.concatenate(outputs[key], axis=1) for key in ("boxes", "classes", "anchors"))
-        classes = ops.cast(targets["classes"], "int32")
+        truth = objects(targets, len(self.classes))
         if self.assignment == "adaptive":
             # a batch has the same anchors throughout
             levels = [x.shape[1] for x in outputs["anchors"]]
-            matches = assignment.adaptive(targets["boxes"], classes >= 0, places[0], levels)
+            matches = assignment.adaptive(truth.boxes, truth.valid, places[0], levels)
+            matches = matching.ignore(matches, truth.boxes, truth.ignored, places)
         else:
             matches = matching.nearest(
-                targets["boxes"], classes >= 0, places, high=self.overlap, low=self.background, rescue=True
+                truth.boxes, truth.valid, places, truth.ignored, high=self.overlap, low=self.background, rescue=True
             )
         positive = matches >= 0
-        labels = ops.where(positive, matching.take(classes, matches), -1)
+        labels = ops.where(positive, matching.take(truth.classes, matches), -1)
         labels = ops.one_hot(labels, len(self.classes), dtype="float32")  # zeros for background
-        entropy = ops.sum(sigmoid.focal_elements(labels, logits, self.gamma, self.alpha), axis=-1)
+        entropy = sigmoid.focal_elements(labels, logits, self.gamma, self.alpha)
+        learned = ops.logical_or(ops.expand_dims(truth.known, 1), labels > 0)  # a class not known has no background
+        entropy = ops.sum(ops.where(learned, entropy, 0.0), axis=-1)
         entropy = ops.where(matches == matching.IGNORED, 0.0, entropy)
-        differences = boxes.encode(matching.take(targets["boxes"], matches), places)
+        differences = boxes.encode(matching.take(truth.boxes, matches), places)
         distance = ops.where(positive, ops.sum(ops.abs(found - differences), axis=-1), 0.0)
         # of each image by its own objects; the mean over the labelled images
-        labelled = self.labelled(targets)
         count = ops.maximum(ops.sum(ops.cast(positive, "float32"), axis=-1), 1.0)
         return {
-            "classification": over(ops.sum(entropy, axis=-1) / count, labelled),
-            "localization": over(ops.sum(distance, axis=-1) / count, labelled),
+            "classification": over(ops.sum(entropy, axis=-1) / count, truth.labelled),
+            "localization": over(ops.sum(distance, axis=-1) / count, truth.labelled),
         }
 
     def decode(self, outputs):
@@ -196,21 +193,6 @@ class RetinaNet(Head):
             iou_threshold=self.iou_threshold,
             count=self.detections,
         )
-
-    def get_config(self):
-        names = ("classes", "levels", "filters", "convs", "ratios", "anchor_scale", "scales_per_octave", "alpha")
-        names += (
-            "gamma",
-            "assignment",
-            "overlap",
-            "background",
-            "score_threshold",
-            "iou_threshold",
-            "candidates",
-            "detections",
-        )
-        values = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), **{n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}}
 
 
 def _rows(x, tower, last, columns):

@@ -1,14 +1,17 @@
 """Single-shot detection: default boxes at every cell of several levels, each classified and moved."""
 
+from typing import Literal
+
 import keras
 from keras import ops
 
-from visiontasks.arguments import Share
-from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
+from visiontasks.arguments import Classes, Count, Counts, Levels, NonNegative, Positive, Positives, Share
+from visiontasks.heads.head import Head, for_each, levels_among, picture_size
 from visiontasks.layers.l2_normalization import L2Normalization
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
 from visiontasks.ops import anchors, boxes, matching, nms
+from visiontasks.ops.objects import objects
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 MOMENTUM = 0.97  # of batch norms' averages: Keras's own 0.99 lags behind a training of a few hundred steps
@@ -57,7 +60,6 @@ def _norm_and_relu(batch_norm, name, **half):
     return [*norm, keras.layers.ReLU(**half)]
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
 class SSD(Head):
     """Boxes and their classes by default boxes on several levels: the single shot multibox detector.
 
@@ -94,8 +96,8 @@ class SSD(Head):
         detections: boxes given for a picture, D.
 
     Raises:
-        ValueError: no class, an unknown kind of extra level, or filters, scales, aspect ratios or steps of another
-            number than the levels.
+        ValueError: an argument does not fit, such as filters, scales, aspect ratios or steps of another number than
+            the levels.
     """
 
     task = "detection"
@@ -105,36 +107,29 @@ class SSD(Head):
 
     def __init__(
         self,
-        classes: int | list[str],
-        levels: list[str] | tuple[str, ...] | None = None,
-        extra: list[str] | tuple[str, ...] = ("half", "half", "half"),
-        extra_filters: list[int] | tuple[int, ...] | None = None,
+        classes: Classes,
+        levels: Levels | None = None,
+        extra: tuple[Literal["half", "trim", "last"], ...] = ("half", "half", "half"),
+        extra_filters: Counts | None = None,
         batch_norm: bool = True,
         atrous: bool = False,
-        aspect_ratios: list[list[float]] | None = None,
-        scales: list[float] | tuple[float, ...] | None = None,
-        steps: list[float] | tuple[float, ...] | None = None,
+        aspect_ratios: tuple[tuple[Positive, ...], ...] | None = None,
+        scales: Positives | None = None,
+        steps: Positives | None = None,
         overlap: Share = 0.5,
-        negatives: float = 3.0,
+        negatives: NonNegative = 3.0,
         score_threshold: Share = 0.01,
         iou_threshold: Share = 0.45,
-        candidates: int = 400,
-        detections: int = 200,
-        name: str = "ssd",
+        candidates: Count = 400,
+        detections: Count = 200,
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.classes = class_names(classes)
-        if unknown := set(extra) - {"half", "trim", "last"}:
-            raise ValueError(f"extra: expected half, trim or last for each level, got {sorted(unknown)[0]!r}.")
-        self.levels = tuple(levels) if levels else None
-        self.extra_filters = tuple(extra_filters) if extra_filters else None
-        if self.extra_filters and len(self.extra_filters) != len(extra):
-            raise ValueError(f"extra_filters: expected {len(extra)}, one for each of extra; got {self.extra_filters}.")
-        self.extra, self.atrous, self.batch_norm = tuple(extra), atrous, batch_norm
-        self.aspect_ratios = tuple(tuple(ratios) for ratios in aspect_ratios) if aspect_ratios else None
-        self.scales = tuple(scales) if scales else None
-        self.steps = tuple(steps) if steps else None
+        super().__init__(classes, **kwargs)
+        if extra_filters and len(extra_filters) != len(extra):
+            raise ValueError(f"extra_filters: expected {len(extra)}, one for each of extra; got {extra_filters}.")
+        self.levels, self.extra, self.extra_filters = levels, extra, extra_filters
+        self.atrous, self.batch_norm = atrous, batch_norm
+        self.aspect_ratios, self.scales, self.steps = aspect_ratios, scales, steps
         self.overlap, self.negatives = overlap, negatives
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
         self.candidates, self.detections = candidates, detections
@@ -234,17 +229,16 @@ class SSD(Head):
         }
 
     def compute_losses(self, targets, outputs, training=True):
-        classes = ops.cast(targets["classes"], "int32")
-        there = classes >= 0
-        places = outputs["anchors"]
-        matches = matching.bipartite(boxes.iou(targets["boxes"], places), there, self.overlap)
+        truth, places = objects(targets, len(self.classes)), outputs["anchors"]
+        matches = matching.bipartite(boxes.iou(truth.boxes, places), truth.valid, self.overlap)
+        matches = matching.ignore(matches, truth.boxes, truth.ignored, places)
         positive = matches > matching.BACKGROUND
-        labels = ops.where(positive, matching.take(classes, matches) + 1, 0)
-        entropy = ops.sparse_categorical_crossentropy(labels, outputs["classes"], from_logits=True)
+        labels = ops.where(positive, matching.take(truth.classes, matches) + 1, 0)
+        entropy = detection.marginal_cross_entropy(labels, outputs["classes"], truth.known)
         wanted = self.negatives * ops.sum(ops.cast(positive, "float32"), axis=-1)
-        negative = detection.hardest(entropy, ops.logical_not(positive), wanted)
+        negative = detection.hardest(entropy, matches == matching.BACKGROUND, wanted)
         learnt = ops.logical_or(positive, negative)
-        differences = boxes.encode(matching.take(targets["boxes"], matches), places, VARIANCES)
+        differences = boxes.encode(matching.take(truth.boxes, matches), places, VARIANCES)
         distance = ops.sum(detection.smooth_l1(differences, outputs["boxes"]), axis=-1)
         count = ops.sum(ops.cast(positive, "float32"))
         return {
@@ -262,26 +256,6 @@ class SSD(Head):
             candidates=self.candidates,
             count=self.detections,
         )
-
-    def get_config(self):
-        def plain(value):
-            return [plain(v) for v in value] if isinstance(value, tuple) else value
-
-        names = (
-            "classes",
-            "levels",
-            "extra",
-            "extra_filters",
-            "batch_norm",
-            "atrous",
-            "aspect_ratios",
-            "scales",
-            "steps",
-            "overlap",
-            "negatives",
-        )
-        names += ("score_threshold", "iou_threshold", "candidates", "detections")
-        return {**super().get_config(), **{name: plain(getattr(self, name)) for name in names}}
 
 
 def _rows(maps, convs, columns):

@@ -3,10 +3,9 @@
 import math
 from typing import Literal
 
-import keras
 from keras import ops
 
-from visiontasks.arguments import Share
+from visiontasks.arguments import Classes, OpenShare, Positive
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import sigmoid
 from visiontasks.sample import UNLABELLED
@@ -18,7 +17,6 @@ LOSSES = {
 }
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
 class Tagger(PooledHead):
     """Whole-picture tags: the deepest features pooled, hidden layers, an independent sigmoid a tag.
 
@@ -37,7 +35,7 @@ class Tagger(PooledHead):
         activation: behind each hidden layer; networks before AlexNet have tanh.
 
     Raises:
-        ValueError: no tag, a tag twice, an unknown loss or pooling, positive weights of another number than the tags.
+        ValueError: an argument does not fit, such as positive weights of another number than the tags.
     """
 
     task = "tagging"
@@ -45,30 +43,23 @@ class Tagger(PooledHead):
 
     def __init__(
         self,
-        classes: int | list[str],
-        hidden: list[int] | tuple[int, ...] = (),
-        dropout: Share = 0.0,
+        classes: Classes,
         loss: Literal["binary_cross_entropy", "focal", "asymmetric"] = "binary_cross_entropy",
-        positive_weight: float | list[float] = 1.0,
-        prior: float = 0.1,
-        pooling: Literal["avg", "max", "flatten"] = "avg",
-        tap: str | None = None,
-        activation: Literal["relu", "tanh"] = "relu",
-        name: str = "tagger",
+        positive_weight: Positive | tuple[Positive, ...] = 1.0,
+        prior: OpenShare = 0.1,
         **kwargs,
     ):
-        if loss not in LOSSES:
-            raise ValueError(f"loss: expected one of {', '.join(LOSSES)}; got {loss!r}.")
-        if not 0 < prior < 1:
-            raise ValueError(f"prior: expected a share between 0 and 1, got {prior!r}.")
-        super().__init__(
-            classes, hidden, dropout, pooling, tap, activation, math.log(prior / (1 - prior)), name=name, **kwargs
-        )
-        if not isinstance(positive_weight, (int, float)) and len(positive_weight) != len(self.classes):
+        super().__init__(classes, **kwargs)
+        if isinstance(positive_weight, tuple) and len(positive_weight) != len(self.classes):
             raise ValueError(
                 f"positive_weight: expected one number or {len(self.classes)}, one a tag; got {len(positive_weight)}."
             )
-        self.loss, self.positive_weight, self.prior = loss, positive_weight, prior
+        self.loss, self.positive_weight = loss, positive_weight
+
+    @property
+    def bias_start(self):
+        prior = self.arguments["prior"]
+        return math.log(prior / (1 - prior))
 
     @property
     def loss_terms(self):
@@ -81,12 +72,3 @@ class Tagger(PooledHead):
 
     def decode(self, outputs):
         return {"scores": ops.sigmoid(ops.cast(outputs, "float32"))}
-
-    def get_config(self):
-        weight = self.positive_weight
-        return {
-            **super().get_config(),
-            "loss": self.loss,
-            "positive_weight": weight if isinstance(weight, (int, float)) else list(weight),
-            "prior": self.prior,
-        }

@@ -1,15 +1,17 @@
 """A class for every pixel: the expanding path of U-Net on any pyramid."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import keras
 from keras import ops
+from pydantic import Field
 
-from visiontasks.arguments import Share
-from visiontasks.heads.head import Head, class_names, levels_among
+from visiontasks.arguments import Classes, Counts, Levels, Positive, Share
+from visiontasks.heads.head import Head, levels_among
 from visiontasks.losses import softmax
 from visiontasks.sample import VOID
 
+Term = Literal["cross_entropy", "dice", "focal"]
 LOSSES = {"cross_entropy": softmax.cross_entropy, "dice": softmax.dice, "focal": softmax.focal}
 
 
@@ -83,7 +85,6 @@ def fit_to(x, size):
     return ops.cast(resized, x.dtype)
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
 class UNet(Head):
     """A class for every pixel: U-Net's expanding path with a skip from every level of any backbone.
 
@@ -102,7 +103,7 @@ class UNet(Head):
         loss: terms and their weights, of cross_entropy, dice and focal; or the name of one.
 
     Raises:
-        ValueError: no class or over 255, an unknown loss or upsampling, or filters of another number than the steps.
+        ValueError: an argument does not fit: over 255 classes, or filters of another number than the steps.
     """
 
     task = "segmentation"
@@ -111,28 +112,20 @@ class UNet(Head):
 
     def __init__(
         self,
-        classes: int | list[str],
-        filters: list[int] | tuple[int, ...] | None = None,
-        levels: list[str] | tuple[str, ...] | None = None,
+        classes: Classes,
+        filters: Counts | None = None,
+        levels: Levels | None = None,
         upsampling: Literal["transposed", "resize"] = "transposed",
         batch_norm: bool = True,
         dropout: Share = 0.0,
-        loss: Literal["cross_entropy", "dice", "focal"] | dict[str, float] = "cross_entropy",
-        name: str = "unet",
+        loss: Term | Annotated[dict[Term, Positive], Field(min_length=1)] = "cross_entropy",
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.classes = class_names(classes)
+        super().__init__(classes, **kwargs)
         if len(self.classes) > VOID:
             raise ValueError(f"classes: expected at most {VOID}, since {VOID} marks void; got {len(self.classes)}.")
         self.loss = {loss: 1.0} if isinstance(loss, str) else dict(loss)
-        if not self.loss or not self.loss.keys() <= LOSSES.keys():
-            raise ValueError(f"loss: expected terms out of {', '.join(LOSSES)}; got {loss!r}.")
-        if upsampling not in ("transposed", "resize"):
-            raise ValueError(f"upsampling: expected transposed or resize; got {upsampling!r}.")
-        self.filters = tuple(filters) if filters else None
-        self.levels = tuple(levels) if levels else None
-        self.upsampling, self.batch_norm, self.dropout = upsampling, batch_norm, dropout
+        self.filters, self.levels, self.upsampling, self.batch_norm = filters, levels, upsampling, batch_norm
         self.drop = keras.layers.SpatialDropout2D(dropout, dtype=self.dtype_policy, name="dropout")
         self.logits = keras.layers.Conv2D(len(self.classes), 1, dtype="float32", name="logits")
         self.blocks = None
@@ -181,15 +174,3 @@ class UNet(Head):
 
     def decode(self, outputs):
         return {"probabilities": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "classes": list(self.classes),
-            "filters": list(self.filters) if self.filters else None,
-            "levels": list(self.levels) if self.levels else None,
-            "upsampling": self.upsampling,
-            "batch_norm": self.batch_norm,
-            "dropout": self.dropout,
-            "loss": dict(self.loss),
-        }

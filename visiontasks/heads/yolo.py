@@ -1,17 +1,19 @@
 """YOLO without anchors: at every cell of three levels the distances to a box's sides, and the classes beside them."""
 
 import math
-from typing import Literal
+from typing import Annotated
 
 import keras
 from keras import layers, ops
+from pydantic import Field
 
-from visiontasks.arguments import Share
-from visiontasks.heads.head import Head, class_names, for_each, levels_among, picture_size
+from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Share
+from visiontasks.heads.head import Head, for_each, levels_among, picture_size
 from visiontasks.layers import csp
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
+from visiontasks.ops.objects import objects
 
 USUAL_SIDE = 640  # pixels of a picture whose size is not known when the class scores' start is set
 LIKELIEST = 0.1  # no class score starts higher
@@ -19,7 +21,6 @@ MOST_CLASS_FILTERS = 100
 FALL = 0.5  # by which a distance's logit starts below that of the distance a stride shorter
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
 class YOLO(Head):
     """Boxes and their classes at every cell of several levels, without anchors: YOLO in its form of 2023.
 
@@ -55,7 +56,7 @@ class YOLO(Head):
         detections: boxes given for a picture, D.
 
     Raises:
-        ValueError: no class, an unknown size, fewer than two bins, or no assigned cell.
+        ValueError: an argument does not fit; the text says what was expected.
     """
 
     task = "detection"
@@ -65,36 +66,26 @@ class YOLO(Head):
 
     def __init__(
         self,
-        classes: int | list[str],
-        levels: list[str] | tuple[str, ...] | None = None,
-        size: Literal["n", "s", "m", "l", "x"] = "n",
-        bins: int = 16,
-        assigned: int = 10,
-        alpha: float = 0.5,
-        beta: float = 6.0,
-        box_gain: float = 7.5,
-        distance_gain: float = 1.5,
-        class_gain: float = 0.5,
-        objects: float = 5.0,
+        classes: Classes,
+        levels: Levels | None = None,
+        size: csp.Variant = "n",
+        bins: Annotated[int, Field(ge=2)] = 16,
+        assigned: Count = 10,
+        alpha: NonNegative = 0.5,
+        beta: NonNegative = 6.0,
+        box_gain: NonNegative = 7.5,
+        distance_gain: NonNegative = 1.5,
+        class_gain: NonNegative = 0.5,
+        objects: Positive = 5.0,
         score_threshold: Share = 0.01,
         iou_threshold: Share = 0.7,
         agnostic: bool = False,
-        candidates: int = 3000,
-        detections: int = 300,
-        name: str = "yolo",
+        candidates: Count = 3000,
+        detections: Count = 300,
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.classes = class_names(classes)
-        if size not in csp.SIZES:
-            raise ValueError(f"size: expected {', '.join(csp.SIZES)}; got {size!r}.")
-        if bins < 2 or assigned < 1 or objects <= 0:
-            raise ValueError(
-                f"bins, assigned, objects: expected at least 2, at least 1 and above 0; got {bins}, {assigned} and "
-                f"{objects}."
-            )
-        self.levels = tuple(levels) if levels else None
-        self.size, self.bins, self.assigned = size, bins, assigned
+        super().__init__(classes, **kwargs)
+        self.levels, self.size, self.bins, self.assigned = levels, size, bins, assigned
         self.alpha, self.beta, self.objects = alpha, beta, objects
         self.box_gain, self.distance_gain, self.class_gain = box_gain, distance_gain, class_gain
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
@@ -156,29 +147,34 @@ class YOLO(Head):
         return boxes.from_distances(expected * _of_sides(outputs["strides"]), outputs["points"])
 
     def compute_losses(self, targets, outputs, training=True):
-        truth, classes = ops.cast(targets["boxes"], "float32"), ops.cast(targets["classes"], "int32")
-        there = classes >= 0
+        truth = objects(targets, len(self.classes))
         found, points = self._boxes(outputs), outputs["points"]
         scores = ops.stop_gradient(ops.sigmoid(outputs["classes"]))
-        scores = ops.take_along_axis(ops.swapaxes(scores, 1, 2), ops.expand_dims(ops.maximum(classes, 0), -1), axis=1)
+        scores = ops.take_along_axis(
+            ops.swapaxes(scores, 1, 2), ops.expand_dims(ops.maximum(truth.classes, 0), -1), axis=1
+        )
         matches, aligned = assignment.task_aligned(
             scores,
-            boxes.iou(truth, ops.stop_gradient(found)),
-            _reached(truth, points),
-            there,
+            boxes.iou(truth.boxes, ops.stop_gradient(found)),
+            _reached(truth.boxes, points),
+            truth.valid,
             self.assigned,
             self.alpha,
             self.beta,
         )
+        matches = matching.ignore(matches, truth.boxes, truth.ignored, ops.stop_gradient(found))
         aligned = ops.stop_gradient(aligned)
-        own = matching.take(truth, matches)
+        own = matching.take(truth.boxes, matches)
         misfit = 1.0 - boxes.paired_iou(found, own, "ciou")
         distance = boxes.distances(own, points) / _of_sides(outputs["strides"])
         distance = ops.mean(detection.distribution_focal(distance, outputs["distances"]), axis=-1)
-        wanted = ops.one_hot(matching.take(classes, matches), len(self.classes), dtype="float32")
-        entropy = detection.sigmoid_cross_entropy(wanted * ops.expand_dims(aligned, -1), outputs["classes"])
-        entropy = ops.where(ops.expand_dims(self.labelled(targets), -1), ops.sum(entropy, axis=-1), 0.0)
         learns = matches > matching.BACKGROUND
+        labels = ops.where(learns, matching.take(truth.classes, matches), -1)
+        labels = ops.one_hot(labels, len(self.classes), dtype="float32")
+        entropy = detection.sigmoid_cross_entropy(labels * ops.expand_dims(aligned, -1), outputs["classes"])
+        learned = ops.logical_or(ops.expand_dims(truth.known, 1), labels > 0)  # a class not known has no background
+        entropy = ops.sum(ops.where(learned, entropy, 0.0), axis=-1)
+        entropy = ops.where(matches == matching.IGNORED, 0.0, entropy)
         count = ops.sum(aligned)
         return {
             "box": Term(self.box_gain * ops.sum(ops.where(learns, misfit * aligned, 0.0)), count),
@@ -198,16 +194,6 @@ class YOLO(Head):
             count=self.detections,
             agnostic=self.agnostic,
         )
-
-    def get_config(self):
-        names = ("size", "bins", "assigned", "alpha", "beta", "box_gain", "distance_gain", "class_gain", "objects")
-        names += ("score_threshold", "iou_threshold", "agnostic", "candidates", "detections")
-        return {
-            **super().get_config(),
-            "classes": list(self.classes),
-            "levels": list(self.levels) if self.levels else None,
-            **{name: getattr(self, name) for name in names},
-        }
 
 
 def _near(shape, dtype=None):

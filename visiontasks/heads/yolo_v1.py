@@ -2,19 +2,18 @@
 
 import math
 
-import keras
 from keras import layers, ops
 
-from visiontasks.arguments import Share
-from visiontasks.heads.head import Head, class_names, levels_among
+from visiontasks.arguments import Classes, Count, Counts, NonNegative, Share
+from visiontasks.heads.head import Head, levels_among
 from visiontasks.losses.reduction import over
 from visiontasks.ops import assignment, matching, nms
 from visiontasks.ops import boxes as box_ops
+from visiontasks.ops.objects import objects
 
 NUMBERS = 5  # of a box: x, y, the roots of width and height, confidence
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
 class YOLOV1(Head):
     """Boxes and their classes out of the whole picture at once, on a coarse grid: the first YOLO.
 
@@ -45,7 +44,7 @@ class YOLOV1(Head):
         detections: boxes given for a picture, D.
 
     Raises:
-        ValueError: no class, no box, no convolution, or pictures without a fixed size.
+        ValueError: an argument does not fit, or the images have no fixed size.
     """
 
     task = "detection"
@@ -56,26 +55,22 @@ class YOLOV1(Head):
 
     def __init__(
         self,
-        classes: int | list[str],
+        classes: Classes,
         tap: str | None = None,
-        boxes: int = 2,
-        filters: list[int] | tuple[int, ...] = (1024, 1024, 1024, 1024),
-        hidden: list[int] | tuple[int, ...] = (4096,),
+        boxes: Count = 2,
+        filters: Counts = (1024, 1024, 1024, 1024),
+        hidden: tuple[Count, ...] = (4096,),
         dropout: Share = 0.5,
-        lambda_coord: float = 5.0,
-        lambda_noobj: float = 0.5,
+        lambda_coord: NonNegative = 5.0,
+        lambda_noobj: NonNegative = 0.5,
         score_threshold: Share = 0.01,
         iou_threshold: Share = 0.5,
-        detections: int = 100,
-        name: str = "yolo_v1",
+        detections: Count = 100,
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.classes = class_names(classes)
-        if boxes < 1 or not filters:
-            raise ValueError(f"boxes, filters: expected at least one of each, got {boxes} and {filters}.")
+        super().__init__(classes, **kwargs)
         self.tap, self.boxes = tap, boxes
-        self.filters, self.hidden, self.dropout = tuple(filters), tuple(hidden), dropout
+        self.filters, self.hidden, self.dropout = filters, hidden, dropout
         self.lambda_coord, self.lambda_noobj = lambda_coord, lambda_noobj
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
         self.detections = detections
@@ -141,32 +136,40 @@ class YOLOV1(Head):
         return ops.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
 
     def compute_losses(self, targets, outputs, training=True):
-        found, classes = outputs["boxes"], ops.cast(targets["classes"], "int32")
-        truth, grid = ops.cast(targets["boxes"], "float32"), tuple(found.shape[1:3])
-        owners = assignment.by_cell(truth, classes >= 0, grid, outputs["size"])
+        found, truth = outputs["boxes"], objects(targets, len(self.classes))
+        grid = tuple(found.shape[1:3])
+        owners = assignment.by_cell(truth.boxes, truth.valid, grid, outputs["size"])
 
         def of_cells(values):
             return ops.reshape(matching.take(values, owners), (-1, *grid, *values.shape[2:]))
 
         there = ops.cast(ops.reshape(owners, (-1, *grid)) > matching.BACKGROUND, "float32")
-        own = of_cells(truth)
-        overlaps = ops.stop_gradient(box_ops.paired_iou(self._boxes(outputs), ops.expand_dims(own, -2)))
+        own = of_cells(truth.boxes)
+        predicted = ops.stop_gradient(self._boxes(outputs))
+        overlaps = box_ops.paired_iou(predicted, ops.expand_dims(own, -2))
         # of a cell's boxes the one that overlaps the object most answers for it; of equal ones the first
         responsible = ops.one_hot(ops.argmax(overlaps, axis=-1), self.boxes, dtype="float32")
         responsible = responsible * ops.expand_dims(there, -1)
         wanted = _numbers(own, outputs["size"])
         place = ops.sum((found[..., :4] - ops.expand_dims(wanted, -2)) ** 2, axis=-1)
         present, absent = (found[..., 4] - overlaps) ** 2, found[..., 4] ** 2
-        labels = ops.one_hot(of_cells(classes), len(self.classes), dtype="float32")
-        labelled = self.labelled(targets)
+        # where a class is not known, a box may hold an object of it all the same
+        ignored = matching.covered(
+            truth.boxes, truth.ignored, ops.reshape(predicted, (-1, math.prod(grid) * self.boxes, 4))
+        )
+        background = ops.logical_and(ops.expand_dims(truth.complete, -1), ops.logical_not(ignored))
+        background = ops.reshape(ops.cast(background, "float32"), (-1, *grid, self.boxes)) * (1 - responsible)
+        labels = ops.one_hot(of_cells(truth.classes), len(self.classes), dtype="float32")
+        learned = ops.logical_or(ops.reshape(truth.known, (-1, 1, 1, len(self.classes))), labels > 0)
+        misjudged = ops.where(learned, (outputs["classes"] - labels) ** 2, 0.0)
 
         def term(errors):
-            return over(ops.sum(ops.reshape(errors, (-1, math.prod(errors.shape[1:]))), axis=-1), labelled)
+            return over(ops.sum(ops.reshape(errors, (-1, math.prod(errors.shape[1:]))), axis=-1), truth.labelled)
 
         return {
             "coordinates": term(self.lambda_coord * responsible * place),
-            "confidence": term(responsible * present + self.lambda_noobj * (1 - responsible) * absent),
-            "classification": term(ops.sum((outputs["classes"] - labels) ** 2, axis=-1) * there),
+            "confidence": term(responsible * present + self.lambda_noobj * background * absent),
+            "classification": term(ops.sum(misjudged, axis=-1) * there),
         }
 
     def decode(self, outputs):
@@ -184,17 +187,6 @@ class YOLOV1(Head):
             iou_threshold=self.iou_threshold,
             count=self.detections,
         )
-
-    def get_config(self):
-        names = ("tap", "boxes", "dropout", "lambda_coord", "lambda_noobj")
-        names += ("score_threshold", "iou_threshold", "detections")
-        return {
-            **super().get_config(),
-            "classes": list(self.classes),
-            "filters": list(self.filters),
-            "hidden": list(self.hidden),
-            **{name: getattr(self, name) for name in names},
-        }
 
 
 def _numbers(boxes, size):

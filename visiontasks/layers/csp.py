@@ -5,12 +5,15 @@ C.-Y. Wang et al.: CSPNet (2019), https://arxiv.org/abs/1911.11929, figure 2; S.
 backbone's costs and receptive fields can be computed from its graph.
 """
 
+from typing import Literal
+
 from keras import layers, ops
 
 from visiontasks.layers.nearest_resize import NearestResize
 
+Variant = Literal["n", "s", "m", "l", "x"]
 # {variant: (depth multiple, width multiple, maximum channels before the multiple)}
-SIZES = {
+VARIANTS = {
     "n": (1 / 3, 0.25, 1024),
     "s": (1 / 3, 0.5, 1024),
     "m": (2 / 3, 0.75, 768),
@@ -21,13 +24,13 @@ SIZES = {
 
 def width(filters: int, variant: str) -> int:
     """The number of channels that a variant has for `filters` in the plan."""
-    _, factor, most = SIZES[variant]
+    _, factor, most = VARIANTS[variant]
     return int(min(filters, most) * factor)
 
 
 def depth(blocks: int, variant: str) -> int:
     """The number of blocks that a variant has for `blocks` in the plan."""
-    return max(1, round(blocks * SIZES[variant][0]))
+    return max(1, round(blocks * VARIANTS[variant][0]))
 
 
 def convolution(x, filters: int, kernel: int, name: str, stride: int = 1, dtype=None):

@@ -1,11 +1,12 @@
 """`FeaturePyramid`: levels with equal channels, each with the features of the deeper levels added."""
 
+from typing import Literal
+
 import keras
 from keras import ops
 
+from visiontasks.arguments import Checked, Count
 from visiontasks.layers.nearest_resize import resize_axis
-
-TOPS = (None, "max_pool", "convs")
 
 
 def numbers(levels) -> list[int]:
@@ -21,7 +22,7 @@ def numbers(levels) -> list[int]:
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class FeaturePyramid(keras.layers.Layer):
+class FeaturePyramid(Checked, keras.layers.Layer):
     """Adds the features of deeper levels to finer ones, from the top down.
 
     Lin et al. 2017, https://arxiv.org/abs/1612.03144, section 3. Input: feature maps (B, H, W, any channels), finest
@@ -33,15 +34,10 @@ class FeaturePyramid(keras.layers.Layer):
             "convs": two, by 3×3 convolutions of stride 2 with a ReLU between them (Lin et al. 2017,
             https://arxiv.org/abs/1708.02002, footnote 2; as in torchvision they start from the pyramid's last map, not
             from the backbone's).
-
-    Raises:
-        ValueError: an unknown `top`.
     """
 
-    def __init__(self, filters: int = 256, top: str | None = None, **kwargs):
+    def __init__(self, filters: Count = 256, top: Literal["max_pool", "convs"] | None = None, **kwargs):
         super().__init__(**kwargs)
-        if top not in TOPS:
-            raise ValueError(f"top: expected one of {TOPS}, got {top!r}.")
         self.filters, self.top = filters, top
 
     def build(self, shapes):
@@ -85,9 +81,6 @@ class FeaturePyramid(keras.layers.Layer):
             batch, height, width, filters = outputs[-1]
             outputs.append((batch, height and (height + 1) // 2, width and (width + 1) // 2, filters))
         return outputs
-
-    def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "top": self.top}
 
 
 def enlarge(x, size: tuple[int, int]):

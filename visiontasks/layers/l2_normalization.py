@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from visiontasks.arguments import Checked, Positive
+
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class L2Normalization(keras.layers.Layer):
+class L2Normalization(Checked, keras.layers.Layer):
     """x / ‖x‖ along the channels, times one scale per channel; in float32.
 
     It reduces the large features of an early layer to the magnitude of later ones: W. Liu, A. Rabinovich, A. Berg:
@@ -17,7 +19,7 @@ class L2Normalization(keras.layers.Layer):
         scale: the initial value of all scales.
     """
 
-    def __init__(self, scale: float = 20.0, **kwargs):
+    def __init__(self, scale: Positive = 20.0, **kwargs):
         super().__init__(**kwargs)
         self.scale = scale
 
@@ -31,6 +33,3 @@ class L2Normalization(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}

@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from visiontasks.arguments import Checked, Count, NonNegative, Positive
+
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class LocalResponseNormalization(keras.layers.Layer):
+class LocalResponseNormalization(Checked, keras.layers.Layer):
     """x / (bias + alpha / size · Σ x²) ** beta, the sum over the `size` channels around each one; in float32.
 
     A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks (2012),
@@ -21,9 +23,9 @@ class LocalResponseNormalization(keras.layers.Layer):
         ValueError: an even size.
     """
 
-    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, **kwargs):
+    def __init__(self, size: Count = 5, alpha: NonNegative = 1e-4, beta: float = 0.75, bias: Positive = 1.0, **kwargs):
         super().__init__(**kwargs)
-        if size < 1 or size % 2 == 0:
+        if size % 2 == 0:
             raise ValueError(f"size: expected an odd number of channels, got {size!r}.")
         self.size, self.alpha, self.beta, self.bias = size, alpha, beta, bias
 
@@ -36,12 +38,3 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "size": self.size,
-            "alpha": self.alpha,
-            "beta": self.beta,
-            "bias": self.bias,
-        }

@@ -3,12 +3,14 @@
 import keras
 from keras import ops
 
+from visiontasks.arguments import Checked, Positive
+
 # mean and standard deviation of ImageNet's training images, as used for torchvision's weights
 IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class PixelNormalization(keras.layers.Layer):
+class PixelNormalization(Checked, keras.layers.Layer):
     """(pixels - mean) / std for each channel, computed in float32 whatever the precision.
 
     Shapes: uint8 or float (..., 3), RGB 0..255, to the layer's compute dtype (..., 3).
@@ -19,13 +21,15 @@ class PixelNormalization(keras.layers.Layer):
         bgr: whether the output channels are blue, green, red, as for networks trained in Caffe.
     """
 
-    def __init__(self, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), bgr: bool = False, **kwargs):
+    def __init__(
+        self,
+        mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0),
+        bgr: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.mean = tuple(map(float, mean))
-        self.std = tuple(map(float, std))
-        self.bgr = bool(bgr)
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError(f"mean, std: expected three numbers each, std > 0; got {mean!r} and {std!r}.")
+        self.mean, self.std, self.bgr = mean, std, bgr
 
     def call(self, pixels):
         pixels = ops.cast(pixels, "float32")
@@ -37,6 +41,3 @@ class PixelNormalization(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "mean": list(self.mean), "std": list(self.std), "bgr": self.bgr}

@@ -3,12 +3,13 @@
 import keras
 from keras import ops
 
+from visiontasks.arguments import Checked, Count
 from visiontasks.ops import boxes as box_ops
 from visiontasks.ops import nms
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class RegionProposals(keras.layers.Layer):
+class RegionProposals(Checked, keras.layers.Layer):
     """Predicts an objectness logit and box deltas for every anchor.
 
     Ren et al. 2015, https://arxiv.org/abs/1506.01497, section 3.1: a 3×3 convolution and two 1×1 ones, shared by all
@@ -20,7 +21,7 @@ class RegionProposals(keras.layers.Layer):
         anchors: anchors per cell.
     """
 
-    def __init__(self, filters: int, anchors: int, **kwargs):
+    def __init__(self, filters: Count, anchors: Count, **kwargs):
         super().__init__(**kwargs)
         self.filters, self.anchors = filters, anchors
         small = keras.initializers.RandomNormal(stddev=0.01)  # section 3.1.3
@@ -50,9 +51,6 @@ class RegionProposals(keras.layers.Layer):
     def compute_output_shape(self, shapes):
         sizes = [(shape[0], shape[1] and shape[2] and shape[1] * shape[2] * self.anchors) for shape in shapes]
         return sizes, [(*size, 4) for size in sizes]
-
-    def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "anchors": self.anchors}
 
 
 def propose(

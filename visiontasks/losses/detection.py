@@ -36,6 +36,28 @@ def sigmoid_cross_entropy(targets, logits):
     return ops.softplus(logits) - ops.cast(targets, "float32") * logits
 
 
+def marginal_cross_entropy(labels, logits, known):
+    """Softmax cross entropy where background means background or any class that is not known; elementwise.
+
+    Where nothing is to be found, a class that is not known may be there all the same: the background's probability is
+    the sum of its own and of those classes' probabilities. With all classes known it is the plain cross entropy.
+
+    Args:
+        labels: int (B, A), 0 background, class + 1 for an object.
+        logits: (B, A, C + 1), the first of the background.
+        known: bool (B, C), the image's known classes.
+
+    Returns:
+        float32 (B, A).
+    """
+    logits = ops.cast(logits, "float32")
+    unknown = ops.pad(ops.logical_not(known), ((0, 0), (1, 0)))
+    background = ops.expand_dims(ops.equal(labels, 0), -1)
+    meant = ops.one_hot(labels, logits.shape[-1], dtype="bool")
+    meant = ops.logical_or(meant, ops.logical_and(background, ops.expand_dims(unknown, 1)))
+    return ops.logsumexp(logits, axis=-1) - ops.logsumexp(ops.where(meant, logits, -float("inf")), axis=-1)
+
+
 def hardest(losses, candidates, count):
     """Which of the candidates have the largest losses in their picture.
 

@@ -24,6 +24,15 @@ def iou(boxes, others):
     return _ratio(*_overlap(boxes, others))
 
 
+def iof(boxes, others):
+    """Intersection of every pair over the other box's own area: (…, N, 4) and (…, M, 4) to float32 (…, N, M), 0..1.
+
+    0 where the other box is empty.
+    """
+    boxes, others = ops.expand_dims(boxes, -2), ops.expand_dims(others, -3)
+    return _ratio(_overlap(boxes, others)[0], area(others))
+
+
 def paired_iou(boxes, others, kind: str = "iou"):
     """The overlap of each box with its counterpart: (…, 4) and (…, 4) to float32 (…,), at most 1.
 

@@ -5,7 +5,8 @@ from keras import ops
 from visiontasks.ops import boxes as box_ops
 
 BACKGROUND = -1  # overlaps no true box enough
-IGNORED = -2  # overlaps one too much for background, too little to learn from
+IGNORED = -2  # learns nothing: between object and background, or in an ignored region
+COVERED = 0.5  # the least share of its area within an ignored region by which an anchor is ignored
 
 
 def by_threshold(overlaps, valid, high: float, low: float | None = None, rescue: bool = False):
@@ -35,14 +36,35 @@ def by_threshold(overlaps, valid, high: float, low: float | None = None, rescue:
     return matches
 
 
-def nearest(boxes, valid, anchors, *, high: float, low: float | None = None, rescue: bool = False):
-    """`by_threshold` of boxes (B, G, 4) and anchors (B, A, 4): int32 (B, A).
+def nearest(boxes, valid, anchors, ignored, *, high: float, low: float | None = None, rescue: bool = False):
+    """`by_threshold` of boxes (B, G, 4) and anchors (B, A, 4), then `ignore`: int32 (B, A).
 
-    One picture after the other, for the overlaps of a whole batch with hundreds of thousands of anchors are gigabytes.
+    One image after the other: the overlaps of a whole batch with hundreds of thousands of anchors are gigabytes.
     """
-    return ops.map(
-        lambda one: by_threshold(box_ops.iou(one[0], one[2]), one[1], high, low, rescue), (boxes, valid, anchors)
-    )
+
+    def of_one(one):
+        boxes, valid, anchors, ignored = one
+        return ignore(by_threshold(box_ops.iou(boxes, anchors), valid, high, low, rescue), boxes, ignored, anchors)
+
+    return ops.map(of_one, (boxes, valid, anchors, ignored))
+
+
+def ignore(matches, boxes, ignored, anchors):
+    """The matches with IGNORED for what is BACKGROUND but lies in an ignored region, with half its area or more.
+
+    Args:
+        matches: int (…, A).
+        boxes: (…, G, 4).
+        ignored: bool (…, G), which of the boxes are ignored regions.
+        anchors: (…, A, 4), or the boxes that are predicted there.
+    """
+    return ops.where(ops.logical_and(matches == BACKGROUND, covered(boxes, ignored, anchors)), IGNORED, matches)
+
+
+def covered(boxes, ignored, anchors):
+    """bool (…, A): which anchors have half their area or more within one ignored region; see `ignore`."""
+    shares = box_ops.iof(boxes, anchors)
+    return ops.any(ops.logical_and(shares >= COVERED, ops.expand_dims(ignored, -1)), axis=-2)
 
 
 def bipartite(overlaps, valid, threshold: float):

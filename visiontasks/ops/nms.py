@@ -208,35 +208,3 @@ def gather(values, indices):
 
 def _where(valid, boxes):
     return ops.where(ops.expand_dims(valid, -1), boxes, 0.0)
-
-
-def soften(boxes, scores, threshold: float = 0.3, sigma: float | None = 0.5):
-    """Soft-NMS: overlaps with better boxes lower the scores, and no box is removed.
-
-    Bodla et al. 2017 (https://arxiv.org/abs/1704.04503), equations 2 and 3: the best remaining box lowers the scores of
-    the boxes that it overlaps, and so on. This takes one round per box; `suppress` takes a few for all.
-
-    Args:
-        boxes: (…, K, 4).
-        scores: (…, K).
-        threshold: if sigma is None, a score is multiplied by 1 - IoU from this overlap on.
-        sigma: a score is multiplied by exp(-IoU² / sigma).
-
-    Returns:
-        float32 (…, K), the scores in the boxes' order.
-    """
-    overlaps, scores = box_ops.iou(boxes, boxes), ops.cast(scores, "float32")
-    linear = ops.where(overlaps >= threshold, 1 - overlaps, 1.0)
-    factors = linear if sigma is None else ops.exp(-(overlaps**2) / sigma)
-    count = boxes.shape[-2]
-
-    def step(_, state):
-        values, left = state
-        best_one = ops.argmax(ops.where(left, values, -float("inf")), axis=-1)
-        chosen = ops.one_hot(best_one, count, dtype="float32")
-        left = ops.logical_and(left, chosen < 0.5)
-        lowered = ops.squeeze(ops.matmul(ops.expand_dims(chosen, -2), factors), -2)
-        return ops.where(left, values * lowered, values), left
-
-    values, _ = ops.fori_loop(0, count, step, (scores, ops.ones_like(scores, dtype="bool")))
-    return values

@@ -19,7 +19,7 @@ def under(path: str, names: Iterable[str], whole: Iterable[str] = ()):
     try:
         yield
     except UserError as error:
-        name = rf"(?:{'|'.join(map(re.escape, names))})(?:\.\w+)*"
+        name = rf"(?:{'|'.join(map(re.escape, names))})(?:\.\w+|\[\d+\])*"
         if whole:
             name = rf"(?!(?:{'|'.join(map(re.escape, whole))})\b)" + name
         text = re.sub(rf"^(?={name}:)|(?<![\w./])(?={name}=)", f"{path}.", str(error))

@@ -8,8 +8,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from visiontasks.errors import RecipeError, near
-from visiontasks.recipe.catalog import PACKAGE, fits, parts
-from visiontasks.recipe.schema import Recipe, TrainRecipe, annotation_of, nested_schema
+from visiontasks.recipe.catalog import PACKAGE, check_value, parts
+from visiontasks.recipe.schema import Recipe, TrainRecipe, nested_schema
 
 # beside the package in a checkout, inside it in a wheel
 RECIPES = PACKAGE / "recipes" if (PACKAGE / "recipes").is_dir() else PACKAGE.parent / "recipes"
@@ -52,9 +52,11 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
             raise RecipeError(f"recipe: {path} holds no keys; expected backbone, head and data.")
         if data is not None:
             config = OmegaConf.merge({"data": {}}, config)
-            config.data.train, config.data.val = data["train"], data.get("val")
+            if OmegaConf.is_dict(config.data):
+                config.data.train, config.data.val = data["train"], data.get("val")
+        whole = config.get("train") is None or OmegaConf.is_dict(config.train)
         for part in ("optimizer", "schedule"):  # so that an override of one of its arguments finds a whole part
-            if OmegaConf.select(config, f"train.{part}") is None:
+            if whole and OmegaConf.select(config, f"train.{part}") is None:
                 OmegaConf.update(config, f"train.{part}", getattr(TrainRecipe(), part), force_add=True)
         for override in overrides:
             key, sign, value = override.partition("=")
@@ -80,7 +82,7 @@ def _override(config, key, value):
             return
     if key in ("head", "heads"):
         config.pop("heads" if key == "head" else "head", None)
-    if key == "train.epochs" and "steps" in (config.get("train") or {}):
+    if key == "train.epochs" and OmegaConf.is_dict(config.get("train")) and "steps" in config.train:
         config.train.pop("steps")  # said later, said instead
     merge = key not in ("data.train", "data.val", "head", "heads", "backbone")
     OmegaConf.update(config, key, OmegaConf.select(parsed, key), merge=merge, force_add=True)
@@ -91,7 +93,7 @@ def _arguments_of(section, name) -> set[str]:
     if section == "train.optimizer":
         return {"learning_rate"}
     folder = {"backbone": "backbones", "data.train": "data/sources", "data.val": "data/sources"}.get(section, "heads")
-    part = parts(folder).get(name)
+    part = parts(folder).get(name) if isinstance(name, str) else None
     return {a.name for a in part.arguments} if part else set()
 
 
@@ -104,37 +106,13 @@ def check(plain: dict) -> Recipe:
     recipe = _build(Recipe, plain, "")
     if (recipe.head is None) == (recipe.heads is None):
         raise RecipeError("head: expected either head: {name: …} or heads: {NAME: {name: …}, …}, one of the two.")
-    for where, part in {"backbone": recipe.backbone, **_named_parts(recipe)}.items():
-        if not isinstance(part, dict) or not isinstance(part.get("name"), str):
-            raise RecipeError(f"{where}: expected {{name: NAME, its arguments}}, got {part!r}.")
-    for where, size in (("size", recipe.data.size), *(("sizes", size) for size in recipe.data.sizes)):
-        size = size if isinstance(size, list) else [size]
-        if len(size) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
-            raise RecipeError(f"data.{where}: expected [height, width] in pixels, got {size!r}.")
+    if not recipe.parts:
+        raise RecipeError("heads: expected at least one head.")
     if recipe.data.sizes and recipe.train.devices == "all":
-        raise RecipeError("data.sizes: several GPUs take pictures of one size; leave it out, or train.devices=gpu.")
-    for where, part in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
-        if part is not None and not isinstance(part.get("source"), str):
-            raise RecipeError(f"{where}: expected {{source: NAME, its arguments}}, got {part!r}.")
-    for where, part in (("train.optimizer", recipe.train.optimizer), ("train.schedule", recipe.train.schedule)):
-        if not isinstance(part.get("name"), str):
-            raise RecipeError(f"{where}: expected {{name: NAME, its arguments}}, got {part!r}.")
-    if recipe.train.jit not in ("auto", True, False):
-        raise RecipeError(f"train.jit: expected auto, true or false; got {recipe.train.jit!r}.")
-    for name, value in recipe.train.loss_weights.items():
-        if not fits(value, "float"):
-            raise RecipeError(f"train.loss_weights.{name}: expected a number, got {value!r}.")
+        raise RecipeError("data.sizes: several GPUs take images of one size; leave it out, or train.devices=gpu.")
     if unknown := recipe.train.loss_weights.keys() - recipe.parts.keys():
         raise RecipeError(f"train.loss_weights: {sorted(unknown)} name no head. {near(min(unknown), recipe.parts)}")
     return recipe
-
-
-def _named_parts(recipe):
-    if recipe.head is not None:
-        return {"head": recipe.head}
-    if not recipe.heads:
-        raise RecipeError("heads: expected at least one head.")
-    return {f"heads.{name}": part for name, part in recipe.heads.items()}
 
 
 def _build(schema, plain, where):
@@ -143,34 +121,19 @@ def _build(schema, plain, where):
         if key not in known:
             shown = [name for name, f in known.items() if not f.metadata.get("hidden")]
             raise RecipeError(f"{where}{key}: unknown key. {near(str(key), shown)}")
-    values = {}
     for name, f in known.items():
-        path = f"{where}{name}"
-        if name not in plain:
-            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-                raise RecipeError(f"{path}: missing; {f.metadata['doc']}.")
-            continue
-        values[name] = _value(f, plain[name], path)
-    return schema(**values)
+        if name not in plain and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise RecipeError(f"{where}{name}: missing; {f.metadata['doc']}.")
+    return schema(**{name: _value(known[name], value, f"{where}{name}") for name, value in plain.items()})
 
 
 def _value(f, value, path):
     nested = nested_schema(f)
-    if nested is not None and isinstance(value, dict):
+    if nested is None:
+        check_value(path, f.type, value)
+    elif isinstance(value, dict):
         return _build(nested, value, f"{path}.")
-    annotation = annotation_of(f)
-    if nested is not None and (value is not None or nested is f.type):
+    elif value is not None or nested is f.type:
         keys = ", ".join(inner.name for inner in dataclasses.fields(nested))
         raise RecipeError(f"{path}: expected keys below it ({keys}), got {value!r}.")
-    if not fits(value, annotation) and nested is None:
-        choices = f.metadata.get("choices")
-        listed = f" Choices: {', '.join(choices)}." if choices else ""
-        raise RecipeError(f"{path}: expected {annotation}, got {value!r} ({type(value).__name__}).{listed}")
-    limits = f.metadata
-    if limits.get("choices") and value not in limits["choices"]:
-        raise RecipeError(f"{path}: got {value!r}. {near(str(value), limits['choices'])}")
-    if value is not None and limits.get("above") is not None and not value > limits["above"]:
-        raise RecipeError(f"{path}: expected more than {limits['above']}, got {value!r}.")
-    if value is not None and limits.get("below") is not None and not value < limits["below"]:
-        raise RecipeError(f"{path}: expected less than {limits['below']}, got {value!r}.")
     return value

@@ -1,81 +1,94 @@
-"""The schema of a recipe: every key with its type, default, bounds and what it means."""
+"""The schema of a recipe: every key with its type and bounds, its default, and what it means."""
 
 import dataclasses
-import types
 from dataclasses import field
+from typing import Annotated, Literal, get_args
 
 from omegaconf import OmegaConf
+from pydantic import AfterValidator, Field
+
+from visiontasks.arguments import Count, Level, NonNegative, OpenShare, Positive, Whole, describe
 
 
-def _key(doc, default=dataclasses.MISSING, *, choices=(), above=None, below=None):
-    limits = {"doc": doc, "choices": choices, "above": above, "below": below}
+def _key(doc, default=dataclasses.MISSING):
     if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata=limits)
-    return field(default=default, metadata=limits)
+        return field(default_factory=lambda: type(default)(default), metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc})
+
+
+def _part(key):
+    """The type of a selectable part: a dict whose `key` is a text."""
+
+    def named(part):
+        if not isinstance(part.get(key), str):
+            raise ValueError(f"no {key}")
+        return part
+
+    return Annotated[dict, AfterValidator(named), Field(description=f"{{{key}: NAME, its arguments}}")]
+
+
+Named, Source = _part("name"), _part("source")
+Size = Annotated[tuple[Count, Count], Field(description="[height, width] in pixels")]
 
 
 @dataclasses.dataclass(frozen=True)
 class DataRecipe:
-    """What to learn from, and how pictures become batches."""
+    """What to learn from, and how images become batches."""
 
-    train: dict | None = _key("the training part: {source: NAME, its arguments}", None)
-    val: dict | None = _key("the validation part; without one, a share of the training part", None)
-    size: list[int] = _key("[height, width] that the network sees", [256, 256])
-    sizes: list = _key("several sizes to train at, [[height, width], …], one a batch; validation is at data.size", [])
-    batch: int = _key("pictures a step", 8, above=0)
+    train: Source | None = _key("the training set: {source: NAME, its arguments}", None)
+    val: Source | None = _key("the validation set; without one, a share of the training set", None)
+    size: Size = _key("[height, width] that the network sees", [256, 256])
+    sizes: list[Size] = _key(
+        "several sizes to train at, [[height, width], …], one a batch; validation is at data.size", []
+    )
+    batch: Count = _key("images a step", 8)
     augment: list = _key(
         "transforms by name, albumentations' and those below, in order: [{HorizontalFlip: {p: 0.5}}, …]", []
     )
-    resize: str = _key("how a picture fits the size", "stretch", choices=("stretch", "letterbox", "crop"))
-    max_objects: int = _key("objects a picture has room for, the largest; the others count as background", 100, above=0)
-    split: float = _key("share kept for validation where there is no val part", 0.2, above=0, below=1)
-    workers: int | None = _key(
-        "threads or processes that read pictures; null = one a core, at most 8; 0 = none, in the training thread",
-        None,
-        above=-1,
+    resize: Literal["stretch", "letterbox", "crop"] = _key("how an image fits the size", "stretch")
+    max_objects: Count = _key("objects an image has room for, the largest; the others count as background", 100)
+    split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)
+    workers: Whole | None = _key(
+        "threads or processes that read images; null = one a core, at most 8; 0 = none, in the training thread", None
     )
-    worker_kind: str = _key("what the workers are", "threads", choices=("threads", "processes"))
+    worker_kind: Literal["threads", "processes"] = _key("what the workers are", "threads")
 
 
 @dataclasses.dataclass(frozen=True)
 class FreezeRecipe:
     """Transfer learning in two stages: the heads alone, then everything, or all behind a level of the backbone."""
 
-    epochs: int = _key("epochs with the backbone fixed, its batch norms in inference mode; 0 = none", above=-1)
-    factor: float = _key("learning-rate factor of the backbone once it trains", 0.1, above=0)
+    epochs: Whole = _key("epochs with the backbone fixed, its batch norms in inference mode; 0 = none")
+    factor: Positive = _key("learning-rate factor of the backbone once it trains", 0.1)
     batch_norm: bool = _key("keep the backbone's batch norms fixed to the end", False)
-    level: str | None = _key("keep the backbone up to this level, such as C2, fixed to the end", None)
+    level: Level | None = _key("keep the backbone up to this level, such as C2, fixed to the end", None)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainRecipe:
     """How to learn."""
 
-    epochs: int = _key("passes over the training part", 20, above=0)
-    steps: int | None = _key("updates, instead of epochs: rounded up to whole epochs, at most 100", None, above=0)
-    optimizer: dict = _key("any Keras optimizer: {name: NAME, its arguments}", {"name": "adamw", "learning_rate": 1e-3})
-    schedule: dict = _key("learning rate over time: cosine, step or constant", {"name": "cosine", "warmup_epochs": 1})
-    precision: str = _key(
-        "auto = mixed_bfloat16 or mixed_float16 on a GPU, float32 on a CPU",
-        "auto",
-        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    epochs: Count = _key("passes over the training set", 20)
+    steps: Count | None = _key("updates, instead of epochs: rounded up to whole epochs, at most 100", None)
+    optimizer: Named = _key(
+        "any Keras optimizer: {name: NAME, its arguments}", {"name": "adamw", "learning_rate": 1e-3}
     )
-    jit: str | bool = _key("XLA compilation; auto = on for a GPU, off for TensorFlow on a CPU", "auto")
-    devices: str = _key(
-        "all = every GPU of this machine by MirroredStrategy", "auto", choices=("auto", "cpu", "gpu", "all")
+    schedule: Named = _key("learning rate over time: cosine, step or constant", {"name": "cosine", "warmup_epochs": 1})
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = _key(
+        "auto = mixed_bfloat16 or mixed_float16 on a GPU, float32 on a CPU", "auto"
     )
+    jit: Literal["auto"] | bool = _key("XLA compilation; auto = on for a GPU, off for TensorFlow on a CPU", "auto")
+    devices: Literal["auto", "cpu", "gpu", "all"] = _key("all = every GPU of this machine by MirroredStrategy", "auto")
     freeze: FreezeRecipe | None = _key("transfer learning: first the heads alone, then everything", None)
-    layer_decay: float | None = _key(
-        "factor of the rate from each level of the backbone to the one nearer to the picture", None, above=0, below=1
+    layer_decay: OpenShare | None = _key(
+        "factor of the rate from each level of the backbone to the one nearer to the image", None
     )
-    loss_weights: dict = _key("factor of each head's loss: {HEAD: number}", {})
-    clip_norm: float | None = _key(
-        "largest global norm of the gradients; with freeze or layer_decay, of those at each rate", None, above=0
+    loss_weights: dict[str, NonNegative] = _key("factor of each head's loss: {HEAD: number}", {})
+    clip_norm: Positive | None = _key(
+        "largest global norm of the gradients; with freeze or layer_decay, of those at each rate", None
     )
-    ema: float | None = _key(
-        "momentum of the moving average of the weights, which is what is saved", None, above=0, below=1
-    )
-    early_stopping: int | None = _key("stop after so many epochs without a better score", None, above=0)
+    ema: OpenShare | None = _key("momentum of the moving average of the weights, which is what is saved", None)
+    early_stopping: Count | None = _key("stop after so many epochs without a better score", None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,16 +96,16 @@ class RunRecipe:
     """Where results go, and the seed of everything random."""
 
     dir: str = _key("folder of the runs; each goes to dir/RECIPE/TIME", "runs")
-    seed: int = _key("seed of weights, order and augmentation", 0, above=-1)
+    seed: Whole = _key("seed of weights, order and augmentation", 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """A whole recipe. `head` is one part, or `heads` several by name; exactly one of the two is given."""
 
-    backbone: dict = _key("{name: NAME, its arguments}")
-    head: dict | None = _key("{name: NAME, its arguments}", None)
-    heads: dict | None = _key("several heads: {HEAD: {name: NAME, its arguments}, …}", None)
+    backbone: Named = _key("{name: NAME, its arguments}")
+    head: Named | None = _key("{name: NAME, its arguments}", None)
+    heads: dict[str, Named] | None = _key("several heads: {HEAD: {name: NAME, its arguments}, …}", None)
     weights: str | None = _key(
         "of backbone and head together: coco (torchvision's detectors), or a PyTorch file with torchvision's names",
         None,
@@ -118,13 +131,8 @@ class Recipe:
 
 def nested_schema(f: dataclasses.Field):
     """The dataclass that a field holds, or None."""
-    kinds = f.type.__args__ if isinstance(f.type, types.UnionType) else (f.type,)
-    return next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
-
-
-def annotation_of(f: dataclasses.Field) -> str:
-    """A field's type as it is written."""
-    return f.type.__name__ if isinstance(f.type, type) and not hasattr(f.type, "__origin__") else str(f.type)
+    kinds = (kind for kind in (f.type, *get_args(f.type)) if isinstance(kind, type))
+    return next(filter(dataclasses.is_dataclass, kinds), None)
 
 
 def documented_keys(schema=Recipe, where: str = "") -> list[tuple[str, str, object, str]]:
@@ -140,5 +148,5 @@ def documented_keys(schema=Recipe, where: str = "") -> list[tuple[str, str, obje
         default = f.default if f.default is not dataclasses.MISSING else None
         if f.default_factory is not dataclasses.MISSING:
             default = f.default_factory()
-        rows.append((f"{where}{f.name}", annotation_of(f), default, f.metadata["doc"]))
+        rows.append((f"{where}{f.name}", describe(f.type), default, f.metadata["doc"]))
     return rows

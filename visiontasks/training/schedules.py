@@ -4,13 +4,17 @@ import math
 
 import keras
 
+from visiontasks.arguments import Chance, NonNegative, Positive, Whole
 
-def constant(learning_rate: float, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0):
+
+def constant(learning_rate: float, total_steps: int, steps_per_epoch: int, warmup_epochs: NonNegative = 0):
     """The same rate throughout, after a linear warm-up."""
     return _Warmup(learning_rate, round(warmup_epochs * steps_per_epoch), [], [1.0])
 
 
-def cosine(learning_rate: float, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 1, final: float = 0.0):
+def cosine(
+    learning_rate: float, total_steps: int, steps_per_epoch: int, warmup_epochs: NonNegative = 1, final: Chance = 0.0
+):
     """Linear warm-up, over a quarter of the updates at most, then half a cosine down to `final` times the rate.
 
     Loshchilov and Hutter 2017 (https://arxiv.org/abs/1608.03983), eq. 5, without restarts.
@@ -24,9 +28,9 @@ def step(
     learning_rate: float,
     total_steps: int,
     steps_per_epoch: int,
-    epochs: list[int] = (),
-    factor: float = 0.1,
-    warmup_epochs: float = 0,
+    epochs: tuple[Whole, ...] = (),
+    factor: Positive = 0.1,
+    warmup_epochs: NonNegative = 0,
 ):
     """The rate times `factor` at the start of each of `epochs` (counted from 0), after a linear warm-up."""
     boundaries = [epoch * steps_per_epoch for epoch in sorted(epochs)]

@@ -33,7 +33,7 @@ def labelled(boxes, classes, image=IMAGE, **more):
     return sample
 
 
-def answer(boxes, classes, scores):
+def predicted(boxes, classes, scores):
     return {
         "boxes": np.reshape(boxes, (-1, 4)).astype(np.float32),
         "classes": np.array(classes, np.int32),
@@ -47,9 +47,9 @@ def corners(sides):
     return np.concatenate([sides[:, :2], sides[:, :2] + sides[:, 2:]], axis=1)
 
 
-def score(samples_per_set, classes, **options):
+def score(pairs, classes, **options):
     metric = Detection([f"c{i}" for i in range(classes)], **options)
-    for sample, prediction in samples_per_set:
+    for sample, prediction in pairs:
         metric.update(sample, prediction)
     return metric
 
@@ -59,29 +59,29 @@ def random_boxes(rng, count, low=4, high=150):
     return np.concatenate([corner, corner + rng.uniform(low, high, (count, 2))], axis=1).astype(np.float32)
 
 
-def scenes(seed, samples_per_set, classes, levels=10**6, crowd=0.15, most=12):
+def scenes(seed, images, classes, levels=10**6, crowd=0.15, most=12):
     """Images with objects, some of them crowds with areas of their own, and detections near them or anywhere."""
     rng = np.random.default_rng(seed)
-    for _ in range(samples_per_set):
+    for _ in range(images):
         boxes = random_boxes(rng, rng.integers(0, 6))
         if len(boxes) > 1 and rng.random() < 0.3:
             boxes[1] = boxes[0]  # two objects at one place
         labels, count = rng.integers(0, classes, len(boxes)), rng.integers(0, most)
-        found, guesses = random_boxes(rng, count), rng.integers(0, classes, count)
+        detections, guesses = random_boxes(rng, count), rng.integers(0, classes, count)
         if len(boxes):
             near = rng.random(count) < 0.7
             which = rng.integers(0, len(boxes), count)
             moved = boxes[which] + rng.normal(0, 4, (count, 4)) * (rng.random((count, 1)) < 0.8)
             moved = np.sort(moved.reshape(-1, 2, 2), axis=1).reshape(-1, 4)
-            found = np.where(near[:, None], moved, found)
+            detections = np.where(near[:, None], moved, detections)
             guesses = np.where(near & (rng.random(count) < 0.8), labels[which], guesses)
         more = {}
         if rng.random() < 0.8:
             sides = boxes[:, 2:] - boxes[:, :2]
             more["areas"] = (sides.prod(axis=1) * rng.uniform(0.4, 1, len(boxes))).astype(np.float32)
-            more["crowd"] = rng.random(len(boxes)) < crowd
+            more["ignored"] = rng.random(len(boxes)) < crowd
         scores = rng.integers(0, levels, count) / levels
-        yield labelled(boxes, labels, **more), answer(found, guesses, scores)
+        yield labelled(boxes, labels, **more), predicted(detections, guesses, scores)
 
 
 def quietly(work):
@@ -105,14 +105,14 @@ def directly(images, annotations, results, categories):
     return quietly(work)
 
 
-def records(samples_per_set):
+def records(pairs):
     """The images as COCO's images, annotations and results."""
     images, annotations, results = [], [], []
-    for number, (sample, prediction) in enumerate(samples_per_set, 1):
+    for number, (sample, prediction) in enumerate(pairs, 1):
         images.append({"id": number})
         boxes = sample.boxes.astype(float)
         areas = getattr(sample, "areas", None)
-        crowd = getattr(sample, "crowd", None)
+        crowd = getattr(sample, "ignored", None)
         for i, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
             annotation = {"id": len(annotations) + 1, "image_id": number, "category_id": int(sample.classes[i]) + 1}
             annotation["bbox"] = [x1, y1, x2 - x1, y2 - y1]
@@ -138,9 +138,9 @@ def check_equal(result, evaluation, names):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 25), st.integers(1, 5), st.sampled_from([5, 10**6]), st.integers(0, 2**32 - 1))
-def test_equals_pycocotools_called_directly(samples_per_set, classes, levels, seed):
+def test_equals_pycocotools_called_directly(images, classes, levels, seed):
     """Crowds, areas, images without objects or without detections, equal scores, objects at one place."""
-    data = list(scenes(seed, samples_per_set, classes, levels))
+    data = list(scenes(seed, images, classes, levels))
     images, annotations, results = records(data)
     result = score(data, classes).result()
     if not annotations:
@@ -170,13 +170,13 @@ def test_equals_pycocotools_on_real_annotations(part):
     names = [target.cats[category]["name"] for category in numbers]
     rng, metric, results = np.random.default_rng(0), Detection(names), []
     for number in target.getImgIds():
-        picture, objects = target.imgs[number], target.imgToAnns[number]
+        entry, objects = target.imgs[number], target.imgToAnns[number]
         boxes = corners([o["bbox"] for o in objects])
         sample = labelled(
-            np.minimum(boxes, np.tile([picture["width"], picture["height"]], 2)),
+            np.minimum(boxes, np.tile([entry["width"], entry["height"]], 2)),
             [numbers[o["category_id"]] for o in objects],
-            image=np.broadcast_to(np.uint8(0), (picture["height"], picture["width"], 3)),
-            crowd=np.array([o["iscrowd"] for o in objects], bool),
+            image=np.broadcast_to(np.uint8(0), (entry["height"], entry["width"], 3)),
+            ignored=np.array([o["iscrowd"] for o in objects], bool),
             areas=np.array([o["area"] for o in objects], np.float32),
         )
         twice = np.repeat(boxes, 2, axis=0)
@@ -184,7 +184,7 @@ def test_equals_pycocotools_on_real_annotations(part):
         moved = np.sort(moved.reshape(-1, 2, 2), axis=1).reshape(-1, 4)
         kinds = np.repeat(sample.classes, 2)
         kinds = np.where(rng.random(len(kinds)) < 0.85, kinds, rng.integers(0, len(names), len(kinds)))
-        prediction = answer(moved, kinds, rng.random(len(kinds)))
+        prediction = predicted(moved, kinds, rng.random(len(kinds)))
         metric.update(sample, prediction)
         for (x1, y1, x2, y2), kind, value in zip(
             moved.astype(float).tolist(), kinds, prediction["scores"], strict=True
@@ -205,23 +205,23 @@ def test_gives_cocos_official_figures():
     """COCO's example results in the first hundred images of val2014, and the table that goes with them."""
     with open(Path(__file__).with_name("coco_val2014_100.csv"), encoding="utf-8") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
-    found = json.loads((OFFICIAL / "instances_val2014_fakebbox100_results.json").read_text(encoding="utf-8"))
-    categories = sorted({int(row["category_id"]) for row in rows} | {one["category_id"] for one in found})
+    detections = json.loads((OFFICIAL / "instances_val2014_fakebbox100_results.json").read_text(encoding="utf-8"))
+    categories = sorted({int(row["category_id"]) for row in rows} | {one["category_id"] for one in detections})
     metric = Detection([f"c{category}" for category in categories])
-    for picture in sorted({int(row["image_id"]) for row in rows}):
-        objects = [row for row in rows if int(row["image_id"]) == picture]
+    for number in sorted({int(row["image_id"]) for row in rows}):
+        objects = [row for row in rows if int(row["image_id"]) == number]
         width, height = int(objects[0]["width"]), int(objects[0]["height"])
         sample = labelled(
             corners([[float(row[side]) for side in "xywh"] for row in objects]),
             [categories.index(int(row["category_id"])) for row in objects],
             image=np.broadcast_to(np.uint8(0), (height, width, 3)),
-            crowd=np.array([row["iscrowd"] == "1" for row in objects]),
+            ignored=np.array([row["iscrowd"] == "1" for row in objects]),
             areas=np.array([row["area"] for row in objects], np.float32),
         )
-        here = [one for one in found if one["image_id"] == picture]
+        here = [one for one in detections if one["image_id"] == number]
         classes = [categories.index(one["category_id"]) for one in here]
         boxes = corners([one["bbox"] for one in here])
-        metric.update(sample, answer(boxes, classes, [one["score"] for one in here]))
+        metric.update(sample, predicted(boxes, classes, [one["score"] for one in here]))
     table = (OFFICIAL / "val2014_fake_eval_res.txt").read_text(encoding="utf-8").split("type=bbox")[1].split("---")[0]
     printed = [line.split("= ")[-1] for line in table.splitlines() if " @[ " in line]
     result = metric.result()
@@ -234,7 +234,7 @@ def test_faster_coco_eval_gives_the_same(seed):
     data = list(scenes(seed, 20, 4, levels=(5, 10**6)[seed % 2]))
     ours, theirs = score(data, 4).result(), score(data, 4, backend="faster-coco-eval").result()
     np.testing.assert_equal(theirs, pytest.approx(ours, rel=1e-12, nan_ok=True))
-    nothing = [(sample, answer([], [], [])) for sample, _ in data]
+    nothing = [(sample, predicted([], [], [])) for sample, _ in data]
     assert score(nothing, 4, backend="faster-coco-eval").result()["ap"] == 0
 
 
@@ -247,7 +247,7 @@ def test_a_backend_that_is_missing_is_named(monkeypatch):
 
 
 def test_truth_itself_scores_one():
-    data = [(s, answer(s.boxes, s.classes, np.full(len(s.classes), 0.9))) for s, _ in scenes(1, 20, 3, crowd=0)]
+    data = [(s, predicted(s.boxes, s.classes, np.full(len(s.classes), 0.9))) for s, _ in scenes(1, 20, 3, crowd=0)]
     metric = score(data, 3)
     result = metric.result()
     assert all(result[name] == pytest.approx(1) for name in ("ap", "ap50", "ar100", "voc07_ap50", "voc12_ap50", "f1"))
@@ -257,12 +257,12 @@ def test_truth_itself_scores_one():
 
 def test_the_first_object_counts():
     """pycocotools takes a match with the object of id 0 for no match."""
-    one = [(labelled([10, 10, 50, 50], [0]), answer([10, 10, 50, 50], [0], [0.7]))]
+    one = [(labelled([10, 10, 50, 50], [0]), predicted([10, 10, 50, 50], [0], [0.7]))]
     assert score(one, 1).result()["ap"] == pytest.approx(1)
 
 
 def test_no_detections_at_all_score_zero():
-    metric = score([(sample, answer([], [], [])) for sample, _ in scenes(0, 5, 2, crowd=0)], 2)
+    metric = score([(sample, predicted([], [], [])) for sample, _ in scenes(0, 5, 2, crowd=0)], 2)
     result = metric.result()
     for name in ("ap", "ap50", "ar100", "voc07_ap50", "voc12_ap50", "f1"):
         assert result[name] == 0
@@ -273,23 +273,22 @@ def test_no_detections_at_all_score_zero():
 @pytest.mark.parametrize("detections", [0, 3])
 def test_without_objects_everything_is_nan(detections):
     rng = np.random.default_rng(0)
-    found = answer(random_boxes(rng, detections), [0] * detections, rng.random(detections))
-    metric = score([(labelled([], []), found)] * detections, 2)
+    prediction = predicted(random_boxes(rng, detections), [0] * detections, rng.random(detections))
+    metric = score([(labelled([], []), prediction)] * detections, 2)
     assert np.isnan(list(metric.result().values())).all() and metric.charts() == {}
 
 
-def test_unlabelled_images_and_objects_count_nothing():
+def test_unlabelled_images_count_nothing():
     data = list(scenes(0, 6, 2))
     metric, before = score(data, 2), score(data, 2).result()
-    metric.update(Sample(image=IMAGE), answer([0, 0, 9, 9], [0], [0.99]))
-    metric.update(Sample(image=IMAGE, boxes=np.float32([[0, 0, 9, 9]])), answer([0, 0, 9, 9], [0], [0.99]))
-    metric.update(labelled([0, 0, 9, 9], [-1]), answer([], [], []))
+    metric.update(Sample(image=IMAGE), predicted([0, 0, 9, 9], [0], [0.99]))
+    metric.update(Sample(image=IMAGE, boxes=np.float32([[0, 0, 9, 9]])), predicted([0, 0, 9, 9], [0], [0.99]))
     np.testing.assert_equal(metric.result(), before)
 
 
 def test_detections_in_an_image_without_objects_are_mistakes():
-    right = (labelled([10, 10, 50, 50], [0]), answer([10, 10, 50, 50], [0], [0.7]))
-    wrong = (labelled([], []), answer([10, 10, 50, 50], [0], [0.8]))
+    right = (labelled([10, 10, 50, 50], [0]), predicted([10, 10, 50, 50], [0], [0.7]))
+    wrong = (labelled([], []), predicted([10, 10, 50, 50], [0], [0.8]))
     result = score([right, wrong], 1).result()
     assert result["ap"] == result["voc12_ap50"] == pytest.approx(0.5)
     assert result["f1"] == pytest.approx(2 / 3) and result["f1_threshold"] == np.float32(0.7)
@@ -316,16 +315,16 @@ def matches_of(evaluation):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 20), st.integers(1, 4), st.sampled_from([4, 10**6]), st.integers(0, 2**32 - 1))
-def test_best_f1_is_that_of_pycocotools_matches(samples_per_set, classes, levels, seed):
-    data = list(scenes(seed, samples_per_set, classes, levels))
+def test_best_f1_is_that_of_pycocotools_matches(images, classes, levels, seed):
+    data = list(scenes(seed, images, classes, levels))
     images, annotations, results = records(data)
     positives = sum(not a["iscrowd"] for a in annotations)
     if not results or not positives:
         return
-    found = list(matches_of(directly(images, annotations, results, [{"id": i + 1} for i in range(classes)])))
+    detections = list(matches_of(directly(images, annotations, results, [{"id": i + 1} for i in range(classes)])))
     f1 = {}
-    for threshold in {value for value, _ in found}:
-        kept = [match for value, match in found if value >= threshold]
+    for threshold in {value for value, _ in detections}:
+        kept = [match for value, match in detections if value >= threshold]
         f1[threshold] = 2 * sum(kept) / (len(kept) + positives)
     metric = score(data, classes)
     result = metric.result()
@@ -335,35 +334,44 @@ def test_best_f1_is_that_of_pycocotools_matches(samples_per_set, classes, levels
     assert f1[result["f1_threshold"]] == max(f1.values())
     # the confusion matrix counts the same hits
     confusion = metric.confusion(result["f1_threshold"])
-    kept = [match for value, match in found if value >= result["f1_threshold"]]
+    kept = [match for value, match in detections if value >= result["f1_threshold"]]
     assert confusion.correct.sum() == sum(kept)
     assert confusion.counts[:, :-1].sum() == len(kept) and confusion.counts[:-1].sum() == positives
 
 
 def test_confusion_by_hand():
-    """A hit, an object found as another class, one missed, one invented, a crowd, and one below the threshold."""
+    """A hit, an object detected as another class, one missed, one invented, a crowd, and one below the threshold."""
     objects = [[0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 240, 40], [0, 200, 200, 300]]
-    sample = labelled(objects, [0, 1, 1, 0], crowd=np.array([0, 0, 0, 1], bool))
+    sample = labelled(objects, [0, 1, 1, 0], ignored=np.array([0, 0, 0, 1], bool))
     boxes = [objects[0], [102, 0, 142, 40], [300, 300, 340, 340], [20, 220, 60, 260], objects[2], objects[0]]
-    found = answer(boxes, [0, 2, 2, 0, 1, 2], [0.9, 0.8, 0.7, 0.95, 0.2, 0.6])
-    confusion = score([(sample, found)], 3).confusion(0.5)
+    detections = predicted(boxes, [0, 2, 2, 0, 1, 2], [0.9, 0.8, 0.7, 0.95, 0.2, 0.6])
+    confusion = score([(sample, detections)], 3).confusion(0.5)
     expected = np.zeros((4, 4), int)
     expected[0, 0] = expected[1, 2] = expected[1, 3] = 1
-    expected[3, 2] = 2  # the invented one, and a second answer for an object that has its own
+    expected[3, 2] = 2  # the invented one, and a second detection of an object that has its own
     assert confusion.counts.tolist() == expected.tolist()
     assert confusion.names == ("c0", "c1", "c2", "background")
 
 
+def test_a_class_that_is_not_known_in_an_image_is_not_scored_there():
+    objects, boxes = [[0, 0, 40, 40], [100, 0, 140, 40]], [[0, 0, 40, 40], [200, 0, 240, 40], [100, 0, 140, 40]]
+    found = predicted(boxes, [0, 1, 1], [0.9, 0.95, 0.8])  # the second is wrong, if class 1 is known there
+    part = labelled(objects, [0, 1], known=np.array([True, False]))
+    whole = (labelled(objects, [0, 1]), predicted(boxes[::2], [0, 1], [0.9, 0.8]))
+    assert score([(part, found), whole], 2).result()["ap"] == pytest.approx(1)
+    assert score([(part.replace(known=None), found), whole], 2).result()["ap"] < 0.9
+
+
 def test_classes_beyond_the_models_are_named():
     with pytest.raises(DataError, match=r"classes of p: expected 0\.\.1, got 2"):
-        Detection("ab").update(labelled([0, 0, 9, 9], [2]), answer([], [], []))
+        Detection("ab").update(labelled([0, 0, 9, 9], [2]), predicted([], [], []))
     with pytest.raises(DataError, match=r"classes predicted of p: expected 0\.\.1, got -1"):
-        Detection("ab").update(labelled([0, 0, 9, 9], [1]), answer([0, 0, 9, 9], [-1], [0.5]))
+        Detection("ab").update(labelled([0, 0, 9, 9], [1]), predicted([0, 0, 9, 9], [-1], [0.5]))
 
 
 def test_ragged_predictions_are_refused():
     with pytest.raises(ValueError, match=r"p: expected \(K, 4\), \(K,\), \(K,\); got \(2, 4\), \(1,\), \(1,\)"):
-        Detection("ab").update(labelled([], []), answer([[0, 0, 9, 9]] * 2, [1], [0.5]))
+        Detection("ab").update(labelled([], []), predicted([[0, 0, 9, 9]] * 2, [1], [0.5]))
 
 
 def test_pycocotools_is_silent(capfd):
@@ -395,8 +403,8 @@ def test_the_curves_are_legible(classes):
 @pytest.mark.parametrize("classes", [1, 3])
 def test_the_confusions_title_is_not_cut_off(classes):
     data = list(scenes(2, 10, classes))
-    for samples_per_set in (data, [(sample, answer([], [], [])) for sample, _ in data]):
-        figure = score(samples_per_set, classes).charts()["confusion"]
+    for pairs in (data, [(sample, predicted([], [], [])) for sample, _ in data]):
+        figure = score(pairs, classes).charts()["confusion"]
         figure.draw_without_rendering()
         box = figure.axes[0].title.get_window_extent()
         assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height

@@ -70,7 +70,7 @@ def test_a_perfect_ranking_scores_one():
 
 
 def test_images_without_any_tag_count():
-    """No tag present is an answer: a high score there is a mistake."""
+    """No tag present is a label: a high score is then a mistake."""
     tags = np.array([[1], [0], [0]], np.float32)
     right, wrong = (np.array(s, np.float32)[:, None] for s in ([0.9, 0.1, 0.2], [0.9, 0.1, 0.95]))
     assert score(tags, right)["map"] == 1

@@ -20,13 +20,13 @@ def kit_outcomes(detections, objects):
         objects: [(image, box, difficult)], boxes x1, y1, x2, y2 with the last pixel's end.
     """
     taken, outcomes = set(), []
-    for _, picture, (dx1, dy1, dx2, dy2) in sorted(detections, key=lambda d: -d[0]):
+    for _, image, (dx1, dy1, dx2, dy2) in sorted(detections, key=lambda d: -d[0]):
         best, which = -np.inf, None
         for number, (where, (x1, y1, x2, y2), _) in enumerate(objects):
             # the kit's pixels are numbered from 1 and both ends lie inside: xmin = x1 + 1, xmax = x2
             width = min(dx2, x2) - max(dx1 + 1, x1 + 1) + 1
             height = min(dy2, y2) - max(dy1 + 1, y1 + 1) + 1
-            if where == picture and width > 0 and height > 0:
+            if where == image and width > 0 and height > 0:
                 union = (dx2 - dx1) * (dy2 - dy1) + (x2 - x1) * (y2 - y1) - width * height
                 if width * height / union > best:
                     best, which = width * height / union, number
@@ -63,22 +63,22 @@ def test_equals_the_kit(images, classes, difficult, seed):
     rng = np.random.default_rng(seed)
     metric = Detection([f"c{i}" for i in range(classes)])
     detections, objects = ([[] for _ in range(classes)] for _ in range(2))
-    for picture in range(images):
+    for number in range(images):
         corner = rng.integers(0, 8, (rng.integers(0, 5), 2))
         boxes = np.concatenate([corner, corner + rng.integers(1, 5, corner.shape)], axis=1).astype(np.float32)
         labels, hard = rng.integers(0, classes, len(boxes)), rng.random(len(boxes)) < difficult
         sample = Sample(image=IMAGE, boxes=boxes, classes=labels.astype(np.int32))
-        object.__setattr__(sample, "crowd", hard)
+        object.__setattr__(sample, "ignored", hard)
         corner = rng.integers(0, 8, (rng.integers(0, 9), 2))
-        found = np.concatenate([corner, corner + rng.integers(1, 5, corner.shape)], axis=1).astype(np.float32)
-        near = rng.random(len(found)) < 0.5 * bool(len(boxes))
-        found[near] = boxes[rng.integers(0, max(1, len(boxes)), near.sum())]
-        guesses, scores = rng.integers(0, classes, len(found)), rng.integers(0, 30, len(found)) / 30
-        metric.update(sample, {"boxes": found, "classes": guesses, "scores": scores})
+        predicted = np.concatenate([corner, corner + rng.integers(1, 5, corner.shape)], axis=1).astype(np.float32)
+        near = rng.random(len(predicted)) < 0.5 * bool(len(boxes))
+        predicted[near] = boxes[rng.integers(0, max(1, len(boxes)), near.sum())]
+        guesses, scores = rng.integers(0, classes, len(predicted)), rng.integers(0, 30, len(predicted)) / 30
+        metric.update(sample, {"boxes": predicted, "classes": guesses, "scores": scores})
         for box, label, flag in zip(boxes.tolist(), labels, hard, strict=True):
-            objects[label].append((picture, box, flag))
-        for box, guess, value in zip(found.tolist(), guesses, scores.astype(np.float32), strict=True):
-            detections[guess].append((value, picture, box))
+            objects[label].append((number, box, flag))
+        for box, guess, value in zip(predicted.tolist(), guesses, scores.astype(np.float32), strict=True):
+            detections[guess].append((value, number, box))
     expected = []
     for ours, theirs in zip(detections, objects, strict=True):
         positives = sum(not flag for _, _, flag in theirs)
@@ -114,10 +114,10 @@ def test_a_second_answer_is_a_mistake_though_another_object_is_free():
     """What tells VOC from COCO: there the second detection would take the object that it overlaps less."""
     boxes = np.float32([[0, 0, 40, 40], [0, 10, 40, 50]])
     metric = Detection(["a"])
-    found = np.float32([[0, 2, 40, 42], [0, 3, 40, 43]])  # both overlap the first object more
+    predicted = np.float32([[0, 2, 40, 42], [0, 3, 40, 43]])  # both overlap the first object more
     metric.update(
         Sample(image=IMAGE, boxes=boxes, classes=np.int32([0, 0])),
-        {"boxes": found, "classes": np.int32([0, 0]), "scores": np.float32([0.9, 0.8])},
+        {"boxes": predicted, "classes": np.int32([0, 0]), "scores": np.float32([0.9, 0.8])},
     )
     result = metric.result()
     assert result["ap50"] == pytest.approx(1) and result["voc12_ap50"] == pytest.approx(0.5)

@@ -110,10 +110,10 @@ def has(panel, rgb):
     return bool((panel == rgb).all(axis=-1).any())
 
 
-def test_truth_is_drawn_in_class_colours_and_crowds_in_dashes():
+def test_truth_is_drawn_in_class_colours_and_ignored_objects_in_dashes():
     boxes = np.float32([[20, 40, 120, 140], [150, 60, 260, 200], [280, 100, 380, 280]])
     sample = Sample(image=IMAGE, boxes=boxes, classes=np.int32([0, 1, 2]))
-    object.__setattr__(sample, "crowd", np.array([False, False, True]))
+    object.__setattr__(sample, "ignored", np.array([False, False, True]))
     drawn = Detection(NAMES).draw_truth(IMAGE, sample)
     picture, legend = drawn[:300], drawn[300:]
     assert has(picture, color(0)) and has(picture, color(1)) and has(picture, GREY) and not has(picture, color(2))

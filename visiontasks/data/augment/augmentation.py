@@ -2,10 +2,11 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
+from visiontasks.arguments import Checked
 from visiontasks.data.placing import place
 from visiontasks.geometry import Placement
 from visiontasks.sample import Sample
@@ -30,7 +31,7 @@ class Stage:
         return place(sample, Placement(sample.image.shape[:2], self.size, self.resize))
 
 
-class Augmentation(abc.ABC):
+class Augmentation(Checked, abc.ABC):
     """A transform of Samples. A file of `data/augment/` holds the class that it is named for; recipes use its name.
 
     Attributes:
@@ -52,16 +53,3 @@ class Augmentation(abc.ABC):
     @abc.abstractmethod
     def __call__(self, sample: Sample, rng: np.random.Generator, stage: Stage) -> Sample:
         """The transformed Sample; a function of `rng` and of the Samples alone."""
-
-
-def within(name: str, values: float | Sequence[float], least: float, most: float):
-    """Raise unless a number, or both numbers of an ascending pair, lie from `least` to `most`.
-
-    Raises:
-        ValueError: a number lies outside.
-    """
-    pair = np.shape(values) != ()
-    numbers = list(values) if pair else [values]
-    if (pair and len(numbers) != 2) or sorted(numbers) != numbers or not least <= numbers[0] <= numbers[-1] <= most:
-        expected = f"[least, most] within {least}..{most}" if pair else f"a number within {least}..{most}"
-        raise ValueError(f"{name}: expected {expected}, got {values!r}.")

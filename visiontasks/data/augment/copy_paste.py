@@ -5,8 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
-from visiontasks.arguments import Share
-from visiontasks.data.augment.augmentation import Augmentation, within
+from visiontasks.arguments import Chance, Share, between
+from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import THINNEST, choose, joined, tight
 from visiontasks.sample import VOID
 
@@ -26,18 +26,19 @@ class CopyPaste(Augmentation):
 
     fields = ("instance_masks",)
 
-    def __init__(self, visible: Share = 0.1, blend: float = 1.0, p: float = 0.5):
-        within("blend", blend, 0, 100)
-        within("p", p, 0, 1)
+    def __init__(self, visible: Share = 0.1, blend: between(0, 100) = 1.0, p: Chance = 0.5):
         self.visible, self.blend, self.p = visible, blend, p
 
     def __call__(self, sample, rng, stage):
         sample, other = stage.place(sample), stage.place(stage.another())
-        if sample.boxes is None or other.boxes is None or not len(other.boxes):
+        if sample.boxes is None or other.boxes is None:
             return sample
-        count = len(other.boxes)
-        chosen = np.zeros(count, bool)
-        chosen[rng.permutation(count)[: rng.integers(1, count + 1)]] = True
+        # an ignored region is no object to paste
+        objects = np.flatnonzero(np.ones(len(other.boxes), bool) if other.ignored is None else ~other.ignored)
+        if not len(objects):
+            return sample
+        chosen = np.zeros(len(other.boxes), bool)
+        chosen[objects[rng.permutation(len(objects))[: rng.integers(1, len(objects) + 1)]]] = True
         if sample.instance_masks is None or other.instance_masks is None:
             # one image has masks and the other has none: use neither's
             sample, other = (dataclasses.replace(one, instance_masks=None) for one in (sample, other))

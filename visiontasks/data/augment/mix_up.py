@@ -4,8 +4,8 @@ import dataclasses
 
 import cv2
 
-from visiontasks.arguments import Share
-from visiontasks.data.augment.augmentation import Augmentation, within
+from visiontasks.arguments import Chance, Share, Whole, between
+from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import joined
 
 
@@ -23,9 +23,9 @@ class MixUp(Augmentation):
         p: the share of images.
     """
 
-    def __init__(self, alpha: float = 1.5, visible: Share = 0.1, epochs: int | None = None, p: float = 0.5):
-        within("alpha", alpha, 1e-3, 1e6)
-        within("p", p, 0, 1)
+    def __init__(
+        self, alpha: between(1e-3, 1e6) = 1.5, visible: Share = 0.1, epochs: Whole | None = None, p: Chance = 0.5
+    ):
         self.alpha, self.visible, self.epochs, self.p = alpha, visible, epochs, p
 
     def __call__(self, sample, rng, stage):

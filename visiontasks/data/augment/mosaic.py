@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from visiontasks.arguments import Share
-from visiontasks.data.augment.augmentation import Augmentation, within
+from visiontasks.arguments import Chance, Share, Whole, pair
+from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import joined, place
 from visiontasks.geometry import Placement, Position
 
@@ -28,15 +28,12 @@ class Mosaic(Augmentation):
 
     def __init__(
         self,
-        center: tuple[float, float] = (0.25, 0.75),
-        scale: tuple[float, float] = (0.5, 1.5),
+        center: pair(0.1, 0.9) = (0.25, 0.75),
+        scale: pair(0.05, 10) = (0.5, 1.5),
         visible: Share = 0.1,
-        epochs: int | None = None,
-        p: float = 1.0,
+        epochs: Whole | None = None,
+        p: Chance = 1.0,
     ):
-        within("center", center, 0.1, 0.9)
-        within("scale", scale, 0.05, 10)
-        within("p", p, 0, 1)
         self.center, self.scale, self.visible, self.epochs, self.p = center, scale, visible, epochs, p
 
     def __call__(self, sample, rng, stage):

@@ -1,7 +1,7 @@
 """Scale jitter: random scale on a canvas of fixed size."""
 
-from visiontasks.arguments import Share
-from visiontasks.data.augment.augmentation import Augmentation, within
+from visiontasks.arguments import Chance, Share, pair
+from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import place
 from visiontasks.geometry import Placement, Position
 
@@ -20,9 +20,7 @@ class ScaleJitter(Augmentation):
 
     lays_out = True
 
-    def __init__(self, scale: tuple[float, float] = (0.1, 2.0), visible: Share = 0.1, p: float = 1.0):
-        within("scale", scale, 0.01, 100)
-        within("p", p, 0, 1)
+    def __init__(self, scale: pair(0.01, 100) = (0.1, 2.0), visible: Share = 0.1, p: Chance = 1.0):
         self.scale, self.visible, self.p = scale, visible, p
 
     def __call__(self, sample, rng, stage):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from visiontasks.data.augment.augmentation import Augmentation, within
+from visiontasks.arguments import Chance, Count, pair
+from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import choose, place
 from visiontasks.geometry import Position
 from visiontasks.ops import numpy_boxes
@@ -27,34 +28,31 @@ class SSDCrop(Augmentation):
 
     def __init__(
         self,
-        scale: tuple[float, float] = (0.3, 1.0),
-        aspect: tuple[float, float] = (0.5, 2.0),
-        tries: int = 50,
-        p: float = 1.0,
+        scale: pair(0.01, 1) = (0.3, 1.0),
+        aspect: pair(0.01, 100) = (0.5, 2.0),
+        tries: Count = 50,
+        p: Chance = 1.0,
     ):
-        within("scale", scale, 0.01, 1)
-        within("aspect", aspect, 0.01, 100)
-        within("p", p, 0, 1)
-        within("tries", tries, 1, 10_000)
         self.scale, self.aspect, self.tries, self.p = scale, aspect, tries, p
 
     def __call__(self, sample, rng, stage):
-        if sample.boxes is None or not len(sample.boxes):
+        if sample.boxes is None or not len(objects := _objects(sample)):
             return sample
+        size = sample.image.shape[:2]
         for number in rng.permutation(len(OVERLAPS)):
             if OVERLAPS[number] is None:
                 return sample
-            patch = self._patch(sample, rng, OVERLAPS[number])
+            patch = self._patch(size, objects, rng, OVERLAPS[number])
             if patch is not None:
                 break
         left, top, right, bottom = patch
-        size = sample.image.shape[:2]
-        sample = choose(sample, _centers_inside(sample.boxes, patch))
+        kept = _centers_inside(sample.boxes, patch)
+        sample = choose(sample, kept if sample.ignored is None else kept | sample.ignored)
         return place(sample, Position(size, (bottom - top, right - left), size, (-top, -left)))
 
-    def _patch(self, sample, rng, least):
-        """A patch x1, y1, x2, y2 in whole pixels, or None if no try succeeded."""
-        height, width = sample.image.shape[:2]
+    def _patch(self, size, objects, rng, least):
+        """A patch x1, y1, x2, y2 in whole pixels, or None if no try succeeded; `objects` are boxes (N, 4)."""
+        height, width = size
         # all tries at once: for a large overlap most images need many
         shares = rng.uniform(*self.scale, size=(self.tries, 2))
         lengths = np.maximum(1, np.round(shares * (width, height)))
@@ -65,11 +63,16 @@ class SSDCrop(Augmentation):
         ]
         if not len(patches):
             return None
-        inside = [_centers_inside(sample.boxes, patch) for patch in patches]
-        inside = np.array(inside).reshape(len(patches), len(sample.boxes))
-        overlaps = np.where(inside, numpy_boxes.iou(patches, sample.boxes), -1).max(axis=1)
+        inside = [_centers_inside(objects, patch) for patch in patches]
+        inside = np.array(inside).reshape(len(patches), len(objects))
+        overlaps = np.where(inside, numpy_boxes.iou(patches, objects), -1).max(axis=1)
         good = np.flatnonzero(overlaps >= least)
         return patches[good[0]].astype(int).tolist() if len(good) else None
+
+
+def _objects(sample):
+    """The boxes (N, 4) of what is no ignored region."""
+    return sample.boxes if sample.ignored is None else sample.boxes[~sample.ignored]
 
 
 def _centers_inside(boxes, patch):

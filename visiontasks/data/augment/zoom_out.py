@@ -1,6 +1,7 @@
 """SSD's zoom-out."""
 
-from visiontasks.data.augment.augmentation import Augmentation, within
+from visiontasks.arguments import Chance, pair
+from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import place
 from visiontasks.geometry import Position
 
@@ -20,9 +21,7 @@ class ZoomOut(Augmentation):
 
     lays_out = True
 
-    def __init__(self, scale: tuple[float, float] = (1.0, 4.0), p: float = 0.5):
-        within("scale", scale, 1, 100)
-        within("p", p, 0, 1)
+    def __init__(self, scale: pair(1, 100) = (1.0, 4.0), p: Chance = 0.5):
         self.scale, self.p = scale, p
 
     def __call__(self, sample, rng, stage):

@@ -20,9 +20,10 @@ class Coco(Source):
     """COCO's instances or person_keypoints JSON; gives `boxes`, `classes`, `tags` and `label`.
 
     Also `instance_masks` if every object has a segmentation, `keypoints` if the categories name them, and what scoring
-    needs: `crowd` (iscrowd) and `areas`. The class index of a category is its rank by id, so gaps close. `tags` are the
-    classes present, `label` is the class of the largest object that is not a crowd. A listed image without annotations
-    is kept, as an image without objects. Masks are decoded when a sample is read, and only if the batch has masks.
+    needs: `ignored` (iscrowd) and `areas`. The class index of a category is its rank by id, so gaps close. `tags` are
+    the classes present, `label` is the class of the largest object that is not ignored. A listed image without
+    annotations is kept, as an image without objects. Masks are decoded when a sample is read, and only if the batch
+    has masks.
 
     Args:
         annotations: the JSON file.
@@ -94,8 +95,8 @@ class Coco(Source):
                 f"{self.path}: expected images in {self.root}, got none of the {len(listed)} that it "
                 f"lists{shown}; set images= to the folder that contains them."
             )
-        if all(objects.crowd.all() for _, objects in self._items):
-            crowds = sum(len(objects.crowd) for _, objects in self._items)
+        if all(objects.ignored.all() for _, objects in self._items):
+            crowds = sum(len(objects.ignored) for _, objects in self._items)
             came = f"{crowds} crowds and no other object" if crowds else "none"
             raise DataError(
                 f"{self.path}: nothing to train on: expected objects, got {came} in "

@@ -5,6 +5,7 @@ import collections
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from visiontasks.arguments import Checked
 from visiontasks.sample import Sample
 
 
@@ -49,8 +50,8 @@ class Report:
         return "\n".join(lines)
 
 
-class Source(abc.ABC):
-    """A sequence of Samples. A subclass is final; its constructor's arguments are its recipe keys.
+class Source(Checked, abc.ABC):
+    """A sequence of Samples. Its constructor's arguments are its recipe keys, checked by their annotations.
 
     Attributes:
         fields: the Sample fields that its samples have, such as frozenset({"label"}).

@@ -11,7 +11,7 @@ from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError, near
 from visiontasks.sample import VOID, Sample
 
-_CROWD_MARKS = ("is_crowd", "is_difficult", "difficult")
+_IGNORED_MARKS = ("is_crowd", "is_difficult", "difficult")
 
 
 class Tfds(Source):
@@ -102,11 +102,11 @@ class Tfds(Source):
         boxes = zero_based(boxes) if self.one_based else boxes
         names = [f"{name}, object {number}" for number in range(1, 1 + len(boxes))]
         boxes, kept = usable_boxes(boxes, size, names, self.report)
-        crowd = np.zeros(len(names), bool)
-        for mark in _CROWD_MARKS:
-            crowd |= np.asarray(objects.get(mark, crowd), bool)
+        ignored = np.zeros(len(names), bool)
+        for mark in _IGNORED_MARKS:
+            ignored |= np.asarray(objects.get(mark, ignored), bool)
         areas = np.asarray(objects["area"], np.float32)[kept] if "area" in objects else None
-        return Objects(boxes, np.asarray(objects["label"], np.int32)[kept], crowd[kept], areas)
+        return Objects(boxes, np.asarray(objects["label"], np.int32)[kept], ignored[kept], areas)
 
     def _classes_of(self, values, name):
         mask = np.where(values == VOID, VOID, values + self.mask_offset)

@@ -24,9 +24,9 @@ _XML_FOLDERS, _IMAGE_FOLDERS = ("annotations", "xml", "xmls", "labels"), ("jpegi
 class Voc(Source):
     """PASCAL VOC: Annotations/*.xml and JPEGImages; gives `boxes`, `classes`, `tags` and `label`.
 
-    An object marked difficult is a crowd object (`Sample.crowd`): scoring ignores it. `tags` are the classes present,
-    `label` is the class of the largest object that is not difficult. An image whose XML lists no object is kept, as an
-    image without objects.
+    An object marked difficult is `ignored`: nothing is learned there, and scoring neither rewards nor punishes it.
+    `tags` are the classes present, `label` is the class of the largest object that is not difficult. An image whose
+    XML lists no object is kept, as an image without objects.
 
     Args:
         root: the folder that holds Annotations, JPEGImages and (for `split`) ImageSets/Main.
@@ -67,7 +67,7 @@ class Voc(Source):
         items = list(self._read(self._listed()))
         seen = sorted({name for *_, objects in items for name, *_ in objects})
         names = tuple(seen) if names is None else tuple(map(str, names))
-        if not seen or all(crowd for *_, objects in items for _, _, crowd in objects):
+        if not seen or all(difficult for *_, objects in items for _, _, difficult in objects):
             what = "only difficult objects" if seen else "no object"
             raise DataError(
                 f"{self.root}: nothing to train on: expected objects, got {what} in {len(items)} images."

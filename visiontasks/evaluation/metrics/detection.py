@@ -36,10 +36,10 @@ class Detection(Metric):
     PASCAL VOC's. "f1" is the F1 of all classes' detections together at IoU 0.5 and the best score threshold,
     "f1_threshold". It is chosen on the scored images, so F1 is an upper bound of the value on other images.
 
-    Objects with `crowd` set in a Sample are ignored, as VOC's difficult objects are. `areas` decide which objects are
-    small; without them the boxes' areas do. An object of class -1 (not labeled) is not counted, and neither is an image
-    without box labels; an image that is labeled but has no object is counted. Memory grows with the number of boxes,
-    not of images.
+    Objects that a Sample has as `ignored` are neither rewarded nor punished, as COCO's crowds. `areas` decide which
+    objects are small; without them the boxes' areas do. A class that is not `known` in an image is left out there,
+    objects and detections both, and so is an image without box labels; an image that is labeled but has no object is
+    counted. Memory grows with the number of boxes, not of images.
 
     Args:
         names: of the classes.
@@ -68,15 +68,17 @@ class Detection(Metric):
                 f"boxes, classes, scores predicted for {sample.id or sample.path}: expected (K, 4), (K,), (K,); "
                 f"got {boxes.shape}, {classes.shape}, {scores.shape}; restore them first."
             )
-        known = sample.classes >= 0
-        self._check("classes", sample, sample.classes[known])
+        self._check("classes", sample, sample.classes)
         self._check("classes predicted", sample, classes)
-        crowd, areas = sample.crowd, sample.areas
+        known = np.ones(len(self.names), bool) if sample.known is None else sample.known
+        scored = known[classes]
+        boxes, scores, classes = boxes[scored], scores[scored], classes[scored]
+        crowd, areas = sample.ignored, sample.areas
         targets = _xywh(sample.boxes)
         crowd = np.zeros(len(targets), bool) if crowd is None else crowd
         areas = targets[:, 2] * targets[:, 3] if areas is None else np.asarray(areas, np.float64)
         columns = (np.full(len(targets), self._images, np.int32), targets, sample.classes, crowd, areas)
-        self._targets.append(GroundTruth(*(column[known] for column in columns)))
+        self._targets.append(GroundTruth(*(column[known[sample.classes]] for column in columns)))
         image = np.full(len(scores), self._images, np.int32)
         self._detections.append(Detections(image, _xywh(boxes), classes, scores))
         self._images += 1

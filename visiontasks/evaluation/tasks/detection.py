@@ -45,14 +45,13 @@ class Detection(Task):
         return DetectionMetric(self.names)
 
     def draw_truth(self, image, sample):
-        """The objects in their classes' colors, crowds gray and dashed; the smaller ones on top."""
+        """The objects in their classes' colors, ignored ones gray and dashed; the smaller ones on top."""
         if sample.boxes is None or sample.classes is None:
             return captioned(image, [Entry("not labelled")])
-        crowd = sample.crowd
-        crowd = np.zeros(len(sample.boxes), bool) if crowd is None else crowd
+        ignored = np.zeros(len(sample.boxes), bool) if sample.ignored is None else sample.ignored
         order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
-        marks = [self._mark(sample.boxes[i], sample.classes[i], crowd=crowd[i]) for i in order]
-        counts = [("", sample.classes[~crowd]), (" (not counted)", sample.classes[crowd])]
+        marks = [self._mark(sample.boxes[i], sample.classes[i], ignored=ignored[i]) for i in order]
+        counts = [("", sample.classes[~ignored]), (" (not counted)", sample.classes[ignored])]
         entries = [
             Entry(f"{self._name(number)}{note}: {count}", GREY if note else self._color(number), filled=not note)
             for note, classes in counts
@@ -76,15 +75,15 @@ class Detection(Task):
             entries.append(Entry(f"+ {len(scores) - len(shown)} with lower scores"))
         return captioned(boxed(image, marks), entries)
 
-    def _mark(self, box, number, score=None, crowd=False):
+    def _mark(self, box, number, score=None, ignored=False):
         text = self._name(number) if score is None else f"{self._name(number)} {score:.2f}"
-        return Mark(tuple(box.tolist()), text, GREY if crowd else self._color(number), dashed=bool(crowd))
+        return Mark(tuple(box.tolist()), text, GREY if ignored else self._color(number), dashed=bool(ignored))
 
     def _name(self, number):
-        return self.names[number] if number >= 0 else "not labelled"
+        return self.names[number]
 
     def _color(self, number):
-        return color(int(number)) if number >= 0 else GREY
+        return color(int(number))
 
     def to_json(self, prediction):
         """[{"box": [x1, y1, x2, y2], "class", "score"}], best first, all of them: where to cut is the reader's choice.

@@ -1,0 +1,67 @@
+"""A recipe's parts against the signatures of their constructors, and against each other; none of them is imported."""
+
+from visiontasks.errors import RecipeError, near
+from visiontasks.recipe import catalog
+from visiontasks.recipe.schema import Recipe
+from visiontasks.recipe.syntax import module
+
+ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's own classes and its own last layer
+
+
+def check(recipe: Recipe):
+    """Check every part of a recipe against the signature of its constructor.
+
+    Raises:
+        RecipeError: an unknown part or argument (with the near name), a missing one, a value that does not fit, or
+            parts that do not fit each other.
+    """
+    _part("backbones", recipe.backbone, "backbone", filled=("input_shape",))
+    for name in recipe.parts:
+        _check_head(recipe, name)
+    for where, spec in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
+        if spec is not None:
+            _part("data/sources", spec, where, key="source")
+    spec = recipe.train.optimizer
+    _arguments(catalog.optimizer(spec["name"]), spec, "train.optimizer")
+    schedules, spec = catalog.functions("training/schedules"), recipe.train.schedule
+    if spec["name"] not in schedules:
+        raise RecipeError(f"train.schedule.name: unknown name {spec['name']!r}. {near(spec['name'], schedules)}")
+    filled = ("learning_rate", "total_steps", "steps_per_epoch")
+    _arguments(schedules[spec["name"]], spec, "train.schedule", filled=filled)
+
+
+def head(recipe: Recipe, name: str) -> catalog.Part:
+    """The head of a recipe that has this name there."""
+    return catalog.find("heads", recipe.parts[name]["name"], f"{_where(recipe, name)}.name")
+
+
+def _where(recipe, name):
+    return "head" if recipe.head is not None else f"heads.{name}"
+
+
+def _part(folder, spec, where, key="name", filled=()):
+    _arguments(catalog.find(folder, spec[key], f"{where}.{key}"), spec, where, key, filled)
+
+
+def _arguments(part, spec, where, key="name", filled=()):
+    catalog.check_arguments(part, {k: v for k, v in spec.items() if k != key}, where, filled)
+
+
+def _check_head(recipe, name):
+    spec, where, part = recipe.parts[name], _where(recipe, name), head(recipe, name)
+    if part.task == "classification" and spec.get("classes") == ALL_CLASSES:
+        changed = sorted({"hidden", "pooling", "activation"} & spec.keys())
+        if changed:
+            raise RecipeError(
+                f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose layers are the checkpoint's "
+                "own; leave it out, or give a number of classes to train."
+            )
+        spec = {key: value for key, value in spec.items() if key != "classes"}
+    _arguments(part, spec, where, filled=("classes",))
+    task = module(f"visiontasks.evaluation.tasks.{part.task}")[part.task.title().replace("_", "")]
+    if recipe.data.resize == "crop" and not task.whole_image:
+        raise RecipeError(
+            f"data.resize: crop cuts off what {where} must predict; use data.resize=letterbox or stretch."
+        )
+    if recipe.data.sizes and not part.any_size:
+        raise RecipeError(f"data.sizes: {where} takes images of one size alone; leave data.sizes out.")
