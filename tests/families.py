@@ -6,8 +6,11 @@ import numpy as np
 from covering import BACKENDS, PAIRS, PRECISIONS, cover, product
 
 from visiontasks import api
+from visiontasks.evaluation.tasks.task import tasks_of
+from visiontasks.geometry import Placement
 from visiontasks.model import VisionModel
 from visiontasks.recipe import catalog
+from visiontasks.sample import Sample
 
 # one network of each family, as small as the family allows: {recipe name: (constructor arguments, picture size)}
 FAMILIES = {
@@ -186,3 +189,18 @@ def check_saved(model, batch, path):
             a, b = map(keras.ops.convert_to_numpy, (before[head][key], after[head][key]))
             assert np.isfinite(a).all(), (head, key)
             np.testing.assert_array_equal(a, b, err_msg=f"{head}: {key}")
+
+
+def scores(model, batch) -> dict[str, dict[str, float]]:
+    """{head: its metrics} of a model with several heads on a batch with labels."""
+    predictions, found = model.predict(batch["image"], verbose=0), {}
+    for name, task in tasks_of(model).items():
+        metric = task.metric()
+        for row, image in enumerate(batch["image"]):
+            objects = batch["classes"][row] >= 0
+            labels = {key: batch[key][row] for key in ("label", "mask", "tags")}
+            labels |= {key: batch[key][row][objects] for key in ("boxes", "classes")}
+            one = {key: value[row] for key, value in predictions[name].items()}
+            metric.update(Sample(image, **labels), task.restore(one, Placement(image.shape[:2], image.shape[:2])))
+        found[name] = metric.result()
+    return found
