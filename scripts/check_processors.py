@@ -2,9 +2,9 @@
 
     python scripts/check_processors.py [--repeats 5] [--tests tests/contracts/test_contracts_precision.py …]
 
-A processor rounds as its instructions do, and sums in the order in which its threads come. Each line of the table is one
-run of the tests: whether all passed, and of each kind of comparison (tests/rounding.py) the largest share of its bound
-that an error took, with what it was of the worst. Exit status 1 if a run failed.
+A processor rounds as its instructions do, and sums in the order in which its threads come. Each line of the table is
+one run of the tests: whether all passed, and of each kind of comparison (tests/rounding.py) the largest share of its
+bound that an error took. Exit status 1 if a run failed.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def main():
         for load in options.loads:
             for repeat in range(1, options.repeats + 1):
                 one = run([*options.tests, *further], SETS[name], LOADS[load])
-                shares = (f"{one['worst'][kind]['share']:.2f}" if one["worst"][kind] else "-" for kind in KINDS)
+                shares = ("-" if share is None else f"{share:.2f}" for share in one["worst"].values())
                 head = f"{name:14}{load:12}{repeat:4}{'yes' if one['passed'] else 'NO':>8}{one['seconds']:6.0f}"
                 print(head + "".join(f"{share:>9}" for share in shares), flush=True)
                 print("\n".join(f"    {line}" for line in one["failed"]), end="\n" if one["failed"] else "", flush=True)

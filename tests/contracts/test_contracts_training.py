@@ -42,9 +42,9 @@ def check_compiled(model, batch, precision):
 
 def check_detections(ours, theirs):
     """The same boxes of the same classes; those whose scores differ by rounding may have changed places."""
-    for row, scores in enumerate(ours["scores"]):
+    for row, found in enumerate(ours["scores"]):
         for place in np.flatnonzero(ours["valid"][row]):
-            near = theirs["valid"][row] & (np.abs(theirs["scores"][row] - scores[place]) < 1e-5)
+            near = theirs["valid"][row] & (np.abs(theirs["scores"][row] - found[place]) < 1e-5)
             near &= theirs["classes"][row] == ours["classes"][row][place]
             away = np.abs(theirs["boxes"][row][near] - ours["boxes"][row][place]).max(axis=-1)
             assert away.min(initial=np.inf) < 1e-4, (row, place)
