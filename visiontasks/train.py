@@ -145,8 +145,8 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
         with warnings.catch_warnings():  # of an epoch whose frozen backbone had no optimizer state
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model.load_weights(run.best)
-    found = write_evaluation(model, val_set, tasks, run.path, reporter.console)
-    run.write_json("summary.json", {**summary, "figures": found.metrics})
+    evaluation = write_evaluation(model, val_set, tasks, run.path, reporter.console)
+    run.write_json("summary.json", {**summary, "metrics": evaluation.metrics})
     reporter.ended(run, ended, tasks, seconds)
     return 0
 

@@ -1,4 +1,4 @@
-"""python -m visiontasks.backbones [NAME …]: what the backbones cost, see, and have learnt."""
+"""python -m visiontasks.backbones [NAME …]: what the backbones cost and see, and which weights there are."""
 
 import sys
 
@@ -9,11 +9,11 @@ from visiontasks.recipe import catalog
 USAGE = """python -m visiontasks.backbones [NAME …] [size=H,W] [--per-layer]
 
   NAME         backbones by their recipe names, such as resnet50; without any, all of them (minutes)
-  size=H,W     the size of the picture; by default 224,224, with --per-layer the network's own
+  size=H,W     the size of the image; by default 224,224, with --per-layer the network's own
   --per-layer  one network layer by layer, its classification layers too: shapes, parameters, multiply-adds,
                receptive fields
 
-For each: parameters; multiply-adds of a picture; memory of the layers' outputs in float32; for each level its
+For each: parameters; multiply-adds of an image; memory of the layers' outputs in float32; for each level its
 stride, its channels and its receptive field (input pixels along a side, borders aside); where its ImageNet weights come
 from and the top-1 published for them. The table does not count classification layers, and shows AlexNet and GoogLeNet
 in torchvision's form, which the weights are of; --per-layer shows the paper's."""
@@ -49,10 +49,10 @@ def backbones(arguments: list[str]) -> int:
 
 
 def _size(text):
-    sides = text.strip("[]()").split(",")
-    if len(sides) != 2 or not all(side.strip().isdigit() and int(side) > 0 for side in sides):
+    numbers = text.strip("[]()").split(",")
+    if len(numbers) != 2 or not all(number.strip().isdigit() and int(number) > 0 for number in numbers):
         raise RecipeError(f"size: expected height,width such as 224,224; got {text!r}.")
-    return tuple(map(int, sides))
+    return tuple(map(int, numbers))
 
 
 def _row(name, parameters, multiply_adds, memory, top1, weights):
@@ -71,7 +71,7 @@ def _family(name):
 
 
 def _own_size(name):
-    """(height, width) of the pictures that a network was published with."""
+    """(height, width) of the images that a network was published with."""
     family = _family(name)
     side = getattr(family, "SIZES", {}).get(name, 224)
     return getattr(family, "ORIGINAL", {"size": (side, side)})["size"]

@@ -13,7 +13,7 @@ FEW_CORES = 4  # the next two were measured on 2 cores; one heap for the threads
 def suit_few_cores():
     """Settings of the process that make training on a small machine faster; elsewhere nothing is touched.
 
-    Call it before TensorFlow, and the threads that read pictures, start.
+    Call it before TensorFlow, and the threads that read images, start.
     """
     if cores() <= FEW_CORES:
         keep_memory()
