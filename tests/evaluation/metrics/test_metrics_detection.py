@@ -355,9 +355,9 @@ def test_confusion_by_hand():
 
 def test_a_class_that_is_not_known_in_an_image_is_not_scored_there():
     objects, boxes = [[0, 0, 40, 40], [100, 0, 140, 40]], [[0, 0, 40, 40], [200, 0, 240, 40], [100, 0, 140, 40]]
-    found = answer(boxes, [0, 1, 1], [0.9, 0.95, 0.8])  # the second is wrong, if class 1 is known there
+    found = predicted(boxes, [0, 1, 1], [0.9, 0.95, 0.8])  # the second is wrong, if class 1 is known there
     part = labelled(objects, [0, 1], known=np.array([True, False]))
-    whole = (labelled(objects, [0, 1]), answer(boxes[::2], [0, 1], [0.9, 0.8]))
+    whole = (labelled(objects, [0, 1]), predicted(boxes[::2], [0, 1], [0.9, 0.8]))
     assert score([(part, found), whole], 2).result()["ap"] == pytest.approx(1)
     assert score([(part.replace(known=None), found), whole], 2).result()["ap"] < 0.9
 
