@@ -1,13 +1,11 @@
 """YOLO without anchors: at every cell of three levels the distances to a box's sides, and the classes beside them."""
 
 import math
-from typing import Annotated
 
 import keras
 from keras import layers, ops
-from pydantic import Field
 
-from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Share
+from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Share, between
 from visiontasks.heads.head import Head, for_each, levels_among, picture_size
 from visiontasks.layers import csp
 from visiontasks.losses import detection
@@ -72,7 +70,7 @@ class YOLO(Head):
         classes: Classes,
         levels: Levels | None = None,
         size: csp.Variant = "n",
-        bins: Annotated[int, Field(ge=2)] = 16,
+        bins: between(2, kind=int) = 16,
         assigned: Count = 10,
         alpha: NonNegative = 0.5,
         beta: NonNegative = 6.0,
