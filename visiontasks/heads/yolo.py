@@ -31,9 +31,12 @@ class YOLO(Head):
     alpha 1, 13 cells). The start of the distances is our own. An object that no cell's centre lies in is learnt by the
     nearest cell, unless others have it: a cell knows one object.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object: -2
-    throughout teaches the background, -1 throughout says that nobody labelled the picture, and teaches nothing. Raw
-    outputs are {"distances": float32 logits (B, A, 4, bins) of the distances left, top, right, bottom in strides,
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
+    and `ignored` (ops/objects.py). A class that is not known in an image is learned from its objects there alone. A
+    cell without an object learns nothing where half or more of the box that it predicts lies in an ignored region, as
+    COCO's scoring neither rewards nor punishes such a box.
+
+    Raw outputs are {"distances": float32 logits (B, A, 4, bins) of the distances left, top, right, bottom in strides,
     "classes": float32 logits (B, A, C), "points": float32 (B, A, 2), the cells' centres in pixels, "strides": float32
     (B, A, 2), "size": float32 (B, 2), the picture's height and width}. They decode to `boxes` float32 (B, D, 4) in
     pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid` bool (B, D), best first.
