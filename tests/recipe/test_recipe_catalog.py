@@ -61,6 +61,7 @@ def test_what_a_head_needs_and_takes_follows_its_arguments(heads):
     assert part.fields({"mask": False, "learns": "people"}) == ("people/classes", "people/boxes")
     names = [a.name for a in part.arguments]
     assert names[:3] == ["classes", "points", "mask"] and {"filters", "learns"} <= set(names)
+    assert [a.name for a in part.arguments if a.shared] == ["classes", "learns"]  # stated by the contract, for all
     assert "bins" not in names and "name" not in names  # filled in by the class; in a recipe the part's own
 
 

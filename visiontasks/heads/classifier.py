@@ -32,12 +32,7 @@ class Classifier(PooledHead):
     fields = ("label",)
     loss_terms = ("cross_entropy",)
 
-    def __init__(
-        self,
-        classes: Classes,
-        label_smoothing: Share = 0.0,
-        **kwargs,
-    ):
+    def __init__(self, classes: Classes, label_smoothing: Share = 0.0, **kwargs):
         super().__init__(classes, **kwargs)
         self.label_smoothing = label_smoothing
 
