@@ -21,11 +21,14 @@ class RCNN(Head):
     https://arxiv.org/abs/1612.03144, sections 4.1 and 4.2. On `resnet50` it is torchvision's fasterrcnn_resnet50_fpn;
     see weights/rcnn.py.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object: -2
-    throughout says that all is background, -1 throughout that nobody labelled the picture, and teaches nothing. Raw
-    outputs are, one for each level, {"objectness": float32 logits (B, A), "differences": float32 (B, A, 4), "anchors":
-    float32 (B, A, 4) in pixels, "pyramid": {level number: (B, H, W, filters)}}; {"proposals": float32 (B, P, 4) in
-    pixels, "valid": bool (B, P), "size": float32 (B, 2), the picture's height and width}; and unless training
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
+    and `ignored` (ops/objects.py). Where a class is not known, the first stage learns no background in that image, and
+    to the second background means background or such a class. Anchors and proposals with half their area in an
+    ignored region, and no object, learn nothing.
+
+    Raw outputs are, one for each level, {"objectness": float32 logits (B, A), "differences": float32 (B, A, 4),
+    "anchors": float32 (B, A, 4) in pixels, "pyramid": {level number: (B, H, W, filters)}}; {"proposals": float32 (B, P,
+    4) in pixels, "valid": bool (B, P), "size": float32 (B, 2), the picture's height and width}; and unless training
     "regions", what the second stage (rcnn_branches.py) says of the proposals. They decode to `boxes` float32 (B, D, 4)
     in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid` bool (B, D), best first.
 

@@ -23,11 +23,13 @@ class RetinaNet(Head):
     Lin et al. 2017, https://arxiv.org/abs/1708.02002. On `resnet50` it is torchvision's retinanet_resnet50_fpn: P3 to
     P5 out of C3 to C5, P6 and P7 by strided convolutions from P5; see weights/retinanet.py.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object: -2
-    throughout says that all is background, -1 throughout that nobody labelled the picture, and teaches nothing. Raw
-    outputs are {"boxes": one float32 (B, A, 4) for each level, differences from the anchors, "classes": one of logits
-    (B, A, C) for each, "anchors": one (B, A, 4) in pixels for each, "size": float32 (B, 2), the picture's height and
-    width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
+    and `ignored` (ops/objects.py). A class that is not known in an image is learned from its objects there alone; an
+    anchor with half its area in an ignored region, and no object, learns nothing.
+
+    Raw outputs are {"boxes": one float32 (B, A, 4) for each level, differences from the anchors, "classes": one of
+    logits (B, A, C) for each, "anchors": one (B, A, 4) in pixels for each, "size": float32 (B, 2), the picture's height
+    and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and
     `valid` bool (B, D), best first.
 
     Args:
@@ -174,8 +176,8 @@ class RetinaNet(Head):
         # of each image by its own objects; the mean over the labelled images
         count = ops.maximum(ops.sum(ops.cast(positive, "float32"), axis=-1), 1.0)
         return {
-            "classification": over(ops.sum(entropy, axis=-1) / count, truth.labelled),
-            "localization": over(ops.sum(distance, axis=-1) / count, truth.labelled),
+            "classification": over(ops.sum(entropy, axis=-1) / count, truth.labeled),
+            "localization": over(ops.sum(distance, axis=-1) / count, truth.labeled),
         }
 
     def decode(self, outputs):

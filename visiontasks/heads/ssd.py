@@ -68,11 +68,14 @@ class SSD(Head):
     [half, half, trim, trim], scales [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05] and steps [8, 16, 32, 64, 100, 300], at
     300×300.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object; a
-    picture without any adds nothing to its loss, since background is learnt in proportion to objects. Raw outputs are
-    {"boxes": float32 (B, A, 4), differences from the anchors, "classes": float32 logits (B, A, C + 1), the first of the
-    background, "anchors": float32 (B, A, 4) in pixels, "size": float32 (B, 2), the picture's height and width}. They
-    decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
+    and `ignored` (ops/objects.py). An image without objects adds nothing to the loss, since background is learned in
+    proportion to objects. Where a class is not known, background means background or that class; a default box with
+    half its area in an ignored region, and no object, learns nothing.
+
+    Raw outputs are {"boxes": float32 (B, A, 4), differences from the anchors, "classes": float32 logits (B, A, C + 1),
+    the first of the background, "anchors": float32 (B, A, 4) in pixels, "size": float32 (B, 2), the picture's height
+    and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and
     `valid` bool (B, D), best first.
 
     Args:

@@ -1,13 +1,11 @@
 """YOLO without anchors: at every cell of three levels the distances to a box's sides, and the classes beside them."""
 
 import math
-from typing import Annotated
 
 import keras
 from keras import layers, ops
-from pydantic import Field
 
-from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Share
+from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Share, between
 from visiontasks.heads.head import Head, for_each, levels_among, picture_size
 from visiontasks.layers import csp
 from visiontasks.losses import detection
@@ -33,9 +31,12 @@ class YOLO(Head):
     alpha 1, 13 cells). The start of the distances is our own. An object that no cell's centre lies in is learnt by the
     nearest cell, unless others have it: a cell knows one object.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object: -2
-    throughout teaches the background, -1 throughout says that nobody labelled the picture, and teaches nothing. Raw
-    outputs are {"distances": float32 logits (B, A, 4, bins) of the distances left, top, right, bottom in strides,
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
+    and `ignored` (ops/objects.py). A class that is not known in an image is learned from its objects there alone. A
+    cell without an object learns nothing where half or more of the box that it predicts lies in an ignored region, as
+    COCO's scoring neither rewards nor punishes such a box.
+
+    Raw outputs are {"distances": float32 logits (B, A, 4, bins) of the distances left, top, right, bottom in strides,
     "classes": float32 logits (B, A, C), "points": float32 (B, A, 2), the cells' centres in pixels, "strides": float32
     (B, A, 2), "size": float32 (B, 2), the picture's height and width}. They decode to `boxes` float32 (B, D, 4) in
     pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid` bool (B, D), best first.
@@ -69,7 +70,7 @@ class YOLO(Head):
         classes: Classes,
         levels: Levels | None = None,
         size: csp.Variant = "n",
-        bins: Annotated[int, Field(ge=2)] = 16,
+        bins: between(2, kind=int) = 16,
         assigned: Count = 10,
         alpha: NonNegative = 0.5,
         beta: NonNegative = 6.0,

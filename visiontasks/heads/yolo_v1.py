@@ -22,13 +22,16 @@ class YOLOV1(Head):
     dense layers, for which all pictures must have one size. An object belongs to the cell that its centre lies in; of
     several objects in one cell, where the paper knows only one, the largest is learnt.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, and `classes`, int (B, G), negative where there is no object: -2
-    throughout says that all is background, -1 throughout that nobody labelled the picture. Raw outputs are {"boxes":
-    float32 (B, S, S, boxes, 5): x and y of the centre from the cell's first corner in cells, the square roots of width
-    and height as shares of the picture's, as in the authors' program, and the confidence; "classes": float32 (B, S, S,
-    C), each class's probability, as a plain number; "size": float32 (B, 2), the picture's height and width}. They
-    decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), confidence times probability, `classes`
-    int32 (B, D) and `valid` bool (B, D), best first.
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
+    and `ignored` (ops/objects.py). Where a class is not known, boxes without an object learn no confidence in that
+    image, and cells with one do not learn that class's probability. A predicted box without an object learns nothing
+    where half or more of it lies in an ignored region.
+
+    Raw outputs are {"boxes": float32 (B, S, S, boxes, 5): x and y of the centre from the cell's first corner in cells,
+    the square roots of width and height as shares of the picture's, as in the authors' program, and the confidence;
+    "classes": float32 (B, S, S, C), each class's probability, as a plain number; "size": float32 (B, 2), the picture's
+    height and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), confidence times
+    probability, `classes` int32 (B, D) and `valid` bool (B, D), best first.
 
     Args:
         classes: names of the classes, or their number.
@@ -164,7 +167,7 @@ class YOLOV1(Head):
         misjudged = ops.where(learned, (outputs["classes"] - labels) ** 2, 0.0)
 
         def term(errors):
-            return over(ops.sum(ops.reshape(errors, (-1, math.prod(errors.shape[1:]))), axis=-1), truth.labelled)
+            return over(ops.sum(ops.reshape(errors, (-1, math.prod(errors.shape[1:]))), axis=-1), truth.labeled)
 
         return {
             "coordinates": term(self.lambda_coord * responsible * place),

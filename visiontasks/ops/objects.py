@@ -15,7 +15,7 @@ class Objects(NamedTuple):
         ignored: bool (B, G), regions that are neither object nor background.
         known: bool (B, C), the classes whose objects are all listed. Of the others nothing is background.
         complete: bool (B,), whether all classes are known.
-        labelled: bool (B,), whether there is anything to learn from: a known class or an object.
+        labeled: bool (B,), whether there is anything to learn from: a known class or an object.
     """
 
     boxes: object
@@ -24,7 +24,7 @@ class Objects(NamedTuple):
     ignored: object
     known: object
     complete: object
-    labelled: object
+    labeled: object
 
 
 def objects(targets: dict, classes: int) -> Objects:
