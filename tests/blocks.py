@@ -6,9 +6,9 @@ import fakes
 import keras
 from rich.console import Console
 
-from visiontasks import build
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source
+from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
 from visiontasks.sample import Sample
@@ -17,7 +17,7 @@ from visiontasks.training.run_directory import RunDirectory
 
 
 class Blocks(Source):
-    """The pictures of `fakes` as a source."""
+    """The images of `fakes` as a source."""
 
     def __init__(self, count=8):
         super().__init__()
@@ -44,7 +44,7 @@ def run(tmp_path, model, recipe, extra=(), count=8):
     fields = tuple(field for head in model.heads.values() for field in head.fields)
     train, val = loaders(fields, count)
     made = RunDirectory.create(tmp_path, "test")
-    ended = fit(model, train, val, build.tasks(model), recipe, made, Console(file=io.StringIO()), extra)
+    ended = fit(model, train, val, tasks_of(model), recipe, made, Console(file=io.StringIO()), extra)
     return made, ended
 
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import visiontasks
 from visiontasks import evaluate, help, predict, train
 from visiontasks.data.albumentations_catalog import transforms
 from visiontasks.errors import UserError
@@ -36,7 +37,7 @@ def run(*words):
         (["train", "help", "transforms"], 0, "HorizontalFlip"),
         (["train", "--help", "retinannet"], 2, "Did you mean 'retinanet'?"),
         (["--help", "train.epoch"], 2, "Did you mean 'train.epochs'?"),
-        (["--version"], 0, "0."),
+        (["--version"], 0, f"visiontasks {visiontasks.__version__}"),
         (["trian"], 2, "Did you mean 'train'?"),
     ],
 )
@@ -64,7 +65,7 @@ def test_topics_list_every_recipe_key_and_part():
     for name, line in reading.available().items():
         assert name in help.page("recipes") and line in help.page("recipes")
     for key, _, _, doc in schema.documented_keys():
-        assert key in help.page("keys") and doc in help.page("keys")
+        assert f"  {key} " in help.page("keys") and doc in " ".join(help.page("keys").split())
     for topic, (folder, _) in help.FOLDERS.items():
         for name, part in catalog.parts(folder).items():
             assert (part.symbol if topic == "transforms" else name) in help.page(topic)
@@ -83,6 +84,6 @@ def test_every_part_recipe_and_key_has_a_page():
         assert key in help.page(key)
     assert "train.freeze.epochs" in help.page("train.freeze") and "data.batch" not in help.page("train.freeze")
     assert "warmup_epochs" in help.page("cosine") and "weight_decay" in help.page("adamw")
-    assert "p: float" in help.page("HorizontalFlip")
+    assert "a number; default 0.5" in help.page("HorizontalFlip")
     with pytest.raises(UserError, match="there is no page 'nothing'"):
         help.page("nothing")

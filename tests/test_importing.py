@@ -24,7 +24,7 @@ import sys
 sys.path.insert(0, "tests")
 import fakes, keras, numpy
 from families import FAMILIES, NARROW
-from visiontasks import build
+import visiontasks as vt
 from visiontasks.model import VisionModel
 
 def differ(make):
@@ -37,7 +37,7 @@ def differ(make):
 
 def of_family(name):
     arguments, side = FAMILIES[name]
-    return lambda: build.backbone(name, input_shape=(side, side, 3), **arguments)
+    return lambda: vt.backbone(name, input_shape=(side, side, 3), **arguments)
 
 def with_head(name):
     small = {**NARROW.get(name, {}), "name": name}

@@ -101,9 +101,8 @@ def test_right_arrays_pass():
 
 def test_each_head_s_label_set_is_checked():
     """Two sets of boxes in one batch, each with its own classes."""
-    given, heads = batch(), {"cars": SSD(2), "cells": SSD(3)}
-    for name, head in heads.items():
-        head.learns = name
+    given, heads = batch(), {"cars": SSD(2, learns="cars"), "cells": SSD(3, learns="cells")}
+    for name in heads:
         given |= {f"{name}/boxes": given["boxes"], f"{name}/classes": np.minimum(given["classes"], 1)}
     model_arrays.check(heads, given)
     given["cars/classes"] = given["classes"]

@@ -2,10 +2,12 @@
 
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import families
 import keras
 import pytest
 
@@ -30,7 +32,7 @@ PLAIN = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 # {part: (tests, which of them, environment)}
 CHOSEN = {
     "training": (TRAINING, "not loss_scaling", {}),
-    "precision": (["tests/contracts/test_contracts_precision.py"], "", PLAIN | {"JAX_ENABLE_X64": "1"}),
+    "precision": (["tests/contracts/test_contracts_precision.py"], "", PLAIN),
     "parts": (PARTS, f"not ({LARGE})", PLAIN),
     "backbones": (
         ["tests/backbones/test_backbones_contract.py"],
@@ -40,9 +42,19 @@ CHOSEN = {
 }
 
 
+def write_references(backend, folder, exhaustive):
+    """TensorFlow's float64 passes that the rows of another backend are compared with."""
+    from contracts.test_contracts_precision import expected_of, file_of
+
+    for row in families.array(exhaustive=exhaustive):
+        if row["backend"] == backend:
+            what = row["family"], row["precision"], row["head"]
+            (folder / file_of(*what)).write_bytes(pickle.dumps(expected_of(*what)))
+
+
 @pytest.mark.parametrize("part", CHOSEN)
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_contracts_hold(backend, part, request):
+def test_the_contracts_hold(backend, part, request, tmp_path):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("started by the TensorFlow run")
     if importlib.util.find_spec(backend) is None:
@@ -50,10 +62,12 @@ def test_the_contracts_hold(backend, part, request):
     tests, chosen, environment = CHOSEN[part]
     words = ["-q", "-p", "no:cacheprovider", "-n", "0", "-k", chosen, *tests]
     words += ["--exhaustive"] * request.config.getoption("exhaustive")
+    if part == "precision":
+        write_references(backend, tmp_path, request.config.getoption("exhaustive"))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words],
         cwd=ROOT,
-        env={**os.environ, **environment, "KERAS_BACKEND": backend},
+        env={**os.environ, **environment, "KERAS_BACKEND": backend, "REFERENCES": str(tmp_path)},
         capture_output=True,
         text=True,
     )

@@ -289,7 +289,7 @@ def test_a_glob_of_videos_answers_each(using, tmp_path):
     # of two with one name each is drawn
     for name in ("a", "b", "a_2"):
         assert len(list(Video(f"predictions/{name}.mp4"))) == 3
-    with pytest.raises(DataError, match=r"there is no file 'clips/z\*\.mp4'"):
+    with pytest.raises(DataError, match=r"the file 'clips/z\*\.mp4' does not exist"):
         run("source=clips/z*.mp4")
 
 

@@ -48,14 +48,14 @@ InputShape = Annotated[
 ]
 
 
-def between(least: float, most: float):
+def between(least: float, most: float | None = None, kind: type = float):
     """The type of a number within bounds."""
-    return Annotated[float, Field(ge=least, le=most)]
+    return Annotated[kind, Field(ge=least, le=most)]
 
 
-def pair(least: float, most: float):
+def pair(least: float, most: float | None = None, kind: type = float):
     """The type of two numbers within bounds, of which the second is not smaller."""
-    number, text = between(least, most), f"[least, most] from {least} to {most}"
+    number, text = between(least, most, kind), f"[least, most]{_bounds({'Ge': least, 'Le': most})}"
     return Annotated[tuple[number, number], AfterValidator(_rising), Field(description=text)]
 
 
@@ -129,9 +129,10 @@ def describe(annotation, many: bool = False) -> str:
         if given:
             return f"each {given[0].description}" if many else given[0].description
         bounds = [bound for m in inner[1:] for bound in getattr(m, "metadata", ())]
-        # annotated_types' Ge(ge=0), Lt(lt=1), MinLen(min_length=1)
-        names = {"MinLen": "min_length"}
-        by_kind = {(kind := type(b).__name__): getattr(b, names.get(kind, kind.lower())) for b in bounds}
+        if any(hasattr(bound, "min_length") for bound in bounds):
+            return f"non-empty {describe(inner[0])}".replace("non-empty a ", "a non-empty ")
+        # annotated_types' Ge(ge=0), Lt(lt=1)
+        by_kind = {(kind := type(b).__name__): getattr(b, kind.lower()) for b in bounds}
         return describe(inner[0], many) + _bounds(by_kind)
     if origin is Literal:
         text = f"one of {', '.join(map(_word, inner))}" if len(inner) > 1 else _word(inner[0])
@@ -145,7 +146,7 @@ def describe(annotation, many: bool = False) -> str:
         what, of = "lists" if many else "a list", describe(inner[0], many=True) if inner else ""
         return f"{what}, {of}" if of.startswith("each ") else f"{what} of {of}" if of else what
     if origin is dict and inner:
-        return f"{{name: {describe(inner[1])}}}"
+        return f"{{{'name' if inner[0] is str else describe(inner[0])}: {describe(inner[1])}}}"
     return _WORDS[origin][many] if origin in _WORDS else getattr(origin, "__name__", str(origin))
 
 
@@ -156,8 +157,6 @@ def _word(value) -> str:
 def _bounds(by_kind: dict) -> str:
     low, high = by_kind.get("Ge", by_kind.get("Gt")), by_kind.get("Le", by_kind.get("Lt"))
     below = "below " if "Lt" in by_kind else ""
-    if "MinLen" in by_kind:
-        return ", not empty" if by_kind["MinLen"] == 1 else f", {by_kind['MinLen']} or more"
     if low is None:
         return "" if high is None else f" {below or 'of at most '}{high}"
     if high is None:

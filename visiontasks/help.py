@@ -1,12 +1,11 @@
 """The pages of `--help`: keys of a recipe and parts by name, read without importing Keras."""
 
 import ast
-import difflib
 import json
 import textwrap
 from pathlib import Path
 
-from visiontasks.errors import UserError
+from visiontasks.errors import UserError, meant
 from visiontasks.recipe import catalog, reading, schema
 
 WIDTH = 100
@@ -44,9 +43,8 @@ def page(topic: str) -> str:
         found.append(_keys(topic))
     if not found:
         known = [*pages, *_all_parts(), *reading.available(), *(key for key, *_ in schema.documented_keys())]
-        close = difflib.get_close_matches(topic, known, n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"--help: there is no page {topic!r}. {hint}Pages: {', '.join(pages)}, or a name on them.")
+        pages = f"Pages: {', '.join(pages)}, or a name on them."
+        raise UserError(" ".join(filter(None, (f"--help: there is no page {topic!r}.", meant(topic, known), pages))))
     return "\n\n".join(found)
 
 
@@ -72,9 +70,24 @@ def _keys(topic: str = "") -> str:
     lines = []
     for key, kind, default, doc in schema.documented_keys():
         if not topic or key == topic or key.startswith(topic + "."):
-            shown = "required" if key == "backbone" else f"{json.dumps(default)}"
-            lines.append(f"  {key:26}{doc}  ({kind}; {shown})")
-    return "\n".join(["keys of a recipe (type; default):", *lines]) if lines else ""
+            lines += [
+                _wrapped(f"  {key}", doc, 24),
+                _wrapped("", _value(kind, "" if key == "backbone" else default), 24),
+            ]
+    return "\n".join(["keys of a recipe:", "", *lines]) if lines else ""
+
+
+def _wrapped(name: str, text: str, indent: int) -> str:
+    """A text beside a name, or below it where the name is long."""
+    first = name.ljust(indent) if len(name) < indent else f"{name}  "
+    return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=" " * indent)
+
+
+def _value(kind: str, default) -> str:
+    """A type and a default as a recipe says them."""
+    if default is catalog.REQUIRED or (default is None and "null" not in kind):  # it has none
+        return kind
+    return f"{kind}; default {json.dumps(default, ensure_ascii=False, default=str)}"
 
 
 def _parts(topic: str) -> str:
@@ -124,14 +137,11 @@ def _named(name: str) -> list:
 
 def _part(key: str, part) -> str:
     """Everything of one part: its arguments with their types and defaults, and its docstring."""
-    name = f"[{part.symbol}: …]" if key == "data.augment" else part.name
-    lines = [f"{key}={name}", ""]
-    filled = {"learning_rate", "total_steps", "steps_per_epoch"} if key == "train.schedule.name" else set()
+    lines = [f"{key}=[{{{part.symbol}: {{…}}}}]" if key == "data.augment" else f"{key}={part.name}", ""]
+    filled = {"learning_rate", "total_steps", "steps_per_epoch"} if key == "train.schedule.name" else {"name"}
     for argument in part.arguments:
         if argument.name not in filled:
-            kind = getattr(argument, "type", None) or argument.annotation
-            default = "" if argument.default is catalog.REQUIRED else f" = {argument.default!r}"
-            lines.append(f"  {argument.name}{': ' * bool(kind)}{kind}{default}")
+            lines.append(_wrapped(f"  {argument.name}", _value(argument.type, argument.default), 20))
     doc = _docstring(part)
     return "\n".join([*lines, "", doc] if doc else lines).rstrip()
 

@@ -33,3 +33,10 @@ def interrupt(number, frame):
         KeyboardInterrupt: always.
     """
     raise KeyboardInterrupt
+
+
+def ignore():
+    """Leave Ctrl-C and a closing terminal to the parent process; SIGTERM still ends this one."""
+    for number in STOPS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)

@@ -1,11 +1,16 @@
 """Every family learns, and every head in every precision and compiled; what is saved is what was learned."""
 
+import fakes
 import keras
 import numpy as np
-from covering import LEARNS
-from families import check_learned, check_saved, train
+import rounding
+from covering import LEARNS, PRECISIONS
+from families import NARROW, check_learned, check_saved, scores, train
+
+from visiontasks.model import VisionModel
 
 COVERS = LEARNS
+SMALL = {"ssd": NARROW["ssd"]}
 
 
 def test_heads_learn_save_and_reload(family, precision, backend, names, apart, tmp_path):
@@ -37,12 +42,70 @@ def check_compiled(model, batch, precision):
 
 def check_detections(ours, theirs):
     """The same boxes of the same classes; those whose scores differ by rounding may have changed places."""
-    for row, scores in enumerate(ours["scores"]):
+    for row, found in enumerate(ours["scores"]):
         for place in np.flatnonzero(ours["valid"][row]):
-            near = theirs["valid"][row] & (np.abs(theirs["scores"][row] - scores[place]) < 1e-5)
+            near = theirs["valid"][row] & (np.abs(theirs["scores"][row] - found[place]) < 1e-5)
             near &= theirs["classes"][row] == ours["classes"][row][place]
             away = np.abs(theirs["boxes"][row][near] - ours["boxes"][row][place]).max(axis=-1)
             assert away.min(initial=np.inf) < 1e-4, (row, place)
+
+
+SEEDS = 5
+# of Student's t with 2 · 5 - 2 degrees of freedom: once in 10⁴ by chance
+ONCE_IN_10_000 = 6.44
+JUDGED = {"classifier": "accuracy", "unet": "mean_iou", "ssd": "ap50"}
+
+
+def test_half_precision_scores_as_float32_does(apart):
+    """Five trainings each, on what they learn from: the mean score is not lower than chance between seeds explains.
+
+    A score that does not vary may be lower by one image or object of all that are scored.
+    """
+    apart(check_scores)
+
+
+def check_scores():
+    batch, classes = fakes.scenes(16, (64, 64))
+    by_precision = {precision: scores_of_seeds(precision, batch, classes) for precision in PRECISIONS}
+    for precision in ("mixed_bfloat16", "mixed_float16"):
+        checks = []
+        for name, metric in JUDGED.items():
+            expected, found = (
+                np.array([one[name][metric] for one in by_precision[key]]) for key in ("float32", precision)
+            )
+            chance = ONCE_IN_10_000 * np.sqrt((expected.var(ddof=1) + found.var(ddof=1)) / SEEDS)
+            least = 1 / min(len(batch["image"]), (batch["classes"] >= 0).sum())
+            lower = max(0.0, expected.mean() - found.mean())
+            checks.append(rounding.Checked(f"{name}: {metric}, {expected.mean():.3f}", lower, max(chance, least)))
+            assert expected.mean() > 2 / len(classes[fakes.heads()[name].fields[0]]), (name, expected)  # it learned
+        rounding.report(f"metrics of {precision}", checks)
+
+
+def scores_of_seeds(precision, batch, classes):
+    """The scores of five trainings from other weights, by one compiled step."""
+    keras.config.set_dtype_policy(precision)
+
+    def made(seed):
+        keras.utils.set_random_seed(seed)
+        heads = {name: fakes.heads()[name] for name in JUDGED}
+        heads = {name: head(classes[head.fields[0]], **SMALL.get(name, {})) for name, head in heads.items()}
+        return VisionModel(fakes.backbone((64, 64), (1, 2, 3, 4), width=8), heads)
+
+    model = made(0)
+    optimizer = keras.optimizers.Adam(3e-3)
+    if precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2**7)
+    model.compile(optimizer, jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    first, found = [np.array(v) for v in model.optimizer.variables], []
+    for seed in range(SEEDS):
+        model.set_weights(made(seed).get_weights())
+        for variable, value in zip(model.optimizer.variables, first, strict=True):
+            variable.assign(value)
+        keras.utils.set_random_seed(seed)
+        model.fit(batch, batch_size=8, epochs=40, verbose=0)
+        found.append(scores(model, batch))
+    return found
 
 
 def test_float16_learns_with_the_loss_scaling_that_compile_adds():

@@ -5,7 +5,7 @@ import pytest
 
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.digits import Digits
-from visiontasks.errors import DataError
+from visiontasks.errors import DataError, UserError
 
 pytest.importorskip("sklearn", reason="scikit-learn, which the digits come with, is in the test extra")
 
@@ -32,7 +32,7 @@ def test_a_loader_takes_them():
 
 
 def test_what_is_wrong_is_named(monkeypatch):
-    with pytest.raises(DataError, match="expected train or val, got 'test'"):
+    with pytest.raises(UserError, match="split: expected one of train, val, got 'test'"):
         Digits("test")
     with pytest.raises(IndexError):
         Digits()[1438]

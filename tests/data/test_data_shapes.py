@@ -8,7 +8,7 @@ from pycocotools import mask as coco
 
 from visiontasks.data.scenes import CLASSES, POINTS, SHOWN, draw_scene
 from visiontasks.data.sources.shapes import Shapes
-from visiontasks.errors import DataError
+from visiontasks.errors import UserError
 from visiontasks.sample import FIELDS
 
 SOURCE = Shapes(count=60, seed=3, size=(128, 160))
@@ -132,8 +132,8 @@ def test_objects_bound_the_number():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"count": 0}, "count >= 1"),
-        ({"seed": -1}, "seed >= 0"),
+        ({"count": 0}, "count: expected a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
         ({"size": [16, 64]}, "at least 32"),
         ({"size": [64]}, "height, width"),
         ({"objects": [4, 2]}, "least, most"),
@@ -141,7 +141,7 @@ def test_objects_bound_the_number():
     ],
 )
 def test_wrong_arguments(arguments, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         Shapes(**arguments)
 
 

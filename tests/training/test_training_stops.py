@@ -1,6 +1,7 @@
 """A signal at any moment of any stage: the running step ends, and the run's folder is whole."""
 
 import csv
+import multiprocessing
 import os
 import signal
 
@@ -10,6 +11,7 @@ import pytest
 from blocks import classifier, run
 
 from visiontasks.data.pipeline import Loader
+from visiontasks.data.sources.shapes import Shapes
 from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
 from visiontasks.training.interrupt import Interrupt
 
@@ -102,3 +104,20 @@ def test_validation_of_an_interrupted_epoch_is_left_out():
     logs = {"loss": 1.0, "val_loss": 2.0, "val_top1": 0.5}
     interrupt.on_epoch_end(0, logs)
     assert set(logs) == {"loss", "val_score"} and np.isnan(logs["val_score"]) and interrupt.finished == 0
+
+
+def test_ctrl_c_in_a_terminal_leaves_the_worker_processes_to_the_training():
+    source = Shapes(24, size=(32, 32))
+    loader = Loader(source, fields=("label",), size=(32, 32), batch=4, workers=2, worker_kind="processes")
+    batches = iter(loader)
+    next(batches), next(batches)  # one of each worker
+    children = multiprocessing.active_children()
+    for child in children:
+        os.kill(child.pid, signal.SIGINT)
+        os.kill(child.pid, signal.SIGHUP)
+    assert len(children) == 2
+    for child in children:
+        child.join(0.5)
+        assert child.is_alive()
+    assert len(list(batches)) == 4
+    loader.close()

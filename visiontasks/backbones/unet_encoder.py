@@ -4,13 +4,10 @@ O. Ronneberger, P. Fischer, T. Brox: U-Net: Convolutional Networks for Biomedica
 https://arxiv.org/abs/1505.04597, section 2 and figure 1.
 """
 
-from typing import Annotated
-
 import keras
 from keras import layers
-from pydantic import Field
 
-from visiontasks.arguments import Count, InputShape, Share, checked
+from visiontasks.arguments import Count, InputShape, Share, between, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
@@ -20,7 +17,7 @@ def unet_encoder(
     weights: str | None = None,
     input_shape: InputShape = (None, None, 3),
     filters: Count = 64,
-    depth: Annotated[int, Field(ge=1, le=10)] = 5,
+    depth: between(1, 10, kind=int) = 5,
     batch_norm: bool = True,
     dropout: Share = 0.0,
 ) -> keras.Model:

@@ -14,6 +14,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from visiontasks import signals
 from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
 from visiontasks.data.order import Order
 from visiontasks.data.sources.source import Source
@@ -272,7 +273,7 @@ class _Stream:
         batches = self._endless[number:].to_iter_dataset(grain.ReadOptions(threads, ahead))
         if self._processes:
             options = grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=2)
-            batches = batches.mp_prefetch(options, worker_init_fn=_quiet_opencv)
+            batches = batches.mp_prefetch(options, worker_init_fn=_begin_worker)
         return iter(batches)
 
     def close(self):
@@ -290,5 +291,6 @@ def _stop(opened: list):
         opened.pop().close()
 
 
-def _quiet_opencv(worker: int, workers: int):
+def _begin_worker(worker: int, workers: int):
     cv2.setNumThreads(0)
+    signals.ignore()  # Ctrl-C reaches all processes of a terminal; the one that trains ends its workers itself

@@ -105,7 +105,7 @@ def check_names(loader, classes: dict[str, tuple[str, ...]], hint: str = ""):
         names = tuple(loader.names.get(field, ()))
         if names != tuple(expected):
             raise DataError(
-                f"data: the model knows {list(expected)} as its {field} classes, the data have {list(names)}.{hint}"
+                f"data: expected the model's class names of {field!r}, {list(expected)}, got {list(names)}.{hint}"
             )
 
 

@@ -1,13 +1,11 @@
 """Anchor-free YOLO: at every cell of three levels, the distances to a box's edges and the class scores."""
 
 import math
-from typing import Annotated
 
 import keras
 from keras import layers, ops
-from pydantic import Field
 
-from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Share
+from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Share, between
 from visiontasks.heads.head import Head, for_each, image_size, levels_among
 from visiontasks.layers import csp
 from visiontasks.losses import detection
@@ -73,7 +71,7 @@ class YOLO(Head):
         classes: Classes,
         levels: Levels | None = None,
         size: csp.Variant = "n",
-        bins: Annotated[int, Field(ge=2)] = 16,
+        bins: between(2, kind=int) = 16,
         assigned: Count = 10,
         alpha: NonNegative = 0.5,
         beta: NonNegative = 6.0,

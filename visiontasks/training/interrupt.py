@@ -39,10 +39,6 @@ class Interrupt(keras.callbacks.Callback):
         if self.asked:  # Keras clears the flag when `fit` starts
             self.model.stop_training = True
 
-    def on_test_batch_end(self, batch, logs=None):
-        if self.asked:
-            self.model.stop_evaluating = True
-
     def on_epoch_end(self, epoch, logs=None):
         if not self.asked:
             self.finished = epoch + 1

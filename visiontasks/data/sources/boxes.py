@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, image_size, read_image
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.scan import scan
@@ -54,7 +55,7 @@ class Boxes(Source):
         root: str | None = None,
         delimiter: str | None = None,
         names: Sequence[str] | None = None,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
         self.path, self.max_pixels = Path(path), max_pixels

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from visiontasks.arguments import Count
 from visiontasks.data.coco_json import file_names, image_folder, looks_like_coco, read_coco, split_of
 from visiontasks.data.images import MAX_PIXELS, image_size, inside, read_image
 from visiontasks.data.layout import TRAINING, VALIDATION
@@ -49,7 +50,7 @@ class Coco(Source):
         annotations: str,
         images: str | None = None,
         names: Sequence[str] | None = None,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
         self.max_pixels = max_pixels

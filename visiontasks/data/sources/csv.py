@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, read_image
 from visiontasks.data.sources.source import Source
 from visiontasks.data.table import Finder, image_root, read_table, split_tables
@@ -44,7 +45,7 @@ class Csv(Source):
         delimiter: str | None = None,
         separator: str | None = None,
         names: Sequence[str] | None = None,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
         self.path, self.max_pixels = Path(path), max_pixels

@@ -1,5 +1,7 @@
 """Handwritten digits that scikit-learn contains, so that a first network can train without a download."""
 
+from typing import Literal
+
 import cv2
 import numpy as np
 
@@ -21,15 +23,13 @@ class Digits(Source):
         split: "train", the first 1438, or "val", the other 359. The order is the file's.
 
     Raises:
-        DataError: another split, or scikit-learn is not installed.
+        DataError: scikit-learn is not installed.
     """
 
     fields = frozenset({"label"})
 
-    def __init__(self, split: str = "train"):
+    def __init__(self, split: Literal["train", "val"] = "train"):
         super().__init__()
-        if split not in ("train", "val"):
-            raise DataError(f"split: expected train or val, got {split!r}.")
         try:
             from sklearn.datasets import load_digits
         except ImportError as error:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, list_images, read_image
 from visiontasks.data.layout import is_split, split_folders
 from visiontasks.data.sources.source import Source
@@ -31,7 +32,7 @@ class Folder(Source):
     LAYOUT = "two or more class folders: DIR/CLASS/*.jpg, or DIR/{train,val}/CLASS/*.jpg"
     fields = frozenset({"label"})
 
-    def __init__(self, root: str, names: Sequence[str] | None = None, max_pixels: int = MAX_PIXELS):
+    def __init__(self, root: str, names: Sequence[str] | None = None, max_pixels: Count = MAX_PIXELS):
         super().__init__()
         self.root, self.max_pixels = Path(root), max_pixels
         images = self._find_images()

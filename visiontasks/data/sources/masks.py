@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, image_size, list_images, read_image, read_mask
 from visiontasks.data.layout import child, is_split, read_names, split_folders
 from visiontasks.data.scan import scan
@@ -47,7 +48,7 @@ class Masks(Source):
         masks: str,
         names: Sequence[str] | None = None,
         values: Sequence[int] | None = None,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
         self.images, self.masks, self.max_pixels = Path(images), Path(masks), max_pixels

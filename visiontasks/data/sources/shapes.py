@@ -1,14 +1,19 @@
 """Drawn scenes with every kind of label, for recipes and tests that need no download."""
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import cv2
 import numpy as np
+from pydantic import Field
 
+from visiontasks.arguments import Count, Whole, between, pair
 from visiontasks.data.scenes import CLASSES, POINTS, draw_scene
 from visiontasks.data.sources.source import Source
-from visiontasks.errors import DataError
 from visiontasks.sample import Sample
+
+_Size = Annotated[
+    tuple[between(32, kind=int), between(32, kind=int)], Field(description="[height, width] of at least 32 pixels")
+]
 
 
 class Shapes(Source):
@@ -29,16 +34,10 @@ class Shapes(Source):
     fields = frozenset({"label", "tags", "boxes", "classes", "mask", "instance_masks", "keypoints"})
 
     def __init__(
-        self, count: int = 512, seed: int = 0, size: Sequence[int] = (256, 256), objects: Sequence[int] = (2, 6)
+        self, count: Count = 512, seed: Whole = 0, size: _Size = (256, 256), objects: pair(1, kind=int) = (2, 6)
     ):
         super().__init__()
-        self.count, self.seed, self.size, self.objects = count, seed, tuple(size), tuple(objects)
-        if count < 1 or seed < 0:
-            raise DataError(f"count, seed: expected count >= 1 and seed >= 0, got {count} and {seed}.")
-        if len(self.size) != 2 or min(self.size) < 32:
-            raise DataError(f"size: expected [height, width] of at least 32 pixels, got {list(self.size)}.")
-        if len(self.objects) != 2 or not 1 <= self.objects[0] <= self.objects[1]:
-            raise DataError(f"objects: expected [least, most] of at least 1, got {list(self.objects)}.")
+        self.count, self.seed, self.size, self.objects = count, seed, size, objects
         self.names = {
             "label": CLASSES,
             "tags": CLASSES,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, decode_image, decode_mask
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import Source
@@ -46,7 +47,7 @@ class Tfds(Source):
         mask_offset: int = 0,
         download: bool = True,
         one_based: bool | None = None,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
         import tensorflow_datasets as tfds

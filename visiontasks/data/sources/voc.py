@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, image_size, inside, is_image_name, list_images, read_image
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
@@ -54,7 +55,7 @@ class Voc(Source):
         split: str | None = None,
         names: Sequence[str] | None = None,
         one_based: bool = True,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: Count = MAX_PIXELS,
         annotations: str = "Annotations",
         images: str = "JPEGImages",
     ):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, is_image_name, list_images, read_image
 from visiontasks.data.layout import VALIDATION
 from visiontasks.data.objects import Objects, usable_boxes
@@ -52,7 +53,7 @@ class Yolo(Source):
         split: str = "train",
         root: str | None = None,
         names: Sequence[str] | None = None,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
         self.data, self.split, self.max_pixels = Path(data), split, max_pixels
