@@ -363,7 +363,7 @@ def test_evaluation_leaves_an_unreadable_picture_out():
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_only_unreadable_pictures_are_an_error(make, kind):
     loader = make(Numbered(6, bad=range(6)), worker_kind=kind, workers=1)
-    with pytest.raises(DataError, match="none of the 6 pictures can be read .*truncated"):
+    with pytest.raises(DataError, match="none of the 6 images can be read .*truncated"):
         batches(loader)
 
 

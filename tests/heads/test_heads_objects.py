@@ -229,7 +229,7 @@ def test_the_second_stage_samples_no_background_in_an_ignored_region():
     outputs["valid"] = np.ones((1, 3), bool)
     truth = targets([[OBJECT, REGION]], ignored=[(0, 1)])
     samples = {key: array(value)[0] for key, value in head.sample(truth, outputs, training=False).items()}
-    boxes = samples["boxes"][samples["there"]].tolist()
+    boxes = samples["boxes"][samples["valid"]].tolist()
     assert [1, 20, 9, 30] in boxes and OBJECT[0] in boxes and [15, 13, 25, 25] not in boxes and REGION[0] not in boxes
 
 

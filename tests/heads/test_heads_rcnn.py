@@ -42,8 +42,8 @@ def test_samples():
     outputs = model(fakes.pictures(4)["image"], training=True)
     samples = {key: ops.convert_to_numpy(value) for key, value in head.sample(targets, outputs, True).items()}
     assert samples["boxes"].shape == (4, 16, 4)
-    assert not samples["there"][3].any() and not samples["labels"][3].any()
-    assert samples["there"][:3].all() and not samples["labels"][2].any()
+    assert not samples["valid"][3].any() and not samples["labels"][3].any()
+    assert samples["valid"][:3].all() and not samples["labels"][2].any()
     for i in range(2):
         objects = samples["labels"][i] > 0
         assert 0 < objects.sum() <= 8
@@ -104,7 +104,7 @@ def test_half_precision_ends_at_the_answers():
     outputs = model(fakes.pictures(2)["image"])
     kinds = keras.tree.map_structure(lambda x: keras.backend.standardize_dtype(x.dtype), outputs)
     assert set(kinds["pyramid"].values()) == {"bfloat16"}
-    assert {*kinds["objectness"], *kinds["differences"], *kinds["regions"].values(), kinds["proposals"]} == {"float32"}
+    assert {*kinds["objectness"], *kinds["deltas"], *kinds["regions"].values(), kinds["proposals"]} == {"float32"}
 
 
 def test_in_training_the_proposals_are_more_and_the_second_stage_waits_for_the_choice():

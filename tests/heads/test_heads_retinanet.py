@@ -136,7 +136,7 @@ def test_decodes_the_best_pairs_of_each_level():
 def test_the_picture_has_a_size():
     model = made()
     (head,) = model.heads.values()
-    with pytest.raises(ValueError, match="retinanet: the picture's height and width must be known"):
+    with pytest.raises(ValueError, match="retinanet: the image's height and width must be known"):
         head(
             {tap: keras.KerasTensor((None, 8, 8, 4)) for tap in ("C1", "C2", "C3")}
             | {"image": keras.KerasTensor((1, None, 8, 3))}
