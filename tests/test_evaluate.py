@@ -26,7 +26,7 @@ def test_a_complete_recipe_is_scored_on_a_folder(tmp_path, monkeypatch):
 
 
 def test_a_recipe_to_be_trained_and_two_kinds_at_once_are_errors():
-    with pytest.raises(UserError, match="ssd_det has weights to be trained.*Train it"):
+    with pytest.raises(UserError, match="ssd_det has weights that must be trained.*Train it"):
         evaluate.evaluate(["recipe=ssd_det"])
     for words in (["run=runs", "recipe=imagenet"], ["data=."]):
         with pytest.raises(UserError, match="expected run=DIR, the folder of a run, or recipe=NAME"):

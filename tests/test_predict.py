@@ -328,7 +328,7 @@ def test_a_video_that_ends_early_says_so(using, clip, tmp_path, capsys, monkeypa
 
     monkeypatch.setattr(Video, "__init__", claims_twelve)
     assert len(run(f"source={clip}")) == 10
-    assert "it names 12 frames, 10 could be read" in capsys.readouterr().out
+    assert "10 of 12 frames could be read" in capsys.readouterr().out
 
 
 def test_a_video_is_not_overwritten_by_its_own_drawing(using, clip):
@@ -358,7 +358,7 @@ def test_no_more_than_a_batch_of_frames_is_held(clip):
     [
         (["tile=0"], "tile: expected a whole number"),
         (["tile=many"], "tile: expected a whole number"),
-        (["overlap=0.3"], "overlap: is that of tiles"),
+        (["overlap=0.3"], "overlap: the overlap of tiles"),
         (["tile=100", "overlap=1"], "overlap: expected a share"),
         (["tile=100", "overlap=some"], "overlap: expected a share"),
         (["flip=yes"], "flip: expected true or false"),
