@@ -17,7 +17,7 @@ from visiontasks.ops import objects as ground_truth
 
 CLASSES = 3
 SIZE = (32, 32)
-UNKNOWN = 1  # the class that most images below are not labelled for
+UNKNOWN = 1  # the class that most images below are not labeled for
 HEADS = {
     # all negatives are learned, so that no choice hides one
     "ssd": lambda: SSD(CLASSES, levels=["C2", "C3"], extra=[], batch_norm=False, negatives=1e6),
@@ -233,8 +233,8 @@ def test_the_second_stage_samples_no_background_in_an_ignored_region():
     assert [1, 20, 9, 30] in boxes and OBJECT[0] in boxes and [15, 13, 25, 25] not in boxes and REGION[0] not in boxes
 
 
-def labelled_twice(count):
-    """Images whose discs and bars are labelled in one set and whose sizes in another, each by its own."""
+def labeled_twice(count):
+    """Images whose discs and bars are labeled in one set and whose sizes in another, each by its own."""
     batch = fakes.pictures(count, SIZE)
     sets = {"image": batch["image"]}
     sets |= {f"shapes/{name}": batch[name] for name in ("boxes", "classes", "known")}
@@ -258,7 +258,7 @@ def test_two_detectors_learn_two_vocabularies_from_one_batch():
             head.learns = name
         return VisionModel(fakes.backbone(SIZE), {name: heads[name] for name in learns})
 
-    batch = labelled_twice(4)
+    batch = labeled_twice(4)
     model = made(["shapes", "scale"])
     model.compile(keras.optimizers.Adam(0.01))
     joint = model.evaluate(batch, batch_size=4, verbose=0, return_dict=True)

@@ -22,7 +22,7 @@ def made(**arguments):
 
 
 def labels():
-    """One object, two, none; and a picture that nobody labelled."""
+    """One object, two, none; and a picture that nobody labeled."""
     boxes, classes = np.zeros((4, 3, 4), "float32"), np.full((4, 3), NO_OBJECT, "int32")
     boxes[0, 1], classes[0, 1] = [3, 4, 13, 12], 2
     boxes[1, :2], classes[1, :2] = [[8, 8, 24, 24], [20, 2, 31, 30]], [0, 1]
@@ -187,11 +187,11 @@ def test_a_further_branch_learns_from_its_own_field_and_answers_for_the_final_bo
     answers, samples, _ = seen[0]
     assert answers.shape == (4, 8)  # the samples with an object come first, half of them at most
     answers, shown = (ops.convert_to_numpy(x) for x in (answers, samples["boxes"]))
-    labelled, matches = (ops.convert_to_numpy(samples[key]) for key in ("labels", "matches"))
+    labeled, matches = (ops.convert_to_numpy(samples[key]) for key in ("labels", "matches"))
     expected = ops.convert_to_numpy(head.sample(batch, outputs, False)["boxes"])[:, :8]
     np.testing.assert_array_equal(shown, expected)
     own = np.take_along_axis(batch["keypoints"][:, :, 0, 2], np.maximum(matches, 0), axis=1)
-    expected = np.mean((answers - own)[labelled > 0] ** 2)
+    expected = np.mean((answers - own)[labeled > 0] ** 2)
     np.testing.assert_allclose(float(losses["visibility"].mean), expected, rtol=1e-5)
     model.compile(keras.optimizers.Adam(0.05))
     history = model.fit(batch, batch_size=4, epochs=30, verbose=0).history["visibility_loss"]

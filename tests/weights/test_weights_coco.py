@@ -80,7 +80,9 @@ def test_from_python_no_data_set_is_read_for_the_classes(published, monkeypatch)
 
 
 def test_a_class_that_coco_has_not_starts_the_last_layers_anew(published):
-    with pytest.warns(UserWarning, match="not of COCO's classes: cell; so head.classification_head start anew"):
+    with pytest.warns(
+        UserWarning, match="not of COCO's classes: cell; so head.classification_head start from random weights"
+    ):
         got = raw(["head.classes=[cat, cell]"], published["images"])
     np.testing.assert_allclose(got["boxes"], published["raw_bbox_regression"], atol=1e-4)
     assert got["classes"].shape[-1] == 3

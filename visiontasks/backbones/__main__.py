@@ -1,4 +1,4 @@
-"""python -m visiontasks.backbones [NAME …]: what the backbones cost and see, and which weights there are."""
+"""python -m visiontasks.backbones [NAME …]: the backbones' costs, receptive fields and weights."""
 
 import sys
 
@@ -13,10 +13,10 @@ USAGE = """python -m visiontasks.backbones [NAME …] [size=H,W] [--per-layer]
   --per-layer  one network layer by layer, its classification layers too: shapes, parameters, multiply-adds,
                receptive fields
 
-For each: parameters; multiply-adds of an image; memory of the layers' outputs in float32; for each level its
-stride, its channels and its receptive field (input pixels along a side, borders aside); where its ImageNet weights come
-from and the top-1 published for them. The table does not count classification layers, and shows AlexNet and GoogLeNet
-in torchvision's form, which the weights are of; --per-layer shows the paper's."""
+For each: parameters; multiply-adds of an image; memory of the layers' outputs in float32; stride, channels and
+receptive field (input pixels along one axis, ignoring borders) of each level; the source of its ImageNet weights and
+their published top-1. The table does not count classification layers, and shows AlexNet and GoogLeNet in torchvision's
+form, to which the weights belong; --per-layer shows the paper's."""
 
 ELSEWHERE = "hub"  # whatever it is given
 
@@ -49,10 +49,10 @@ def backbones(arguments: list[str]) -> int:
 
 
 def _size(text):
-    numbers = text.strip("[]()").split(",")
-    if len(numbers) != 2 or not all(number.strip().isdigit() and int(number) > 0 for number in numbers):
+    lengths = text.strip("[]()").split(",")
+    if len(lengths) != 2 or not all(n.strip().isdigit() and int(n) > 0 for n in lengths):
         raise RecipeError(f"size: expected height,width such as 224,224; got {text!r}.")
-    return tuple(map(int, numbers))
+    return tuple(map(int, lengths))
 
 
 def _row(name, parameters, multiply_adds, memory, top1, weights):
@@ -73,8 +73,8 @@ def _family(name):
 def _own_size(name):
     """(height, width) of the images that a network was published with."""
     family = _family(name)
-    side = getattr(family, "SIZES", {}).get(name, 224)
-    return getattr(family, "ORIGINAL", {"size": (side, side)})["size"]
+    size = getattr(family, "SIZES", {}).get(name, 224)
+    return getattr(family, "ORIGINAL", {"size": (size, size)})["size"]
 
 
 def _own_classifier(name):

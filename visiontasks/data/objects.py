@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from visiontasks.data import segmentations
-from visiontasks.sample import UNLABELLED
+from visiontasks.sample import UNLABELED
 
 _ROUNDING = 1.0  # pixels by which a box may exceed its image, from rounding, without a report
 
@@ -65,7 +65,7 @@ class Objects:
     def _largest(self) -> int:
         single = np.flatnonzero(~self.ignored)
         if not len(single):
-            return UNLABELLED
+            return UNLABELED
         areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1) if self.areas is None else self.areas
         return int(self.classes[single[np.argmax(areas[single])]])
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from visiontasks.geometry import Placement, Position
 from visiontasks.ops import numpy_boxes
-from visiontasks.sample import OBJECT_FIELDS, SCORING_FIELDS, UNLABELLED, Sample
+from visiontasks.sample import OBJECT_FIELDS, SCORING_FIELDS, UNLABELED, Sample
 
 THINNEST = 0.5  # pixels: a box that a transform makes narrower or lower than this is dropped
 
@@ -104,5 +104,5 @@ def joined(samples: Sequence[Sample]) -> dict:
     for name in ("label", "tags"):
         values = [getattr(sample, name) for sample in samples]
         known = all(value is not None for value in values)
-        changes[name] = np.where(np.ptp(values, axis=0) == 0, values[0], UNLABELLED) if known else None
+        changes[name] = np.where(np.ptp(values, axis=0) == 0, values[0], UNLABELED) if known else None
     return changes

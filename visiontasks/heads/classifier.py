@@ -5,7 +5,7 @@ from keras import ops
 from visiontasks.arguments import Classes, Share
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import softmax
-from visiontasks.sample import UNLABELLED
+from visiontasks.sample import UNLABELED
 
 
 class Classifier(PooledHead):
@@ -40,7 +40,7 @@ class Classifier(PooledHead):
         labels = ops.reshape(targets["label"], (-1,))
         # smoothing regularizes training; the validation loss stays without it, comparable between runs
         smoothing = self.label_smoothing if training else 0.0
-        return {"cross_entropy": softmax.cross_entropy(labels, outputs, labels > UNLABELLED, smoothing)}
+        return {"cross_entropy": softmax.cross_entropy(labels, outputs, labels > UNLABELED, smoothing)}
 
     def decode(self, outputs):
         return {"scores": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}

@@ -8,7 +8,7 @@ from keras import ops
 from visiontasks.arguments import Classes, OpenShare, Positive
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import sigmoid
-from visiontasks.sample import UNLABELLED
+from visiontasks.sample import UNLABELED
 
 LOSSES = {
     "binary_cross_entropy": sigmoid.binary_cross_entropy,
@@ -68,7 +68,7 @@ class Tagger(PooledHead):
     def compute_losses(self, targets, outputs, training=True):
         tags = ops.cast(targets["tags"], "float32")
         extra = {"positive_weight": self.positive_weight} if self.loss == "binary_cross_entropy" else {}
-        return {self.loss: LOSSES[self.loss](tags, outputs, tags > UNLABELLED, **extra)}
+        return {self.loss: LOSSES[self.loss](tags, outputs, tags > UNLABELED, **extra)}
 
     def decode(self, outputs):
         return {"scores": ops.sigmoid(ops.cast(outputs, "float32"))}

@@ -13,7 +13,7 @@ def step_bytes(model, batch: int) -> dict[str, int]:
 
     Args:
         model: a VisionModel on a backbone built for a fixed size.
-        batch: images a step.
+        batch: images per step.
     """
     count = sum(math.prod(v.shape) for v in model.variables)
     trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
