@@ -1,4 +1,4 @@
-"""Small networks and labelled batches that tests share."""
+"""Small networks and labeled batches that tests share."""
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def scenes(count, size):
     return batch, source.names
 
 
-def unlabelled(batch):
+def unlabeled(batch):
     """The batch with every label absent."""
     from visiontasks.sample import FIELDS
 

@@ -43,7 +43,7 @@ def test_fit_takes_arrays_pairs_and_tf_data_alike():
 
 
 @pytest.mark.parametrize("how", ["fit", "evaluate"])
-def test_the_loss_is_the_weighted_sum_of_the_terms_shown_with_unlabelled_rows_too(how):
+def test_the_loss_is_the_weighted_sum_of_the_terms_shown_with_unlabeled_rows_too(how):
     model, batch = joint(loss_weights={"tags": 0.25}), fakes.pictures(8)
     batch["label"][3:], batch["tags"][1:5], batch["mask"][2:7, 4:] = -1, -1, 255
     model.compile(keras.optimizers.SGD(0.1))
@@ -68,9 +68,9 @@ def test_regularizers_are_in_the_loss():
     assert shown.keys() == {"loss", "cross_entropy_loss"}
 
 
-def test_an_unlabelled_head_learns_nothing():
+def test_an_unlabeled_head_learns_nothing():
     model, batch = joint(), fakes.pictures(4)
-    batch["tags"] = fakes.unlabelled(batch)["tags"]
+    batch["tags"] = fakes.unlabeled(batch)["tags"]
     model.compile(keras.optimizers.SGD(0.1))
     before = [w.copy() for w in model.heads["tags"].get_weights()]
     other = [w.copy() for w in model.heads["subject"].get_weights()]
@@ -89,7 +89,7 @@ def test_compiled_metrics_meet_their_head():
 
 
 @pytest.mark.parametrize("kind", ["metrics", "weighted_metrics"])
-def test_compiled_metrics_see_decoded_answers_and_leave_out_what_is_not_labelled(kind):
+def test_compiled_metrics_see_decoded_answers_and_leave_out_what_is_not_labeled(kind):
     """As `weighted_metrics` or as plain `metrics`, which Keras itself would not weight."""
     model, batch = joint(), fakes.pictures(6)
     batch["tags"][:2], batch["mask"][:, :5], batch["label"][3] = -1, 255, -1
@@ -110,7 +110,7 @@ def test_compiled_metrics_see_decoded_answers_and_leave_out_what_is_not_labelled
     np.testing.assert_allclose(shown["tags_binary_accuracy"], right[2:].mean(), rtol=1e-5)
 
 
-def test_a_head_s_loss_is_the_mean_over_the_pictures_labelled_for_it():
+def test_a_head_s_loss_is_the_mean_over_the_pictures_labeled_for_it():
     """Neither a batch without its labels nor the black pictures that fill the last batch up pull it down."""
     model, batch = joint(), fakes.pictures(8)
     batch["label"][3:] = -1

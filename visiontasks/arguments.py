@@ -44,7 +44,7 @@ Classes = Annotated[
 ]
 InputShape = Annotated[
     tuple[Count | None, Count | None, Literal[3]],
-    Field(description="[height, width, 3], null for a free side, since images are always RGB"),
+    Field(description="[height, width, 3], null for a variable height or width; images are always RGB"),
 ]
 
 

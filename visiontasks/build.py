@@ -20,17 +20,17 @@ def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | N
     Raises:
         UserError: the recipe, an override or the folder is wrong.
     """
-    found, said = None, ""
+    splits, message = None, ""
     if data is not None:
         from visiontasks.data.detect import detect, inherit
 
         before = read(name, overrides)
-        found, said = detect(data, wanted=fields(before))
+        splits, message = detect(data, wanted=fields(before))
         # a run that is scored or trained again on other data reads them as it read its own
-        found = {part: spec and inherit(spec, before.data.train) for part, spec in found.items()}
-    made = read(name, overrides, data=found)
+        splits = {key: split and inherit(split, before.data.train) for key, split in splits.items()}
+    made = read(name, overrides, data=splits)
     check(made)
-    return made, said
+    return made, message
 
 
 def check(recipe: Recipe):
@@ -109,7 +109,7 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
         recipe: the recipe.
         classes: the model's class names by field; a source that takes names is given them, so that a part which
             lacks a class does not number the others differently.
-        whole: where there is no validation part, take all pictures rather than a share of them.
+        whole: without a validation set, use all images instead of a share of them.
 
     Raises:
         UserError: the data are wrong, or their classes are not the model's.
@@ -208,7 +208,7 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
 
 
 def check_size(model, size: tuple[int, int]):
-    """Raise unless the strides of the levels that a head with a spatial answer taps divide the size.
+    """Raise unless the strides of a spatial head's levels divide the image size.
 
     Raises:
         RecipeError: naming the nearest size that fits.

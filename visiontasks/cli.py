@@ -112,10 +112,12 @@ def quiet():
         kept = os.dup(2)
         _flush_errors()
         os.dup2(captured.fileno(), 2)
-        failed = True
+        failed = False
         try:
             yield
-            failed = False
+        except Exception:
+            failed = True
+            raise
         finally:
             _flush_errors()
             os.dup2(kept, 2)

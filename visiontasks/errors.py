@@ -13,11 +13,11 @@ class RecipeError(UserError):
 
 
 class DataError(UserError):
-    """A data set as a whole cannot be used: found before training starts."""
+    """A data set as a whole cannot be used; raised before training starts."""
 
 
 class BadImage(Exception):
-    """One picture cannot be read: the pipeline skips it, counts it and names it in a summary."""
+    """One image cannot be read: the pipeline skips it, counts it and names it in a summary."""
 
     def __init__(self, path, reason: str):
         super().__init__(f"{path}: {reason}")

@@ -157,7 +157,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         """
         if sample_weight is not None:
             raise ValueError(
-                "sample_weight, class_weight: not supported; mark what must not count as not labelled (-1, or 255)."
+                "sample_weight, class_weight: not supported; mark what must not count as unlabeled (-1, or 255)."
             )
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
         terms = {
@@ -178,7 +178,7 @@ class VisionModel(FunctionsBySize, keras.Model):
     def get_metrics_result(self):
         """Keras's, with `loss` as the weighted sum of the terms shown, and of the mean of the regularizers.
 
-        Keras's own `loss` weighs batches by their rows, labelled or not.
+        Keras's own `loss` weighs batches by their rows, labeled or not.
         """
         results = super().get_metrics_result()
         results.pop(self._regularization.name)
@@ -191,22 +191,22 @@ class VisionModel(FunctionsBySize, keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Keras's, on decoded predictions (where a head's are one tensor), each head with its own field.
 
-        By head name where there are several; what is not labelled has weight 0.
+        By head name where there are several; what is not labeled has weight 0.
         """
         if not self._scores:
             return self.get_metrics_result()  # else every training step would decode its outputs for nobody
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
-        truth, weights, predictions = {}, {}, {}
+        labels, weights, predictions = {}, {}, {}
         for name, head in self.heads.items():
             field, values = head.fields[0], targets[name][head.fields[0]]
             absent = ops.cast(values, FIELDS[field].dtype) == FIELDS[field].absent
             decoded = list(head.decode(outputs[name]).values())
             predictions[name] = decoded[0] if len(decoded) == 1 else outputs[name]
-            truth[name] = ops.where(absent, ops.zeros_like(values), values)
+            labels[name] = ops.where(absent, ops.zeros_like(values), values)
             # one weight a row of the prediction: an image, or a pixel
             absent = ops.all(absent, axis=-1) if field == "tags" else absent
             weights[name] = ops.cast(ops.logical_not(absent), "float32")
-        return super().compute_metrics(x, self._bare(truth), self._bare(predictions), self._bare(weights))
+        return super().compute_metrics(x, self._bare(labels), self._bare(predictions), self._bare(weights))
 
     @_quiet_at_the_end_of_data
     def fit(self, x=None, y=None, *args, **kwargs):
@@ -336,7 +336,7 @@ class VisionModel(FunctionsBySize, keras.Model):
     def compile(self, optimizer="adam", metrics=None, weighted_metrics=None, **kwargs):
         """Keras's `compile` without `loss`, for the heads bring theirs.
 
-        `metrics` are weighted ones here, so that what is not labelled does not count.
+        `metrics` are weighted ones here, so that what is not labeled does not count.
         """
         if metrics is not None and weighted_metrics is not None:
             raise ValueError("compile: expected metrics or weighted_metrics, got both; here they mean the same.")

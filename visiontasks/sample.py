@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 
 VOID = 255  # a mask pixel that is never learned from and never counted
-UNLABELLED = -1  # a label or tag that nobody gave: it adds nothing to a loss
+UNLABELED = -1  # a label or tag that nobody gave: it adds nothing to a loss
 NO_OBJECT = -1  # the class of an entry of a batch that holds no object
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """What one field of a Sample holds: its NumPy type, number of axes, and the value for "not labelled"."""
+    """What one field of a Sample holds: its NumPy type, number of axes, and the value for "not labeled"."""
 
     dtype: str
     ndim: int
@@ -19,8 +19,8 @@ class Field:
 
 
 FIELDS = {
-    "label": Field("int32", 0, UNLABELLED),
-    "tags": Field("float32", 1, UNLABELLED),
+    "label": Field("int32", 0, UNLABELED),
+    "tags": Field("float32", 1, UNLABELED),
     "boxes": Field("float32", 2, 0),
     "classes": Field("int32", 1, NO_OBJECT),
     "known": Field("bool", 1, False),
@@ -35,12 +35,12 @@ SCORING_FIELDS = {"areas": "float32"}  # one entry an object too; for scoring al
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-    """One image and its labels. What the image is not labelled for is `None`.
+    """One image and its labels. What the image is not labeled for is `None`.
 
     Args:
         image: uint8 (H, W, 3), RGB, upright (EXIF applied).
-        label: the image's class, int 0..C-1 (or -1: not labelled).
-        tags: float32 (C,), 1 present, 0 absent, -1 not labelled.
+        label: the image's class, int 0..C-1 (or -1: not labeled).
+        tags: float32 (C,), 1 present, 0 absent, -1 not labeled.
         boxes: float32 (N, 4), x1, y1, x2, y2 in absolute pixels, 0 <= x1 < x2 <= W.
         classes: int32 (N,), the class of each object, 0..C-1; background is no class.
         known: bool (C,), for which classes the list of objects is complete; None, where there are boxes: for all.
@@ -49,7 +49,7 @@ class Sample:
             learned there, and scoring neither rewards nor punishes it; None: there is none.
         mask: int32 (H, W), the class of each pixel, 255 = void.
         instance_masks: uint8 (N, H, W), 0 or 1.
-        keypoints: float32 (N, K, 3), x, y, visibility (0 not labelled, 1 hidden, 2 visible).
+        keypoints: float32 (N, K, 3), x, y, visibility (0 not labeled, 1 hidden, 2 visible).
         areas: float32 (N,), the annotated area in pixels² of the image as it was read, by which COCO tells small
             objects from large ones; None: the box's. In no batch, and None after a transform.
         id: names the image within its source.
@@ -95,9 +95,9 @@ class Sample:
             raise self._wrong("mask", f"({height}, {width}) as the image", self.mask)
         if self.mask is not None and self.mask.min() < 0:
             raise self._wrong("mask", "class numbers from 0, or 255 for void", f"{self.mask.min()}")
-        if self.tags is not None and not np.isin(self.tags, (0, 1, UNLABELLED)).all():
-            bad = self.tags[~np.isin(self.tags, (0, 1, UNLABELLED))][0]
-            raise self._wrong("tags", "1, 0, or -1 for not labelled", f"{bad}")
+        if self.tags is not None and not np.isin(self.tags, (0, 1, UNLABELED)).all():
+            bad = self.tags[~np.isin(self.tags, (0, 1, UNLABELED))][0]
+            raise self._wrong("tags", "1, 0, or -1 for not labeled", f"{bad}")
         self._check_objects(height, width)
         if self.original_size is None:
             object.__setattr__(self, "original_size", (height, width))

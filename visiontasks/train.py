@@ -139,15 +139,15 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     }
     run.write_json("summary.json", summary)  # now, so that a stop in the evaluation leaves it
     if ended["interrupted"]:
-        reporter.stopped(run, f"after {ended['epochs']} whole epochs")
+        reporter.stopped(run, f"after {ended['epochs']} whole epoch{'s' * (ended['epochs'] != 1)}")
         return 130
     if run.best.is_file():
         with warnings.catch_warnings():  # of an epoch whose frozen backbone had no optimizer state
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model.load_weights(run.best)
-    found = write_evaluation(model, val_set, tasks, run.path, reporter.console)
-    run.write_json("summary.json", {**summary, "figures": found.metrics})
-    reporter.ended(run, ended, seconds)
+    evaluation = write_evaluation(model, val_set, tasks, run.path, reporter.console)
+    run.write_json("summary.json", {**summary, "metrics": evaluation.metrics})
+    reporter.ended(run, ended, tasks, seconds)
     return 0
 
 

@@ -57,14 +57,14 @@ def test_losses_are_the_terms_named_in_float32_and_finite(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_what_is_not_labelled_adds_no_loss(name):
+def test_what_is_not_labeled_adds_no_loss(name):
     model, batch = made(name), fakes.pictures(4)
     (head,) = model.heads.values()
     outputs = outputs_of(model, batch)
-    nothing = head.compute_losses(fakes.unlabelled(batch), outputs, training=False)
+    nothing = head.compute_losses(fakes.unlabeled(batch), outputs, training=False)
     assert all(float(value) == 0 for term in nothing.values() for value in term)
-    # half of the pictures labelled: as if the other half were not there
-    half = {key: np.concatenate([batch[key][:2], fakes.unlabelled(batch)[key][2:]]) for key in batch}
+    # half of the pictures labeled: as if the other half were not there
+    half = {key: np.concatenate([batch[key][:2], fakes.unlabeled(batch)[key][2:]]) for key in batch}
     first = {key: value[:2] for key, value in batch.items()}
     some = head.compute_losses(half, outputs, training=False)
     alone = head.compute_losses(first, keras.tree.map_structure(lambda x: x[:2], outputs), training=False)

@@ -76,7 +76,7 @@ def file_of(family, precision, names) -> str:
 WITHOUT_CHOICES = {
     "yolo": {"assigned": 500},
     "yolo_v1": {"boxes": 1},
-    "rcnn": {"proposal_iou_threshold": 1.0, "samples": 2000, "positives": 1.0, "anchor_positives": 1.0},
+    "rcnn": {"proposal_iou_threshold": 0.99, "samples": 4000, "positives": 0.99, "anchor_positives": 0.99},
 }
 
 

@@ -154,7 +154,7 @@ def test_objects_are_padded_and_the_largest_stay():
 
 
 class Partial(Scenes):
-    """As Scenes; every other object is ignored, class 0 is not known, and image 1 is not labelled with boxes."""
+    """As Scenes; every other object is ignored, class 0 is not known, and image 1 is not labeled with boxes."""
 
     def __getitem__(self, index):
         sample = super().__getitem__(index)
@@ -218,7 +218,7 @@ def test_a_row_shows_its_objects_again_without_the_filling(fields):
     assert ("boxes" in fields) == (found.boxes is not None) and found.tags is None
 
 
-def test_a_row_that_nobody_labelled_shows_no_labels():
+def test_a_row_that_nobody_labeled_shows_no_labels():
     batch = next(iter(evaluation(Partial(3), fields=("boxes", "classes"), batch=4, max_objects=2)))
     assert [row_of(batch, row).boxes is None for row in range(4)] == [False, True, False, True]
     assert len(row_of(batch, 0).boxes) == 0 and row_of(batch, 2).classes.tolist() == [0, 1]
@@ -363,7 +363,7 @@ def test_evaluation_leaves_an_unreadable_picture_out():
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_only_unreadable_pictures_are_an_error(make, kind):
     loader = make(Numbered(6, bad=range(6)), worker_kind=kind, workers=1)
-    with pytest.raises(DataError, match="none of the 6 pictures can be read .*truncated"):
+    with pytest.raises(DataError, match="none of the 6 images can be read .*truncated"):
         batches(loader)
 
 

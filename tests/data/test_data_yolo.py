@@ -65,7 +65,7 @@ def test_items_26_and_43_numbers_outside_the_image(tmp_path):
         "object with numbers outside [0, 1], skipped": 2,
         "box of NaN or infinity, skipped": 1,
         "box without extent, skipped": 1,
-        "box beyond its picture's edge, clipped": 1,
+        "box that exceeds its image, clipped": 1,
     }
     assert "a.txt, line 1" in str(source.report)
 

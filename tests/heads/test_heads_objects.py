@@ -17,7 +17,7 @@ from visiontasks.ops import objects as ground_truth
 
 CLASSES = 3
 SIZE = (32, 32)
-UNKNOWN = 1  # the class that most images below are not labelled for
+UNKNOWN = 1  # the class that most images below are not labeled for
 HEADS = {
     # all negatives are learned, so that no choice hides one
     "ssd": lambda: SSD(CLASSES, levels=["C2", "C3"], extra=[], batch_norm=False, negatives=1e6),
@@ -229,21 +229,21 @@ def test_the_second_stage_samples_no_background_in_an_ignored_region():
     outputs["valid"] = np.ones((1, 3), bool)
     truth = targets([[OBJECT, REGION]], ignored=[(0, 1)])
     samples = {key: array(value)[0] for key, value in head.sample(truth, outputs, training=False).items()}
-    boxes = samples["boxes"][samples["there"]].tolist()
+    boxes = samples["boxes"][samples["valid"]].tolist()
     assert [1, 20, 9, 30] in boxes and OBJECT[0] in boxes and [15, 13, 25, 25] not in boxes and REGION[0] not in boxes
 
 
-def labelled_twice(count):
-    """Images whose discs and bars are labelled in one set and whose sizes in another, each by its own."""
+def labeled_twice(count):
+    """Images whose discs and bars are labeled in one set and whose sizes in another, each by its own."""
     batch = fakes.pictures(count, SIZE)
     sets = {"image": batch["image"]}
     sets |= {f"shapes/{name}": batch[name] for name in ("boxes", "classes", "known")}
-    sets |= {"size/boxes": batch["boxes"] + np.float32([0, 0, 4, 2]), "size/classes": batch["classes"] % 2}
+    sets |= {"scale/boxes": batch["boxes"] + np.float32([0, 0, 4, 2]), "scale/classes": batch["classes"] % 2}
     sets["shapes/known"][: count // 2] = False  # half of the images belong to one data set, half to the other
     sets["shapes/classes"][: count // 2] = -1
-    sets["size/known"] = np.zeros((count, 2), bool)
-    sets["size/known"][: count // 2] = True
-    sets["size/classes"][count // 2 :] = -1
+    sets["scale/known"] = np.zeros((count, 2), bool)
+    sets["scale/known"][: count // 2] = True
+    sets["scale/classes"][count // 2 :] = -1
     return sets
 
 
@@ -252,17 +252,17 @@ def test_two_detectors_learn_two_vocabularies_from_one_batch():
         keras.utils.set_random_seed(0)
         heads = {
             "shapes": RetinaNet(CLASSES, filters=8, convs=1, name="a"),
-            "size": RetinaNet(["large", "small"], filters=8, convs=1, name="b"),
+            "scale": RetinaNet(["large", "small"], filters=8, convs=1, name="b"),
         }
         for name, head in heads.items():
             head.learns = name
         return VisionModel(fakes.backbone(SIZE), {name: heads[name] for name in learns})
 
-    batch = labelled_twice(4)
-    model = made(["shapes", "size"])
+    batch = labeled_twice(4)
+    model = made(["shapes", "scale"])
     model.compile(keras.optimizers.Adam(0.01))
     joint = model.evaluate(batch, batch_size=4, verbose=0, return_dict=True)
-    for name in ("shapes", "size"):  # each head's losses are those of its own images
+    for name in ("shapes", "scale"):  # each head's losses are those of its own images
         rows = slice(2, 4) if name == "shapes" else slice(0, 2)
         own = {key.removeprefix(f"{name}/"): value[rows] for key, value in batch.items() if key.startswith(name)}
         outputs = model(batch["image"][rows])[name]
@@ -270,9 +270,9 @@ def test_two_detectors_learn_two_vocabularies_from_one_batch():
             np.testing.assert_allclose(joint[f"{name}/{term}_loss"], float(value.mean), rtol=1e-4)
     history = model.fit(batch, batch_size=4, epochs=30, verbose=0).history
     assert history["shapes/classification_loss"][-1] < 0.5 * history["shapes/classification_loss"][0]
-    assert history["size/classification_loss"][-1] < 0.5 * history["size/classification_loss"][0]
-    del batch["size/boxes"]
-    with pytest.raises(ValueError, match=r"\['size/boxes'\] are missing"):
+    assert history["scale/classification_loss"][-1] < 0.5 * history["scale/classification_loss"][0]
+    del batch["scale/boxes"]
+    with pytest.raises(ValueError, match=r"\['scale/boxes'\] are missing"):
         model.evaluate(batch, verbose=0)
 
 

@@ -22,12 +22,12 @@ def made(**arguments):
 
 
 def labels():
-    """One object, two, none; and a picture that nobody labelled."""
+    """One object, two, none; and a picture that nobody labeled."""
     boxes, classes = np.zeros((4, 3, 4), "float32"), np.full((4, 3), NO_OBJECT, "int32")
     boxes[0, 1], classes[0, 1] = [3, 4, 13, 12], 2
     boxes[1, :2], classes[1, :2] = [[8, 8, 24, 24], [20, 2, 31, 30]], [0, 1]
     known = np.tile(np.array([[True]] * 3 + [[False]]), 3)
-    return {"boxes": boxes, "classes": classes, "known": known}
+    return {"boxes": boxes, "classes": classes, "known": known, "ignored": np.zeros((4, 3), bool)}
 
 
 def iou(a, b):
@@ -42,8 +42,8 @@ def test_samples():
     outputs = model(fakes.pictures(4)["image"], training=True)
     samples = {key: ops.convert_to_numpy(value) for key, value in head.sample(targets, outputs, True).items()}
     assert samples["boxes"].shape == (4, 16, 4)
-    assert not samples["there"][3].any() and not samples["labels"][3].any()
-    assert samples["there"][:3].all() and not samples["labels"][2].any()
+    assert not samples["valid"][3].any() and not samples["labels"][3].any()
+    assert samples["valid"][:3].all() and not samples["labels"][2].any()
     for i in range(2):
         objects = samples["labels"][i] > 0
         assert 0 < objects.sum() <= 8
@@ -104,7 +104,7 @@ def test_half_precision_ends_at_the_answers():
     outputs = model(fakes.pictures(2)["image"])
     kinds = keras.tree.map_structure(lambda x: keras.backend.standardize_dtype(x.dtype), outputs)
     assert set(kinds["pyramid"].values()) == {"bfloat16"}
-    assert {*kinds["objectness"], *kinds["differences"], *kinds["regions"].values(), kinds["proposals"]} == {"float32"}
+    assert {*kinds["objectness"], *kinds["deltas"], *kinds["regions"].values(), kinds["proposals"]} == {"float32"}
 
 
 def test_in_training_the_proposals_are_more_and_the_second_stage_waits_for_the_choice():
@@ -187,11 +187,11 @@ def test_a_further_branch_learns_from_its_own_field_and_answers_for_the_final_bo
     answers, samples, _ = seen[0]
     assert answers.shape == (4, 8)  # the samples with an object come first, half of them at most
     answers, shown = (ops.convert_to_numpy(x) for x in (answers, samples["boxes"]))
-    labelled, matches = (ops.convert_to_numpy(samples[key]) for key in ("labels", "matches"))
+    labeled, matches = (ops.convert_to_numpy(samples[key]) for key in ("labels", "matches"))
     expected = ops.convert_to_numpy(head.sample(batch, outputs, False)["boxes"])[:, :8]
     np.testing.assert_array_equal(shown, expected)
     own = np.take_along_axis(batch["keypoints"][:, :, 0, 2], np.maximum(matches, 0), axis=1)
-    expected = np.mean((answers - own)[labelled > 0] ** 2)
+    expected = np.mean((answers - own)[labeled > 0] ** 2)
     np.testing.assert_allclose(float(losses["visibility"].mean), expected, rtol=1e-5)
     model.compile(keras.optimizers.Adam(0.05))
     history = model.fit(batch, batch_size=4, epochs=30, verbose=0).history["visibility_loss"]

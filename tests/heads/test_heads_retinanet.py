@@ -1,4 +1,4 @@
-"""RetinaNet against slow loops where torchvision has no such case: pictures not labelled, or without objects."""
+"""RetinaNet against slow loops where torchvision has no such case: pictures not labeled, or without objects."""
 
 import fakes
 import keras
@@ -49,13 +49,13 @@ def slow_losses(boxes, classes, logits, differences, anchors):
     return entropy / max(1, positives), distance / max(1, positives)
 
 
-def test_losses_are_means_over_labelled_pictures_each_by_its_own_objects():
+def test_losses_are_means_over_labeled_pictures_each_by_its_own_objects():
     model, batch = made(), fakes.pictures(4)
     (head,) = model.heads.values()
     boxes, classes = np.zeros((4, 3, 4), "float32"), np.full((4, 3), NO_OBJECT, "int32")
     boxes[0, 1], classes[0, 1] = [3, 4, 13, 12], 2
     boxes[2, :2], classes[2, :2] = [[8, 8, 24, 24], [20, 2, 31, 30]], [0, 1]
-    known = np.tile(np.array([[True]] * 3 + [[False]]), 3)  # image 1 is labelled, with no object
+    known = np.tile(np.array([[True]] * 3 + [[False]]), 3)  # image 1 is labeled, with no object
     outputs = model(batch["image"])
     got = head.compute_losses({"boxes": boxes, "classes": classes, "known": known}, outputs)
     flat = [ops.convert_to_numpy(ops.concatenate(outputs[key], 1)) for key in ("classes", "boxes", "anchors")]
@@ -136,7 +136,7 @@ def test_decodes_the_best_pairs_of_each_level():
 def test_the_picture_has_a_size():
     model = made()
     (head,) = model.heads.values()
-    with pytest.raises(ValueError, match="retinanet: the picture's height and width must be known"):
+    with pytest.raises(ValueError, match="retinanet: the image's height and width must be known"):
         head(
             {tap: keras.KerasTensor((None, 8, 8, 4)) for tap in ("C1", "C2", "C3")}
             | {"image": keras.KerasTensor((1, None, 8, 3))}

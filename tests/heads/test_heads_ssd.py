@@ -43,8 +43,8 @@ def test_a_level_of_huge_values_gives_small_first_answers():
 def test_steps_for_pictures_of_another_size_are_an_error():
     arguments = {"levels": ["C1", "C2"], "extra": ["half"], "extra_filters": [8], "steps": [2, 4, 8]}
     VisionModel(fakes.backbone((64, 64)), SSD(3, **arguments))
-    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of a picture of 64; got 16"):
+    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of an image of 64; got 16"):
         VisionModel(fakes.backbone((64, 64)), SSD(3, **arguments | {"steps": [2, 4, 16]}))
     of_any = VisionModel(fakes.backbone(), SSD(3, **arguments | {"steps": [2, 4, 16]}))
-    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of a picture of 64; got 16"):
+    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of an image of 64; got 16"):
         of_any(np.zeros((1, 64, 64, 3), np.uint8))

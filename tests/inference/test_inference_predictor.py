@@ -126,7 +126,7 @@ def test_no_head_has_a_name_of_predictions_json():
 
 
 def test_losses_and_predictions_of_one_pass_are_those_of_two(model):
-    """With unlabelled and padded rows: what `evaluate` and `predict` give."""
+    """With unlabeled and padded rows: what `evaluate` and `predict` give."""
     model.compile()
     batch = {key: value for key, value in fakes.pictures(8).items() if key in ("image", "label", "mask")}
     batch["label"][[1, 6]] = -1

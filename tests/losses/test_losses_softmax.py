@@ -20,7 +20,7 @@ def value(loss):
     return float(ops.convert_to_numpy(loss.mean if isinstance(loss, Term) else loss))
 
 
-def test_cross_entropy_equals_scikit_learn_over_what_is_labelled():
+def test_cross_entropy_equals_scikit_learn_over_what_is_labeled():
     expected = log_loss(LABELS[KNOWN], SHARES[KNOWN].astype("float64"), labels=range(5))
     assert value(softmax.cross_entropy(LABELS, LOGITS, KNOWN)) == pytest.approx(expected, rel=1e-5)
 

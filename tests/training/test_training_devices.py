@@ -123,7 +123,7 @@ np.savez(path, *model.get_weights(), **losses)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
-def test_two_replicas_learn_as_one_device_with_unlabelled_images_and_a_padded_batch(tmp_path):
+def test_two_replicas_learn_as_one_device_with_unlabeled_images_and_a_padded_batch(tmp_path):
     """Five steps of every head without a random choice; of R-CNN each replica draws its own samples."""
     saved = []
     for replicas in ("1", "2"):

@@ -184,7 +184,7 @@ def test_several_heads_are_scored_each_by_its_own_and_together(tmp_path):
     assert found.score == pytest.approx((found.metrics["regions/mean_iou"] + found.metrics["subject/top1"]) / 2)
 
 
-def test_the_last_partial_batch_counts_each_picture_once():
+def test_the_last_partial_batch_counts_each_image_once():
     model = classifier()
     _, val = loaders(("label",), count=6)
     model.compile("adam")

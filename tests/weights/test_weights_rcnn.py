@@ -41,11 +41,11 @@ def same_order(ours, theirs):
 def test_raw_outputs_and_final_boxes(model, reference, images):
     expected = parity.answers(reference[0], images)
     outputs = model(expected["images"])
-    got = {key: keras.ops.concatenate(outputs[key], axis=1) for key in ("objectness", "differences", "anchors")}
+    got = {key: keras.ops.concatenate(outputs[key], axis=1) for key in ("objectness", "deltas", "anchors")}
     got = {key: keras.ops.convert_to_numpy(value) for key, value in got.items()}
     np.testing.assert_array_equal(got["anchors"][0], expected["anchors"])
     np.testing.assert_allclose(got["objectness"], expected["raw_objectness"][..., 0], atol=1e-4)
-    np.testing.assert_allclose(got["differences"], expected["raw_differences"], atol=1e-4)
+    np.testing.assert_allclose(got["deltas"], expected["raw_differences"], atol=1e-4)
 
     proposals, valid = (keras.ops.convert_to_numpy(outputs[key]) for key in ("proposals", "valid"))
     regions = {key: keras.ops.convert_to_numpy(value) for key, value in outputs["regions"].items()}

@@ -18,7 +18,7 @@ class Evaluation:
         metrics: {metric: value}; with several heads {"HEAD/metric": value}; a class's own value is "iou/NAME".
         score: the mean of the heads' main metrics: what the best checkpoint is chosen by.
         charts: {head name: {file stem: matplotlib Figure}}, such as confusion matrices.
-        drawings: [(name of the image, [panels])]: the image, then truth and prediction of each head.
+        drawings: [(name of the image, [panels])]: the image, then ground truth and prediction of each head.
         losses: {"loss": …, each of its terms}, where they were asked for.
     """
 
@@ -110,7 +110,7 @@ def check_names(loader, classes: dict[str, tuple[str, ...]], hint: str = ""):
 
 
 def panels(tasks: dict, sample, prediction: dict) -> list:
-    """[(title, image)]: the sample as it is, then each head's truth and prediction drawn on it."""
+    """[(title, image)]: the sample as it is, then each head's ground truth and prediction drawn on it."""
     drawn = [("image", captioned(sample.image))]
     for name, task in tasks.items():
         prefix = f"{name}: " if len(tasks) > 1 else ""

@@ -1,4 +1,4 @@
-"""Writes what an evaluation found: a table, charts and drawn images."""
+"""Writes the results of an evaluation: a table, charts and drawn images."""
 
 import contextlib
 import re

@@ -83,7 +83,7 @@ def _override(config, key, value):
     if key in ("head", "heads"):
         config.pop("heads" if key == "head" else "head", None)
     if key == "train.epochs" and OmegaConf.is_dict(config.get("train")) and "steps" in config.train:
-        config.train.pop("steps")  # said later, said instead
+        config.train.pop("steps")  # a later key replaces an earlier one
     merge = key not in ("data.train", "data.val", "head", "heads", "backbone")
     OmegaConf.update(config, key, OmegaConf.select(parsed, key), merge=merge, force_add=True)
 

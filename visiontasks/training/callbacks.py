@@ -13,7 +13,7 @@ from visiontasks.training.run_directory import replace_atomically
 class Score(keras.callbacks.Callback):
     """Adds the validation set's losses and metrics to an epoch's logs: `val_loss`, `val_score`, `val_mean_iou`, ….
 
-    Both come from one pass over it, so `fit` itself is given no validation data. Callbacks behind this one find them.
+    Both come from one pass over it, so `fit` itself gets no validation data. Callbacks after this one can read them.
     """
 
     def __init__(self, loader, tasks: dict, interrupt: Interrupt):

@@ -13,7 +13,7 @@ FEW_CORES = 4  # the next two were measured on 2 cores; one heap for the threads
 def suit_few_cores():
     """Settings of the process that make training on a small machine faster; elsewhere nothing is touched.
 
-    Call it before TensorFlow, and the threads that read pictures, start.
+    Call it before TensorFlow, and the threads that read images, start.
     """
     if cores() <= FEW_CORES:
         keep_memory()
@@ -64,8 +64,8 @@ def gpu_capability() -> float | None:
         import tensorflow as tf
 
         details = [tf.config.experimental.get_device_details(d) for d in tf.config.list_physical_devices("GPU")]
-        found = [d.get("compute_capability", (0, 0)) for d in details]
-        return min((float(f"{major}.{minor}") for major, minor in found), default=None)
+        capabilities = [d.get("compute_capability", (0, 0)) for d in details]
+        return min((float(f"{major}.{minor}") for major, minor in capabilities), default=None)
     if backend == "jax":
         import jax
 
@@ -73,8 +73,8 @@ def gpu_capability() -> float | None:
         return min((float(getattr(d, "compute_capability", 0)) for d in gpus), default=None)
     import torch
 
-    found = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
-    return min((float(f"{major}.{minor}") for major, minor in found), default=None)
+    capabilities = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
+    return min((float(f"{major}.{minor}") for major, minor in capabilities), default=None)
 
 
 def precision(asked: str, capability: float | None) -> str:

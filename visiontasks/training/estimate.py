@@ -8,12 +8,12 @@ from keras import backend
 def step_bytes(model, batch: int) -> dict[str, int]:
     """An estimate of a training step's memory in bytes: {"weights", "training state", "activations"}.
 
-    Counts what the layers' outputs take, which the backward pass keeps, at the model's own picture size; what a
+    Counts what the layers' outputs take, which the backward pass keeps, at the model's own image size; what a
     framework needs besides (convolution workspaces, copies) is not in it.
 
     Args:
         model: a VisionModel on a backbone built for a fixed size.
-        batch: pictures a step.
+        batch: images per step.
     """
     count = sum(math.prod(v.shape) for v in model.variables)
     trainable = sum(math.prod(v.shape) for v in model.trainable_variables)

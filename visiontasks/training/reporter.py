@@ -50,8 +50,9 @@ class Reporter:
         checkpoint = f"the last checkpoint: {run.last}" if run.last.is_file() else "there is no checkpoint yet"
         self.line(f"stopped {when}; {checkpoint}")
 
-    def ended(self, run, ended: dict, seconds: float):
+    def ended(self, run, ended: dict, tasks: dict, seconds: float):
         """The best epoch, its score, and where the results are; `ended` is what `fit` returns."""
         if ended["best_epoch"]:
-            self.line(f"best epoch {ended['best_epoch']} of {ended['epochs']}, score {ended['best_score']:.4f}")
+            (name,) = [task.main_metric for task in tasks.values()] if len(tasks) == 1 else ["score"]
+            self.line(f"best epoch {ended['best_epoch']} of {ended['epochs']}: {name} {ended['best_score']:.4f}")
         self.line(f"{seconds / 60:.1f} minutes of training; results: {run.path}")

@@ -24,7 +24,7 @@ class Detector:
         head: the head's.
         layer_of: from a module of the checkpoint to the Keras layer, as `checkpoint.load_whole` takes it.
         by_class: {module, or how its name begins: (rows of a class, whether the background has rows too)}.
-        pixels: (mean, std) that its pictures were normalised with, where they are not ImageNet's.
+        pixels: (mean, std) that its images were normalized with, if not ImageNet's.
         grids: of layers that see feature maps flattened, as `checkpoint.load_whole` takes it.
     """
 
@@ -136,7 +136,7 @@ def load(model, detector: Detector, weights: str) -> list[str]:
         if unknown:
             skipped.append(
                 f"not of COCO's classes: {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}; so "
-                f"{', '.join(detector.by_class)} start anew"
+                f"{', '.join(detector.by_class)} start from random weights"
             )
         change = functools.partial(_rows_of, detector.by_class, None if unknown else head.classes)
     checkpoint.load_whole(model, path, detector.layer_of, change=change, grids=detector.grids, tensors=tensors)

@@ -1,6 +1,6 @@
 """torchvision's ImageNet checkpoints: their files, their published accuracy, and the way to get them.
 
-https://pytorch.org/vision/stable/models.html; top-1 in percent of the 50,000 validation pictures, one centre crop, as
+https://pytorch.org/vision/stable/models.html; top-1 in percent of the 50,000 validation images, one center crop, as
 published there. The eight digits at the end of a file's name begin its SHA-256.
 """
 
@@ -107,10 +107,10 @@ def download(file: str) -> Path:
         ) from error
     expected = path.stem.rpartition("-")[2]
     with path.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if not found.startswith(expected):
+        actual = hashlib.file_digest(content, "sha256").hexdigest()
+    if not actual.startswith(expected):
         raise UserError(
-            f"weights: {path} is not the published file: its SHA-256 should begin with {expected}, it is {found}. "
+            f"weights: {path} is not the published file: its SHA-256 should begin with {expected}, it is {actual}. "
             "Delete it, so that it is downloaded again."
         )
     return path

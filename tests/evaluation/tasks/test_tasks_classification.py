@@ -32,8 +32,8 @@ def test_drawings_name_the_classes():
     truth = task.draw_truth(image, Sample(image=image, label=5))
     assert [shows(truth, i) for i in range(7)] == [False] * 5 + [True, False]
     assert (predicted[:256] == image).all() and (truth[:256] == image).all()
-    for unlabelled in (Sample(image=image), Sample(image=image, label=-1)):
-        drawing = task.draw_truth(image, unlabelled)
+    for unlabeled in (Sample(image=image), Sample(image=image, label=-1)):
+        drawing = task.draw_truth(image, unlabeled)
         assert len(drawing) > 256 and not any(shows(drawing, i) for i in range(7))
 
 

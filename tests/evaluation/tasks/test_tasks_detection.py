@@ -9,7 +9,7 @@ from visiontasks.data.placing import place
 from visiontasks.data.sources.shapes import Shapes
 from visiontasks.drawing import boxes as drawn_boxes
 from visiontasks.drawing.boxes import Mark, boxed
-from visiontasks.drawing.colors import GREY, color
+from visiontasks.drawing.colors import GRAY, color
 from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.geometry import Placement
 from visiontasks.inference.preprocess import Preprocess
@@ -116,9 +116,9 @@ def test_truth_is_drawn_in_class_colours_and_ignored_objects_in_dashes():
     object.__setattr__(sample, "ignored", np.array([False, False, True]))
     drawn = Detection(NAMES).draw_truth(IMAGE, sample)
     picture, legend = drawn[:300], drawn[300:]
-    assert has(picture, color(0)) and has(picture, color(1)) and has(picture, GREY) and not has(picture, color(2))
+    assert has(picture, color(0)) and has(picture, color(1)) and has(picture, GRAY) and not has(picture, color(2))
     assert has(legend, color(0)) and has(legend, color(1)) and not has(legend, color(2))
-    left = (picture[110:280, 280] == GREY).all(axis=-1)
+    left = (picture[110:280, 280] == GRAY).all(axis=-1)
     assert 0.3 < left.mean() < 0.7  # dashes, and gaps between
     assert (picture[41:140, 20] == color(0)).all() and (picture[41:140, 119] == color(0)).all()
     assert (picture[60:130, 30:110] == 77).all()  # the object itself stays free

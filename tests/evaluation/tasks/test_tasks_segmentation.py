@@ -98,8 +98,8 @@ def test_drawings_tint_and_list_the_classes():
     legend = truth[256:]
     assert [(legend == color(i)).all(axis=-1).any() for i in range(4)] == [False, False, True, False]
     assert (truth[:20, :, :] == 77).all() and (truth[20:80, 30:90] != 77).any(axis=-1).all()
-    unlabelled = task.draw_truth(image, Sample(image=image))
-    assert (unlabelled[:256] == 77).all() and len(unlabelled) > 256
+    unlabeled = task.draw_truth(image, Sample(image=image))
+    assert (unlabeled[:256] == 77).all() and len(unlabeled) > 256
     assert (image == 77).all()  # a drawing is a copy
     predicted = np.where(mask == VOID, 0, mask)
     assert (task.draw_prediction(image, {"mask": predicted})[:95] == truth[:95]).all()

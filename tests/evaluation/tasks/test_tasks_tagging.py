@@ -39,7 +39,7 @@ def test_truth_shows_the_tags_that_are_there(tags, shown):
     tags = None if tags is None else np.array(tags, np.float32)
     drawing = Tagging(NAMES).draw_truth(IMAGE, Sample(image=IMAGE, tags=tags))
     assert {i for i in range(6) if inked(drawing, i)} == shown
-    assert (drawing[256:] < 100).any()  # "no tags" and "not labelled" are said, not left blank
+    assert (drawing[256:] < 100).any()  # "no tags" and "not labeled" are said, not left blank
 
 
 def test_main_metric_is_in_the_result():

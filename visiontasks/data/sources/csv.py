@@ -11,9 +11,9 @@ from visiontasks.data.images import MAX_PIXELS, read_image
 from visiontasks.data.sources.source import Source
 from visiontasks.data.table import Finder, image_root, read_table, split_tables
 from visiontasks.errors import DataError
-from visiontasks.sample import UNLABELLED, Sample
+from visiontasks.sample import UNLABELED, Sample
 
-_FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "-1": UNLABELLED, "-1.0": UNLABELLED, "": UNLABELLED}
+_FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "-1": UNLABELED, "-1.0": UNLABELED, "": UNLABELED}
 
 
 class Csv(Source):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from visiontasks.drawing.boxes import Mark, boxed
-from visiontasks.drawing.colors import GREY, color
+from visiontasks.drawing.colors import GRAY, color
 from visiontasks.drawing.panels import Entry, captioned
 from visiontasks.evaluation.metrics.detection import Detection as DetectionMetric
 from visiontasks.evaluation.tasks.task import Task
@@ -47,13 +47,13 @@ class Detection(Task):
     def draw_truth(self, image, sample):
         """The objects in their classes' colors, ignored ones gray and dashed; the smaller ones on top."""
         if sample.boxes is None or sample.classes is None:
-            return captioned(image, [Entry("not labelled")])
+            return captioned(image, [Entry("not labeled")])
         ignored = np.zeros(len(sample.boxes), bool) if sample.ignored is None else sample.ignored
         order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
         marks = [self._mark(sample.boxes[i], sample.classes[i], ignored=ignored[i]) for i in order]
         counts = [("", sample.classes[~ignored]), (" (not counted)", sample.classes[ignored])]
         entries = [
-            Entry(f"{self._name(number)}{note}: {count}", GREY if note else self._color(number), filled=not note)
+            Entry(f"{self._name(number)}{note}: {count}", GRAY if note else self._color(number), filled=not note)
             for note, classes in counts
             for number, count in zip(*np.unique(classes, return_counts=True), strict=True)
         ]
@@ -77,7 +77,7 @@ class Detection(Task):
 
     def _mark(self, box, number, score=None, ignored=False):
         text = self._name(number) if score is None else f"{self._name(number)} {score:.2f}"
-        return Mark(tuple(box.tolist()), text, GREY if ignored else self._color(number), dashed=bool(ignored))
+        return Mark(tuple(box.tolist()), text, GRAY if ignored else self._color(number), dashed=bool(ignored))
 
     def _name(self, number):
         return self.names[number]

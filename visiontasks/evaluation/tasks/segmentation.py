@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from visiontasks.drawing.colors import GREY, color
+from visiontasks.drawing.colors import GRAY, color
 from visiontasks.drawing.panels import Entry, captioned, tinted
 from visiontasks.evaluation.metrics.segmentation import Segmentation as SegmentationMetric
 from visiontasks.evaluation.tasks.task import Task
@@ -50,7 +50,7 @@ class Segmentation(Task):
         return SegmentationMetric(self.names)
 
     def draw_truth(self, image, sample):
-        return captioned(image, [Entry("not labelled")]) if sample.mask is None else self._draw(image, sample.mask)
+        return captioned(image, [Entry("not labeled")]) if sample.mask is None else self._draw(image, sample.mask)
 
     def draw_prediction(self, image, prediction):
         return self._draw(image, prediction["mask"])
@@ -58,9 +58,9 @@ class Segmentation(Task):
     def _draw(self, image, mask):
         shares = _shares(mask)
         void = shares.pop(VOID, None)
-        entries = [Entry(self.names[i], color(i) if i else GREY, share, bool(i)) for i, share in shares.items()]
+        entries = [Entry(self.names[i], color(i) if i else GRAY, share, bool(i)) for i, share in shares.items()]
         if void:
-            entries.append(Entry("void", GREY, void))
+            entries.append(Entry("void", GRAY, void))
         return captioned(tinted(image, mask), entries)
 
     def to_json(self, prediction):

@@ -28,11 +28,11 @@ class Tagging(Task):
 
     def draw_truth(self, image, sample):
         if sample.tags is None or (sample.tags < 0).all():
-            return captioned(image, [Entry("not labelled")])
+            return captioned(image, [Entry("not labeled")])
         entries = [Entry(self.names[i], color(i)) for i in (sample.tags > 0).nonzero()[0]]
         unknown = int((sample.tags < 0).sum())
         if unknown:
-            entries.append(Entry(f"{unknown} not labelled"))
+            entries.append(Entry(f"{unknown} not labeled"))
         return captioned(image, entries or [Entry("no tags")])
 
     def draw_prediction(self, image, prediction):
