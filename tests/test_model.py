@@ -166,7 +166,7 @@ def test_layers_that_no_head_needs_are_left_out():
     ("wrong", "text"),
     [
         (lambda m, b: m.predict(b["image"].astype("float32") / 255, verbose=0), "expected uint8"),
-        (lambda m, b: m.fit(b["image"], verbose=0), "expected targets beside the images"),
+        (lambda m, b: m.fit(b["image"], verbose=0), "expected targets with the images"),
         (lambda m, b: m.fit(b["image"], b["label"], verbose=0), "dict of targets"),
         (lambda m, b: m.fit({"image": b["image"], "label": b["label"]}, verbose=0), r"\['mask', 'tags'\] are missing"),
         (

@@ -1,4 +1,4 @@
-"""Checks of arrays given to `fit` and `evaluate` by hand: what the readers of files check of theirs."""
+"""Checks NumPy arrays given to `fit` and `evaluate`, as the readers of files check their data."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from visiontasks.sample import UNLABELED, VOID
 def check(heads: dict, x, y=None, where: str = ""):
     """Raise unless images and targets are what the heads learn from.
 
-    Looks at NumPy arrays alone. The batches of a loader come out of samples that were checked when they were read.
+    Checks NumPy arrays only: a loader's samples are checked when they are read.
 
     Args:
         heads: {name: Head}.
@@ -65,7 +65,7 @@ def _check_tags(field, tags, head, classes, size, label_set):
     if tags.ndim != 2 or tags.shape[1] != classes:
         raise ValueError(
             f"{field}: expected (N, {classes}), a column for each class of {head!r}, got {_form(tags)}. Give 1 where "
-            "an image has the tag, 0 where it has not, -1 where nobody looked."
+            "an image has the tag, 0 where it does not, -1 where it is not labeled."
         )
     if (bad := ~np.isin(tags, (0, 1, UNLABELED))).any():
         raise ValueError(f"{field}: expected 1 (present), 0 (absent) or -1 (not labeled), got {tags[bad][0]}.")

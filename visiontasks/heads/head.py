@@ -139,6 +139,11 @@ def image_size(features: dict, who: str) -> tuple[int, int]:
     return size
 
 
+def by_anchor(x, columns: int):
+    """A convolution's output with a row per anchor: (B, H, W, N * columns) to (B, H * W * N, columns)."""
+    return ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3] // columns, columns))
+
+
 def for_each(values, batch):
     """Repeat a constant for each image of a batch: (…) to float32 (batch, …)."""
     values = ops.convert_to_tensor(values, "float32")

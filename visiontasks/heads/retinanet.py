@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share, Whole
-from visiontasks.heads.head import Head, for_each, image_size, levels_among
+from visiontasks.heads.head import Head, by_anchor, for_each, image_size, levels_among
 from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
-from visiontasks.losses import sigmoid
+from visiontasks.losses import detection, sigmoid
 from visiontasks.losses.reduction import over
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
 from visiontasks.ops.objects import objects
@@ -107,21 +107,12 @@ class RetinaNet(Head):
 
     def _tower(self, what, columns, bias):
         """([convolutions], the last one), which is float32 whatever the policy: exponentials of its output follow."""
-        shape = (None, None, None, self.filters)
-        tower = []
-        for i in range(self.convs):
-            # the paper's normal(0.01) is for 256 filters: in narrow towers almost nothing would pass
-            tower.append(
-                keras.layers.Conv2D(
-                    self.filters,
-                    3,
-                    padding="same",
-                    activation="relu",
-                    kernel_initializer="he_normal",
-                    dtype=self.dtype_policy,
-                    name=f"{what}_conv{i}",
-                )
-            )
+        # he_normal: the paper's normal(0.01) is for 256 filters; in narrow towers almost nothing would pass
+        hidden = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
+        tower = [
+            keras.layers.Conv2D(self.filters, 3, name=f"{what}_conv{i}", dtype=self.dtype_policy, **hidden)
+            for i in range(self.convs)
+        ]
         last = keras.layers.Conv2D(
             columns,
             3,
@@ -132,7 +123,7 @@ class RetinaNet(Head):
             name=what,
         )
         for layer in (*tower, last):
-            layer.build(shape)
+            layer.build((None, None, None, self.filters))
         return tower, last
 
     def call(self, features, training=None):
@@ -145,8 +136,8 @@ class RetinaNet(Head):
             grid = anchors.grid_anchors([tuple(x.shape[1:3])], size, [sizes], self.ratios)
             level_anchors.append(for_each(grid, batch))
         return {
-            "boxes": [_rows(x, self.box_tower, self.box_conv, 4) for x in maps],
-            "classes": [_rows(x, self.class_tower, self.class_conv, len(self.classes)) for x in maps],
+            "boxes": [_predict(x, self.box_tower, self.box_conv, 4) for x in maps],
+            "classes": [_predict(x, self.class_tower, self.class_conv, len(self.classes)) for x in maps],
             "anchors": level_anchors,
             "size": for_each(size, batch),
         }
@@ -173,9 +164,7 @@ class RetinaNet(Head):
         labels = ops.where(positive, matching.take(target.classes, matches), -1)
         labels = ops.one_hot(labels, len(self.classes), dtype="float32")  # zeros for background
         entropy = sigmoid.focal_elements(labels, logits, self.gamma, self.alpha)
-        learned = ops.logical_or(ops.expand_dims(target.known, 1), labels > 0)  # an unknown class has no background
-        entropy = ops.sum(ops.where(learned, entropy, 0.0), axis=-1)
-        entropy = ops.where(matches == matching.IGNORED, 0.0, entropy)
+        entropy = detection.over_known_classes(entropy, labels, target.known, matches == matching.IGNORED)
         target_deltas = boxes.encode(matching.take(target.boxes, matches), all_anchors)
         distance = ops.where(positive, ops.sum(ops.abs(deltas - target_deltas), axis=-1), 0.0)
         # each image is divided by its number of objects; the mean is over the labeled images
@@ -202,8 +191,8 @@ class RetinaNet(Head):
         )
 
 
-def _rows(x, tower, last, columns):
-    """The outputs of all cells of one level: (B, A, columns)."""
+def _predict(x, tower, last, columns):
+    """The outputs of one level: (B, A, columns)."""
     for layer in (*tower, last):
         x = layer(x)
-    return ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3] // columns, columns))
+    return by_anchor(x, columns)

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Counts, Levels, NonNegative, Positive, Positives, Share
-from visiontasks.heads.head import Head, for_each, image_size, levels_among
+from visiontasks.heads.head import Head, by_anchor, for_each, image_size, levels_among
 from visiontasks.layers.l2_normalization import L2Normalization
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
@@ -224,8 +224,8 @@ class SSD(Head):
         default_boxes = anchors.default_boxes(grids, size, self._scales, self._ratios, self.steps)
         batch = ops.shape(maps[0])[0]
         return {
-            "boxes": _rows(maps, self.box_convs, 4),
-            "classes": _rows(maps, self.class_convs, len(self.classes) + 1),
+            "boxes": _predict(maps, self.box_convs, 4),
+            "classes": _predict(maps, self.class_convs, len(self.classes) + 1),
             "anchors": for_each(default_boxes, batch),
             "size": for_each(size, batch),
         }
@@ -260,10 +260,6 @@ class SSD(Head):
         )
 
 
-def _rows(maps, convs, columns):
-    """The outputs of all cells, level by level: (B, A, columns)."""
-    rows = []
-    for x, conv in zip(maps, convs, strict=True):
-        x = conv(x)
-        rows.append(ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3] // columns, columns)))
-    return ops.concatenate(rows, axis=1)
+def _predict(maps, convs, columns):
+    """The outputs of all levels: (B, A, columns)."""
+    return ops.concatenate([by_anchor(conv(x), columns) for x, conv in zip(maps, convs, strict=True)], axis=1)

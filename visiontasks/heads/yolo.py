@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Share, between
-from visiontasks.heads.head import Head, for_each, image_size, levels_among
+from visiontasks.heads.head import Head, by_anchor, for_each, image_size, levels_among
 from visiontasks.layers import csp
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
@@ -116,7 +116,7 @@ class YOLO(Head):
         for level, x in zip(levels, maps, strict=True):
             prior = min(LIKELIEST, self.objects / (len(self.classes) * _cells(features_shape[level], level)))
             start = keras.initializers.Constant(-math.log((1 - prior) / prior))
-            outputs["distances"][level] = self._branch(x, box_width, 4 * self.bins, _near, f"{level}_box")
+            outputs["distances"][level] = self._branch(x, box_width, 4 * self.bins, _short_distances, f"{level}_box")
             outputs["classes"][level] = self._branch(x, class_width, len(self.classes), start, f"{level}_class")
         self.network = keras.Model(inputs, outputs, name="network")
 
@@ -132,7 +132,8 @@ class YOLO(Head):
         maps = self.network({level: features[level] for level in levels}, training=training)
         points, strides = anchors.anchor_points([tuple(maps["classes"][level].shape[1:3]) for level in levels], size)
         distances, classes = (
-            ops.concatenate([_rows(maps[what][level]) for level in levels], axis=1) for what in ("distances", "classes")
+            ops.concatenate([by_anchor(maps[what][level], columns) for level in levels], axis=1)
+            for what, columns in (("distances", 4 * self.bins), ("classes", len(self.classes)))
         )
         batch = ops.shape(classes)[0]
         return {
@@ -174,9 +175,7 @@ class YOLO(Head):
         labels = ops.where(positive, matching.take(target.classes, matches), -1)
         labels = ops.one_hot(labels, len(self.classes), dtype="float32")
         entropy = detection.sigmoid_cross_entropy(labels * ops.expand_dims(aligned, -1), outputs["classes"])
-        learned = ops.logical_or(ops.expand_dims(target.known, 1), labels > 0)  # an unknown class has no background
-        entropy = ops.sum(ops.where(learned, entropy, 0.0), axis=-1)
-        entropy = ops.where(matches == matching.IGNORED, 0.0, entropy)
+        entropy = detection.over_known_classes(entropy, labels, target.known, matches == matching.IGNORED)
         count = ops.sum(aligned)
         return {
             "box": Term(self.box_gain * ops.sum(ops.where(positive, misfit * aligned, 0.0)), count),
@@ -198,8 +197,8 @@ class YOLO(Head):
         )
 
 
-def _near(shape, dtype=None):
-    """Initial logits of the distances, whose expectation is 1.5 strides instead of half of the longest.
+def _short_distances(shape, dtype=None):
+    """The initial logits of distances: their expectation is 1.5 strides instead of half of the longest distance.
 
     With the latter, objects of two or three cells begin with overlaps of some percent. These are raised to the sixth
     power, so that such objects learn nothing for hundreds of steps.
@@ -217,15 +216,10 @@ def _cells(shape, level):
 def _candidates(target_boxes, points):
     """bool (B, G, A): the points inside each ground-truth box (B, G, 4), or else the nearest point."""
     inside = boxes.contain(target_boxes, points)
-    centers = ops.expand_dims((target_boxes[..., :2] + target_boxes[..., 2:]) / 2, 2)
-    away = ops.sum((centers - ops.expand_dims(points, 1)) ** 2, axis=-1)
-    nearest = away == ops.min(away, axis=-1, keepdims=True)
+    offsets = ops.expand_dims(boxes.centers(target_boxes), 2) - ops.expand_dims(points, 1)
+    distance = ops.sum(offsets**2, axis=-1)
+    nearest = distance == ops.min(distance, axis=-1, keepdims=True)
     return ops.where(ops.any(inside, axis=-1, keepdims=True), inside, nearest)
-
-
-def _rows(x):
-    """The outputs of all cells: (B, H, W, N) to (B, H * W, N)."""
-    return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
 
 
 def _for_edges(strides):

@@ -5,7 +5,7 @@ import math
 from keras import layers, ops
 
 from visiontasks.arguments import Classes, Count, Counts, NonNegative, Share
-from visiontasks.heads.head import Head, levels_among
+from visiontasks.heads.head import Head, for_each, image_size, levels_among
 from visiontasks.losses.reduction import over
 from visiontasks.ops import assignment, matching, nms
 from visiontasks.ops import boxes as box_ops
@@ -115,16 +115,13 @@ class YOLOV1(Head):
 
     def call(self, features, training=None):
         (x,) = (value for tap, value in features.items() if tap != "image")
-        size = tuple(features["image"].shape[1:3])
-        batch = ops.shape(x)[0]
         for layer in self.trunk:
             x = layer(x, training=training) if isinstance(layer, layers.Dropout) else layer(x)
         x = ops.reshape(x, (-1, *self.grid, NUMBERS * self.boxes + len(self.classes)))
-        predicted, classes = x[..., : NUMBERS * self.boxes], x[..., NUMBERS * self.boxes :]
         return {
-            "boxes": ops.reshape(predicted, (-1, *self.grid, self.boxes, NUMBERS)),
-            "classes": classes,
-            "size": ops.tile(ops.convert_to_tensor([list(map(float, size))], "float32"), (batch, 1)),
+            "boxes": ops.reshape(x[..., : NUMBERS * self.boxes], (-1, *self.grid, self.boxes, NUMBERS)),
+            "classes": x[..., NUMBERS * self.boxes :],
+            "size": for_each(image_size(features, "yolo_v1"), ops.shape(x)[0]),
         }
 
     def _boxes(self, outputs):

@@ -36,6 +36,21 @@ def sigmoid_cross_entropy(targets, logits):
     return ops.softplus(logits) - ops.cast(targets, "float32") * logits
 
 
+def over_known_classes(losses, labels, known, ignored):
+    """The loss of each anchor, float32 (B, A): the sum over its classes.
+
+    A class that is not known has no background. An ignored anchor has no loss.
+
+    Args:
+        losses: float32 (B, A, C), of independent classes.
+        labels: (B, A, C), above 0 for an object's class.
+        known: bool (B, C), the classes whose objects are all listed.
+        ignored: bool (B, A).
+    """
+    counted = ops.logical_or(ops.expand_dims(known, 1), labels > 0)
+    return ops.where(ignored, 0.0, ops.sum(ops.where(counted, losses, 0.0), axis=-1))
+
+
 def marginal_cross_entropy(labels, logits, known):
     """Softmax cross entropy where background means background or any class that is not known; elementwise.
 

@@ -86,8 +86,8 @@ def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
     boxes, anchors = (ops.stop_gradient(ops.cast(x, "float32")) for x in (boxes, anchors))
     if len(boxes.shape) > 2:  # one image after the other, as in `matching.nearest`, and for the same reason
         return ops.map(lambda one: adaptive(*one, anchors, levels, count), (boxes, ops.convert_to_tensor(valid)))
-    overlaps, centers = box_ops.iou(boxes, anchors), _centers(anchors)
-    steps = ops.expand_dims(_centers(boxes), -2) - centers
+    overlaps, centers = box_ops.iou(boxes, anchors), box_ops.centers(anchors)
+    steps = ops.expand_dims(box_ops.centers(boxes), -2) - centers
     nearness = -ops.sum(steps**2, axis=-1)
     chosen, first = [], 0
     for size in levels:
@@ -118,7 +118,7 @@ def by_cell(boxes, valid, grid: tuple[int, int], size):
     """
     rows, columns = grid
     boxes, size = (ops.cast(x, "float32") for x in (boxes, size))
-    share = _centers(boxes) / ops.expand_dims(ops.flip(size, axis=-1), 1)
+    share = box_ops.centers(boxes) / ops.expand_dims(ops.flip(size, axis=-1), 1)
     # a center on a border belongs to the next cell, on the last border to the last cell
     column, row = (
         ops.cast(ops.clip(ops.floor(share[..., i] * count + BORDER), 0, count - 1), "int32")
@@ -146,7 +146,3 @@ def _one_each(wanted, strength):
 def _owned(matches, overlaps):
     """bool (…, G, A): the anchors of each ground-truth box, from their owners (…, A)."""
     return ops.expand_dims(matches, -2) == ops.expand_dims(ops.arange(overlaps.shape[-2], dtype="int32"), -1)
-
-
-def _centers(boxes):
-    return (boxes[..., :2] + boxes[..., 2:]) / 2

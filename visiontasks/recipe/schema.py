@@ -56,7 +56,7 @@ class DataRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class FreezeRecipe:
-    """Transfer learning in two stages: the heads alone, then everything, or all behind a level of the backbone."""
+    """Transfer learning in two stages: only the heads, then everything, or what follows a level of the backbone."""
 
     epochs: Whole = _key("epochs with the backbone fixed, its batch norms in inference mode; 0 = none")
     factor: Positive = _key("learning-rate factor of the backbone once it trains", 0.1)

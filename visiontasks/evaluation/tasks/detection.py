@@ -16,8 +16,8 @@ MOST_SHOWN = 100
 class Detection(Task):
     """Predictions are {"boxes": float32 (K, 4), "scores": float32 (K,), "classes": int32 (K,), "valid": bool (K,)}.
 
-    Boxes are x1, y1, x2, y2 in pixels of the canvas that the network saw; of the fixed K those that are `valid` count.
-    Restored: {"boxes", "scores", "classes"} of these alone, best first, in the original image's pixels.
+    Boxes are x1, y1, x2, y2 in pixels of the network's canvas; those not `valid` are padding. Restored predictions are
+    {"boxes", "scores", "classes"} of the valid ones, best first, in the original image's pixels.
     """
 
     main_metric = "ap"
@@ -25,14 +25,14 @@ class Detection(Task):
     def restore(self, prediction, placement):
         boxes = placement.restore_boxes(prediction["boxes"])
         scores = np.asarray(prediction["scores"], np.float32)
-        # boxes on padding have no extent; NaN, from a training that diverged, compares false, so it is dropped too
+        # boxes on padding are empty; NaN, of a diverged training, compares false and is dropped too
         kept = np.asarray(prediction["valid"], bool) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores == scores)
         order = np.argsort(-scores[kept], kind="stable")
         classes = np.asarray(prediction["classes"], np.int32)
         return {name: value[kept][order] for name, value in zip(_COLUMNS, (boxes, scores, classes), strict=True)}
 
     def merge(self, predictions, views):
-        """The boxes of all views, each object once: what tiles cut is put together, what several see is suppressed."""
+        """The boxes of all views, each object once; see `merge_boxes`."""
         parts = [self.restore(one, view.placement) for one, view in zip(predictions, views, strict=True)]
         boxes = np.concatenate([view.restore_boxes(part["boxes"]) for part, view in zip(parts, views, strict=True)])
         scores, classes = (np.concatenate([part[name] for part in parts]) for name in ("scores", "classes"))
@@ -86,9 +86,9 @@ class Detection(Task):
         return color(int(number))
 
     def to_json(self, prediction):
-        """[{"box": [x1, y1, x2, y2], "class", "score"}], best first, all of them: where to cut is the reader's choice.
+        """[{"box": [x1, y1, x2, y2], "class", "score"}], best first, without a score threshold.
 
-        Boxes are in pixels of the original image, to a hundredth; scores are kept to 6 digits.
+        Boxes are in pixels of the original image, rounded to hundredths; scores have 6 digits.
         """
         boxes, scores, classes = (prediction[name] for name in _COLUMNS)
         return [

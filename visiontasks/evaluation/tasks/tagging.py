@@ -36,12 +36,12 @@ class Tagging(Task):
         return captioned(image, entries or [Entry("no tags")])
 
     def draw_prediction(self, image, prediction):
-        """The tags of score 0.5 and above with filled swatches, then the next three with hollow ones."""
+        """The tags with scores of 0.5 and above with filled swatches, then the next three with hollow ones."""
         tags = ranked(prediction["scores"])
         present = sum(score >= PRESENT for _, score in tags)
         shown = tags[: present + SHOWN_ABSENT]
         return captioned(image, [Entry(self.names[i], color(i), s, filled=s >= PRESENT) for i, s in shown])
 
     def to_json(self, prediction):
-        """[{"name", "score"}], every tag, best first: where to cut is the reader's choice."""
+        """[{"name", "score"}], every tag, best first, without a score threshold."""
         return [{"name": self.names[i], "score": score} for i, score in ranked(prediction["scores"])]
