@@ -30,7 +30,7 @@ class Preprocess:
 
     @classmethod
     def of(cls, model) -> "Preprocess":
-        """The Preprocess of a saved VisionModel; without one (a model trained on arrays) images are stretched to its input.
+        """The Preprocess of a saved VisionModel; of one trained on arrays: images are stretched to its input.
 
         Raises:
             ValueError: the model has no size: it takes images of any.
