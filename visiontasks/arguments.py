@@ -218,7 +218,7 @@ class Checked:
 
     def get_config(self) -> dict:
         """Keras's config, and every argument as JSON has it: lists for tuples."""
-        return {**super().get_config(), **{name: _listed(value) for name, value in self.arguments.items()}}
+        return {**{name: _listed(value) for name, value in self.arguments.items()}, **super().get_config()}
 
 
 def _recording(init):

@@ -40,6 +40,7 @@ def test_config_holds_every_constructor_argument(name):
     head = part.load()(fakes.CLASSES)
     config = head.get_config()
     assert {a.name for a in part.arguments} <= config.keys()
+    assert config["name"] == head.name == name
     again = type(head).from_config(config)
     assert again.get_config() == config
 

@@ -46,7 +46,10 @@ class DataRecipe:
         "transforms by name, albumentations' and those below, in order: [{HorizontalFlip: {p: 0.5}}, …]", []
     )
     resize: Literal["stretch", "letterbox", "crop"] = _key("how an image fits the size", "stretch")
-    max_objects: Count = _key("objects an image has room for, the largest; the others count as background", 100)
+    max_objects: Count = _key(
+        "largest number of objects per image; beyond it the smallest are left out, and their classes are unknown there",
+        100,
+    )
     split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)
     workers: Whole | None = _key(
         "threads or processes that read images; null = one a core, at most 8; 0 = none, in the training thread", None
