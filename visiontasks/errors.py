@@ -1,4 +1,4 @@
-"""The errors that a user can mend; a command prints their text alone, without a traceback."""
+"""Errors that a user can fix; a command prints only their text, without a traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class BadImage(Exception):
 
 
 def near(word: str, choices: Iterable[str]) -> str:
-    """The end of an error: the near name if there is one, and the choices."""
+    """The end of an error text: the nearest name, if there is one, and the choices."""
     choices = sorted(choices)
     hint = meant(word, choices)
     listed = ", ".join(choices[:60]) + (", …" if len(choices) > 60 else "")
@@ -36,6 +36,6 @@ def near(word: str, choices: Iterable[str]) -> str:
 
 
 def meant(word: str, choices: Iterable) -> str:
-    """A question after the near name, or an empty text where none is near."""
+    """A question with the nearest name, or an empty text if there is none."""
     close = difflib.get_close_matches(word, [choice for choice in choices if isinstance(choice, str)], n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}?" if close else ""
