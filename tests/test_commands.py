@@ -66,9 +66,9 @@ def the_run(cwd):
     return run
 
 
-def test_train_says_what_it_found_and_writes_a_run(trained):
-    cwd, said = trained
-    assert "masks" in said and "8 training images, 5 validation images" in said and "epoch 2/2" in said
+def test_train_reports_its_data_and_writes_a_run(trained):
+    cwd, printed = trained
+    assert "masks" in printed and "8 training images, 5 validation images" in printed and "epoch 2/2" in printed
     run = the_run(cwd)
     for name in ("recipe.yaml", "metrics.csv", "curves.png", "summary.json", "evaluation.json", "confusion.png"):
         assert (run / name).stat().st_size > 0, name
@@ -102,8 +102,8 @@ def test_evaluate_takes_a_folder_of_few_images_without_parts(trained, tmp_path):
     words = ["evaluate", "run=runs", f"data={tmp_path / 'few'}"]
     refused = command(*words, cwd=cwd, check=False)
     assert refused.returncode == 2 and "data.train.values=[0,255]" in refused.stderr
-    said = command(*words, "data.train.values=[0,255]", cwd=cwd).stdout
-    assert "2 images" in said and "trained on" not in said
+    printed = command(*words, "data.train.values=[0,255]", cwd=cwd).stdout
+    assert "2 images" in printed and "trained on" not in printed
     found = the_run(cwd) / "evaluations" / "few_data.train.values=_0,255"
     assert len(list((found / "predictions").glob("*.png"))) == 2
     assert 0 <= json.loads((found / "evaluation.json").read_text())["mean_iou"] <= 1
@@ -114,23 +114,23 @@ def test_evaluate_takes_a_folder_of_few_images_without_parts(trained, tmp_path):
             (tmp_path / "parts" / kind / part).mkdir(parents=True)
             image = next((tmp_path / "few" / kind).iterdir())
             (tmp_path / "parts" / kind / part / image.name).write_bytes(image.read_bytes())
-    said = command("evaluate", "run=runs", f"data={tmp_path / 'parts'}", "data.train.values=[0,255]", cwd=cwd).stdout
-    assert "1 images" in said
+    printed = command("evaluate", "run=runs", f"data={tmp_path / 'parts'}", "data.train.values=[0,255]", cwd=cwd).stdout
+    assert "1 images" in printed
     wrong = command("evaluate", "run=runs", "train.epochs=3", cwd=cwd, check=False)
     assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
 
 
 def test_evaluate_says_how_many_images_the_run_trained_on(trained, images, tmp_path):
-    cwd, said = trained
-    assert len((the_run(cwd) / "trained_on.txt").read_text().split()) == 8 and "trained on" not in said
+    cwd, printed = trained
+    assert len((the_run(cwd) / "trained_on.txt").read_text().split()) == 8 and "trained on" not in printed
     for kind in ("images", "masks"):
         (tmp_path / "mixed" / kind).mkdir(parents=True)
         for part, count in (("train", 4), ("val", 2)):
             for i in range(count):
                 image = images / kind / part / f"{part} {i}.png"
                 (tmp_path / "mixed" / kind / f"{i} of {part}.png").write_bytes(image.read_bytes())
-    said = command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", cwd=cwd).stdout
-    assert "4 of 6 images are among those that the run trained on" in said and "split=val" in said
+    printed = command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", cwd=cwd).stdout
+    assert "4 of 6 images are among those that the run trained on" in printed and "split=val" in printed
     assert "1 images" in command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", "split=val", cwd=cwd).stdout
     assert {path.name for path in (the_run(cwd) / "evaluations").iterdir()} >= {"mixed", "mixed_split=val"}
 
@@ -180,9 +180,9 @@ def test_predict_imagenet_predicts_without_training(tmp_path):
 
 
 def test_dry_run_draws_a_batch_and_stops(images, tmp_path):
-    said = command("train", *TINY, f"data={images}", "dry_run=true", cwd=tmp_path).stdout
+    printed = command("train", *TINY, f"data={images}", "dry_run=true", cwd=tmp_path).stdout
     for text in ("parameters", "MiB", "C0", "image uint8 (4, 64, 64, 3)", "filters: 4"):
-        assert text in said
+        assert text in printed
     assert cv2.imread(str(tmp_path / "batch.png")) is not None
     assert not (tmp_path / "runs").exists()
 

@@ -18,8 +18,8 @@ def test_a_complete_recipe_is_scored_on_a_folder(tmp_path, monkeypatch):
         (tmp_path / "data" / "val" / name).mkdir(parents=True)
         (tmp_path / "data" / "train" / name).mkdir(parents=True)
         for part in ("train", "val"):
-            picture = np.full((40, 50, 3), 50 + 100 * number, np.uint8)
-            cv2.imwrite(str(tmp_path / "data" / part / name / f"{part}.png"), picture)
+            image = np.full((40, 50, 3), 50 + 100 * number, np.uint8)
+            cv2.imwrite(str(tmp_path / "data" / part / name / f"{part}.png"), image)
     assert evaluate.evaluate(["recipe=imagenet", "data=data", "batch=2"]) == 0
     figures = json.loads((tmp_path / "evaluations" / "imagenet" / "evaluation.json").read_text())
     assert 0 <= figures["top1"] <= 1

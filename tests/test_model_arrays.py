@@ -22,7 +22,7 @@ HEADS = {
 
 def batch():
     """One box and one -1 behind it in each image."""
-    made = fakes.pictures(4)
+    made = fakes.images(4)
     made["boxes"] = np.concatenate([made["boxes"], np.zeros_like(made["boxes"])], axis=1)
     made["classes"] = np.concatenate([made["classes"], np.full_like(made["classes"], -1)], axis=1)
     made["ignored"] = np.zeros(made["classes"].shape, bool)

@@ -331,13 +331,13 @@ def test_an_ignored_region_is_never_pasted_and_stays_in_a_crop_that_cuts_it():
     region, box = [0, 0, 60, 12], [4, 20, 14, 30]
     other = ground.replace(boxes=np.float32([region, box]), classes=np.array([1, 0]), ignored=np.array([True, False]))
     for seed in range(5):
-        found = Augment(["CopyPaste"], (40, 60))(ground, np.random.default_rng(seed), lambda rng: other)
-        assert 1 not in found.classes.tolist()
+        moved = Augment(["CopyPaste"], (40, 60))(ground, np.random.default_rng(seed), lambda rng: other)
+        assert 1 not in moved.classes.tolist()
     cut = 0
     for seed in range(40):
-        found = Augment(["SSDCrop"], (40, 60))(other, np.random.default_rng(seed))
-        assert 0 in found.classes.tolist()  # the patch is chosen for the object alone
-        cut += 1 in found.classes.tolist() and not np.array_equal(found.boxes[0], region)
+        moved = Augment(["SSDCrop"], (40, 60))(other, np.random.default_rng(seed))
+        assert 0 in moved.classes.tolist()  # the patch is chosen for the object alone
+        cut += 1 in moved.classes.tolist() and not np.array_equal(moved.boxes[0], region)
     assert cut > 5
     left = place(other, Position((40, 60), (40, 60), (40, 60), (-11, 0)), visible=0.5)
     assert left.ignored.tolist() == [True, False] and left.boxes[0].tolist() == [0, 0, 60, 1]

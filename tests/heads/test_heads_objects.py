@@ -36,19 +36,19 @@ def array(tensor):
 def targets(objects, known=None, ignored=()):
     """Of one image for each list of (box, class); `known` a row each, `ignored` the numbers (image, object)."""
     most = max(len(one) for one in objects) + 1
-    found = {
+    batch = {
         "boxes": np.zeros((len(objects), most, 4), np.float32),
         "classes": np.full((len(objects), most), -1, np.int32),
         "ignored": np.zeros((len(objects), most), bool),
     }
     for row, one in enumerate(objects):
         for i, (box, number) in enumerate(one):
-            found["boxes"][row, i], found["classes"][row, i] = box, number
+            batch["boxes"][row, i], batch["classes"][row, i] = box, number
     for row, i in ignored:
-        found["ignored"][row, i] = True
+        batch["ignored"][row, i] = True
     if known is not None:
-        found["known"] = np.array(known, bool)
-    return found
+        batch["known"] = np.array(known, bool)
+    return batch
 
 
 def answered(name, count):
@@ -56,7 +56,7 @@ def answered(name, count):
     keras.utils.set_random_seed(0)
     model = VisionModel(fakes.backbone(SIZE), HEADS[name]())
     (head,) = model.heads.values()
-    outputs = keras.tree.map_structure(array, model(fakes.pictures(count, SIZE)["image"], training=False))
+    outputs = keras.tree.map_structure(array, model(fakes.images(count, SIZE)["image"], training=False))
     rng = np.random.default_rng(0)
     if name == "yolo_v1":
         outputs["boxes"] = rng.uniform(0.1, 0.9, outputs["boxes"].shape).astype("float32")
@@ -79,20 +79,20 @@ def gradients(head, outputs, truth):
             tape.watch(x)
         terms = head.compute_losses(truth, outputs, training=False)
         total = sum(term.total for term in terms.values())
-    found = tape.gradient(total, flat, unconnected_gradients="zero")
-    found = keras.tree.pack_sequence_as(outputs, [x.numpy() for x in found])
-    return {name: tuple(map(float, term)) for name, term in terms.items()}, found
+    grads = tape.gradient(total, flat, unconnected_gradients="zero")
+    grads = keras.tree.pack_sequence_as(outputs, [x.numpy() for x in grads])
+    return {name: tuple(map(float, term)) for name, term in terms.items()}, grads
 
 
-def background(name, head, outputs, found):
+def background(name, head, outputs, grads):
     """(boxes (B, A, 4) that may be taught as background, bool (B, A): which of them a gradient reaches)."""
     if name == "yolo_v1":
         count = len(outputs["boxes"])
-        return array(head._boxes(outputs)).reshape(count, -1, 4), found["boxes"][..., 4].reshape(count, -1) != 0
+        return array(head._boxes(outputs)).reshape(count, -1, 4), grads["boxes"][..., 4].reshape(count, -1) != 0
     if name == "yolo":
-        return array(head._boxes(outputs)), found["classes"].any(-1)
+        return array(head._boxes(outputs)), grads["classes"].any(-1)
     key = "objectness" if name == "rcnn" else "classes"
-    parts = [np.concatenate(x, 1) if isinstance(x, list) else x for x in (outputs["anchors"], found[key])]
+    parts = [np.concatenate(x, 1) if isinstance(x, list) else x for x in (outputs["anchors"], grads[key])]
     return parts[0], parts[1] != 0 if name == "rcnn" else parts[1].any(-1)
 
 
@@ -103,9 +103,9 @@ REGION = ([14, 12, 32, 30], 2)
 @pytest.mark.parametrize("name", HEADS)
 def test_an_image_with_nothing_known_and_no_object_adds_exactly_nothing(name):
     head, outputs = answered(name, 2)
-    terms, found = gradients(head, outputs, targets([[], [REGION]], known=[[False] * CLASSES] * 2, ignored=[(1, 0)]))
+    terms, grads = gradients(head, outputs, targets([[], [REGION]], known=[[False] * CLASSES] * 2, ignored=[(1, 0)]))
     assert set(terms.values()) == {(0.0, 0.0)}
-    assert not any(x.any() for x in keras.tree.flatten(found))
+    assert not any(x.any() for x in keras.tree.flatten(grads))
 
 
 @pytest.mark.parametrize("name", ["retinanet", "retinanet, adaptive", "yolo"])
@@ -113,13 +113,13 @@ def test_a_sigmoid_of_a_class_that_is_not_known_learns_from_its_objects_alone(na
     head, outputs = answered(name, 3)
     known = [[number != UNKNOWN for number in range(CLASSES)]] * 3
     truth = targets([[OBJECT], [(OBJECT[0], UNKNOWN)], []], known=known)
-    _, found = gradients(head, outputs, truth)
-    logits = np.concatenate(found["classes"], 1) if isinstance(found["classes"], list) else found["classes"]
+    _, grads = gradients(head, outputs, truth)
+    logits = np.concatenate(grads["classes"], 1) if isinstance(grads["classes"], list) else grads["classes"]
     for row in (0, 2):
         assert (logits[row, :, UNKNOWN] == 0).all() and (np.delete(logits[row], UNKNOWN, 1) != 0).all(-1).any()
     # its object is a positive: where it is learned, and nowhere else
     reached = logits[1, :, UNKNOWN] != 0
-    boxes, _ = background(name, head, outputs, found)
+    boxes, _ = background(name, head, outputs, grads)
     assert 0 < reached.sum() < 0.2 * len(reached)
     if name != "yolo":
         assert (logits[1, reached, UNKNOWN] < 0).all()
@@ -134,10 +134,10 @@ def test_yolo_v1_learns_no_background_where_a_class_is_not_known():
     head, outputs = answered("yolo_v1", 3)
     partly = [number != UNKNOWN for number in range(CLASSES)]
     truth = targets([[OBJECT], [(OBJECT[0], UNKNOWN)], []], known=[partly, partly, [True] * CLASSES])
-    _, found = gradients(head, outputs, truth)
-    confidence = (found["boxes"][..., 4] != 0).reshape(3, -1)
+    _, grads = gradients(head, outputs, truth)
+    confidence = (grads["boxes"][..., 4] != 0).reshape(3, -1)
     assert confidence[:2].sum(1).tolist() == [1, 1] and confidence[2].all()
-    classes = found["classes"].reshape(3, -1, CLASSES)
+    classes = grads["classes"].reshape(3, -1, CLASSES)
     (cell,) = np.flatnonzero(classes[0].any(-1))
     assert classes[0, cell, UNKNOWN] == 0 and (np.delete(classes[0, cell], UNKNOWN) != 0).all()
     assert (classes[1, cell] != 0).all() and not classes[2].any()
@@ -172,7 +172,7 @@ def test_a_softmax_may_move_between_the_background_and_a_class_that_is_not_known
             np.testing.assert_allclose(before.total, after.total, rtol=1e-6)
 
 
-def test_the_second_stage_s_softmax_may_too_and_the_first_teaches_no_background_there():
+def test_the_second_stage_s_softmax_may_too_and_the_first_learns_no_background():
     head, outputs = answered("rcnn", 2)
     partly = [number != UNKNOWN for number in range(CLASSES)]
     truth = targets([[OBJECT], [OBJECT]], known=[partly, [True] * CLASSES])
@@ -190,8 +190,8 @@ def test_the_second_stage_s_softmax_may_too_and_the_first_teaches_no_background_
         )
         assert (abs(before / after - 1) < 1e-6) == same
     # objectness: of the first image positives alone
-    _, found = gradients(head, outputs, truth)
-    logits = np.concatenate(found["objectness"], 1)
+    _, grads = gradients(head, outputs, truth)
+    logits = np.concatenate(grads["objectness"], 1)
     assert (logits[0] < 0).any() and not (logits[0] > 0).any() and (logits[1] > 0).any()
 
 
@@ -205,8 +205,8 @@ def slow_share(region, box):
 @pytest.mark.parametrize("name", HEADS)
 def test_an_ignored_region_teaches_neither_an_object_nor_background(name):
     head, outputs = answered(name, 1)
-    terms, found = gradients(head, outputs, targets([[OBJECT, REGION]], ignored=[(0, 1)]))
-    boxes, reached = (x[0] for x in background(name, head, outputs, found))
+    terms, grads = gradients(head, outputs, targets([[OBJECT, REGION]], ignored=[(0, 1)]))
+    boxes, reached = (x[0] for x in background(name, head, outputs, grads))
     shares = np.array([slow_share(REGION[0], box) for box in boxes])
     apart = np.array([slow_share(OBJECT[0], box) == 0 for box in boxes])
     clear = np.abs(shares - 0.5) > 1e-3  # of the others rounding decides
@@ -235,7 +235,7 @@ def test_the_second_stage_samples_no_background_in_an_ignored_region():
 
 def labeled_twice(count):
     """Images whose discs and bars are labeled in one set and whose sizes in another, each by its own."""
-    batch = fakes.pictures(count, SIZE)
+    batch = fakes.images(count, SIZE)
     sets = {"image": batch["image"]}
     sets |= {f"shapes/{name}": batch[name] for name in ("boxes", "classes", "known")}
     sets |= {"scale/boxes": batch["boxes"] + np.float32([0, 0, 4, 2]), "scale/classes": batch["classes"] % 2}

@@ -57,7 +57,7 @@ def test_extreme_logits_and_void_give_finite_losses_and_gradients(loss, scale):
     mask[0, 0] = 255
     gradient = gradient_of(lambda: loss(mask, variable, mask != 255).mean, variable)
     assert np.isfinite(gradient).all()
-    assert (gradient[0, 0] == 0).all()  # void pixels are not learnt from
+    assert (gradient[0, 0] == 0).all()  # void pixels are not learned
 
 
 def gradient_of(function, variable):

@@ -92,7 +92,7 @@ def test_such_heads_work_in_a_recipe_in_help_and_through_saving(heads, tmp_path)
         again = keras.saving.load_model(tmp_path / "m.keras")
         (loaded,) = again.heads.values()
         assert type(loaded) is type(head) and loaded.get_config() == head.get_config()
-        images = fakes.pictures()["image"]
+        images = fakes.images()["image"]
         before, after = (m.predict(images, verbose=0) for m in (model, again))
         for key in before:
             np.testing.assert_array_equal(before[key], after[key])

@@ -246,7 +246,7 @@ def test_a_backend_that_is_missing_is_named(monkeypatch):
         Detection("ab", backend="faster-coco-eval")
 
 
-def test_truth_itself_scores_one():
+def test_the_ground_truth_scores_one():
     data = [(s, predicted(s.boxes, s.classes, np.full(len(s.classes), 0.9))) for s, _ in scenes(1, 20, 3, crowd=0)]
     metric = score(data, 3)
     result = metric.result()
