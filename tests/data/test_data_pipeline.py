@@ -29,7 +29,7 @@ AUGMENT = [
 
 
 class Numbered(Source):
-    """Pictures whose label is their number; some of them broken, one of them deadly."""
+    """Images whose label is their number; some of them broken, one of them deadly."""
 
     def __init__(self, count=20, bad=(), deadly=None, broken=None, note=None):
         super().__init__()
@@ -57,7 +57,7 @@ class Numbered(Source):
 
 
 class Scenes(Numbered):
-    """Pictures with as many objects as their number."""
+    """Images with as many objects as their number."""
 
     def __init__(self, count=6):
         super().__init__(count)
@@ -292,7 +292,7 @@ def test_further_images_are_other_readable_ones():
     for seed in range(60):
         seen.add(int(assemble._another(3, notes, np.random.default_rng(seed)).id))
     # 3 stands in for 2, which cannot be read
-    assert seen == {0, 1, 3, 5} and {name for _, name in notes} == {"picture2", "picture4"}
+    assert seen == {0, 1, 3, 5} and {name for _, name in notes} == {"image2", "image4"}
     (single,) = training(Numbered(1), fields=("mask",), augment=["Mosaic"], workers=0, batch=1)
     assert single["mask"].shape == (1, 32, 48)
 
@@ -355,8 +355,8 @@ def test_evaluation_leaves_an_unreadable_image_out():
     found = list(loader.with_samples())
     assert [sample.label for _, some in found for sample in some] == [0, 1, 3, 4, 6, 7, 8, 9]
     assert found[0][0]["label"].tolist() == [0, 1, 3, -1]
-    assert str(source.report) == "2 × truncated, skipped: picture2, picture5"
-    assert loader.names_of(0, 1) == ["picture4", "picture6", "picture7"]
+    assert str(source.report) == "2 × truncated, skipped: image2, image5"
+    assert loader.names_of(0, 1) == ["image4", "image6", "image7"]
 
 
 @pytest.mark.parametrize("make", [training, evaluation])
