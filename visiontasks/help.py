@@ -35,17 +35,17 @@ def page(topic: str) -> str:
     pages |= {name: lambda name=name: _parts(name) for name in FOLDERS}
     if topic in pages:
         return pages[topic]()
-    found = [_part(key, part) for key, part in _named(topic)]
+    texts = [_part(key, part) for key, part in _named(topic)]
     if topic in reading.available():
         path = reading.RECIPES / f"{topic}.yaml"
-        found.append(f"recipe={topic}\n\n{path.read_text(encoding='utf-8').rstrip()}")
+        texts.append(f"recipe={topic}\n\n{path.read_text(encoding='utf-8').rstrip()}")
     if _keys(topic):
-        found.append(_keys(topic))
-    if not found:
+        texts.append(_keys(topic))
+    if not texts:
         known = [*pages, *_all_parts(), *reading.available(), *(key for key, *_ in schema.documented_keys())]
         pages = f"Pages: {', '.join(pages)}, or a name on them."
         raise UserError(" ".join(filter(None, (f"--help: there is no page {topic!r}.", meant(topic, known), pages))))
-    return "\n\n".join(found)
+    return "\n\n".join(texts)
 
 
 def recipes() -> str:

@@ -184,14 +184,14 @@ def test_a_further_branch_learns_its_field_and_predicts_for_the_final_boxes(tmp_
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Visibility, "compute_losses", lambda self, *given: seen.append(given) or compute(self, *given))
         losses = head.compute_losses(batch, outputs, training=False)
-    outputs, samples, _ = seen[0]
-    assert outputs.shape == (4, 8)  # the samples with an object come first, half of them at most
-    outputs, shown = (ops.convert_to_numpy(x) for x in (outputs, samples["boxes"]))
+    predicted, samples, _ = seen[0]
+    assert predicted.shape == (4, 8)  # the samples with an object come first, half of them at most
+    predicted, shown = (ops.convert_to_numpy(x) for x in (predicted, samples["boxes"]))
     labeled, matches = (ops.convert_to_numpy(samples[key]) for key in ("labels", "matches"))
     expected = ops.convert_to_numpy(head.sample(batch, outputs, False)["boxes"])[:, :8]
     np.testing.assert_array_equal(shown, expected)
     own = np.take_along_axis(batch["keypoints"][:, :, 0, 2], np.maximum(matches, 0), axis=1)
-    expected = np.mean((outputs - own)[labeled > 0] ** 2)
+    expected = np.mean((predicted - own)[labeled > 0] ** 2)
     np.testing.assert_allclose(float(losses["visibility"].mean), expected, rtol=1e-5)
     model.compile(keras.optimizers.Adam(0.05))
     history = model.fit(batch, batch_size=4, epochs=30, verbose=0).history["visibility_loss"]

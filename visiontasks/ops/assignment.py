@@ -45,18 +45,19 @@ def task_aligned(scores, overlaps, inside, valid, count: int = 13, alpha: float 
     candidate = ops.logical_and(inside, ops.expand_dims(valid, -1))
     candidate = ops.logical_and(candidate, alignment > LEAST_ALIGNMENT)
     alignment = ops.where(candidate, alignment, 0.0)
-    wanted = ops.logical_and(candidate, _largest(alignment, count))
-    matches = _one_each(wanted, overlaps)
-    own = _owned(matches, overlaps)
-    spared = ops.logical_not(ops.any(ops.logical_and(own, _largest(ops.where(own, alignment, 0.0), 1)), axis=-2))
-    lost = ops.logical_not(ops.any(own, axis=-1, keepdims=True))
-    back = ops.logical_and(ops.logical_and(wanted, lost), ops.expand_dims(spared, -2))
-    back = ops.logical_and(back, _largest(ops.where(back, alignment, 0.0), 1))
-    matches = ops.where(ops.any(back, axis=-2), _one_each(back, overlaps), matches)
-    own = _owned(matches, overlaps)
-    alignment, overlaps = ops.where(own, alignment, 0.0), ops.where(own, overlaps, 0.0)
-    most = ops.max(alignment, axis=-1, keepdims=True)
-    scaled = alignment / ops.where(most > 0, most, 1.0) * ops.max(overlaps, axis=-1, keepdims=True)
+    selected = ops.logical_and(candidate, _largest(alignment, count))
+    matches = _strongest(selected, overlaps)
+    assigned = _assigned(matches, overlaps)
+    is_best = ops.logical_and(assigned, _largest(ops.where(assigned, alignment, 0.0), 1))
+    free = ops.logical_not(ops.any(is_best, axis=-2, keepdims=True))
+    empty = ops.logical_not(ops.any(assigned, axis=-1, keepdims=True))
+    returned = ops.logical_and(ops.logical_and(selected, empty), free)
+    returned = ops.logical_and(returned, _largest(ops.where(returned, alignment, 0.0), 1))
+    matches = ops.where(ops.any(returned, axis=-2), _strongest(returned, overlaps), matches)
+    assigned = _assigned(matches, overlaps)
+    alignment, overlaps = ops.where(assigned, alignment, 0.0), ops.where(assigned, overlaps, 0.0)
+    highest = ops.max(alignment, axis=-1, keepdims=True)
+    scaled = alignment / ops.where(highest > 0, highest, 1.0) * ops.max(overlaps, axis=-1, keepdims=True)
     return matches, ops.sum(scaled, axis=-2)
 
 
@@ -99,7 +100,7 @@ def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
     squares = ops.sum(ops.where(candidate, (overlaps - mean) ** 2, 0.0), axis=-1, keepdims=True)
     threshold = mean + ops.sqrt(squares / ops.maximum(number - 1.0, 1.0))
     wanted = ops.logical_and(candidate, ops.logical_and(overlaps >= threshold, box_ops.contain(boxes, centers)))
-    return _one_each(ops.logical_and(wanted, ops.expand_dims(valid, -1)), overlaps)
+    return _strongest(ops.logical_and(wanted, ops.expand_dims(valid, -1)), overlaps)
 
 
 def by_cell(boxes, valid, grid: tuple[int, int], size):
@@ -126,7 +127,7 @@ def by_cell(boxes, valid, grid: tuple[int, int], size):
     )
     here = ops.expand_dims(row * columns + column, -1) == ops.arange(rows * columns, dtype="int32")
     wanted = ops.logical_and(here, ops.expand_dims(valid, -1))
-    return _one_each(wanted, ops.expand_dims(box_ops.area(boxes), -1))
+    return _strongest(wanted, ops.expand_dims(box_ops.area(boxes), -1))
 
 
 def _largest(values, count):
@@ -137,12 +138,12 @@ def _largest(values, count):
     return values >= last - ROUNDING * ops.abs(last)
 
 
-def _one_each(wanted, strength):
+def _strongest(wanted, strength):
     """int32 (…, A) from bool and float (…, G, A): the strongest candidate for each anchor, the first of equal ones."""
     owner = ops.cast(ops.argmax(ops.where(wanted, strength, -1.0), axis=-2), "int32")
     return ops.where(ops.any(wanted, axis=-2), owner, BACKGROUND)
 
 
-def _owned(matches, overlaps):
+def _assigned(matches, overlaps):
     """bool (…, G, A): the anchors of each ground-truth box, from their owners (…, A)."""
     return ops.expand_dims(matches, -2) == ops.expand_dims(ops.arange(overlaps.shape[-2], dtype="int32"), -1)
