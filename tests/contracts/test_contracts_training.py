@@ -10,7 +10,7 @@ from families import NARROW, check_learned, check_saved, scores, train
 from visiontasks.model import VisionModel
 
 COVERS = LEARNS
-SMALL = {"ssd": NARROW["ssd"]}
+SMALL = {"ssd": NARROW["ssd"], "unet": {"filters": [16, 16, 8, 8]}}
 
 
 def test_heads_learn_save_and_reload(family, precision, backend, names, apart, tmp_path):
@@ -53,7 +53,7 @@ def check_detections(ours, theirs):
 SEEDS = 5
 # of Student's t with 2 · 5 - 2 degrees of freedom: once in 10⁴ by chance
 ONCE_IN_10_000 = 6.44
-JUDGED = {"classifier": "accuracy", "unet": "mean_iou", "ssd": "ap50"}
+JUDGED = {"classifier": "top1", "unet": "mean_iou", "ssd": "ap50"}
 
 
 def test_half_precision_scores_as_float32_does(apart):
@@ -77,7 +77,7 @@ def check_scores():
             least = 1 / min(len(batch["image"]), (batch["classes"] >= 0).sum())
             lower = max(0.0, expected.mean() - found.mean())
             checks.append(rounding.Checked(f"{name}: {metric}, {expected.mean():.3f}", lower, max(chance, least)))
-            assert expected.mean() > 2 / len(classes[fakes.heads()[name].fields[0]]), (name, expected)  # it learned
+            assert expected.mean() > 0.5, f"{name} did not learn: {expected}"
         rounding.report(f"metrics of {precision}", checks)
 
 
