@@ -21,7 +21,7 @@ class Blocks(Source):
 
     def __init__(self, count=8):
         super().__init__()
-        self.batch, self.count = fakes.pictures(count), count
+        self.batch, self.count = fakes.images(count), count
         self.fields = frozenset({"label", "tags", "mask"})
         self.names = {"label": fakes.CLASSES, "tags": fakes.CLASSES, "mask": fakes.CLASSES}
 

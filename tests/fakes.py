@@ -1,4 +1,4 @@
-"""Small networks and labelled batches that tests share."""
+"""Small networks and labeled batches that tests share."""
 
 import numpy as np
 
@@ -20,8 +20,8 @@ def backbone(size=(None, None), levels=(1, 2, 3), width=4):
     return keras.Model(inputs, pyramid)
 
 
-def pictures(count=4, size=(32, 32), seed=0):
-    """Pictures whose labels can be seen: a bright block of a class's colour on dark noise."""
+def images(count=4, size=(32, 32), seed=0):
+    """A batch of images whose labels are visible: a bright block of a class's color on dark noise."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 60, (count, *size, 3), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int32) % len(CLASSES)
@@ -60,7 +60,7 @@ def scenes(count, size):
     return batch, source.names
 
 
-def unlabelled(batch):
+def unlabeled(batch):
     """The batch with every label absent."""
     from visiontasks.sample import FIELDS
 
@@ -75,7 +75,7 @@ def heads():
 
 
 def smooth(head, outputs, batch):
-    """A head's raw outputs without what it chooses from them: of an R-CNN its second stage looks at the true boxes."""
+    """A head's raw outputs without choices among them: an R-CNN's second stage gets the ground-truth boxes."""
     if not isinstance(outputs, dict) or "proposals" not in outputs:
         return outputs
     boxes = batch["boxes"] + np.float32(0.37)  # not at the corner of a cell

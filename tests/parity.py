@@ -24,7 +24,7 @@ def torchvision_is_there():
 
 
 def run(script, folder, name, *words):
-    """Let one of scripts/parity write FOLDER/NAME.pth and FOLDER/NAME.npz; skips where there is no torchvision."""
+    """Let one of scripts/parity write FOLDER/NAME.pth and FOLDER/NAME.npz; skips without torchvision."""
     if not torchvision_is_there():
         pytest.skip("needs Debian's python3-torchvision, which .ci/run installs")
     done = subprocess.run([PYTHON, SCRIPTS / script, folder, name, *words], capture_output=True, text=True)
@@ -32,14 +32,14 @@ def run(script, folder, name, *words):
 
 
 def detection(folder, name):
-    """(what torchvision_detection.py wrote of a detector, its checkpoint), with photographs where they are there."""
+    """(what torchvision_detection.py wrote of a detector, its checkpoint), with photographs if there are any."""
     words = [f"photographs={PHOTOGRAPHS}"] if PHOTOGRAPHS.is_dir() else []
     run("torchvision_detection.py", folder, name, *words)
     return dict(np.load(folder / f"{name}.npz")), folder / f"{name}.pth"
 
 
-def answers(reference, which):
-    """What was written of some pictures: "", "b_" or "photographs0_" and so on."""
+def outputs(reference, which):
+    """The outputs written for some images: "", "b_" or "photographs0_" and so on."""
     if f"{which}images" not in reference:
         pytest.skip(f"needs {PHOTOGRAPHS}")
     return {key.removeprefix(which): value for key, value in reference.items() if key.startswith(which)}
@@ -48,18 +48,18 @@ def answers(reference, which):
 def check_final_boxes(predictions, expected, count=None):
     """Boxes within 0.01 pixels and scores within 1e-4 of `final_…` in what a script wrote, in the same order.
 
-    `count` is how many there must be of each picture; by default as many as were written, and some.
+    `count` is the number of boxes of each image; by default the number written, and at least 20.
     """
-    found = {key: keras.ops.convert_to_numpy(value) for key, value in predictions.items()}
+    got = {key: keras.ops.convert_to_numpy(value) for key, value in predictions.items()}
     for i in range(2):
         boxes, scores, classes = (expected[f"final_{key}{i}"] for key in ("boxes", "scores", "classes"))
-        assert len(scores) == found["valid"][i].sum() == (count or max(len(scores), 20))
-        np.testing.assert_allclose(found["scores"][i], scores, atol=1e-4)
+        assert len(scores) == got["valid"][i].sum() == (count or max(len(scores), 20))
+        np.testing.assert_allclose(got["scores"][i], scores, atol=1e-4)
         # two whose scores differ by less than rounding may have changed places
         for place in range(len(scores)):
-            near = np.flatnonzero(np.abs(scores - found["scores"][i][place]) < 1e-4)
-            same = near[classes[near] == found["classes"][i][place]]
-            assert len(same) and np.abs(boxes[same] - found["boxes"][i][place]).max(-1).min() < 0.01, place
+            near = np.flatnonzero(np.abs(scores - got["scores"][i][place]) < 1e-4)
+            same = near[classes[near] == got["classes"][i][place]]
+            assert len(same) and np.abs(boxes[same] - got["boxes"][i][place]).max(-1).min() < 0.01, place
 
 
 def check_losses_and_gradients(model, expected, layer_of, terms):

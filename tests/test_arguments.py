@@ -1,6 +1,7 @@
 """Arguments: one check by the annotations, in words, for functions and constructors; and what one was given."""
 
 import math
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -142,7 +143,7 @@ class Further(Filled):
     ],
 )
 def test_a_constructor_records_what_it_can_be_made_of_again(made, arguments):
-    one = made()
+    one = pickle.loads(pickle.dumps(made()))  # sources go to worker processes
     assert one.arguments == arguments
     assert type(one)(**one.arguments).arguments == arguments
 

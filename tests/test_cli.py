@@ -123,7 +123,7 @@ def test_importing_the_commands_changes_nothing_in_the_process():
 def test_settings_stand_when_a_command_runs_and_a_user_s_own_are_kept(monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     monkeypatch.delenv("NO_ALBUMENTATIONS_UPDATE", raising=False)
-    found = {}
+    environment = {}
     with pytest.raises(SystemExit):
-        cli.run(lambda arguments: found.update(os.environ), ["x=1"], lambda: "")
-    assert found["TF_CPP_MIN_LOG_LEVEL"] == "0" and found["NO_ALBUMENTATIONS_UPDATE"] == "1"
+        cli.run(lambda arguments: environment.update(os.environ), ["x=1"], lambda: "")
+    assert environment["TF_CPP_MIN_LOG_LEVEL"] == "0" and environment["NO_ALBUMENTATIONS_UPDATE"] == "1"

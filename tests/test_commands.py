@@ -35,8 +35,8 @@ def command(name, *words, cwd, check=True):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """A folder as a user has it: images/{train,val} and masks/{train,val}, pictures of several sizes."""
+def images(tmp_path_factory):
+    """A folder as a user has it: images/{train,val} and masks/{train,val}, images of several sizes."""
     root = tmp_path_factory.mktemp("my cells é")
     rng = np.random.default_rng(0)
     for part, count in (("train", 8), ("val", 5)):
@@ -55,10 +55,10 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(pictures, tmp_path_factory):
+def trained(images, tmp_path_factory):
     """(where the commands ran, what training printed)."""
     cwd = tmp_path_factory.mktemp("work")
-    return cwd, command("train", *TINY, f"data={pictures}", cwd=cwd).stdout
+    return cwd, command("train", *TINY, f"data={images}", cwd=cwd).stdout
 
 
 def the_run(cwd):
@@ -66,9 +66,9 @@ def the_run(cwd):
     return run
 
 
-def test_train_says_what_it_found_and_writes_a_run(trained):
-    cwd, said = trained
-    assert "masks" in said and "8 training images, 5 validation images" in said and "epoch 2/2" in said
+def test_train_reports_its_data_and_writes_a_run(trained):
+    cwd, printed = trained
+    assert "masks" in printed and "8 training images, 5 validation images" in printed and "epoch 2/2" in printed
     run = the_run(cwd)
     for name in ("recipe.yaml", "metrics.csv", "curves.png", "summary.json", "evaluation.json", "confusion.png"):
         assert (run / name).stat().st_size > 0, name
@@ -76,20 +76,20 @@ def test_train_says_what_it_found_and_writes_a_run(trained):
     assert list((run / "tensorboard").rglob("events.*"))
     assert len(list((run / "predictions").glob("*.png"))) == 5
     summary = json.loads((run / "summary.json").read_text())
-    assert summary["epochs"] == 2 and 0 <= summary["figures"]["mean_iou"] <= 1
+    assert summary["epochs"] == 2 and 0 <= summary["metrics"]["mean_iou"] <= 1
 
 
-def test_evaluate_gives_the_figures_of_training(trained, pictures):
+def test_evaluate_gives_the_metrics_of_training(trained, images):
     cwd, _ = trained
     before = json.loads((the_run(cwd) / "evaluation.json").read_text())
     command("evaluate", "run=runs", "out=again", cwd=cwd)
     assert json.loads((cwd / "again" / "evaluation.json").read_text()) == pytest.approx(before)
-    command("evaluate", "run=runs", f"data={pictures}", "out=own", cwd=cwd)
+    command("evaluate", "run=runs", f"data={images}", "out=own", cwd=cwd)
     assert json.loads((cwd / "own" / "evaluation.json").read_text()) == pytest.approx(before)
 
 
-def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path):
-    """Fewer than a batch, no validation part, and masks of other values: each is scored once, none is a leak."""
+def test_evaluate_takes_a_folder_of_few_images_without_parts(trained, tmp_path):
+    """Fewer than a batch, no validation set, and masks of other values: each is scored once, none is a leak."""
     cwd, _ = trained
     before = (the_run(cwd) / "evaluation.json").read_bytes()
     for kind in ("images", "masks"):
@@ -102,40 +102,40 @@ def test_evaluate_takes_a_folder_of_few_pictures_without_parts(trained, tmp_path
     words = ["evaluate", "run=runs", f"data={tmp_path / 'few'}"]
     refused = command(*words, cwd=cwd, check=False)
     assert refused.returncode == 2 and "data.train.values=[0,255]" in refused.stderr
-    said = command(*words, "data.train.values=[0,255]", cwd=cwd).stdout
-    assert "2 images" in said and "trained on" not in said
+    printed = command(*words, "data.train.values=[0,255]", cwd=cwd).stdout
+    assert "2 images" in printed and "trained on" not in printed
     found = the_run(cwd) / "evaluations" / "few_data.train.values=_0,255"
     assert len(list((found / "predictions").glob("*.png"))) == 2
     assert 0 <= json.loads((found / "evaluation.json").read_text())["mean_iou"] <= 1
     assert (the_run(cwd) / "evaluation.json").read_bytes() == before
-    # with a validation part the values of the training part hold for both
+    # with a validation set the values of the training set hold for both
     for kind in ("images", "masks"):
         for part in ("train", "val"):
             (tmp_path / "parts" / kind / part).mkdir(parents=True)
-            picture = next((tmp_path / "few" / kind).iterdir())
-            (tmp_path / "parts" / kind / part / picture.name).write_bytes(picture.read_bytes())
-    said = command("evaluate", "run=runs", f"data={tmp_path / 'parts'}", "data.train.values=[0,255]", cwd=cwd).stdout
-    assert "1 images" in said
+            image = next((tmp_path / "few" / kind).iterdir())
+            (tmp_path / "parts" / kind / part / image.name).write_bytes(image.read_bytes())
+    printed = command("evaluate", "run=runs", f"data={tmp_path / 'parts'}", "data.train.values=[0,255]", cwd=cwd).stdout
+    assert "1 images" in printed
     wrong = command("evaluate", "run=runs", "train.epochs=3", cwd=cwd, check=False)
     assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
 
 
-def test_evaluate_says_how_many_images_the_run_trained_on(trained, pictures, tmp_path):
-    cwd, said = trained
-    assert len((the_run(cwd) / "trained_on.txt").read_text().split()) == 8 and "trained on" not in said
+def test_evaluate_says_how_many_images_the_run_trained_on(trained, images, tmp_path):
+    cwd, printed = trained
+    assert len((the_run(cwd) / "trained_on.txt").read_text().split()) == 8 and "trained on" not in printed
     for kind in ("images", "masks"):
         (tmp_path / "mixed" / kind).mkdir(parents=True)
         for part, count in (("train", 4), ("val", 2)):
             for i in range(count):
-                image = pictures / kind / part / f"{part} {i}.png"
+                image = images / kind / part / f"{part} {i}.png"
                 (tmp_path / "mixed" / kind / f"{i} of {part}.png").write_bytes(image.read_bytes())
-    said = command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", cwd=cwd).stdout
-    assert "4 of 6 images are among those that the run trained on" in said and "split=val" in said
+    printed = command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", cwd=cwd).stdout
+    assert "4 of 6 images are among those that the run trained on" in printed and "split=val" in printed
     assert "1 images" in command("evaluate", "run=runs", f"data={tmp_path / 'mixed'}", "split=val", cwd=cwd).stdout
     assert {path.name for path in (the_run(cwd) / "evaluations").iterdir()} >= {"mixed", "mixed_split=val"}
 
 
-def test_evaluate_on_other_data_leaves_the_run_s_own_figures_alone(trained):
+def test_evaluate_on_other_data_leaves_the_run_s_own_metrics_alone(trained):
     cwd, _ = trained
     own = (the_run(cwd) / "evaluation.json").read_bytes()
     command("evaluate", "run=runs", "data.resize=letterbox", cwd=cwd)
@@ -150,17 +150,17 @@ def test_predict_refuses_overrides_of_a_run(trained):
     assert done.returncode == 2 and "backbone.name=resnet50" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_predict_writes_pictures_masks_and_json_in_original_pixels(trained, pictures):
+def test_predict_writes_images_masks_and_json_in_original_pixels(trained, images):
     cwd, _ = trained
-    (pictures / "images" / "val" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
-    done = command("predict", "run=runs", f"source={pictures / 'images' / 'val'}", cwd=cwd)
-    (pictures / "images" / "val" / "broken.jpg").unlink()
+    (images / "images" / "val" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
+    done = command("predict", "run=runs", f"source={images / 'images' / 'val'}", cwd=cwd)
+    (images / "images" / "val" / "broken.jpg").unlink()
     assert "broken.jpg" in done.stdout
     records = json.loads((cwd / "predictions" / "predictions.json").read_text())
     assert len(records) == 5
     for record in records:
-        picture = cv2.imdecode(np.fromfile(record["path"], np.uint8), cv2.IMREAD_COLOR)
-        assert record["size"] == list(picture.shape[:2])
+        image = cv2.imdecode(np.fromfile(record["path"], np.uint8), cv2.IMREAD_COLOR)
+        assert record["size"] == list(image.shape[:2])
         found = record["unet"]
         mask = cv2.imread(str(cwd / "predictions" / found["mask"]), cv2.IMREAD_UNCHANGED)
         assert list(mask.shape) == record["size"] and mask.max() <= 1
@@ -169,20 +169,20 @@ def test_predict_writes_pictures_masks_and_json_in_original_pixels(trained, pict
             assert share == pytest.approx((mask == int(name)).mean(), abs=1e-6)
 
 
-def test_predict_imagenet_answers_without_training(tmp_path):
+def test_predict_imagenet_predicts_without_training(tmp_path):
     image = np.full((100, 150, 3), 127, np.uint8)
-    cv2.imwrite(str(tmp_path / "grey.JPG"), image)
+    cv2.imwrite(str(tmp_path / "gray.JPG"), image)
     command("predict", "recipe=imagenet", "source=*.JPG", cwd=tmp_path)
     (record,) = json.loads((tmp_path / "predictions" / "predictions.json").read_text())
     best = record["classifier"]
     assert len(best) == 5 and [b["score"] for b in best] == sorted((b["score"] for b in best), reverse=True)
-    assert (tmp_path / "predictions" / "grey.png").is_file()
+    assert (tmp_path / "predictions" / "gray.png").is_file()
 
 
-def test_dry_run_draws_a_batch_and_stops(pictures, tmp_path):
-    said = command("train", *TINY, f"data={pictures}", "dry_run=true", cwd=tmp_path).stdout
+def test_dry_run_draws_a_batch_and_stops(images, tmp_path):
+    printed = command("train", *TINY, f"data={images}", "dry_run=true", cwd=tmp_path).stdout
     for text in ("parameters", "MiB", "C0", "image uint8 (4, 64, 64, 3)", "filters: 4"):
-        assert text in said
+        assert text in printed
     assert cv2.imread(str(tmp_path / "batch.png")) is not None
     assert not (tmp_path / "runs").exists()
 
@@ -199,8 +199,8 @@ def test_dry_run_draws_a_batch_and_stops(pictures, tmp_path):
         (["train.clip_norm=1", "train.optimizer.clipnorm=1"], "train.optimizer"),
     ],
 )
-def test_what_cannot_work_is_one_error_before_training(words, says, pictures, tmp_path):
-    done = command("train", *TINY, f"data={pictures}", *words, cwd=tmp_path, check=False)
+def test_what_cannot_work_is_one_error_before_training(words, says, images, tmp_path):
+    done = command("train", *TINY, f"data={images}", *words, cwd=tmp_path, check=False)
     assert done.returncode == 2 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr
     assert says in done.stderr.split("error: ")[-1]
     assert not (tmp_path / "runs").exists()
@@ -212,8 +212,8 @@ def test_an_untrained_recipe_cannot_predict(tmp_path):
     assert done.returncode == 2 and "train" in done.stderr.lower()
 
 
-def test_a_stop_in_the_second_stage_leaves_a_usable_checkpoint_and_says_where(pictures, tmp_path):
-    words = [*TINY, f"data={pictures}", "train.epochs=100000", "train.freeze={epochs: 1}"]
+def test_a_stop_in_the_second_stage_leaves_a_usable_checkpoint_and_says_where(images, tmp_path):
+    words = [*TINY, f"data={images}", "train.epochs=100000", "train.freeze={epochs: 1}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "visiontasks.train", *words],
         cwd=tmp_path,
@@ -240,7 +240,7 @@ def test_a_stop_in_the_second_stage_leaves_a_usable_checkpoint_and_says_where(pi
     command("predict", "run=runs", "source=x.png", cwd=tmp_path)
 
 
-def test_two_devices_share_a_batch(pictures, tmp_path):
+def test_two_devices_share_a_batch(images, tmp_path):
     """MirroredStrategy over two logical CPUs."""
     code = (
         "import sys, tensorflow as tf\n"
@@ -249,7 +249,7 @@ def test_two_devices_share_a_batch(pictures, tmp_path):
         "from visiontasks.train import main\n"
         "main(sys.argv[1:])\n"
     )
-    words = [*TINY, f"data={pictures}", "train.devices=all"]
+    words = [*TINY, f"data={images}", "train.devices=all"]
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     (run,) = tmp_path.glob("runs/*/*")

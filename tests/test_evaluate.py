@@ -18,15 +18,15 @@ def test_a_complete_recipe_is_scored_on_a_folder(tmp_path, monkeypatch):
         (tmp_path / "data" / "val" / name).mkdir(parents=True)
         (tmp_path / "data" / "train" / name).mkdir(parents=True)
         for part in ("train", "val"):
-            picture = np.full((40, 50, 3), 50 + 100 * number, np.uint8)
-            cv2.imwrite(str(tmp_path / "data" / part / name / f"{part}.png"), picture)
+            image = np.full((40, 50, 3), 50 + 100 * number, np.uint8)
+            cv2.imwrite(str(tmp_path / "data" / part / name / f"{part}.png"), image)
     assert evaluate.evaluate(["recipe=imagenet", "data=data", "batch=2"]) == 0
     figures = json.loads((tmp_path / "evaluations" / "imagenet" / "evaluation.json").read_text())
     assert 0 <= figures["top1"] <= 1
 
 
 def test_a_recipe_to_be_trained_and_two_kinds_at_once_are_errors():
-    with pytest.raises(UserError, match="ssd_det has weights to be trained.*Train it"):
+    with pytest.raises(UserError, match="ssd_det has weights that must be trained.*Train it"):
         evaluate.evaluate(["recipe=ssd_det"])
     for words in (["run=runs", "recipe=imagenet"], ["data=."]):
         with pytest.raises(UserError, match="expected run=DIR, the folder of a run, or recipe=NAME"):

@@ -20,7 +20,7 @@ def joint(**arguments):
 
 
 def test_fit_takes_arrays_pairs_and_tf_data_alike():
-    batch = fakes.pictures(4)
+    batch = fakes.images(4)
     losses = []
     for form in ("dict", "pair", "bare", "dataset"):
         keras.utils.set_random_seed(0)
@@ -43,8 +43,8 @@ def test_fit_takes_arrays_pairs_and_tf_data_alike():
 
 
 @pytest.mark.parametrize("how", ["fit", "evaluate"])
-def test_the_loss_is_the_weighted_sum_of_the_terms_shown_with_unlabelled_rows_too(how):
-    model, batch = joint(loss_weights={"tags": 0.25}), fakes.pictures(8)
+def test_the_loss_is_the_weighted_sum_of_the_terms_shown_with_unlabeled_rows_too(how):
+    model, batch = joint(loss_weights={"tags": 0.25}), fakes.images(8)
     batch["label"][3:], batch["tags"][1:5], batch["mask"][2:7, 4:] = -1, -1, 255
     model.compile(keras.optimizers.SGD(0.1))
     if how == "fit":
@@ -63,14 +63,14 @@ def test_regularizers_are_in_the_loss():
     )
     model = VisionModel(keras.Model(inputs, {"C1": x}), Classifier(fakes.CLASSES))
     model.compile("adam")
-    shown = model.evaluate(fakes.pictures(4), batch_size=4, verbose=0, return_dict=True)
+    shown = model.evaluate(fakes.images(4), batch_size=4, verbose=0, return_dict=True)
     np.testing.assert_allclose(shown["loss"] - shown["cross_entropy_loss"], 4 * 3 * 9, rtol=1e-5)
     assert shown.keys() == {"loss", "cross_entropy_loss"}
 
 
-def test_an_unlabelled_head_learns_nothing():
-    model, batch = joint(), fakes.pictures(4)
-    batch["tags"] = fakes.unlabelled(batch)["tags"]
+def test_an_unlabeled_head_learns_nothing():
+    model, batch = joint(), fakes.images(4)
+    batch["tags"] = fakes.unlabeled(batch)["tags"]
     model.compile(keras.optimizers.SGD(0.1))
     before = [w.copy() for w in model.heads["tags"].get_weights()]
     other = [w.copy() for w in model.heads["subject"].get_weights()]
@@ -81,7 +81,7 @@ def test_an_unlabelled_head_learns_nothing():
 
 
 def test_compiled_metrics_meet_their_head():
-    model, batch = joint(), fakes.pictures(6)
+    model, batch = joint(), fakes.images(6)
     model.compile("adam", metrics={"subject": ["accuracy"], "regions": None, "tags": None})
     shown = model.evaluate(batch, batch_size=6, verbose=0, return_dict=True)
     scores = model.predict(batch["image"], verbose=0)["subject"]["scores"]
@@ -89,30 +89,30 @@ def test_compiled_metrics_meet_their_head():
 
 
 @pytest.mark.parametrize("kind", ["metrics", "weighted_metrics"])
-def test_compiled_metrics_see_decoded_answers_and_leave_out_what_is_not_labelled(kind):
+def test_compiled_metrics_see_predictions_and_leave_out_what_is_not_labeled(kind):
     """As `weighted_metrics` or as plain `metrics`, which Keras itself would not weight."""
-    model, batch = joint(), fakes.pictures(6)
+    model, batch = joint(), fakes.images(6)
     batch["tags"][:2], batch["mask"][:, :5], batch["label"][3] = -1, 255, -1
     names = {"subject": ["sparse_categorical_accuracy"], "regions": ["sparse_categorical_accuracy"]}
     with pytest.raises(ValueError, match="got both"):
         model.compile("adam", metrics=names, weighted_metrics=names)
     model.compile("adam", **{kind: {**names, "tags": [keras.metrics.BinaryAccuracy()]}})
     shown = model.evaluate(batch, batch_size=6, verbose=0, return_dict=True)
-    answers = model.predict(batch["image"], verbose=0)
+    predictions = model.predict(batch["image"], verbose=0)
     known = batch["label"] >= 0
-    right = answers["subject"]["scores"].argmax(-1) == batch["label"]
+    right = predictions["subject"]["scores"].argmax(-1) == batch["label"]
     np.testing.assert_allclose(shown["subject_sparse_categorical_accuracy"], right[known].mean(), rtol=1e-5)
-    right = answers["regions"]["probabilities"].argmax(-1) == batch["mask"]
+    right = predictions["regions"]["probabilities"].argmax(-1) == batch["mask"]
     np.testing.assert_allclose(
         shown["regions_sparse_categorical_accuracy"], right[batch["mask"] != 255].mean(), rtol=1e-5
     )
-    right = (answers["tags"]["scores"] > 0.5) == batch["tags"]
+    right = (predictions["tags"]["scores"] > 0.5) == batch["tags"]
     np.testing.assert_allclose(shown["tags_binary_accuracy"], right[2:].mean(), rtol=1e-5)
 
 
-def test_a_head_s_loss_is_the_mean_over_the_pictures_labelled_for_it():
-    """Neither a batch without its labels nor the black pictures that fill the last batch up pull it down."""
-    model, batch = joint(), fakes.pictures(8)
+def test_a_head_s_loss_is_the_mean_over_the_images_labeled_for_it():
+    """Neither a batch without its labels nor the black images that pad the last batch lower it."""
+    model, batch = joint(), fakes.images(8)
     batch["label"][3:] = -1
     batch["tags"][4:] = -1
     model.compile("adam")
@@ -127,7 +127,7 @@ def test_a_head_s_loss_is_the_mean_over_the_pictures_labelled_for_it():
 
 
 def test_saves_several_heads_and_loads_them_bit_for_bit(tmp_path):
-    model, batch = joint(loss_weights={"tags": 0.5}), fakes.pictures(4)
+    model, batch = joint(loss_weights={"tags": 0.5}), fakes.images(4)
     model.compile("adam")
     model.fit(batch, batch_size=2, verbose=0)
     model.save(tmp_path / "m.keras")
@@ -166,7 +166,7 @@ def test_layers_that_no_head_needs_are_left_out():
     ("wrong", "text"),
     [
         (lambda m, b: m.predict(b["image"].astype("float32") / 255, verbose=0), "expected uint8"),
-        (lambda m, b: m.fit(b["image"], verbose=0), "expected targets beside the images"),
+        (lambda m, b: m.fit(b["image"], verbose=0), "expected targets with the images"),
         (lambda m, b: m.fit(b["image"], b["label"], verbose=0), "dict of targets"),
         (lambda m, b: m.fit({"image": b["image"], "label": b["label"]}, verbose=0), r"\['mask', 'tags'\] are missing"),
         (
@@ -178,7 +178,7 @@ def test_layers_that_no_head_needs_are_left_out():
     ],
 )
 def test_wrong_use_is_an_error_that_says_the_fix(wrong, text):
-    model, batch = joint(), fakes.pictures(4)
+    model, batch = joint(), fakes.images(4)
     model.compile("adam")
     with pytest.raises(ValueError, match=text):
         wrong(model, batch)
@@ -202,7 +202,7 @@ def test_wrong_use_of_a_detector_is_an_error_that_says_the_fix(wrong, text):
 def test_a_unet_takes_images_that_no_stride_divides(tmp_path):
     """Each step up is fitted to its skip, so that 60×62 trains and predicts; a saved model does the same."""
     keras.utils.set_random_seed(0)
-    batch = fakes.pictures(4, (60, 62))
+    batch = fakes.images(4, (60, 62))
     model = VisionModel(fakes.backbone(levels=(1, 2, 3, 4, 5)), UNet(fakes.CLASSES, filters=[16, 16, 8, 8, 8]))
     assert model.stride == 1
     model.compile(keras.optimizers.Adam(3e-3))
@@ -232,7 +232,7 @@ def with_chance():
 def test_training_goes_on_after_a_load_as_it_would_have(tmp_path):
     """Random numbers too: each seed generator's state is saved with the weights and comes back bit for bit."""
     keras.utils.set_random_seed(0)
-    model, batch = with_chance(), fakes.pictures(4)
+    model, batch = with_chance(), fakes.images(4)
     model.fit(batch, batch_size=2, epochs=1, shuffle=False, verbose=0)
     model.save(tmp_path / "m.keras")
     keras.utils.set_random_seed(1)  # another process
@@ -286,7 +286,7 @@ def test_an_exported_model_gives_what_predict_gives(case, tmp_path):
     tf = pytest.importorskip("tensorflow")
     model, arguments = exported(case)
     size = (30, 34) if case == "segmentation" else (32, 32)
-    images = fakes.pictures(5, size)["image"]
+    images = fakes.images(5, size)["image"]
     model.export(tmp_path / "saved", **arguments)
     program = tf.saved_model.load(tmp_path / "saved")
     for count in (5, 1):  # any number of images

@@ -22,7 +22,7 @@ HEADS = {
 
 def batch():
     """One box and one -1 behind it in each image."""
-    made = fakes.pictures(4)
+    made = fakes.images(4)
     made["boxes"] = np.concatenate([made["boxes"], np.zeros_like(made["boxes"])], axis=1)
     made["classes"] = np.concatenate([made["classes"], np.full_like(made["classes"], -1)], axis=1)
     made["ignored"] = np.zeros(made["classes"].shape, bool)
@@ -45,7 +45,7 @@ MISTAKES = {
         r"expected class numbers \(N,\), got int32 \(4, 2\)",
     ),
     "label beyond the classes": ("label", lambda x: with_value(x, 3), "below 3, .*'label', or -1 .*; got 3"),
-    "label of -2": ("label", lambda x: with_value(x, -2), "-1 for not labelled; got -2"),
+    "label of -2": ("label", lambda x: with_value(x, -2), "-1 for not labeled; got -2"),
     "label between": ("label", lambda x: x + 0.5, "whole numbers below 3.* got 0.5"),
     "mask with an axis": ("mask", lambda x: x[..., None], r"\(N, 32, 32\) as the images, .* Give mask\[..., 0\]"),
     "one-hot mask": ("mask", lambda x: np.eye(3)[x], r"one-hot float64 \(4, 32, 32, 3\). Give argmax"),
@@ -58,7 +58,7 @@ MISTAKES = {
     "mask beyond the classes": ("mask", lambda x: with_value(x, 7), "below 3, .*'mask', or 255 for void; got 7"),
     "mask of -1": ("mask", lambda x: with_value(x, -1), "255 for void; got -1"),
     "tags of another width": ("tags", lambda x: x[:, :2], r"\(N, 3\), a column for each class of 'tags', got .*4, 2"),
-    "tags as probabilities": ("tags", lambda x: x * 0.5, "1 .present., 0 .absent. or -1 .not labelled., got 0.5"),
+    "tags as probabilities": ("tags", lambda x: x * 0.5, "1 .present., 0 .absent. or -1 .not labeled., got 0.5"),
     "boxes as x, y, width, height": ("boxes", lambda x: x - [0, 0, 20, 20], r"x1 < x2 .* got .*4.0\].* add x and y"),
     "boxes as shares": ("boxes", lambda x: x / 32, "none beyond 1. Multiply shares"),
     "boxes outside": ("boxes", lambda x: x + [0, 0, 9, 0], "32 wide and 32 high, got .*33.0.* Clip"),
@@ -88,8 +88,8 @@ def test_a_mistake_is_named_with_its_fix(mistake):
 def test_right_arrays_pass():
     given = batch()
     model_arrays.check(HEADS, given)
-    unlabelled = {"label": -1, "mask": 255, "tags": -1, "classes": -1}
-    given |= {field: np.full_like(given[field], value) for field, value in unlabelled.items()} | {
+    unlabeled = {"label": -1, "mask": 255, "tags": -1, "classes": -1}
+    given |= {field: np.full_like(given[field], value) for field, value in unlabeled.items()} | {
         "boxes": given["boxes"]
     }
     given["mask"][0, 0, 0] = 1  # void, and more than the background

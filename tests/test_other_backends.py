@@ -22,7 +22,7 @@ TRAINING = [
 PARTS = ["tests/test_model.py", "tests/losses", "tests/ops", "tests/contracts/test_contracts_heads.py"]
 
 # of the detectors' contracts those with a training step, and a loss of every kind of picture: each op compiles alone
-LARGE = "(rcnn or retinanet or yolo) and not (saves_loads or not_labelled)"
+LARGE = "(rcnn or retinanet or yolo) and not (saves_loads or not_labeled)"
 # without a training step, every family written here
 OWN = (
     "alexnet or googlenet or lenet5 or resnet18 or resnet20 or resnext50 or vgg11_bn or zfnet or lite0 or unet_encoder"

@@ -1,4 +1,4 @@
-"""predict on videos, in tiles and mirrored, with networks whose answers are known."""
+"""predict on videos, in tiles and mirrored, with networks with known predictions."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def found_blocks(canvas, room=40):
 
 
 def likely_classes(canvas):
-    """A segmenter: background, red, green; unsure where the picture is dark."""
+    """A segmenter: background, red, green; uncertain where the image is dark."""
     values = canvas.astype(np.float32) / 255
     raw = np.stack([np.full(canvas.shape[:2], 0.5), values[..., 0], values[..., 1]], axis=-1)
     return {"probabilities": (raw / raw.sum(axis=-1, keepdims=True)).astype(np.float32)}
@@ -89,14 +89,14 @@ def save(path, image):
     path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
 
 
-def blocks(height, width, places):
+def blocks(height, width, boxes):
     image = np.full((height, width, 3), 90, np.uint8)
-    for name, (x1, y1, x2, y2) in places:
+    for name, (x1, y1, x2, y2) in boxes:
         image[y1:y2, x1:x2] = COLORS[name]
     return image
 
 
-PLACES = [  # within a tile, on a border, on a corner, larger than the overlap, of two tiles, at the picture's edge
+BOXES = [  # within a tile, on a border, on a corner, larger than the overlap, of two tiles, at the image's edge
     ("red", (20, 30, 60, 55)),
     ("green", (145, 100, 175, 130)),
     ("red", (290, 140, 340, 180)),
@@ -106,11 +106,11 @@ PLACES = [  # within a tile, on a border, on a corner, larger than the overlap, 
 ]
 
 
-def assert_places(records, places, atol):
+def assert_boxes(records, boxes, atol):
     (record,) = records
-    found = sorted((one["class"], *one["box"]) for one in record["head"])
-    assert len(found) == len(places)
-    for (name, *box), (expected_name, expected) in zip(found, sorted(places), strict=True):
+    detections = sorted((one["class"], *one["box"]) for one in record["head"])
+    assert len(detections) == len(boxes)
+    for (name, *box), (expected_name, expected) in zip(detections, sorted(boxes), strict=True):
         assert name == expected_name
         np.testing.assert_allclose(box, expected, atol=atol)
 
@@ -118,30 +118,30 @@ def assert_places(records, places, atol):
 @pytest.mark.parametrize("words", [[], ["tile=160"], ["tile=160", "flip=true"], ["flip=true"], ["tile=200", "batch=3"]])
 def test_tiles_and_mirrored_views_give_the_boxes_of_the_whole(using, tmp_path, words):
     network = using(found_blocks, "detection")
-    save(tmp_path / "big.png", blocks(300, 500, PLACES))
+    save(tmp_path / "big.png", blocks(300, 500, BOXES))
     records = run("source=big.png", *words)
     # a tile of 160 pixels is seen at its own size
-    assert_places(records, PLACES, 0.01 if "tile=160" in words else 4)
+    assert_boxes(records, BOXES, 0.01 if "tile=160" in words else 4)
     assert records[0]["size"] == [300, 500] and {shape[1:] for shape in network.shapes} == {(*SIZE, 3)}
     assert len({shape[0] for shape in network.shapes}) == 1  # one shape, compiled once
 
 
-def test_small_objects_are_found_in_tiles_only(using, tmp_path):
+def test_small_objects_are_detected_in_tiles_only(using, tmp_path):
     using(found_blocks, "detection")
-    rng, places = np.random.default_rng(0), []
+    rng, boxes = np.random.default_rng(0), []
     for row in range(5):
         for column in range(8):
             x, y = 200 * column + int(rng.integers(0, 180)), 200 * row + int(rng.integers(0, 180))
-            places.append(("red" if (row + column) % 2 else "green", (x, y, x + 12, y + 10)))
-    save(tmp_path / "big.png", blocks(1000, 1600, places))
-    assert_places(run("source=big.png", "tile=160"), places, 0.01)
+            boxes.append(("red" if (row + column) % 2 else "green", (x, y, x + 12, y + 10)))
+    save(tmp_path / "big.png", blocks(1000, 1600, boxes))
+    assert_boxes(run("source=big.png", "tile=160"), boxes, 0.01)
 
 
 def test_segmentation_is_averaged_over_tiles_and_mirrored_back(using, tmp_path):
     using(likely_classes, "segmentation")
-    save(tmp_path / "big.png", blocks(300, 500, PLACES))
+    save(tmp_path / "big.png", blocks(300, 500, BOXES))
     expected = np.zeros((300, 500), np.uint8)
-    for name, (x1, y1, x2, y2) in PLACES:
+    for name, (x1, y1, x2, y2) in BOXES:
         expected[y1:y2, x1:x2] = 1 + list(COLORS).index(name)
     for words in (["tile=160"], ["tile=160", "flip=true"]):
         (record,) = run("source=big.png", *words, recipe="unet_seg")
@@ -164,21 +164,21 @@ def test_classification_is_the_mean_of_both_directions(using, tmp_path):
         run("source=a.png", "tile=100", recipe="imagenet")
 
 
-def test_pictures_come_back_in_order_and_broken_ones_are_left_out(using, tmp_path, capsys):
+def test_images_come_back_in_order_and_broken_ones_are_left_out(using, tmp_path, capsys):
     network = using(found_blocks, "detection")
     (tmp_path / "many").mkdir()
     for number in range(7):
         size = (90 + 40 * number, 200)
         save(tmp_path / "many" / f"{number}.png", blocks(*size, [("red", (10 * number, 10, 10 * number + 40, 50))]))
-    (tmp_path / "many" / "3b.png").write_bytes(b"no picture")
+    (tmp_path / "many" / "3b.png").write_bytes(b"no image")
     records = run("source=many", "tile=160", "batch=4")
     assert [record["path"].rsplit("/", 1)[-1] for record in records] == [f"{number}.png" for number in range(7)]
     for number, record in enumerate(records):
         (one,) = record["head"]
         np.testing.assert_allclose(one["box"], [10 * number, 10, 10 * number + 40, 50], atol=2.5)
     assert {shape[0] for shape in network.shapes} == {4}
-    said = capsys.readouterr().out
-    assert "3b.png" in said and "7 images" in said
+    printed = capsys.readouterr().out
+    assert "3b.png" in printed and "7 images" in printed
 
 
 def test_a_second_time_the_results_go_to_a_new_folder_and_are_no_source(using, tmp_path, capsys):
@@ -193,7 +193,7 @@ def test_a_second_time_the_results_go_to_a_new_folder_and_are_no_source(using, t
         run("source=predictions_2")
 
 
-def test_nothing_that_is_there_is_replaced(using, tmp_path):
+def test_existing_results_are_not_replaced(using, tmp_path):
     using(found_blocks, "detection")
     (tmp_path / "mine").mkdir()
     save(tmp_path / "mine" / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
@@ -226,7 +226,7 @@ def test_heads_keep_their_keys_and_files_apart(using, tmp_path):
 def test_the_predictor_gives_what_the_command_writes(using, tmp_path):
     network = using(found_blocks, "detection")
     for number in range(3):
-        save(tmp_path / f"{number}.png", blocks(200 + 40 * number, 300, PLACES[: number + 1]))
+        save(tmp_path / f"{number}.png", blocks(200 + 40 * number, 300, BOXES[: number + 1]))
     files = sorted(tmp_path.glob("*.png"))
     options = dict(tile=160, flip=True, batch=4)
     records = run(f"source={tmp_path}/*.png", *(f"{key}={value}".lower() for key, value in options.items()))
@@ -267,10 +267,10 @@ def test_every_frame_of_a_video_is_answered(using, clip, words):
     assert (np.abs(drawn[5].astype(int) - COLORS["red"]) < 60).all(axis=-1).sum() > 3000
 
 
-def test_a_glob_of_videos_answers_each(using, tmp_path):
+def test_a_glob_of_videos_predicts_for_each(using, tmp_path):
     using(found_blocks, "detection")
-    places = {"clips/b.mp4": 0, "clips/a.mp4": 40, "clips/more/a.mp4": 80}
-    for name, left in places.items():
+    starts = {"clips/b.mp4": 0, "clips/a.mp4": 40, "clips/more/a.mp4": 80}
+    for name, left in starts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         with VideoWriter(tmp_path / name, 10.0) as writer:
             for number in range(3):
@@ -284,7 +284,7 @@ def test_a_glob_of_videos_answers_each(using, tmp_path):
         records = run(f"source={source}")
         assert [(one["path"], one["frame"]) for one in records] == [(name, i) for name in expected for i in range(3)]
         for record in records:
-            left = places[record["path"]] + 8 * record["frame"]
+            left = starts[record["path"]] + 8 * record["frame"]
             np.testing.assert_allclose(record["head"][0]["box"], [left, 40, left + 48, 88], atol=3)
     # of two with one name each is drawn
     for name in ("a", "b", "a_2"):
@@ -297,7 +297,7 @@ def test_a_folder_named_like_a_video_is_a_folder(using, tmp_path):
     using(found_blocks, "detection")
     (tmp_path / "frames.mp4").mkdir()
     save(tmp_path / "frames.mp4" / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
-    assert_places(run("source=frames.mp4"), [("red", (20, 30, 60, 55))], 0.01)
+    assert_boxes(run("source=frames.mp4"), [("red", (20, 30, 60, 55))], 0.01)
 
 
 def test_masks_of_frames_have_names_of_their_own(using, clip):
@@ -328,7 +328,7 @@ def test_a_video_that_ends_early_says_so(using, clip, tmp_path, capsys, monkeypa
 
     monkeypatch.setattr(Video, "__init__", claims_twelve)
     assert len(run(f"source={clip}")) == 10
-    assert "it names 12 frames, 10 could be read" in capsys.readouterr().out
+    assert "10 of 12 frames could be read" in capsys.readouterr().out
 
 
 def test_a_video_is_not_overwritten_by_its_own_drawing(using, clip):
@@ -354,24 +354,24 @@ def test_no_more_than_a_batch_of_frames_is_held(clip):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["tile=0"], "tile: expected a whole number"),
         (["tile=many"], "tile: expected a whole number"),
-        (["overlap=0.3"], "overlap: is that of tiles"),
+        (["overlap=0.3"], "overlap: the overlap of tiles"),
         (["tile=100", "overlap=1"], "overlap: expected a share"),
         (["tile=100", "overlap=some"], "overlap: expected a share"),
         (["flip=yes"], "flip: expected true or false"),
     ],
 )
-def test_wrong_words_are_refused(using, words, said):
+def test_wrong_words_are_refused(using, words, message):
     using(found_blocks, "detection")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         run("source=.", *words)
 
 
 @pytest.mark.parametrize("word", ["tile=100", "flip=true"])
-def test_a_task_that_merges_nothing_is_refused_before_the_first_picture(using, tmp_path, monkeypatch, word):
+def test_a_task_that_merges_nothing_is_refused_before_the_first_image(using, tmp_path, monkeypatch, word):
     network = using(found_blocks, "detection")
     monkeypatch.delattr(Detection, "merge")
     save(tmp_path / "a.png", blocks(200, 200, []))

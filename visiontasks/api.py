@@ -1,4 +1,4 @@
-"""What `import visiontasks as vt` offers. Everything heavy is imported when it is first asked for."""
+"""What `import visiontasks as vt` offers. Heavy modules are imported on first use."""
 
 import importlib
 from pathlib import Path
@@ -12,7 +12,7 @@ def load(path: str | Path) -> Predictor:
     """A Predictor of a saved model: `vt.load("best.keras")("photo.jpg")`.
 
     Args:
-        path: a `.keras` file, or a run's folder, whose best checkpoint is taken (of a folder of runs, the newest's).
+        path: a `.keras` file, or a run's folder with its best checkpoint (in a folder of runs, the newest run's).
 
     Raises:
         UserError: there is no such file or run.
@@ -29,15 +29,15 @@ def load(path: str | Path) -> Predictor:
 
 
 def load_model(path: str | Path, compile: bool = True):
-    """A saved VisionModel, whole: `keras.saving.load_model` with this package's classes known.
+    """Load a saved VisionModel: `keras.saving.load_model` with this package's classes registered.
 
     Args:
         path: a `.keras` file.
-        compile: take up the optimizer too, to train on; predicting needs none.
+        compile: also load the optimizer, to continue training.
     """
     import keras
 
-    importlib.import_module("visiontasks.model")  # registers VisionModel, which imports the rest by itself
+    importlib.import_module("visiontasks.model")  # registers VisionModel, which imports the rest
     return keras.saving.load_model(path, compile=compile)
 
 
@@ -49,7 +49,7 @@ def backbone(name: str, **arguments):
         **arguments: the constructor's, such as weights="imagenet" (or a path, or None) and input_shape=(256, 256, 3).
 
     Raises:
-        RecipeError: an unknown name or argument, with the near one.
+        RecipeError: an unknown name or argument; names the nearest.
     """
     from visiontasks.recipe import catalog
 
@@ -60,17 +60,17 @@ def backbone(name: str, **arguments):
 
 
 def from_recipe(name: str, *overrides: str, data: str | None = None):
-    """The VisionModel of a recipe, with the weights it starts from: `from_recipe("imagenet")` predicts at once.
+    """The VisionModel of a recipe, with its initial weights: `from_recipe("imagenet")` can predict without training.
 
     Args:
         name: a shipped recipe's name, or the path of a YAML file.
         *overrides: "backbone.name=resnet50" and the like.
-        data: a folder of images that gives the class names, for a recipe whose heads do not say them.
+        data: a folder of images that provides the class names if the recipe does not.
     """
     from visiontasks import build
 
     recipe, _ = build.recipe(name, overrides, data)
-    if data is None and build.pretrained(recipe).complete:  # its weights know their classes: no data set need be read
+    if data is None and build.pretrained(recipe).complete:  # the weights have class names: no data set is read
         return build.model(recipe)
     if recipe.data.train is not None and any("classes" not in part for part in recipe.parts.values()):
         return build.model(recipe, build.loaders(recipe)[0].names)

@@ -44,7 +44,7 @@ Classes = Annotated[
 ]
 InputShape = Annotated[
     tuple[Count | None, Count | None, Literal[3]],
-    Field(description="[height, width, 3], null for a free side, since images are always RGB"),
+    Field(description="[height, width, 3], null for a variable height or width; images are always RGB"),
 ]
 
 
@@ -201,8 +201,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 class Checked:
     """A class whose constructor's arguments are checked by their annotations, recorded, and given by `get_config`.
 
-    An argument that a subclass's `**kwargs` hand on to the constructor of its base counts as the subclass's own; one
-    that the subclass fills in by itself does not.
+    An argument that a subclass hands on to its base by `**kwargs` counts as its own; one that it fills in does not.
 
     Attributes:
         arguments: {name: value}, defaults included; lists are tuples.
@@ -219,31 +218,33 @@ class Checked:
 
     def get_config(self) -> dict:
         """Keras's config, and every argument as JSON has it: lists for tuples."""
-        return {**super().get_config(), **{name: _listed(value) for name, value in self.arguments.items()}}
+        return {**{name: _listed(value) for name, value in self.arguments.items()}, **super().get_config()}
 
 
 def _recording(init):
+    """A constructor that checks its arguments, and records those that the caller of the outermost one can give."""
     signature = inspect.signature(init)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    _, *parameters = signature.parameters.values()
+    named = [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
+    rest = next((parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD), None)
 
     @functools.wraps(init)
     def call(self, *args, **kwargs):
         bound = _bind(signature, self, *args, **kwargs)
-        given = bound.arguments.copy()
+        given = set(bound.arguments)
         bound.apply_defaults()
-        own = vars(self)  # not by setattr: Keras would track the dict, and wrap what it holds
-        first = "_arguments" not in own
-        recorded, handed_on = own.setdefault("_arguments", {}), own.get("_handed_on")
-        further = set()
-        for name, value in list(bound.arguments.items())[1:]:
-            kind = signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_KEYWORD:
-                further |= {key for key in value if first or handed_on is not None and key in handed_on}
-            elif kind is not inspect.Parameter.VAR_POSITIONAL and (
-                first or handed_on is not None and (name in handed_on or name not in given)
-            ):
-                recorded.setdefault(name, value)
-        own["_handed_on"] = further if open_ended and (first or handed_on is not None) else None
+        state = vars(self)  # not by setattr: Keras would track the dicts, and wrap what they hold
+        outermost = "_arguments" not in state
+        recorded, handed_on = state.setdefault("_arguments", {}), state.get("_handed_on")
+
+        def open_to_the_caller(name):  # not filled in by a subclass
+            return outermost or handed_on is not None and (name in handed_on or name not in given)
+
+        for name in filter(open_to_the_caller, named):
+            recorded.setdefault(name, bound.arguments[name])
+        further = None if rest is None else set(bound.arguments[rest])
+        both = further is not None and handed_on is not None
+        state["_handed_on"] = further if outermost else further & handed_on if both else None
         init(*bound.args, **bound.kwargs)
 
     call.__signature__ = signature  # Keras asks inspect for it twice, and must hear the same

@@ -1,4 +1,4 @@
-"""Recipe → data, model, tasks: the one place where they meet. Nothing heavy is imported until it is needed."""
+"""Recipe → data, model, tasks: the only place where they meet. Heavy modules are imported when needed."""
 
 import warnings
 
@@ -10,27 +10,27 @@ from visiontasks.recipe.schema import Recipe
 from visiontasks.training.devices import cores
 from visiontasks.weights.pretrained import Pretrained
 
-MOST_WORKERS = 8  # more seldom wait for anything but each other
+MOST_WORKERS = 8  # more workers mostly wait for each other
 
 
 @recipe_paths()
 def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | None = None) -> tuple[Recipe, str]:
-    """A checked recipe, and a sentence on the folder `data` where one was given.
+    """A checked recipe, and a sentence on the folder `data` if one is given.
 
     Raises:
         UserError: the recipe, an override or the folder is wrong.
     """
-    found, said = None, ""
+    splits, message = None, ""
     if data is not None:
         from visiontasks.data.detect import detect, inherit
 
         before = read(name, overrides)
-        found, said = detect(data, wanted=fields(before))
-        # a run that is scored or trained again on other data reads them as it read its own
-        found = {part: spec and inherit(spec, before.data.train) for part, spec in found.items()}
-    made = read(name, overrides, data=found)
+        splits, message = detect(data, wanted=fields(before))
+        # a run that is evaluated or trained on other data reads them as its own
+        splits = {key: split and inherit(split, before.data.train) for key, split in splits.items()}
+    made = read(name, overrides, data=splits)
     check(made)
-    return made, said
+    return made, message
 
 
 def check(recipe: Recipe):
@@ -60,7 +60,7 @@ def loaders(recipe: Recipe):
     """The training and the validation Loader of a recipe.
 
     Raises:
-        UserError: the recipe has no data, the data are wrong, or lack what the only head learns from.
+        UserError: the recipe has no data, the data are wrong, or lack fields that a head learns from.
     """
     from visiontasks.data.load import load_data, load_sources
 
@@ -107,9 +107,9 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
 
     Args:
         recipe: the recipe.
-        classes: the model's class names by field; a source that takes names is given them, so that a part which
-            lacks a class does not number the others differently.
-        whole: where there is no validation part, take all pictures rather than a share of them.
+        classes: the model's class names by field. A source that takes names gets them, so that a set without objects of
+            a class numbers the others as the model does.
+        whole: without a validation set, use all images instead of a share of them.
 
     Raises:
         UserError: the data are wrong, or their classes are not the model's.
@@ -120,7 +120,7 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
     from visiontasks.evaluation.evaluator import check_names
 
     parts = _parts(recipe)
-    if parts["val"] is not None:  # read as training read it: with the training part's mask values and separators
+    if parts["val"] is not None:  # read as in training: with the training set's mask values and separators
         source = load_source(inherit(parts["val"], parts["train"]), "val", classes)
     else:
         source = load_source(parts["train"], "train", classes)
@@ -133,10 +133,10 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
 
 
 def head(spec: dict, names: tuple[str, ...] | None, where: str):
-    """One head, its classes filled in from the data's names unless the recipe says them.
+    """One head, with the data's class names unless the recipe gives classes.
 
     Raises:
-        RecipeError: no classes are known, or the recipe's and the data's differ in number.
+        RecipeError: no classes are known, or the recipe and the data have different numbers of them.
     """
     arguments = {key: value for key, value in spec.items() if key != "name"}
     classes = arguments.pop("classes", None)
@@ -158,7 +158,7 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         names: class names by Sample field, from the data; None without data.
 
     Raises:
-        UserError: a head does not fit the backbone, or the size its stride.
+        UserError: a head does not fit the backbone, or the image size is not a multiple of the stride.
     """
     from visiontasks.model import VisionModel
 
@@ -168,11 +168,11 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     spec.setdefault("input_shape", (*size, 3))
     try:
         with warnings.catch_warnings():
-            if recipe.weights is not None:  # they bring the frozen norms' statistics
+            if recipe.weights is not None:  # they include the frozen norms' statistics
                 warnings.filterwarnings("ignore", message="norm: frozen_batch with random weights")
             backbone = catalog.find("backbones", name).load()(**spec)
     except (ValueError, TypeError) as error:
-        raise UserError(f"backbone: {name} refuses its arguments: {error}") from error
+        raise UserError(f"backbone: {name} rejects its arguments: {error}") from error
     heads, dense_layers = {}, {}
     for key, part in recipe.parts.items():
         where = "head" if recipe.head is not None else f"heads.{key}"
@@ -197,8 +197,8 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
                 heads[key].set_dense_layers(layers)
         except ValueError as error:
             raise UserError(
-                f"data.size: {list(recipe.data.size)} does not fit the checkpoint's own {error} They are for the size "
-                "that the checkpoint was trained at, such as data.size=[224,224]."
+                f"data.size: {list(recipe.data.size)} does not fit the checkpoint's {error} They need the image "
+                "size of the checkpoint's training, such as data.size=[224,224]."
             ) from error
     for size in (recipe.data.size, *recipe.data.sizes):
         check_size(built, tuple(size))
@@ -208,16 +208,16 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
 
 
 def check_size(model, size: tuple[int, int]):
-    """Raise unless the strides of the levels that a head with a spatial answer taps divide the size.
+    """Raise unless the strides of a spatial head's levels divide the image size.
 
     Raises:
-        RecipeError: naming the nearest size that fits.
+        RecipeError: names the nearest size that fits.
     """
     if any(n % model.stride for n in size):
         nearest = [max(1, round(n / model.stride)) * model.stride for n in size]
         raise RecipeError(
             f"data.size: {list(size)} is not divisible by {model.stride}, the stride of the deepest level that the "
-            f"head uses; the nearest that is: data.size={nearest}."
+            f"head uses; the nearest size that is: data.size={nearest}."
         )
 
 
@@ -227,13 +227,13 @@ def pretrained(recipe: Recipe) -> Pretrained:
 
 
 def check_complete(recipe: Recipe):
-    """Raise unless a recipe's weights are all there before training.
+    """Raise unless a recipe has all weights without training.
 
     Raises:
-        UserError: they are not.
+        UserError: some weights must be trained.
     """
     if not pretrained(recipe).complete:
         raise UserError(
-            f"recipe: {recipe.name} has weights to be trained, so it cannot predict yet. Train it "
+            f"recipe: {recipe.name} has weights that must be trained, so it cannot predict yet. Train it "
             f"(python -m visiontasks.train recipe={recipe.name}) and give run=DIR."
         )

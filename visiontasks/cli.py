@@ -1,4 +1,4 @@
-"""What the commands share: `key=value` words, help, signals, a quiet start, and a user's errors as one line each."""
+"""What the commands share: `key=value` arguments, help, signals, a quiet start, and one-line errors for users."""
 
 import contextlib
 import os
@@ -11,14 +11,14 @@ from visiontasks import signals
 from visiontasks.errors import RecipeError, UserError, near
 
 HELP = ("-h", "--help", "help")
-# what the C++ of TensorFlow and XLA logs (information, warnings, errors), with date or without
+# log lines of TensorFlow's and XLA's C++ (information, warnings, errors), with or without date
 _LOG_LINE = re.compile(
     rb"(?:[IWE]\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:[\d.]+: [IWE] |WARNING: All log messages before absl::)"
 )
 
 
 def run(command: Callable[[list[str]], int | None], arguments: list[str] | None, usage: Callable[[], str]):
-    """Run a command and leave the process: 0 done, 2 something to mend (one message, no traceback), 130 a signal.
+    """Run a command and exit: 0 for success, 2 for a user's error (a message without traceback), 130 after a signal.
 
     `--help` prints `usage()`, `--help TOPIC` a page of `visiontasks.help`.
     """
@@ -37,7 +37,7 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:  # of a pipe such as `| head`, which read enough
+    except BrokenPipeError:  # a pipe such as `| head` has closed
         raise SystemExit(0) from None
     finally:
         _close_standard_streams()
@@ -47,7 +47,7 @@ def print_help(usage: Callable[[], str], topics: list[str]):
     """Print the usage of a command, or the pages of help for `topics`.
 
     Raises:
-        UserError: there is no such page, with the near name.
+        UserError: there is no such page; names the nearest.
     """
     from visiontasks import help
 
@@ -55,34 +55,34 @@ def print_help(usage: Callable[[], str], topics: list[str]):
 
 
 def _set_environment():
-    """Settings that must stand before TensorFlow, albumentations and grain are imported."""
+    """Settings that must be made before TensorFlow, albumentations and grain are imported."""
     from absl import logging
 
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version at import
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # with AMX, TensorFlow 2.21 (oneDNN) now and then leaves NaN in the gradient of a bfloat16 convolution
+    # with AMX, TensorFlow 2.21 (oneDNN) sometimes has NaN in the gradient of a bfloat16 convolution
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
     logging.get_absl_logger().addFilter(_no_profiler_warning)
 
 
 def _no_profiler_warning(record):
-    """grain warns whoever has no JAX that it cannot be profiled there."""
+    """Filter grain's warning that it cannot be profiled without JAX."""
     return "jax profiler" not in str(record.msg)
 
 
 def _open_standard_streams():
-    """Give closed standard descriptors a place to write to, and a narrow encoding a sign for what it lacks."""
+    """Open closed standard descriptors on /dev/null, and replace characters that the encoding lacks."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # else the next file that is opened would get this number, and every log line of C++ with it
+        except OSError:  # the next opened file would get this number, and C++ would log into it
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
 
 
 def _close_standard_streams():
-    """Flush now, so that a terminal or a pipe that has gone cannot change the exit code."""
+    """Flush now, so that a closed terminal or pipe cannot change the exit code."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             if stream is not None:
@@ -112,10 +112,12 @@ def quiet():
         kept = os.dup(2)
         _flush_errors()
         os.dup2(captured.fileno(), 2)
-        failed = True
+        failed = False
         try:
             yield
-            failed = False
+        except Exception:
+            failed = True
+            raise
         finally:
             _flush_errors()
             os.dup2(kept, 2)
@@ -133,27 +135,27 @@ def _flush_errors():
 
 
 def words(arguments: list[str], known: tuple[str, ...], open_ended: bool = False) -> tuple[dict[str, str], list[str]]:
-    """Split `key=value` words into those of the command and, where `open_ended`, the overrides of a recipe.
+    """Split `key=value` words into the command's and, if `open_ended`, the overrides of a recipe.
 
     Raises:
         RecipeError: a word without "=", or an unknown key.
     """
-    own, rest = {}, []
+    values, overrides = {}, []
     for word in arguments:
         key, sign, value = word.partition("=")
         if not sign:
             raise RecipeError(f"{word!r}: expected key=value. {near(key, known)}")
         if key in known:
-            own[key] = value
+            values[key] = value
         elif open_ended:
-            rest.append(word)
+            overrides.append(word)
         else:
             raise RecipeError(f"{key}: unknown key. {near(key, known)}")
-    return own, rest
+    return values, overrides
 
 
 class _Output:
-    """Standard output for a command that must go on when its terminal or pipe has gone."""
+    """Standard output for a command that continues after its terminal or pipe has closed."""
 
     def __getattr__(self, name):
         return getattr(sys.stdout, name)
@@ -168,7 +170,7 @@ class _Output:
 
 
 def console():
-    """A rich Console that prints names of files as they are: their brackets are no markup, their colons no emoji."""
+    """A rich Console without markup and emoji, because file names have brackets and colons."""
     from rich.console import Console
 
     file = None if sys.stdout is None else _Output()
@@ -176,7 +178,7 @@ def console():
 
 
 def flag(words: dict[str, str], key: str) -> bool:
-    """A true-or-false word.
+    """The value of a true-or-false word.
 
     Raises:
         RecipeError: it is neither.

@@ -1,4 +1,4 @@
-"""The errors that a user can mend; a command prints their text alone, without a traceback."""
+"""Errors that a user can fix; a command prints only their text, without a traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ class RecipeError(UserError):
 
 
 class DataError(UserError):
-    """A data set as a whole cannot be used: found before training starts."""
+    """A data set as a whole cannot be used; raised before training starts."""
 
 
 class BadImage(Exception):
-    """One picture cannot be read: the pipeline skips it, counts it and names it in a summary."""
+    """One image cannot be read: the pipeline skips it, counts it and names it in a summary."""
 
     def __init__(self, path, reason: str):
         super().__init__(f"{path}: {reason}")
@@ -28,7 +28,7 @@ class BadImage(Exception):
 
 
 def near(word: str, choices: Iterable[str]) -> str:
-    """The end of an error: the near name if there is one, and the choices."""
+    """The end of an error text: the nearest name, if there is one, and the choices."""
     choices = sorted(choices)
     hint = meant(word, choices)
     listed = ", ".join(choices[:60]) + (", …" if len(choices) > 60 else "")
@@ -36,6 +36,6 @@ def near(word: str, choices: Iterable[str]) -> str:
 
 
 def meant(word: str, choices: Iterable) -> str:
-    """A question after the near name, or an empty text where none is near."""
+    """A question with the nearest name, or an empty text if there is none."""
     close = difflib.get_close_matches(word, [choice for choice in choices if isinstance(choice, str)], n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}?" if close else ""

@@ -12,10 +12,10 @@ USAGE = """python -m visiontasks.evaluate run=DIR|recipe=NAME [data=DIR] [out=DI
 
   run=DIR      a run's folder (runs/RECIPE/TIME), or one that holds several: then the newest
   recipe=NAME  a recipe whose weights are complete without training: recipe=faster_rcnn_coco weights=coco
-  data=DIR     other images to score on; by default the run's own validation set, or the recipe's
+  data=DIR     other images to score on; by default the run's validation set, or the recipe's
   split=val    of a data=DIR without a validation folder, score the share that training keeps for validation; by default
                all
-  out=DIR      where evaluation.json, charts and drawn images go: a new folder, or one of an evaluation before, which is
+  out=DIR      for evaluation.json, charts and drawn images: a new folder, or that of an earlier evaluation, which is
                replaced; by default the run's folder, and with data= or data.… a folder below its evaluations/ that is
                named after them; evaluations/NAME of a recipe
   data.…       the keys of a recipe's data, such as data.train.values=[0,255]; with recipe= any of its keys"""
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None):
 
 
 def evaluate(arguments: list[str]) -> int:
-    """Score a run's best checkpoint and write the results; the exit code."""
+    """Score a run's best checkpoint and write the results; returns the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
     if ("run" in words) == ("recipe" in words):
         raise UserError("expected run=DIR, the folder of a run, or recipe=NAME, and not both.")
@@ -60,8 +60,8 @@ def evaluate(arguments: list[str]) -> int:
     loader = build.validation(recipe, classes, whole=whole)
     if run and (known := count_known(run.trained_on, loader.source)):
         console.print(
-            f"{known} of {len(loader.source)} images are among those that the run trained on: their scores say nothing "
-            "of new images." + (" With split=val those kept for validation are scored alone." if whole else "")
+            f"{known} of {len(loader.source)} images are among those that the run trained on: their scores do not "
+            "hold for new images." + (" split=val scores only those kept for validation." if whole else "")
         )
     folder = run.path if run else Path("evaluations") / recipe.name
     folder = folder / "evaluations" / other if run and other else folder
@@ -75,7 +75,7 @@ def evaluate(arguments: list[str]) -> int:
 
 
 def _name_of(words: dict[str, str], overrides: list[str]) -> str:
-    """A folder's name for data other than the run's own; "" for its own."""
+    """A folder's name for other data than the run's; "" for the run's."""
     parts = [] if "data" not in words else [Path(words["data"]).resolve().name]
     parts += [f"split={words['split']}"] if "split" in words and parts else []
     return re.sub(r"[^\w.=,-]+", "_", " ".join(parts + overrides)).strip("._")

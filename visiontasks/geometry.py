@@ -1,4 +1,4 @@
-"""Where an image lies on the fixed canvas that a network sees, and the way back to the image's pixels."""
+"""Places an image on a network's canvas, and maps predictions back to the image's pixels."""
 
 import dataclasses
 
@@ -98,7 +98,7 @@ class Placement(_Layout):
 
     @property
     def offset(self) -> tuple[int, int]:
-        """(top, left) of the scaled image on the canvas; negative where it exceeds the canvas."""
+        """(top, left) of the scaled image on the canvas; negative if it exceeds the canvas."""
         return tuple((s - r) // 2 for s, r in zip(self.size, self.resized, strict=True))
 
     def restore_map(self, values: np.ndarray) -> np.ndarray:

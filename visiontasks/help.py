@@ -29,7 +29,7 @@ def page(topic: str) -> str:
     """The page of a topic: a list of parts or keys, or all of one part, recipe or key.
 
     Raises:
-        UserError: there is none, with the near name.
+        UserError: there is none; names the nearest.
     """
     pages = {"keys": _keys, "recipes": lambda: "\n".join(_summaries(reading.available()))}
     pages |= {name: lambda name=name: _parts(name) for name in FOLDERS}

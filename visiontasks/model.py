@@ -19,7 +19,7 @@ from visiontasks.sample import FIELDS
 
 
 def _quiet_at_the_end_of_data(method):
-    """Keras cannot ask a grain dataset for its length, and so warns at the end of every first epoch of a Loader."""
+    """Hide Keras's warning at the end of a Loader's first epoch, which comes because grain datasets have no length."""
 
     @functools.wraps(method)
     def quiet(*args, **kwargs):
@@ -30,31 +30,31 @@ def _quiet_at_the_end_of_data(method):
     return quiet
 
 
-NOT_HEADS = {"path", "size", "frame", "seconds"}  # what `predictions.json` says of an image beside its heads
+NOT_HEADS = {"path", "size", "frame", "seconds"}  # other keys of an image in `predictions.json`
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
 class VisionModel(FunctionsBySize, keras.Model):
-    """One shared backbone and one head, or several trained jointly; an ordinary Keras model in every other respect.
+    """A backbone shared by one head, or by several that are trained jointly; otherwise an ordinary Keras model.
 
-    It takes uint8 RGB images (B, H, W, 3), 0..255, alone or as {"image": …, targets by field name}: so `fit` takes a
-    loader, a dict of arrays, a `tf.data.Dataset` of such dicts, or `(images, targets)`. Calling it gives raw outputs;
-    `predict` gives decoded predictions. With one head both are that head's own; with several, {head name: …}.
+    Input is uint8 RGB images (B, H, W, 3), 0..255, alone or as {"image": …, targets by field name}: `fit` takes a
+    loader, a dict of arrays, a `tf.data.Dataset` of such dicts, or `(images, targets)`. A call returns raw outputs,
+    `predict` decoded predictions. With one head both are the head's; with several they are {head name: …}.
 
     Args:
         backbone: keras.Model from uint8 images to {"C1": …, "C5": …}, level n at stride 2ⁿ.
         head: a Head, or {name: Head} for several tasks.
-        loss_weights: {head name: factor of its loss in the sum}; 1 where not given.
-        preprocess: {"size": [height, width], "resize": mode}, how images reached the network in training, so that
+        loss_weights: {head name: weight of its loss in the sum}; by default 1.
+        preprocess: {"size": [height, width], "resize": mode}, how images are resized in training, so that
             `visiontasks.load` does the same; `fit` takes it from a Loader.
 
     Raises:
         ValueError: a head taps a level that the backbone does not have, or a loss weight names no head; when called,
-            images that are not uint8, or whose height or width is no multiple of `stride`.
+            images that are not uint8, or whose height or width is not a multiple of `stride`.
 
     Attributes:
-        stride: what the height and width of images must be multiples of: the stride of the deepest level of the heads
-            that are `divisible` (see Head) and tap several levels; 1 where there is none, and then any size will do.
+        stride: image height and width must be multiples of it. It is the stride of the deepest level of the heads that
+            are `divisible` (see Head) and tap several levels; 1 (any size) if there are none.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         if unknown := self.loss_weights.keys() - self.heads.keys():
             raise ValueError(f"loss_weights: {sorted(unknown)} name no head; the heads are {sorted(self.heads)}.")
         if taken := NOT_HEADS & self.heads.keys():
-            raise ValueError(f"head: {sorted(taken)} cannot name heads, for predictions.json has such keys already.")
+            raise ValueError(f"head: {sorted(taken)} cannot name heads: predictions.json has keys of these names.")
         self.preprocess = preprocess and Preprocess(**preprocess).get_config()
         self._validate_function, self._validating = None, False
         self._taps = {name: _taps_of(name, part, tuple(backbone.output)) for name, part in self.heads.items()}
@@ -86,11 +86,11 @@ class VisionModel(FunctionsBySize, keras.Model):
             for name, part in self.heads.items()
         }
         self._regularization = TermMean("regularization")
-        self._scores = False  # whether `compile` was given metrics
+        self._has_metrics = False  # whether `compile` was given metrics
         self.build(backbone.input.shape)
 
     def _label(self, name, term):
-        # "_loss" keeps the loss dice_loss apart from the score dice
+        # "_loss" distinguishes the loss dice_loss from the metric dice
         return f"{term}_loss" if self.single else f"{name}/{term}_loss"
 
     def build(self, input_shape):
@@ -107,8 +107,8 @@ class VisionModel(FunctionsBySize, keras.Model):
             raise model_arrays.not_uint8(dtype)
         if any(length is not None and length % self.stride for length in images.shape[1:3]):
             raise ValueError(
-                f"image: expected height and width that are multiples of {self.stride}, the stride of the deepest "
-                f"level that a head with anchors uses, got {tuple(images.shape[1:3])}: anchors would lie beside their "
+                f"image: expected a height and width that are multiples of {self.stride}, the stride of the deepest "
+                f"level that a head with anchors uses, got {tuple(images.shape[1:3])}: anchors would not lie on their "
                 "cells. Give load_data such a size."
             )
         features = {**self.backbone(images, training=training), "image": images}
@@ -122,7 +122,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         return next(iter(by_head.values())) if self.single else by_head
 
     def by_head(self, outputs) -> dict:
-        """Outputs or predictions as {head name: …}, also where there is one head."""
+        """Outputs or predictions as {head name: …}, also if there is one head."""
         return {next(iter(self.heads)): outputs} if self.single else outputs
 
     def decode(self, outputs) -> dict:
@@ -131,33 +131,35 @@ class VisionModel(FunctionsBySize, keras.Model):
         return self._bare({name: head.decode(outputs[name]) for name, head in self.heads.items()})
 
     def _targets(self, x, y) -> dict[str, dict]:
-        """{head name: its label set, under bare field names}."""
+        """{head name: its label set, by field name without prefix}."""
         if y is None:
             if not isinstance(x, dict):
-                raise ValueError("y: expected targets beside the images: fit(images, targets), or one dict.")
+                raise ValueError("y: expected targets with the images: fit(images, targets), or one dict.")
             y = x
         if not isinstance(y, dict):
             (head,) = self.heads.values() if self.single else (None,)
             if head is None or len(head.fields) > 1:
-                raise ValueError("y: expected a dict of targets by field name, since the model learns from several.")
+                raise ValueError(
+                    "y: expected a dict of targets by field name, because the model learns several fields."
+                )
             y = {head.fields[0]: y}
         missing = {head.prefix(y) + field for head in self.heads.values() for field in head.fields} - y.keys()
         if missing:
             raise ValueError(
-                f"targets: {sorted(missing)} are missing; got {sorted(y)}. A loader carries what its source has of "
-                "load_data(…, fields=[…])."
+                f"targets: {sorted(missing)} are missing; got {sorted(y)}. A loader provides the fields of "
+                "load_data(…, fields=[…]) that its source has."
             )
         return {name: head.label_set(y) for name, head in self.heads.items()}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The weighted sum of the heads' losses and the regularizers', float32.
 
-        Each term is divided once, by its count over all replicas, so that the sum of the replicas' gradients is the
-        gradient of one device.
+        Each term is divided once, by its count over all replicas, so that the replicas' gradients sum to the gradient
+        on one device.
         """
         if sample_weight is not None:
             raise ValueError(
-                "sample_weight, class_weight: not supported; mark what must not count as not labelled (-1, or 255)."
+                "sample_weight, class_weight: not supported; mark what must not count as unlabeled (-1, or 255)."
             )
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
         terms = {
@@ -176,9 +178,9 @@ class VisionModel(FunctionsBySize, keras.Model):
         return loss
 
     def get_metrics_result(self):
-        """Keras's, with `loss` as the weighted sum of the terms shown, and of the mean of the regularizers.
+        """Keras's, but `loss` is the weighted sum of the reported terms plus the mean of the regularizers.
 
-        Keras's own `loss` weighs batches by their rows, labelled or not.
+        Keras's own `loss` weights batches by their rows, labeled or not.
         """
         results = super().get_metrics_result()
         results.pop(self._regularization.name)
@@ -189,28 +191,28 @@ class VisionModel(FunctionsBySize, keras.Model):
         return {**results, "loss": loss}
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Keras's, on decoded predictions (where a head's are one tensor), each head with its own field.
+        """Keras's, for each head's first field and its decoded predictions (if these are one tensor).
 
-        By head name where there are several; what is not labelled has weight 0.
+        With several heads, metrics are given by head name. What is not labeled has weight 0.
         """
-        if not self._scores:
-            return self.get_metrics_result()  # else every training step would decode its outputs for nobody
+        if not self._has_metrics:
+            return self.get_metrics_result()  # without metrics a training step need not decode
         targets, outputs = self._targets(x, y), self.by_head(y_pred)
-        truth, weights, predictions = {}, {}, {}
+        labels, weights, predictions = {}, {}, {}
         for name, head in self.heads.items():
             field, values = head.fields[0], targets[name][head.fields[0]]
             absent = ops.cast(values, FIELDS[field].dtype) == FIELDS[field].absent
             decoded = list(head.decode(outputs[name]).values())
             predictions[name] = decoded[0] if len(decoded) == 1 else outputs[name]
-            truth[name] = ops.where(absent, ops.zeros_like(values), values)
-            # one weight a row of the prediction: an image, or a pixel
+            labels[name] = ops.where(absent, ops.zeros_like(values), values)
+            # one weight per row of the prediction: per image, or per pixel
             absent = ops.all(absent, axis=-1) if field == "tags" else absent
             weights[name] = ops.cast(ops.logical_not(absent), "float32")
-        return super().compute_metrics(x, self._bare(truth), self._bare(predictions), self._bare(weights))
+        return super().compute_metrics(x, self._bare(labels), self._bare(predictions), self._bare(weights))
 
     @_quiet_at_the_end_of_data
     def fit(self, x=None, y=None, *args, **kwargs):
-        """Keras's `fit`; images and targets given as NumPy arrays are checked first, once.
+        """Keras's `fit`; images and targets that are NumPy arrays are checked first.
 
         Raises:
             ValueError: arrays that a head cannot learn from, such as one-hot labels, masks of 0 and 255, or boxes that
@@ -226,12 +228,12 @@ class VisionModel(FunctionsBySize, keras.Model):
 
     @_quiet_at_the_end_of_data
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Keras's `evaluate`; images and targets given as NumPy arrays are checked first.
+        """Keras's `evaluate`; images and targets that are NumPy arrays are checked first.
 
         Raises:
             ValueError: as `fit` does.
         """
-        if not kwargs.get("_use_cached_eval_dataset"):  # Keras's word that `fit` calls, which has checked them
+        if not kwargs.get("_use_cached_eval_dataset"):  # set when `fit` calls, which has checked them
             model_arrays.check(self.heads, x, y)
         return super().evaluate(x, y, *args, **kwargs)
 
@@ -248,7 +250,7 @@ class VisionModel(FunctionsBySize, keras.Model):
             *zip(self.trainable_variables, trainable, strict=True),
             *zip(self.non_trainable_variables, non_trainable, strict=True),
         ]
-        with keras.StatelessScope(pairs) as scope:  # decoding may call layers too
+        with keras.StatelessScope(pairs) as scope:  # decoding may call layers
             outputs = self._predicted(data)
         return outputs, [scope.get_current_value(variable) for variable in self.non_trainable_variables]
 
@@ -275,8 +277,8 @@ class VisionModel(FunctionsBySize, keras.Model):
             batch: {"image": uint8 (B, H, W, 3), targets by field name}.
 
         Returns:
-            (what `predict_on_batch` gives, {loss term: float64 (2,), its total and count}); the latter added up over
-            the batches of a pass are for `mean_losses`.
+            (the result of `predict_on_batch`, {loss term: float64 (2,), its total and count}). `mean_losses` takes the
+            latter, summed over batches.
         """
         before, self.predict_function = self.predict_function, self._validate_function
         self._validating = True
@@ -289,7 +291,7 @@ class VisionModel(FunctionsBySize, keras.Model):
         return predictions, {label: np.sum(pairs, axis=0, dtype=np.float64) for label, pairs in sums.items()}
 
     def mean_losses(self, sums: dict[str, np.ndarray]) -> dict[str, float]:
-        """{"loss": …, each term: its total by its count} out of sums of `validate_on_batch`."""
+        """{"loss": …, term: its total / its count} from sums of `validate_on_batch`."""
         means = {label: float(total / max(count, 1)) for label, (total, count) in sums.items()}
         loss = means.pop("")
         for name, head in self.heads.items():
@@ -297,46 +299,46 @@ class VisionModel(FunctionsBySize, keras.Model):
         return {"loss": loss, **means}
 
     def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None):
-        """Write the model as a SavedModel, whose `serve` takes uint8 images and gives what `predict` gives.
+        """Write the model as a SavedModel, whose `serve` takes uint8 images and returns what `predict` returns.
 
-        Read it with `tf.saved_model.load(filepath).serve(images)`: images (B, H, W, 3), for any B, to a flat dict of
-        decoded predictions, whose keys begin with "head name/" where there are several heads. It needs neither Keras
-        nor this package.
+        Use it with `tf.saved_model.load(filepath).serve(images)`: images (B, H, W, 3), for any B, to a flat dict of
+        decoded predictions, whose keys begin with "HEAD/" if there are several heads. It needs neither Keras nor this
+        package.
 
         Args:
             filepath: the folder to write.
             format: "tf_saved_model".
-            verbose: whether Keras prints what it wrote.
+            verbose: whether Keras prints a summary.
             input_signature: [keras.InputSpec] of the images; by default uint8 (None, H, W, 3) with the backbone's H, W.
 
         Raises:
-            ValueError: another format, another backend than TensorFlow, or images of any size where a head must know
-                theirs.
+            ValueError: another format, another backend than TensorFlow, or no fixed image size although a head needs
+                it.
         """
         model_export.export(self, filepath, format, verbose, input_signature)
 
     def save_own_variables(self, store):
-        """Keras saves the weights of each layer; the state of every seed generator, such as dropout's, comes here."""
+        """Save the state of every seed generator, such as dropout's; Keras saves the layers' weights only."""
         super().save_own_variables(store)
         for i, state in enumerate(self._seed_states()):
             store[f"seed_{i}"] = ops.convert_to_numpy(state)
 
     def load_own_variables(self, store):
-        """The seed generators go on as they would have; a file that knows nothing of them leaves them as they are."""
+        """Restore the seed generators' states, if the file has them."""
         states = self._seed_states()
-        if len(list(store.keys())) == len(states):  # else it is of before they were saved, or of another dropout
+        if len(list(store.keys())) == len(states):  # else the file is older, or the model has another dropout
             for i, state in enumerate(states):
                 state.assign(store[f"seed_{i}"])
 
     def _seed_states(self):
-        """What Keras counts among the variables and not among the weights, in the layers' order."""
+        """The variables that are neither weights nor metrics, in the layers' order."""
         others = {id(v) for v in (*self.weights, *self.metrics_variables)}
         return [v for v in self.variables if id(v) not in others]
 
     def compile(self, optimizer="adam", metrics=None, weighted_metrics=None, **kwargs):
-        """Keras's `compile` without `loss`, for the heads bring theirs.
+        """Keras's `compile` without `loss`: the heads define their losses.
 
-        `metrics` are weighted ones here, so that what is not labelled does not count.
+        `metrics` are weighted metrics here, so that what is not labeled does not count.
         """
         if metrics is not None and weighted_metrics is not None:
             raise ValueError("compile: expected metrics or weighted_metrics, got both; here they mean the same.")
@@ -344,15 +346,15 @@ class VisionModel(FunctionsBySize, keras.Model):
         for name, head in self.heads.items():
             if asked and "boxes" in head.fields and (self.single or not isinstance(asked, dict) or name in asked):
                 raise ValueError(
-                    f"metrics: Keras's compare one tensor with another, and head {name!r} predicts boxes, scores and "
-                    "classes; leave them out, and score with visiontasks.score(model, loader)."
+                    f"metrics: Keras's metrics compare two tensors, but head {name!r} predicts boxes, scores and "
+                    "classes. Leave them out, and use visiontasks.score(model, loader)."
                 )
         for name in ("loss", "loss_weights"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
         self._validate_function = None
         super().compile(optimizer=optimizer, weighted_metrics=asked, **kwargs)
-        self._scores = bool(asked)
+        self._has_metrics = bool(asked)
 
     def compile_from_config(self, config):
         _import_classes(config)  # a schedule of ours in the optimizer
@@ -394,24 +396,24 @@ def _taps_of(name, head, available):
 
 
 def _stride(heads, taps) -> int:
-    """Of the deepest level among those of `divisible` heads that tap several; 1 without any."""
+    """The stride of the deepest level of `divisible` heads that tap several levels; 1 without such heads."""
     several = {name: taps[name] for name, head in heads.items() if head.divisible and len(taps[name]) > 1}
     levels = [int(level[1:]) for name, tapped in several.items() for level in levels_among(tapped, name, least=0)]
     return 2 ** max(levels, default=0)
 
 
 def _only(backbone, taps):
-    """The backbone without the layers that only lead to outputs which no head taps."""
+    """The backbone without the layers that no head needs."""
     used = keras.Model(backbone.input, {tap: backbone.output[tap] for tap in taps if tap in backbone.output})
-    # finer levels on the way cost nothing, and name the layers up to which a backbone can be fixed;
-    # _keras_history is private, for Keras has no public way from a tensor to the layer that made it
-    made = {operation.name for operation in used.operations}
-    kept = {tap: x for tap, x in backbone.output.items() if x._keras_history.operation.name in made}
+    # finer levels on the way cost nothing, and name the layers up to which a backbone can be frozen;
+    # Keras has no public way from a tensor to its layer, hence the private _keras_history
+    operations = {operation.name for operation in used.operations}
+    kept = {tap: x for tap, x in backbone.output.items() if x._keras_history.operation.name in operations}
     return backbone if len(kept) == len(backbone.output) else keras.Model(backbone.input, kept, name=backbone.name)
 
 
 def _import_classes(config):
-    """Import the modules of this package that a config names, so that their classes are registered for Keras."""
+    """Import the modules of this package that a config names, which registers their classes for Keras."""
     if isinstance(config, dict):
         module = config.get("module")
         registered = config.get("registered_name") or ""

@@ -1,14 +1,14 @@
-"""Checks of arrays given to `fit` and `evaluate` by hand: what the readers of files check of theirs."""
+"""Checks NumPy arrays given to `fit` and `evaluate`, as the readers of files check their data."""
 
 import numpy as np
 
-from visiontasks.sample import UNLABELLED, VOID
+from visiontasks.sample import UNLABELED, VOID
 
 
 def check(heads: dict, x, y=None, where: str = ""):
     """Raise unless images and targets are what the heads learn from.
 
-    Looks at NumPy arrays alone. The batches of a loader come out of samples that were checked when they were read.
+    Checks NumPy arrays only: a loader's samples are checked when they are read.
 
     Args:
         heads: {name: Head}.
@@ -58,17 +58,17 @@ def _check_label(field, labels, head, classes, size, label_set):
         raise ValueError(f"{field}: expected class numbers (N,), got one-hot {_form(labels)}. Give argmax(axis=-1).")
     if labels.ndim != 1 and labels.shape[1:] != (1,):
         raise ValueError(f"{field}: expected class numbers (N,), got {_form(labels)}.")
-    _check_numbers(field, labels, head, classes, "not labelled")
+    _check_numbers(field, labels, head, classes, "not labeled")
 
 
 def _check_tags(field, tags, head, classes, size, label_set):
     if tags.ndim != 2 or tags.shape[1] != classes:
         raise ValueError(
             f"{field}: expected (N, {classes}), a column for each class of {head!r}, got {_form(tags)}. Give 1 where "
-            "an image has the tag, 0 where it has not, -1 where nobody looked."
+            "an image has the tag, 0 where it does not, -1 where it is not labeled."
         )
-    if (bad := ~np.isin(tags, (0, 1, UNLABELLED))).any():
-        raise ValueError(f"{field}: expected 1 (present), 0 (absent) or -1 (not labelled), got {tags[bad][0]}.")
+    if (bad := ~np.isin(tags, (0, 1, UNLABELED))).any():
+        raise ValueError(f"{field}: expected 1 (present), 0 (absent) or -1 (not labeled), got {tags[bad][0]}.")
 
 
 def _check_mask(field, masks, head, classes, size, label_set):
@@ -129,7 +129,7 @@ def _check_boxes(field, boxes, head, classes, size, label_set):
 def _check_numbers(field, numbers, head, classes, absent, void=False):
     """Raise unless each is a class number, or says that there is none: 255 where `void`, else -1."""
     wanted = f"255 for {absent}" if absent == "void" else f"-1 for {absent}"
-    least = 0 if absent == "void" else UNLABELLED
+    least = 0 if absent == "void" else UNLABELED
     if (
         bad := np.logical_not(void) & ((numbers < least) | (numbers >= classes) | (numbers != np.round(numbers)))
     ).any():

@@ -1,12 +1,12 @@
-"""Export: decoded predictions of uint8 images as a SavedModel, TensorFlow's own form, hence TensorFlow alone."""
+"""Exports a VisionModel as a SavedModel, from uint8 images to decoded predictions. TensorFlow only."""
 
 import keras
 
 
 def export(model, filepath, format, verbose, input_signature):
-    """Write a VisionModel's predictions as a program; see `VisionModel.export`."""
+    """See `VisionModel.export`."""
     if format != "tf_saved_model":
-        raise ValueError(f'format: expected "tf_saved_model", the one form that VisionModel exports; got {format!r}.')
+        raise ValueError(f'format: expected "tf_saved_model", the only format of VisionModel; got {format!r}.')
     if (backend := keras.backend.backend()) != "tensorflow":
         raise ValueError(
             f"export: expected Keras's backend TensorFlow, got {backend}. Save the model as .keras, and load and "
@@ -17,7 +17,7 @@ def export(model, filepath, format, verbose, input_signature):
     (images,) = input_signature if isinstance(input_signature, (list, tuple)) else (input_signature,)
     if None in images.shape[1:3] and any("image" in taps for taps in model._taps.values()):
         raise ValueError(
-            "input_signature: expected images of a fixed height and width, which the heads must know; got "
+            "input_signature: expected a fixed height and width, which the heads need; got "
             f'{tuple(images.shape)}. Give input_signature=[keras.InputSpec(shape=(None, 256, 256, 3), dtype="uint8")].'
         )
 
@@ -29,7 +29,7 @@ def export(model, filepath, format, verbose, input_signature):
             for key, value in of_head.items()
         }
 
-    # the archive finds the variables by itself; one that tracks the model would also trace its call with float images
+    # the archive finds the variables; if it tracked the model, it would also trace its call with float images
     archive = keras.export.ExportArchive()
     archive.add_endpoint("serve", serve, [images])
     archive.write_out(filepath, verbose=bool(verbose))

@@ -1,13 +1,13 @@
-"""A compiled function for each image size, so that one network can train on images of several sizes on TensorFlow."""
+"""`FunctionsBySize`: one compiled function per image size, to train on images of several sizes with TensorFlow."""
 
 from keras import backend
 
 
 class FunctionsBySize:
-    """What a `keras.Model` that takes images of any size derives from, before `keras.Model` itself.
+    """A base class, before `keras.Model`, of models that take images of any size.
 
-    Keras compiles one function for all sizes. TensorFlow traces it with height and width unknown, but heads need to
-    know theirs: anchors and skips depend on them. So each size gets a function of its own when it first comes.
+    Keras compiles one function for all sizes. TensorFlow traces it with an unknown height and width, but anchors and
+    skip connections depend on them. So a function is compiled for each size when it first occurs.
     """
 
     def make_train_function(self, force=False):
@@ -36,7 +36,7 @@ class FunctionsBySize:
             return by_size[size]
 
         def function(data):
-            if isinstance(data, list):  # `predict` gives batches, `fit` and `evaluate` give an iterator
+            if isinstance(data, list):  # `predict` passes batches, `fit` and `evaluate` an iterator
                 return function_for(data[0])(data)
             for _ in range(self.steps_per_execution):
                 batch = next(data)
@@ -47,8 +47,8 @@ class FunctionsBySize:
 
 
 def _image_size(batch) -> tuple[int, int]:
-    """(height, width) of a batch as Keras's adapters give it."""
+    """(height, width) of a batch from one of Keras's adapters."""
     x = batch[0] if isinstance(batch, (tuple, list)) else batch
     x = x["image"] if isinstance(x, dict) else x
-    x = x.values[0] if hasattr(x, "values") else x  # of tf.distribute: each replica has a share of the batch
+    x = x.values[0] if hasattr(x, "values") else x  # tf.distribute: a share of the batch per replica
     return tuple(x.shape[1:3])

@@ -16,11 +16,11 @@ USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLO
                as clips/*.mp4; predictions.json numbers the frames of a video from 0
   out=DIR      a new folder for predictions.json and the drawn images or videos; by default predictions, or where that
                exists predictions_2 and so on
-  batch=N      images, frames or tiles that the network sees at once; by default 8
-  tile=N       cut images larger than N pixels into tiles of that size, see each at the network's size, and merge what
-               is predicted: for objects, or details, that are small in large images
+  batch=N      images, frames or tiles per batch; by default 8
+  tile=N       divide images larger than N pixels into tiles of that size, and merge the tiles' predictions: for small
+               objects or details in large images
   overlap=…    share of a tile that its neighbor shows too, from 0 to below 1; by default 0.2, best more than an object
-  flip=true    see everything a second time mirrored, and merge both predictions
+  flip=true    also predict for the mirrored image, and merge both predictions
   key=value    overrides of a recipe=, such as backbone.name=resnet50"""
 
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None):
 
 
 def predict(arguments: list[str]) -> int:
-    """Predict for every image or frame and write `predictions.json` and drawings; the exit code."""
+    """Predict for every image or frame, and write `predictions.json` and drawings; returns the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
     if "source" not in words or ("run" in words) == ("recipe" in words):
         raise UserError("expected source=FILE|DIR|GLOB|VIDEO and either run=DIR or recipe=NAME.")
@@ -82,10 +82,10 @@ def _options(words) -> dict:
         try:
             return kind(words[key]) if key in words else default
         except ValueError:
-            return words[key]  # for the error of its check
+            return words[key]  # its check raises the error
 
     if "overlap" in words and "tile" not in words:
-        raise UserError("overlap: is that of tiles; give tile=N too.")
+        raise UserError("overlap: the overlap of tiles; give tile=N too.")
     options = {"batch": number("batch", int, BATCH), "tile": number("tile", int, None)}
     options |= {"overlap": number("overlap", float, OVERLAP)}
     check_options(**options)
@@ -116,7 +116,7 @@ class _Writer:
         from visiontasks.data.images import write_image
         from visiontasks.data.pipeline import Loader
 
-        # read by its threads, one image at a time: there may be huge ones
+        # one image at a time, because images may be huge
         loader = Loader(images, fields=(), size=(1, 1), batch=1)
         samples = (sample for _, few in loader.with_samples() for sample in few)
         with _bar(self.console, len(images)) as advance:
@@ -140,11 +140,11 @@ class _Writer:
                 advance()
                 count += 1
         if video.count and count < video.count:
-            self.console.print(f"{video.path}: it names {video.count} frames, {count} could be read")
+            self.console.print(f"{video.path}: {count} of {video.count} frames could be read")
         self.console.print(f"drawn: {target}")
 
     def _record(self, prediction, stem, drawing=None, **more) -> str:
-        """Append a record, and write the files that belong to it; the stem of their names."""
+        """Append a record, and write its files; returns the stem of their names."""
         from visiontasks.evaluation.results import file_part
 
         values, sample = prediction.to_json(), prediction.sample
@@ -161,7 +161,7 @@ class _Writer:
         return stem
 
     def _free(self, stem, endings) -> str:
-        """The stem, numbered where a file of another image has one of the names already."""
+        """The stem, numbered if another image's file has the name already."""
         chosen, number = stem, 2
         while {chosen + ending for ending in endings} & self._used:
             chosen, number = f"{stem}_{number}", number + 1

@@ -1,17 +1,17 @@
-"""`Sample`: one image with every label it carries, in the one form used inside the package."""
+"""`Sample`: one image with its labels, in the format used inside the package."""
 
 import dataclasses
 
 import numpy as np
 
-VOID = 255  # a mask pixel that is never learned from and never counted
-UNLABELLED = -1  # a label or tag that nobody gave: it adds nothing to a loss
-NO_OBJECT = -1  # the class of an entry of a batch that holds no object
+VOID = 255  # a mask pixel that counts neither in losses nor in metrics
+UNLABELED = -1  # a missing label or tag, which adds nothing to a loss
+NO_OBJECT = -1  # the class of padding in a batch
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """What one field of a Sample holds: its NumPy type, number of axes, and the value for "not labelled"."""
+    """A field of a Sample: its NumPy type, its number of axes, and the value for "not labeled"."""
 
     dtype: str
     ndim: int
@@ -19,8 +19,8 @@ class Field:
 
 
 FIELDS = {
-    "label": Field("int32", 0, UNLABELLED),
-    "tags": Field("float32", 1, UNLABELLED),
+    "label": Field("int32", 0, UNLABELED),
+    "tags": Field("float32", 1, UNLABELED),
     "boxes": Field("float32", 2, 0),
     "classes": Field("int32", 1, NO_OBJECT),
     "known": Field("bool", 1, False),
@@ -29,32 +29,32 @@ FIELDS = {
     "instance_masks": Field("uint8", 3, 0),
     "keypoints": Field("float32", 3, 0),
 }
-OBJECT_FIELDS = ("boxes", "classes", "ignored", "instance_masks", "keypoints")  # those with one entry an object
-SCORING_FIELDS = {"areas": "float32"}  # one entry an object too; for scoring alone, in no batch
+OBJECT_FIELDS = ("boxes", "classes", "ignored", "instance_masks", "keypoints")  # with one entry per object
+SCORING_FIELDS = {"areas": "float32"}  # also one entry per object; only for metrics, not in batches
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-    """One image and its labels. What the image is not labelled for is `None`.
+    """One image and its labels; a missing label is `None`.
 
     Args:
         image: uint8 (H, W, 3), RGB, upright (EXIF applied).
-        label: the image's class, int 0..C-1 (or -1: not labelled).
-        tags: float32 (C,), 1 present, 0 absent, -1 not labelled.
+        label: the image's class, int 0..C-1 (or -1: not labeled).
+        tags: float32 (C,), 1 present, 0 absent, -1 not labeled.
         boxes: float32 (N, 4), x1, y1, x2, y2 in absolute pixels, 0 <= x1 < x2 <= W.
         classes: int32 (N,), the class of each object, 0..C-1; background is no class.
-        known: bool (C,), for which classes the list of objects is complete; None, where there are boxes: for all.
-            A class that is not known is taught neither as present nor as background, and is not scored.
-        ignored: bool (N,), regions that are neither object nor background (COCO's iscrowd, VOC's difficult): nothing is
-            learned there, and scoring neither rewards nor punishes it; None: there is none.
+        known: bool (C,), the classes whose objects are all listed; None, with boxes: all classes. A class that is not
+            known is learned neither as present nor as background, and has no metrics.
+        ignored: bool (N,), regions that are neither object nor background (COCO's iscrowd, VOC's difficult): they count
+            neither in losses nor in metrics; None: no regions.
         mask: int32 (H, W), the class of each pixel, 255 = void.
         instance_masks: uint8 (N, H, W), 0 or 1.
-        keypoints: float32 (N, K, 3), x, y, visibility (0 not labelled, 1 hidden, 2 visible).
+        keypoints: float32 (N, K, 3), x, y, visibility (0 not labeled, 1 hidden, 2 visible).
         areas: float32 (N,), the annotated area in pixels² of the image as it was read, by which COCO tells small
-            objects from large ones; None: the box's. In no batch, and None after a transform.
-        id: names the image within its source.
-        path: the file it came from, or None.
-        original_size: (height, width) as it was read, before any transform; by default the image's.
+            objects from large ones; None: the box's area. Not in batches, and None after a transform.
+        id: the image's name in its source.
+        path: the image's file, or None.
+        original_size: (height, width) as read, before any transform; by default the image's.
 
     Raises:
         ValueError: a field has the wrong type, rank or size; the text names the field and the image.
@@ -95,9 +95,9 @@ class Sample:
             raise self._wrong("mask", f"({height}, {width}) as the image", self.mask)
         if self.mask is not None and self.mask.min() < 0:
             raise self._wrong("mask", "class numbers from 0, or 255 for void", f"{self.mask.min()}")
-        if self.tags is not None and not np.isin(self.tags, (0, 1, UNLABELLED)).all():
-            bad = self.tags[~np.isin(self.tags, (0, 1, UNLABELLED))][0]
-            raise self._wrong("tags", "1, 0, or -1 for not labelled", f"{bad}")
+        if self.tags is not None and not np.isin(self.tags, (0, 1, UNLABELED)).all():
+            bad = self.tags[~np.isin(self.tags, (0, 1, UNLABELED))][0]
+            raise self._wrong("tags", "1, 0, or -1 for not labeled", f"{bad}")
         self._check_objects(height, width)
         if self.original_size is None:
             object.__setattr__(self, "original_size", (height, width))
@@ -130,7 +130,7 @@ class Sample:
         for name in others:
             value = getattr(self, name)
             if value is not None and len(value) != len(self.boxes):
-                raise self._wrong(name, f"{len(self.boxes)} entries, one a box", value)
+                raise self._wrong(name, f"{len(self.boxes)} entries, one per box", value)
         count = np.inf if self.known is None else len(self.known)
         if self.classes is not None and not ((self.classes >= 0) & (self.classes < count)).all():
             bad = self.classes[(self.classes < 0) | (self.classes >= count)][0]

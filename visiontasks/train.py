@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None):
 
 
 def usage() -> str:
-    """The first screen of help: the words and the recipes, read without importing Keras."""
+    """The first screen of help: arguments and recipes, read without importing Keras."""
     from visiontasks import help
 
     return f"{USAGE}\n{help.recipes()}"
@@ -38,7 +38,7 @@ def usage() -> str:
 
 @recipe_paths()
 def train(arguments: list[str]) -> int:
-    """Read the words, check everything that can be checked without Keras, then train; the exit code."""
+    """Check everything that can be checked without Keras, then train; returns the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
     if "recipe" not in words:
         from visiontasks.recipe.reading import available
@@ -83,7 +83,7 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
     from visiontasks.training.estimate import step_bytes
 
     measured = model
-    if recipe.data.sizes:  # activations can be counted for a known size alone: the largest
+    if recipe.data.sizes:  # activations can be counted for one size only: the largest
         largest = max(recipe.data.sizes, key=math.prod)
         fixed = dataclasses.replace(recipe.data, size=largest, sizes=[])
         measured = build.model(recipe.replace(data=fixed), loader.names)
@@ -112,7 +112,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     from visiontasks.training.run_directory import RunDirectory
 
     t = recipe.train
-    optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)  # what Keras refuses is an error now
+    optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)  # raises what Keras rejects before the run begins
     run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
     run.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
     reporter.line(f"run: {run.path}  ({keras.backend.backend()}, {policy})")
@@ -137,17 +137,17 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
         "parameters": model.count_params(),
         "versions": {"keras": keras.__version__, "python": platform.python_version()},
     }
-    run.write_json("summary.json", summary)  # now, so that a stop in the evaluation leaves it
+    run.write_json("summary.json", summary)  # before the evaluation, which may be stopped
     if ended["interrupted"]:
-        reporter.stopped(run, f"after {ended['epochs']} whole epochs")
+        reporter.stopped(run, f"after {ended['epochs']} whole epoch{'s' * (ended['epochs'] != 1)}")
         return 130
     if run.best.is_file():
-        with warnings.catch_warnings():  # of an epoch whose frozen backbone had no optimizer state
+        with warnings.catch_warnings():  # the best epoch may have had a frozen backbone without optimizer state
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model.load_weights(run.best)
-    found = write_evaluation(model, val_set, tasks, run.path, reporter.console)
-    run.write_json("summary.json", {**summary, "figures": found.metrics})
-    reporter.ended(run, ended, seconds)
+    evaluation = write_evaluation(model, val_set, tasks, run.path, reporter.console)
+    run.write_json("summary.json", {**summary, "metrics": evaluation.metrics})
+    reporter.ended(run, ended, tasks, seconds)
     return 0
 
 

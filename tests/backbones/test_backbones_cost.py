@@ -106,7 +106,7 @@ def test_multiply_adds_of_whole_networks():
         assert (sum(c.multiply_adds for c in costs) + dense) / 1e9 == pytest.approx(expected, rel=0.005)
 
 
-def test_groups_depthwise_and_free_sides():
+def test_groups_depthwise_and_any_size():
     x = keras.Input((8, 8, 4))
     grouped = keras.layers.Conv2D(8, 3, groups=2, padding="same", use_bias=False)
     deep = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)

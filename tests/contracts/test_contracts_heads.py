@@ -40,13 +40,14 @@ def test_config_holds_every_constructor_argument(name):
     head = part.load()(fakes.CLASSES)
     config = head.get_config()
     assert {a.name for a in part.arguments} <= config.keys()
+    assert config["name"] == head.name == name
     again = type(head).from_config(config)
     assert again.get_config() == config
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_losses_are_the_terms_named_in_float32_and_finite(name):
-    model, batch = made(name), fakes.pictures()
+    model, batch = made(name), fakes.images()
     (head,) = model.heads.values()
     losses = head.compute_losses(batch, outputs_of(model, batch))
     assert tuple(losses) == tuple(head.loss_terms)
@@ -56,14 +57,14 @@ def test_losses_are_the_terms_named_in_float32_and_finite(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_what_is_not_labelled_adds_no_loss(name):
-    model, batch = made(name), fakes.pictures(4)
+def test_what_is_not_labeled_adds_no_loss(name):
+    model, batch = made(name), fakes.images(4)
     (head,) = model.heads.values()
     outputs = outputs_of(model, batch)
-    nothing = head.compute_losses(fakes.unlabelled(batch), outputs, training=False)
+    nothing = head.compute_losses(fakes.unlabeled(batch), outputs, training=False)
     assert all(float(value) == 0 for term in nothing.values() for value in term)
-    # half of the pictures labelled: as if the other half were not there
-    half = {key: np.concatenate([batch[key][:2], fakes.unlabelled(batch)[key][2:]]) for key in batch}
+    # half of the pictures labeled: as if the other half were not there
+    half = {key: np.concatenate([batch[key][:2], fakes.unlabeled(batch)[key][2:]]) for key in batch}
     first = {key: value[:2] for key, value in batch.items()}
     some = head.compute_losses(half, outputs, training=False)
     alone = head.compute_losses(first, keras.tree.map_structure(lambda x: x[:2], outputs), training=False)
@@ -75,7 +76,7 @@ def test_what_is_not_labelled_adds_no_loss(name):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_decodes_to_float32_or_int32_with_the_batch_first(name, policy):
     keras.config.set_dtype_policy(policy)
-    model, batch = made(name), fakes.pictures()
+    model, batch = made(name), fakes.images()
     predictions = model.decode(outputs_of(model, batch))
     assert predictions
     for value in predictions.values():
@@ -86,7 +87,7 @@ def test_decodes_to_float32_or_int32_with_the_batch_first(name, policy):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_saves_loads_and_clones(name, tmp_path):
-    model, batch = made(name), fakes.pictures()
+    model, batch = made(name), fakes.images()
     model.compile("adam")
     model.fit(batch, batch_size=2, verbose=0)
     model.save(tmp_path / "m.keras")
@@ -106,7 +107,7 @@ def test_predict_and_evaluate_take_one_size_after_another(name):
     model = made(name)
     model.compile("sgd")
     for size in ((32, 32), (64, 32), (32, 32)):
-        batch = fakes.pictures(3, size)
+        batch = fakes.images(3, size)
         answers = model.predict(batch["image"], batch_size=2, verbose=0)
         expected = model.decode(outputs_of(model, batch))
         for key, value in expected.items():  # the last batch has one picture alone
@@ -119,7 +120,7 @@ def test_its_task_takes_its_predictions(name):
     from visiontasks.geometry import Placement
     from visiontasks.sample import Sample
 
-    model, batch = made(name), fakes.pictures(1)
+    model, batch = made(name), fakes.images(1)
     (task,) = tasks_of(model).values()
     predictions = model.predict(batch["image"], verbose=0)
     one = {key: value[0] for key, value in predictions.items()}
@@ -171,7 +172,7 @@ def test_every_argument_survives_saving_and_trains(name, tmp_path):
     """Each argument set to something else than its default, at once."""
     part = catalog.find("heads", name)
     given = {a.name: another(a) for a in part.arguments if a.name not in ("classes", "learns")}
-    model, batch = VisionModel(backbone(name), part.load()(fakes.CLASSES, **given)), fakes.pictures()
+    model, batch = VisionModel(backbone(name), part.load()(fakes.CLASSES, **given)), fakes.images()
     model.compile("adam")
     model.fit(batch, batch_size=2, verbose=0)
     model.save(tmp_path / "m.keras")

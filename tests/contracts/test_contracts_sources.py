@@ -12,7 +12,7 @@ from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError
 from visiontasks.evaluation.results import results_folder
 from visiontasks.recipe import catalog
-from visiontasks.sample import FIELDS, SCORING_FIELDS, UNLABELLED, VOID
+from visiontasks.sample import FIELDS, SCORING_FIELDS, UNLABELED, VOID
 
 # test_data_tfds.py prepares a set of its own, with TensorFlow; digits has the pictures it has: test_data_digits.py
 ELSEWHERE = {"tfds", "digits"}
@@ -143,10 +143,10 @@ def test_samples_carry_what_the_source_declares(made, name):
         assert carried - {"known", "ignored"} == made.fields
         for field in carried & {"label", "classes", "mask"}:
             values = np.ravel(getattr(sample, field))
-            # a picture that shows no object, or nothing but ignored regions, has no label, but is labelled with boxes
+            # a picture that shows no object, or nothing but ignored regions, has no label, but is labeled with boxes
             ignored = np.zeros(0, bool) if sample.ignored is None else sample.ignored
             nothing = "boxes" in carried and len(sample.boxes) == ignored.sum()
-            least = UNLABELLED if field == "label" and nothing else 0
+            least = UNLABELED if field == "label" and nothing else 0
             assert values.min(initial=VOID) >= least and values[values != VOID].max(initial=0) < len(made.names[field])
         if "tags" in carried:
             assert len(sample.tags) == len(made.names["tags"])

@@ -22,7 +22,7 @@ from visiontasks.errors import RecipeError
 from visiontasks.geometry import PAD_VALUE, Placement, Position
 from visiontasks.ops import numpy_boxes
 from visiontasks.recipe import catalog
-from visiontasks.sample import UNLABELLED, VOID, Sample
+from visiontasks.sample import UNLABELED, VOID, Sample
 
 SIZE = (120, 160)
 COUNT = 4  # objects an image
@@ -105,16 +105,16 @@ def assert_boxes_are_where_the_colours_are(sample, missing=0.0):
 
 
 def assert_other_labels_agree(sample):
-    labelled = sample.mask != VOID
+    labeled = sample.mask != VOID
     for number in set(range(4 * IMAGES)):
         assert (sample.mask[shown(sample.image, number)] == number + 1).all()
-    assert (sample.mask[labelled & (sample.image < 5).all(axis=-1)] == 0).mean() > 0.98
+    assert (sample.mask[labeled & (sample.image < 5).all(axis=-1)] == 0).mean() > 0.98
     gray = (sample.image == PAD_VALUE).all(axis=-1)
-    assert (gray == ~labelled).mean() > 0.97
+    assert (gray == ~labeled).mean() > 0.97
     if sample.keypoints is not None:
         for (x, y, visible), number in zip(sample.keypoints[:, 0], sample.classes, strict=True):
             if visible == 2:
-                row, column = min(int(y), labelled.shape[0] - 1), min(int(x), labelled.shape[1] - 1)
+                row, column = min(int(y), labeled.shape[0] - 1), min(int(x), labeled.shape[1] - 1)
                 near = sample.image[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
                 assert (np.abs(near.astype(int) - color(number)) < 60).all(axis=-1).any()
 
@@ -331,13 +331,13 @@ def test_an_ignored_region_is_never_pasted_and_stays_in_a_crop_that_cuts_it():
     region, box = [0, 0, 60, 12], [4, 20, 14, 30]
     other = ground.replace(boxes=np.float32([region, box]), classes=np.array([1, 0]), ignored=np.array([True, False]))
     for seed in range(5):
-        found = Augment(["CopyPaste"], (40, 60))(ground, np.random.default_rng(seed), lambda rng: other)
-        assert 1 not in found.classes.tolist()
+        moved = Augment(["CopyPaste"], (40, 60))(ground, np.random.default_rng(seed), lambda rng: other)
+        assert 1 not in moved.classes.tolist()
     cut = 0
     for seed in range(40):
-        found = Augment(["SSDCrop"], (40, 60))(other, np.random.default_rng(seed))
-        assert 0 in found.classes.tolist()  # the patch is chosen for the object alone
-        cut += 1 in found.classes.tolist() and not np.array_equal(found.boxes[0], region)
+        moved = Augment(["SSDCrop"], (40, 60))(other, np.random.default_rng(seed))
+        assert 0 in moved.classes.tolist()  # the patch is chosen for the object alone
+        cut += 1 in moved.classes.tolist() and not np.array_equal(moved.boxes[0], region)
     assert cut > 5
     left = place(other, Position((40, 60), (40, 60), (40, 60), (-11, 0)), visible=0.5)
     assert left.ignored.tolist() == [True, False] and left.boxes[0].tolist() == [0, 0, 60, 1]
@@ -348,8 +348,8 @@ def test_labels_of_the_whole_image_stay_where_all_agree():
         return Sample(np.zeros((4, 4, 3), np.uint8), label=label, tags=np.float32(tags))
 
     same = joined([with_(3, [1, 0, 1]), with_(3, [1, 0, 0])])
-    assert int(same["label"]) == 3 and same["tags"].tolist() == [1, 0, UNLABELLED]
-    assert int(joined([with_(3, [1, 0, 1]), with_(4, [-1, 0, 0])])["label"]) == UNLABELLED
+    assert int(same["label"]) == 3 and same["tags"].tolist() == [1, 0, UNLABELED]
+    assert int(joined([with_(3, [1, 0, 1]), with_(4, [-1, 0, 0])])["label"]) == UNLABELED
     Sample(np.zeros((4, 4, 3), np.uint8), **same)
 
 

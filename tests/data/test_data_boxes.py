@@ -64,7 +64,7 @@ def test_items_20_and_24_to_27(root):
     for what in (
         "box without extent, skipped",
         "box of NaN or infinity, skipped",
-        "box beyond its picture's edge, clipped",
+        "box that exceeds its image, clipped",
     ):
         assert source.report.count(what) == 1
     assert "line 4" in str(source.report) and "image named in the table but missing, skipped" in str(source.report)

@@ -182,10 +182,10 @@ def test_item_23_an_image_of_another_size_is_an_error_with_both(tmp_path):
     [
         ([2, 3, 0, 5], None, "box without extent, skipped"),
         ([2, 3, 4, -5], None, "box without extent, skipped"),
-        ([5, 5, 40, 5], [5, 5, 30, 10], "box beyond its picture's edge, clipped"),
-        ([-7, 5, 10, 5], [0, 5, 3, 10], "box beyond its picture's edge, clipped"),
+        ([5, 5, 40, 5], [5, 5, 30, 10], "box that exceeds its image, clipped"),
+        ([-7, 5, 10, 5], [0, 5, 3, 10], "box that exceeds its image, clipped"),
         ([10, 5, 20.0006, 5], [10, 5, 30, 10], None),
-        ([40, 5, 10, 5], None, "box outside its picture, skipped"),
+        ([40, 5, 10, 5], None, "box outside of its image, skipped"),
         ([float("nan"), 5, 10, 5], None, "box of NaN or infinity, skipped"),
         ([0, 5, float("inf"), 5], None, "box of NaN or infinity, skipped"),
     ],

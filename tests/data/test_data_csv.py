@@ -57,7 +57,7 @@ def test_item_54_encodings_and_byte_order_marks(root, encoding):
     assert tags_of(source) == {"größe.jpg": [1, 1], "b.jpg": [0, 1]}
 
 
-def test_item_55_no_tags_is_a_zero_row_and_not_unlabelled(root):
+def test_item_55_no_tags_is_a_zero_row_and_not_unlabeled(root):
     source = table(root, "path,tags\na.jpg,cat\nb.jpg,\n")
     assert len(source) == 2 and source[1].tags.tolist() == [0]
 

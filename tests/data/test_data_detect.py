@@ -176,7 +176,7 @@ def test_real_data_sets(name, wanted, source):
         assert wanted in made.fields and getattr(made[len(made) - 1], wanted) is not None
 
 
-def test_a_test_part_taken_for_validation_is_said(tmp_path):
+def test_a_test_split_used_for_validation_is_reported(tmp_path):
     lay_out(tmp_path, *parted(CLASSES, "train", "Test"))
     assert "with its test set used for validation" in detect(tmp_path)[1]
     lay_out(tmp_path, *parted(CLASSES, "val"))

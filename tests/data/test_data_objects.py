@@ -1,4 +1,4 @@
-"""Objects of one picture: which boxes can be used, and what follows from them."""
+"""Objects of one image: which boxes are usable, and what follows from them."""
 
 import numpy as np
 import pytest
@@ -15,16 +15,16 @@ from visiontasks.sample import Sample
 def test_what_is_kept_fits_a_sample_and_the_rest_is_reported(boxes, height, width):
     report = Report()
     names = [str(number) for number in range(5)]
-    found, kept = usable_boxes(boxes, (height, width), names, report)
-    Sample(np.zeros((height, width, 3), np.uint8), boxes=found)  # refuses what is not in the one form
+    usable, kept = usable_boxes(boxes, (height, width), names, report)
+    Sample(np.zeros((height, width, 3), np.uint8), boxes=usable)  # refuses what is not in the one form
     skipped = [name for what, who in report._seen.items() if what.endswith("skipped") for name in who]
     assert sorted([*map(int, skipped), *kept.tolist()]) == list(range(5))
 
 
 def test_boxes_of_the_one_form_pass_unchanged():
     boxes, report = np.float32([[0, 0, 30, 20], [1.5, 2, 3, 4]]), Report()
-    found, kept = usable_boxes(boxes, (20, 30), ["a", "b"], report)
-    np.testing.assert_array_equal(found, boxes)
+    usable, kept = usable_boxes(boxes, (20, 30), ["a", "b"], report)
+    np.testing.assert_array_equal(usable, boxes)
     assert kept.tolist() == [0, 1] and not report
     assert usable_boxes([], (20, 30), [], report)[0].shape == (0, 4)
 

@@ -41,11 +41,11 @@ class Numbered(Source):
         return self.count
 
     def describe(self, index):
-        return f"picture{index}"
+        return f"image{index}"
 
     def __getitem__(self, index):
         if index in self.bad:
-            raise BadImage(f"picture{index}", "truncated")
+            raise BadImage(f"image{index}", "truncated")
         if index == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         if index == self.broken:
@@ -90,9 +90,9 @@ def batches(loader, epochs=1):
     return [batch for _ in range(epochs) for batch in loader]
 
 
-def assert_equal(found, expected):
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
+def assert_equal(got, expected):
+    assert len(got) == len(expected)
+    for one, other in zip(got, expected, strict=True):
         assert one.keys() == other.keys()
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
@@ -115,7 +115,7 @@ def test_batches_have_one_shape_and_the_types_of_the_fields():
         assert (batch["tags"] == FIELDS["tags"].absent).all()
 
 
-def test_evaluation_keeps_order_and_pixels_and_fills_the_last_batch_with_absent_pictures():
+def test_evaluation_keeps_order_and_pixels_and_pads_the_last_batch():
     loader = evaluation(Numbered(10))
     found = list(loader.with_samples())
     assert len(found) == len(loader) == 3
@@ -154,7 +154,7 @@ def test_objects_are_padded_and_the_largest_stay():
 
 
 class Partial(Scenes):
-    """As Scenes; every other object is ignored, class 0 is not known, and image 1 is not labelled with boxes."""
+    """As Scenes; every other object is ignored, class 0 is not known, and image 1 is not labeled with boxes."""
 
     def __getitem__(self, index):
         sample = super().__getitem__(index)
@@ -218,17 +218,17 @@ def test_a_row_shows_its_objects_again_without_the_filling(fields):
     assert ("boxes" in fields) == (found.boxes is not None) and found.tags is None
 
 
-def test_a_row_that_nobody_labelled_shows_no_labels():
+def test_a_row_that_nobody_labeled_shows_no_labels():
     batch = next(iter(evaluation(Partial(3), fields=("boxes", "classes"), batch=4, max_objects=2)))
     assert [row_of(batch, row).boxes is None for row in range(4)] == [False, True, False, True]
     assert len(row_of(batch, 0).boxes) == 0 and row_of(batch, 2).classes.tolist() == [0, 1]
     assert row_of(batch, 2).ignored.tolist() == [False, True] and row_of(batch, 2).known.tolist() == [False, True, True]
 
 
-# the same pictures whatever the workers
+# the same images for any number of workers
 
 
-def test_each_epoch_has_another_order_and_every_picture_at_most_once():
+def test_each_epoch_has_another_order_and_every_image_at_most_once():
     loader = training(Numbered(22))
     orders = [[int(label) for batch in loader for label in batch["label"]] for _ in range(3)]
     assert all(len(order) == len(set(order)) == 20 for order in orders)
@@ -270,7 +270,7 @@ def test_workers_change_no_pixel(workers, kind):
 
 
 @pytest.mark.parametrize(("workers", "kind"), [(3, "threads"), (2, "processes")])
-def test_workers_change_no_pixel_where_pictures_are_put_together(workers, kind):
+def test_workers_change_no_pixel_of_combined_images(workers, kind):
     settings = dict(
         fields=("boxes", "classes"),
         size=(64, 64),
@@ -285,7 +285,7 @@ def test_workers_change_no_pixel_where_pictures_are_put_together(workers, kind):
     loader.close()
 
 
-def test_further_pictures_are_others_that_can_be_read():
+def test_further_images_are_other_readable_ones():
     source = Numbered(6, bad={2, 4})
     assemble = training(source, fields=("mask",), augment=["Mosaic"], workers=0)._assemble(keep=False)
     notes, seen = [], set()
@@ -336,20 +336,20 @@ def test_processes_live_through_epochs_and_give_samples():
     assert [sample.label for some in found for sample in some] == list(range(6))
 
 
-# pictures that cannot be read, workers that die
+# images that cannot be read, workers that die
 
 
-def test_training_takes_the_next_readable_picture():
+def test_training_takes_the_next_readable_image():
     order = [int(label) for batch in training(workers=0) for label in batch["label"]]
     following = {3: 5, 4: 5, 19: 0}
     loader = training(Numbered(bad=following))
     found = [int(label) for batch in loader for label in batch["label"]]
     assert found == [following.get(number, number) for number in order]
     names = [name for step in range(len(loader)) for name in loader.names_of(0, step)]
-    assert names == [f"picture{number}" for number in found]
+    assert names == [f"image{number}" for number in found]
 
 
-def test_evaluation_leaves_an_unreadable_picture_out():
+def test_evaluation_leaves_an_unreadable_image_out():
     source = Numbered(10, bad={2, 5})
     loader = evaluation(source)
     found = list(loader.with_samples())
@@ -361,9 +361,9 @@ def test_evaluation_leaves_an_unreadable_picture_out():
 
 @pytest.mark.parametrize("make", [training, evaluation])
 @pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_only_unreadable_pictures_are_an_error(make, kind):
+def test_only_unreadable_images_are_an_error(make, kind):
     loader = make(Numbered(6, bad=range(6)), worker_kind=kind, workers=1)
-    with pytest.raises(DataError, match="none of the 6 pictures can be read .*truncated"):
+    with pytest.raises(DataError, match="none of the 6 images can be read .*truncated"):
         batches(loader)
 
 
@@ -382,7 +382,7 @@ def test_a_mistake_in_a_source_arrives_as_itself(kind):
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_a_transform_that_fails_arrives_as_a_recipe_error(kind):
-    augment = [{"RandomCrop": {"height": 45, "width": 45}}]  # the pictures are 40 to 59 pixels high
+    augment = [{"RandomCrop": {"height": 45, "width": 45}}]  # the images are 40 to 59 pixels high
     with pytest.raises(RecipeError, match="RandomCrop|[Cc]rop"):
         batches(training(augment=augment, worker_kind=kind, workers=1))
 
@@ -427,7 +427,7 @@ def test_wrong_arguments_are_named(changes, error, words):
         training(**changes)
 
 
-def test_no_pictures_at_all():
+def test_no_images_at_all():
     with pytest.raises(DataError, match="at least one image"):
         evaluation(Numbered(0))
     with pytest.raises(ValueError, match="training=False"):
@@ -472,11 +472,11 @@ def test_keras_fits_and_evaluates_on_loaders():
     assert shown == list(range(5)) * 3
     assert history["val_loss"][-1] < history["val_loss"][0]
     weights = [float(keras.ops.sum(model.dense.kernel)), float(model.dense.bias[0])]
-    truth = [batch["label"] for batch in val]
+    labels = [batch["label"] for batch in val]
     images = [batch["image"].mean(axis=(1, 2)) / 255 for batch in val]
-    answers = [image @ np.asarray(model.dense.kernel)[:, 0] + weights[1] for image in images]
-    losses = [np.mean((a - t)[t >= 0] ** 2) for a, t in zip(answers, truth, strict=True)]
-    rows = np.array([len(t) for t in truth])
+    predictions = [image @ np.asarray(model.dense.kernel)[:, 0] + weights[1] for image in images]
+    losses = [np.mean((a - t)[t >= 0] ** 2) for a, t in zip(predictions, labels, strict=True)]
+    rows = np.array([len(t) for t in labels])
     found = model.evaluate(val, verbose=0)
     np.testing.assert_allclose(found, np.sum(losses * rows) / rows.sum(), rtol=1e-3)
 
@@ -499,8 +499,8 @@ def class_folders(tmp_path):
     for name, count in (("cat", 6), ("dog", 9)):
         (tmp_path / name).mkdir()
         for number in range(count):
-            picture = rng.integers(0, 256, (20, 30, 3), np.uint8)
-            cv2.imwrite(str(tmp_path / name / f"{number}.png"), picture)
+            image = rng.integers(0, 256, (20, 30, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), image)
     return tmp_path
 
 
@@ -560,7 +560,7 @@ def test_load_data_takes_sources_and_names_what_is_wrong():
         load_data(Numbered(1))
 
 
-def test_a_picture_in_both_parts_is_noted(class_folders, tmp_path_factory):
+def test_an_image_in_both_splits_is_noted(class_folders, tmp_path_factory):
     part = tmp_path_factory.mktemp("val")
     (part / "cat").mkdir()
     (part / "cat" / "copy.png").write_bytes((class_folders / "cat" / "0.png").read_bytes())

@@ -18,7 +18,7 @@ def samples():
     return [SOURCE[index] for index in range(len(SOURCE))]
 
 
-def test_every_field_is_there():
+def test_every_field_is_present():
     sample = SOURCE[0]
     assert SOURCE.fields == set(FIELDS) - {"known", "ignored"}
     assert sample.known is None and sample.ignored is None  # all is known, nothing ignored

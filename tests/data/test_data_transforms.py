@@ -66,8 +66,8 @@ def assert_labels_agree_with_picture(sample):
     certain = cv2.erode(sample.image, np.ones((3, 3)))[..., 0] == cv2.dilate(sample.image, np.ones((3, 3)))[..., 0]
     certain &= sample.image[..., 0] != PAD_VALUE
     assert set(np.unique(gray[certain])) - {0} <= set(sample.classes + 1)
-    labelled = certain & (sample.mask != VOID)
-    assert (sample.mask == gray)[labelled].mean() > 0.97
+    labeled = certain & (sample.mask != VOID)
+    assert (sample.mask == gray)[labeled].mean() > 0.97
     for box, kind, mask, points in zip(
         sample.boxes, sample.classes, sample.instance_masks, sample.keypoints, strict=True
     ):

@@ -104,8 +104,8 @@ def test_items_24_to_27_boxes(tmp_path):
     assert source.report.count("box without extent, skipped") == 2
     for what in (
         "box of NaN or infinity, skipped",
-        "box beyond its picture's edge, clipped",
-        "box outside its picture, skipped",
+        "box that exceeds its image, clipped",
+        "box outside of its image, skipped",
     ):
         assert source.report.count(what) == 1
 

@@ -65,7 +65,7 @@ def test_items_26_and_43_numbers_outside_the_image(tmp_path):
         "object with numbers outside [0, 1], skipped": 2,
         "box of NaN or infinity, skipped": 1,
         "box without extent, skipped": 1,
-        "box beyond its picture's edge, clipped": 1,
+        "box that exceeds its image, clipped": 1,
     }
     assert "a.txt, line 1" in str(source.report)
 
@@ -178,7 +178,7 @@ def test_names_given_are_those_of_the_numbers_where_there_is_only_a_count(tmp_pa
         yolo(tmp_path, BOX, text=text, names=["x"])
 
 
-def test_places_of_images(tmp_path):
+def test_folders_of_images(tmp_path):
     write(tmp_path, [BOX])
     write(tmp_path, [BOX, BOX], split="val")
     named = lambda text: len(Yolo(write(tmp_path, [], f"names: [a, b]\n{text}")))  # noqa: E731

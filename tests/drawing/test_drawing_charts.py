@@ -28,29 +28,29 @@ def curves(axes):
     return [(line.get_linestyle(), line.get_color(), line.get_ydata().tolist()) for line in lines]
 
 
-def marks(found, chosen, value):
-    return {title: [value(line) for line in axes.lines if chosen(line)] for title, axes in found.items()}
+def marks(axes_by_title, chosen, value):
+    return {title: [value(line) for line in axes.lines if chosen(line)] for title, axes in axes_by_title.items()}
 
 
 def test_training_is_solid_and_validation_dashed_in_one_color():
-    found = panels(EPOCHS, ["top1"])
-    assert list(found) == ["loss", "top1 0.5000 at epoch 2", "learning rate"]
-    (solid, ink, values), (dashed, same, _) = curves(found["loss"])
+    axes_by_title = panels(EPOCHS, ["top1"])
+    assert list(axes_by_title) == ["loss", "top1 0.5000 at epoch 2", "learning rate"]
+    (solid, ink, values), (dashed, same, _) = curves(axes_by_title["loss"])
     assert (solid, dashed, values) == ("-", "--", [3, 2, 1]) and ink == same
-    assert curves(found["learning rate"])[0][2] == RATES["learning_rate"]
-    assert found["learning rate"].get_xlabel() == "step" and found["loss"].get_xlabel() == "epoch"
+    assert curves(axes_by_title["learning rate"])[0][2] == RATES["learning_rate"]
+    assert axes_by_title["learning rate"].get_xlabel() == "step" and axes_by_title["loss"].get_xlabel() == "epoch"
 
 
 def test_the_best_epoch_and_the_stages_are_marked():
-    found = panels(EPOCHS, ["top1"], [{"epoch": 1, "step": 9}])
+    axes_by_title = panels(EPOCHS, ["top1"], [{"epoch": 1, "step": 9}])
     dots = {
         title: [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() == "o"]
-        for title, axes in found.items()
+        for title, axes in axes_by_title.items()
     }
     assert dots == {"loss": [(2, 2.5)], "top1 0.5000 at epoch 2": [(2, 0.5)], "learning rate": []}
     at = {
         title: [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
-        for title, axes in found.items()
+        for title, axes in axes_by_title.items()
     }
     assert at == {"loss": [1.5], "top1 0.5000 at epoch 2": [1.5], "learning rate": [9]}
 
@@ -60,9 +60,9 @@ def test_a_series_is_drawn_once(terms):
     """One term is the loss itself, and of one head the score is its main metric."""
     names = [f"{n}_loss" for n in range(terms)]
     more = {key: EPOCHS["loss"] for name in names for key in (name, f"val_{name}")}
-    found = panels({**EPOCHS, **more}, ["top1"])
-    assert ("loss terms" in found) == (terms > 1)
-    assert sum(len(curves(axes)) for axes in found.values()) == 2 + (2 * terms if terms > 1 else 0) + 1 + 1
+    axes_by_title = panels({**EPOCHS, **more}, ["top1"])
+    assert ("loss terms" in axes_by_title) == (terms > 1)
+    assert sum(len(curves(axes)) for axes in axes_by_title.values()) == 2 + (2 * terms if terms > 1 else 0) + 1 + 1
 
 
 def test_an_epoch_alone_or_without_scores_can_be_drawn():

@@ -19,7 +19,7 @@ def lab(values, matrix=None):
 
 @pytest.mark.parametrize("eye", [None, colors.PROTANOPIA, colors.DEUTERANOPIA])
 def test_two_dozen_classes_are_told_apart_by_every_eye(eye):
-    points = lab([*(colors.color(i) for i in range(24)), colors.GREY], eye)
+    points = lab([*(colors.color(i) for i in range(24)), colors.GRAY], eye)
     distances = np.linalg.norm(points[:, None] - points[None], axis=-1)[np.triu_indices(25, 1)]
     assert distances.min() > 10  # 2.3 is the least difference that an eye sees
 

@@ -14,7 +14,7 @@ def test_common_scripts_take_the_font_that_ships_with_matplotlib(text):
 
 
 def test_a_letter_that_it_lacks_comes_from_an_installed_font():
-    """matplotlib's STIX has letters that its DejaVu Sans has not; any installed font is asked the same way."""
+    """matplotlib's STIX has letters that its DejaVu Sans does not have; any installed font is asked the same way."""
     stix = next(f.fname for f in font_manager.fontManager.ttflist if Path(f.fname).name == "STIXGeneral.ttf")
     dejavu, stix_has = (fonts._charmap(path) for path in (fonts.font_file("a"), stix))
     letter = chr(min(stix_has - dejavu))

@@ -35,7 +35,7 @@ def test_tint_lies_exactly_on_the_mask(size):
     drawn, image, mask = tinted(image, mask), fitted(image), fitted(mask)
     assert (drawn[mask == 0] == image[mask == 0]).all()
     for number in (1, 2, VOID):
-        target = np.array(drawing.GREY if number == VOID else color(number))
+        target = np.array(drawing.GRAY if number == VOID else color(number))
         before = np.abs(image[mask == number].astype(int) - target)
         after = np.abs(drawn[mask == number].astype(int) - target)
         assert (after <= 0.56 * before + 1).all()

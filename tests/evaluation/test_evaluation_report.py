@@ -39,18 +39,18 @@ def folder(tmp_path_factory):
     return root
 
 
-class Answers:
-    """A model that answers with the true boxes, moved a little, and others."""
+class Perturbed:
+    """A model that predicts the ground-truth boxes, moved a little, and others."""
 
     def __init__(self, loader, heads):
         self.heads, self.rng = heads, np.random.default_rng(1)
-        self.truth = {batch["image"].tobytes(): batch for batch, _ in loader.with_samples()}
+        self.labels = {batch["image"].tobytes(): batch for batch, _ in loader.with_samples()}
 
-    def by_head(self, answers):
-        return {name: answers for name in self.heads}
+    def by_head(self, outputs):
+        return {name: outputs for name in self.heads}
 
     def predict_on_batch(self, images):
-        batch, rng = self.truth[images.tobytes()], self.rng
+        batch, rng = self.labels[images.tobytes()], self.rng
         boxes = batch["boxes"][:, :8] + rng.normal(0, 3, (len(images), 8, 4)).astype(np.float32)
         valid = batch["classes"][:, :8] >= 0
         classes = np.where(rng.random(valid.shape) < 0.8, np.maximum(batch["classes"][:, :8], 0), 0)
@@ -63,17 +63,17 @@ def test_coco_s_own_tools_give_the_same_figures(folder, tmp_path):
     train, loader = load_data({"train": data, "val": data}, size=(96, 128), batch=4, resize="letterbox")
     assert train.names["classes"] == ("dog", "cat")
     names = loader.names["classes"]
-    found = write_evaluation(
-        Answers(loader, ["one"]), loader, {"one": Detection(names)}, tmp_path, Console(quiet=True), draw=0
+    evaluation = write_evaluation(
+        Perturbed(loader, ["one"]), loader, {"one": Detection(names)}, tmp_path, Console(quiet=True), draw=0
     )
-    truth = COCO(data["annotations"])
-    scored = COCOeval(truth, truth.loadRes(str(tmp_path / "coco_results.json")), "bbox")
+    ground_truth = COCO(data["annotations"])
+    scored = COCOeval(ground_truth, ground_truth.loadRes(str(tmp_path / "coco_results.json")), "bbox")
     scored.evaluate()
     scored.accumulate()
     scored.summarize()
     assert 0.05 < scored.stats[0] < 0.95
     for name, value in zip(("ap", "ap50", "ap75"), scored.stats[:3], strict=False):
-        assert found.metrics[name] == pytest.approx(value, abs=1e-6), name
+        assert evaluation.metrics[name] == pytest.approx(value, abs=1e-6), name
 
 
 def test_several_heads_write_a_file_each(folder, tmp_path):
@@ -81,7 +81,7 @@ def test_several_heads_write_a_file_each(folder, tmp_path):
     _, loader = load_data({"train": data, "val": data}, size=(96, 128), batch=4)
     names = loader.names["classes"]
     tasks = {"one": Detection(names), "two": Detection(names)}
-    write_evaluation(Answers(loader, list(tasks)), loader, tasks, tmp_path, Console(quiet=True), draw=0)
+    write_evaluation(Perturbed(loader, list(tasks)), loader, tasks, tmp_path, Console(quiet=True), draw=0)
     assert {p.name for p in tmp_path.glob("*.json")} == {
         "evaluation.json",
         "one_coco_results.json",

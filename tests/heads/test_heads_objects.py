@@ -17,7 +17,7 @@ from visiontasks.ops import objects as ground_truth
 
 CLASSES = 3
 SIZE = (32, 32)
-UNKNOWN = 1  # the class that most images below are not labelled for
+UNKNOWN = 1  # the class that most images below are not labeled for
 HEADS = {
     # all negatives are learned, so that no choice hides one
     "ssd": lambda: SSD(CLASSES, levels=["C2", "C3"], extra=[], batch_norm=False, negatives=1e6),
@@ -36,19 +36,19 @@ def array(tensor):
 def targets(objects, known=None, ignored=()):
     """Of one image for each list of (box, class); `known` a row each, `ignored` the numbers (image, object)."""
     most = max(len(one) for one in objects) + 1
-    found = {
+    batch = {
         "boxes": np.zeros((len(objects), most, 4), np.float32),
         "classes": np.full((len(objects), most), -1, np.int32),
         "ignored": np.zeros((len(objects), most), bool),
     }
     for row, one in enumerate(objects):
         for i, (box, number) in enumerate(one):
-            found["boxes"][row, i], found["classes"][row, i] = box, number
+            batch["boxes"][row, i], batch["classes"][row, i] = box, number
     for row, i in ignored:
-        found["ignored"][row, i] = True
+        batch["ignored"][row, i] = True
     if known is not None:
-        found["known"] = np.array(known, bool)
-    return found
+        batch["known"] = np.array(known, bool)
+    return batch
 
 
 def answered(name, count):
@@ -56,7 +56,7 @@ def answered(name, count):
     keras.utils.set_random_seed(0)
     model = VisionModel(fakes.backbone(SIZE), HEADS[name]())
     (head,) = model.heads.values()
-    outputs = keras.tree.map_structure(array, model(fakes.pictures(count, SIZE)["image"], training=False))
+    outputs = keras.tree.map_structure(array, model(fakes.images(count, SIZE)["image"], training=False))
     rng = np.random.default_rng(0)
     if name == "yolo_v1":
         outputs["boxes"] = rng.uniform(0.1, 0.9, outputs["boxes"].shape).astype("float32")
@@ -79,20 +79,20 @@ def gradients(head, outputs, truth):
             tape.watch(x)
         terms = head.compute_losses(truth, outputs, training=False)
         total = sum(term.total for term in terms.values())
-    found = tape.gradient(total, flat, unconnected_gradients="zero")
-    found = keras.tree.pack_sequence_as(outputs, [x.numpy() for x in found])
-    return {name: tuple(map(float, term)) for name, term in terms.items()}, found
+    grads = tape.gradient(total, flat, unconnected_gradients="zero")
+    grads = keras.tree.pack_sequence_as(outputs, [x.numpy() for x in grads])
+    return {name: tuple(map(float, term)) for name, term in terms.items()}, grads
 
 
-def background(name, head, outputs, found):
+def background(name, head, outputs, grads):
     """(boxes (B, A, 4) that may be taught as background, bool (B, A): which of them a gradient reaches)."""
     if name == "yolo_v1":
         count = len(outputs["boxes"])
-        return array(head._boxes(outputs)).reshape(count, -1, 4), found["boxes"][..., 4].reshape(count, -1) != 0
+        return array(head._boxes(outputs)).reshape(count, -1, 4), grads["boxes"][..., 4].reshape(count, -1) != 0
     if name == "yolo":
-        return array(head._boxes(outputs)), found["classes"].any(-1)
+        return array(head._boxes(outputs)), grads["classes"].any(-1)
     key = "objectness" if name == "rcnn" else "classes"
-    parts = [np.concatenate(x, 1) if isinstance(x, list) else x for x in (outputs["anchors"], found[key])]
+    parts = [np.concatenate(x, 1) if isinstance(x, list) else x for x in (outputs["anchors"], grads[key])]
     return parts[0], parts[1] != 0 if name == "rcnn" else parts[1].any(-1)
 
 
@@ -103,9 +103,9 @@ REGION = ([14, 12, 32, 30], 2)
 @pytest.mark.parametrize("name", HEADS)
 def test_an_image_with_nothing_known_and_no_object_adds_exactly_nothing(name):
     head, outputs = answered(name, 2)
-    terms, found = gradients(head, outputs, targets([[], [REGION]], known=[[False] * CLASSES] * 2, ignored=[(1, 0)]))
+    terms, grads = gradients(head, outputs, targets([[], [REGION]], known=[[False] * CLASSES] * 2, ignored=[(1, 0)]))
     assert set(terms.values()) == {(0.0, 0.0)}
-    assert not any(x.any() for x in keras.tree.flatten(found))
+    assert not any(x.any() for x in keras.tree.flatten(grads))
 
 
 @pytest.mark.parametrize("name", ["retinanet", "retinanet, adaptive", "yolo"])
@@ -113,13 +113,13 @@ def test_a_sigmoid_of_a_class_that_is_not_known_learns_from_its_objects_alone(na
     head, outputs = answered(name, 3)
     known = [[number != UNKNOWN for number in range(CLASSES)]] * 3
     truth = targets([[OBJECT], [(OBJECT[0], UNKNOWN)], []], known=known)
-    _, found = gradients(head, outputs, truth)
-    logits = np.concatenate(found["classes"], 1) if isinstance(found["classes"], list) else found["classes"]
+    _, grads = gradients(head, outputs, truth)
+    logits = np.concatenate(grads["classes"], 1) if isinstance(grads["classes"], list) else grads["classes"]
     for row in (0, 2):
         assert (logits[row, :, UNKNOWN] == 0).all() and (np.delete(logits[row], UNKNOWN, 1) != 0).all(-1).any()
     # its object is a positive: where it is learned, and nowhere else
     reached = logits[1, :, UNKNOWN] != 0
-    boxes, _ = background(name, head, outputs, found)
+    boxes, _ = background(name, head, outputs, grads)
     assert 0 < reached.sum() < 0.2 * len(reached)
     if name != "yolo":
         assert (logits[1, reached, UNKNOWN] < 0).all()
@@ -134,10 +134,10 @@ def test_yolo_v1_learns_no_background_where_a_class_is_not_known():
     head, outputs = answered("yolo_v1", 3)
     partly = [number != UNKNOWN for number in range(CLASSES)]
     truth = targets([[OBJECT], [(OBJECT[0], UNKNOWN)], []], known=[partly, partly, [True] * CLASSES])
-    _, found = gradients(head, outputs, truth)
-    confidence = (found["boxes"][..., 4] != 0).reshape(3, -1)
+    _, grads = gradients(head, outputs, truth)
+    confidence = (grads["boxes"][..., 4] != 0).reshape(3, -1)
     assert confidence[:2].sum(1).tolist() == [1, 1] and confidence[2].all()
-    classes = found["classes"].reshape(3, -1, CLASSES)
+    classes = grads["classes"].reshape(3, -1, CLASSES)
     (cell,) = np.flatnonzero(classes[0].any(-1))
     assert classes[0, cell, UNKNOWN] == 0 and (np.delete(classes[0, cell], UNKNOWN) != 0).all()
     assert (classes[1, cell] != 0).all() and not classes[2].any()
@@ -172,7 +172,7 @@ def test_a_softmax_may_move_between_the_background_and_a_class_that_is_not_known
             np.testing.assert_allclose(before.total, after.total, rtol=1e-6)
 
 
-def test_the_second_stage_s_softmax_may_too_and_the_first_teaches_no_background_there():
+def test_the_second_stage_s_softmax_may_too_and_the_first_learns_no_background():
     head, outputs = answered("rcnn", 2)
     partly = [number != UNKNOWN for number in range(CLASSES)]
     truth = targets([[OBJECT], [OBJECT]], known=[partly, [True] * CLASSES])
@@ -190,8 +190,8 @@ def test_the_second_stage_s_softmax_may_too_and_the_first_teaches_no_background_
         )
         assert (abs(before / after - 1) < 1e-6) == same
     # objectness: of the first image positives alone
-    _, found = gradients(head, outputs, truth)
-    logits = np.concatenate(found["objectness"], 1)
+    _, grads = gradients(head, outputs, truth)
+    logits = np.concatenate(grads["objectness"], 1)
     assert (logits[0] < 0).any() and not (logits[0] > 0).any() and (logits[1] > 0).any()
 
 
@@ -205,8 +205,8 @@ def slow_share(region, box):
 @pytest.mark.parametrize("name", HEADS)
 def test_an_ignored_region_teaches_neither_an_object_nor_background(name):
     head, outputs = answered(name, 1)
-    terms, found = gradients(head, outputs, targets([[OBJECT, REGION]], ignored=[(0, 1)]))
-    boxes, reached = (x[0] for x in background(name, head, outputs, found))
+    terms, grads = gradients(head, outputs, targets([[OBJECT, REGION]], ignored=[(0, 1)]))
+    boxes, reached = (x[0] for x in background(name, head, outputs, grads))
     shares = np.array([slow_share(REGION[0], box) for box in boxes])
     apart = np.array([slow_share(OBJECT[0], box) == 0 for box in boxes])
     clear = np.abs(shares - 0.5) > 1e-3  # of the others rounding decides
@@ -229,21 +229,21 @@ def test_the_second_stage_samples_no_background_in_an_ignored_region():
     outputs["valid"] = np.ones((1, 3), bool)
     truth = targets([[OBJECT, REGION]], ignored=[(0, 1)])
     samples = {key: array(value)[0] for key, value in head.sample(truth, outputs, training=False).items()}
-    boxes = samples["boxes"][samples["there"]].tolist()
+    boxes = samples["boxes"][samples["valid"]].tolist()
     assert [1, 20, 9, 30] in boxes and OBJECT[0] in boxes and [15, 13, 25, 25] not in boxes and REGION[0] not in boxes
 
 
-def labelled_twice(count):
-    """Images whose discs and bars are labelled in one set and whose sizes in another, each by its own."""
-    batch = fakes.pictures(count, SIZE)
+def labeled_twice(count):
+    """Images whose discs and bars are labeled in one set and whose sizes in another, each by its own."""
+    batch = fakes.images(count, SIZE)
     sets = {"image": batch["image"]}
     sets |= {f"shapes/{name}": batch[name] for name in ("boxes", "classes", "known")}
-    sets |= {"size/boxes": batch["boxes"] + np.float32([0, 0, 4, 2]), "size/classes": batch["classes"] % 2}
+    sets |= {"scale/boxes": batch["boxes"] + np.float32([0, 0, 4, 2]), "scale/classes": batch["classes"] % 2}
     sets["shapes/known"][: count // 2] = False  # half of the images belong to one data set, half to the other
     sets["shapes/classes"][: count // 2] = -1
-    sets["size/known"] = np.zeros((count, 2), bool)
-    sets["size/known"][: count // 2] = True
-    sets["size/classes"][count // 2 :] = -1
+    sets["scale/known"] = np.zeros((count, 2), bool)
+    sets["scale/known"][: count // 2] = True
+    sets["scale/classes"][count // 2 :] = -1
     return sets
 
 
@@ -252,17 +252,17 @@ def test_two_detectors_learn_two_vocabularies_from_one_batch():
         keras.utils.set_random_seed(0)
         heads = {
             "shapes": RetinaNet(CLASSES, filters=8, convs=1, name="a"),
-            "size": RetinaNet(["large", "small"], filters=8, convs=1, name="b"),
+            "scale": RetinaNet(["large", "small"], filters=8, convs=1, name="b"),
         }
         for name, head in heads.items():
             head.learns = name
         return VisionModel(fakes.backbone(SIZE), {name: heads[name] for name in learns})
 
-    batch = labelled_twice(4)
-    model = made(["shapes", "size"])
+    batch = labeled_twice(4)
+    model = made(["shapes", "scale"])
     model.compile(keras.optimizers.Adam(0.01))
     joint = model.evaluate(batch, batch_size=4, verbose=0, return_dict=True)
-    for name in ("shapes", "size"):  # each head's losses are those of its own images
+    for name in ("shapes", "scale"):  # each head's losses are those of its own images
         rows = slice(2, 4) if name == "shapes" else slice(0, 2)
         own = {key.removeprefix(f"{name}/"): value[rows] for key, value in batch.items() if key.startswith(name)}
         outputs = model(batch["image"][rows])[name]
@@ -270,9 +270,9 @@ def test_two_detectors_learn_two_vocabularies_from_one_batch():
             np.testing.assert_allclose(joint[f"{name}/{term}_loss"], float(value.mean), rtol=1e-4)
     history = model.fit(batch, batch_size=4, epochs=30, verbose=0).history
     assert history["shapes/classification_loss"][-1] < 0.5 * history["shapes/classification_loss"][0]
-    assert history["size/classification_loss"][-1] < 0.5 * history["size/classification_loss"][0]
-    del batch["size/boxes"]
-    with pytest.raises(ValueError, match=r"\['size/boxes'\] are missing"):
+    assert history["scale/classification_loss"][-1] < 0.5 * history["scale/classification_loss"][0]
+    del batch["scale/boxes"]
+    with pytest.raises(ValueError, match=r"\['scale/boxes'\] are missing"):
         model.evaluate(batch, verbose=0)
 
 

@@ -22,12 +22,12 @@ def made(**arguments):
 
 
 def labels():
-    """One object, two, none; and a picture that nobody labelled."""
+    """One object, two, none; and an image that is not labeled."""
     boxes, classes = np.zeros((4, 3, 4), "float32"), np.full((4, 3), NO_OBJECT, "int32")
     boxes[0, 1], classes[0, 1] = [3, 4, 13, 12], 2
     boxes[1, :2], classes[1, :2] = [[8, 8, 24, 24], [20, 2, 31, 30]], [0, 1]
     known = np.tile(np.array([[True]] * 3 + [[False]]), 3)
-    return {"boxes": boxes, "classes": classes, "known": known}
+    return {"boxes": boxes, "classes": classes, "known": known, "ignored": np.zeros((4, 3), bool)}
 
 
 def iou(a, b):
@@ -39,11 +39,11 @@ def iou(a, b):
 def test_samples():
     model, head = made(positives=0.5)
     targets = labels()
-    outputs = model(fakes.pictures(4)["image"], training=True)
+    outputs = model(fakes.images(4)["image"], training=True)
     samples = {key: ops.convert_to_numpy(value) for key, value in head.sample(targets, outputs, True).items()}
     assert samples["boxes"].shape == (4, 16, 4)
-    assert not samples["there"][3].any() and not samples["labels"][3].any()
-    assert samples["there"][:3].all() and not samples["labels"][2].any()
+    assert not samples["valid"][3].any() and not samples["labels"][3].any()
+    assert samples["valid"][:3].all() and not samples["labels"][2].any()
     for i in range(2):
         objects = samples["labels"][i] > 0
         assert 0 < objects.sum() <= 8
@@ -52,25 +52,25 @@ def test_samples():
             *(samples[key][i] for key in ("boxes", "labels", "matches", "targets")), strict=True
         ):
             overlaps = [
-                iou(box, truth) if there >= 0 else -1
-                for truth, there in zip(targets["boxes"][i], targets["classes"][i], strict=True)
+                iou(box, other) if number >= 0 else -1
+                for other, number in zip(targets["boxes"][i], targets["classes"][i], strict=True)
             ]
             assert (max(overlaps) >= 0.5) == (label > 0)
             if label:
                 assert match == np.argmax(overlaps) and label == targets["classes"][i, match] + 1
                 np.testing.assert_array_equal(target, targets["boxes"][i, match])
-    # untrained proposals rarely meet an object: the true boxes are among what is learnt from
+    # untrained proposals rarely overlap an object: the ground-truth boxes are among what is learned from
     for box in targets["boxes"][1, :2]:
         assert (samples["boxes"][1] == box).all(-1).any()
 
 
 def test_the_choice_is_drawn_anew_in_training_and_fixed_in_evaluation():
     model, head = made()
-    outputs = model(fakes.pictures(4)["image"], training=True)
+    outputs = model(fakes.images(4)["image"], training=True)
     drawn = [ops.convert_to_numpy(head.sample(labels(), outputs, t)["boxes"]) for t in (True, True, False, False)]
     assert (drawn[0] != drawn[1]).any()
     np.testing.assert_array_equal(drawn[2], drawn[3])
-    # and the same for a picture whatever stands beside it
+    # and the same for an image whatever the rest of the batch
     half = keras.tree.map_structure(lambda x: x[:2], outputs)
     alone = head.sample({key: value[:2] for key, value in labels().items()}, half, False)
     np.testing.assert_array_equal(ops.convert_to_numpy(alone["boxes"]), drawn[2][:2])
@@ -82,7 +82,7 @@ def test_a_step_trains_both_stages_and_the_proposals_carry_no_gradient():
     import tensorflow as tf
 
     model, head = made()
-    images = fakes.pictures(4)["image"]
+    images = fakes.images(4)["image"]
     with tf.GradientTape(persistent=True) as tape:
         terms = head.compute_losses(labels(), model(images, training=True))
         losses = {name: term.mean for name, term in terms.items()}
@@ -94,22 +94,22 @@ def test_a_step_trains_both_stages_and_the_proposals_carry_no_gradient():
     assert all(g is None for g in tape.gradient(second, of_proposals))
     assert all(g is None for g in tape.gradient(first, of_branch))
     for loss, variables in ((first, of_proposals), (second, of_branch), (first, of_both), (second, of_both)):
-        found = tape.gradient(loss, variables, unconnected_gradients="zero")
-        assert all(np.isfinite(g).all() for g in found) and any(np.abs(g).max() > 0 for g in found)
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        assert all(np.isfinite(g).all() for g in gradients) and any(np.abs(g).max() > 0 for g in gradients)
 
 
-def test_half_precision_ends_at_the_answers():
+def test_half_precision_ends_at_the_outputs():
     keras.config.set_dtype_policy("mixed_bfloat16")
     model, head = made()
-    outputs = model(fakes.pictures(2)["image"])
+    outputs = model(fakes.images(2)["image"])
     kinds = keras.tree.map_structure(lambda x: keras.backend.standardize_dtype(x.dtype), outputs)
     assert set(kinds["pyramid"].values()) == {"bfloat16"}
-    assert {*kinds["objectness"], *kinds["differences"], *kinds["regions"].values(), kinds["proposals"]} == {"float32"}
+    assert {*kinds["objectness"], *kinds["deltas"], *kinds["regions"].values(), kinds["proposals"]} == {"float32"}
 
 
 def test_in_training_the_proposals_are_more_and_the_second_stage_waits_for_the_choice():
     model, head = made()
-    images = fakes.pictures(2)["image"]
+    images = fakes.images(2)["image"]
     learning, answering = model(images, training=True), model(images, training=False)
     assert learning["proposals"].shape == (2, 60, 4) and "regions" not in learning
     assert answering["proposals"].shape == (2, 40, 4) and answering["regions"]["boxes"].shape == (2, 40, 4, 4)
@@ -118,15 +118,15 @@ def test_in_training_the_proposals_are_more_and_the_second_stage_waits_for_the_c
 
 
 def test_each_class_has_boxes_of_its_own():
-    """By hand: two proposals, one absent; each class moves its box by its own differences."""
+    """By hand: two proposals, one absent; each class moves its box by its own deltas."""
     _, head = made()
     logits = np.log(np.float32([[[0.1, 0.6, 0.3, 1e-6], [0.1, 0.9, 1e-6, 1e-6]]]))
-    differences = np.zeros((1, 2, 4, 4), "float32")
-    differences[0, 0, 1, 0], differences[0, 0, 2, 1] = 5, -2.5  # variances of 0.1: half a side, a quarter
-    answers = {"classes": logits, "boxes": differences}
+    deltas = np.zeros((1, 2, 4, 4), "float32")
+    deltas[0, 0, 1, 0], deltas[0, 0, 2, 1] = 5, -2.5  # variances of 0.1: half a side, a quarter
+    outputs = {"classes": logits, "boxes": deltas}
     boxes = np.float32([[[10, 10, 20, 30], [40, 40, 60, 60]]])
-    found = head.boxes.decode(
-        answers,
+    detections = head.boxes.decode(
+        outputs,
         boxes,
         np.array([[True, False]]),
         np.float32([[100, 22]]),
@@ -134,11 +134,11 @@ def test_each_class_has_boxes_of_its_own():
         iou_threshold=0.5,
         count=3,
     )
-    found = {key: ops.convert_to_numpy(value)[0] for key, value in found.items()}
-    np.testing.assert_array_equal(found["valid"], [True, True, False])
-    np.testing.assert_array_equal(found["classes"], [0, 1, 0])
-    np.testing.assert_allclose(found["scores"], [0.6, 0.3, 0], rtol=1e-4)
-    np.testing.assert_allclose(found["boxes"][:2], [[15, 10, 22, 30], [10, 5, 20, 25]], atol=1e-4)
+    detections = {key: ops.convert_to_numpy(value)[0] for key, value in detections.items()}
+    np.testing.assert_array_equal(detections["valid"], [True, True, False])
+    np.testing.assert_array_equal(detections["classes"], [0, 1, 0])
+    np.testing.assert_allclose(detections["scores"], [0.6, 0.3, 0], rtol=1e-4)
+    np.testing.assert_allclose(detections["boxes"][:2], [[15, 10, 22, 30], [10, 5, 20, 25]], atol=1e-4)
 
 
 @keras.saving.register_keras_serializable(package="test")
@@ -155,12 +155,12 @@ class Visibility(keras.layers.Layer):
         features = roi_align({int(number): x for number, x in pyramid.items()}, boxes, 2, 1)
         return self.dense(ops.reshape(features, (-1, boxes.shape[1], 4 * features.shape[-1])))[..., 0]
 
-    def compute_losses(self, answers, samples, targets):
+    def compute_losses(self, outputs, samples, targets):
         own = matching.take(targets["keypoints"][:, :, 0, 2], samples["matches"])
-        return {"visibility": over(ops.square(answers - own), samples["labels"] > 0)}
+        return {"visibility": over(ops.square(outputs - own), samples["labels"] > 0)}
 
-    def decode(self, answers, found):
-        return {"visibility": ops.where(found["valid"], answers, 0.0)}
+    def decode(self, outputs, detections):
+        return {"visibility": ops.where(detections["valid"], outputs, 0.0)}
 
 
 @keras.saving.register_keras_serializable(package="test")
@@ -172,32 +172,32 @@ class VisibilityRCNN(RCNN):
         return [Visibility(name="visibility")]
 
 
-def test_a_further_branch_learns_from_its_own_field_and_answers_for_the_final_boxes(tmp_path):
+def test_a_further_branch_learns_its_field_and_predicts_for_the_final_boxes(tmp_path):
     keras.utils.set_random_seed(0)
     small = {"filters": 8, "units": 16, "proposals": 40, "training_proposals": 60, "samples": 16, "positives": 0.5}
     model = VisionModel(fakes.backbone(), VisibilityRCNN(3, score_threshold=0.0, detections=7, **small))
     (head,) = model.heads.values()
-    batch = {**fakes.pictures(4), **labels(), "keypoints": np.zeros((4, 3, 1, 3), "float32")}
+    batch = {**fakes.images(4), **labels(), "keypoints": np.zeros((4, 3, 1, 3), "float32")}
     batch["keypoints"][0, 1, 0, 2], batch["keypoints"][1, :2, 0, 2] = 2, [1, 2]
     seen, compute = [], Visibility.compute_losses
     outputs = model(batch["image"], training=True)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Visibility, "compute_losses", lambda self, *given: seen.append(given) or compute(self, *given))
         losses = head.compute_losses(batch, outputs, training=False)
-    answers, samples, _ = seen[0]
-    assert answers.shape == (4, 8)  # the samples with an object come first, half of them at most
-    answers, shown = (ops.convert_to_numpy(x) for x in (answers, samples["boxes"]))
-    labelled, matches = (ops.convert_to_numpy(samples[key]) for key in ("labels", "matches"))
+    outputs, samples, _ = seen[0]
+    assert outputs.shape == (4, 8)  # the samples with an object come first, half of them at most
+    outputs, shown = (ops.convert_to_numpy(x) for x in (outputs, samples["boxes"]))
+    labeled, matches = (ops.convert_to_numpy(samples[key]) for key in ("labels", "matches"))
     expected = ops.convert_to_numpy(head.sample(batch, outputs, False)["boxes"])[:, :8]
     np.testing.assert_array_equal(shown, expected)
     own = np.take_along_axis(batch["keypoints"][:, :, 0, 2], np.maximum(matches, 0), axis=1)
-    expected = np.mean((answers - own)[labelled > 0] ** 2)
+    expected = np.mean((outputs - own)[labeled > 0] ** 2)
     np.testing.assert_allclose(float(losses["visibility"].mean), expected, rtol=1e-5)
     model.compile(keras.optimizers.Adam(0.05))
     history = model.fit(batch, batch_size=4, epochs=30, verbose=0).history["visibility_loss"]
     assert np.mean(history[-5:]) < 0.5 * history[0], history
-    found = model.predict(batch["image"], verbose=0)
-    assert found["visibility"].shape == found["scores"].shape == (4, 7) and found["valid"].any()
+    detections = model.predict(batch["image"], verbose=0)
+    assert detections["visibility"].shape == detections["scores"].shape == (4, 7) and detections["valid"].any()
     model.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras").predict(batch["image"], verbose=0)
-    np.testing.assert_array_equal(again["visibility"], found["visibility"])
+    np.testing.assert_array_equal(again["visibility"], detections["visibility"])

@@ -1,4 +1,4 @@
-"""RetinaNet against slow loops where torchvision has no such case: pictures not labelled, or without objects."""
+"""RetinaNet against slow loops where torchvision has no such case: images not labeled, or without objects."""
 
 import fakes
 import keras
@@ -24,8 +24,8 @@ def iou(a, b):
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-def slow_losses(boxes, classes, logits, differences, anchors):
-    """Of one picture."""
+def slow_losses(boxes, classes, logits, deltas, anchors):
+    """The losses of one image."""
     truths = np.flatnonzero(classes >= 0)
     overlaps = np.array([[iou(boxes[g], anchor) for anchor in anchors] for g in truths]).reshape(
         len(truths), len(anchors)
@@ -37,9 +37,9 @@ def slow_losses(boxes, classes, logits, differences, anchors):
         if best >= 0.5 or rescued:
             box = boxes[truths[overlaps[:, a].argmax()]]
             label[classes[truths[overlaps[:, a].argmax()]]] = 1
-            sides = anchors[a, 2:] - anchors[a, :2]
-            centre = ((box[:2] + box[2:]) - (anchors[a, :2] + anchors[a, 2:])) / 2 / sides
-            distance += np.abs(np.concatenate([centre, np.log((box[2:] - box[:2]) / sides)]) - differences[a]).sum()
+            lengths = anchors[a, 2:] - anchors[a, :2]
+            center = ((box[:2] + box[2:]) - (anchors[a, :2] + anchors[a, 2:])) / 2 / lengths
+            distance += np.abs(np.concatenate([center, np.log((box[2:] - box[:2]) / lengths)]) - deltas[a]).sum()
             positives += 1
         elif best >= 0.4:
             continue
@@ -49,13 +49,13 @@ def slow_losses(boxes, classes, logits, differences, anchors):
     return entropy / max(1, positives), distance / max(1, positives)
 
 
-def test_losses_are_means_over_labelled_pictures_each_by_its_own_objects():
-    model, batch = made(), fakes.pictures(4)
+def test_losses_are_means_over_labeled_images_each_by_its_own_objects():
+    model, batch = made(), fakes.images(4)
     (head,) = model.heads.values()
     boxes, classes = np.zeros((4, 3, 4), "float32"), np.full((4, 3), NO_OBJECT, "int32")
     boxes[0, 1], classes[0, 1] = [3, 4, 13, 12], 2
     boxes[2, :2], classes[2, :2] = [[8, 8, 24, 24], [20, 2, 31, 30]], [0, 1]
-    known = np.tile(np.array([[True]] * 3 + [[False]]), 3)  # image 1 is labelled, with no object
+    known = np.tile(np.array([[True]] * 3 + [[False]]), 3)  # image 1 is labeled, with no object
     outputs = model(batch["image"])
     got = head.compute_losses({"boxes": boxes, "classes": classes, "known": known}, outputs)
     flat = [ops.convert_to_numpy(ops.concatenate(outputs[key], 1)) for key in ("classes", "boxes", "anchors")]
@@ -67,12 +67,12 @@ def test_losses_are_means_over_labelled_pictures_each_by_its_own_objects():
 
 def test_adaptive_assignment_learns_from_the_anchors_that_it_chooses():
     """The loss that those anchors alone give, and no other box or label."""
-    model, batch = made(assignment="adaptive"), fakes.pictures(2)
+    model, batch = made(assignment="adaptive"), fakes.images(2)
     (head,) = model.heads.values()
     outputs = model(batch["image"])
     losses = head.compute_losses(batch, outputs)
     levels = [x.shape[1] for x in outputs["anchors"]]
-    anchors, found, logits = (
+    anchors, deltas, logits = (
         ops.convert_to_numpy(ops.concatenate(outputs[k], axis=1)) for k in ("anchors", "boxes", "classes")
     )
     entropy, distance = [], []
@@ -86,7 +86,7 @@ def test_adaptive_assignment_learns_from_the_anchors_that_it_chooses():
         right = np.where(label, p, 1 - p)
         entropy.append((np.where(label, 0.25, 0.75) * (1 - right) ** 2 * -np.log(right)).sum() / positive.sum())
         wanted = ops.convert_to_numpy(box_ops.encode(batch["boxes"][i], anchors[i][positive]))
-        distance.append(np.abs(wanted - found[i][positive]).sum() / positive.sum())
+        distance.append(np.abs(wanted - deltas[i][positive]).sum() / positive.sum())
     np.testing.assert_allclose(float(losses["classification"].mean), np.mean(entropy), rtol=1e-4)
     np.testing.assert_allclose(float(losses["localization"].mean), np.mean(distance), rtol=1e-4)
 
@@ -126,17 +126,17 @@ def test_decodes_the_best_pairs_of_each_level():
         "size": np.float32([[58, 100]]),
     }
     got = {key: ops.convert_to_numpy(value)[0] for key, value in head.decode(outputs).items()}
-    # of the first level class 0 of anchor 0, and class 1 of anchor 2; of the second, cut to the picture, class 1
+    # of the first level class 0 of anchor 0, and class 1 of anchor 2; of the second, clipped to the image, class 1
     np.testing.assert_array_equal(got["valid"], [True, True, True, False])
     np.testing.assert_array_equal(got["classes"][:3], [0, 1, 1])
     np.testing.assert_allclose(got["scores"][:3], 1 / (1 + np.exp(-np.array([2, 1.7, 0]))), rtol=1e-5)
     np.testing.assert_allclose(got["boxes"][:3], [[0, 0, 10, 10], [30, 30, 40, 40], [50, 50, 60, 58]], atol=1e-4)
 
 
-def test_the_picture_has_a_size():
+def test_the_image_size_must_be_known():
     model = made()
     (head,) = model.heads.values()
-    with pytest.raises(ValueError, match="retinanet: the picture's height and width must be known"):
+    with pytest.raises(ValueError, match="retinanet: the image's height and width must be known"):
         head(
             {tap: keras.KerasTensor((None, 8, 8, 4)) for tap in ("C1", "C2", "C3")}
             | {"image": keras.KerasTensor((1, None, 8, 3))}

@@ -25,7 +25,7 @@ def test_the_papers_networks_have_their_default_boxes(name, count):
     assert head.compute_output_spec(features)["anchors"].shape == (None, count, 4)
 
 
-def test_a_level_of_huge_values_gives_small_first_answers():
+def test_a_level_of_huge_values_gives_small_initial_logits():
     """EfficientNet-Lite's levels come with a deviation of 7: without batch norms the first loss would be 80."""
     rng = np.random.default_rng(0)
     features = {f"C{n}": 50 * rng.normal(size=(2, 64 >> n, 64 >> n, 32)).astype("float32") for n in (3, 4, 5)}
@@ -35,16 +35,16 @@ def test_a_level_of_huge_values_gives_small_first_answers():
         keras.utils.set_random_seed(0)
         head = SSD(3, batch_norm=batch_norm)
         head.build({tap: x.shape for tap, x in features.items()})
-        answers = keras.ops.convert_to_numpy(head(features, training=True)["classes"])
-        sizes[batch_norm] = np.abs(answers).max()
+        logits = keras.ops.convert_to_numpy(head(features, training=True)["classes"])
+        sizes[batch_norm] = np.abs(logits).max()
     assert sizes[True] < 8 < 40 < sizes[False]
 
 
-def test_steps_for_pictures_of_another_size_are_an_error():
+def test_steps_for_images_of_another_size_are_an_error():
     arguments = {"levels": ["C1", "C2"], "extra": ["half"], "extra_filters": [8], "steps": [2, 4, 8]}
     VisionModel(fakes.backbone((64, 64)), SSD(3, **arguments))
-    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of a picture of 64; got 16"):
+    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of an image of 64; got 16"):
         VisionModel(fakes.backbone((64, 64)), SSD(3, **arguments | {"steps": [2, 4, 16]}))
     of_any = VisionModel(fakes.backbone(), SSD(3, **arguments | {"steps": [2, 4, 16]}))
-    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of a picture of 64; got 16"):
+    with pytest.raises(ValueError, match="steps: expected .* about 8 for 8 cells of an image of 64; got 16"):
         of_any(np.zeros((1, 64, 64, 3), np.uint8))

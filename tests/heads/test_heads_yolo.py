@@ -1,4 +1,4 @@
-"""YOLO's answers and losses by hand and against slow loops; the published networks' sizes."""
+"""YOLO's outputs and losses by hand and against slow loops; the published networks' sizes."""
 
 import math
 
@@ -15,7 +15,7 @@ from visiontasks.ops import anchors, assignment, boxes
 
 SIDE, BINS = 64, 16
 # borders in the middle of cells of 8 pixels, so that every distance from a centre is a whole number of strides
-TRUTH = np.float32([[4, 4, 36, 28], [44, 20, 60, 60]])
+BOXES = np.float32([[4, 4, 36, 28], [44, 20, 60, 60]])
 CLASSES = np.int32([2, 0])
 
 
@@ -23,8 +23,8 @@ def array(tensor):
     return ops.convert_to_numpy(tensor)
 
 
-def answers(grids=((8, 8),), size=(SIDE, SIDE), count=1):
-    """Raw outputs with nothing said."""
+def empty_outputs(grids=((8, 8),), size=(SIDE, SIDE), count=1):
+    """Raw outputs of zeros, or uniform distributions."""
     points, strides = anchors.anchor_points(grids, size)
     return {
         "distances": np.zeros((count, len(points), 4, BINS), "float32"),
@@ -37,36 +37,36 @@ def answers(grids=((8, 8),), size=(SIDE, SIDE), count=1):
 
 def perfect():
     """Raw outputs of which every cell in a true box says that box and its class."""
-    outputs = answers()
-    for truth, label in zip(TRUTH, CLASSES, strict=True):
+    outputs = empty_outputs()
+    for box, label in zip(BOXES, CLASSES, strict=True):
         for a, (x, y) in enumerate(outputs["points"][0]):
-            if truth[0] < x < truth[2] and truth[1] < y < truth[3]:
+            if box[0] < x < box[2] and box[1] < y < box[3]:
                 outputs["classes"][0, a, label] = 12
-                for side, distance in enumerate((x - truth[0], y - truth[1], truth[2] - x, truth[3] - y)):
+                for side, distance in enumerate((x - box[0], y - box[1], box[2] - x, box[3] - y)):
                     assert distance % 8 == 0
                     outputs["distances"][0, a, side, int(distance / 8)] = 40
     return outputs
 
 
 def targets(count=1):
-    """The two true boxes and two places behind them."""
-    truth = np.concatenate([TRUTH, np.zeros((2, 4), "float32")])
+    """The two ground-truth boxes and two rows of padding."""
+    padded = np.concatenate([BOXES, np.zeros((2, 4), "float32")])
     return {
-        "boxes": np.tile(truth, (count, 1, 1)),
+        "boxes": np.tile(padded, (count, 1, 1)),
         "classes": np.tile(np.concatenate([CLASSES, np.int32([-1, -1])]), (count, 1)),
     }
 
 
-def test_a_perfect_answer_has_no_loss_and_decodes_to_the_truth():
+def test_perfect_outputs_have_no_loss_and_decode_to_the_targets():
     head, outputs = YOLO(3, assigned=50), perfect()
     losses = {term: float(value.mean) for term, value in head.compute_losses(targets(), outputs).items()}
     assert max(losses.values()) < 1e-3, losses
-    found = {key: array(value)[0] for key, value in head.decode(outputs).items()}
-    assert found["valid"].sum() == 2 and len(found["valid"]) == 300
-    order = np.argsort(-found["classes"][:2])
-    np.testing.assert_array_equal(found["classes"][:2][order], CLASSES)
-    np.testing.assert_allclose(found["boxes"][:2][order], TRUTH, atol=1e-3)
-    np.testing.assert_allclose(found["scores"][:2], 1, atol=1e-4)
+    detections = {key: array(value)[0] for key, value in head.decode(outputs).items()}
+    assert detections["valid"].sum() == 2 and len(detections["valid"]) == 300
+    order = np.argsort(-detections["classes"][:2])
+    np.testing.assert_array_equal(detections["classes"][:2][order], CLASSES)
+    np.testing.assert_allclose(detections["boxes"][:2][order], BOXES, atol=1e-3)
+    np.testing.assert_allclose(detections["scores"][:2], 1, atol=1e-4)
 
 
 @pytest.mark.parametrize("what", ["distances", "classes"])
@@ -79,11 +79,11 @@ def test_a_worse_answer_has_a_larger_loss_of_its_own_term(what):
 
 
 def test_two_classes_of_one_cell_are_two_boxes_unless_they_suppress_each_other():
-    outputs = answers()
+    outputs = empty_outputs()
     outputs["classes"][0, 9, :2] = (3, 2)
     for agnostic, classes in ((False, [0, 1]), (True, [0])):
-        found = {key: array(value)[0] for key, value in YOLO(3, agnostic=agnostic).decode(outputs).items()}
-        np.testing.assert_array_equal(found["classes"][found["valid"]], classes)
+        detections = {key: array(value)[0] for key, value in YOLO(3, agnostic=agnostic).decode(outputs).items()}
+        np.testing.assert_array_equal(detections["classes"][detections["valid"]], classes)
 
 
 def expected(logits):
@@ -91,21 +91,23 @@ def expected(logits):
     return (shares / shares.sum(-1, keepdims=True) * np.arange(logits.shape[-1])).sum(-1)
 
 
-def slow_losses(outputs, truth, head):
-    """All terms anchor by anchor; the assignment and the overlaps have tests of their own."""
+def slow_losses(outputs, labels, head):
+    """All terms anchor by anchor; the assignment and the overlaps have their own tests."""
     rows, total = [], 0.0
-    for row in range(len(truth["boxes"])):
-        there = truth["classes"][row] >= 0
-        sides = expected(outputs["distances"][row]) * np.tile(outputs["strides"][row], 2)
+    for row in range(len(labels["boxes"])):
+        valid = labels["classes"][row] >= 0
+        distances = expected(outputs["distances"][row]) * np.tile(outputs["strides"][row], 2)
         x, y = outputs["points"][row].T
-        found = np.float32(np.stack([x - sides[:, 0], y - sides[:, 1], x + sides[:, 2], y + sides[:, 3]], -1))
+        predicted = np.float32(
+            np.stack([x - distances[:, 0], y - distances[:, 1], x + distances[:, 2], y + distances[:, 3]], -1)
+        )
         shares = 1 / (1 + np.exp(-outputs["classes"][row].astype("float64")))
-        own = truth["boxes"][row]
+        matched = labels["boxes"][row]
         matches, aligned = assignment.task_aligned(
-            np.float32(shares.T[np.maximum(truth["classes"][row], 0)]),
-            boxes.iou(own, found),
-            boxes.contain(own, outputs["points"][row]),
-            there,
+            np.float32(shares.T[np.maximum(labels["classes"][row], 0)]),
+            boxes.iou(matched, predicted),
+            boxes.contain(matched, outputs["points"][row]),
+            valid,
             head.assigned,
             head.alpha,
             head.beta,
@@ -116,10 +118,10 @@ def slow_losses(outputs, truth, head):
         for a, match in enumerate(matches):
             wanted = np.zeros(shares.shape[-1])
             if match >= 0:
-                wanted[truth["classes"][row][match]] = aligned[a]
-                sums[0] += aligned[a] * (1 - float(boxes.paired_iou(found[a], own[match], "ciou")))
+                wanted[labels["classes"][row][match]] = aligned[a]
+                sums[0] += aligned[a] * (1 - float(boxes.paired_iou(predicted[a], matched[match], "ciou")))
                 far = np.concatenate(
-                    [outputs["points"][row][a] - own[match][:2], own[match][2:] - outputs["points"][row][a]]
+                    [outputs["points"][row][a] - matched[match][:2], matched[match][2:] - outputs["points"][row][a]]
                 )
                 for side in range(4):
                     logits = outputs["distances"][row][a, side].astype("float64")
@@ -138,29 +140,29 @@ def slow_losses(outputs, truth, head):
 
 def test_losses_against_a_slow_loop():
     rng = np.random.default_rng(0)
-    outputs = answers(((8, 8), (4, 4), (2, 2)), count=3)
+    outputs = empty_outputs(((8, 8), (4, 4), (2, 2)), count=3)
     outputs["distances"] = rng.normal(0, 2, outputs["distances"].shape).astype("float32")
     outputs["classes"] = rng.normal(-1, 2, outputs["classes"].shape).astype("float32")
-    truth = targets(3)
-    truth["boxes"][1, :2] += rng.uniform(-3, 3, (2, 4)).astype("float32")
-    truth["classes"][2] = -1  # a picture without objects
+    labels = targets(3)
+    labels["boxes"][1, :2] += rng.uniform(-3, 3, (2, 4)).astype("float32")
+    labels["classes"][2] = -1  # an image without objects
     head = YOLO(3)
-    got, wanted = head.compute_losses(truth, outputs), slow_losses(outputs, truth, head)
+    got, wanted = head.compute_losses(labels, outputs), slow_losses(outputs, labels, head)
     for term in head.loss_terms:
         np.testing.assert_allclose(float(got[term].mean), wanted[term], rtol=1e-4, err_msg=term)
 
 
-def test_terms_follow_their_gains_and_the_background_is_learnt():
-    outputs, truth = perfect(), targets()
+def test_terms_follow_their_gains_and_the_background_is_learned():
+    outputs, labels = perfect(), targets()
     outputs["distances"] *= 0.02
-    plain = YOLO(3).compute_losses(truth, outputs)
-    doubled = YOLO(3, box_gain=15.0, distance_gain=3.0, class_gain=1.0).compute_losses(truth, outputs)
+    plain = YOLO(3).compute_losses(labels, outputs)
+    doubled = YOLO(3, box_gain=15.0, distance_gain=3.0, class_gain=1.0).compute_losses(labels, outputs)
     for term, value in plain.items():
         np.testing.assert_allclose(float(doubled[term].mean), 2 * float(value.mean), rtol=1e-6)
-    truth["classes"][:] = -1
-    nothing = YOLO(3).compute_losses(truth, outputs)
+    labels["classes"][:] = -1
+    nothing = YOLO(3).compute_losses(labels, outputs)
     assert float(nothing["box"].total) == float(nothing["distance"].total) == 0
-    assert float(nothing["classification"].mean) > 1  # what stands there with a score of almost 1 is no object
+    assert float(nothing["classification"].mean) > 1  # what is predicted with a score of almost 1 is no object
 
 
 def test_levels_that_are_looked_at():
@@ -180,19 +182,19 @@ def test_arguments_out_of_bounds_are_named(arguments):
 
 
 @pytest.mark.parametrize("levels", [None, ["C2"], ["C1", "C4"]])
-def test_sides_that_no_stride_divides(levels):
+def test_sizes_that_no_stride_divides(levels):
     keras.utils.set_random_seed(0)
     backbone = fakes.backbone(levels=(1, 2, 3, 4, 5))
     model = VisionModel(backbone, YOLO(3, levels=levels))
-    pictures = np.random.default_rng(0).integers(0, 256, (1, 97, 130, 3), dtype=np.uint8)
-    outputs = model(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (1, 97, 130, 3), dtype=np.uint8)
+    outputs = model(images)
     chosen = levels or ["C3", "C4", "C5"]
     cells = sum(math.ceil(97 / 2 ** int(n[1])) * math.ceil(130 / 2 ** int(n[1])) for n in chosen)
     assert outputs["distances"].shape == (1, cells, 4, BINS) and outputs["classes"].shape == (1, cells, 3)
     points = array(outputs["points"])[0]
     assert (points > 0).all() and (points < (130, 97)).all()
-    found = array(model.decode(outputs)["boxes"])
-    assert (found >= 0).all() and (found <= (130, 97, 130, 97)).all()
+    detections = array(model.decode(outputs)["boxes"])
+    assert (detections >= 0).all() and (detections <= (130, 97, 130, 97)).all()
 
 
 def test_class_scores_start_where_they_are_expected():
@@ -205,8 +207,8 @@ def test_class_scores_start_where_they_are_expected():
             np.testing.assert_allclose(start, min(0.1, 5 / (4 * count)), rtol=1e-4)
 
 
-def test_an_object_between_the_centres_is_learnt_by_the_nearest_cell():
-    outputs = answers()
+def test_an_object_between_the_centers_is_learned_by_the_nearest_cell():
+    outputs = empty_outputs()
     head = YOLO(3)
     small = {"boxes": np.float32([[[13, 13, 19, 19], [0, 0, 0, 0]]]), "classes": np.int32([[1, -1]])}
     assert not array(boxes.contain(small["boxes"], outputs["points"]))[0, 0].any()
@@ -232,10 +234,10 @@ def test_every_level_learns():
     keras.utils.set_random_seed(0)
     model = VisionModel(fakes.backbone((64, 64)), YOLO(3, assigned=500))
     before = {v.path: array(v).copy() for v in model.trainable_variables}
-    truth = np.float32([[[4, 4, 14, 14], [20, 10, 50, 40], [0, 0, 64, 64]]] * 2)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    boxes = np.float32([[[4, 4, 14, 14], [20, 10, 50, 40], [0, 0, 64, 64]]] * 2)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     model.compile(keras.optimizers.SGD(0.1))
-    model.fit({"image": pictures, "boxes": truth, "classes": np.int32([[0, 1, 2]] * 2)}, epochs=1, verbose=0)
+    model.fit({"image": images, "boxes": boxes, "classes": np.int32([[0, 1, 2]] * 2)}, epochs=1, verbose=0)
     still = [v.path for v in model.trainable_variables if np.array_equal(before[v.path], array(v))]
     assert not still
 

@@ -81,7 +81,7 @@ def test_the_arrays_of_the_only_head_are_attributes(images):
 
 
 def test_fit_keeps_how_its_loader_preprocesses(tmp_path):
-    batch = fakes.pictures(8)
+    batch = fakes.images(8)
 
     class Blocks(Source):
         fields, names = frozenset({"label"}), {"label": fakes.CLASSES}
@@ -126,9 +126,9 @@ def test_no_head_has_a_name_of_predictions_json():
 
 
 def test_losses_and_predictions_of_one_pass_are_those_of_two(model):
-    """With unlabelled and padded rows: what `evaluate` and `predict` give."""
+    """With unlabeled and padded rows: what `evaluate` and `predict` give."""
     model.compile()
-    batch = {key: value for key, value in fakes.pictures(8).items() if key in ("image", "label", "mask")}
+    batch = {key: value for key, value in fakes.images(8).items() if key in ("image", "label", "mask")}
     batch["label"][[1, 6]] = -1
     batch["mask"][6:] = 255
     sums = {}

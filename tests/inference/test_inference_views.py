@@ -20,23 +20,23 @@ STRETCH, LETTERBOX = Preprocess((64, 96)), Preprocess((64, 96), "letterbox")
     tile=st.integers(1, 300),
     overlap=st.floats(0, 0.9),
 )
-def test_tiles_cover_the_picture_and_overlap_as_asked(height, width, tile, overlap):
+def test_tiles_cover_the_image_and_overlap_as_asked(height, width, tile, overlap):
     if (height / tile) * (width / tile) / (1 - overlap) ** 2 > 2000:
         return
-    found = views((height, width), STRETCH, tile, overlap)
+    got = views((height, width), STRETCH, tile, overlap)
     seen = np.zeros((height, width), int)
-    for view in found:
+    for view in got:
         top, left, bottom, right = view.window
         assert 0 <= top < bottom <= height and 0 <= left < right <= width
         assert (bottom - top, right - left) == (min(tile, height), min(tile, width))
         seen[top:bottom, left:right] += 1
-    assert (seen > 0).all() and len({view.window for view in found}) == len(found)
+    assert (seen > 0).all() and len({view.window for view in got}) == len(got)
     for axis in (0, 1):
-        starts = sorted({view.window[axis] for view in found})
+        starts = sorted({view.window[axis] for view in got})
         # a pixel at least, where the tile has more than one
         steps = np.diff(starts)
         assert (steps <= max(1, tile * (1 - overlap) + 1)).all()
-    assert len(found) == 1 or max(height, width) > tile
+    assert len(got) == 1 or max(height, width) > tile
 
 
 def test_the_whole_and_its_mirror_image():
@@ -64,7 +64,7 @@ def test_boxes_and_maps_come_back_from_where_they_were_seen(mode, flipped, windo
     (scale_y, scale_x), (shift_y, shift_x) = placement.scale, placement.offset
     on_canvas = inside * np.float32([scale_x, scale_y] * 2) + np.float32([shift_x, shift_y] * 2)
     np.testing.assert_allclose(view.restore_boxes(placement.restore_boxes(on_canvas)), boxes, atol=1e-3)
-    # a picture that says of each pixel where it is
+    # an image whose pixels hold their own coordinates
     ramp = np.stack(np.broadcast_arrays(np.arange(300), np.arange(200)[:, None], 0), axis=-1) * (255 / 300)
     seen = view.canvas(ramp.round().astype(np.uint8)).astype(np.float32)
     back = view.restore_map(placement.restore_map(seen))
@@ -96,12 +96,12 @@ def test_of_one_window_seen_by_many_it_is_greedy_suppression(seed, threshold):
     boxes, scores, classes = random_boxes(rng, count), rng.random(count).astype(np.float32), rng.integers(0, 3, count)
     windows = np.tile(np.float32([0, 0, 100, 100]), (count, 1))
     kept = greedy(boxes, scores, classes, threshold)
-    for found, expected in zip(
+    for got, expected in zip(
         merge_boxes(boxes, scores, classes, windows, np.arange(count), (100, 100), threshold),
         (boxes, scores, classes),
         strict=True,
     ):
-        np.testing.assert_array_equal(found, expected[kept])
+        np.testing.assert_array_equal(got, expected[kept])
 
 
 def test_suppression_is_the_graphs():
@@ -112,8 +112,8 @@ def test_suppression_is_the_graphs():
     boxes, scores = random_boxes(rng, 60), np.sort(rng.random(60).astype(np.float32))[::-1].copy()
     kept = np.asarray(nms.suppress(boxes, scores, 0.5))
     windows = np.tile(np.float32([0, 0, 100, 100]), (60, 1))
-    found, _, _ = merge_boxes(boxes, scores, np.zeros(60, int), windows, np.arange(60), (100, 100), 0.5)
-    np.testing.assert_array_equal(found, boxes[kept])
+    got, _, _ = merge_boxes(boxes, scores, np.zeros(60, int), windows, np.arange(60), (100, 100), 0.5)
+    np.testing.assert_array_equal(got, boxes[kept])
     np.testing.assert_allclose(numpy_boxes.iou(boxes, boxes), np.asarray(graph_boxes.iou(boxes, boxes)), atol=1e-6)
     np.testing.assert_allclose(numpy_boxes.area(boxes), np.asarray(graph_boxes.area(boxes)), rtol=1e-6)
 
@@ -121,8 +121,8 @@ def test_suppression_is_the_graphs():
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 10_000), tile=st.sampled_from([120, 160, 250]))
 def test_objects_seen_in_parts_come_back_whole_and_once(seed, tile):
-    """Perfect answers of every tile, each with a score of its own; objects up to twice as large as a tile."""
-    rng, picture = np.random.default_rng(seed), (400, 600)
+    """Perfect predictions for every tile, each with another score; objects up to twice as large as a tile."""
+    rng, image_size = np.random.default_rng(seed), (400, 600)
     truth, classes = [], []
     for row in range(2):
         for column in range(3):  # one in each cell, so that none hides another
@@ -131,7 +131,7 @@ def test_objects_seen_in_parts_come_back_whole_and_once(seed, tile):
             classes.append(int(rng.integers(2)))
     truth = np.float32(truth)
     boxes, kinds, windows, seen_in = [], [], [], []
-    for number, view in enumerate(views(picture, STRETCH, tile, 0.2)):
+    for number, view in enumerate(views(image_size, STRETCH, tile, 0.2)):
         top, left, bottom, right = view.window
         window = np.float32([left, top, right, bottom])
         cut = numpy_boxes.clip(truth, window)
@@ -143,7 +143,7 @@ def test_objects_seen_in_parts_come_back_whole_and_once(seed, tile):
                 seen_in.append(number)
     scores = rng.uniform(0.3, 1, len(boxes)).astype(np.float32)
     boxes, _, kinds = merge_boxes(
-        np.float32(boxes), scores, np.array(kinds), np.float32(windows), np.array(seen_in), picture
+        np.float32(boxes), scores, np.array(kinds), np.float32(windows), np.array(seen_in), image_size
     )
     assert len(boxes) == len(truth)
     for box, kind in zip(truth, classes, strict=True):
@@ -154,17 +154,17 @@ def test_objects_seen_in_parts_come_back_whole_and_once(seed, tile):
 def test_scores_of_a_part_pass_to_the_whole():
     boxes = np.float32([[50, 10, 99.8, 40], [50, 10, 130, 40]])
     windows = np.float32([[0, 0, 100, 100], [40, 0, 140, 100]])
-    found = merge_boxes(boxes, np.float32([0.9, 0.4]), np.zeros(2, int), windows, np.arange(2), (100, 140))
-    np.testing.assert_allclose(found[0], [[50, 10, 130, 40]])
-    np.testing.assert_allclose(found[1], [0.9])
+    got = merge_boxes(boxes, np.float32([0.9, 0.4]), np.zeros(2, int), windows, np.arange(2), (100, 140))
+    np.testing.assert_allclose(got[0], [[50, 10, 130, 40]])
+    np.testing.assert_allclose(got[1], [0.9])
     # of two neighbours that only touch at the edge each stays
     boxes = np.float32([[50, 10, 100, 40], [100, 10, 130, 40]])
     assert len(merge_boxes(boxes, np.float32([0.9, 0.4]), np.zeros(2, int), windows, np.arange(2), (100, 140))[0]) == 2
 
 
-def one_by_one(boxes, scores, classes, windows, seen_in, picture, threshold):
-    """What merge_boxes does, said plainly: each box in its turn is compared with all that are left."""
-    cut = _cut_off(boxes, windows, picture)
+def one_by_one(boxes, scores, classes, windows, seen_in, image_size, threshold):
+    """What merge_boxes does, in plain loops: each box in its turn is compared with all that are left."""
+    cut = _cut_off(boxes, windows, image_size)
     order = np.lexsort((-scores, cut))
     boxes, scores, classes, windows, seen_in, cut = (
         np.array(a[order]) for a in (boxes, scores, classes, windows, seen_in, cut)
@@ -189,16 +189,16 @@ def one_by_one(boxes, scores, classes, windows, seen_in, picture, threshold):
             mine_seen_in |= set(seen_in[parts])
             for array in (boxes, windows):
                 array[i, :2], array[i, 2:] = array[parts, :2].min(axis=0), array[parts, 2:].max(axis=0)
-            cut[i] = _cut_off(boxes[i], windows[i], picture)
+            cut[i] = _cut_off(boxes[i], windows[i], image_size)
     order = np.array(kept, int)[np.argsort(-scores[kept], kind="stable")]
     return boxes[order], scores[order], classes[order]
 
 
-def boxes_of_views(rng, count, classes, picture=(500, 700), tile=200, largest=150, step=0):
+def boxes_of_views(rng, count, classes, image_size=(500, 700), tile=200, largest=150, step=0):
     """Random boxes of random tiles, seen in both directions; many end at a tile's edge. On a grid if `step`."""
-    found = views(picture, STRETCH, tile, 0.2, flip=True)
-    seen_in = rng.integers(0, len(found), count)
-    edges = np.float32([(left, top, right, bottom) for top, left, bottom, right in (view.window for view in found)])
+    got = views(image_size, STRETCH, tile, 0.2, flip=True)
+    seen_in = rng.integers(0, len(got), count)
+    edges = np.float32([(left, top, right, bottom) for top, left, bottom, right in (view.window for view in got)])
     windows = edges[seen_in]
     middle, half = rng.uniform(windows[:, :2], windows[:, 2:]), rng.uniform(2, largest / 2, (count, 2))
     boxes = np.concatenate([middle - half, middle + half], axis=1)
@@ -206,7 +206,7 @@ def boxes_of_views(rng, count, classes, picture=(500, 700), tile=200, largest=15
         boxes = np.round(boxes / step) * step
     boxes = numpy_boxes.clip(boxes, windows).astype(np.float32)
     scores = (rng.integers(1, 100, count) / 100).astype(np.float32)  # with ties
-    return boxes, scores, rng.integers(0, classes, count).astype(np.int32), windows, seen_in, picture
+    return boxes, scores, rng.integers(0, classes, count).astype(np.int32), windows, seen_in, image_size
 
 
 @settings(max_examples=60, deadline=None)
@@ -220,9 +220,9 @@ def test_all_at_once_is_one_by_one(seed, classes, step, threshold):
     rng = np.random.default_rng(seed)
     asked = boxes_of_views(rng, int(rng.integers(0, 600)), classes, step=step)
     before = [np.array(a) for a in asked]
-    for found, expected in zip(merge_boxes(*asked, threshold), one_by_one(*asked, threshold), strict=True):
-        assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
+    for got, expected in zip(merge_boxes(*asked, threshold), one_by_one(*asked, threshold), strict=True):
+        assert got.dtype == expected.dtype
+        np.testing.assert_array_equal(got, expected)
     for now, then in zip(asked, before, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -245,5 +245,5 @@ def test_boxes_of_one_view_are_two_objects():
 
 def test_nothing_at_all():
     none = np.zeros((0, 4), np.float32)
-    found = merge_boxes(none, np.zeros(0, np.float32), np.zeros(0, int), none, np.zeros(0, int), (10, 10))
-    assert [len(part) for part in found] == [0, 0, 0] and found[0].shape == (0, 4)
+    got = merge_boxes(none, np.zeros(0, np.float32), np.zeros(0, int), none, np.zeros(0, int), (10, 10))
+    assert [len(part) for part in got] == [0, 0, 0] and got[0].shape == (0, 4)

@@ -36,7 +36,7 @@ def test_pools_behind_each_other_are_larger_windows():
 
 
 @pytest.mark.parametrize("sides", [(16, 8, 4), (17, 9, 5), (15, 7, 3), (16, 4), (13, 5, 2)])
-def test_a_pyramid_keeps_its_sides(sides):
+def test_a_pyramid_keeps_its_sizes(sides):
     """Halved exactly, rounded up, rounded down, quartered, and cut by unpadded convolutions."""
     levels = [keras.Input((side, side + 1, 8)) for side in sides]
     steps = [4 if sides == (16, 4) else 2] * (len(sides) - 1)

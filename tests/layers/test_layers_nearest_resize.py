@@ -25,7 +25,7 @@ def test_each_position_is_a_copy_of_the_one_it_falls_on(size):
     np.testing.assert_array_equal(resized(x, size), x[:, rows][:, :, columns])
 
 
-def test_in_a_graph_of_free_sides_and_saved():
+def test_in_a_graph_of_any_size_and_saved():
     a, b = keras.Input((None, None, 3)), keras.Input((None, None, 2))
     model = keras.Model([a, b], NearestResize()([a, b]))
     assert model.output.shape == (None, None, None, 3)

@@ -51,7 +51,7 @@ def test_equals_the_slow_loop(candidates, count):
         assert not result[i, len(expected) :].any()
 
 
-def test_answers_are_in_the_order_of_the_anchors():
+def test_outputs_are_in_the_order_of_the_anchors():
     """Row by row, cell by cell, anchor by anchor, in float32 whatever the policy."""
     layer = RegionProposals(4, 3, dtype="mixed_bfloat16")
     x = np.zeros((1, 2, 2, 4), "float32")

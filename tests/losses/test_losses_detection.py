@@ -15,7 +15,7 @@ def test_smooth_l1_by_hand():
     np.testing.assert_allclose(ops.convert_to_numpy(got), [0.0125, 0.95], rtol=1e-6)
 
 
-def test_hardest_takes_the_largest_losses_of_each_picture():
+def test_hardest_takes_the_largest_losses_of_each_image():
     rng = np.random.default_rng(0)
     losses, candidates = rng.random((3, 20)).astype("float32"), rng.random((3, 20)) < 0.6
     count = np.float32([0, 4, 100])

@@ -43,7 +43,7 @@ def test_asymmetric_equals_the_paper():
 
 
 @pytest.mark.parametrize("loss", [sigmoid.binary_cross_entropy, sigmoid.focal, sigmoid.asymmetric])
-def test_unlabelled_tags_are_as_if_absent_and_extremes_stay_finite(loss):
+def test_unlabeled_tags_are_as_if_absent_and_extremes_stay_finite(loss):
     tags = TAGS.copy()
     tags[::2, 1] = -1
     some = value(loss(tags, LOGITS, tags >= 0))

@@ -20,7 +20,7 @@ def value(loss):
     return float(ops.convert_to_numpy(loss.mean if isinstance(loss, Term) else loss))
 
 
-def test_cross_entropy_equals_scikit_learn_over_what_is_labelled():
+def test_cross_entropy_equals_scikit_learn_over_what_is_labeled():
     expected = log_loss(LABELS[KNOWN], SHARES[KNOWN].astype("float64"), labels=range(5))
     assert value(softmax.cross_entropy(LABELS, LOGITS, KNOWN)) == pytest.approx(expected, rel=1e-5)
 
@@ -57,7 +57,7 @@ def test_extreme_logits_and_void_give_finite_losses_and_gradients(loss, scale):
     mask[0, 0] = 255
     gradient = gradient_of(lambda: loss(mask, variable, mask != 255).mean, variable)
     assert np.isfinite(gradient).all()
-    assert (gradient[0, 0] == 0).all()  # void pixels are not learnt from
+    assert (gradient[0, 0] == 0).all()  # void pixels are not learned
 
 
 def gradient_of(function, variable):

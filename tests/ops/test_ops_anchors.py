@@ -15,7 +15,7 @@ def test_ssd300_has_8732():
     assert sum(n * n * k for (n, _), k in zip(GRIDS, anchors.number_of_default_boxes(RATIOS), strict=True)) == 8732
 
 
-def test_order_places_and_shapes_by_hand():
+def test_order_centers_and_shapes_by_hand():
     boxes = anchors.default_boxes([(1, 2)], (100, 200), (0.2, 0.8), [(4,)])
     centers, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     np.testing.assert_allclose(centers, [[50, 50]] * 4 + [[150, 50]] * 4)

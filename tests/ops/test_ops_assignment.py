@@ -17,7 +17,7 @@ def array(tensor):
 
 
 def drawn(rng, count):
-    """Boxes of 4 to 40 pixels with corners inside a picture."""
+    """Boxes of 4 to 40 pixels with corners inside an image."""
     corners = rng.uniform(0, SIZE - 4, (count, 2))
     return np.float32(np.concatenate([corners, np.minimum(corners + rng.uniform(4, 40, (count, 2)), SIZE)], -1))
 
@@ -71,7 +71,7 @@ def test_task_aligned(seed, powers, count):
 
 
 def test_task_aligned_by_hand():
-    """Two true boxes, four anchors, two each: the middle ones are wanted twice, the last one is outside."""
+    """Two ground-truth boxes, four anchors, two each: the middle ones are wanted twice, the last one is outside."""
     scores = np.full((2, 4), 0.25, "float32")
     overlaps = np.float32([[0.8, 0.6, 0.4, 0.9], [0.1, 0.5, 0.7, 0.9]])
     inside = np.array([[True, True, True, False]] * 2)
@@ -190,7 +190,7 @@ def test_a_centre_on_a_border_belongs_to_the_cell_behind_however_it_is_rounded()
         assert got[13 * 16 + 5] == 0 and got[-1] == 1 and (got >= 0).sum() == 2
 
 
-def test_a_batch_is_its_pictures():
+def test_a_batch_is_its_images():
     rng = np.random.default_rng(3)
     truth, valid = np.stack([drawn(rng, 4), drawn(rng, 4)]), np.array([[True, True, False, True], [False] * 4])
     anchors = grid_of(8)

@@ -124,7 +124,7 @@ def test_clip_and_area():
     np.testing.assert_array_equal(array(boxes.area(np.float32([[0, 0, 2, 3], [5, 5, 4, 9]]))), [6, 0])
 
 
-def test_sides_of_at_least():
+def test_at_least():
     given_boxes = np.float32([[0, 0, 2, 2], [0, 0, 2, 1.5], [0, 0, 1.5, 2], [3, 3, 1, 1]])
     np.testing.assert_array_equal(ops.convert_to_numpy(boxes.at_least(given_boxes, 2.0)), [True, False, False, False])
 

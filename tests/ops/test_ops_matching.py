@@ -16,18 +16,18 @@ def drawn(seed, truths=5, anchors=12):
 
 
 def slow(overlaps, valid, high, low, rescue):
-    truths, found = np.flatnonzero(valid), []
+    truths, matches = np.flatnonzero(valid), []
     for a in range(overlaps.shape[1]):
         if not len(truths):
-            found.append(matching.BACKGROUND)
+            matches.append(matching.BACKGROUND)
             continue
         best = truths[np.argmax(overlaps[truths, a])]
         value = overlaps[best, a]
         match = best if value >= high else matching.BACKGROUND if value < low else matching.IGNORED
         if rescue and any(overlaps[g, a] > 0 and overlaps[g, a] == overlaps[g].max() for g in truths):
             match = best
-        found.append(match)
-    return np.array(found)
+        matches.append(match)
+    return np.array(matches)
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,7 +48,7 @@ def test_bipartite(seed):
     np.testing.assert_array_equal(ops.convert_to_numpy(matching.bipartite(overlaps, valid, 0.5)), expected)
 
 
-def test_a_batch_is_its_pictures():
+def test_a_batch_is_its_images():
     one, two = drawn(1), drawn(2)
     overlaps, valid = (np.stack(pair) for pair in zip(one, two, strict=True))
     both = ops.convert_to_numpy(matching.bipartite(overlaps, valid, 0.5))
@@ -68,7 +68,7 @@ def test_nearest_is_by_overlap():
     np.testing.assert_array_equal(ops.convert_to_numpy(got), ops.convert_to_numpy(expected))
 
 
-def test_take_gives_each_anchor_its_truth():
+def test_take_gives_each_anchor_its_match():
     boxes = np.arange(24, dtype="float32").reshape(2, 3, 4)
     matches = np.int32([[2, -1, 0, 0], [1, 1, -2, 2]])
     got = ops.convert_to_numpy(matching.take(boxes, matches))

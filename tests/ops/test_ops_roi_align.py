@@ -58,7 +58,7 @@ def test_equals_the_slow_one_over_all_levels(size, samples):
     assert len(levels) > 1
 
 
-def test_a_level_that_is_not_there_is_looked_up_at_the_next_finer_one():
+def test_a_missing_level_is_replaced_by_the_next_finer_one():
     rng = np.random.default_rng(5)
     pyramid = {n: rng.normal(size=(1, 64 // 2**n, 64 // 2**n, 2)).astype("float32") for n in (1, 4)}
     box = np.float32([[[4, 6, 60, 62]]])  # of level 2

@@ -61,6 +61,7 @@ def test_what_a_head_needs_and_takes_follows_its_arguments(heads):
     assert part.fields({"mask": False, "learns": "people"}) == ("people/classes", "people/boxes")
     names = [a.name for a in part.arguments]
     assert names[:3] == ["classes", "points", "mask"] and {"filters", "learns"} <= set(names)
+    assert [a.name for a in part.arguments if a.shared] == ["classes", "learns"]  # stated by the contract, for all
     assert "bins" not in names and "name" not in names  # filled in by the class; in a recipe the part's own
 
 
@@ -91,7 +92,7 @@ def test_such_heads_work_in_a_recipe_in_help_and_through_saving(heads, tmp_path)
         again = keras.saving.load_model(tmp_path / "m.keras")
         (loaded,) = again.heads.values()
         assert type(loaded) is type(head) and loaded.get_config() == head.get_config()
-        images = fakes.pictures()["image"]
+        images = fakes.images()["image"]
         before, after = (m.predict(images, verbose=0) for m in (model, again))
         for key in before:
             np.testing.assert_array_equal(before[key], after[key])

@@ -35,7 +35,7 @@ def test_another_part_by_name_drops_the_arguments_of_the_one_before():
     assert made.head == {"name": "classifier"}
 
 
-def test_epochs_said_later_replace_steps():
+def test_later_epochs_replace_steps():
     assert recipe.read("unet_seg").train.steps > 0
     made = recipe.read("unet_seg", ["train.epochs=3"])
     assert (made.train.epochs, made.train.steps) == (3, None)

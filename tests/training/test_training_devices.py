@@ -28,7 +28,7 @@ def test_precision_follows_the_gpu(asked, capability, policy):
     assert devices.precision(asked, capability) == policy
 
 
-def test_a_gpu_that_is_not_there_is_an_error():
+def test_a_missing_gpu_is_an_error():
     with pytest.raises(UserError, match="^devices: "):
         devices.check("gpu", None)
 
@@ -123,7 +123,7 @@ np.savez(path, *model.get_weights(), **losses)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
-def test_two_replicas_learn_as_one_device_with_unlabelled_images_and_a_padded_batch(tmp_path):
+def test_two_replicas_learn_as_one_device_with_unlabeled_images_and_a_padded_batch(tmp_path):
     """Five steps of every head without a random choice; of R-CNN each replica draws its own samples."""
     saved = []
     for replicas in ("1", "2"):
@@ -167,7 +167,7 @@ print("RESULT" + json.dumps([model.distribute_strategy.num_replicas_in_sync, *fi
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
-def test_two_replicas_take_pictures_of_several_sizes():
+def test_two_replicas_take_images_of_several_sizes():
     done = subprocess.run([sys.executable, "-c", SIZES], capture_output=True, text=True)
     assert "RESULT" in done.stdout, done.stderr[-3000:]
     replicas, first, second, score, *rows = json.loads(done.stdout.split("RESULT")[1])

@@ -27,9 +27,9 @@ def test_learns_scores_and_keeps_the_best(tmp_path):
     made, ended = run(tmp_path, model, recipe)
     assert ended["best_score"] == 1.0 and ended["epochs"] == 30 and not ended["interrupted"]
     again = keras.saving.load_model(made.best)
-    found = evaluate(again, loaders(("label",))[1], tasks_of(again), draw=3)
-    assert found.score == ended["best_score"] and found.metrics["top1"] == 1.0
-    assert len(found.drawings) == 3
+    evaluation = evaluate(again, loaders(("label",))[1], tasks_of(again), draw=3)
+    assert evaluation.score == ended["best_score"] and evaluation.metrics["top1"] == 1.0
+    assert len(evaluation.drawings) == 3
     rows = made.metrics.read_text().splitlines()
     assert len(rows) == 31 and "val_top1" in rows[0] and "val_loss" in rows[0]
     assert (made.path / "curves.png").stat().st_size > 1000
@@ -180,16 +180,18 @@ def test_several_heads_are_scored_each_by_its_own_and_together(tmp_path):
         "regions/cross_entropy_loss",
         "learning_rate",
     } <= set(header)
-    found = evaluate(model, loaders(("mask", "label"), 6)[1], tasks_of(model))
-    assert found.score == pytest.approx((found.metrics["regions/mean_iou"] + found.metrics["subject/top1"]) / 2)
+    evaluation = evaluate(model, loaders(("mask", "label"), 6)[1], tasks_of(model))
+    assert evaluation.score == pytest.approx(
+        (evaluation.metrics["regions/mean_iou"] + evaluation.metrics["subject/top1"]) / 2
+    )
 
 
-def test_the_last_partial_batch_counts_each_picture_once():
+def test_the_last_partial_batch_counts_each_image_once():
     model = classifier()
     _, val = loaders(("label",), count=6)
     model.compile("adam")
-    found = evaluate(model, val, tasks_of(model))
-    scores = model.predict(fakes.pictures(6)["image"], verbose=0)["scores"]
-    assert found.metrics["top1"] == pytest.approx((scores.argmax(-1) == fakes.pictures(6)["label"]).mean())
+    evaluation = evaluate(model, val, tasks_of(model))
+    scores = model.predict(fakes.images(6)["image"], verbose=0)["scores"]
+    assert evaluation.metrics["top1"] == pytest.approx((scores.argmax(-1) == fakes.images(6)["label"]).mean())
     loss = model.evaluate(val, verbose=0, return_dict=True)
     assert np.isfinite(loss["loss"])

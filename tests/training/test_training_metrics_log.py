@@ -69,12 +69,12 @@ def test_curves_that_cannot_be_drawn_are_one_warning(error, tmp_path, monkeypatc
     log, console = made(tmp_path)
     train(log, stages=(2,), steps=1)
     log.draw()
-    said = console.file.getvalue()
-    assert said.count("warning: ") == 1 and "curves.png" in said and str(error) in said
+    printed = console.file.getvalue()
+    assert printed.count("warning: ") == 1 and "curves.png" in printed and str(error) in printed
     assert len(rows(tmp_path / "metrics.csv")) == 2
 
 
-def test_a_full_disk_is_one_error_and_keeps_what_was_there(tmp_path, monkeypatch):
+def test_a_full_disk_is_one_error_and_keeps_the_old_file(tmp_path, monkeypatch):
     def fill(path):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")

@@ -33,8 +33,10 @@ def test_cosine_equals_keras(warmup):
 def test_a_run_of_one_epoch_is_not_all_warm_up():
     for epochs, peak in ((1, 25), (2, 50), (3, 75), (5, 100)):
         made = schedules.cosine(0.1, total_steps=100 * epochs, steps_per_epoch=100, warmup_epochs=1)
-        found = rates(made, range(100 * epochs + 1))
-        assert np.argmax(found) == peak and max(found) == pytest.approx(0.1) and found[-1] == pytest.approx(0, abs=1e-8)
+        values = rates(made, range(100 * epochs + 1))
+        assert (
+            np.argmax(values) == peak and max(values) == pytest.approx(0.1) and values[-1] == pytest.approx(0, abs=1e-8)
+        )
     made = schedules.cosine(0.1, total_steps=2, steps_per_epoch=10, warmup_epochs=1)
     assert all(rate > 0 for rate in rates(made, [0, 1]))
 

@@ -118,7 +118,7 @@ def test_a_checkpoint_in_safetensors_reaches_every_weight(tmp_path):
     assert kernel.shape == (512, 10) and bias.shape == (10,)
 
 
-def test_what_does_not_fit_is_listed_or_with_strict_off_skipped_and_said(tmp_path):
+def test_what_does_not_fit_is_listed_or_with_strict_off_skipped_and_reported(tmp_path):
     arrays = torch_arrays(api.backbone("resnet18"))
     arrays["other.weight"] = arrays.pop("conv1.weight")
     arrays["layer1.0.bn1.bias"] = np.zeros(3, "f4")

@@ -36,8 +36,8 @@ def published(monkeypatch, folder):
     return dict(np.load(folder / "ssd300_vgg16.npz"))
 
 
-def raw(words, images):
-    made, _ = build.recipe("ssd_coco", ["weights=coco", *words])
+def raw(words, images, weights="coco"):
+    made, _ = build.recipe("ssd_coco", [f"weights={weights}", *words])
     assert build.pretrained(made).complete == ("cell" not in str(words))
     outputs = build.model(made)(images)
     return {key: keras.ops.convert_to_numpy(value) for key, value in outputs.items()}
@@ -52,13 +52,37 @@ def test_classes_find_their_rows_by_name(published):
         np.testing.assert_allclose(got["boxes"], published["raw_bbox_regression"], atol=1e-4)
 
 
+def test_a_file_is_coco_s_by_its_rows_whatever_its_name(published, folder, tmp_path):
+    """A renamed official file; and one of a training with as many rows as the head's own classes need."""
+    expected, path = published["raw_cls_logits"], tmp_path / "mine.pth"
+    path.write_bytes((folder / coco.DETECTORS["vgg16", "ssd"].file).read_bytes())
+    for words, rows in ((["head.classes=[cow, cat]"], [0, 4, 1]), (["head.classes=[w, x, y, z]"], [0, 1, 2, 3, 4])):
+        got = raw(words, published["images"], weights=path)
+        np.testing.assert_allclose(got["classes"], expected[..., rows], atol=1e-4)
+
+
+@pytest.mark.parametrize(("pair", "anchors"), [(("vgg16", "ssd"), 6), (("resnet50", "retinanet"), 9)])
+def test_rows_tell_coco_s_last_layers_from_others(pair, anchors):
+    by_class = coco.DETECTORS[pair].by_class
+    ((module, (_, background)),) = by_class.items()
+    for classes in (1, 12, 20, 79, 80):
+        own = {f"{module}.0.weight": np.zeros((anchors * (classes + background), 1))}
+        assert not coco._has_coco_rows(own, by_class, classes)
+        assert coco._has_coco_rows({f"{module}.0.weight": np.zeros((anchors * 91, 1))}, by_class, classes)
+    ninety = {f"{module}.0.weight": np.zeros((anchors * 91, 1))}
+    assert not coco._has_coco_rows(ninety, by_class, 91 - background)
+    assert not coco._has_coco_rows({"backbone.weight": np.zeros((91, 1))}, by_class, 3)
+
+
 def test_from_python_no_data_set_is_read_for_the_classes(published, monkeypatch):
     monkeypatch.setattr(build, "loaders", lambda made: pytest.fail("reads 25 GB of images"))
     assert api.from_recipe("ssd_coco", "weights=coco").heads["ssd"].classes == ("cat", "dog", "cow")
 
 
 def test_a_class_that_coco_has_not_starts_the_last_layers_anew(published):
-    with pytest.warns(UserWarning, match="not of COCO's classes: cell; so head.classification_head start anew"):
+    with pytest.warns(
+        UserWarning, match="not of COCO's classes: cell; so head.classification_head start from random weights"
+    ):
         got = raw(["head.classes=[cat, cell]"], published["images"])
     np.testing.assert_allclose(got["boxes"], published["raw_bbox_regression"], atol=1e-4)
     assert got["classes"].shape[-1] == 3

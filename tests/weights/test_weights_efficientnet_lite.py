@@ -37,7 +37,7 @@ def test_logits_equal_the_stored_reference(name):
 
 
 @pytest.mark.parametrize("name", efficientnet_lite.PACKAGED)
-def test_logits_equal_pytorch_on_real_pictures(name):
+def test_logits_equal_pytorch_on_real_images(name):
     packaged(name)
     pytest.importorskip("torch", reason="PyTorch is not installed; it is no dependency")
     pytest.importorskip("efficientnet_lite_pytorch", reason="the reference implementation is not installed")

@@ -39,13 +39,13 @@ def same_order(ours, theirs):
 
 @pytest.mark.parametrize("images", ["", "b_", *(f"photographs{i}_" for i in range(4))])
 def test_raw_outputs_and_final_boxes(model, reference, images):
-    expected = parity.answers(reference[0], images)
+    expected = parity.outputs(reference[0], images)
     outputs = model(expected["images"])
-    got = {key: keras.ops.concatenate(outputs[key], axis=1) for key in ("objectness", "differences", "anchors")}
+    got = {key: keras.ops.concatenate(outputs[key], axis=1) for key in ("objectness", "deltas", "anchors")}
     got = {key: keras.ops.convert_to_numpy(value) for key, value in got.items()}
     np.testing.assert_array_equal(got["anchors"][0], expected["anchors"])
     np.testing.assert_allclose(got["objectness"], expected["raw_objectness"][..., 0], atol=1e-4)
-    np.testing.assert_allclose(got["differences"], expected["raw_differences"], atol=1e-4)
+    np.testing.assert_allclose(got["deltas"], expected["raw_differences"], atol=1e-4)
 
     proposals, valid = (keras.ops.convert_to_numpy(outputs[key]) for key in ("proposals", "valid"))
     regions = {key: keras.ops.convert_to_numpy(value) for key, value in outputs["regions"].items()}
@@ -56,12 +56,10 @@ def test_raw_outputs_and_final_boxes(model, reference, images):
         order = np.arange(len(theirs)) if drawn else same_order(proposals[i][valid[i]], theirs)
         np.testing.assert_allclose(proposals[i][valid[i]][order], theirs, atol=0.01)
         rows = slice(i * len(theirs), (i + 1) * len(theirs))
-        logits, differences = (expected[f"raw_{key}"][rows] for key in ("cls_logits", "bbox_regression"))
-        assert logits.std() > 0.5 and differences.std() > 0.5
+        logits, deltas = (expected[f"raw_{key}"][rows] for key in ("cls_logits", "bbox_regression"))
+        assert logits.std() > 0.5 and deltas.std() > 0.5
         np.testing.assert_allclose(regions["classes"][i][valid[i]][order], logits, atol=1e-4)
-        np.testing.assert_allclose(
-            regions["boxes"][i][valid[i]][order].reshape(len(theirs), -1), differences, atol=1e-4
-        )
+        np.testing.assert_allclose(regions["boxes"][i][valid[i]][order].reshape(len(theirs), -1), deltas, atol=1e-4)
     parity.check_final_boxes(model.decode(outputs), expected, 100 if drawn else None)
 
 

@@ -25,7 +25,7 @@ def model(reference):
 
 @pytest.mark.parametrize("images", ["", "b_", *(f"photographs{i}_" for i in range(4))])
 def test_raw_outputs_and_final_boxes(model, reference, images):
-    expected = parity.answers(reference[0], images)
+    expected = parity.outputs(reference[0], images)
     outputs = model(expected["images"])
     for ours, theirs in (("boxes", "raw_bbox_regression"), ("classes", "raw_cls_logits")):
         assert expected[theirs].std() > 0.2

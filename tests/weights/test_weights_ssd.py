@@ -29,7 +29,7 @@ def model(reference):
 
 @pytest.mark.parametrize("images", ["", "photographs0_"])
 def test_raw_outputs_and_final_boxes(model, reference, images):
-    expected = parity.answers(reference[0], images)
+    expected = parity.outputs(reference[0], images)
     outputs = model(expected["images"])
     got = {key: keras.ops.convert_to_numpy(value) for key, value in outputs.items()}
     assert got["anchors"].shape == (2, 8732, 4)

@@ -274,7 +274,7 @@ def test_missing_file_and_other_files(tmp_path):
         read_torch_file(tmp_path / "none.pth")
     for content in (b"", b"\x89PNG\r\n", b"<html>404</html>", pickle.dumps([1, 2])):
         (tmp_path / "other.pth").write_bytes(content)
-        with pytest.raises(UserError, match="no PyTorch checkpoint"):
+        with pytest.raises(UserError, match="not a readable PyTorch checkpoint"):
             read_torch_file(tmp_path / "other.pth")
     with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
         archive.writestr("a.txt", "a")

@@ -1,4 +1,4 @@
-"""python -m visiontasks.backbones [NAME …]: what the backbones cost, see, and have learnt."""
+"""python -m visiontasks.backbones [NAME …]: the backbones' costs, receptive fields and weights."""
 
 import sys
 
@@ -9,14 +9,14 @@ from visiontasks.recipe import catalog
 USAGE = """python -m visiontasks.backbones [NAME …] [size=H,W] [--per-layer]
 
   NAME         backbones by their recipe names, such as resnet50; without any, all of them (minutes)
-  size=H,W     the size of the picture; by default 224,224, with --per-layer the network's own
+  size=H,W     the size of the image; by default 224,224, with --per-layer the network's own
   --per-layer  one network layer by layer, its classification layers too: shapes, parameters, multiply-adds,
                receptive fields
 
-For each: parameters; multiply-adds of a picture; memory of the layers' outputs in float32; for each level its
-stride, its channels and its receptive field (input pixels along a side, borders aside); where its ImageNet weights come
-from and the top-1 published for them. The table does not count classification layers, and shows AlexNet and GoogLeNet
-in torchvision's form, which the weights are of; --per-layer shows the paper's."""
+For each: parameters; multiply-adds of an image; memory of the layers' outputs in float32; stride, channels and
+receptive field (input pixels along one axis, ignoring borders) of each level; the source of its ImageNet weights and
+their published top-1. The table does not count classification layers, and shows AlexNet and GoogLeNet in torchvision's
+form, to which the weights belong; --per-layer shows the paper's."""
 
 ELSEWHERE = "hub"  # whatever it is given
 
@@ -49,10 +49,10 @@ def backbones(arguments: list[str]) -> int:
 
 
 def _size(text):
-    sides = text.strip("[]()").split(",")
-    if len(sides) != 2 or not all(side.strip().isdigit() and int(side) > 0 for side in sides):
+    lengths = text.strip("[]()").split(",")
+    if len(lengths) != 2 or not all(n.strip().isdigit() and int(n) > 0 for n in lengths):
         raise RecipeError(f"size: expected height,width such as 224,224; got {text!r}.")
-    return tuple(map(int, sides))
+    return tuple(map(int, lengths))
 
 
 def _row(name, parameters, multiply_adds, memory, top1, weights):
@@ -71,10 +71,10 @@ def _family(name):
 
 
 def _own_size(name):
-    """(height, width) of the pictures that a network was published with."""
+    """(height, width) of the images that a network was published with."""
     family = _family(name)
-    side = getattr(family, "SIZES", {}).get(name, 224)
-    return getattr(family, "ORIGINAL", {"size": (side, side)})["size"]
+    size = getattr(family, "SIZES", {}).get(name, 224)
+    return getattr(family, "ORIGINAL", {"size": (size, size)})["size"]
 
 
 def _own_classifier(name):

@@ -58,8 +58,8 @@ def pyramid_model(inputs, outputs: dict, name: str) -> keras.Model:
 
 def levels(backbone: keras.Model) -> dict[str, int]:
     """{"C1": 2, "C2": 4, …}: the levels that a backbone offers, finest first, with their strides."""
-    found = sorted(_level(tap) for tap in backbone.output if _level(tap) is not None)
-    return {f"C{n}": 2**n for n in found}
+    levels = sorted(_level(tap) for tap in backbone.output if _level(tap) is not None)
+    return {f"C{n}": 2**n for n in levels}
 
 
 def _level(tap: str) -> int | None:
@@ -71,7 +71,7 @@ class Graph:
     """The tensors of a functional model in the order of computation, with their strides.
 
     A stride counts input pixels from one position to the next: the product of the strides of the convolutions and
-    pools on the way, so it holds for any padding. Behind a global pooling there is none.
+    pools on the way, so it holds for any padding. After a global pooling there is none.
 
     Args:
         inputs, output: the ends of the graph; keras tensors.

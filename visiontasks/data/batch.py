@@ -1,4 +1,4 @@
-"""From numbers of samples to one batch of fixed shapes: what a worker does."""
+"""Makes one batch of fixed shapes from sample numbers: the work of a loader's worker."""
 
 import dataclasses
 import functools
@@ -16,13 +16,13 @@ from visiontasks.sample import FIELDS, OBJECT_FIELDS, SCORING_FIELDS, Sample
 
 
 class Batch(NamedTuple):
-    """What a worker hands back; plain containers, so that only arrays cross a process border as shared memory."""
+    """A worker's result; plain containers, so that arrays cross a process border as shared memory."""
 
     arrays: dict[str, np.ndarray]
-    samples: list[Sample]  # as read, one a row, where they were asked for
-    rows: int  # how many rows hold a picture
-    notes: list[tuple[str, str]]  # for the source's report, which a worker process has only a copy of
-    error: UserError | None  # raised by whoever takes the batch, as itself and not as a worker's crash
+    samples: list[Sample]  # as read, one per row, if requested
+    rows: int  # number of rows with an image
+    notes: list[tuple[str, str]]  # for the source's report, of which a worker process has only a copy
+    error: UserError | None  # raised by the receiver, so that it is not a worker's crash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Shapes:
     """The fixed shapes of a batch.
 
     Args:
-        fields: the Sample fields it has beside the image; with objects come `ignored` and, with classes, `known`.
-        size: (height, width) of the pictures.
-        batch_size: pictures a batch.
-        counts: {"tags": how many, "keypoints": how many an object, "classes": how many}, where `fields` has them.
-        max_objects: objects a picture.
+        fields: the Sample fields besides the image; with objects come `ignored` and, with classes, `known`.
+        size: (height, width) of the images.
+        batch_size: images per batch.
+        counts: the number of "tags", of "keypoints" per object, and of "classes", if `fields` has them.
+        max_objects: objects per image.
     """
 
     fields: tuple[str, ...]
@@ -49,7 +49,7 @@ class Shapes:
             object.__setattr__(self, "fields", tuple(dict.fromkeys((*self.fields, *more))))
 
     def empty(self) -> dict[str, np.ndarray]:
-        """A batch of black pictures that nobody labelled."""
+        """A batch of black images without labels."""
         lengths = {
             "label": (),
             "tags": (self.counts.get("tags", 0),),
@@ -68,15 +68,15 @@ class Shapes:
 
 
 class Assemble:
-    """Makes the batch of some samples; picklable, for it runs in a worker.
+    """Makes the batch of some samples; picklable, because it runs in a worker.
 
     Args:
-        source: where the samples come from.
-        shapes: a batch's, but for the size, which its Draw says.
-        augments: {size: Augment} for training, where an unreadable picture gives way to the next readable one;
-            without it (evaluation) such a picture is left out and the rows move up.
-        resize: how pictures are placed on the canvas.
-        keep: give back the samples as they were read, too, with their areas.
+        source: of the samples.
+        shapes: of a batch; the size is replaced by the Draw's.
+        augments: {size: Augment} for training, where the next readable image replaces an unreadable one; without it
+            (evaluation) such an image is left out and the rows move up.
+        resize: how images are placed on the canvas.
+        keep: also return the samples as they were read, with their areas.
     """
 
     def __init__(
@@ -88,16 +88,16 @@ class Assemble:
         keep: bool = False,
     ):
         self.source, self.shapes, self.augments, self.resize, self.keep = source, shapes, augments, resize, keep
-        # what is read: the batch's fields, and what the transforms use beside them
+        # the fields to read: the batch's, and those that the transforms use besides
         more = next(iter(augments.values())).fields & source.fields if augments else ()
         asked = [name for name in shapes.fields if name not in ("known", "ignored")]  # those come with the boxes
         self.wanted = (*asked, *sorted(set(more) - set(asked)))
 
     def __call__(self, draw: Draw, rng: np.random.Generator) -> Batch:
-        """The batch of the samples drawn; the same whatever worker makes it."""
+        """The batch of the drawn samples; independent of the worker."""
         indices = draw.indices
         arrays, samples, notes, rows = dataclasses.replace(self.shapes, size=draw.size).empty(), [], [], 0
-        # one seed a picture, so that what happens to one does not depend on how much chance another used up
+        # one seed per image, so that it does not depend on how many random numbers another image used
         seeds = rng.integers(2**63, size=len(indices))
         try:
             for index, seed in zip(indices.tolist(), seeds.tolist(), strict=True):
@@ -120,10 +120,10 @@ class Assemble:
         return Batch(arrays, samples, rows, notes + self.source.report.fresh(), None)
 
     def read(self, index: int, notes: list) -> tuple[int, Sample | None]:
-        """The sample and its number: in training of the next readable one; in evaluation None if it is unreadable.
+        """The sample and its number. If it is unreadable: in training the next readable one, in evaluation None.
 
         Raises:
-            DataError: training, and no picture at all can be read.
+            DataError: training, and no image can be read.
         """
         tries = len(self.source) if self.augments else 1
         for number in range(index, index + tries):
@@ -137,16 +137,16 @@ class Assemble:
         return index, None
 
     def _another(self, number, notes, rng) -> Sample:
-        """A random sample but this one (where there are others), for transforms that take several."""
+        """A random other sample (or this one, if there is no other), for transforms of several images."""
         count = len(self.source)
         _, sample = self.read((number + 1 + int(rng.integers(max(1, count - 1)))) % count, notes)
         return self._needed(sample)
 
     def _needed(self, sample: Sample) -> Sample:
-        """The sample without the labels that no batch has: moving masks and points along costs more than the rest."""
+        """The sample without labels that the batch does not have: moving masks and points would be the largest cost."""
         needed = set(self.wanted)
         if needed & set(OBJECT_FIELDS):
-            needed |= {"boxes", "classes", "known", "ignored"}  # they say which objects there is room for
+            needed |= {"boxes", "classes", "known", "ignored"}  # they decide which objects are kept
         changes = {name: None for name in FIELDS if name not in needed and getattr(sample, name) is not None}
         changes.update({name: None for name in SCORING_FIELDS if getattr(sample, name) is not None})
         return dataclasses.replace(sample, **changes) if changes else sample
@@ -160,7 +160,7 @@ class Assemble:
             what = f"more than {self.shapes.max_objects} objects: the smallest left out, their classes not known there"
             notes.append((what, sample.path or sample.id))
             if "known" in arrays and sample.classes is not None:
-                arrays["known"][row, sample.classes[~chosen]] = False  # else what is left out would be background
+                arrays["known"][row, sample.classes[~chosen]] = False  # otherwise these objects would be background
         for name in self.shapes.fields:
             value = getattr(sample, name)
             if value is None or name == "known":
@@ -172,7 +172,7 @@ class Assemble:
                 arrays[name][row] = value
 
     def _chosen(self, sample):
-        """bool (N,): which objects there is room for: the largest, and ignored regions last; None without boxes."""
+        """bool (N,): the objects that fit into the batch: the largest, and ignored regions last; None without boxes."""
         if sample.boxes is None or not set(self.shapes.fields) & set(OBJECT_FIELDS):
             return None
         sizes = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
@@ -183,15 +183,15 @@ class Assemble:
 
 
 def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:
-    """The error for a source none of whose pictures can be read."""
+    """The error for a source without readable images."""
     shown = "; ".join(f"{name}: {what}" for what, name in notes[:3])
-    return DataError(f"data: none of the {count} pictures can be read ({shown}). Check the folder and the files in it.")
+    return DataError(f"data: none of the {count} images can be read ({shown}). Check the folder and the files in it.")
 
 
 def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:
-    """The Sample that one row of a batch shows, on the batch's canvas; rows of objects that only fill up are left out.
+    """The Sample of one row of a batch, on the batch's canvas, without padded objects.
 
-    An image with no known class and no object is not labelled with boxes; arrays without `known` are.
+    An image without a known class and without an object has no box labels; arrays without `known` have.
     """
     labels = {name: array[row] for name, array in arrays.items() if name in FIELDS}
     objects = {name: labels.pop(name) for name in OBJECT_FIELDS if name in labels}

@@ -1,4 +1,4 @@
-"""Tells by their contents which images of a data set are among those of another, such as those a run trained on."""
+"""Recognizes, by file contents, which images of a data set are in another, such as a run's training set."""
 
 import hashlib
 import os
@@ -28,13 +28,13 @@ def fingerprints(source: Source) -> list[str]:
 
 
 def write_fingerprints(path: Path, source: Source):
-    """Write the fingerprints of a source's files, one a line; no file where it has none."""
+    """Write the fingerprints of a source's files, one per line; no file if there are none."""
     if lines := fingerprints(source):
         path.write_text("\n".join(sorted(lines)) + "\n", encoding="ascii")
 
 
 def count_known(path: Path, source: Source) -> int:
-    """How many of a source's images are among those of a file that `write_fingerprints` wrote; 0 where it is absent."""
+    """How many of a source's images are in a file of `write_fingerprints`; 0 without such a file."""
     if not path.is_file():
         return 0
     known = set(path.read_text(encoding="ascii").split())

@@ -1,4 +1,4 @@
-"""The objects of one picture as annotation files give them, and the Sample fields that follow from them."""
+"""The objects of one image from an annotation file, and the Sample fields that follow from them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from visiontasks.data import segmentations
-from visiontasks.sample import UNLABELLED
+from visiontasks.sample import UNLABELED
 
-_ROUNDING = 1.0  # pixels: what a box may overshoot its picture by, from rounding, without a word
+_ROUNDING = 1.0  # pixels by which a box may exceed its image, from rounding, without a report
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Objects:
-    """What is known of N objects of one picture.
+    """The annotations of N objects of one image.
 
     Args:
-        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, within the picture.
+        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, inside the image.
         classes: int32 (N,).
         ignored: bool (N,), as `Sample.ignored`.
         areas: float32 (N,), as `Sample.areas`; None: the boxes'.
@@ -34,27 +34,27 @@ class Objects:
     def fields(self, count: int, size: tuple[int, int], masks: bool = True) -> dict:
         """The Sample fields of these objects.
 
-        `tags` are the classes present, ignored ones too; `label` is that of the largest object not ignored, or -1.
+        `tags` are the classes present, including ignored ones; `label` is the class of the largest object, or -1.
 
         Args:
-            count: how many classes there are.
-            size: (height, width) of the picture.
-            masks: decode the instance masks, where there are any.
+            count: number of classes.
+            size: (height, width) of the image.
+            masks: decode the instance masks, if there are any.
         """
         tags = np.zeros(count, np.float32)
         tags[self.classes] = 1
-        found = dict(boxes=self.boxes.copy(), classes=self.classes.copy(), ignored=self.ignored.copy())
-        found.update(tags=tags, label=self._largest())
+        fields = dict(boxes=self.boxes.copy(), classes=self.classes.copy(), ignored=self.ignored.copy())
+        fields.update(tags=tags, label=self._largest())
         if self.areas is not None:
-            found["areas"] = self.areas.copy()
+            fields["areas"] = self.areas.copy()
         if self.keypoints is not None:
-            found["keypoints"] = self.keypoints.copy()
+            fields["keypoints"] = self.keypoints.copy()
         if self.masks is not None and masks:
-            found["instance_masks"] = segmentations.decode(self.masks, size)
-        return found
+            fields["instance_masks"] = segmentations.decode(self.masks, size)
+        return fields
 
     def scaled(self, size: tuple[int, int]) -> "Objects":
-        """Boxes and polygons that are shares of a picture, in pixels of one of that (height, width)."""
+        """Boxes and polygons given as shares of the image, in pixels of an image of (height, width)."""
         scale = np.array([size[1], size[0]], np.float64)
         boxes = (self.boxes.reshape(-1, 2, 2) * scale).reshape(-1, 4).astype(np.float32)
         masks = self.masks
@@ -65,16 +65,16 @@ class Objects:
     def _largest(self) -> int:
         single = np.flatnonzero(~self.ignored)
         if not len(single):
-            return UNLABELLED
+            return UNLABELED
         areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1) if self.areas is None else self.areas
         return int(self.classes[single[np.argmax(areas[single])]])
 
 
 def zero_based(boxes: np.ndarray) -> np.ndarray:
-    """Boxes (N, 4) that count pixels from 1 and include the last one, as boxes whose first corner is one less.
+    """Convert boxes (N, 4) that count pixels from 1 and include the last one: their first corner moves by one.
 
-    A box without extent would be one pixel by that count, but nobody draws that: it is a click without a drag, and
-    comes back ending at 0.
+    By that count a box without extent would be one pixel, but such a box is a click without a drag. It is returned with
+    an end at 0, so that it is skipped.
     """
     boxes = np.array(boxes, np.float64)
     with np.errstate(invalid="ignore"):
@@ -86,17 +86,17 @@ def zero_based(boxes: np.ndarray) -> np.ndarray:
 def usable_boxes(
     boxes: np.ndarray, size: Sequence[float], names: Sequence[str], report, rounding: float = _ROUNDING
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes that can be learnt from, clipped to their picture; what is skipped or clipped is reported.
+    """The boxes that can be learned, clipped to their image; skipped and clipped boxes are reported.
 
     Args:
         boxes: float (N, 4), x1, y1, x2, y2.
-        size: (height, width) of the picture, in the boxes' unit.
-        names: what the report calls each box.
+        size: (height, width) of the image, in the boxes' unit.
+        names: of the boxes, for the report.
         report: gets `add(what, name)`.
-        rounding: what a box may overshoot the picture by without a word.
+        rounding: by how much a box may exceed the image without a report.
 
     Returns:
-        float32 (M, 4), 0 <= x1 < x2 <= width and the same of y; and int (M,), which of the N they are.
+        float32 (M, 4), 0 <= x1 < x2 <= width and the same for y; and int (M,), their indices in the input.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     height, width = size
@@ -114,7 +114,7 @@ def usable_boxes(
             elif not extended[number]:
                 report.add("box without extent, skipped", name)
             elif not seen[number]:
-                report.add("box outside its picture, skipped", name)
+                report.add("box outside of its image, skipped", name)
             elif over[number]:
-                report.add("box beyond its picture's edge, clipped", name)
+                report.add("box that exceeds its image, clipped", name)
     return clipped[kept], np.flatnonzero(kept)

@@ -1,4 +1,4 @@
-"""Moves a Sample onto a canvas, and several onto one: picture, masks, boxes and keypoints alike."""
+"""Moves a Sample onto a canvas, or the objects of several Samples: images, masks, boxes and keypoints."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ import numpy as np
 
 from visiontasks.geometry import Placement, Position
 from visiontasks.ops import numpy_boxes
-from visiontasks.sample import OBJECT_FIELDS, SCORING_FIELDS, UNLABELLED, Sample
+from visiontasks.sample import OBJECT_FIELDS, SCORING_FIELDS, UNLABELED, Sample
 
-THINNEST = 0.5  # pixels: a box that a transform leaves thinner than this has vanished
+THINNEST = 0.5  # pixels: a box that a transform makes narrower or lower than this is dropped
 
 
 def place(sample: Sample, placement: Placement | Position, visible: float = 0.0) -> Sample:
-    """A Sample in its own pixels moved onto the canvas.
+    """Move a Sample from its own pixels onto the canvas.
 
-    Objects of which nothing is left in sight are dropped, or less than the share `visible` of their boxes; of an
-    ignored region whatever is left stays. A box that was cut is as tight as its mask, where there is one.
+    Objects that leave the canvas are dropped, also those of whose boxes less than the share `visible` is left. Ignored
+    regions stay as long as anything of them is left. A box that was cut is tight around its mask, if it has one.
     """
     if placement.is_identity:
         return sample
@@ -38,14 +38,14 @@ def place(sample: Sample, placement: Placement | Position, visible: float = 0.0)
 
 
 def inside(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Which of (…, 2 or more) x, y lie within a picture."""
+    """Which points (…, 2 or more) x, y lie inside an image."""
     return (points[..., 0] >= 0) & (points[..., 0] <= width) & (points[..., 1] >= 0) & (points[..., 1] <= height)
 
 
 def cut(sample: Sample, changes: dict, visible: float = 0.0) -> Sample:
-    """The Sample with `changes`, cut to the new picture: what fell out of sight is dropped, as `place` does.
+    """The Sample with `changes`, clipped to the new image: what lies outside is dropped, as in `place`.
 
-    `areas` are of the picture as it was read, so a transform leaves none.
+    `areas` belong to the image as it was read, so they are removed.
     """
     height, width = changes["image"].shape[:2]
     if "keypoints" in changes:
@@ -68,41 +68,41 @@ def cut(sample: Sample, changes: dict, visible: float = 0.0) -> Sample:
 
 
 def tight(box: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """The part of a box (4,) that lies around what is left of its object, a region (H, W) that is not empty."""
+    """A box (4,), tightened around what is left of its object, a region (H, W) that is not empty."""
     rows, columns = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
     low, high = (columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)
-    # where nothing was cut away the box stays as exact as it was
+    # an edge where nothing was cut away stays as exact as it was
     return np.concatenate([np.maximum(box[:2], low), np.minimum(box[2:], high)])
 
 
 def _objects(sample):
-    """{field: value} of those with one entry an object."""
-    found = {name: getattr(sample, name) for name in OBJECT_FIELDS}
-    return {name: value for name, value in found.items() if value is not None}
+    """{field: value} of the fields with one entry per object."""
+    values = {name: getattr(sample, name) for name in OBJECT_FIELDS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def choose(sample: Sample, keep: np.ndarray) -> Sample:
-    """The Sample with those of its objects that a bool (N,) names; without `areas`."""
+    """The Sample with the objects that a bool (N,) selects; without `areas`."""
     return dataclasses.replace(sample, areas=None, **{name: v[keep] for name, v in _objects(sample).items()})
 
 
 def joined(samples: Sequence[Sample]) -> dict:
-    """The labels, but `mask`, of one picture that shows the objects of several Samples of its size.
+    """The labels, except `mask`, of one image with the objects of several Samples of equal size.
 
-    What one of them was not labelled for, it is not; a class is known where it is in all of them; a label and tags stay
-    where all agree.
+    A label that one of them lacks is removed. A class is known if it is known in all. A label or tag stays where all
+    agree.
     """
     changes = {name: None for name in (*OBJECT_FIELDS, *SCORING_FIELDS, "known")}
-    parts = [_objects(sample) for sample in samples]
-    if any("ignored" in part for part in parts):
-        parts = [{"ignored": np.zeros(len(part.get("boxes", ())), bool), **part} for part in parts]
-    if all("boxes" in part for part in parts):
-        for name in parts[0].keys() & set.intersection(*(set(part) for part in parts)):
-            changes[name] = np.concatenate([part[name] for part in parts])
+    objects = [_objects(sample) for sample in samples]
+    if any("ignored" in one for one in objects):
+        objects = [{"ignored": np.zeros(len(one.get("boxes", ())), bool), **one} for one in objects]
+    if all("boxes" in one for one in objects):
+        for name in objects[0].keys() & set.intersection(*(set(one) for one in objects)):
+            changes[name] = np.concatenate([one[name] for one in objects])
         known = [sample.known for sample in samples if sample.known is not None]
         changes["known"] = np.logical_and.reduce(known) if known else None
     for name in ("label", "tags"):
         values = [getattr(sample, name) for sample in samples]
         known = all(value is not None for value in values)
-        changes[name] = np.where(np.ptp(values, axis=0) == 0, values[0], UNLABELLED) if known else None
+        changes[name] = np.where(np.ptp(values, axis=0) == 0, values[0], UNLABELED) if known else None
     return changes

@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from visiontasks.data.images import inside, is_image_name, list_images
@@ -98,6 +99,14 @@ class Finder:
             f"{self.root}, such as {names[0]!r}; set root= to "
             "the folder that contains them."
         )
+
+
+def recognize_tables(root: Path, image_root_of: Callable[[Path], Path | None]) -> dict[str, dict] | None:
+    """{split: {"path", "root"}} of the tables in a folder; None without a table, or if a table has no image root."""
+    roots = [(split, table, image_root_of(table)) for split, table in split_tables(root).items()]
+    if not roots or any(folder is None for *_, folder in roots):
+        return None
+    return {split: {"path": str(table), "root": str(folder)} for split, table, folder in roots}
 
 
 def split_tables(root: Path) -> dict[str, Path]:

@@ -16,7 +16,7 @@ MOST_NAMED = 12  # in a legend: more lines than this no eye tells apart
 def precision_recall_figure(curves: np.ndarray, names: Sequence[str], title: str):
     """A matplotlib Figure of each class's curve and their mean, with the average precisions in the legend.
 
-    Of more than 12 classes the 12 of the lowest average precision have colours and names, the others are grey.
+    Of more than 12 classes the 12 with the lowest average precision have colors and names, the others are gray.
 
     Args:
         curves: float64 (R, C), precision at R recalls evenly from 0 to 1; NaN for a class with nothing to find.

@@ -5,7 +5,7 @@ import functools
 import cv2
 import numpy as np
 
-GREY = (96, 96, 96)
+GRAY = (96, 96, 96)
 # Okabe and Ito, "Color Universal Design", 2008, without black
 OKABE_ITO = (
     (230, 159, 0),
@@ -35,7 +35,7 @@ def _palette():
     lightness = _perceived(candidates)[0, :, 0]
     candidates = candidates[(lightness > 25) & (lightness < 92)]
     chosen = [tuple(map(int, c)) for c in OKABE_ITO]
-    points = _perceived(np.concatenate([candidates, chosen, [GREY]]))
+    points = _perceived(np.concatenate([candidates, chosen, [GRAY]]))
     count = len(candidates)
     distances = np.full(count, np.inf)
     for taken in range(count, points.shape[1]):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from visiontasks.drawing.colors import GREY, color
+from visiontasks.drawing.colors import GRAY, color
 from visiontasks.drawing.fonts import font_file
 from visiontasks.sample import VOID
 
@@ -64,7 +64,7 @@ def tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     image, mask = fitted(image), fitted(mask.astype(np.int16), nearest=True)  # OpenCV has no filters for int32
     colors = np.array([color(i) for i in range(max(VOID, int(mask.max())) + 1)], np.uint8)
-    colors[VOID] = GREY
+    colors[VOID] = GRAY
     layer = colors[mask]
     drawn = cv2.addWeighted(image, 0.55, layer, 0.45, 0)
     line = max(1, unit(image) // 8)
@@ -115,7 +115,7 @@ def _legend(entries, width, size):
             bar = round((cell - swatch_room) * min(1, max(0, float(np.nan_to_num(entry.share)))))
             left, top = x + swatch_room, y + line - max(2, size // 8)
             if bar:
-                draw.rectangle((left, top, left + bar - 1, y + line - 1), entry.color or GREY)
+                draw.rectangle((left, top, left + bar - 1, y + line - 1), entry.color or GRAY)
     return np.asarray(strip)
 
 

@@ -12,14 +12,14 @@ from visiontasks.inference.predictor import restored, row_of
 
 @dataclasses.dataclass
 class Evaluation:
-    """The metrics of an evaluation, and what is drawn of it.
+    """The result of an evaluation.
 
     Attributes:
         metrics: {metric: value}; with several heads {"HEAD/metric": value}; a class's own value is "iou/NAME".
-        score: the mean of the heads' main metrics: what the best checkpoint is chosen by.
+        score: the mean of the heads' main metrics, which selects the best checkpoint.
         charts: {head name: {file stem: matplotlib Figure}}, such as confusion matrices.
-        drawings: [(name of the image, [panels])]: the image, then truth and prediction of each head.
-        losses: {"loss": …, each of its terms}, where they were asked for.
+        drawings: [(name of the image, [panels])]: the image, then ground truth and prediction of each head.
+        losses: {"loss": …, term: …}, if asked for.
     """
 
     metrics: dict[str, float]
@@ -32,16 +32,16 @@ class Evaluation:
 def evaluate(
     model, loader, tasks: dict, draw: int = 0, on_batch=None, on_prediction=None, losses: bool = False
 ) -> Evaluation:
-    """Predict every image of a loader, restore the predictions to its own pixels, score and draw them.
+    """Predict the images of a loader, score the predictions in original pixels, and draw some.
 
     Args:
         model: a VisionModel.
-        loader: gives (batch, [Sample]) by `with_samples()` and a Placement by `placement(sample)`.
+        loader: a Loader.
         tasks: {head name: Task}.
         draw: how many images to draw.
-        on_batch: called with the number of images done after each batch.
+        on_batch: called after each batch with the number of images done.
         on_prediction: called with each sample and {head name: its restored prediction}.
-        losses: compute the losses too, from the same forward passes.
+        losses: whether to compute the losses, from the same forward passes.
     """
     metrics = {name: task.metric() for name, task in tasks.items()}
     drawings, done, sums = [], 0, {}
@@ -52,7 +52,7 @@ def evaluate(
         else:
             outputs = model.predict_on_batch(batch["image"])
         outputs = model.by_head(outputs)
-        # the last batch is filled up to the fixed size: rows beyond the samples are padding
+        # the last batch is padded: it may have more rows than samples
         for row, sample in enumerate(samples):
             prediction = restored(tasks, row_of(outputs, row), loader.placement(sample))
             for name, metric in metrics.items():
@@ -76,16 +76,16 @@ def evaluate(
 
 
 def score(model, loader) -> dict[str, float]:
-    """A VisionModel's metrics on a Loader, as `python -m visiontasks.evaluate` gives them.
+    """A VisionModel's metrics on a Loader, as in `python -m visiontasks.evaluate`.
 
-    In the images' own pixels: pycocotools' AP for boxes, IoU for masks, and so on.
+    Computed in the images' original pixels: pycocotools' AP for boxes, IoU for masks, and so on.
 
     Returns:
         {metric: value}; with several heads {"HEAD/metric": value}; a class's own value is such as "ap/NAME".
 
     Raises:
-        DataError: the loader's classes are others than a head's, or in another order. (Of a head that was made with a
-            number of classes only their number counts.)
+        DataError: the loader's classes or their order differ from a head's. (For a head with a number of classes only
+            the number counts.)
     """
     for head in model.heads.values():
         field = head.fields[0]
@@ -96,10 +96,10 @@ def score(model, loader) -> dict[str, float]:
 
 
 def check_names(loader, classes: dict[str, tuple[str, ...]], hint: str = ""):
-    """Raise unless a Loader has a model's class names, by Sample field, in the same order.
+    """Raise unless a Loader has a model's class names for each Sample field, in the same order.
 
     Raises:
-        DataError: it has others; `hint` ends the text.
+        DataError: they differ; the text ends with `hint`.
     """
     for field, expected in classes.items():
         names = tuple(loader.names.get(field, ()))
@@ -110,7 +110,7 @@ def check_names(loader, classes: dict[str, tuple[str, ...]], hint: str = ""):
 
 
 def panels(tasks: dict, sample, prediction: dict) -> list:
-    """[(title, image)]: the sample as it is, then each head's truth and prediction drawn on it."""
+    """[(title, image)]: the sample as it is, then each head's ground truth and prediction drawn on it."""
     drawn = [("image", captioned(sample.image))]
     for name, task in tasks.items():
         prefix = f"{name}: " if len(tasks) > 1 else ""

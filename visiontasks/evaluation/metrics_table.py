@@ -1,13 +1,13 @@
-"""The table of an evaluation on the screen: classes × metrics, then what is of all classes together."""
+"""The printed table of an evaluation: classes × metrics, then the overall metrics."""
 
 import math
 
-MOST_CLASSES = 40  # rows; of more classes those that the head does worst
+MOST_CLASSES = 40  # rows; of more classes the worst
 LONGEST_NAME = 40
 
 
 def print_metrics(metrics: dict[str, float], tasks: dict, console):
-    """Print a table for each head: a row a class and a column a metric, then a row for each overall metric.
+    """Print a table for each head: a row per class and a column per metric, then a row for each overall metric.
 
     Args:
         metrics: {metric: value}; with several heads {"HEAD/metric": value}; a class's own value is "iou/NAME".
@@ -58,7 +58,7 @@ def _print_head(metrics, console):
 
 
 def _worst(by_class, metric):
-    """The classes to show, in their own order."""
+    """The classes to show, in their original order."""
     defined = [name for name in by_class if not math.isnan(by_class[name].get(metric, math.nan))]
     worst = set(sorted(defined, key=lambda name: by_class[name][metric])[:MOST_CLASSES])
     few = len(by_class) <= MOST_CLASSES

@@ -1,4 +1,4 @@
-"""Writes what an evaluation found: a table, charts and drawn images."""
+"""Writes the results of an evaluation: a table, charts and drawn images."""
 
 import contextlib
 import re
@@ -17,12 +17,12 @@ DRAWN = 12
 def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int = DRAWN) -> Evaluation:
     """Evaluate a model and write `evaluation.json`, charts and `predictions/` to a folder; print the table.
 
-    Where the data set has tools of its own, also the predictions as these take them: `coco_results.json` of boxes in
-    COCO's data, with several heads `HEAD_coco_results.json`.
+    For COCO's data also write the predicted boxes as COCO's tools read them: `coco_results.json`, or with several heads
+    `HEAD_coco_results.json`.
     """
     from rich.progress import Progress
 
-    for old in out.glob("*coco_results.json"):  # of an evaluation before, on other data
+    for old in out.glob("*coco_results.json"):  # of an earlier evaluation, on other data
         old.unlink()
     with contextlib.ExitStack() as open_files:
         bar = open_files.enter_context(Progress(console=console, transient=True))
@@ -51,7 +51,7 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
         for stem, chart in charts.items():
             chart.savefig(out / f"{_prefix(name, tasks)}{stem}.png", dpi=100)
     (out / "predictions").mkdir(exist_ok=True)
-    for old in (out / "predictions").glob("[0-9][0-9]_*.png"):  # of an evaluation before, on other data
+    for old in (out / "predictions").glob("[0-9][0-9]_*.png"):  # of an earlier evaluation, on other data
         old.unlink()
     for number, (name, panels) in enumerate(evaluation.drawings):
         titles, images = zip(*panels, strict=True)

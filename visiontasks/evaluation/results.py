@@ -1,4 +1,4 @@
-"""Where results go: folders that are marked, so that no command reads them as data, and files within them."""
+"""Folders for results, marked so that no command reads them as data, and files in them."""
 
 import json
 import re
@@ -10,15 +10,15 @@ from visiontasks.errors import UserError
 
 
 def results_folder(asked: str | None, default: Path, replace: bool = False) -> Path:
-    """A folder for results, made and marked: the one that was asked for, else `default`, or a new `default_2`, ….
+    """Create and mark a folder for results: the one asked for, else `default`, or a new `default_2`, ….
 
     Args:
         asked: the folder of `out=`, or None.
-        default: the folder where none was asked for.
-        replace: whether results that are there already may be replaced.
+        default: the folder if none is asked for.
+        replace: whether existing results may be replaced.
 
     Raises:
-        UserError: the folder asked for holds something else, or cannot be written.
+        UserError: the folder asked for is not empty, or cannot be written.
     """
     path, number = Path(default if asked is None else asked), 2
     while asked is None and not replace and not _is_free(path, replace):
@@ -26,7 +26,7 @@ def results_folder(asked: str | None, default: Path, replace: bool = False) -> P
     if asked is not None and not _is_free(path, replace):
         names = sorted(p.name for p in path.iterdir() if p.name != RESULTS) if path.is_dir() else ["it is a file"]
         listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        raise UserError(f"out: {path} is not empty ({listed}), and nothing there is replaced. Give a new folder.")
+        raise UserError(f"out: {path} is not empty ({listed}), and existing files are not replaced. Give a new folder.")
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / RESULTS).touch()
@@ -42,19 +42,19 @@ def _is_free(path, replace):
 
 
 def file_part(name: str) -> str:
-    """A name as a part of a file's name: other names are other parts, and none leads into another folder."""
+    """A name as a part of a file's name: different for different names, and without path separators."""
     return re.sub(r"[^\w. -]|^\.", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), name)
 
 
 class Records:
-    """A JSON file of a list, written one record after the other, so that a video's need no memory.
+    """A JSON file of a list, written record by record, so that long videos need little memory.
 
     Args:
         path: the file.
-        indent: spaces before what is inside of a record; by default each is one line.
+        indent: spaces of indentation inside a record; by default a record is one line.
 
     Attributes:
-        count: how many there are.
+        count: the number of records.
     """
 
     def __init__(self, path: Path, indent: int | None = None):

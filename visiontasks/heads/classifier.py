@@ -1,28 +1,28 @@
-"""One class for the whole picture."""
+"""One class for a whole image."""
 
 from keras import ops
 
 from visiontasks.arguments import Classes, Share
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import softmax
-from visiontasks.sample import UNLABELLED
+from visiontasks.sample import UNLABELED
 
 
 class Classifier(PooledHead):
-    """Whole-picture classes: the deepest features pooled, hidden layers, softmax over exclusive classes.
+    """Image classes: pooling of the deepest features, hidden layers, a softmax over exclusive classes.
 
-    Learns from `label`, int (B,), -1 = not labelled. Raw outputs are logits float32 (B, C); they decode to
+    Learns from `label`, int (B,), -1 = not labeled. Raw outputs are logits float32 (B, C). They decode to
     {"scores": float32 (B, C)}, which sum to 1.
 
     Args:
         classes: names of the classes, or their number. In a recipe also `imagenet`: the 1000 classes of the backbone's
-            checkpoint, with its own last layer.
+            checkpoint, with its classification layer.
         hidden: units of each hidden dense layer.
-        dropout: share of units dropped after each hidden layer, or before the last layer where there is none.
+        dropout: share of units dropped after each hidden layer, or before the last layer if there is none.
         label_smoothing: share of the target spread over all classes, 0..1 (Szegedy et al. 2016, section 7).
-        pooling: avg, max, or flatten (which fixes the picture's size).
-        tap: the backbone's output to classify; by default `top` where there is one, else the deepest level.
-        activation: behind each hidden layer; networks before AlexNet have tanh.
+        pooling: avg, max, or flatten (which fixes the image size).
+        tap: the backbone's output to classify; by default `top` if it exists, otherwise the deepest level.
+        activation: after each hidden layer; networks before AlexNet use tanh.
 
     Raises:
         ValueError: an argument does not fit; the text says what was expected.
@@ -32,20 +32,15 @@ class Classifier(PooledHead):
     fields = ("label",)
     loss_terms = ("cross_entropy",)
 
-    def __init__(
-        self,
-        classes: Classes,
-        label_smoothing: Share = 0.0,
-        **kwargs,
-    ):
+    def __init__(self, classes: Classes, label_smoothing: Share = 0.0, **kwargs):
         super().__init__(classes, **kwargs)
         self.label_smoothing = label_smoothing
 
     def compute_losses(self, targets, outputs, training=True):
         labels = ops.reshape(targets["label"], (-1,))
-        # smoothing regularises training; the validation loss stays the plain one, comparable between runs
+        # smoothing regularizes training; the validation loss stays without it, comparable between runs
         smoothing = self.label_smoothing if training else 0.0
-        return {"cross_entropy": softmax.cross_entropy(labels, outputs, labels > UNLABELLED, smoothing)}
+        return {"cross_entropy": softmax.cross_entropy(labels, outputs, labels > UNLABELED, smoothing)}
 
     def decode(self, outputs):
         return {"scores": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}

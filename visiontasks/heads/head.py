@@ -8,38 +8,38 @@ from visiontasks.losses.reduction import Term
 
 
 class Head(Checked, keras.layers.Layer):
-    """A Keras layer that owns one way of solving one task. Abstract: a subclass gives all of the below.
+    """A Keras layer that solves one task in one way. Abstract: a subclass implements all of the below.
 
-    The verbs all run in the graph, on TensorFlow, JAX and PyTorch, with shapes fixed by the input's:
+    These methods run in the graph, on TensorFlow, JAX and PyTorch, with shapes fixed by the input's:
 
-    - `build(pyramid)`: makes the layers for the shapes {tap: (batch, height, width, channels)} it will see.
+    - `build(pyramid)`: creates the layers for the shapes {tap: (batch, height, width, channels)}.
     - `call(features, training)`: {tap: tensor} to raw outputs, a tensor or a nest of tensors.
     - `compute_losses(targets, outputs, training)`: to {term: Term(total, count)}, one for each name in `loss_terms`. It
-      matches targets to outputs itself, computes in float32, and leaves out what is not labelled. Totals and counts add
+      matches targets to outputs itself, computes in float32, and leaves out what is not labeled. Totals and counts add
       up over replicas and batches; the model divides once.
     - `decode(outputs)`: to predictions, a dict of float32 or int32 tensors whose first axis is the batch.
 
-    (Keras already has a property `losses` on every layer: the regularisers'. Hence `compute_losses`.)
+    (Every Keras layer has a property `losses`, the regularizers'. Hence the name `compute_losses`.)
 
-    A constructor's signature is the schema: its annotations are what a recipe may say and what is checked at every
-    call, and `get_config` gives its arguments (see `visiontasks.arguments.Checked`). A subclass of a head has that
-    head's arguments, as far as its own `**kwargs` hand them on, and is known to Keras's loading without a decorator.
+    A constructor's signature is the schema: its annotations define the recipe keys and are checked at every call, and
+    `get_config` returns its arguments (see `visiontasks.arguments.Checked`). A subclass of a head has that head's
+    arguments if its `**kwargs` pass them on, and Keras can load it without a decorator.
 
     Args:
         classes: names of the classes, or their number.
         learns: the label set that it learns, by name; by default the only one of its kind.
-        name: the layer's; by default its file's.
+        name: of the layer; by default the file's.
 
     Attributes:
-        task: the task whose metrics and drawings it gets, a file in `visiontasks/evaluation/tasks/`.
-        fields: the Sample fields it learns from; the class names are the first one's. An instance has those of
-            `fields_with` too, as its arguments say. In a batch they stand behind the name of its label set: see
-            `prefix`. `known` and `ignored` come along with objects, where a batch has them: see ops/objects.py.
-        fields_with: {argument: Sample fields that it learns from too where that argument is given}.
-        divisible: whether the image's height and width must be multiples of its deepest level's stride, if it taps
-            several levels: for anchors would lie beside their cells. A head that fits its levels to each other takes
-            any size.
-        any_size: whether it can be built without knowing the picture's size, and then takes pictures of any.
+        task: the task whose metrics and drawings it uses, a file in `visiontasks/evaluation/tasks/`.
+        fields: the Sample fields that it learns from; the first one gives the class names. An instance also has those
+            of `fields_with` for its arguments. In a batch their names have the `prefix` of its label set. `known` and
+            `ignored` belong to objects, if a batch has them: see ops/objects.py.
+        fields_with: {argument: further Sample fields that it learns from if the argument is given}.
+        divisible: whether image height and width must be multiples of the deepest level's stride if it taps several
+            levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
+            other takes any size.
+        any_size: whether it can be built without a known image size, and then takes images of any size.
     """
 
     task: str
@@ -59,7 +59,7 @@ class Head(Checked, keras.layers.Layer):
         self.fields = fields_of(self.fields, self.fields_with, self.arguments)
 
     def taps(self, available: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the backbone's outputs that it uses, out of those available."""
+        """The names of the backbone's outputs that it uses, among those available."""
         raise NotImplementedError(f"{type(self).__name__} does not say which taps it uses.")
 
     @property
@@ -68,27 +68,27 @@ class Head(Checked, keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} does not name its loss terms.")
 
     def prefix(self, names) -> str:
-        """What stands before its fields' names in a batch: "" or, of a named label set, "NAME/".
+        """The prefix of its fields' names in a batch: "", or "NAME/" for a named label set.
 
-        The set is the one that it `learns`; by default the one with bare names or, where there is none, the only other
-        one with its fields.
+        The set is the one that it `learns`. By default it is the one without a name or, if there is none, the only set
+        with its fields.
 
         Args:
-            names: those of the batch's arrays.
+            names: of the batch's arrays.
         """
         if self.learns:
             return f"{self.learns}/"
         prefixes = {name[: name.rfind("/") + 1] for name in names}
-        whole = [prefix for prefix in prefixes if all(prefix + field in names for field in self.fields)]
-        return whole[0] if len(whole) == 1 else ""
+        complete = [prefix for prefix in prefixes if all(prefix + field in names for field in self.fields)]
+        return complete[0] if len(complete) == 1 else ""
 
     def label_set(self, targets: dict) -> dict:
-        """The targets of its label set, under bare field names."""
+        """The targets of its label set, under field names without prefix."""
         prefix = self.prefix(targets)
         return {key.removeprefix(prefix): value for key, value in targets.items() if key.startswith(prefix)}
 
     def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict[str, Term]:
-        """{term: Term(total, count)} for a batch of targets (their forms: `visiontasks.sample.FIELDS`)."""
+        """{term: Term(total, count)} for a batch of targets (formats: `visiontasks.sample.FIELDS`)."""
         raise NotImplementedError(f"{type(self).__name__} computes no losses.")
 
     def decode(self, outputs) -> dict:
@@ -97,49 +97,54 @@ class Head(Checked, keras.layers.Layer):
 
 
 def _name_of(kind: type) -> str:
-    """A head's name as a recipe has it: its file's, or of a class in another file the class's own."""
+    """A head's name in a recipe: its file's; for a class in another file, the class's."""
     file = kind.__module__.rpartition(".")[2]
     return file if file.replace("_", "") == kind.__name__.lower() else kind.__name__.lower()
 
 
 def levels_among(taps, who: str, least: int = 1, within: range = range(100)) -> list[str]:
-    """The levels among the names of taps, C0, C1, … (level n has stride 2ⁿ), the finest first.
+    """The levels among the names of taps, C0, C1, … (level n has stride 2ⁿ), finest first.
 
     Args:
         taps: names of a backbone's taps.
-        who: the head that asks, for the error.
-        least: how many it needs.
+        who: the head's name, for the error.
+        least: the number of levels it needs.
         within: the numbers of the levels that it can use.
 
     Raises:
         ValueError: there are fewer than `least`.
     """
-    found = [name for name in sorted(taps) if name[:1] == "C" and name[1:].isdigit() and int(name[1:]) in within]
-    if len(found) < least:
+    levels = [name for name in sorted(taps) if name[:1] == "C" and name[1:].isdigit() and int(name[1:]) in within]
+    if len(levels) < least:
         raise ValueError(
             f"{who}: needs {least} or more levels of a backbone (C{within.start} is the tap of stride "
             f"{2**within.start}, and so on); got {list(taps)}."
         )
-    return found
+    return levels
 
 
-def picture_size(features: dict, who: str) -> tuple[int, int]:
-    """(height, width) of the pictures of a batch, which a head has tapped as "image".
+def image_size(features: dict, who: str) -> tuple[int, int]:
+    """(height, width) of the images of a batch, which a head taps as "image".
 
     Args:
-        features: what the head was called with.
+        features: the input of the head's call.
         who: the head's name, for the error.
 
     Raises:
-        ValueError: they are not known when the model is called.
+        ValueError: the size is not known when the model is called.
     """
     size = tuple(features["image"].shape[1:3])
     if None in size:
-        raise ValueError(f"{who}: the picture's height and width must be known when the model is called.")
+        raise ValueError(f"{who}: the image's height and width must be known when the model is called.")
     return size
 
 
+def by_anchor(x, columns: int):
+    """A convolution's output with a row per anchor: (B, H, W, N * columns) to (B, H * W * N, columns)."""
+    return ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3] // columns, columns))
+
+
 def for_each(values, batch):
-    """A constant once for each picture of a batch: (…) to float32 (batch, …)."""
+    """Repeat a constant for each image of a batch: (…) to float32 (batch, …)."""
     values = ops.convert_to_tensor(values, "float32")
     return ops.tile(ops.expand_dims(values, 0), (batch, *(1,) * len(values.shape)))

@@ -1,4 +1,4 @@
-"""What the heads that judge a whole picture share: one feature map, pooled, to a vector of logits."""
+"""`PooledHead`: the base of heads for whole images: one feature map, pooled, to a vector of logits."""
 
 from typing import Literal
 
@@ -15,17 +15,17 @@ POOLINGS = {
 
 
 class PooledHead(Head):
-    """A head that judges the picture as a whole: pooling, hidden layers, one float32 logit a class (B, C).
+    """A head for whole images: pooling, hidden layers, one float32 logit per class (B, C).
 
-    Abstract: a subclass gives the losses and the decoding.
+    Abstract: a subclass implements losses and decoding.
 
     Args:
         classes: names of the classes, or their number.
         hidden: units of each hidden dense layer.
-        dropout: share of units dropped after each hidden layer, or before the last layer where there is none.
-        pooling: avg, max, or flatten (which fixes the picture's size).
-        tap: the backbone's output to judge; by default `top` where there is one, else the deepest level.
-        activation: behind each hidden layer; networks before AlexNet have tanh.
+        dropout: share of units dropped after each hidden layer, or before the last layer if there is none.
+        pooling: avg, max, or flatten (which fixes the image size).
+        tap: the backbone's output to classify; by default `top` if it exists, otherwise the deepest level.
+        activation: after each hidden layer; networks before AlexNet use tanh.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class PooledHead(Head):
 
     @property
     def bias_start(self) -> float:
-        """Where the last layer's bias starts."""
+        """The initial bias of the last layer."""
         return 0.0
 
     def taps(self, available):
@@ -75,10 +75,10 @@ class PooledHead(Head):
         return x
 
     def set_dense_layers(self, layers):
-        """Take a checkpoint's own layers, hidden ones and the last: [(kernel (in, out), bias (out,)), …].
+        """Set the dense layers, hidden and last, to a checkpoint's: [(kernel (in, out), bias (out,)), …].
 
         Raises:
-            ValueError: they are not as many, or not of the shapes, that the head has.
+            ValueError: the number or the shapes of the layers differ from the head's.
         """
         ours = [layer for layer in self.top if isinstance(layer, keras.layers.Dense)]
         expected = [tuple(layer.kernel.shape) for layer in ours]

@@ -1,10 +1,10 @@
-"""Faster R-CNN: regions are proposed first, and then each is looked at on its own."""
+"""Faster R-CNN: a first stage proposes regions, a second stage classifies and refines each."""
 
 import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share
-from visiontasks.heads.head import Head, for_each, levels_among, picture_size
+from visiontasks.heads.head import Head, for_each, image_size, levels_among
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch
 from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
 from visiontasks.layers.region_proposals import RegionProposals, propose
@@ -15,51 +15,51 @@ from visiontasks.ops.objects import objects
 
 
 class RCNN(Head):
-    """Boxes and their classes in two stages over a feature pyramid: Faster R-CNN.
+    """Object detection in two stages on a feature pyramid: Faster R-CNN.
 
     Ren et al. 2015, https://arxiv.org/abs/1506.01497; on a pyramid as in Lin et al. 2017,
-    https://arxiv.org/abs/1612.03144, sections 4.1 and 4.2. On `resnet50` it is torchvision's fasterrcnn_resnet50_fpn;
-    see weights/rcnn.py.
+    https://arxiv.org/abs/1612.03144, sections 4.1 and 4.2. On `resnet50` it equals torchvision's
+    fasterrcnn_resnet50_fpn; see weights/rcnn.py.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
-    and `ignored` (ops/objects.py). Where a class is not known, the first stage learns no background in that image, and
-    to the second background means background or such a class. Anchors and proposals with half their area in an
-    ignored region, and no object, learn nothing.
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
+    `ignored` (ops/objects.py). If a class is not known, the first stage learns no background in that image, and in the
+    second stage background means background or such a class. Anchors and proposals without an object and with half of
+    their area in an ignored region learn nothing.
 
-    Raw outputs are, one for each level, {"objectness": float32 logits (B, A), "differences": float32 (B, A, 4),
-    "anchors": float32 (B, A, 4) in pixels, "pyramid": {level number: (B, H, W, filters)}}; {"proposals": float32 (B, P,
-    4) in pixels, "valid": bool (B, P), "size": float32 (B, 2), the picture's height and width}; and unless training
-    "regions", what the second stage (rcnn_branches.py) says of the proposals. They decode to `boxes` float32 (B, D, 4)
+    Raw outputs are, one per level, {"objectness": float32 logits (B, A), "deltas": float32 (B, A, 4), "anchors":
+    float32 (B, A, 4) in pixels, "pyramid": {level number: (B, H, W, filters)}}; {"proposals": float32 (B, P, 4) in
+    pixels, "valid": bool (B, P), "size": float32 (B, 2), the image's height and width}; and, except in training,
+    "regions", the second stage's outputs for the proposals (rcnn_branches.py). They decode to `boxes` float32 (B, D, 4)
     in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid` bool (B, D), best first.
 
-    The second stage learns from a random choice of proposals and true boxes, inside `compute_losses`. What is chosen is
-    drawn anew in training and is the same at every evaluation.
+    The second stage learns from a random sample of proposals and ground-truth boxes, drawn in `compute_losses`. The
+    sample is new in each training step and constant in evaluation.
 
     Args:
-        classes: names of the classes, or their number; background is none of them.
-        levels: the backbone's levels to look at; by default C2 to C5, or the four deepest there are.
+        classes: names of the classes, or their number, without background.
+        levels: the backbone's levels; by default C2 to C5, or the four deepest.
         filters: channels of the pyramid.
-        ratios: of an anchor's height to its width.
-        anchor_scale: side of a level's square anchor in strides of that level.
-        anchor_overlap: the least IoU of an anchor with a true box that it learns from, beside the best of each.
-        anchor_background: below this IoU an anchor learns that nothing is there; between the two, nothing.
-        anchor_samples: anchors a picture that learn, at most.
-        anchor_positives: share of them with an object, at most.
-        proposal_candidates: anchors of each level that are considered, the best.
+        ratios: height / width of the anchors.
+        anchor_scale: size of a level's square anchor, in strides of the level.
+        anchor_overlap: minimum IoU of an anchor with the object it learns; each object's best anchor always learns it.
+        anchor_background: an anchor below this IoU learns background; between the two it learns nothing.
+        anchor_samples: maximum number of anchors per image that learn.
+        anchor_positives: maximum share of them with an object.
+        proposal_candidates: the number of best anchors per level that are considered.
         training_candidates: the same in training.
-        proposals: boxes a picture that the second stage looks at, P.
-        training_proposals: the same in training, to choose samples from.
-        proposal_iou_threshold: a proposal that overlaps a better one of its level more is dropped.
-        smallest_proposal: pixels that a proposal's side must have.
-        bins: features along a side of a box.
-        bin_samples: points along a side of a bin.
+        proposals: boxes per image for the second stage, P.
+        training_proposals: the same in training, from which samples are drawn.
+        proposal_iou_threshold: a proposal with a higher IoU with a better one of its level is removed.
+        smallest_proposal: minimum width and height of a proposal in pixels.
+        bins: features per row and column of a box.
+        bin_samples: points per row and column of a bin.
         units: of the two dense layers.
-        overlap: the least IoU of a sample with a true box that it learns from.
-        samples: boxes a picture that the second stage learns from, at most.
-        positives: share of them with an object, at most.
-        score_threshold: a box of a lower score is not given.
-        iou_threshold: a box that overlaps a better one of its class more is not given.
-        detections: boxes given for a picture, D.
+        overlap: minimum IoU of a sample with the object it learns.
+        samples: maximum number of boxes per image that the second stage learns from.
+        positives: maximum share of them with an object.
+        score_threshold: boxes with a lower score are removed.
+        iou_threshold: a box with a higher IoU with a better one of its class is removed.
+        detections: maximum boxes per image, D.
 
     Raises:
         ValueError: an argument does not fit; the text says what was expected.
@@ -118,7 +118,7 @@ class RCNN(Head):
         half = {"dtype": self.dtype_policy}
         levels = sorted(set(features_shape) - {"image"})
         self._numbers = numbers(levels)
-        self._sides = [self.anchor_scale * 2**number for number in (*self._numbers, self._numbers[-1] + 1)]
+        self._sizes = [self.anchor_scale * 2**number for number in (*self._numbers, self._numbers[-1] + 1)]
         self.pyramid = FeaturePyramid(self.filters, "max_pool", name="pyramid", **half)
         self.pyramid.build([features_shape[level] for level in levels])
         self.region_proposals = RegionProposals(self.filters, len(self.ratios), name="region_proposals", **half)
@@ -132,38 +132,38 @@ class RCNN(Head):
                 branch.build(pyramid, (None, None, 4))
 
     def further_branches(self) -> list[keras.layers.Layer]:
-        """What a subclass asks of each object beside its box, such as a mask: see rcnn_branches.py.
+        """Further branches of a subclass, such as a mask for each object: see rcnn_branches.py.
 
-        It names their losses in its own `loss_terms`, and the fields that they learn from in `fields`.
+        The subclass adds their losses to its `loss_terms`, and their fields to its `fields`.
         """
         return []
 
     def call(self, features, training=None):
-        size = picture_size(features, "rcnn")
+        size = image_size(features, "rcnn")
         levels = sorted(set(features) - {"image"})
         maps = self.pyramid([features[level] for level in levels])
         batch = ops.shape(maps[0])[0]
-        places = []
-        for x, side in zip(maps, self._sides, strict=True):
-            own = anchors.grid_anchors([tuple(x.shape[1:3])], size, [[side]], self.ratios)
-            places.append(for_each(own, batch))
+        level_anchors = []
+        for x, anchor_size in zip(maps, self._sizes, strict=True):
+            grid = anchors.grid_anchors([tuple(x.shape[1:3])], size, [[anchor_size]], self.ratios)
+            level_anchors.append(for_each(grid, batch))
         size = for_each(size, batch)
-        objectness, differences = self.region_proposals(maps)
+        objectness, deltas = self.region_proposals(maps)
         proposals = propose(
             objectness,
-            differences,
-            places,
+            deltas,
+            level_anchors,
             size,
             candidates=self.training_candidates if training else self.proposal_candidates,
             count=self.training_proposals if training else self.proposals,
             iou_threshold=self.proposal_iou_threshold,
             smallest=self.smallest_proposal,
         )
-        # the level added on top is for proposals alone
+        # the added top level is used for proposals alone
         outputs = {
             "objectness": objectness,
-            "differences": differences,
-            "anchors": places,
+            "deltas": deltas,
+            "anchors": level_anchors,
             "pyramid": {str(number): x for number, x in zip(self._numbers, maps, strict=False)},
             "proposals": proposals["boxes"],
             "valid": proposals["valid"],
@@ -174,78 +174,78 @@ class RCNN(Head):
     def compute_losses(self, targets, outputs, training=True):
         losses = self._proposal_losses(targets, outputs, training)
         samples = self.sample(targets, outputs, training)
-        answers = self.boxes(outputs["pyramid"], samples["boxes"])
-        losses |= self.boxes.compute_losses(answers, samples, targets)
+        regions = self.boxes(outputs["pyramid"], samples["boxes"])
+        losses |= self.boxes.compute_losses(regions, samples, targets)
         objects = {key: value[:, : int(self.samples * self.positives)] for key, value in samples.items()}
         for branch in self.branches:
             losses |= branch.compute_losses(branch(outputs["pyramid"], objects["boxes"]), objects, targets)
         return losses
 
     def keys(self, shape, training):
-        """Random numbers (B or 1, N): the boxes with the smallest ones are chosen to learn."""
+        """Random numbers (B or 1, N); the boxes with the smallest numbers are sampled."""
         if training:
             return keras.random.uniform(shape, seed=self.seeds)
         return keras.random.uniform((1, shape[1]), seed=0)
 
     def _proposal_losses(self, targets, outputs, training):
-        logits, found, places = (ops.concatenate(outputs[k], axis=1) for k in ("objectness", "differences", "anchors"))
-        truth = objects(targets, len(self.classes))
+        logits, deltas, all_anchors = (ops.concatenate(outputs[k], axis=1) for k in ("objectness", "deltas", "anchors"))
+        target = objects(targets, len(self.classes))
         matches = matching.nearest(
-            truth.boxes,
-            truth.valid,
-            places,
-            truth.ignored,
+            target.boxes,
+            target.valid,
+            all_anchors,
+            target.ignored,
             high=self.anchor_overlap,
             low=self.anchor_background,
             rescue=True,
         )
         positive, negative = sampling.balanced(
             matches >= 0,
-            # where a class is not known, an anchor may hold an object of it all the same
-            ops.logical_and(matches == matching.BACKGROUND, ops.expand_dims(truth.complete, -1)),
+            # if a class is not known, an anchor without an object may still contain one of that class
+            ops.logical_and(matches == matching.BACKGROUND, ops.expand_dims(target.complete, -1)),
             self.keys((ops.shape(logits)[0], logits.shape[1]), training),
             self.anchor_samples,
             self.anchor_positives,
         )
-        learnt = ops.logical_or(positive, negative)
+        learned = ops.logical_or(positive, negative)
         entropy = ops.softplus(ops.where(positive, -logits, logits))
-        differences = boxes.encode(matching.take(truth.boxes, matches), places)
-        distance = ops.sum(detection.smooth_l1(differences, found, BETA), axis=-1)
-        objectness = over(entropy, learnt)
+        target_deltas = boxes.encode(matching.take(target.boxes, matches), all_anchors)
+        distance = ops.sum(detection.smooth_l1(target_deltas, deltas, BETA), axis=-1)
+        objectness = over(entropy, learned)
         return {
             "objectness": objectness,
             "rpn_box": Term(ops.sum(ops.where(positive, distance, 0.0)), objectness.count),
         }
 
     def sample(self, targets, outputs, training: bool) -> dict:
-        """What the second stage learns from, out of the proposals and the true boxes: see rcnn_branches.py."""
-        truth = objects(targets, len(self.classes))
-        found = ops.concatenate([outputs["proposals"], truth.boxes], axis=1)
-        valid = ops.concatenate([outputs["valid"], truth.valid], axis=1)
-        matches = matching.nearest(truth.boxes, truth.valid, found, truth.ignored, high=self.overlap)
-        background = ops.logical_and(valid, ops.any(truth.known, axis=-1, keepdims=True))
+        """The second stage's samples from the proposals and the ground-truth boxes: see rcnn_branches.py."""
+        target = objects(targets, len(self.classes))
+        candidates = ops.concatenate([outputs["proposals"], target.boxes], axis=1)
+        valid = ops.concatenate([outputs["valid"], target.valid], axis=1)
+        matches = matching.nearest(target.boxes, target.valid, candidates, target.ignored, high=self.overlap)
+        background = ops.logical_and(valid, ops.any(target.known, axis=-1, keepdims=True))
         positive, negative = sampling.balanced(
             ops.logical_and(matches >= 0, valid),
             ops.logical_and(matches == matching.BACKGROUND, background),
-            self.keys((ops.shape(found)[0], found.shape[1]), training),
+            self.keys((ops.shape(candidates)[0], candidates.shape[1]), training),
             self.samples,
             self.positives,
         )
         rank = 2 * ops.cast(positive, "float32") + ops.cast(negative, "float32")
-        rank, rows = nms.best(rank, min(self.samples, found.shape[1]))
+        rank, rows = nms.best(rank, min(self.samples, candidates.shape[1]))
         matches = ops.take_along_axis(matches, rows, axis=1)
         return {
-            "boxes": nms.gather(found, rows),
-            "there": rank > 0,
-            "labels": ops.where(rank > 1, matching.take(truth.classes, matches) + 1, 0),
+            "boxes": nms.gather(candidates, rows),
+            "valid": rank > 0,
+            "labels": ops.where(rank > 1, matching.take(target.classes, matches) + 1, 0),
             "matches": matches,
-            "targets": matching.take(truth.boxes, matches),
+            "targets": matching.take(target.boxes, matches),
         }
 
     def decode(self, outputs):
-        # a training step's outputs are decoded only where somebody watches a metric
+        # outputs of a training step are decoded only for a metric
         regions = outputs.get("regions") or self.boxes(outputs["pyramid"], outputs["proposals"])
-        found = self.boxes.decode(
+        detections = self.boxes.decode(
             regions,
             outputs["proposals"],
             outputs["valid"],
@@ -254,7 +254,7 @@ class RCNN(Head):
             iou_threshold=self.iou_threshold,
             count=self.detections,
         )
-        answers = dict(found)
+        predictions = dict(detections)
         for branch in self.branches:
-            answers |= branch.decode(branch(outputs["pyramid"], found["boxes"]), found)
-        return answers
+            predictions |= branch.decode(branch(outputs["pyramid"], detections["boxes"]), detections)
+        return predictions

@@ -1,4 +1,4 @@
-"""RetinaNet: anchors at every cell of a feature pyramid, and a loss that dwells on what is hard."""
+"""RetinaNet: anchors at every cell of a feature pyramid, trained with the focal loss."""
 
 import math
 from typing import Literal
@@ -7,50 +7,49 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share, Whole
-from visiontasks.heads.head import Head, for_each, levels_among, picture_size
+from visiontasks.heads.head import Head, by_anchor, for_each, image_size, levels_among
 from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
-from visiontasks.losses import sigmoid
+from visiontasks.losses import detection, sigmoid
 from visiontasks.losses.reduction import over
 from visiontasks.ops import anchors, assignment, boxes, matching, nms
 from visiontasks.ops.objects import objects
 
-PRIOR = 0.01  # the score that every anchor begins with: section 4.1 of the paper
+PRIOR = 0.01  # the initial score of every anchor: section 4.1 of the paper
 
 
 class RetinaNet(Head):
-    """Boxes and their classes by dense anchors on a feature pyramid, learnt with the focal loss.
+    """Object detection with dense anchors on a feature pyramid and the focal loss: RetinaNet.
 
-    Lin et al. 2017, https://arxiv.org/abs/1708.02002. On `resnet50` it is torchvision's retinanet_resnet50_fpn: P3 to
-    P5 out of C3 to C5, P6 and P7 by strided convolutions from P5; see weights/retinanet.py.
+    Lin et al. 2017, https://arxiv.org/abs/1708.02002. On `resnet50` it equals torchvision's retinanet_resnet50_fpn: P3
+    to P5 from C3 to C5, P6 and P7 by strided convolutions from P5; see weights/retinanet.py.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
-    and `ignored` (ops/objects.py). A class that is not known in an image is learned from its objects there alone; an
-    anchor with half its area in an ignored region, and no object, learns nothing.
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
+    `ignored` (ops/objects.py). A class that is not known in an image is learned only from its objects there. An anchor
+    without an object and with half of its area in an ignored region learns nothing.
 
-    Raw outputs are {"boxes": one float32 (B, A, 4) for each level, differences from the anchors, "classes": one of
-    logits (B, A, C) for each, "anchors": one (B, A, 4) in pixels for each, "size": float32 (B, 2), the picture's height
-    and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and
-    `valid` bool (B, D), best first.
+    Raw outputs are, one per level, {"boxes": float32 (B, A, 4), deltas from the anchors, "classes": logits (B, A, C),
+    "anchors": (B, A, 4) in pixels}, and "size": float32 (B, 2), the image's height and width. They decode to `boxes`
+    float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid` bool (B, D), best first.
 
     Args:
-        classes: names of the classes, or their number; background is none of them.
-        levels: the backbone's levels to look at; by default C3 to C5, or the three deepest there are.
-        filters: channels of the pyramid and of what looks at it.
-        convs: 3×3 convolutions before the classes, and as many before the boxes; each serves all levels.
-        ratios: of an anchor's height to its width.
-        anchor_scale: side of a level's smallest square anchor in strides of that level.
-        scales_per_octave: squares a level, evenly spaced in logarithm up to the next level's; as in torchvision their
-            sides are cut to whole pixels.
-        alpha, gamma: of the focal loss: the weight of an object against background, and how hard it dwells.
-        assignment: which anchors learn from a true box: by their overlap with it, as in the paper, or adaptive (Zhang
-            et al. 2020, https://arxiv.org/abs/1912.02424, algorithm 1).
-        overlap: the least IoU of an anchor with a true box that it learns from, beside the best of each.
-        background: below this IoU an anchor learns that nothing is there; between the two, nothing. Where assignment is
-            adaptive, overlap and background are not used.
-        score_threshold: a box of a lower score is not given.
-        iou_threshold: a box that overlaps a better one of its class more is not given.
-        candidates: pairs of anchor and class of each level that are considered, the best.
-        detections: boxes given for a picture, D.
+        classes: names of the classes, or their number, without background.
+        levels: the backbone's levels; by default C3 to C5, or the three deepest.
+        filters: channels of the pyramid and of the towers.
+        convs: 3×3 convolutions in the class tower and in the box tower, shared by all levels.
+        ratios: height / width of the anchors.
+        anchor_scale: size of a level's smallest square anchor, in strides of the level.
+        scales_per_octave: anchor sizes per level, evenly spaced in logarithm up to the next level's; as in torchvision,
+            sizes are rounded down to whole pixels.
+        alpha, gamma: of the focal loss: the weight of objects against background, and the focus on hard examples.
+        assignment: which anchors learn an object: overlap, as in the paper, or adaptive (Zhang et al. 2020,
+            https://arxiv.org/abs/1912.02424, algorithm 1).
+        overlap: minimum IoU of an anchor with the object it learns; each object's best anchor always learns it.
+        background: an anchor below this IoU learns background; between the two it learns nothing. The adaptive
+            assignment uses neither overlap nor background.
+        score_threshold: boxes with a lower score are removed.
+        iou_threshold: a box with a higher IoU with a better one of its class is removed.
+        candidates: the number of best pairs of anchor and class per level that are considered.
+        detections: maximum boxes per image, D.
 
     Raises:
         ValueError: an argument does not fit; the text says what was expected.
@@ -96,10 +95,10 @@ class RetinaNet(Head):
     def build(self, features_shape):
         half = {"dtype": self.dtype_policy}
         levels = sorted(set(features_shape) - {"image"})
-        found = numbers(levels)
-        strides = [2**number for number in (*found, found[-1] + 1, found[-1] + 2)]
+        level_numbers = numbers(levels)
+        strides = [2**number for number in (*level_numbers, level_numbers[-1] + 1, level_numbers[-1] + 2)]
         octave = [2 ** (i / self.scales_per_octave) for i in range(self.scales_per_octave)]
-        self._sides = [[int(self.anchor_scale * stride * scale) for scale in octave] for stride in strides]
+        self._sizes = [[int(self.anchor_scale * stride * scale) for scale in octave] for stride in strides]
         self.pyramid = FeaturePyramid(self.filters, "convs", name="pyramid", **half)
         self.pyramid.build([features_shape[level] for level in levels])
         number = len(self.ratios) * self.scales_per_octave
@@ -107,22 +106,13 @@ class RetinaNet(Head):
         self.box_tower, self.box_conv = self._tower("boxes", number * 4, 0.0)
 
     def _tower(self, what, columns, bias):
-        """([convolutions], the last one): float32 whatever the policy, for what comes out goes into exponentials."""
-        seen = (None, None, None, self.filters)
-        tower = []
-        for i in range(self.convs):
-            # the paper's normal(0.01) is for 256 filters: narrow towers would hand on next to nothing
-            tower.append(
-                keras.layers.Conv2D(
-                    self.filters,
-                    3,
-                    padding="same",
-                    activation="relu",
-                    kernel_initializer="he_normal",
-                    dtype=self.dtype_policy,
-                    name=f"{what}_conv{i}",
-                )
-            )
+        """([convolutions], the last one), which is float32 whatever the policy: exponentials of its output follow."""
+        # he_normal: the paper's normal(0.01) is for 256 filters; in narrow towers almost nothing would pass
+        hidden = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
+        tower = [
+            keras.layers.Conv2D(self.filters, 3, name=f"{what}_conv{i}", dtype=self.dtype_policy, **hidden)
+            for i in range(self.convs)
+        ]
         last = keras.layers.Conv2D(
             columns,
             3,
@@ -133,62 +123,66 @@ class RetinaNet(Head):
             name=what,
         )
         for layer in (*tower, last):
-            layer.build(seen)
+            layer.build((None, None, None, self.filters))
         return tower, last
 
     def call(self, features, training=None):
-        size = picture_size(features, "retinanet")
+        size = image_size(features, "retinanet")
         levels = sorted(set(features) - {"image"})
         maps = self.pyramid([features[level] for level in levels])
         batch = ops.shape(maps[0])[0]
-        places = []
-        for x, sides in zip(maps, self._sides, strict=True):
-            own = anchors.grid_anchors([tuple(x.shape[1:3])], size, [sides], self.ratios)
-            places.append(for_each(own, batch))
+        level_anchors = []
+        for x, sizes in zip(maps, self._sizes, strict=True):
+            grid = anchors.grid_anchors([tuple(x.shape[1:3])], size, [sizes], self.ratios)
+            level_anchors.append(for_each(grid, batch))
         return {
-            "boxes": [_rows(x, self.box_tower, self.box_conv, 4) for x in maps],
-            "classes": [_rows(x, self.class_tower, self.class_conv, len(self.classes)) for x in maps],
-            "anchors": places,
+            "boxes": [_predict(x, self.box_tower, self.box_conv, 4) for x in maps],
+            "classes": [_predict(x, self.class_tower, self.class_conv, len(self.classes)) for x in maps],
+            "anchors": level_anchors,
             "size": for_each(size, batch),
         }
 
     def compute_losses(self, targets, outputs, training=True):
-        found, logits, places = (ops.concatenate(outputs[key], axis=1) for key in ("boxes", "classes", "anchors"))
-        truth = objects(targets, len(self.classes))
+        deltas, logits, all_anchors = (ops.concatenate(outputs[key], axis=1) for key in ("boxes", "classes", "anchors"))
+        target = objects(targets, len(self.classes))
         if self.assignment == "adaptive":
-            # a batch has the same anchors throughout
+            # all images of a batch have the same anchors
             levels = [x.shape[1] for x in outputs["anchors"]]
-            matches = assignment.adaptive(truth.boxes, truth.valid, places[0], levels)
-            matches = matching.ignore(matches, truth.boxes, truth.ignored, places)
+            matches = assignment.adaptive(target.boxes, target.valid, all_anchors[0], levels)
+            matches = matching.ignore(matches, target.boxes, target.ignored, all_anchors)
         else:
             matches = matching.nearest(
-                truth.boxes, truth.valid, places, truth.ignored, high=self.overlap, low=self.background, rescue=True
+                target.boxes,
+                target.valid,
+                all_anchors,
+                target.ignored,
+                high=self.overlap,
+                low=self.background,
+                rescue=True,
             )
         positive = matches >= 0
-        labels = ops.where(positive, matching.take(truth.classes, matches), -1)
+        labels = ops.where(positive, matching.take(target.classes, matches), -1)
         labels = ops.one_hot(labels, len(self.classes), dtype="float32")  # zeros for background
         entropy = sigmoid.focal_elements(labels, logits, self.gamma, self.alpha)
-        learned = ops.logical_or(ops.expand_dims(truth.known, 1), labels > 0)  # a class not known has no background
-        entropy = ops.sum(ops.where(learned, entropy, 0.0), axis=-1)
-        entropy = ops.where(matches == matching.IGNORED, 0.0, entropy)
-        differences = boxes.encode(matching.take(truth.boxes, matches), places)
-        distance = ops.where(positive, ops.sum(ops.abs(found - differences), axis=-1), 0.0)
-        # of each image by its own objects; the mean over the labelled images
+        entropy = detection.over_known_classes(entropy, labels, target.known, matches == matching.IGNORED)
+        target_deltas = boxes.encode(matching.take(target.boxes, matches), all_anchors)
+        distance = ops.where(positive, ops.sum(ops.abs(deltas - target_deltas), axis=-1), 0.0)
+        # each image is divided by its number of objects; the mean is over the labeled images
         count = ops.maximum(ops.sum(ops.cast(positive, "float32"), axis=-1), 1.0)
         return {
-            "classification": over(ops.sum(entropy, axis=-1) / count, truth.labeled),
-            "localization": over(ops.sum(distance, axis=-1) / count, truth.labeled),
+            "classification": over(ops.sum(entropy, axis=-1) / count, target.labeled),
+            "localization": over(ops.sum(distance, axis=-1) / count, target.labeled),
         }
 
     def decode(self, outputs):
         chosen = []
-        for differences, logits, places in zip(outputs["boxes"], outputs["classes"], outputs["anchors"], strict=True):
+        for deltas, logits, level_anchors in zip(outputs["boxes"], outputs["classes"], outputs["anchors"], strict=True):
             scores, rows, classes = nms.best_pairs(ops.sigmoid(logits), self.candidates)
-            found = boxes.decode(nms.gather(differences, rows), nms.gather(places, rows))
-            chosen.append((boxes.clip(found, outputs["size"]), scores, classes))
-        found, scores, classes = (ops.concatenate(parts, axis=1) for parts in zip(*chosen, strict=True))
+            predicted = boxes.decode(nms.gather(deltas, rows), nms.gather(level_anchors, rows))
+            chosen.append((boxes.clip(predicted, outputs["size"]), scores, classes))
+        predicted, scores, classes = (ops.concatenate(values, axis=1) for values in zip(*chosen, strict=True))
         return nms.grouped(
-            found,
+            predicted,
             scores,
             classes,
             score_threshold=self.score_threshold,
@@ -197,8 +191,8 @@ class RetinaNet(Head):
         )
 
 
-def _rows(x, tower, last, columns):
-    """The answers of all cells of one level: (B, A, columns)."""
+def _predict(x, tower, last, columns):
+    """The outputs of one level: (B, A, columns)."""
     for layer in (*tower, last):
         x = layer(x)
-    return ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3] // columns, columns))
+    return by_anchor(x, columns)

@@ -1,4 +1,4 @@
-"""Single-shot detection: default boxes at every cell of several levels, each classified and moved."""
+"""Single-shot detection: default boxes at every cell of several levels, each classified and refined."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Counts, Levels, NonNegative, Positive, Positives, Share
-from visiontasks.heads.head import Head, for_each, levels_among, picture_size
+from visiontasks.heads.head import Head, by_anchor, for_each, image_size, levels_among
 from visiontasks.layers.l2_normalization import L2Normalization
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
@@ -14,16 +14,16 @@ from visiontasks.ops import anchors, boxes, matching, nms
 from visiontasks.ops.objects import objects
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
-MOMENTUM = 0.97  # of batch norms' averages: Keras's own 0.99 lags behind a training of a few hundred steps
-# sides of the squares of the first and the last level, and beyond, as shares of the picture's: the authors' for COCO,
-# whose objects are small (the paper's section 3.4); between them in equal ratios, as strides grow
+MOMENTUM = 0.97  # of the batch norms: Keras's 0.99 is too slow for a training of a few hundred steps
+# box sizes of the first and last level, and the one after, as shares of the image: the authors' for COCO, whose objects
+# are small (the paper's section 3.4); between them in equal ratios, as strides grow
 FIRST, LAST, BEYOND = 0.07, 0.87, 1.05
 
 
 class _Extra(keras.layers.Layer):
-    """A level more: 1×1 to half of the channels, 3×3 to all; `half` strides by two, `trim` drops the border.
+    """An added level: 1×1 to half of the channels, 3×3 to all; `half` has stride two, `trim` drops the border.
 
-    `last` is SSD512's: 4×4 and a border of one pixel, which leaves one cell of four.
+    `last` is SSD512's: a 4×4 convolution with a border of one pixel, which leaves one cell of four.
     """
 
     def __init__(self, filters, kind, batch_norm, **kwargs):
@@ -33,10 +33,10 @@ class _Extra(keras.layers.Layer):
         self.steps = [keras.layers.Conv2D(filters // 2, 1, use_bias=not batch_norm, name="reduce", **half)]
         self.steps += _norm_and_relu(batch_norm, "reduce_norm", **half)
         if kind != "trim":
-            # padded on both sides, as in the paper, whatever the size is: Keras's "same" pads an even side on one alone
+            # pad all borders equally, as in the paper; Keras's "same" pads an even size at one border only
             self.steps.append(keras.layers.ZeroPadding2D(1, **half))
-        side = 4 if kind == "last" else 3
-        self.steps.append(keras.layers.Conv2D(filters, side, strides, use_bias=not batch_norm, name="conv", **half))
+        kernel = 4 if kind == "last" else 3
+        self.steps.append(keras.layers.Conv2D(filters, kernel, strides, use_bias=not batch_norm, name="conv", **half))
         self.steps += _norm_and_relu(batch_norm, "conv_norm", **half)
 
     def build(self, shape):
@@ -61,52 +61,51 @@ def _norm_and_relu(batch_norm, name, **half):
 
 
 class SSD(Head):
-    """Boxes and their classes by default boxes on several levels: the single shot multibox detector.
+    """Object detection with default boxes on several levels: the single shot multibox detector.
 
-    Liu et al. 2016, https://arxiv.org/abs/1512.02325. On any backbone, to whose levels halved ones are added; the
-    paper's own network is vgg16 with `ceil_pooling`, and here levels [C3, C4], atrous, no batch_norm, extra
-    [half, half, trim, trim], scales [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05] and steps [8, 16, 32, 64, 100, 300], at
-    300×300.
+    Liu et al. 2016, https://arxiv.org/abs/1512.02325. Works on any backbone; halved levels are added to its levels. The
+    paper's network is vgg16 with `ceil_pooling` at 300×300, with levels [C3, C4], atrous, no batch_norm, extra
+    [half, half, trim, trim], scales [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05] and steps [8, 16, 32, 64, 100, 300].
 
-    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
-    and `ignored` (ops/objects.py). An image without objects adds nothing to the loss, since background is learned in
-    proportion to objects. Where a class is not known, background means background or that class; a default box with
-    half its area in an ignored region, and no object, learns nothing.
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
+    `ignored` (ops/objects.py). An image without objects adds nothing to the loss, because background is learned in
+    proportion to objects. If a class is not known, background means background or that class. A default box without an
+    object and with half of its area in an ignored region learns nothing.
 
-    Raw outputs are {"boxes": float32 (B, A, 4), differences from the anchors, "classes": float32 logits (B, A, C + 1),
-    the first of the background, "anchors": float32 (B, A, 4) in pixels, "size": float32 (B, 2), the picture's height
-    and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and
-    `valid` bool (B, D), best first.
+    Raw outputs are {"boxes": float32 (B, A, 4), deltas from the anchors, "classes": float32 logits (B, A, C + 1),
+    background first, "anchors": float32 (B, A, 4) in pixels, "size": float32 (B, 2), the image's height and width}.
+    They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid`
+    bool (B, D), best first.
 
     Args:
-        classes: names of the classes, or their number; background is none of them.
-        levels: the backbone's levels to look at; by default those of stride 8 to 32, or what is nearest to that.
-        extra: levels to add, each from the one before: half (stride 2), trim (the border off) or last (2×2 cells to 1).
-        extra_filters: filters of each added level; by default the paper's: 512, and 256 from the second on.
-        batch_norm: batch norms behind the levels and in the added ones; the paper's network has none, but a level of a
-            backbone with batch norms may come with values so large that the predictors' first answers are absurd.
-        atrous: the paper's changes to VGG: the first level's features scaled, the last one's seen through dilated
-            convolutions that stand for VGG's first dense layers.
-        aspect_ratios: of each level, above 1; by default 2, and 3 too except at the first and the last two levels.
-        scales: sides of each level's squares as shares of the picture's, and one more; by default from 0.07 to 0.87
-            in equal ratios, and 1.05.
-        steps: pixels from cell to cell at each level; by default the picture's side divided by the level's.
-        overlap: the least IoU of a default box with a true one that it learns from, beside the best of each.
-        negatives: default boxes that learn the background for each that learns a class: the hardest ones.
-        score_threshold: a box of a lower score is not given.
-        iou_threshold: a box that overlaps a better one of its class more is not given.
-        candidates: boxes of each class that are considered, the best.
-        detections: boxes given for a picture, D.
+        classes: names of the classes, or their number, without background.
+        levels: the backbone's levels; by default those of stride 8 to 32, or the nearest.
+        extra: levels to add, each from the previous one: half (stride 2), trim (without border) or last (2×2 to 1).
+        extra_filters: filters of each added level; by default the paper's: 512 for the first, then 256.
+        batch_norm: add batch norms after the levels and in the added ones. The paper's network has none, but levels of
+            a backbone with batch norms can have such large values that the predictors' first outputs are useless.
+        atrous: the paper's changes to VGG: scale the first level's features, and apply to the last level the dilated
+            convolutions that replace VGG's first dense layers.
+        aspect_ratios: of each level, above 1; by default 2, and also 3 except at the first and the last two levels.
+        scales: box sizes of each level as shares of the image's, and one more; by default from 0.07 to 0.87 in equal
+            ratios, and 1.05.
+        steps: pixels between cells at each level; by default the image's size divided by the level's.
+        overlap: minimum IoU of a default box with the object it learns; each object's best box always learns it.
+        negatives: default boxes that learn background for each one with an object: the hardest ones.
+        score_threshold: boxes with a lower score are removed.
+        iou_threshold: a box with a higher IoU with a better one of its class is removed.
+        candidates: the number of best boxes per class that are considered.
+        detections: maximum boxes per image, D.
 
     Raises:
-        ValueError: an argument does not fit, such as filters, scales, aspect ratios or steps of another number than
+        ValueError: an argument is out of bounds, or the number of filters, scales, aspect ratios or steps does not fit
             the levels.
     """
 
     task = "detection"
     fields = ("classes", "boxes")
     loss_terms = ("classification", "localization")
-    divisible = False  # cells of any number: 300 has 38 at stride 8
+    divisible = False  # any number of cells: 300 pixels have 38 at stride 8
 
     def __init__(
         self,
@@ -178,14 +177,14 @@ class SSD(Head):
                 (self.class_convs, len(self.classes) + 1, "classes"),
                 (self.box_convs, 4, "boxes"),
             ):
-                # float32 whatever the policy: what comes out goes into exponentials
+                # float32 whatever the policy: exponentials of the outputs follow
                 convs.append(
                     keras.layers.Conv2D(number * columns, 3, padding="same", dtype="float32", name=f"{what}{i}")
                 )
                 convs[-1].build(shape)
 
     def _layout(self, count):
-        """The default boxes' shapes for a number of levels."""
+        """Set the default boxes' shapes for a number of levels."""
         ends = {0, count - 2, count - 1}
         self._ratios = self.aspect_ratios or tuple((2,) if i in ends else (2, 3) for i in range(count))
         ratio = (LAST / FIRST) ** (1 / max(1, count - 1))
@@ -199,13 +198,13 @@ class SSD(Head):
                 raise ValueError(f"{what}: expected {expected} for {count} levels, got {len(given)}.")
 
     def _check_steps(self, shapes, size):
-        """Raise where the steps given are for pictures of another size: boxes would lie beside the picture."""
+        """Raise if `steps` belong to another image size: boxes would lie beside the image."""
         for step, shape in zip(self.steps or (), shapes, strict=False):
-            for cells, side in zip(shape[1:3], size, strict=True):
-                if cells is not None and side is not None and abs(step * cells - side) >= step:
+            for cells, length in zip(shape[1:3], size, strict=True):
+                if cells is not None and length is not None and abs(step * cells - length) >= step:
                     raise ValueError(
-                        f"steps: expected the pixels from one cell to the next, about {side / cells:.0f} for {cells} "
-                        f"cells of a picture of {side}; got {step}, for another size. Leave head.steps out."
+                        f"steps: expected the pixels between cells, about {length / cells:.0f} for {cells} "
+                        f"cells of an image of {length}; got {step}, for another size. Leave head.steps out."
                     )
 
     def call(self, features, training=None):
@@ -219,40 +218,40 @@ class SSD(Head):
             maps[i] = norm(maps[i], training=training)
         for extra in self.extras:
             maps.append(extra(maps[-1], training=training))
-        size = picture_size(features, "ssd")
+        size = image_size(features, "ssd")
         self._check_steps([x.shape for x in maps], size)
         grids = [tuple(x.shape[1:3]) for x in maps]
-        places = anchors.default_boxes(grids, size, self._scales, self._ratios, self.steps)
+        default_boxes = anchors.default_boxes(grids, size, self._scales, self._ratios, self.steps)
         batch = ops.shape(maps[0])[0]
         return {
-            "boxes": _rows(maps, self.box_convs, 4),
-            "classes": _rows(maps, self.class_convs, len(self.classes) + 1),
-            "anchors": for_each(places, batch),
+            "boxes": _predict(maps, self.box_convs, 4),
+            "classes": _predict(maps, self.class_convs, len(self.classes) + 1),
+            "anchors": for_each(default_boxes, batch),
             "size": for_each(size, batch),
         }
 
     def compute_losses(self, targets, outputs, training=True):
-        truth, places = objects(targets, len(self.classes)), outputs["anchors"]
-        matches = matching.bipartite(boxes.iou(truth.boxes, places), truth.valid, self.overlap)
-        matches = matching.ignore(matches, truth.boxes, truth.ignored, places)
+        target, default_boxes = objects(targets, len(self.classes)), outputs["anchors"]
+        matches = matching.bipartite(boxes.iou(target.boxes, default_boxes), target.valid, self.overlap)
+        matches = matching.ignore(matches, target.boxes, target.ignored, default_boxes)
         positive = matches > matching.BACKGROUND
-        labels = ops.where(positive, matching.take(truth.classes, matches) + 1, 0)
-        entropy = detection.marginal_cross_entropy(labels, outputs["classes"], truth.known)
+        labels = ops.where(positive, matching.take(target.classes, matches) + 1, 0)
+        entropy = detection.marginal_cross_entropy(labels, outputs["classes"], target.known)
         wanted = self.negatives * ops.sum(ops.cast(positive, "float32"), axis=-1)
         negative = detection.hardest(entropy, matches == matching.BACKGROUND, wanted)
-        learnt = ops.logical_or(positive, negative)
-        differences = boxes.encode(matching.take(truth.boxes, matches), places, VARIANCES)
-        distance = ops.sum(detection.smooth_l1(differences, outputs["boxes"]), axis=-1)
+        learned = ops.logical_or(positive, negative)
+        target_deltas = boxes.encode(matching.take(target.boxes, matches), default_boxes, VARIANCES)
+        distance = ops.sum(detection.smooth_l1(target_deltas, outputs["boxes"]), axis=-1)
         count = ops.sum(ops.cast(positive, "float32"))
         return {
-            "classification": Term(ops.sum(ops.where(learnt, entropy, 0.0)), count),
+            "classification": Term(ops.sum(ops.where(learned, entropy, 0.0)), count),
             "localization": Term(ops.sum(ops.where(positive, distance, 0.0)), count),
         }
 
     def decode(self, outputs):
-        found = boxes.decode(outputs["boxes"], outputs["anchors"], VARIANCES)
+        predicted = boxes.decode(outputs["boxes"], outputs["anchors"], VARIANCES)
         return nms.detections(
-            boxes.clip(found, outputs["size"]),
+            boxes.clip(predicted, outputs["size"]),
             ops.softmax(outputs["classes"], axis=-1)[..., 1:],
             score_threshold=self.score_threshold,
             iou_threshold=self.iou_threshold,
@@ -261,10 +260,6 @@ class SSD(Head):
         )
 
 
-def _rows(maps, convs, columns):
-    """The answers of all cells, level by level: (B, A, columns)."""
-    found = []
-    for x, conv in zip(maps, convs, strict=True):
-        x = conv(x)
-        found.append(ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3] // columns, columns)))
-    return ops.concatenate(found, axis=1)
+def _predict(maps, convs, columns):
+    """The outputs of all levels: (B, A, columns)."""
+    return ops.concatenate([by_anchor(conv(x), columns) for x, conv in zip(maps, convs, strict=True)], axis=1)

@@ -1,4 +1,4 @@
-"""Any number of tags for the whole picture."""
+"""Any number of tags for a whole image."""
 
 import math
 from typing import Literal
@@ -8,7 +8,7 @@ from keras import ops
 from visiontasks.arguments import Classes, OpenShare, Positive
 from visiontasks.heads.pooled import PooledHead
 from visiontasks.losses import sigmoid
-from visiontasks.sample import UNLABELLED
+from visiontasks.sample import UNLABELED
 
 LOSSES = {
     "binary_cross_entropy": sigmoid.binary_cross_entropy,
@@ -18,24 +18,24 @@ LOSSES = {
 
 
 class Tagger(PooledHead):
-    """Whole-picture tags: the deepest features pooled, hidden layers, an independent sigmoid a tag.
+    """Image tags: pooling of the deepest features, hidden layers, an independent sigmoid for each tag.
 
-    Learns from `tags`, float (B, C): 1 present, 0 absent, -1 not labelled. Raw outputs are logits float32 (B, C); they
+    Learns from `tags`, float (B, C): 1 present, 0 absent, -1 not labeled. Raw outputs are logits float32 (B, C). They
     decode to {"scores": float32 (B, C)}, each 0..1.
 
     Args:
         classes: names of the tags, or their number.
         hidden: units of each hidden dense layer.
-        dropout: share of units dropped after each hidden layer, or before the last layer where there is none.
+        dropout: share of units dropped after each hidden layer, or before the last layer if there is none.
         loss: binary_cross_entropy, focal (Lin et al. 2017) or asymmetric (Ridnik et al. 2021).
-        positive_weight: what a positive counts in binary_cross_entropy; one number, or one a tag.
-        prior: share of positives expected before training; the bias starts there (Lin et al. 2017, section 4.1).
-        pooling: avg, max, or flatten (which fixes the picture's size).
-        tap: the backbone's output to judge; by default `top` where there is one, else the deepest level.
-        activation: behind each hidden layer; networks before AlexNet have tanh.
+        positive_weight: weight of a positive in binary_cross_entropy; one number, or one per tag.
+        prior: expected share of positives, which sets the initial bias (Lin et al. 2017, section 4.1).
+        pooling: avg, max, or flatten (which fixes the image size).
+        tap: the backbone's output to classify; by default `top` if it exists, otherwise the deepest level.
+        activation: after each hidden layer; networks before AlexNet use tanh.
 
     Raises:
-        ValueError: an argument does not fit, such as positive weights of another number than the tags.
+        ValueError: an argument is out of bounds, or the number of positive weights does not fit the tags.
     """
 
     task = "tagging"
@@ -52,7 +52,7 @@ class Tagger(PooledHead):
         super().__init__(classes, **kwargs)
         if isinstance(positive_weight, tuple) and len(positive_weight) != len(self.classes):
             raise ValueError(
-                f"positive_weight: expected one number or {len(self.classes)}, one a tag; got {len(positive_weight)}."
+                f"positive_weight: expected one number or {len(self.classes)}, one per tag; got {len(positive_weight)}."
             )
         self.loss, self.positive_weight = loss, positive_weight
 
@@ -68,7 +68,7 @@ class Tagger(PooledHead):
     def compute_losses(self, targets, outputs, training=True):
         tags = ops.cast(targets["tags"], "float32")
         extra = {"positive_weight": self.positive_weight} if self.loss == "binary_cross_entropy" else {}
-        return {self.loss: LOSSES[self.loss](tags, outputs, tags > UNLABELLED, **extra)}
+        return {self.loss: LOSSES[self.loss](tags, outputs, tags > UNLABELED, **extra)}
 
     def decode(self, outputs):
         return {"scores": ops.sigmoid(ops.cast(outputs, "float32"))}

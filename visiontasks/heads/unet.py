@@ -1,4 +1,4 @@
-"""A class for every pixel: the expanding path of U-Net on any pyramid."""
+"""Semantic segmentation: U-Net's expanding path on any pyramid."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ LOSSES = {"cross_entropy": softmax.cross_entropy, "dice": softmax.dice, "focal":
 
 
 class _Conv(keras.layers.Layer):
-    """A 3×3 convolution, batch normalisation (optional) and ReLU."""
+    """A 3×3 convolution, batch normalization (optional) and ReLU."""
 
     def __init__(self, filters, batch_norm, **kwargs):
         super().__init__(**kwargs)
@@ -38,7 +38,7 @@ class _Conv(keras.layers.Layer):
 
 
 class _UpBlock(keras.layers.Layer):
-    """One step up: double the size, fit it to the skip, join the two, convolve twice."""
+    """One step up: double the size, fit it to the skip, concatenate both, convolve twice."""
 
     def __init__(self, filters, upsampling, batch_norm, **kwargs):
         super().__init__(**kwargs)
@@ -68,14 +68,14 @@ class _UpBlock(keras.layers.Layer):
 def fit_to(x, size):
     """`x` (B, h, w, C) at exactly `size` (height, width).
 
-    A level that was halved with rounding up comes back one too large: its last row or column is cut. Where an encoder
-    without padding lost more, bilinear resizing fills in.
+    A level that was halved with rounding up is one row or column too large: it is cut. If an encoder without padding
+    lost more, the map is resized bilinearly.
     """
     (height, width), (rows, columns) = tuple(x.shape[1:3]), tuple(size)
     if (height, width) == (rows, columns):
         return x
     if rows is None or columns is None:
-        raise ValueError("unet: the picture's height and width must be known when the model is called.")
+        raise ValueError("unet: the image's height and width must be known when the model is called.")
     if 0 <= height - rows <= 1 and 0 <= width - columns <= 1:
         return x[:, :rows, :columns]
     # float32: XLA refuses the gradient of bilinear resizing in half precision (TensorFlow 2.21)
@@ -86,24 +86,24 @@ def fit_to(x, size):
 
 
 class UNet(Head):
-    """A class for every pixel: U-Net's expanding path with a skip from every level of any backbone.
+    """Semantic segmentation: U-Net's expanding path with a skip from every level of any backbone.
 
-    Ronneberger et al. 2015 (https://arxiv.org/abs/1505.04597), with padded convolutions, so that the answer is as large
-    as the picture, whatever its size. Learns from `mask`, int (B, H, W), 255 = void. Raw outputs are logits float32
-    (B, H, W, C); they decode to {"probabilities": float32 (B, H, W, C)}, which sum to 1 at each pixel.
+    Ronneberger et al. 2015 (https://arxiv.org/abs/1505.04597), with padded convolutions, so that the output has the
+    size of the image, whatever it is. Learns from `mask`, int (B, H, W), 255 = void. Raw outputs are logits float32
+    (B, H, W, C). They decode to {"probabilities": float32 (B, H, W, C)}, which sum to 1 at each pixel.
 
     Args:
-        classes: names of the classes, background among them, or their number.
-        filters: filters of each step up, deepest first; by default 256, 128, 64, 32, 16, 16, … .
-            The paper's own network has (512, 256, 128, 64).
-        levels: the backbone's levels to join; by default all that it has (C0, C1, …).
-        upsampling: transposed (a learnt 2×2 convolution, the paper's) or resize (bilinear).
-        batch_norm: batch normalisation after each convolution (the paper, of 2015, has none).
+        classes: names of the classes, including background, or their number.
+        filters: filters of each step up, deepest first; by default 256, 128, 64, 32, 16, 16, … . The paper's network
+            has (512, 256, 128, 64).
+        levels: the backbone's levels to use; by default all (C0, C1, …).
+        upsampling: transposed (a learned 2×2 convolution, as in the paper) or resize (bilinear).
+        batch_norm: batch normalization after each convolution (the paper, of 2015, has none).
         dropout: share of channels dropped before the last layer.
-        loss: terms and their weights, of cross_entropy, dice and focal; or the name of one.
+        loss: {term: weight} of cross_entropy, dice and focal; or the name of one term.
 
     Raises:
-        ValueError: an argument does not fit: over 255 classes, or filters of another number than the steps.
+        ValueError: an argument is out of bounds: more than 255 classes, or filters that do not fit the steps.
     """
 
     task = "segmentation"
@@ -123,7 +123,7 @@ class UNet(Head):
     ):
         super().__init__(classes, **kwargs)
         if len(self.classes) > VOID:
-            raise ValueError(f"classes: expected at most {VOID}, since {VOID} marks void; got {len(self.classes)}.")
+            raise ValueError(f"classes: expected at most {VOID}, because {VOID} is void; got {len(self.classes)}.")
         self.loss = {loss: 1.0} if isinstance(loss, str) else dict(loss)
         self.filters, self.levels, self.upsampling, self.batch_norm = filters, levels, upsampling, batch_norm
         self.drop = keras.layers.SpatialDropout2D(dropout, dtype=self.dtype_policy, name="dropout")
@@ -143,7 +143,7 @@ class UNet(Head):
         filters = self.filters or tuple(max(16, 256 // 2**n) for n in range(len(steps)))
         if len(filters) != len(steps):
             raise ValueError(
-                f"filters: expected {len(steps)}, one for each step up from {levels[0]} to the picture; got {filters}."
+                f"filters: expected {len(steps)}, one for each step up from {levels[0]} to the image; got {filters}."
             )
         self.blocks = [
             _UpBlock(n, self.upsampling, self.batch_norm, dtype=self.dtype_policy, name=f"up_to_{level}")
@@ -163,13 +163,13 @@ class UNet(Head):
         for block, level in zip(self.blocks, steps, strict=True):
             skip = None if level == "image" else features[level]
             x = block(x, skip=skip, size=features[level].shape[1:3], training=training)
-        x = fit_to(x, features["image"].shape[1:3])  # a C0 without padding is smaller than the picture
+        x = fit_to(x, features["image"].shape[1:3])  # a C0 without padding is smaller than the image
         return self.logits(self.drop(x, training=training))
 
     def compute_losses(self, targets, outputs, training=True):
         mask = ops.cast(targets["mask"], "int32")
-        labelled = mask != VOID
-        terms = {term: LOSSES[term](mask, outputs, labelled) for term in self.loss}
+        labeled = mask != VOID
+        terms = {term: LOSSES[term](mask, outputs, labeled) for term in self.loss}
         return {name: term._replace(total=self.loss[name] * term.total) for name, term in terms.items()}
 
     def decode(self, outputs):

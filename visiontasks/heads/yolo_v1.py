@@ -1,11 +1,11 @@
-"""The first YOLO: a coarse grid over the picture, whose cells each say a few boxes and one class."""
+"""The first YOLO: a coarse grid over the image, each cell of which predicts a few boxes and one class."""
 
 import math
 
 from keras import layers, ops
 
 from visiontasks.arguments import Classes, Count, Counts, NonNegative, Share
-from visiontasks.heads.head import Head, levels_among
+from visiontasks.heads.head import Head, for_each, image_size, levels_among
 from visiontasks.losses.reduction import over
 from visiontasks.ops import assignment, matching, nms
 from visiontasks.ops import boxes as box_ops
@@ -15,39 +15,39 @@ NUMBERS = 5  # of a box: x, y, the roots of width and height, confidence
 
 
 class YOLOV1(Head):
-    """Boxes and their classes out of the whole picture at once, on a coarse grid: the first YOLO.
+    """Object detection from the whole image at once, on a coarse grid: the first YOLO.
 
     Redmon et al. 2016, https://arxiv.org/abs/1506.02640. 3×3 convolutions on the deepest level of any backbone, the
-    second at stride 2, so that a level of stride 32 gives S = side / 64 cells: 7×7 at the paper's 448×448; behind them
-    dense layers, for which all pictures must have one size. An object belongs to the cell that its centre lies in; of
-    several objects in one cell, where the paper knows only one, the largest is learnt.
+    second with stride 2, so that a level of stride 32 gives one cell per 64 pixels: 7×7 at the paper's 448×448. Dense
+    layers follow, so all images must have one size. An object belongs to the cell that contains its center. Of several
+    objects in one cell, the largest is learned; the paper has only one.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and where there are `known`
-    and `ignored` (ops/objects.py). Where a class is not known, boxes without an object learn no confidence in that
-    image, and cells with one do not learn that class's probability. A predicted box without an object learns nothing
-    where half or more of it lies in an ignored region.
+    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
+    `ignored` (ops/objects.py). If a class is not known, boxes without an object learn no confidence in that image, and
+    cells with an object do not learn that class's probability. A predicted box without an object learns nothing if half
+    or more of it lies in an ignored region.
 
-    Raw outputs are {"boxes": float32 (B, S, S, boxes, 5): x and y of the centre from the cell's first corner in cells,
-    the square roots of width and height as shares of the picture's, as in the authors' program, and the confidence;
-    "classes": float32 (B, S, S, C), each class's probability, as a plain number; "size": float32 (B, 2), the picture's
-    height and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), confidence times
-    probability, `classes` int32 (B, D) and `valid` bool (B, D), best first.
+    Raw outputs are {"boxes": float32 (B, S, S, boxes, 5): x and y of the center from the cell's top left corner in
+    cells, the square roots of width and height as shares of the image's, as in the authors' program, and the
+    confidence; "classes": float32 (B, S, S, C), the classes' probabilities, without an activation; "size": float32
+    (B, 2), the image's height and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D),
+    confidence times probability, `classes` int32 (B, D) and `valid` bool (B, D), best first.
 
     Args:
         classes: names of the classes, or their number.
-        tap: the backbone's level to look at; by default the deepest.
-        boxes: how many a cell says.
+        tap: the backbone's level to use; by default the deepest.
+        boxes: boxes per cell.
         filters: of each 3×3 convolution.
         hidden: units of each dense layer before the last one.
-        dropout: share of the first dense layer's answers dropped in training.
-        lambda_coord: what the errors of centres and sides are multiplied by.
-        lambda_noobj: what the errors of the confidence of boxes without an object are multiplied by.
-        score_threshold: a box of a lower score is not given.
-        iou_threshold: a box that overlaps a better one of its class more is not given.
-        detections: boxes given for a picture, D.
+        dropout: share of the first dense layer's outputs dropped in training.
+        lambda_coord: factor of the errors of centers and sizes.
+        lambda_noobj: factor of the errors of the confidence of boxes without an object.
+        score_threshold: boxes with a lower score are removed.
+        iou_threshold: a box with a higher IoU with a better one of its class is removed.
+        detections: maximum boxes per image, D.
 
     Raises:
-        ValueError: an argument does not fit, or the images have no fixed size.
+        ValueError: an argument is out of bounds, or the images have no fixed size.
     """
 
     task = "detection"
@@ -85,14 +85,14 @@ class YOLOV1(Head):
         (shape,) = (shape for tap, shape in features_shape.items() if tap != "image")
         if None in shape[1:] or None in features_shape["image"][1:]:
             raise ValueError(
-                "yolo_v1: its dense layers need pictures of one size; build the backbone with it, as "
+                "yolo_v1: its dense layers need images of one size; build the backbone with that size, as "
                 "input_shape=(448, 448, 3)."
             )
         half = {"dtype": self.dtype_policy}
         self.trunk = []
         for i, count in enumerate(self.filters):
             stride = 2 if i == min(1, len(self.filters) - 1) else 1
-            # padded on both sides, whatever the size is: Keras's "same" pads an even side on one alone
+            # pad all borders equally; Keras's "same" pads an even size at one border only
             self.trunk.append(layers.ZeroPadding2D(1, **half))
             self.trunk.append(layers.Conv2D(count, 3, strides=stride, name=f"conv{i + 1}", **half))
             self.trunk.append(layers.LeakyReLU(0.1, **half))
@@ -107,28 +107,25 @@ class YOLOV1(Head):
             if i == 0:
                 self.trunk.append(layers.Dropout(self.dropout, name="dropout", **half))
         numbers = math.prod(self.grid) * (NUMBERS * self.boxes + len(self.classes))
-        # float32 whatever the policy: what comes out is squared and compared
-        self.trunk.append(layers.Dense(numbers, dtype="float32", name="answers"))
+        # float32 whatever the policy: the outputs are squared and compared
+        self.trunk.append(layers.Dense(numbers, dtype="float32", name="predictions"))
         for layer in self.trunk:
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
     def call(self, features, training=None):
         (x,) = (value for tap, value in features.items() if tap != "image")
-        size = tuple(features["image"].shape[1:3])
-        batch = ops.shape(x)[0]
         for layer in self.trunk:
             x = layer(x, training=training) if isinstance(layer, layers.Dropout) else layer(x)
         x = ops.reshape(x, (-1, *self.grid, NUMBERS * self.boxes + len(self.classes)))
-        found, classes = x[..., : NUMBERS * self.boxes], x[..., NUMBERS * self.boxes :]
         return {
-            "boxes": ops.reshape(found, (-1, *self.grid, self.boxes, NUMBERS)),
-            "classes": classes,
-            "size": ops.tile(ops.convert_to_tensor([[float(side) for side in size]], "float32"), (batch, 1)),
+            "boxes": ops.reshape(x[..., : NUMBERS * self.boxes], (-1, *self.grid, self.boxes, NUMBERS)),
+            "classes": x[..., NUMBERS * self.boxes :],
+            "size": for_each(image_size(features, "yolo_v1"), ops.shape(x)[0]),
         }
 
     def _boxes(self, outputs):
-        """float32 (B, S, S, boxes, 4) in pixels, not yet clipped."""
+        """float32 (B, S, S, boxes, 4) in pixels, not clipped yet."""
         rows, columns = outputs["boxes"].shape[1:3]
         height, width = (ops.reshape(outputs["size"][:, i], (-1, 1, 1, 1)) for i in (0, 1))
         column = ops.reshape(ops.arange(columns, dtype="float32"), (1, 1, columns, 1))
@@ -139,40 +136,40 @@ class YOLOV1(Head):
         return ops.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
 
     def compute_losses(self, targets, outputs, training=True):
-        found, truth = outputs["boxes"], objects(targets, len(self.classes))
-        grid = tuple(found.shape[1:3])
-        owners = assignment.by_cell(truth.boxes, truth.valid, grid, outputs["size"])
+        predicted, target = outputs["boxes"], objects(targets, len(self.classes))
+        grid = tuple(predicted.shape[1:3])
+        owners = assignment.by_cell(target.boxes, target.valid, grid, outputs["size"])
 
         def of_cells(values):
             return ops.reshape(matching.take(values, owners), (-1, *grid, *values.shape[2:]))
 
-        there = ops.cast(ops.reshape(owners, (-1, *grid)) > matching.BACKGROUND, "float32")
-        own = of_cells(truth.boxes)
-        predicted = ops.stop_gradient(self._boxes(outputs))
-        overlaps = box_ops.paired_iou(predicted, ops.expand_dims(own, -2))
-        # of a cell's boxes the one that overlaps the object most answers for it; of equal ones the first
+        occupied = ops.cast(ops.reshape(owners, (-1, *grid)) > matching.BACKGROUND, "float32")
+        cell_boxes = of_cells(target.boxes)
+        predicted_boxes = ops.stop_gradient(self._boxes(outputs))
+        overlaps = box_ops.paired_iou(predicted_boxes, ops.expand_dims(cell_boxes, -2))
+        # the box of a cell with the highest overlap is responsible for the object; of equal ones the first
         responsible = ops.one_hot(ops.argmax(overlaps, axis=-1), self.boxes, dtype="float32")
-        responsible = responsible * ops.expand_dims(there, -1)
-        wanted = _numbers(own, outputs["size"])
-        place = ops.sum((found[..., :4] - ops.expand_dims(wanted, -2)) ** 2, axis=-1)
-        present, absent = (found[..., 4] - overlaps) ** 2, found[..., 4] ** 2
-        # where a class is not known, a box may hold an object of it all the same
+        responsible = responsible * ops.expand_dims(occupied, -1)
+        expected = _numbers(cell_boxes, outputs["size"])
+        coordinates = ops.sum((predicted[..., :4] - ops.expand_dims(expected, -2)) ** 2, axis=-1)
+        present, absent = (predicted[..., 4] - overlaps) ** 2, predicted[..., 4] ** 2
+        # if a class is not known, a box without an object may still contain one of that class
         ignored = matching.covered(
-            truth.boxes, truth.ignored, ops.reshape(predicted, (-1, math.prod(grid) * self.boxes, 4))
+            target.boxes, target.ignored, ops.reshape(predicted_boxes, (-1, math.prod(grid) * self.boxes, 4))
         )
-        background = ops.logical_and(ops.expand_dims(truth.complete, -1), ops.logical_not(ignored))
+        background = ops.logical_and(ops.expand_dims(target.complete, -1), ops.logical_not(ignored))
         background = ops.reshape(ops.cast(background, "float32"), (-1, *grid, self.boxes)) * (1 - responsible)
-        labels = ops.one_hot(of_cells(truth.classes), len(self.classes), dtype="float32")
-        learned = ops.logical_or(ops.reshape(truth.known, (-1, 1, 1, len(self.classes))), labels > 0)
+        labels = ops.one_hot(of_cells(target.classes), len(self.classes), dtype="float32")
+        learned = ops.logical_or(ops.reshape(target.known, (-1, 1, 1, len(self.classes))), labels > 0)
         misjudged = ops.where(learned, (outputs["classes"] - labels) ** 2, 0.0)
 
         def term(errors):
-            return over(ops.sum(ops.reshape(errors, (-1, math.prod(errors.shape[1:]))), axis=-1), truth.labeled)
+            return over(ops.sum(ops.reshape(errors, (-1, math.prod(errors.shape[1:]))), axis=-1), target.labeled)
 
         return {
-            "coordinates": term(self.lambda_coord * responsible * place),
+            "coordinates": term(self.lambda_coord * responsible * coordinates),
             "confidence": term(responsible * present + self.lambda_noobj * background * absent),
-            "classification": term(ops.sum(misjudged, axis=-1) * there),
+            "classification": term(ops.sum(misjudged, axis=-1) * occupied),
         }
 
     def decode(self, outputs):
@@ -181,9 +178,9 @@ class YOLOV1(Head):
         scores = confidence * ops.expand_dims(ops.clip(outputs["classes"], 0.0, 1.0), -2)
         scores = ops.reshape(scores, (-1, count, len(self.classes)))
         scores, rows, classes = nms.best_pairs(scores, count * len(self.classes))
-        found = box_ops.clip(ops.reshape(self._boxes(outputs), (-1, count, 4)), outputs["size"])
+        predicted = box_ops.clip(ops.reshape(self._boxes(outputs), (-1, count, 4)), outputs["size"])
         return nms.grouped(
-            nms.gather(found, rows),
+            nms.gather(predicted, rows),
             scores,
             classes,
             score_threshold=self.score_threshold,
@@ -193,11 +190,12 @@ class YOLOV1(Head):
 
 
 def _numbers(boxes, size):
-    """What a cell should say of the box (B, S, S, 4) whose centre lies in it: x, y and the roots of the sides."""
+    """A cell's targets for the box (B, S, S, 4) whose center it contains: x, y and the roots of width and height."""
     rows, columns = boxes.shape[1:3]
     height, width = (ops.reshape(size[:, i], (-1, 1, 1)) for i in (0, 1))
     x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
     x = (x1 + x2) / 2 / width * columns - ops.arange(columns, dtype="float32")
     y = (y1 + y2) / 2 / height * rows - ops.reshape(ops.arange(rows, dtype="float32"), (rows, 1))
-    roots = (ops.sqrt(ops.maximum(side, 0.0)) for side in ((x2 - x1) / width, (y2 - y1) / height))  # no NaN of x2 < x1
+    shares = ((x2 - x1) / width, (y2 - y1) / height)
+    roots = (ops.sqrt(ops.maximum(share, 0.0)) for share in shares)  # no NaN for x2 < x1
     return ops.stack([x, y, *roots], axis=-1)

@@ -1,11 +1,11 @@
-"""Merges the boxes of several views of one image, so that each object comes out once."""
+"""Merges the boxes of several views of one image, so that each object has one box."""
 
 import numpy as np
 
 from visiontasks.ops import numpy_boxes
 
-AT_EDGE = 0.01  # of a window's extent: a box that ends nearer to its edge goes on behind it
-BLOCK = 64  # boxes that are compared with all others at once: what the pairs of a block take stays small
+AT_EDGE = 0.01  # a box that ends nearer to a window's edge, as a share of the window, is cut off there
+BLOCK = 64  # boxes compared with all others at once, to limit memory
 
 
 def merge_boxes(
@@ -17,23 +17,22 @@ def merge_boxes(
     image_size: tuple[int, int],
     threshold: float = 0.5,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The boxes of several views with each object once: greedy non-maximum suppression between views, by class.
+    """Merge the boxes of several views by greedy non-maximum suppression between views, by class.
 
-    Two boxes of one view are two objects, however much they overlap: the head decided so. Those of different views
-    are the same object if they overlap. What lies across a tile's edge is cut off in that tile: a box that ends at
-    such an edge is compared where both tiles can see, and comes after those that are whole. An object that no tile
-    shows whole is put together from its parts.
+    Boxes of one view are never merged: the head has done its own suppression. Boxes of different views are the same
+    object if they overlap. A box that is cut off at a tile's edge is compared inside the area that both tiles show, and
+    ranks after whole boxes. An object that no tile shows whole is assembled from its parts.
 
     Args:
         boxes: float (N, 4) x1, y1, x2, y2 in the image's pixels.
         scores, classes: (N,).
-        windows: float (N, 4) x1, y1, x2, y2, in which each was seen.
-        seen_in: integers (N,), the view's number; a window and its mirror image are two views.
+        windows: float (N, 4) x1, y1, x2, y2, the window of each box's view.
+        seen_in: integers (N,), the view's index; a window and its mirror image are two views.
         image_size: (height, width).
-        threshold: an overlap (IoU) above it, from 0 up, makes two boxes one.
+        threshold: boxes with a higher IoU are merged.
 
     Returns:
-        boxes, scores and classes that are left, best first.
+        the merged boxes, scores and classes, best first.
     """
     cut = _cut_off(boxes, windows, image_size)
     order = np.lexsort((-scores, cut))
@@ -53,9 +52,9 @@ def merge_boxes(
 
 
 def _survivors(boxes, scores, windows, seen_in, cut, image_size, threshold) -> np.ndarray:
-    """Numbers of the boxes of one class that are left; they come in the order of choice, and change where they grow.
+    """The indices of the boxes of one class that remain, in order of selection; boxes that grow are changed in place.
 
-    Rows of a block are compared at once with all that is left behind them; only what grows is compared anew.
+    A block of boxes is compared with all later ones at once; only boxes that grow are compared again.
     """
     left, kept = np.ones(len(boxes), bool), []
 
@@ -85,7 +84,7 @@ def _survivors(boxes, scores, windows, seen_in, cut, image_size, threshold) -> n
             while len(gone):
                 left[gone] = False
                 scores[row] = max(scores[row], scores[gone].max())
-                # parts of one object that is whole nowhere; what shows no more of it than this one adds nothing
+                # parts of an object that no view shows whole; a part that shows nothing new adds nothing
                 further = (windows[gone, :2] < windows[row, :2]) | (windows[gone, 2:] > windows[row, 2:])
                 grown = gone[cut[gone] & further.any(axis=1)] if cut[row] else []
                 if not len(grown):
@@ -104,16 +103,16 @@ def _survivors(boxes, scores, windows, seen_in, cut, image_size, threshold) -> n
 
 
 def _overlapping_pairs(boxes, others) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers (P,), (P,) of every pair of a box (N, 4) and another (M, 4) that share some area."""
+    """The indices (P,), (P,) of all overlapping pairs of boxes (N, 4) and others (M, 4)."""
     i, j = _starting_within(boxes, others, "left")
-    more_j, more_i = _starting_within(others, boxes, "right")  # pairs of one left edge are among the first alone
+    more_j, more_i = _starting_within(others, boxes, "right")  # pairs with equal left edges are in the first list only
     i, j = np.concatenate([i, more_i]), np.concatenate([j, more_j])
     overlaps = (boxes[i, 1] < others[j, 3]) & (others[j, 1] < boxes[i, 3])
     return i[overlaps], j[overlaps]
 
 
 def _starting_within(boxes, others, side) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of every pair of a box and another whose left edge lies between the box's edges."""
+    """The indices of all pairs in which the other box's left edge lies between the box's left and right edges."""
     order = np.argsort(others[:, 0], kind="stable")
     edges = others[order, 0]
     first = np.searchsorted(edges, boxes[:, 0], side)
@@ -123,7 +122,7 @@ def _starting_within(boxes, others, side) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cut_off(boxes, windows, image_size) -> np.ndarray:
-    """bool (…,): whether boxes end at an edge of their windows that is none of the image's."""
+    """bool (…,): whether boxes end at an edge of their window that is not an edge of the image."""
     height, width = image_size
     extents = np.tile(windows[..., 2:] - windows[..., :2], 2)
     inner = np.abs(windows - np.float64([0, 0, width, height])) > 0.5

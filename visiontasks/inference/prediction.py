@@ -9,13 +9,13 @@ from visiontasks.sample import Sample
 
 
 class Prediction(Mapping):
-    """{head name: its restored prediction}; of a model with one head the arrays are attributes too: `prediction.boxes`.
+    """{head name: its restored prediction}; with one head the arrays are also attributes: `prediction.boxes`.
 
     classification and tagging: `scores` float32 (C,). detection: `boxes` float32 (K, 4) x1, y1, x2, y2 in pixels,
     `scores` (K,), `classes` int32 (K,), best first. segmentation: `mask` int32 (H, W) and its `score` float32 (H, W).
 
     Attributes:
-        sample: the image, and the path that it came from.
+        sample: the image and its path.
     """
 
     def __init__(self, sample: Sample, tasks: dict, restored: dict[str, dict[str, np.ndarray]]):
@@ -49,7 +49,7 @@ class Prediction(Mapping):
         return names if len(names) > 1 else next(iter(names.values()))
 
     def draw(self) -> np.ndarray:
-        """uint8 (H, W, 3): the image with everything drawn; several heads side by side."""
+        """uint8 (H, W, 3): the image with the predictions drawn on it; several heads side by side."""
         drawn = [task.draw_prediction(self.sample.image, self[head]) for head, task in self._tasks.items()]
         return side_by_side(drawn, list(self._tasks)) if len(drawn) > 1 else drawn[0]
 
@@ -58,5 +58,5 @@ class Prediction(Mapping):
         return {head: task.to_json(self[head]) for head, task in self._tasks.items()}
 
     def attachments(self) -> dict[str, dict[str, bytes]]:
-        """{head name: {file name: bytes}}: what is no JSON, such as "mask.png", an index PNG of class numbers."""
+        """{head name: {file name: bytes}}: what is not JSON, such as "mask.png", an index PNG of class numbers."""
         return {head: task.attachments(self[head]) for head, task in self._tasks.items()}

@@ -20,14 +20,14 @@ BATCH, OVERLAP = 8, 0.2
 
 
 class Predictor:
-    """A VisionModel with all that it needs around it: `predictor("photo.jpg").draw()`.
+    """Predicts for images of any size with a VisionModel: `predictor("photo.jpg").draw()`.
 
     Args:
         model: a VisionModel.
-        preprocess: how images reach its canvas; by default as it was trained.
+        preprocess: how images are resized to the network's canvas; by default as in training.
 
     Raises:
-        ValueError: the model says no size (see `Preprocess.of`).
+        ValueError: the model has no size (see `Preprocess.of`).
     """
 
     def __init__(self, model, preprocess: Preprocess | None = None):
@@ -47,15 +47,15 @@ class Predictor:
 
         Args:
             images: an image, uint8 (H, W, 3) RGB, or the path of one; or a list of these.
-            batch: views that the network sees at once.
-            tile: cut what is larger into tiles of so many pixels, and merge what is predicted for each.
+            batch: views per batch.
+            tile: divide larger images into tiles of this many pixels, and merge the tiles' predictions.
             overlap: the share of a tile that its neighbor shows too, from 0 to below 1.
-            flip: see everything mirrored too, and merge both predictions.
+            flip: also predict for the mirrored image, and merge both predictions.
 
         Raises:
             UserError: an option is out of bounds, or the predictions of a head cannot be merged.
             BadImage: a file cannot be read.
-            ValueError: an image is no uint8 (H, W, 3).
+            ValueError: an image is not uint8 (H, W, 3).
         """
         options = dict(batch=batch, tile=tile, overlap=overlap, flip=flip)
         if isinstance(images, (list, tuple)):
@@ -70,9 +70,9 @@ class Predictor:
         overlap: float = OVERLAP,
         flip: bool = False,
     ) -> Iterator[Prediction]:
-        """The Prediction of each Sample, in order, for any number of them: it holds those of one batch and no more.
+        """The Prediction of each Sample, in order, for any number of samples: only one batch is in memory.
 
-        Options and errors are those of a call. In a last batch that is not full, black views fill it up.
+        Options and errors are those of a call. The last batch is padded with black views.
         """
         check_options(batch, tile, overlap)
         self.check_merging(tile, flip)
@@ -83,7 +83,7 @@ class Predictor:
 
         def run():
             images = np.stack([canvas for _, canvas in canvases])
-            if full:  # the network was compiled for one shape
+            if full:  # the network is compiled for one shape
                 images = np.concatenate([images, np.zeros((batch - len(images), *images.shape[1:]), np.uint8)])
             outputs = self.model.by_head(self.model.predict_on_batch(images))
             for row, (predictions, _) in enumerate(canvases):
@@ -114,14 +114,14 @@ class Predictor:
         return {name: task.merge([one[name] for one in predictions], parts) for name, task in self.tasks.items()}
 
     def check_merging(self, tile: int | None, flip: bool):
-        """Raise where tiles or mirrored views would have to be merged and a head's predictions cannot be.
+        """Raise if tiles or mirrored views are asked for and a head's predictions cannot be merged.
 
         Raises:
             UserError: naming the option and the head.
         """
         for name, task in self.tasks.items():
             if tile is not None and task.whole_image:
-                raise UserError(f"tile: head {name!r} predicts for an image as a whole, which a tile does not show.")
+                raise UserError(f"tile: head {name!r} predicts for the whole image, which a tile does not show.")
             if (tile is not None or flip) and type(task).merge is Task.merge:
                 key = "flip" if tile is None else "tile"
                 raise UserError(f"{key}: several predictions of head {name!r} cannot be merged; leave it out.")
@@ -141,12 +141,12 @@ def check_options(batch: int, tile: int | None, overlap: float):
 
 
 def row_of(outputs: dict[str, dict], row: int) -> dict[str, dict[str, np.ndarray]]:
-    """One image's {head name: prediction} out of a batch's."""
+    """One image's {head name: prediction} from a batch's."""
     return {name: {key: np.asarray(value[row]) for key, value in one.items()} for name, one in outputs.items()}
 
 
 def restored(tasks: dict[str, Task], prediction: dict[str, dict], placement: Placement) -> dict[str, dict]:
-    """{head name: prediction in the image's own pixels} of one image that the network saw as `placement` says."""
+    """{head name: prediction in original pixels} of one image, which `placement` has put on the network's canvas."""
     return {name: task.restore(prediction[name], placement) for name, task in tasks.items()}
 
 

@@ -1,4 +1,4 @@
-"""`Preprocess`: how an image of any size reaches the canvas that a network sees."""
+"""`Preprocess`: how an image of any size is fitted to the network's canvas."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from visiontasks.geometry import MODES, Placement
 
 @dataclasses.dataclass(frozen=True)
 class Preprocess:
-    """The size of a network's input and how an image is fitted to it; saved with the model as `get_config` gives it.
+    """The size of a network's input and how images are fitted to it; saved with the model by `get_config`.
 
     Args:
         size: (height, width) of the canvas in pixels, each from 1 up.
@@ -30,10 +30,10 @@ class Preprocess:
 
     @classmethod
     def of(cls, model) -> "Preprocess":
-        """What a VisionModel was saved with; without it (it was trained on arrays) images are stretched to its input.
+        """The Preprocess saved with a VisionModel; without one (trained on arrays) images are stretched to its input.
 
         Raises:
-            ValueError: the model says no size, and takes images of any.
+            ValueError: the model has no size: it takes images of any.
         """
         if model.preprocess is not None:
             return cls(**model.preprocess)
@@ -46,9 +46,9 @@ class Preprocess:
         return cls(size)
 
     def get_config(self) -> dict:
-        """{"size": [height, width], "resize": mode}, from which `Preprocess(**config)` makes it again."""
+        """{"size": [height, width], "resize": mode}, the arguments of Preprocess."""
         return {"size": list(self.size), "resize": self.resize}
 
     def placement(self, image_size: tuple[int, int]) -> Placement:
-        """How an image of (height, width) lies on the canvas."""
+        """The placement of an image of (height, width) on the canvas."""
         return Placement(tuple(image_size), self.size, self.resize)

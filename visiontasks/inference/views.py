@@ -1,4 +1,4 @@
-"""The views of one image that a network sees: the whole, or tiles of it, and each of them mirrored."""
+"""The views of an image that a network predicts for: the whole image or tiles, each also mirrored."""
 
 import dataclasses
 import math
@@ -11,12 +11,12 @@ from visiontasks.inference.preprocess import Preprocess
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A window of an image as the network sees it.
+    """A window of an image, possibly mirrored, for the network.
 
     Args:
         image_size: (height, width) of the whole image.
         window: (top, left, bottom, right) in its pixels.
-        preprocess: how the window reaches the network's canvas.
+        preprocess: how the window is fitted to the network's canvas.
         flipped: mirrored from left to right.
     """
 
@@ -27,7 +27,7 @@ class View:
 
     @property
     def placement(self) -> Placement:
-        """How the window lies on the canvas."""
+        """The placement of the window on the canvas."""
         top, left, bottom, right = self.window
         return self.preprocess.placement((bottom - top, right - left))
 
@@ -45,7 +45,7 @@ class View:
         return boxes + np.float32([left, top, left, top])
 
     def restore_map(self, values: np.ndarray) -> np.ndarray:
-        """(h, w, …) over the window, as `placement` restores it; mirrored back where the view was mirrored."""
+        """(h, w, …) over the window, as `placement` restores it; mirrored back if the view is flipped."""
         return values[:, ::-1] if self.flipped else values
 
 
@@ -56,14 +56,14 @@ def views(
     overlap: float = 0.2,
     flip: bool = False,
 ) -> list[View]:
-    """The views of an image: the whole, or tiles that cover it; each a second time mirrored if `flip`.
+    """The views of an image: the whole image, or tiles that cover it; each also mirrored if `flip`.
 
     Args:
         image_size: (height, width).
-        preprocess: how each view reaches the canvas.
-        tile: height and width of a tile in pixels of the image; an axis that is not longer is not divided.
-        overlap: the least share of a tile that its neighbor shows too; an object of up to that size is whole in one.
-        flip: whether each is seen mirrored, too.
+        preprocess: how each view is fitted to the canvas.
+        tile: height and width of a tile in pixels of the image; a shorter axis is not divided.
+        overlap: the minimum share of a tile that its neighbor shows too; an object of up to that size is whole in one.
+        flip: whether to add mirrored views.
     """
     rows, columns = (_starts(length, tile, overlap) for length in image_size)
     height, width = (min(length, tile or length) for length in image_size)
@@ -76,7 +76,7 @@ def views(
 
 
 def _starts(length, tile, overlap):
-    """Where tiles begin along an axis: evenly, and the last one ends with the image."""
+    """The starts of tiles along an axis, evenly spaced; the last tile ends at the image's end."""
     if tile is None or length <= tile:
         return [0]
     step = max(1, math.floor(tile * (1 - overlap)))

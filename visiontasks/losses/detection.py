@@ -1,4 +1,4 @@
-"""What detectors learn by, anchor for anchor. All in float32."""
+"""Elementwise losses of detectors. All in float32."""
 
 from keras import ops
 
@@ -10,14 +10,14 @@ def smooth_l1(targets, outputs, beta: float = 1.0):
 
 
 def distribution_focal(targets, logits):
-    """How far a distribution over whole numbers is from saying a number between two of them; elementwise.
+    """Cross entropy between a distribution over integers and a number between two of them; elementwise.
 
-    Li et al. 2020 (https://arxiv.org/abs/2006.04388), equation 6: the cross-entropies of the two whole numbers around
-    the target, each weighted by how near it is.
+    Li et al. 2020 (https://arxiv.org/abs/2006.04388), equation 6: the cross entropies of the two integers around the
+    target, each weighted by its closeness to the target.
 
     Args:
-        targets: float (…,), cut to 0..N - 1.
-        logits: (…, N), of the numbers 0 to N - 1.
+        targets: float (…,), clipped to 0..N - 1.
+        logits: (…, N), of the integers 0 to N - 1.
 
     Returns:
         float32 (…,).
@@ -25,26 +25,41 @@ def distribution_focal(targets, logits):
     logits = ops.cast(logits, "float32")
     last = logits.shape[-1] - 1
     targets = ops.expand_dims(ops.clip(ops.cast(targets, "float32"), 0.0, float(last)), -1)
-    # a number's weight: 1 at the target, falling to 0 one step away; so the two around it have weights that sum to 1
+    # an integer's weight: 1 at the target, decreasing to 0 one step away; so the weights of the two around it sum to 1
     weights = ops.maximum(1.0 - ops.abs(ops.arange(last + 1, dtype="float32") - targets), 0.0)
     return -ops.sum(weights * ops.log_softmax(logits, axis=-1), axis=-1)
 
 
 def sigmoid_cross_entropy(targets, logits):
-    """Of probabilities 0..1, not only of 0 and 1; elementwise float32."""
+    """Binary cross entropy with targets anywhere in 0..1; elementwise float32."""
     logits = ops.cast(logits, "float32")
     return ops.softplus(logits) - ops.cast(targets, "float32") * logits
+
+
+def over_known_classes(losses, labels, known, ignored):
+    """The loss of each anchor, float32 (B, A): the sum over its classes.
+
+    A class that is not known has no background. An ignored anchor has no loss.
+
+    Args:
+        losses: float32 (B, A, C), of independent classes.
+        labels: (B, A, C), above 0 for an object's class.
+        known: bool (B, C), the classes whose objects are all listed.
+        ignored: bool (B, A).
+    """
+    counted = ops.logical_or(ops.expand_dims(known, 1), labels > 0)
+    return ops.where(ignored, 0.0, ops.sum(ops.where(counted, losses, 0.0), axis=-1))
 
 
 def marginal_cross_entropy(labels, logits, known):
     """Softmax cross entropy where background means background or any class that is not known; elementwise.
 
-    Where nothing is to be found, a class that is not known may be there all the same: the background's probability is
-    the sum of its own and of those classes' probabilities. With all classes known it is the plain cross entropy.
+    An anchor without an object may contain one of a class that is not known: the background's probability is the sum of
+    its own and of those classes' probabilities. With all classes known it is the ordinary cross entropy.
 
     Args:
         labels: int (B, A), 0 background, class + 1 for an object.
-        logits: (B, A, C + 1), the first of the background.
+        logits: (B, A, C + 1), background first.
         known: bool (B, C), the image's known classes.
 
     Returns:
@@ -59,17 +74,17 @@ def marginal_cross_entropy(labels, logits, known):
 
 
 def hardest(losses, candidates, count):
-    """Which of the candidates have the largest losses in their picture.
+    """The candidates with the largest losses in their image.
 
     Args:
         losses: (B, A).
         candidates: bool (B, A).
-        count: how many of each picture, (B,).
+        count: number of candidates to choose per image, (B,).
 
     Returns:
         bool (B, A).
     """
-    # a candidate's rank: at which place of the falling order it stands
+    # a candidate's rank in decreasing order of loss
     losses = ops.stop_gradient(ops.convert_to_tensor(losses, "float32"))
     order = ops.argsort(ops.where(candidates, -losses, float("inf")), axis=-1)
     rank = ops.argsort(order, axis=-1)

@@ -1,4 +1,4 @@
-"""How a loss is counted: sums and counts, which the model divides once, over the whole batch."""
+"""Sums and counts of losses, which the model divides once, over the whole batch."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ from keras import ops
 
 
 class Term(NamedTuple):
-    """One term of a loss over a batch, or over a replica's share of it: two float32 scalars.
+    """One term of a loss for a batch, or for a replica's share of it: two float32 scalars.
 
-    Both add up over replicas and over batches. A batch with nothing to learn from has 0 of both, and no gradient.
+    Both add up over replicas and over batches. For a batch without labels both are 0, without a gradient.
     """
 
     total: object
@@ -17,15 +17,15 @@ class Term(NamedTuple):
 
     @property
     def mean(self):
-        """The loss: total / count, and the total where the count is below 1."""
+        """The loss: total / count, or the total if the count is below 1."""
         return self.total / ops.maximum(self.count, 1.0)
 
 
 def over(values, counted) -> Term:
-    """The sum of `values` where `counted` is true, and how many those are.
+    """The sum of `values` where `counted` is true, and the number of those values.
 
     Args:
-        values: float32, any shape; where not counted it may be anything but NaN.
+        values: float32, any shape; where not counted, anything but NaN.
         counted: bool, the same shape.
     """
     return Term(ops.sum(ops.where(counted, values, 0.0)), ops.sum(ops.cast(counted, "float32")))

@@ -1,4 +1,4 @@
-"""Losses over independent yes-or-no labels (tags). All in float32, from logits; they count the labelled tags."""
+"""Losses for independent yes-or-no labels (tags). All in float32, from logits; they count the labeled tags."""
 
 from keras import ops
 
@@ -9,16 +9,16 @@ def _log_sigmoid(logits):
     return -ops.softplus(-logits)
 
 
-def binary_cross_entropy(labels, logits, labelled, positive_weight=1.0) -> Term:
-    """Binary cross entropy; `positive_weight` (a number, or one a tag) multiplies the positives' part."""
+def binary_cross_entropy(labels, logits, labeled, positive_weight=1.0) -> Term:
+    """Binary cross entropy; `positive_weight` (a number, or one per tag) multiplies the loss of the positives."""
     logits = ops.cast(logits, "float32")
     positive = -ops.convert_to_tensor(positive_weight, "float32") * labels * _log_sigmoid(logits)
-    return over(positive - (1 - labels) * _log_sigmoid(-logits), labelled)
+    return over(positive - (1 - labels) * _log_sigmoid(-logits), labeled)
 
 
-def focal(labels, logits, labelled, gamma: float = 2.0, alpha: float = 0.25) -> Term:
-    """`focal_elements` of what is labelled."""
-    return over(focal_elements(labels, logits, gamma, alpha), labelled)
+def focal(labels, logits, labeled, gamma: float = 2.0, alpha: float = 0.25) -> Term:
+    """`focal_elements` of the labeled values."""
+    return over(focal_elements(labels, logits, gamma, alpha), labeled)
 
 
 def focal_elements(labels, logits, gamma: float = 2.0, alpha: float = 0.25):
@@ -31,7 +31,7 @@ def focal_elements(labels, logits, gamma: float = 2.0, alpha: float = 0.25):
 
 
 def asymmetric(
-    labels, logits, labelled, gamma_positive: float = 0.0, gamma_negative: float = 4.0, margin: float = 0.05
+    labels, logits, labeled, gamma_positive: float = 0.0, gamma_negative: float = 4.0, margin: float = 0.05
 ) -> Term:
     """Asymmetric loss of Ridnik et al. 2021 (https://arxiv.org/abs/2009.14119), eqs. 5 to 7.
 
@@ -45,4 +45,4 @@ def asymmetric(
     negative_focus = ops.stop_gradient(ops.power(shifted, gamma_negative))
     positive = -labels * positive_focus * _log_sigmoid(logits)
     negative = -(1 - labels) * negative_focus * ops.log(ops.maximum(1 - shifted, 1e-8))
-    return over(positive + negative, labelled)
+    return over(positive + negative, labeled)

@@ -1,6 +1,6 @@
-"""Which anchors learn from each true box, where the boxes of the picture or the answers themselves decide how many.
+"""Assigns anchors to ground-truth boxes where all boxes of an image, or the predictions, decide how many each gets.
 
-Fixed shapes: true boxes are padded, `valid` says which ones are there. All in float32, and without a gradient.
+Fixed shapes: ground-truth boxes are padded, `valid` is false for padding. All in float32, and without a gradient.
 """
 
 from collections.abc import Sequence
@@ -10,35 +10,35 @@ from keras import ops
 from visiontasks.ops import boxes as box_ops
 from visiontasks.ops.matching import BACKGROUND
 
-# below it a quotient of two alignments is no longer a number that float32 knows on every device
+# below it a quotient of two alignments is not representable in float32 on every device
 LEAST_ALIGNMENT = 1e-30
-# compilers round the same sum in several ways: what lies this near to a limit counts as on it, whoever computes
+# compilers round the same sum differently: a value this close to a limit counts as equal to it
 ROUNDING = 1e-6  # of the limit
 BORDER = 1e-4  # of a cell
 
 
 def task_aligned(scores, overlaps, inside, valid, count: int = 13, alpha: float = 1.0, beta: float = 6.0):
-    """The anchors whose class and box are both right already learn most: task-aligned assignment.
+    """Task-aligned assignment: an object is learned by the anchors whose class and box already fit it best.
 
-    Feng et al. 2021 (https://arxiv.org/abs/2108.07755), section 3.2: alignment t = score^alpha · overlap^beta; a true
-    box has the `count` anchors of the largest t out of those whose centre it contains, and all that equal the last of
-    them; an anchor that several want goes to the one it overlaps most, the first of equal ones. Targets are t, scaled
-    so that the largest in a true box equals the largest overlap there.
+    Feng et al. 2021 (https://arxiv.org/abs/2108.07755), section 3.2: alignment t = score^alpha · overlap^beta. An
+    object gets the `count` anchors with the largest t among those whose center its box contains, and all that equal the
+    last of them. An anchor of several objects goes to the one it overlaps most, the first of equal ones. Targets are t,
+    scaled so that an object's largest target equals its largest overlap.
 
-    The paper leaves a true box that loses all of its anchors so with nothing to learn: a ball before its player, whose
-    box overlaps their one common anchor more, is never found. Here it takes back the best aligned of those that are not
-    the best one of their new owner, if there is any: nobody is left with nothing by that.
+    In the paper an object that loses all of its anchors this way learns nothing: a ball in front of its player, whose
+    box overlaps their only common anchor more, is never detected. Here it takes back its best aligned anchor among
+    those that are not the best of their new owner, if there is one, so that no owner is left without anchors.
 
     Args:
-        scores: float (…, G, A), 0..1, what each anchor says of each true box's class.
-        overlaps: float (…, G, A), the IoU of each true box with the box that each anchor predicts.
-        inside: bool (…, G, A), whether the anchor's centre lies in the true box.
-        valid: bool (…, G), which true boxes there are.
-        count: anchors a true box.
-        alpha, beta: how much the score and the overlap weigh.
+        scores: float (…, G, A), 0..1, each anchor's score for each object's class.
+        overlaps: float (…, G, A), the IoU of each ground-truth box with the box that each anchor predicts.
+        inside: bool (…, G, A), whether the anchor's center lies in the ground-truth box.
+        valid: bool (…, G), false for padding.
+        count: anchors per object.
+        alpha, beta: exponents of score and overlap.
 
     Returns:
-        int32 (…, A), the number of the true box or BACKGROUND, and float32 (…, A), the class score to learn, 0..1.
+        int32 (…, A), the index of the ground-truth box or BACKGROUND, and float32 (…, A), the target score, 0..1.
     """
     scores, overlaps = (ops.stop_gradient(ops.cast(x, "float32")) for x in (scores, overlaps))
     alignment = ops.power(scores, alpha) * ops.power(overlaps, beta)
@@ -61,33 +61,33 @@ def task_aligned(scores, overlaps, inside, valid, count: int = 13, alpha: float 
 
 
 def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
-    """Adaptive training sample selection (ATSS): each true box sets its own overlap from which anchors learn from it.
+    """Adaptive training sample selection (ATSS): each object has its own overlap threshold for anchors.
 
     Zhang et al. 2020 (https://arxiv.org/abs/1912.02424), algorithm 1: candidates are the `count` anchors of each level
-    whose centres are nearest to the box's, and all that are as near as the last of them; those learn that lie with
-    their centre in the box and whose overlap is at least the mean of the candidates' plus their standard deviation
-    (over n - 1, as in the authors' program). An anchor of several goes to the one that it overlaps most.
+    with the nearest centers to the box's, and all as near as the last of them. Those are assigned whose center lies in
+    the box and whose overlap is at least the mean plus the standard deviation of the candidates' overlaps (over n - 1,
+    as in the authors' program). An anchor of several objects goes to the one it overlaps most.
 
     Args:
-        boxes: (…, G, 4), true boxes in pixels.
-        valid: bool (…, G), which ones there are.
+        boxes: (…, G, 4), ground-truth boxes in pixels.
+        valid: bool (…, G), false for padding.
         anchors: (A, 4) in pixels, level by level.
-        levels: how many anchors each level has.
-        count: candidates of a level.
+        levels: number of anchors of each level.
+        count: candidates per level.
 
     Returns:
-        int32 (…, A), the number of the true box or BACKGROUND.
+        int32 (…, A), the index of the ground-truth box or BACKGROUND.
 
     Raises:
-        ValueError: the levels have other anchors than there are.
+        ValueError: the levels do not add up to the number of anchors.
     """
     if sum(levels) != anchors.shape[-2]:
         raise ValueError(f"levels: expected {anchors.shape[-2]} anchors in all, got {sum(levels)} in {tuple(levels)}.")
     boxes, anchors = (ops.stop_gradient(ops.cast(x, "float32")) for x in (boxes, anchors))
-    if len(boxes.shape) > 2:  # one picture after the other: as `matching.nearest` does, and for the same reason
+    if len(boxes.shape) > 2:  # one image after the other, as in `matching.nearest`, and for the same reason
         return ops.map(lambda one: adaptive(*one, anchors, levels, count), (boxes, ops.convert_to_tensor(valid)))
-    overlaps, centres = box_ops.iou(boxes, anchors), _centres(anchors)
-    steps = ops.expand_dims(_centres(boxes), -2) - centres
+    overlaps, centers = box_ops.iou(boxes, anchors), box_ops.centers(anchors)
+    steps = ops.expand_dims(box_ops.centers(boxes), -2) - centers
     nearness = -ops.sum(steps**2, axis=-1)
     chosen, first = [], 0
     for size in levels:
@@ -98,28 +98,28 @@ def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
     mean = ops.sum(ops.where(candidate, overlaps, 0.0), axis=-1, keepdims=True) / number
     squares = ops.sum(ops.where(candidate, (overlaps - mean) ** 2, 0.0), axis=-1, keepdims=True)
     threshold = mean + ops.sqrt(squares / ops.maximum(number - 1.0, 1.0))
-    wanted = ops.logical_and(candidate, ops.logical_and(overlaps >= threshold, box_ops.contain(boxes, centres)))
+    wanted = ops.logical_and(candidate, ops.logical_and(overlaps >= threshold, box_ops.contain(boxes, centers)))
     return _one_each(ops.logical_and(wanted, ops.expand_dims(valid, -1)), overlaps)
 
 
 def by_cell(boxes, valid, grid: tuple[int, int], size):
-    """The true box whose centre lies in each cell of a grid over the picture; of several the largest.
+    """Assign to each cell of a grid over the image the largest object whose center it contains.
 
-    Redmon et al. 2016 (https://arxiv.org/abs/1506.02640), section 2, which knows one object a cell.
+    Redmon et al. 2016 (https://arxiv.org/abs/1506.02640), section 2, which has one object per cell.
 
     Args:
-        boxes: (B, G, 4), true boxes in pixels.
-        valid: bool (B, G), which ones there are.
+        boxes: (B, G, 4), ground-truth boxes in pixels.
+        valid: bool (B, G), false for padding.
         grid: (rows, columns).
-        size: float (B, 2), the pictures' heights and widths.
+        size: float (B, 2), the images' heights and widths.
 
     Returns:
-        int32 (B, rows * columns), row by row: the number of the true box or BACKGROUND.
+        int32 (B, rows * columns), row by row: the index of the ground-truth box or BACKGROUND.
     """
     rows, columns = grid
     boxes, size = (ops.cast(x, "float32") for x in (boxes, size))
-    share = _centres(boxes) / ops.expand_dims(ops.flip(size, axis=-1), 1)
-    # a centre on a border belongs to the cell behind it, on the last border to the last cell
+    share = box_ops.centers(boxes) / ops.expand_dims(ops.flip(size, axis=-1), 1)
+    # a center on a border belongs to the next cell, on the last border to the last cell
     column, row = (
         ops.cast(ops.clip(ops.floor(share[..., i] * count + BORDER), 0, count - 1), "int32")
         for i, count in ((0, columns), (1, rows))
@@ -130,23 +130,19 @@ def by_cell(boxes, valid, grid: tuple[int, int], size):
 
 
 def _largest(values, count):
-    """bool (…, A): whether a value is among the `count` largest of the last axis; of equal ones all or none."""
-    # a comparison, not the places that top_k gives: which of equal ones these are differs from backend to backend
+    """bool (…, A): whether a value is among the `count` largest of the last axis; of equal values all or none."""
+    # by comparison: the indices that top_k returns for equal values differ between backends
     top, _ = ops.top_k(values, min(count, values.shape[-1]), sorted=True)
     last = top[..., -1:]
     return values >= last - ROUNDING * ops.abs(last)
 
 
 def _one_each(wanted, strength):
-    """int32 (…, A) of bool and float (…, G, A): of those that want an anchor the strongest, of equal ones the first."""
+    """int32 (…, A) from bool and float (…, G, A): the strongest candidate for each anchor, the first of equal ones."""
     owner = ops.cast(ops.argmax(ops.where(wanted, strength, -1.0), axis=-2), "int32")
     return ops.where(ops.any(wanted, axis=-2), owner, BACKGROUND)
 
 
 def _owned(matches, overlaps):
-    """bool (…, G, A): which anchors each true box has, from their owners (…, A)."""
+    """bool (…, G, A): the anchors of each ground-truth box, from their owners (…, A)."""
     return ops.expand_dims(matches, -2) == ops.expand_dims(ops.arange(overlaps.shape[-2], dtype="int32"), -1)
-
-
-def _centres(boxes):
-    return (boxes[..., :2] + boxes[..., 2:]) / 2

@@ -18,6 +18,11 @@ def area(boxes):
     return ops.maximum(x2 - x1, 0.0) * ops.maximum(y2 - y1, 0.0)
 
 
+def centers(boxes):
+    """(…, 2), x and y, of boxes (…, 4)."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2
+
+
 def iou(boxes, others):
     """Intersection over union of every pair: (…, N, 4) and (…, M, 4) to float32 (…, N, M), 0..1; 0 for empty boxes."""
     boxes, others = ops.expand_dims(boxes, -2), ops.expand_dims(others, -3)

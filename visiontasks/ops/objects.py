@@ -1,4 +1,4 @@
-"""`Objects`: what a batch says about the objects of its images, as detectors learn from it."""
+"""`Objects`: the objects of a batch's images, as detectors learn from them."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,16 @@ from keras import ops
 
 
 class Objects(NamedTuple):
-    """The ground truth of B images with room for G objects of C classes.
+    """The ground truth of B images with G entries for objects of C classes.
 
     Attributes:
         boxes: float32 (B, G, 4) in pixels.
         classes: int32 (B, G), -1 = no object here.
         valid: bool (B, G), the objects to learn; the other entries are empty or ignored.
         ignored: bool (B, G), regions that are neither object nor background.
-        known: bool (B, C), the classes whose objects are all listed. Of the others nothing is background.
+        known: bool (B, C), the classes of which all objects are listed. Of other classes nothing is background.
         complete: bool (B,), whether all classes are known.
-        labeled: bool (B,), whether there is anything to learn from: a known class or an object.
+        labeled: bool (B,), whether the image has a known class or an object.
     """
 
     boxes: object
@@ -28,13 +28,13 @@ class Objects(NamedTuple):
 
 
 def objects(targets: dict, classes: int) -> Objects:
-    """The `Objects` of targets `boxes`, `classes`, and `known` (B, C) and `ignored` (B, G).
+    """The `Objects` of targets `boxes`, `classes`, and optionally `known` (B, C) and `ignored` (B, G).
 
-    Arrays made by hand need neither of the last two: then all classes are known, and nothing is ignored.
+    Without the last two, all classes are known and nothing is ignored.
 
     Args:
-        targets: by field name, of a batch.
-        classes: their number, C.
+        targets: of a batch, by field name.
+        classes: number of classes, C.
     """
     numbers = ops.cast(targets["classes"], "int32")
     listed = numbers >= 0

@@ -1,21 +1,21 @@
-"""Which anchors or proposals learn, where there are far more of them than a loss should count."""
+"""Samples the anchors or proposals that a loss counts, if there are far too many."""
 
 from keras import ops
 
 
 def balanced(positive, negative, keys, count: int, share: float):
-    """A random choice of so many positives at most, and of negatives to fill up.
+    """Sample at most `count` candidates at random, with a maximum share of positives.
 
-    Ren et al. 2015 (https://arxiv.org/abs/1506.01497), section 3.1.3: 256 anchors a picture, half of them positive.
+    Ren et al. 2015 (https://arxiv.org/abs/1506.01497), section 3.1.3: 256 anchors per image, half of them positive.
 
     Args:
-        positive, negative: bool (…, A), what there is to choose from.
-        keys: float (…, A), a random number for each; the smallest are chosen, so that keys decide and tests can.
-        count: how many in all, at most.
-        share: of positives, at most.
+        positive, negative: bool (…, A), the candidates.
+        keys: float (…, A), a random number for each; the smallest are sampled. Tests can set them.
+        count: maximum number of samples.
+        share: maximum share of positives.
 
     Returns:
-        Two masks bool (…, A): the positives and the negatives chosen.
+        Two masks bool (…, A): the sampled positives and negatives.
     """
     positives = smallest(positive, keys, int(count * share))
     left = count - ops.sum(ops.cast(positives, "int32"), axis=-1, keepdims=True)

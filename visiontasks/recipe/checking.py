@@ -1,19 +1,19 @@
-"""A recipe's parts against the signatures of their constructors, and against each other; none of them is imported."""
+"""Checks a recipe's parts against their constructors' signatures and against each other, without importing them."""
 
 from visiontasks.errors import RecipeError, near
 from visiontasks.recipe import catalog
 from visiontasks.recipe.schema import Recipe
 from visiontasks.recipe.syntax import module
 
-ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's own classes and its own last layer
+ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's classes and last layer
 
 
 def check(recipe: Recipe):
     """Check every part of a recipe against the signature of its constructor.
 
     Raises:
-        RecipeError: an unknown part or argument (with the near name), a missing one, a value that does not fit, or
-            parts that do not fit each other.
+        RecipeError: an unknown part or argument (with the nearest name), a missing one, an invalid value, or parts that
+            do not fit each other.
     """
     _part("backbones", recipe.backbone, "backbone", filled=("input_shape",))
     for name in recipe.parts:
@@ -31,7 +31,7 @@ def check(recipe: Recipe):
 
 
 def head(recipe: Recipe, name: str) -> catalog.Part:
-    """The head of a recipe that has this name there."""
+    """A recipe's head by its name."""
     return catalog.find("heads", recipe.parts[name]["name"], f"{_where(recipe, name)}.name")
 
 
@@ -53,15 +53,15 @@ def _check_head(recipe, name):
         changed = sorted({"hidden", "pooling", "activation"} & spec.keys())
         if changed:
             raise RecipeError(
-                f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose layers are the checkpoint's "
-                "own; leave it out, or give a number of classes to train."
+                f"{where}.{changed[0]}: cannot be set with classes: {ALL_CLASSES}, whose layers are those of the "
+                "checkpoint; leave it out, or give a number of classes to train."
             )
         spec = {key: value for key, value in spec.items() if key != "classes"}
     _arguments(part, spec, where, filled=("classes",))
     task = module(f"visiontasks.evaluation.tasks.{part.task}")[part.task.title().replace("_", "")]
     if recipe.data.resize == "crop" and not task.whole_image:
         raise RecipeError(
-            f"data.resize: crop cuts off what {where} must predict; use data.resize=letterbox or stretch."
+            f"data.resize: crop removes pixels that {where} must predict; use data.resize=letterbox or stretch."
         )
     if recipe.data.sizes and not part.any_size:
-        raise RecipeError(f"data.sizes: {where} takes images of one size alone; leave data.sizes out.")
+        raise RecipeError(f"data.sizes: {where} takes images of one size only; leave data.sizes out.")

@@ -1,4 +1,4 @@
-"""Errors of lower rooms in a recipe's words: these rooms name an argument, a recipe has a path to it."""
+"""Adds recipe paths to errors: other modules name an argument, and a recipe has a path to it."""
 
 import contextlib
 import dataclasses
@@ -13,8 +13,8 @@ from visiontasks.recipe.schema import DataRecipe, RunRecipe, TrainRecipe
 def under(path: str, names: Iterable[str], whole: Iterable[str] = ()):
     """Put a path before the names of arguments in a UserError: `batch: expected …` becomes `data.batch: expected …`.
 
-    A name stands at the start of the text, before a colon, or anywhere before "=", as in `set batch=8`; it may have
-    several parts, such as train.values. What begins with a name of `whole` is a path already.
+    A name is replaced at the start of the text before a colon, or anywhere before "=", as in `set batch=8`. It may have
+    several parts, such as train.values. A name that begins with one of `whole` is a path already.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Recipes: YAML read by OmegaConf, checked against the schema, handed on as plain frozen dataclasses."""
+"""Reads recipes: YAML by OmegaConf, checked against the schema, as frozen dataclasses."""
 
 import dataclasses
 from pathlib import Path
@@ -36,10 +36,10 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
     Args:
         recipe: a shipped recipe's name, or the path of a YAML file.
         overrides: "train.epochs=5" and the like; the values are YAML.
-        data: {"train": {…}, "val": {…}} to take in place of the recipe's own parts.
+        data: {"train": {…}, "val": {…}} to use instead of the recipe's.
 
     Raises:
-        RecipeError: no such recipe, not YAML, an unknown key (with the near name), a wrong type, a value out of bounds.
+        RecipeError: no such recipe, no YAML, an unknown key (with the nearest name), or an invalid value.
     """
     path = Path(recipe) if str(recipe).endswith((".yaml", ".yml")) else RECIPES / f"{recipe}.yaml"
     if not path.is_file():
@@ -49,7 +49,7 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
     try:
         config = OmegaConf.load(path)
         if not isinstance(OmegaConf.to_container(config), dict):
-            raise RecipeError(f"recipe: {path} holds no keys; expected backbone, head and data.")
+            raise RecipeError(f"recipe: {path} has no keys; expected backbone, head and data.")
         if data is not None:
             config = OmegaConf.merge({"data": {}}, config)
             if OmegaConf.is_dict(config.data):
@@ -73,7 +73,7 @@ def _override(config, key, value):
     parsed = OmegaConf.from_dotlist([f"{key}={value}"])
     section, _, name = key.rpartition(".")
     if name in ("name", "source") and OmegaConf.select(config, section) is not None:
-        # another part: the arguments of the one before would not fit, but those that any part has stay
+        # another part: drop the old part's arguments, except those that all parts share
         old = OmegaConf.select(config, section)
         if old.get(name) != OmegaConf.select(parsed, key):
             taken = _arguments_of(section, OmegaConf.select(parsed, key))
@@ -83,13 +83,13 @@ def _override(config, key, value):
     if key in ("head", "heads"):
         config.pop("heads" if key == "head" else "head", None)
     if key == "train.epochs" and OmegaConf.is_dict(config.get("train")) and "steps" in config.train:
-        config.train.pop("steps")  # said later, said instead
+        config.train.pop("steps")  # a later key replaces an earlier one
     merge = key not in ("data.train", "data.val", "head", "heads", "backbone")
     OmegaConf.update(config, key, OmegaConf.select(parsed, key), merge=merge, force_add=True)
 
 
 def _arguments_of(section, name) -> set[str]:
-    """What the part of that name takes; nothing where there is none: the check says so."""
+    """The arguments of a part by name; empty if there is none, which is checked later."""
     if section == "train.optimizer":
         return {"learning_rate"}
     folder = {"backbone": "backbones", "data.train": "data/sources", "data.val": "data/sources"}.get(section, "heads")
@@ -98,7 +98,7 @@ def _arguments_of(section, name) -> set[str]:
 
 
 def check(plain: dict) -> Recipe:
-    """A Recipe out of plain values, every key and bound checked.
+    """A Recipe from plain values, with every key and bound checked.
 
     Raises:
         RecipeError: see `read`.

@@ -46,7 +46,10 @@ class DataRecipe:
         "transforms by name, albumentations' and those below, in order: [{HorizontalFlip: {p: 0.5}}, …]", []
     )
     resize: Literal["stretch", "letterbox", "crop"] = _key("how an image fits the size", "stretch")
-    max_objects: Count = _key("objects an image has room for, the largest; the others count as background", 100)
+    max_objects: Count = _key(
+        "largest number of objects per image; beyond it the smallest are left out, and their classes are unknown there",
+        100,
+    )
     split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)
     workers: Whole | None = _key(
         "threads or processes that read images; null = one a core, at most 8; 0 = none, in the training thread", None
@@ -56,7 +59,7 @@ class DataRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class FreezeRecipe:
-    """Transfer learning in two stages: the heads alone, then everything, or all behind a level of the backbone."""
+    """Transfer learning in two stages: only the heads, then everything, or what follows a level of the backbone."""
 
     epochs: Whole = _key("epochs with the backbone fixed, its batch norms in inference mode; 0 = none")
     factor: Positive = _key("learning-rate factor of the backbone once it trains", 0.1)

@@ -1,7 +1,7 @@
-"""Python files read as syntax trees: their names, classes and signatures, evaluated without importing them.
+"""Reads Python files as syntax trees: their names, classes and signatures, evaluated without importing the files.
 
-What a signature is made of (types, numbers, constants of other files) is looked up where it stands, through the import
-statements of the file. Only the standard library, pydantic and `visiontasks.arguments` are really imported.
+Types, numbers and constants in a signature are looked up through the file's import statements. Only the standard
+library, pydantic and `visiontasks.arguments` are really imported.
 """
 
 import ast
@@ -21,12 +21,12 @@ _LIGHT = {*sys.stdlib_module_names, "pydantic", "annotated_types", "typing_exten
 
 @dataclasses.dataclass(frozen=True)
 class Argument:
-    """One argument of a constructor, as its signature states it.
+    """One argument of a constructor's signature.
 
     Attributes:
-        annotation: a real type; Any where none is stated, or one that only an import would know.
-        default: its value, REQUIRED where it has none, or a text where only an import would know it.
-        shared: whether the contract of the folder states it, and all of its parts have it.
+        annotation: a type; Any if there is none, or if only an import could evaluate it.
+        default: its value; REQUIRED if there is none; its text if only an import could evaluate it.
+        shared: whether the folder's contract has it, so that all parts have it.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Argument:
 
 
 class Module(dict):
-    """The names of a file, each evaluated when it is asked for; it is the namespace of the file's expressions.
+    """The names of a file, evaluated on demand; also the namespace of the file's expressions.
 
     Args:
         name: the module's dotted name.
@@ -60,7 +60,7 @@ class Module(dict):
                 self.nodes.update((alias.asname or alias.name, (node, alias.name)) for alias in node.names)
 
     def __missing__(self, name):
-        node = self.nodes[name]  # a KeyError where there is none: Python then looks at its builtins
+        node = self.nodes[name]  # if missing, KeyError: Python then looks up builtins
         if isinstance(node, ast.ClassDef):
             value = Class(self, node)
         elif isinstance(node, ast.expr):
@@ -72,10 +72,10 @@ class Module(dict):
         self[name] = value
         return value
 
-    __getattr__ = dict.__getitem__  # of a file that another one imports whole
+    __getattr__ = dict.__getitem__  # for files that are imported as modules
 
     def evaluate(self, node: ast.expr):
-        """The value of an expression of this file. Raises what evaluating it raises."""
+        """The value of an expression of this file; raises any error of the evaluation."""
         return eval(compile(ast.Expression(node), self.name, "eval"), self)
 
     def signature(self, node: ast.FunctionDef) -> tuple[Argument, ...]:
@@ -93,28 +93,28 @@ class Module(dict):
         )
 
     def _imported(self, node, name):
-        """What one name of an import statement stands for."""
+        """The value of a name in an import statement."""
         source = name if isinstance(node, ast.Import) else node.module
         top = source.split(".")[0]
         if top in _LIGHT or source == "visiontasks.arguments":
-            found = importlib.import_module(source)
-            return found if isinstance(node, ast.Import) else getattr(found, name)
+            imported = importlib.import_module(source)
+            return imported if isinstance(node, ast.Import) else getattr(imported, name)
         if top != self.name.split(".")[0]:
-            raise NameError(source)  # another package's: nothing that a recipe could write
-        found = module(source)
+            raise NameError(source)  # of another package, which a recipe cannot name
+        imported = module(source)
         if isinstance(node, ast.Import):
-            return found
-        return found[name] if name in found.nodes else module(f"{source}.{name}")
+            return imported
+        return imported[name] if name in imported.nodes else module(f"{source}.{name}")
 
     def _or(self, node, other):
         try:
             return other if node is None else self.evaluate(node)
-        except Exception:  # whatever needs an import, a call, or another Python
+        except Exception:  # it may need an import, a call, or another Python
             return other
 
 
 class Class:
-    """A class as its file states it, with what it inherits; its class attributes are this object's."""
+    """A class of a parsed file, with its bases; its class attributes are this object's attributes."""
 
     def __init__(self, module: Module, node: ast.ClassDef):
         self._module, self._node = module, node
@@ -132,13 +132,13 @@ class Class:
         raise AttributeError(f"{self._node.name} has no {name}")
 
 
-def arguments_of(found: Class) -> tuple[Argument, ...]:
-    """The arguments of a class's constructor, and those that its `**kwargs` hand on to the constructor of its base."""
-    inherited = next((arguments for base in found._bases if (arguments := arguments_of(base))), ())
-    init = next((n for n in found._node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+def arguments_of(definition: Class) -> tuple[Argument, ...]:
+    """The arguments of a class's constructor, and those that its `**kwargs` pass to its base's constructor."""
+    inherited = next((arguments for base in definition._bases if (arguments := arguments_of(base))), ())
+    init = next((n for n in definition._node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     if init is None:
         return inherited
-    own = found._module.signature(init)[1:]
+    own = definition._module.signature(init)[1:]
     if init.args.kwarg is None:
         return own
     filled = {argument.name for argument in own}
@@ -159,10 +159,10 @@ def module(name: str) -> Module:
     """A module by its dotted name.
 
     Raises:
-        ImportError: there is none, or it has no source.
+        ImportError: there is no such module, or it has no source.
     """
     top, *rest = name.split(".")
-    if top == "visiontasks":  # whose packages import nothing heavy
+    if top == "visiontasks":  # its packages import nothing heavy
         spec = importlib.util.find_spec(name)
         path = None if spec is None or not spec.origin else Path(spec.origin)
     else:

@@ -1,4 +1,4 @@
-"""What happens around Keras's `fit`: scoring, averages, checkpoints, order, NaN. Keras's own callbacks do the rest."""
+"""Keras callbacks of a training: validation, weight averages, checkpoints, data order, NaN."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from visiontasks.training.run_directory import replace_atomically
 class Score(keras.callbacks.Callback):
     """Adds the validation set's losses and metrics to an epoch's logs: `val_loss`, `val_score`, `val_mean_iou`, ….
 
-    Both come from one pass over it, so `fit` itself is given no validation data. Callbacks behind this one find them.
+    Both come from one pass over it, so `fit` itself gets no validation data. Callbacks after this one can read them.
     """
 
     def __init__(self, loader, tasks: dict, interrupt: Interrupt):
@@ -27,13 +27,13 @@ class Score(keras.callbacks.Callback):
             logs["val_score"] = float("nan")
             return
         logs["val_score"] = evaluation.score
-        # one row of a table cannot hold every class: their own values are in the final evaluation
+        # without each class's values, which are in the final evaluation
         overall = [key for key in evaluation.metrics if key.count("/") == (len(self.tasks) > 1)]
         values = evaluation.losses | {key: evaluation.metrics[key] for key in overall}
         logs.update({f"val_{key}": value for key, value in values.items()})
 
     def _evaluate(self):
-        """The evaluation, or None where Ctrl-C came in between."""
+        """The evaluation, or None after an interrupt."""
 
         def stop(_):
             if self.interrupt.asked:
@@ -46,26 +46,26 @@ class Score(keras.callbacks.Callback):
 
 
 def _learning_rate(optimizer) -> float:
-    """The rate of the heads' variables now."""
+    """The current learning rate of the heads."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
     if isinstance(optimizer, keras.optimizers.MultiOptimizer):
-        optimizer = optimizer.optimizers[-1]  # the default one; the backbone's, slower, come before
+        optimizer = optimizer.optimizers[-1]  # the default one; the backbone's slower ones come first
     return float(optimizer.learning_rate)
 
 
 class MovingAverage(keras.callbacks.SwapEMAWeights):
-    """Keras's: what is scored and saved after an epoch are the averages of the weights."""
+    """Keras's callback: validation and checkpoints use the averages of the weights."""
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
         if keras.backend.backend() == "jax":
-            # in the last epoch Keras makes weights and averages the same arrays, of which JAX then takes one away
+            # after the last epoch Keras shares arrays between weights and averages, which JAX then deletes
             for variable in self.model.optimizer.variables:
                 variable.assign(keras.ops.copy(variable))
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves `last` after each epoch, and `best` when `val_score` is better than ever; never a half-written file."""
+    """Saves `last` after each epoch, and `best` if `val_score` improves; never a half-written file."""
 
     def __init__(self, best: Path, last: Path):
         super().__init__()
@@ -81,7 +81,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class Order(keras.callbacks.Callback):
-    """Makes epoch k of `fit` epoch k of the loader, whatever Keras peeked at before."""
+    """Sets the loader's epoch to that of `fit`, whatever Keras has read before."""
 
     def __init__(self, loader):
         super().__init__()
@@ -92,10 +92,10 @@ class Order(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops training at the first step whose loss is not a number, and names the files of its batch.
+    """Stops training at the first step with a loss that is not finite, and names the files of its batch.
 
     Raises:
-        FloatingPointError: with the epoch, the step, the loss terms and the files.
+        FloatingPointError: names the epoch, the step, the loss terms and the files.
     """
 
     def __init__(self, loader):

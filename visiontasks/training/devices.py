@@ -1,4 +1,4 @@
-"""Which devices a run uses, and the precision that suits them."""
+"""The devices that a run uses, and the precision for them."""
 
 import contextlib
 import ctypes
@@ -7,13 +7,13 @@ import sys
 
 from visiontasks.errors import UserError
 
-FEW_CORES = 4  # the next two were measured on 2 cores; one heap for the threads of many may slow them
+FEW_CORES = 4  # the settings below were measured on 2 cores; on many cores one heap for all threads may be slow
 
 
 def suit_few_cores():
-    """Settings of the process that make training on a small machine faster; elsewhere nothing is touched.
+    """Make training on a machine with few cores faster by settings of the process; otherwise change nothing.
 
-    Call it before TensorFlow, and the threads that read pictures, start.
+    Call it before TensorFlow, and the threads that read images, start.
     """
     if cores() <= FEW_CORES:
         keep_memory()
@@ -21,15 +21,15 @@ def suit_few_cores():
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def as_batch_job():
-    """Tell Linux that this process is a batch job; call it before TensorFlow starts its threads, which inherit it.
+    """Tell Linux that this process is a batch job. Call it before TensorFlow starts threads, which inherit it.
 
-    Otherwise its scheduler often keeps the threads of one operation on one core while another is idle: on 2 cores every
-    second epoch took 1.6 times as long.
+    Otherwise the scheduler often keeps all threads of an operation on one core while another core is idle: on 2 cores
+    every second epoch took 1.6 times as long.
     """
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):  # a sandbox may forbid it
@@ -37,20 +37,20 @@ def as_batch_job():
 
 
 def keep_memory():
-    """Tell glibc to keep the memory that is freed; call it before threads start.
+    """Tell glibc to keep freed memory. Call it before threads start.
 
-    A step frees and takes the same tensors again. Given back to the system in between they cost 45,000 page faults a
-    step, a seventh of its time. With fixed shapes, keeping them takes no more memory than the peak.
+    Each step allocates and frees the same tensors. Returning them to the system costs 45,000 page faults per step, a
+    seventh of its time. With fixed shapes, keeping them needs no more memory than the peak.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:  # glibc's malloc.h: of other C libraries only some have it
+    if mallopt:  # constants of glibc's malloc.h; not all C libraries have it
         mallopt(-8, 1)  # M_ARENA_MAX: one heap for all threads
-        mallopt(-1, -1)  # M_TRIM_THRESHOLD: never cut it
-        mallopt(-4, 0)  # M_MMAP_MAX: large blocks from it too
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: never shrink it
+        mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from it too
 
 
 def hide_gpus():
-    """Keep every backend from seeing a GPU. Only works before Keras is imported."""
+    """Hide GPUs from every backend. Call it before Keras is imported."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -64,8 +64,8 @@ def gpu_capability() -> float | None:
         import tensorflow as tf
 
         details = [tf.config.experimental.get_device_details(d) for d in tf.config.list_physical_devices("GPU")]
-        found = [d.get("compute_capability", (0, 0)) for d in details]
-        return min((float(f"{major}.{minor}") for major, minor in found), default=None)
+        capabilities = [d.get("compute_capability", (0, 0)) for d in details]
+        return min((float(f"{major}.{minor}") for major, minor in capabilities), default=None)
     if backend == "jax":
         import jax
 
@@ -73,15 +73,15 @@ def gpu_capability() -> float | None:
         return min((float(getattr(d, "compute_capability", 0)) for d in gpus), default=None)
     import torch
 
-    found = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
-    return min((float(f"{major}.{minor}") for major, minor in found), default=None)
+    capabilities = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
+    return min((float(f"{major}.{minor}") for major, minor in capabilities), default=None)
 
 
 def precision(asked: str, capability: float | None) -> str:
-    """The Keras dtype policy for `precision: auto`, or what was asked for.
+    """The Keras dtype policy for a recipe's `precision`.
 
-    bfloat16 needs no loss scaling but exists from compute capability 8 on; float16 with loss scaling serves older GPUs;
-    on a CPU half precision is slower than float32.
+    `auto` is bfloat16, which needs no loss scaling, from compute capability 8; float16 with loss scaling on older GPUs;
+    and float32 on a CPU, where half precision is slower.
     """
     if asked != "auto":
         return asked
@@ -91,7 +91,7 @@ def precision(asked: str, capability: float | None) -> str:
 
 
 def check(asked: str, capability: float | None):
-    """Raise where a GPU was asked for and there is none.
+    """Raise if a GPU is asked for and the backend sees none.
 
     Raises:
         UserError: `devices` is `gpu` and the backend sees none.
@@ -104,9 +104,9 @@ def check(asked: str, capability: float | None):
 
 
 def scope(asked: str, batch: int):
-    """A context in which a model is built and compiled for the devices asked for.
+    """A context for building and compiling a model on the devices asked for.
 
-    `all` copies the model to every GPU (to every logical CPU where there is no GPU) and splits each batch.
+    `all` copies the model to every GPU (without a GPU, to every logical CPU) and splits each batch.
 
     Raises:
         UserError: the batch cannot be split evenly, or the backend is PyTorch.

@@ -1,4 +1,4 @@
-"""About how much memory a training step takes, before one is run."""
+"""Estimates the memory of a training step without running one."""
 
 import math
 
@@ -8,19 +8,19 @@ from keras import backend
 def step_bytes(model, batch: int) -> dict[str, int]:
     """An estimate of a training step's memory in bytes: {"weights", "training state", "activations"}.
 
-    Counts what the layers' outputs take, which the backward pass keeps, at the model's own picture size; what a
-    framework needs besides (convolution workspaces, copies) is not in it.
+    Counts the layers' outputs at the model's image size, which the backward pass keeps. What a framework needs besides
+    (convolution workspaces, copies) is not included.
 
     Args:
         model: a VisionModel on a backbone built for a fixed size.
-        batch: pictures a step.
+        batch: images per step.
     """
     count = sum(math.prod(v.shape) for v in model.variables)
     trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
     activations = 0
     for layer in model._flatten_layers():
         if list(layer._flatten_layers(include_self=False, recursive=False)):
-            continue  # a container: its parts are counted
+            continue  # a container; its layers are counted
         size = 2 if backend.standardize_dtype(layer.compute_dtype) in ("float16", "bfloat16") else 4
         activations += size * sum(math.prod(d or 1 for d in shape[1:]) for shape in _output_shapes(layer))
     # gradient and Adam's two moments of each trainable weight, in float32

@@ -16,22 +16,22 @@ from visiontasks.training.optimizers import learning_rate, optimizer
 from visiontasks.training.progress import Progress
 from visiontasks.training.run_directory import RunDirectory
 
-MOST_EPOCHS = 100  # that `steps` may ask for: an epoch of few steps is mostly scoring and saving
+MOST_EPOCHS = 100  # from `steps`: short epochs spend most of their time on validation and checkpoints
 
 
 def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, console, extra=()) -> dict:
-    """Train a VisionModel as a recipe says, writing checkpoints and logs to a run's folder.
+    """Train a VisionModel by a recipe, and write checkpoints and logs to a run's folder.
 
-    With `freeze`, the first epochs train the heads alone, the backbone fixed with its batch norms in inference mode;
-    then everything trains, or all behind the level that `freeze` names, the backbone at a lower rate. Each stage has
-    its own optimizer and its own whole schedule.
+    With `freeze`, the first stage trains only the heads: the backbone is frozen, its batch norms in inference mode. The
+    second stage trains everything, or what follows the level `freeze.level`, the backbone at a lower learning rate.
+    Each stage has its own optimizer and a whole schedule.
 
     Args:
-        model: the VisionModel, its variables made within the scope of the devices.
+        model: the VisionModel, created in the scope of the devices.
         train, val: loaders.
         tasks: {head name: Task}.
         recipe: the recipe's `train` section.
-        run: where to write.
+        run: the run's folder.
         console: a rich Console.
         extra: further Keras callbacks.
 
@@ -64,7 +64,9 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
                 steps = {"total_steps": epochs * len(train), "steps_per_epoch": len(train)}
                 log.begin_stage(learning_rate(recipe.optimizer, recipe.schedule, **steps))
                 _prepare(model, recipe, frozen, steps)
-                average = [ours.MovingAverage(swap_on_epoch=True)] if recipe.ema else []  # before all that see weights
+                average = (
+                    [ours.MovingAverage(swap_on_epoch=True)] if recipe.ema else []
+                )  # before those that use weights
                 model.fit(
                     train,
                     initial_epoch=done,
@@ -76,7 +78,7 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
                 done += epochs
         except Exception as error:
             for loader in (train, val):
-                if loader.error is not None:  # a backend that iterates by itself raises its own kind
+                if loader.error is not None:  # the backend raised an error of its own instead
                     raise loader.error from error
             raise
         finally:  # after an error Keras does not call `on_train_end`
@@ -91,7 +93,7 @@ def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, 
 
 
 def _prepare(model, recipe, frozen, steps):
-    """Free or fix the backbone, and compile the model with a stage's own optimizer."""
+    """Freeze or unfreeze the backbone, and compile the model with a new optimizer."""
     freeze = recipe.freeze
     set_trainable(model.backbone, not frozen, bool(freeze and freeze.batch_norm), freeze and freeze.level)
     model.compile(
@@ -105,12 +107,12 @@ def _prepare(model, recipe, frozen, steps):
         ),
         jit_compile=recipe.jit,
     )
-    # built inside the first step, its variables make TensorFlow trace that step twice
+    # an optimizer built inside the first step makes TensorFlow trace that step twice
     model.optimizer.build(model.trainable_variables)
 
 
 def _of_stage(recipe, run, last):
-    """Keras's callbacks that a stage has anew; TensorBoard's writes its events whatever the backend."""
+    """Keras's callbacks, new for each stage; TensorBoard's works with any backend."""
     if importlib.util.find_spec("tensorflow"):
         yield keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)
     if recipe.early_stopping and last:
@@ -118,10 +120,10 @@ def _of_stage(recipe, run, last):
 
 
 def _stages(recipe):
-    """(line to print, epochs, whether the backbone is fixed) of each stage."""
+    """(line to print, epochs, whether the backbone is frozen) of each stage."""
     first = min(recipe.freeze.epochs, recipe.epochs) if recipe.freeze else 0
     if first:
-        yield f"stage 1: the heads alone, the backbone fixed ({_epochs(first)})", first, True
+        yield f"stage 1: only the heads, the backbone frozen ({_epochs(first)})", first, True
     if rest := recipe.epochs - first:
         yield f"stage 2: everything ({_epochs(rest)})" if first else "", rest, False
 
@@ -131,11 +133,11 @@ def _epochs(count):
 
 
 def rate_factors(backbone, recipe: TrainRecipe) -> dict[str, float]:
-    """{path: factor of the learning rate} of a backbone's variables once everything trains.
+    """{path: learning-rate factor} of a backbone's variables in the stage that trains everything.
 
-    All have the `factor` of `freeze`; with `layer_decay`, each level nearer to the image has so much less than the
-    one behind it. A layer is of the level of its output's stride; what has no positions, such as a gate behind a global
-    pooling, is of the level that was pooled.
+    The factor is `freeze.factor`; with `layer_decay` it also decreases by that factor from each level to the next finer
+    one. The stride of a layer's output gives its level. A layer without spatial positions, such as a gate after global
+    pooling, has the level that was pooled.
     """
     first = recipe.freeze.factor if recipe.freeze else 1.0
     if recipe.layer_decay is None:
@@ -156,20 +158,20 @@ def rate_factors(backbone, recipe: TrainRecipe) -> dict[str, float]:
 
 
 def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False, level: str | None = None):
-    """Free or fix a backbone.
+    """Freeze or unfreeze a backbone.
 
     Args:
         backbone: the backbone.
-        trainable: whether it is free.
-        keep_batch_norm: where it is free, its batch norms stay in inference mode all the same.
-        level: where it is free, what leads to this level of it stays fixed all the same, with its batch norms.
+        trainable: whether to unfreeze it.
+        keep_batch_norm: keep its batch norms frozen.
+        level: keep the layers up to this level frozen, with their batch norms.
 
     Raises:
         RecipeError: the backbone has no such level.
     """
     if level is not None and level not in backbone.output:
         raise RecipeError(f"freeze.level: expected one of {', '.join(backbone.output)}; got {level!r}.")
-    backbone.trainable = False  # Keras hands a value on to the layers only where it is another than before
+    backbone.trainable = False  # Keras passes the value to the layers only when it changes
     backbone.trainable = trainable
     if trainable and keep_batch_norm:
         for layer in backbone._flatten_layers():

@@ -1,4 +1,4 @@
-"""`MetricsLog`: what was measured, written down as training goes: metrics.csv, learning_rate.csv, curves.png."""
+"""`MetricsLog`: writes metrics.csv, learning_rate.csv and curves.png during training."""
 
 import csv
 import time
@@ -11,12 +11,12 @@ import numpy as np
 from visiontasks.errors import UserError
 from visiontasks.training.progress import main_metrics
 
-RATES = 50  # points of the learning rate in an epoch
-DRAW_SECONDS = 10  # between two drawings of the curves: a drawing takes about one
+RATES = 50  # learning rates recorded per epoch
+DRAW_SECONDS = 10  # between drawings of the curves; a drawing takes about one second
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Writes a row an epoch to `metrics.csv`, up to 50 to `learning_rate.csv`, and draws both as `curves.png`.
+    """Writes a row per epoch to `metrics.csv`, up to 50 to `learning_rate.csv`, and draws both as `curves.png`.
 
     A step is an update of the weights; steps and epochs are counted from 1 through all stages.
 
@@ -35,7 +35,7 @@ class MetricsLog(keras.callbacks.Callback):
         self._can_draw = True
 
     def begin_stage(self, rate: Callable[[int], float]):
-        """A stage begins, whose update number n (from 0) has the learning rate `rate(n)` for the heads."""
+        """Begin a stage in which update n (from 0) has the learning rate `rate(n)` for the heads."""
         self._stages.append({"step": self._steps, "epoch": len(self.epochs.rows)})
         self._rate = rate
 
@@ -58,7 +58,7 @@ class MetricsLog(keras.callbacks.Callback):
             self.draw()
 
     def draw(self):
-        """Draw the curves; where that fails, say so once: it must not end a training."""
+        """Draw the curves; a failure is reported once, but does not stop training."""
         if not self._can_draw or not self.epochs.rows:
             return
         try:
@@ -67,17 +67,17 @@ class MetricsLog(keras.callbacks.Callback):
             stages = self._stages[1:]
             figure = training_figure(self.epochs.table(), self.rates.table(), self._metrics, stages)
             figure.savefig(self.run.curves, dpi=100)
-        except Exception as error:  # matplotlib, a font, the disk: whatever it is
+        except Exception as error:  # of matplotlib, a font, the disk
             self._can_draw = False
             self.console.print(f"warning: {self.run.curves} cannot be drawn: {error}")
         self._drawn = time.monotonic()
 
 
 class CsvLog:
-    """A CSV file that grows row by row. Its first row fixes the columns; what a later one lacks, or NaN, is empty.
+    """A CSV file that grows row by row. The first row fixes the columns; missing values and NaN are empty.
 
     Attributes:
-        rows: those written, as dicts.
+        rows: the rows written, as dicts.
     """
 
     def __init__(self, path: Path):
@@ -102,6 +102,6 @@ class CsvLog:
             raise UserError(f"run.dir: cannot write {self.path}: {error.strerror}.") from error
 
     def table(self) -> dict[str, np.ndarray]:
-        """{column: its values}, NaN where there is none."""
+        """{column: its values}, NaN for missing ones."""
         columns = self.rows[0] if self.rows else ()
         return {column: np.array([row.get(column, np.nan) for row in self.rows], float) for column in columns}

@@ -9,7 +9,7 @@ from visiontasks.recipe import catalog
 
 
 def learning_rate(spec: dict, schedule: dict, total_steps: int, steps_per_epoch: int, scale: float = 1.0):
-    """The Keras LearningRateSchedule of a recipe's optimizer and schedule, `scale` times as high."""
+    """The Keras LearningRateSchedule of a recipe's optimizer and schedule, multiplied by `scale`."""
     default = {a.name: a.default for a in catalog.optimizer(spec["name"]).arguments}["learning_rate"]
     shape = dict(schedule)
     scheduled = catalog.functions("training/schedules")[shape.pop("name")].load()
@@ -25,19 +25,19 @@ def optimizer(
     ema: float | None = None,
     factors: Mapping[str, float] | None = None,
 ):
-    """A Keras optimizer as a recipe asks for it.
+    """The Keras optimizer of a recipe.
 
     Args:
         spec: {name: a Keras optimizer, its arguments}.
         schedule: {name: a function of `visiontasks.training.schedules`, its arguments}.
-        total_steps: updates until the end.
-        steps_per_epoch: updates an epoch.
-        clip_norm: largest norm of all gradients together (with `factors`, of each group of one factor).
-        ema: momentum of the weights' moving average; None for none.
-        factors: {a variable's path: by how much its rate, weight decay included, is multiplied}; 1 for all others.
+        total_steps: number of updates.
+        steps_per_epoch: updates per epoch.
+        clip_norm: maximum global norm of the gradients (with `factors`, of each group with one factor).
+        ema: momentum of the weights' moving average; None for no average.
+        factors: {variable path: factor of its learning rate and weight decay}; by default 1.
 
     Raises:
-        RecipeError: Keras refuses an argument.
+        RecipeError: Keras rejects an argument.
     """
 
     def one(scale):
@@ -51,13 +51,13 @@ def optimizer(
         try:
             return made.load()(learning_rate=rate, **arguments, **extra)
         except (ValueError, TypeError) as error:
-            raise RecipeError(f"optimizer: Keras's {made.symbol} refuses its arguments: {error}") from error
+            raise RecipeError(f"optimizer: Keras's {made.symbol} rejects its arguments: {error}") from error
 
     others = {path: factor for path, factor in (factors or {}).items() if factor != 1}
     if not others:
         return one(1.0)
     groups = {factor: one(factor) for factor in sorted(set(others.values()))}
-    # exact paths, not a function, so that the optimizer can be saved with the model
+    # paths instead of a function, so that the optimizer can be saved with the model
     return keras.optimizers.MultiOptimizer(
         keras.optimizers.OptimizerMap(one(1.0), {path: groups[factor] for path, factor in others.items()})
     )

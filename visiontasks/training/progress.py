@@ -1,27 +1,27 @@
-"""What a training shows while it runs: a bar with the time left, and one line an epoch."""
+"""`Progress`: a bar with the remaining time during training, and one line per epoch."""
 
 import time
 from collections.abc import Callable
 
 import keras
 
-WIDTH = 100  # columns that the line of an epoch fits
+WIDTH = 100  # columns of an epoch's line
 MOST_METRICS = 3
-PLAIN_SECONDS = 60  # between lines where the output is no terminal
+PLAIN_SECONDS = 60  # between lines if the output is not a terminal
 
 
 class Progress(keras.callbacks.Callback):
     """A bar over the steps of an epoch, then one line with the time, the losses and the main metrics.
 
-    Where the output is no terminal, a plain line every minute stands for the bar. "*" marks the best epoch so far.
+    If the output is not a terminal, a line per minute replaces the bar. "*" marks the best epoch so far.
 
     Args:
         console: a rich Console.
-        steps: of an epoch.
-        epochs: of all stages.
+        steps: steps per epoch.
+        epochs: epochs of all stages.
         tasks: {head name: Task}.
-        checkpoints: the callback that knows the best epoch; it comes before this one.
-        interrupt: the callback that knows of a stop.
+        checkpoints: the `Checkpoints` callback, which comes before this one.
+        interrupt: the `Interrupt` callback.
     """
 
     def __init__(self, console, steps: int, epochs: int, tasks: dict, checkpoints, interrupt):
@@ -33,7 +33,7 @@ class Progress(keras.callbacks.Callback):
         self._done, self._begun, self._told = 0, 0.0, 0.0
 
     def on_train_begin(self, logs=None):
-        # a new stage compiles anew, and its steps take another time
+        # a new stage compiles again, and its steps take a different time
         self.pace = Pace(self.steps, self.epochs, time.monotonic)
         if not self.console.is_terminal:
             self.console.print("compiling…")
@@ -82,7 +82,7 @@ class Progress(keras.callbacks.Callback):
         line = "  ".join(cells)
         for name in main_metrics(self.tasks, logs):
             cell = f"  {name} {number(logs[f'val_{name}'])}"
-            # room is kept for the longest time and the mark, so that all epochs show the same metrics
+            # leaves room for the longest time and the mark, so that all epochs show the same metrics
             if len(line) + len(cell) + len("0:00:00") - max(5, len(duration(seconds))) + 2 <= WIDTH:
                 line += cell
         self.console.print(line + (" *" if self.checkpoints.best_epoch == epoch + 1 else ""))
@@ -94,16 +94,16 @@ class Progress(keras.callbacks.Callback):
         self.stop()
 
     def stop(self):
-        """Take the bar off the screen."""
+        """Remove the bar from the screen."""
         if self._bar:
             self._bar.stop()
             self._bar = None
 
 
 class Pace:
-    """How long the rest of a training takes, from the steps and epochs of its stage so far.
+    """Estimates the remaining time of a training from the steps and epochs of the stage so far.
 
-    The first step, which compiles, is not counted. `clock` gives seconds.
+    The first step, which compiles, is not counted. `clock` returns seconds.
     """
 
     def __init__(self, steps: int, epochs: int, clock: Callable[[], float]):
@@ -126,11 +126,11 @@ class Pace:
         self.compiled, self._done, self._last = True, done, now
 
     def end_epoch(self):
-        """Note what validation took."""
+        """Record the duration of validation."""
         self._between = self.clock() - self._last
 
     def left(self) -> float | None:
-        """Seconds until the last epoch has ended; None before they can be told. The first epoch knows no validation."""
+        """Seconds until the end of the last epoch, or None if unknown. Validation counts after the first epoch."""
         if not self._counted or (self._between is None and self._done == self.steps):
             return None
         epochs = self.epochs - self.epoch
@@ -138,11 +138,11 @@ class Pace:
 
 
 def main_metrics(tasks: dict, logs: dict) -> list[str]:
-    """The metrics that an epoch is told by: a head's main one and the two next; of several heads the main ones.
+    """The metrics of an epoch's line: a head's main metric and the next two; with several heads the main metrics.
 
     Args:
         tasks: {head name: Task}.
-        logs: of an epoch, with "val_NAME" of each metric.
+        logs: of an epoch, with "val_NAME" for each metric.
     """
     if len(tasks) > 1:
         wanted = ["score", *(f"{name}/{task.main_metric}" for name, task in tasks.items())]

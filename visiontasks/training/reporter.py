@@ -1,10 +1,10 @@
-"""`Reporter`: what the command `train` prints besides the epochs."""
+"""`Reporter`: what the command `train` prints before and after the epochs."""
 
-MOST_CLASSES = 12  # named on the screen
+MOST_CLASSES = 12  # printed names
 
 
 class Reporter:
-    """Prints to one rich Console what is trained on, and how training ended."""
+    """Prints to a rich Console what is trained, and how training ended."""
 
     def __init__(self, console):
         self.console = console
@@ -15,7 +15,7 @@ class Reporter:
             self.console.print(text)
 
     def data(self, train, val, fields):
-        """The number of images of two loaders, the classes of the fields that are learned, and what was skipped."""
+        """The number of images of two loaders, the classes of the learned fields, and what was skipped."""
         self.line(f"{len(train.source)} training images, {len(val.source)} validation images")
         for field in fields:
             names = train.names.get(field, ())
@@ -24,15 +24,15 @@ class Reporter:
         self.skipped(train, val)
 
     def skipped(self, train, val) -> str:
-        """What was skipped, mended or warned of; returns the list of every name, "" where there is none."""
-        # a data set that was split has one report for both loaders
+        """What was skipped, mended or warned of; returns the list of all names, or ""."""
+        # both loaders of a split data set share a report
         reports = {id(loader.source.report): loader.source.report for loader in (train, val)}
         reports = [report for report in reports.values() if report]
         self.line("\n".join(map(str, reports)))
         return "".join(report.whole() + "\n" for report in reports)
 
     def model(self, model, name: str):
-        """The parameters of a VisionModel on the backbone `name`, and the shapes of what the heads see of it."""
+        """The parameters of a VisionModel on the backbone `name`, and the shapes of the backbone's outputs."""
         self.line(f"backbone {name}: {model.backbone.count_params():,} parameters")
         for tap, output in model.backbone.output.items():
             self.line(f"  {tap:8}{tuple(output.shape)}")
@@ -40,18 +40,19 @@ class Reporter:
             self.line(f"head {key}: {head.count_params():,} parameters, {len(head.classes)} classes")
 
     def step(self, memory: dict[str, int], policy: str, batch: dict):
-        """The bytes that a step takes, and the arrays of a batch."""
+        """The memory of a step in bytes, and the arrays of a batch."""
         parts = ", ".join(f"{key} {value / 2**20:,.0f} MiB" for key, value in memory.items())
         self.line(f"memory of a step, about {sum(memory.values()) / 2**20:,.0f} MiB ({parts}) in {policy}")
         self.line("batch: " + ", ".join(f"{key} {value.dtype} {value.shape}" for key, value in batch.items()))
 
     def stopped(self, run, when: str):
-        """Where the last checkpoint of a run that was stopped is."""
+        """The last checkpoint of a stopped run."""
         checkpoint = f"the last checkpoint: {run.last}" if run.last.is_file() else "there is no checkpoint yet"
         self.line(f"stopped {when}; {checkpoint}")
 
-    def ended(self, run, ended: dict, seconds: float):
+    def ended(self, run, ended: dict, tasks: dict, seconds: float):
         """The best epoch, its score, and where the results are; `ended` is what `fit` returns."""
         if ended["best_epoch"]:
-            self.line(f"best epoch {ended['best_epoch']} of {ended['epochs']}, score {ended['best_score']:.4f}")
+            (name,) = [task.main_metric for task in tasks.values()] if len(tasks) == 1 else ["score"]
+            self.line(f"best epoch {ended['best_epoch']} of {ended['epochs']}: {name} {ended['best_score']:.4f}")
         self.line(f"{seconds / 60:.1f} minutes of training; results: {run.path}")

@@ -17,11 +17,11 @@ class RunDirectory:
     Attributes:
         path: the folder itself.
         best, last: the checkpoint files.
-        metrics: the CSV file with a row an epoch.
+        metrics: the CSV file with a row per epoch.
         learning_rate: the CSV file with the learning rate by step.
         curves: the chart of both.
-        skipped: the names of all images that were skipped or mended, if there were any.
-        trained_on: a fingerprint of each training image that is a file.
+        skipped: the names of all images that were skipped or mended, if any.
+        trained_on: fingerprints of the training images that are files.
     """
 
     def __init__(self, path: Path):
@@ -37,7 +37,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, root: Path, recipe: str) -> "RunDirectory":
-        """A fresh folder under `root`/`recipe`, named by the time; never one that exists.
+        """Create a new folder under `root`/`recipe`, named by the time.
 
         Raises:
             UserError: the folder cannot be written.
@@ -54,11 +54,11 @@ class RunDirectory:
             run.best.parent.mkdir()
             (run.path / RESULTS).touch()
             return run
-        raise UserError(f"dir: {root} has a thousand runs of this second already.")
+        raise UserError(f"dir: {root} already has a thousand runs of this second.")
 
     @classmethod
     def find(cls, path: Path | str) -> "RunDirectory":
-        """An existing run; of a folder that holds several, the newest.
+        """An existing run; in a folder with several runs, the newest.
 
         Raises:
             UserError: there is no run.
@@ -66,12 +66,12 @@ class RunDirectory:
         path = Path(path)
         runs = [path] if (path / "recipe.yaml").is_file() else sorted(p.parent for p in path.glob("**/recipe.yaml"))
         if not runs:
-            raise UserError(f"run: {path} is no run (it holds no recipe.yaml). Runs are under runs/RECIPE/TIME.")
+            raise UserError(f"run: {path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.")
         return cls(max(runs, key=lambda p: (p / "recipe.yaml").stat().st_mtime))
 
     @property
     def checkpoint(self) -> Path:
-        """The best checkpoint, or the last where no epoch was scored.
+        """The best checkpoint, or the last if no epoch was validated.
 
         Raises:
             UserError: the run has none.
@@ -79,10 +79,10 @@ class RunDirectory:
         for path in (self.best, self.last):
             if path.is_file():
                 return path
-        raise UserError(f"run: {self.path} holds no checkpoint; it stopped before its first epoch ended.")
+        raise UserError(f"run: {self.path} has no checkpoint; it stopped before the end of its first epoch.")
 
     def write_json(self, name: str, value):
-        """Write `value` as JSON; NaN, which JSON does not have, becomes null."""
+        """Write `value` as JSON; NaN becomes null."""
         text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
         (self.path / name).write_text(text + "\n", encoding="utf-8")
 
@@ -98,10 +98,10 @@ def _finite(value):
 
 
 def replace_atomically(path: Path, write):
-    """Call `write(temporary path)`, then put the file in place at once, so that no half-written one is ever seen.
+    """Call `write(temporary path)`, then rename the file to `path`, so that `path` is never half-written.
 
     Raises:
-        UserError: the disk is full, or cannot be written; the file is the one that was there before.
+        UserError: the disk is full or not writable; an existing file is unchanged.
     """
     temporary = path.with_name(f".writing-{path.name}")
     try:

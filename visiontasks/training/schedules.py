@@ -1,4 +1,4 @@
-"""Learning rates over time. A recipe's `schedule: {name: …}` is a function of this file; all count updates."""
+"""Learning-rate schedules, by update. A recipe's `schedule: {name: …}` is a function of this file."""
 
 import math
 
@@ -8,18 +8,18 @@ from visiontasks.arguments import Chance, NonNegative, Positive, Whole
 
 
 def constant(learning_rate: float, total_steps: int, steps_per_epoch: int, warmup_epochs: NonNegative = 0):
-    """The same rate throughout, after a linear warm-up."""
+    """A constant learning rate after a linear warm-up."""
     return _Warmup(learning_rate, round(warmup_epochs * steps_per_epoch), [], [1.0])
 
 
 def cosine(
     learning_rate: float, total_steps: int, steps_per_epoch: int, warmup_epochs: NonNegative = 1, final: Chance = 0.0
 ):
-    """Linear warm-up, over a quarter of the updates at most, then half a cosine down to `final` times the rate.
+    """A linear warm-up, at most a quarter of the updates, then half a cosine down to `final` times the rate.
 
     Loshchilov and Hutter 2017 (https://arxiv.org/abs/1608.03983), eq. 5, without restarts.
     """
-    # one epoch of a large data set may be all that there is
+    # training may have a single epoch, of a large data set
     warmup = min(round(warmup_epochs * steps_per_epoch), total_steps // 4)
     return _Cosine(learning_rate, warmup, max(1, total_steps - warmup), final)
 
@@ -46,7 +46,7 @@ def step(
 class _Cosine(keras.optimizers.schedules.LearningRateSchedule):
     """Linear from 0 over `warmup_steps`, then half a cosine over `decay_steps` down to `final` times the rate.
 
-    Equal to Keras's CosineDecay, without its branches: an optimizer with weight decay asks for the rate once a
+    Equals Keras's CosineDecay, without its conditionals: an optimizer with weight decay computes the rate for each
     variable, and hundreds of conditionals take 10 seconds to trace.
     """
 

@@ -1,4 +1,4 @@
-"""Files of tensors from other frameworks: which kinds there are, and how their layers become Keras's.
+"""Loads checkpoints of other frameworks into Keras models.
 
 PyTorch's `.pth`, `.pt` and `.bin`, and `.safetensors`, are read without PyTorch and without running anything in them.
 """
@@ -20,26 +20,26 @@ _BATCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
 
 
 def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a file by their names there, without DataParallel's "module." before each.
+    """The tensors of a file by name, without DataParallel's prefix "module.".
 
     Raises:
-        UserError: no such file, or it is damaged, of another kind, or names code.
+        UserError: no such file, or it is damaged, of another format, or names code.
     """
     tensors = read_safetensors_file(path) if Path(path).suffix == ".safetensors" else read_torch_file(path)
-    if tensors and all(name.startswith("module.") for name in tensors):  # PyTorch's DataParallel puts it before each
+    if tensors and all(name.startswith("module.") for name in tensors):  # PyTorch's DataParallel
         tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
     return tensors
 
 
 def load(model: keras.Model, path: str | Path, layer_of: Callable[[str], str | None], strict: bool = True) -> list[str]:
-    """Give a flat functional model the weights of a PyTorch checkpoint of its architecture.
+    """Load a PyTorch checkpoint of the same architecture into a flat functional model.
 
     Args:
         model: the model.
         path: the checkpoint.
-        layer_of: from a PyTorch module's dotted name to the Keras layer's; None where the model has none by intent (a
-            classification layer that is not the backbone's); an unknown name comes back as it is, for the error.
-        strict: whether a tensor that is missing, unexpected or of another shape is an error or is skipped.
+        layer_of: from a PyTorch module's dotted name to the Keras layer's; None for a layer that the model omits, such
+            as a classification layer. An unknown name is returned unchanged, for the error.
+        strict: whether a tensor that is missing, unexpected or of another shape is an error, or is skipped.
 
     Returns:
         A line for each thing skipped.
@@ -59,16 +59,16 @@ def load_whole(
     grids: dict[str, tuple[int, int]] | None = None,
     tensors: dict[str, np.ndarray] | None = None,
 ) -> list[str]:
-    """Give a VisionModel of one head, backbone and head, the weights of a PyTorch checkpoint of its architecture.
+    """Load a PyTorch checkpoint of the same architecture into backbone and head of a VisionModel with one head.
 
     Args:
         model: the model; the names of its backbone's layers and the paths of its head's must differ.
         path: the checkpoint.
         layer_of: from a PyTorch module's dotted name to the backbone's layer, or to the head's by its path within it.
         strict: as in `load`.
-        change: from a tensor's name and values to the values to take; None leaves the variable as it is.
-        grids: {module: (rows, columns)} of fully connected layers that see feature maps flattened; see `dense_layers`.
-        tensors: what `read_checkpoint` gave for the path, where it was called already.
+        change: from a tensor's name and values to the values to load; None keeps the variable's value.
+        grids: {module: (rows, columns)} of dense layers on flattened feature maps; see `dense_layers`.
+        tensors: the result of `read_checkpoint`, if it was called already.
 
     Returns:
         A line for each thing skipped.
@@ -103,7 +103,7 @@ def _arrays(layers, tensors, layer_of):
     for name, array in tensors.items():
         module, _, tensor = name.rpartition(".")
         layer = layer_of(module)
-        if layer is None or tensor == "num_batches_tracked":  # that counter means nothing outside PyTorch's training
+        if layer is None or tensor == "num_batches_tracked":  # a counter of PyTorch's training
             continue
         if f"{module}.running_mean" in tensors:
             tensor = _BATCH_NORM.get(tensor, tensor)
@@ -130,18 +130,16 @@ def dense_layers(
     Args:
         path: the checkpoint.
         modules: the layers' dotted names, in order.
-        grid: (rows, columns) of the feature maps that the first layer sees flattened; None where they are pooled.
+        grid: (rows, columns) of the feature maps that are flattened for the first layer; None if they are pooled.
             PyTorch flattens them channel by channel, Keras position by position.
 
     Raises:
-        UserError: the file cannot be read or lacks one of them.
+        UserError: the file cannot be read or has no such layer.
     """
     tensors = read_checkpoint(path)
     missing = [f"{m}.{t}" for m in modules for t in ("weight", "bias") if f"{m}.{t}" not in tensors]
     if missing:
-        raise UserError(
-            f"weights: {str(path)!r} has no classification layers of its own: missing {', '.join(missing)}."
-        )
+        raise UserError(f"weights: {str(path)!r} has no classification layers: missing {', '.join(missing)}.")
     kernels = [tensors[f"{module}.weight"] for module in modules]
     if grid:
         kernels[0] = _by_position(kernels[0], grid)

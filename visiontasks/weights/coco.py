@@ -1,4 +1,4 @@
-"""torchvision's detectors trained on COCO: their files, the networks they are for, and the classes they know."""
+"""torchvision's detectors trained on COCO: their files, networks and classes."""
 
 import dataclasses
 import functools
@@ -18,14 +18,14 @@ class Detector:
     """A published checkpoint of one backbone with one head.
 
     Args:
-        file: its name; the eight digits at its end begin its SHA-256.
-        ap: box AP on COCO's val2017 as published, in percent.
-        backbone: the backbone's arguments that make torchvision's network.
-        head: the head's.
-        layer_of: from a module of the checkpoint to the Keras layer, as `checkpoint.load_whole` takes it.
-        by_class: {module, or how its name begins: (rows of a class, whether the background has rows too)}.
-        pixels: (mean, std) that its pictures were normalised with, where they are not ImageNet's.
-        grids: of layers that see feature maps flattened, as `checkpoint.load_whole` takes it.
+        file: the file's name, which ends in the first eight digits of its SHA-256.
+        ap: published box AP on COCO's val2017, in percent.
+        backbone: the backbone's arguments for torchvision's network.
+        head: the head's arguments.
+        layer_of: from a module of the checkpoint to the Keras layer; see `checkpoint.load_whole`.
+        by_class: {module or prefix of modules: (rows per class, whether the background has rows)}.
+        pixels: (mean, std) of its images' normalization, if not ImageNet's.
+        grids: of dense layers on flattened feature maps; see `checkpoint.load_whole`.
     """
 
     file: str
@@ -71,7 +71,7 @@ DETECTORS = {
 
 @functools.cache
 def class_ids() -> dict[str, int]:
-    """COCO's 80 classes and their category ids, 1 to 90 with gaps: a row of the checkpoints' last layers each."""
+    """COCO's 80 classes and their category ids, 1 to 90 with gaps: each has a row in the checkpoints' last layers."""
     lines = Path(__file__).with_name("coco_classes.txt").read_text(encoding="utf-8").splitlines()
     pairs = (line.split(" ", 1) for line in lines if not line.startswith("#"))
     return {name: int(number) for number, name in pairs}
@@ -81,13 +81,13 @@ def find(weights: str, backbone: dict, heads: dict[str, dict]) -> Detector:
     """The checkpoint's description for a recipe's parts, each {name: NAME, its arguments}.
 
     Raises:
-        RecipeError: it is neither "coco" nor a PyTorch file, there is none for these parts, or an argument is not what
-            the network was trained with.
+        RecipeError: `weights` are neither "coco" nor a PyTorch file, there is no checkpoint for these parts, or an
+            argument differs from the trained network's.
     """
     if weights != NAME and Path(weights).suffix not in (".pth", ".pt", ".bin", ".safetensors"):
         raise RecipeError(
             f"weights: expected {NAME} or a file with torchvision's names (.pth, .pt, .bin, .safetensors), got "
-            f"{weights!r}. The weights of a backbone alone are backbone.weights."
+            f"{weights!r}. For the backbone only, use backbone.weights."
         )
     head = next(iter(heads.values()))
     detector = DETECTORS.get((backbone["name"], head["name"])) if len(heads) == 1 else None
@@ -106,22 +106,22 @@ def find(weights: str, backbone: dict, heads: dict[str, dict]) -> Detector:
 
 
 def load(model, detector: Detector, weights: str) -> list[str]:
-    """Give a VisionModel a whole checkpoint; the classes it knows by name find their rows in COCO's.
+    """Load a whole checkpoint into a VisionModel, with the rows of its classes by name.
 
-    A file is COCO's own where its last layers have a row for each category id up to 90, whatever it is called. Where
-    the head has classes that COCO lacks, what tells classes apart stays as it is, to be trained: all else is taken. A
-    file of another training has the head's own classes, in their order.
+    A file is COCO's if its last layers have a row for each category id up to 90, whatever its name. If the head has
+    classes that COCO does not have, the weights that depend on classes keep their initial values, to be trained. Any
+    other file must have the head's classes, in their order.
 
     Args:
-        model: the model that the detector describes.
-        detector: as `find` gives it.
+        model: the detector's model.
+        detector: the result of `find`.
         weights: "coco" or a file.
 
     Returns:
-        A line for each thing that was not taken.
+        A line for each thing that was not loaded.
 
     Raises:
-        UserError: the file cannot be had, or does not fit.
+        UserError: the file is not available, or does not fit.
     """
     from visiontasks.weights import checkpoint, torchvision
 
@@ -136,7 +136,7 @@ def load(model, detector: Detector, weights: str) -> list[str]:
         if unknown:
             skipped.append(
                 f"not of COCO's classes: {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}; so "
-                f"{', '.join(detector.by_class)} start anew"
+                f"{', '.join(detector.by_class)} start from random weights"
             )
         change = functools.partial(_rows_of, detector.by_class, None if unknown else head.classes)
     checkpoint.load_whole(model, path, detector.layer_of, change=change, grids=detector.grids, tensors=tensors)
@@ -149,7 +149,7 @@ def load(model, detector: Detector, weights: str) -> list[str]:
 def _has_coco_rows(tensors: dict, by_class: dict, classes: int) -> bool:
     """Whether a checkpoint's last layers have a row for each id from 0 to 90, for each anchor.
 
-    A head whose own `classes` would need as many rows takes the file as one of its own.
+    If the head's `classes` would need as many rows too, the file counts as one of the head's classes.
     """
     rows = max(class_ids().values()) + 1
     last = [(array.shape[0], kind) for name, array in tensors.items() if (kind := _kind(name, by_class))]
@@ -161,7 +161,7 @@ def _kind(name, by_class):
 
 
 def _rows_of(by_class: dict, classes: Sequence[str] | None, name: str, array: np.ndarray) -> np.ndarray | None:
-    """What of a tensor to take: the classes' rows, None for nothing, or all of a tensor that knows no classes."""
+    """The part of a tensor to load: the classes' rows, None for nothing, or all if it does not depend on classes."""
     kind = _kind(name, by_class)
     if kind is None:
         return array
@@ -170,6 +170,6 @@ def _rows_of(by_class: dict, classes: Sequence[str] | None, name: str, array: np
     each, background = kind
     ids = class_ids()
     kept = [0] * background + [ids[name] for name in classes]
-    # the first axis counts anchors, then classes, then what there is of each
+    # the first axis counts anchors, then classes, then the rows of each class
     grouped = array.reshape(-1, max(ids.values()) + 1, each, *array.shape[1:])
     return np.ascontiguousarray(grouped[:, kept].reshape(-1, *array.shape[1:]))

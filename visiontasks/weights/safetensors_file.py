@@ -1,7 +1,7 @@
-"""Reads `.safetensors` files into NumPy arrays, with the library's own reader and without PyTorch.
+"""Reads `.safetensors` files into NumPy arrays, with the library's reader and without PyTorch.
 
-A `.safetensors` file holds numbers alone, so nothing in it can run. NumPy has no bfloat16, and so the library's
-NumPy functions refuse such tensors; here they become float32.
+A `.safetensors` file has only numbers, no code. The library's NumPy functions reject bfloat16, which NumPy does not
+have; here it becomes float32.
 """
 
 from pathlib import Path
@@ -16,10 +16,10 @@ _DTYPES |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for s
 
 
 def read_safetensors_file(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a `.safetensors` file by name, in the file's own types, bfloat16 as float32.
+    """The tensors of a `.safetensors` file by name, in the file's types, bfloat16 as float32.
 
     Raises:
-        UserError: no such file, or it is damaged, incomplete, or holds numbers of a type that NumPy lacks.
+        UserError: no such file, or it is damaged, incomplete, or has numbers of a type that NumPy does not have.
     """
     path = Path(path)
     if not path.is_file():
@@ -28,7 +28,7 @@ def read_safetensors_file(path: str | Path) -> dict[str, np.ndarray]:
         return {name: _array(name, **entry) for name, entry in deserialize(path.read_bytes())}
     except (SafetensorError, ValueError) as error:
         raise UserError(
-            f"weights: {str(path)!r} is no .safetensors file that can be read, or it is damaged or incomplete "
+            f"weights: {str(path)!r} is not a readable .safetensors file, or it is damaged or incomplete "
             f"({type(error).__name__}: {error}). Download it again."
         ) from error
 

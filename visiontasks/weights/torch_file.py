@@ -1,8 +1,8 @@
-"""Reads PyTorch's checkpoint files into NumPy arrays, without PyTorch and without running what is in them.
+"""Reads PyTorch's checkpoint files into NumPy arrays, without PyTorch and without running code from them.
 
-A checkpoint is a pickle, and a pickle is a program. Only what rebuilds tensors, containers and numbers is let through;
-any other name in it is refused before it is looked up. Two containers exist: the zip file written since PyTorch 1.6
-(2020) and the sequence of pickles followed by raw numbers written before.
+A checkpoint is a pickle, and a pickle is a program. Only names that rebuild tensors, containers and numbers are
+allowed; any other name is rejected before it is looked up. There are two formats: the zip file of PyTorch 1.6 (2020)
+and later, and the older sequence of pickles followed by raw numbers.
 """
 
 import collections
@@ -22,7 +22,7 @@ from visiontasks.errors import UserError
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 
-# numbers as they lie in the file; bfloat16 is the upper half of a float32 and becomes one when read
+# number formats in the file; bfloat16 is the upper half of a float32 and is read as float32
 _STORAGES = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
@@ -37,19 +37,19 @@ _STORAGES = {
     "ComplexFloatStorage": "<c8",
     "ComplexDoubleStorage": "<c16",
 }
-_WRAPPERS = ("model_state_dict", "state_dict", "model")  # under which training scripts put the weights
+_WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts save the weights
 
 
 def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
     """The tensors of a PyTorch checkpoint by name.
 
-    Returns arrays in the file's own types, bfloat16 as float32. Tensors that share memory in the file do so here. Dicts
-    inside dicts are joined by dots; where a training script has put the weights under "state_dict", "model" or
-    "model_state_dict", those alone are returned. Numbers, strings and other entries without a tensor are left out.
+    Returns arrays in the file's types, bfloat16 as float32. Tensors that share memory in the file also share it here.
+    Names of nested dicts are joined by dots. If the weights are under "state_dict", "model" or "model_state_dict", only
+    those are returned. Numbers, strings and other entries without a tensor are left out.
 
     Raises:
         UserError: no such file; not a checkpoint, or a damaged or truncated one; or it names anything but tensors,
-            containers and numbers: the text says what.
+            containers and numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -57,38 +57,38 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
     try:
         content = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
         if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}, not a dict of tensors")
+            raise ValueError(f"it is a {type(content).__name__}, not a dict of tensors")
         return _tensors(content, set())
     except UserError:
         raise
-    except Exception as error:  # a damaged pickle can fail in any way at all
+    except Exception as error:  # a damaged pickle can raise any error
         reason = f"{type(error).__name__}: {error}"
         raise UserError(
-            f"weights: {str(path)!r} is no PyTorch checkpoint that can be read, or it is damaged or incomplete "
-            f"({reason}). Download it again, or save it anew with torch.save(model.state_dict(), path)."
+            f"weights: {str(path)!r} is not a readable PyTorch checkpoint, or it is damaged or incomplete "
+            f"({reason}). Download it again, or save it again with torch.save(model.state_dict(), path)."
         ) from error
 
 
 def _tensors(content: dict, seen: set) -> dict[str, np.ndarray]:
-    if id(content) in seen:  # dicts that hold each other would unfold to any number of names
+    if id(content) in seen:  # dicts that contain each other would expand endlessly
         raise ValueError("a dict occurs in it twice")
     seen.add(id(content))
     if not any(isinstance(value, _Tensor) for value in content.values()):
         content = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), content)
-    found = {}
+    tensors = {}
     for key, value in content.items():
         if isinstance(value, _Tensor):
-            found[str(key)] = value.array()
+            tensors[str(key)] = value.array()
         elif isinstance(value, dict):
-            found.update((f"{key}.{name}", array) for name, array in _tensors(value, seen).items())
-    return found
+            tensors.update((f"{key}.{name}", array) for name, array in _tensors(value, seen).items())
+    return tensors
 
 
 def _read_zip(path: Path):
     held = 0
 
     def read(name):
-        # PyTorch never compresses; a compressed entry could unfold to any size, and so could entries that overlap
+        # PyTorch never compresses; compressed or overlapping entries could expand to any size
         nonlocal held
         info = archive.getinfo(name)
         held += info.file_size
@@ -115,10 +115,10 @@ def _read_zip(path: Path):
 def _read_legacy(path: Path):
     with path.open("rb") as file:
         if _Reader(file).load() != LEGACY_MAGIC:
-            raise ValueError("it does not begin as a checkpoint does")
+            raise ValueError("it does not begin like a checkpoint")
         if _Reader(file).load() != LEGACY_PROTOCOL or not _Reader(file).load()["little_endian"]:
             raise ValueError("its protocol or byte order is not supported")
-        # tensors come before their numbers here, so they are made empty and filled afterwards
+        # tensors precede their numbers, so they are created empty and filled later
         storages, filled, held = {}, set(), 0
 
         def make_storage(kind, key, count):
@@ -151,15 +151,15 @@ def _item_size(kind: str) -> int:
 def _numbers(raw: bytes, kind: str) -> np.ndarray:
     if kind == "bfloat16":
         return (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
-    return np.frombuffer(bytearray(raw), kind)  # a bytearray, so that the array can be written to
+    return np.frombuffer(bytearray(raw), kind)  # a bytearray makes the array writable
 
 
 class _Reader(pickle.Unpickler):
-    """A pickle machine that knows a handful of names and refuses all others.
+    """An unpickler that knows a few names and rejects all others.
 
     Args:
-        file: a binary file at the start of a pickle; left behind its end.
-        load_storage: (kind, key, count) to the one-dimensional array of that storage; None where none may occur.
+        file: a binary file at the start of a pickle; left after its end.
+        load_storage: (kind, key, count) to the one-dimensional array of that storage; None if the pickle has none.
     """
 
     def __init__(self, file, load_storage=None):
@@ -169,7 +169,7 @@ class _Reader(pickle.Unpickler):
         self._storages = {}
 
     def find_class(self, module, name):
-        # fresh functions for every file: what a pickle may do to them does not outlive its reading
+        # new functions for every file: a pickle's changes to them do not outlive its reading
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if module == "torch" and name in _STORAGES:
@@ -207,7 +207,7 @@ class _Kind(str):
 
 
 def _check_memo(file):
-    """Refuse a pickle that numbers its memo beyond its own length: C's pickle makes room for all numbers below."""
+    """Reject a pickle with a memo index beyond its length: C's pickle allocates memory for all lower indices."""
     start = file.tell()
     for operation, argument, place in pickletools.genops(file):
         if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > place - start:
@@ -215,8 +215,8 @@ def _check_memo(file):
     file.seek(start)
 
 
-# What a pickle holds while it runs are these two, no arrays: a tuple cannot be changed by it, neither item by item nor
-# through its attributes, and a tensor cannot pass for the storage of another one that reaches further.
+# A running pickle only has these two and no arrays: it cannot change the items or attributes of a tuple, and a tensor
+# cannot pass for a larger storage.
 class _Storage(NamedTuple):
     """The numbers of one or more tensors."""
 
@@ -224,7 +224,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A part of a storage: `size` numbers along each axis, `stride` elements apart; within its bounds."""
+    """A view of a storage, within its bounds: `size` numbers along each axis, `stride` elements apart."""
 
     storage: _Storage
     offset: int
@@ -239,8 +239,8 @@ class _Tensor(NamedTuple):
 
 
 def _view(storage, offset, size, stride) -> _Tensor:
-    """A tensor of `size` in a storage, `stride` in elements; checked, since NumPy would read beyond the end."""
-    size, stride = tuple(size), tuple(stride)  # copies: what a pickle has at hand it can still change
+    """A tensor of `size` in a storage, `stride` in elements; checked, because NumPy would read beyond the end."""
+    size, stride = tuple(size), tuple(stride)  # copies, which the pickle cannot change
     numbers = (offset, *size, *stride)
     if not isinstance(storage, _Storage) or len(size) != len(stride):
         raise ValueError("a tensor without its data")
@@ -248,7 +248,7 @@ def _view(storage, offset, size, stride) -> _Tensor:
         raise ValueError(f"a tensor of size {size} and stride {stride}")
     count = math.prod(size)
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if count else offset
-    # a stride of 0 would let a few bytes unfold into a tensor of any size
+    # with a stride of 0 a few bytes could become a tensor of any size
     held = storage.numbers.size
     if count > held or (count and last >= held):
         raise ValueError(f"a tensor of size {size} lies outside its {held} numbers")

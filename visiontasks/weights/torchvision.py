@@ -1,6 +1,6 @@
-"""torchvision's ImageNet checkpoints: their files, their published accuracy, and the way to get them.
+"""torchvision's ImageNet checkpoints: their files, published accuracy, and download.
 
-https://pytorch.org/vision/stable/models.html; top-1 in percent of the 50,000 validation pictures, one centre crop, as
+https://pytorch.org/vision/stable/models.html; top-1 in percent of the 50,000 validation images, one center crop, as
 published there. The eight digits at the end of a file's name begin its SHA-256.
 """
 
@@ -15,7 +15,7 @@ from visiontasks.weights.pretrained import IMAGENET, is_imagenet
 
 URL = "https://download.pytorch.org/models/"
 
-# models of keras.applications that take torchvision's checkpoints too, and the file of this folder that knows how
+# models of keras.applications that can load torchvision's checkpoints, and the module of this folder for it
 KERAS_MODELS = {"InceptionV3": "inception_v3", **{f"EfficientNetB{n}": "efficientnet" for n in range(8)}}
 
 # {backbone: {variant: (file, published top-1 or None)}}, the best first
@@ -47,7 +47,7 @@ CHECKPOINTS = {
         "v2": ("wide_resnet101_2-d733dc28.pth", 82.510),
         "v1": ("wide_resnet101_2-32ee1156.pth", 78.848),
     },
-    # for models of keras.applications, which have Keras's weights by default; each at its own size. Before 0.16
+    # for models of keras.applications, whose default is Keras's weights; each at its image size. Before 0.16
     # torchvision named seven of them after other hashes: https://github.com/pytorch/vision/pull/8036
     "inception_v3": {"torchvision": ("inception_v3_google-0cc3c7bd.pth", 77.294)},
     "efficientnet_b0": {"torchvision": ("efficientnet_b0_rwightman-7f5810bc.pth", 77.692)},
@@ -67,7 +67,7 @@ def has_names_of(weights: str | Path | None) -> bool:
 
 
 def variant_of(name: str, weights: str | Path | None) -> str | None:
-    """Which published variant `weights` are, be they asked for by name or a file that is named as it is published."""
+    """The published variant of `weights`, given by name or as a file with the published name."""
     variants = CHECKPOINTS.get(name, {})
     if is_imagenet(weights):
         return str(weights).partition(":")[2] or next(iter(variants), None)
@@ -75,12 +75,12 @@ def variant_of(name: str, weights: str | Path | None) -> str | None:
 
 
 def file_of(name: str, weights: str | None) -> str | Path | None:
-    """What a backbone's `weights` argument stands for: "imagenet" and "imagenet:VARIANT" become a file on this machine.
+    """The file for a backbone's `weights` argument "imagenet" or "imagenet:VARIANT".
 
-    The file is downloaded once, into Keras's folder of models, and its hash is checked. Anything else comes back as is.
+    It is downloaded once, into Keras's folder of models, and its hash is checked. Any other argument is returned as is.
 
     Raises:
-        UserError: there is no such variant, or the file cannot be had or is not the published one.
+        UserError: there is no such variant, or the file is not available or not the published one.
     """
     if not is_imagenet(weights):
         return weights
@@ -93,24 +93,24 @@ def file_of(name: str, weights: str | None) -> str | Path | None:
 
 
 def download(file: str) -> Path:
-    """The path of one of torchvision's files, downloaded if it is not there yet.
+    """The path of one of torchvision's files, downloaded if necessary.
 
     Raises:
-        UserError: it cannot be downloaded, or is not what its name says.
+        UserError: it cannot be downloaded, or its hash does not match its name.
     """
     try:
         path = Path(keras.utils.get_file(file, URL + file, cache_subdir="models"))
-    except Exception as error:  # whatever the network, the proxy or the disk may say
+    except Exception as error:  # of the network, a proxy or the disk
         raise UserError(
             f"weights: {URL}{file} could not be downloaded ({error}). Connect to the internet, or put the file into "
             "~/.keras/models ($KERAS_HOME/models), or give one as weights=PATH; efficientnet_lite0 needs no download."
         ) from error
     expected = path.stem.rpartition("-")[2]
     with path.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if not found.startswith(expected):
+        actual = hashlib.file_digest(content, "sha256").hexdigest()
+    if not actual.startswith(expected):
         raise UserError(
-            f"weights: {path} is not the published file: its SHA-256 should begin with {expected}, it is {found}. "
+            f"weights: {path} is not the published file: its SHA-256 should begin with {expected}, it is {actual}. "
             "Delete it, so that it is downloaded again."
         )
     return path

@@ -58,7 +58,7 @@ def test_equal_scores_give_no_more_than_guessing():
     assert result["top5"] == pytest.approx(0.5)
 
 
-def test_unlabelled_images_count_nothing():
+def test_unlabeled_images_count_nothing():
     metric = score([0, 1, 1], np.eye(3, dtype=np.float32)[[0, 1, 2]])
     before = metric.result()
     metric.update(Sample(image=IMAGE), {"scores": np.array([1, 0, 0], np.float32)})

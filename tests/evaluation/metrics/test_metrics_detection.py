@@ -26,7 +26,7 @@ MINI, OFFICIAL = DATA / "coco-mini", DATA / "cocoapi-results/results"
 IMAGE = np.zeros((400, 400, 3), np.uint8)
 
 
-def labelled(boxes, classes, image=IMAGE, **more):
+def labeled(boxes, classes, image=IMAGE, **more):
     sample = Sample(image=image, boxes=np.reshape(boxes, (-1, 4)).astype(np.float32), classes=np.int32(classes), id="p")
     for name, value in more.items():
         object.__setattr__(sample, name, value)
@@ -81,7 +81,7 @@ def scenes(seed, images, classes, levels=10**6, crowd=0.15, most=12):
             more["areas"] = (sides.prod(axis=1) * rng.uniform(0.4, 1, len(boxes))).astype(np.float32)
             more["ignored"] = rng.random(len(boxes)) < crowd
         scores = rng.integers(0, levels, count) / levels
-        yield labelled(boxes, labels, **more), predicted(detections, guesses, scores)
+        yield labeled(boxes, labels, **more), predicted(detections, guesses, scores)
 
 
 def quietly(work):
@@ -172,7 +172,7 @@ def test_equals_pycocotools_on_real_annotations(part):
     for number in target.getImgIds():
         entry, objects = target.imgs[number], target.imgToAnns[number]
         boxes = corners([o["bbox"] for o in objects])
-        sample = labelled(
+        sample = labeled(
             np.minimum(boxes, np.tile([entry["width"], entry["height"]], 2)),
             [numbers[o["category_id"]] for o in objects],
             image=np.broadcast_to(np.uint8(0), (entry["height"], entry["width"], 3)),
@@ -211,7 +211,7 @@ def test_gives_cocos_official_figures():
     for number in sorted({int(row["image_id"]) for row in rows}):
         objects = [row for row in rows if int(row["image_id"]) == number]
         width, height = int(objects[0]["width"]), int(objects[0]["height"])
-        sample = labelled(
+        sample = labeled(
             corners([[float(row[side]) for side in "xywh"] for row in objects]),
             [categories.index(int(row["category_id"])) for row in objects],
             image=np.broadcast_to(np.uint8(0), (height, width, 3)),
@@ -246,7 +246,7 @@ def test_a_backend_that_is_missing_is_named(monkeypatch):
         Detection("ab", backend="faster-coco-eval")
 
 
-def test_truth_itself_scores_one():
+def test_the_ground_truth_scores_one():
     data = [(s, predicted(s.boxes, s.classes, np.full(len(s.classes), 0.9))) for s, _ in scenes(1, 20, 3, crowd=0)]
     metric = score(data, 3)
     result = metric.result()
@@ -257,7 +257,7 @@ def test_truth_itself_scores_one():
 
 def test_the_first_object_counts():
     """pycocotools takes a match with the object of id 0 for no match."""
-    one = [(labelled([10, 10, 50, 50], [0]), predicted([10, 10, 50, 50], [0], [0.7]))]
+    one = [(labeled([10, 10, 50, 50], [0]), predicted([10, 10, 50, 50], [0], [0.7]))]
     assert score(one, 1).result()["ap"] == pytest.approx(1)
 
 
@@ -274,11 +274,11 @@ def test_no_detections_at_all_score_zero():
 def test_without_objects_everything_is_nan(detections):
     rng = np.random.default_rng(0)
     prediction = predicted(random_boxes(rng, detections), [0] * detections, rng.random(detections))
-    metric = score([(labelled([], []), prediction)] * detections, 2)
+    metric = score([(labeled([], []), prediction)] * detections, 2)
     assert np.isnan(list(metric.result().values())).all() and metric.charts() == {}
 
 
-def test_unlabelled_images_count_nothing():
+def test_unlabeled_images_count_nothing():
     data = list(scenes(0, 6, 2))
     metric, before = score(data, 2), score(data, 2).result()
     metric.update(Sample(image=IMAGE), predicted([0, 0, 9, 9], [0], [0.99]))
@@ -287,8 +287,8 @@ def test_unlabelled_images_count_nothing():
 
 
 def test_detections_in_an_image_without_objects_are_mistakes():
-    right = (labelled([10, 10, 50, 50], [0]), predicted([10, 10, 50, 50], [0], [0.7]))
-    wrong = (labelled([], []), predicted([10, 10, 50, 50], [0], [0.8]))
+    right = (labeled([10, 10, 50, 50], [0]), predicted([10, 10, 50, 50], [0], [0.7]))
+    wrong = (labeled([], []), predicted([10, 10, 50, 50], [0], [0.8]))
     result = score([right, wrong], 1).result()
     assert result["ap"] == result["voc12_ap50"] == pytest.approx(0.5)
     assert result["f1"] == pytest.approx(2 / 3) and result["f1_threshold"] == np.float32(0.7)
@@ -342,7 +342,7 @@ def test_best_f1_is_that_of_pycocotools_matches(images, classes, levels, seed):
 def test_confusion_by_hand():
     """A hit, an object detected as another class, one missed, one invented, a crowd, and one below the threshold."""
     objects = [[0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 240, 40], [0, 200, 200, 300]]
-    sample = labelled(objects, [0, 1, 1, 0], ignored=np.array([0, 0, 0, 1], bool))
+    sample = labeled(objects, [0, 1, 1, 0], ignored=np.array([0, 0, 0, 1], bool))
     boxes = [objects[0], [102, 0, 142, 40], [300, 300, 340, 340], [20, 220, 60, 260], objects[2], objects[0]]
     detections = predicted(boxes, [0, 2, 2, 0, 1, 2], [0.9, 0.8, 0.7, 0.95, 0.2, 0.6])
     confusion = score([(sample, detections)], 3).confusion(0.5)
@@ -356,22 +356,22 @@ def test_confusion_by_hand():
 def test_a_class_that_is_not_known_in_an_image_is_not_scored_there():
     objects, boxes = [[0, 0, 40, 40], [100, 0, 140, 40]], [[0, 0, 40, 40], [200, 0, 240, 40], [100, 0, 140, 40]]
     found = predicted(boxes, [0, 1, 1], [0.9, 0.95, 0.8])  # the second is wrong, if class 1 is known there
-    part = labelled(objects, [0, 1], known=np.array([True, False]))
-    whole = (labelled(objects, [0, 1]), predicted(boxes[::2], [0, 1], [0.9, 0.8]))
+    part = labeled(objects, [0, 1], known=np.array([True, False]))
+    whole = (labeled(objects, [0, 1]), predicted(boxes[::2], [0, 1], [0.9, 0.8]))
     assert score([(part, found), whole], 2).result()["ap"] == pytest.approx(1)
     assert score([(part.replace(known=None), found), whole], 2).result()["ap"] < 0.9
 
 
 def test_classes_beyond_the_models_are_named():
     with pytest.raises(DataError, match=r"classes of p: expected 0\.\.1, got 2"):
-        Detection("ab").update(labelled([0, 0, 9, 9], [2]), predicted([], [], []))
+        Detection("ab").update(labeled([0, 0, 9, 9], [2]), predicted([], [], []))
     with pytest.raises(DataError, match=r"classes predicted of p: expected 0\.\.1, got -1"):
-        Detection("ab").update(labelled([0, 0, 9, 9], [1]), predicted([0, 0, 9, 9], [-1], [0.5]))
+        Detection("ab").update(labeled([0, 0, 9, 9], [1]), predicted([0, 0, 9, 9], [-1], [0.5]))
 
 
 def test_ragged_predictions_are_refused():
     with pytest.raises(ValueError, match=r"p: expected \(K, 4\), \(K,\), \(K,\); got \(2, 4\), \(1,\), \(1,\)"):
-        Detection("ab").update(labelled([], []), predicted([[0, 0, 9, 9]] * 2, [1], [0.5]))
+        Detection("ab").update(labeled([], []), predicted([[0, 0, 9, 9]] * 2, [1], [0.5]))
 
 
 def test_pycocotools_is_silent(capfd):

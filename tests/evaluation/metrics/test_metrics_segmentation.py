@@ -87,7 +87,7 @@ def test_counts_beyond_32_bits():
     assert metric.result()["iou/c0"] == 0.5
 
 
-def test_unlabelled_images_count_nothing():
+def test_unlabeled_images_count_nothing():
     metric = score(2, [])
     metric.update(Sample(image=np.zeros((2, 2, 3), np.uint8)), {"mask": np.ones((2, 2), np.int32)})
     assert metric.confusion.counts.sum() == 0

@@ -36,8 +36,8 @@ def test_equals_scikit_learn(tags, count, levels, seed):
 
     known, guesses, references = [], [], {"ap": [], "f1": []}
     for i in range(tags):
-        labelled = target[:, i] >= 0
-        mine, given_scores = target[labelled, i], scores[labelled, i]
+        labeled = target[:, i] >= 0
+        mine, given_scores = target[labeled, i], scores[labeled, i]
         if not mine.sum():
             assert all(np.isnan(result[f"{figure}/t{i}"]) for figure in ("ap", "f1", "threshold"))
             continue
@@ -77,7 +77,7 @@ def test_images_without_any_tag_count():
     assert score(tags, wrong)["map"] == 0.5
 
 
-def test_unlabelled_images_count_nothing():
+def test_unlabeled_images_count_nothing():
     metric = Tagging("ab")
     metric.update(Sample(image=IMAGE, tags=np.array([1, 0], np.float32)), {"scores": np.array([0.8, 0.3])})
     before = metric.result()

@@ -29,11 +29,11 @@ def test_drawings_name_the_classes():
     task, image = Classification(NAMES), np.full((256, 256, 3), 77, np.uint8)
     predicted = task.draw_prediction(image, {"scores": SCORES})
     assert [shows(predicted, i) for i in range(7)] == [True, True, True, True, True, False, False]
-    truth = task.draw_truth(image, Sample(image=image, label=5))
-    assert [shows(truth, i) for i in range(7)] == [False] * 5 + [True, False]
-    assert (predicted[:256] == image).all() and (truth[:256] == image).all()
-    for unlabelled in (Sample(image=image), Sample(image=image, label=-1)):
-        drawing = task.draw_truth(image, unlabelled)
+    drawn = task.draw_truth(image, Sample(image=image, label=5))
+    assert [shows(drawn, i) for i in range(7)] == [False] * 5 + [True, False]
+    assert (predicted[:256] == image).all() and (drawn[:256] == image).all()
+    for unlabeled in (Sample(image=image), Sample(image=image, label=-1)):
+        drawing = task.draw_truth(image, unlabeled)
         assert len(drawing) > 256 and not any(shows(drawing, i) for i in range(7))
 
 

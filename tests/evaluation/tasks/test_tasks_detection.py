@@ -9,7 +9,7 @@ from visiontasks.data.placing import place
 from visiontasks.data.sources.shapes import Shapes
 from visiontasks.drawing import boxes as drawn_boxes
 from visiontasks.drawing.boxes import Mark, boxed
-from visiontasks.drawing.colors import GREY, color
+from visiontasks.drawing.colors import GRAY, color
 from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.geometry import Placement
 from visiontasks.inference.preprocess import Preprocess
@@ -63,7 +63,7 @@ def test_restored_are_the_valid_ones_that_are_seen_best_first():
     prediction = decoded(boxes, [0.2, 0.9, 0.5, 0.8, 0.7, np.nan], [0, 1, 2, 0, 1, 2])
     prediction = {name: np.concatenate([value, value]) for name, value in prediction.items()}
     prediction["valid"][6:] = False
-    # a flat picture in the middle of a square canvas: the second box lies on padding, the fourth has no width
+    # a flat image in the middle of a square canvas: the second box lies on padding, the fourth has no width
     back = Detection(NAMES).restore(prediction, Placement((50, 200), (200, 200), "letterbox"))
     assert back["classes"].tolist() == [2, 0]
     assert back["scores"].tolist() == np.float32([0.5, 0.2]).tolist()
@@ -72,10 +72,10 @@ def test_restored_are_the_valid_ones_that_are_seen_best_first():
 
 @pytest.mark.parametrize("tile", [None, 200])
 def test_crowded_objects_outlive_merging(tile):
-    """Two that overlap by 0.6, found in the picture and in its mirror image, or in every tile that shows them."""
-    picture, crowd = (300, 400), np.float32([[20, 10, 120, 110], [20, 10, 120, 70]])
-    seen = views(picture, Preprocess((200, 200)), tile, 0.2, flip=True)
-    answers = []
+    """Two that overlap by 0.6, seen in the image and in its mirror image, or in every tile that shows them."""
+    image_size, crowd = (300, 400), np.float32([[20, 10, 120, 110], [20, 10, 120, 70]])
+    seen = views(image_size, Preprocess((200, 200)), tile, 0.2, flip=True)
+    predictions = []
     for view in seen:
         top, left, bottom, right = view.window
         inside = crowd - np.float32([left, top, left, top])
@@ -83,8 +83,8 @@ def test_crowded_objects_outlive_merging(tile):
             inside = np.stack([right - left - inside[:, 2], inside[:, 1], right - left - inside[:, 0], inside[:, 3]], 1)
         scale_y, scale_x = view.placement.scale
         shown = (crowd[:, 0] >= left).all() and (crowd[:, 1] >= top).all()
-        answers.append(decoded(inside * np.float32([scale_x, scale_y] * 2), [0.9, 0.8], [1, 1], [shown] * 2))
-    merged = Detection(NAMES).merge(answers, seen)
+        predictions.append(decoded(inside * np.float32([scale_x, scale_y] * 2), [0.9, 0.8], [1, 1], [shown] * 2))
+    merged = Detection(NAMES).merge(predictions, seen)
     np.testing.assert_allclose(merged["boxes"], crowd, atol=1e-3)
     np.testing.assert_allclose(merged["scores"], [0.9, 0.8])
 
@@ -110,23 +110,23 @@ def has(panel, rgb):
     return bool((panel == rgb).all(axis=-1).any())
 
 
-def test_truth_is_drawn_in_class_colours_and_ignored_objects_in_dashes():
+def test_ground_truth_is_drawn_in_class_colors_and_ignored_objects_in_dashes():
     boxes = np.float32([[20, 40, 120, 140], [150, 60, 260, 200], [280, 100, 380, 280]])
     sample = Sample(image=IMAGE, boxes=boxes, classes=np.int32([0, 1, 2]))
     object.__setattr__(sample, "ignored", np.array([False, False, True]))
     drawn = Detection(NAMES).draw_truth(IMAGE, sample)
-    picture, legend = drawn[:300], drawn[300:]
-    assert has(picture, color(0)) and has(picture, color(1)) and has(picture, GREY) and not has(picture, color(2))
+    drawing, legend = drawn[:300], drawn[300:]
+    assert has(drawing, color(0)) and has(drawing, color(1)) and has(drawing, GRAY) and not has(drawing, color(2))
     assert has(legend, color(0)) and has(legend, color(1)) and not has(legend, color(2))
-    left = (picture[110:280, 280] == GREY).all(axis=-1)
+    left = (drawing[110:280, 280] == GRAY).all(axis=-1)
     assert 0.3 < left.mean() < 0.7  # dashes, and gaps between
-    assert (picture[41:140, 20] == color(0)).all() and (picture[41:140, 119] == color(0)).all()
-    assert (picture[60:130, 30:110] == 77).all()  # the object itself stays free
+    assert (drawing[41:140, 20] == color(0)).all() and (drawing[41:140, 119] == color(0)).all()
+    assert (drawing[60:130, 30:110] == 77).all()  # the object itself stays free
     assert (IMAGE == 77).all()
 
 
 @pytest.mark.parametrize("sample", [Sample(IMAGE), Sample(IMAGE, boxes=np.zeros((0, 4)), classes=np.zeros(0, int))])
-def test_no_labels_and_no_objects_are_said(sample):
+def test_no_labels_and_no_objects_are_written(sample):
     drawn = Detection(NAMES).draw_truth(IMAGE, sample)
     assert (drawn[:300, :400] == 77).all() and (drawn[300:] < 100).any()
 
@@ -141,18 +141,18 @@ def test_of_predictions_those_with_a_score_are_drawn():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_any_picture_with_a_crowd_of_boxes_is_drawn(size):
+def test_any_image_with_a_crowd_of_boxes_is_drawn(size):
     image, rng = np.full((*size, 3), 77, np.uint8), np.random.default_rng(0)
     corners = rng.random((300, 2, 2)) * size[::-1]
     boxes = np.sort(corners, axis=1).reshape(-1, 4).clip(0, np.tile(size[::-1], 2))
-    names = ["a name that goes on and on, far beyond what any picture is wide enough to show", "花", "$x", ""] * 75
+    names = ["a name that goes on and on, far beyond the width of any image", "花", "$x", ""] * 75
     task = Detection(names)
     prediction = task.restore(decoded(boxes, rng.random(300), np.arange(300)), Placement(size, size))
     drawn = task.draw_prediction(image, prediction)
     assert drawn.dtype == np.uint8 and max(drawn.shape[:2]) >= 256 and drawn.shape[1] <= 4096
 
 
-def test_boxes_lie_to_the_pixel_in_an_enlarged_picture():
+def test_boxes_lie_to_the_pixel_in_an_enlarged_image():
     """Drawn on the outermost pixels inside the box, so that boxes of neighbours do not cover each other."""
     image = np.zeros((64, 64, 3), np.uint8)
     drawn = boxed(image, [Mark((16, 8, 32, 24), "", (255, 0, 0))])
@@ -167,11 +167,12 @@ def overlap(one, other):
 
 
 def test_names_are_moved_out_of_each_others_way(monkeypatch):
-    """Three objects at one place, and one in each corner of the picture: nothing is covered or cut off."""
+    """Three objects at one position, and one in each corner of the image: nothing is covered or cut off."""
     tags, draw = [], drawn_boxes._tag
     monkeypatch.setattr(drawn_boxes, "_tag", lambda *given: tags.append(draw(*given)) or tags[-1])
-    places = [(100, 100, 200, 180)] * 3 + [(0, 0, 30, 20), (370, 0, 400, 20), (0, 280, 30, 300), (370, 280, 400, 300)]
-    boxed(IMAGE, [Mark(box, f"name {i}", color(i)) for i, box in enumerate(places)])
+    corners = [(0, 0, 30, 20), (370, 0, 400, 20), (0, 280, 30, 300), (370, 280, 400, 300)]
+    boxes = [(100, 100, 200, 180)] * 3 + corners
+    boxed(IMAGE, [Mark(box, f"name {i}", color(i)) for i, box in enumerate(boxes)])
     areas = [np.array(tag[0]) for tag in tags]
     assert len(areas) == 7
     for i, area in enumerate(areas):

@@ -1,4 +1,4 @@
-"""The segmentation task: back to original pixels, records, drawings; on generated and on real pictures."""
+"""The segmentation task: back to original pixels, records, drawings; on generated and real images."""
 
 import io
 import json
@@ -24,11 +24,11 @@ def probabilities(shape, classes, seed=0):
 def bilinear(values, size):
     """The textbook's formula in float64: pixel centres at one half, the border repeated."""
     for axis in (0, 1):
-        places = (np.arange(size[axis]) + 0.5) * values.shape[axis] / size[axis] - 0.5
-        places = places.clip(0, values.shape[axis] - 1)
-        low = np.floor(places).astype(int)
+        positions = (np.arange(size[axis]) + 0.5) * values.shape[axis] / size[axis] - 0.5
+        positions = positions.clip(0, values.shape[axis] - 1)
+        low = np.floor(positions).astype(int)
         high = np.minimum(low + 1, values.shape[axis] - 1)
-        share = (places - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        share = (positions - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
         values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
     return values
 
@@ -94,18 +94,18 @@ def test_drawings_tint_and_list_the_classes():
     mask[20:80, 30:90], mask[100:] = 2, VOID
     task = Segmentation(["ground", "a", "b", "c"])
     sample = Sample(image=image, mask=mask)
-    truth = task.draw_truth(image, sample)
-    legend = truth[256:]
+    drawn = task.draw_truth(image, sample)
+    legend = drawn[256:]
     assert [(legend == color(i)).all(axis=-1).any() for i in range(4)] == [False, False, True, False]
-    assert (truth[:20, :, :] == 77).all() and (truth[20:80, 30:90] != 77).any(axis=-1).all()
-    unlabelled = task.draw_truth(image, Sample(image=image))
-    assert (unlabelled[:256] == 77).all() and len(unlabelled) > 256
+    assert (drawn[:20, :, :] == 77).all() and (drawn[20:80, 30:90] != 77).any(axis=-1).all()
+    unlabeled = task.draw_truth(image, Sample(image=image))
+    assert (unlabeled[:256] == 77).all() and len(unlabeled) > 256
     assert (image == 77).all()  # a drawing is a copy
     predicted = np.where(mask == VOID, 0, mask)
-    assert (task.draw_prediction(image, {"mask": predicted})[:95] == truth[:95]).all()
+    assert (task.draw_prediction(image, {"mask": predicted})[:95] == drawn[:95]).all()
 
 
-def test_three_hundred_classes_and_a_big_picture_are_drawn():
+def test_three_hundred_classes_and_a_big_image_are_drawn():
     mask = np.arange(3000 * 4500, dtype=np.int32).reshape(3000, 4500) // 45000
     drawn = Segmentation([f"class {i}" for i in range(300)]).draw_prediction(
         np.zeros((3000, 4500, 3), np.uint8), {"mask": mask}
@@ -114,8 +114,8 @@ def test_three_hundred_classes_and_a_big_picture_are_drawn():
 
 
 @pytest.mark.skipif(not NUCLEI.is_dir(), reason="needs ../shared/data/nuclei")
-def test_real_pictures_and_their_masks_lie_on_each_other():
-    """Nuclei glow in these pictures: what the drawing tints is brighter than what it leaves."""
+def test_real_images_and_their_masks_lie_on_each_other():
+    """Nuclei glow in these images: what the drawing tints is brighter than what it leaves."""
     task = Segmentation(["background", "nucleus"])
     for path in sorted((NUCLEI / "images/val").iterdir())[:4]:
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)

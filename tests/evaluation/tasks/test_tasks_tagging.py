@@ -35,11 +35,11 @@ def test_drawn_are_the_present_and_the_next_three():
 @pytest.mark.parametrize(
     ("tags", "shown"), [([1, 0, 1, -1, 0, 0], {0, 2}), ([0] * 6, set()), ([-1] * 6, set()), (None, set())]
 )
-def test_truth_shows_the_tags_that_are_there(tags, shown):
+def test_ground_truth_shows_the_present_tags(tags, shown):
     tags = None if tags is None else np.array(tags, np.float32)
     drawing = Tagging(NAMES).draw_truth(IMAGE, Sample(image=IMAGE, tags=tags))
     assert {i for i in range(6) if inked(drawing, i)} == shown
-    assert (drawing[256:] < 100).any()  # "no tags" and "not labelled" are said, not left blank
+    assert (drawing[256:] < 100).any()  # "no tags" and "not labeled" are written, not left blank
 
 
 def test_main_metric_is_in_the_result():

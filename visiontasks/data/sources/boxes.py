@@ -11,7 +11,7 @@ from visiontasks.data.images import MAX_PIXELS, image_size, read_image
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Source
-from visiontasks.data.table import Finder, image_root, read_table, split_tables
+from visiontasks.data.table import Finder, image_root, read_table, recognize_tables
 from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import Sample
 
@@ -145,13 +145,7 @@ class Boxes(Source):
 
     @classmethod
     def recognize(cls, root):
-        plan = {}
-        for split, table in split_tables(root).items():
-            folder = _image_root(table)
-            if folder is None:
-                return None
-            plan[split] = {"path": str(table), "root": str(folder)}
-        return plan or None
+        return recognize_tables(root, _image_root)
 
 
 def _columns(header: list[str]) -> dict[str, int]:

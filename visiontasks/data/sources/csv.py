@@ -9,11 +9,11 @@ import numpy as np
 from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, read_image
 from visiontasks.data.sources.source import Source
-from visiontasks.data.table import Finder, image_root, read_table, split_tables
+from visiontasks.data.table import Finder, image_root, read_table, recognize_tables
 from visiontasks.errors import DataError
-from visiontasks.sample import UNLABELLED, Sample
+from visiontasks.sample import UNLABELED, Sample
 
-_FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "-1": UNLABELLED, "-1.0": UNLABELLED, "": UNLABELLED}
+_FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "-1": UNLABELED, "-1.0": UNLABELED, "": UNLABELED}
 
 
 class Csv(Source):
@@ -118,13 +118,7 @@ class Csv(Source):
 
     @classmethod
     def recognize(cls, root):
-        plan = {}
-        for split, table in split_tables(root).items():
-            folder = _image_root(table)
-            if folder is None:
-                return None
-            plan[split] = {"path": str(table), "root": str(folder)}
-        return plan or None
+        return recognize_tables(root, _image_root)
 
 
 def _image_root(table: Path) -> Path | None:

@@ -27,7 +27,7 @@ class Classification(Task):
 
     def draw_truth(self, image, sample):
         if sample.label is None or sample.label < 0:
-            return captioned(image, [Entry("not labelled")])
+            return captioned(image, [Entry("not labeled")])
         return captioned(image, [Entry(self.names[sample.label], color(sample.label))])
 
     def draw_prediction(self, image, prediction):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from visiontasks.drawing.boxes import Mark, boxed
-from visiontasks.drawing.colors import GREY, color
+from visiontasks.drawing.colors import GRAY, color
 from visiontasks.drawing.panels import Entry, captioned
 from visiontasks.evaluation.metrics.detection import Detection as DetectionMetric
 from visiontasks.evaluation.tasks.task import Task
@@ -16,8 +16,8 @@ MOST_SHOWN = 100
 class Detection(Task):
     """Predictions are {"boxes": float32 (K, 4), "scores": float32 (K,), "classes": int32 (K,), "valid": bool (K,)}.
 
-    Boxes are x1, y1, x2, y2 in pixels of the canvas that the network saw; of the fixed K those that are `valid` count.
-    Restored: {"boxes", "scores", "classes"} of these alone, best first, in the original image's pixels.
+    Boxes are x1, y1, x2, y2 in pixels of the network's canvas; those not `valid` are padding. Restored predictions are
+    {"boxes", "scores", "classes"} of the valid ones, best first, in the original image's pixels.
     """
 
     main_metric = "ap"
@@ -25,14 +25,14 @@ class Detection(Task):
     def restore(self, prediction, placement):
         boxes = placement.restore_boxes(prediction["boxes"])
         scores = np.asarray(prediction["scores"], np.float32)
-        # boxes on padding have no extent; NaN, from a training that diverged, compares false, so it is dropped too
+        # boxes on padding are empty; NaN, of a diverged training, compares false and is dropped too
         kept = np.asarray(prediction["valid"], bool) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores == scores)
         order = np.argsort(-scores[kept], kind="stable")
         classes = np.asarray(prediction["classes"], np.int32)
         return {name: value[kept][order] for name, value in zip(_COLUMNS, (boxes, scores, classes), strict=True)}
 
     def merge(self, predictions, views):
-        """The boxes of all views, each object once: what tiles cut is put together, what several see is suppressed."""
+        """The boxes of all views, each object once; see `merge_boxes`."""
         parts = [self.restore(one, view.placement) for one, view in zip(predictions, views, strict=True)]
         boxes = np.concatenate([view.restore_boxes(part["boxes"]) for part, view in zip(parts, views, strict=True)])
         scores, classes = (np.concatenate([part[name] for part in parts]) for name in ("scores", "classes"))
@@ -47,13 +47,13 @@ class Detection(Task):
     def draw_truth(self, image, sample):
         """The objects in their classes' colors, ignored ones gray and dashed; the smaller ones on top."""
         if sample.boxes is None or sample.classes is None:
-            return captioned(image, [Entry("not labelled")])
+            return captioned(image, [Entry("not labeled")])
         ignored = np.zeros(len(sample.boxes), bool) if sample.ignored is None else sample.ignored
         order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
         marks = [self._mark(sample.boxes[i], sample.classes[i], ignored=ignored[i]) for i in order]
         counts = [("", sample.classes[~ignored]), (" (not counted)", sample.classes[ignored])]
         entries = [
-            Entry(f"{self._name(number)}{note}: {count}", GREY if note else self._color(number), filled=not note)
+            Entry(f"{self._name(number)}{note}: {count}", GRAY if note else self._color(number), filled=not note)
             for note, classes in counts
             for number, count in zip(*np.unique(classes, return_counts=True), strict=True)
         ]
@@ -77,7 +77,7 @@ class Detection(Task):
 
     def _mark(self, box, number, score=None, ignored=False):
         text = self._name(number) if score is None else f"{self._name(number)} {score:.2f}"
-        return Mark(tuple(box.tolist()), text, GREY if ignored else self._color(number), dashed=bool(ignored))
+        return Mark(tuple(box.tolist()), text, GRAY if ignored else self._color(number), dashed=bool(ignored))
 
     def _name(self, number):
         return self.names[number]
@@ -86,9 +86,9 @@ class Detection(Task):
         return color(int(number))
 
     def to_json(self, prediction):
-        """[{"box": [x1, y1, x2, y2], "class", "score"}], best first, all of them: where to cut is the reader's choice.
+        """[{"box": [x1, y1, x2, y2], "class", "score"}], best first, without a score threshold.
 
-        Boxes are in pixels of the original image, to a hundredth; scores are kept to 6 digits.
+        Boxes are in pixels of the original image, rounded to hundredths; scores have 6 digits.
         """
         boxes, scores, classes = (prediction[name] for name in _COLUMNS)
         return [

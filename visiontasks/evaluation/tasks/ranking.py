@@ -1,4 +1,4 @@
-"""Class scores, best first, and those of several views."""
+"""Sorts class scores, and averages those of several views."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def ranked(scores: np.ndarray) -> list[tuple[int, float]]:
-    """[(class number, score)], best first; among equal scores the lower number. Scores are kept to 6 digits."""
+    """[(class number, score)], best first; for equal scores the lower number first. Scores have 6 digits."""
     order = np.argsort(-scores, kind="stable")
     return [(int(i), float(f"{scores[i]:.6g}")) for i in order]
 

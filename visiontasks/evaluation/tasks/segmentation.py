@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from visiontasks.drawing.colors import GREY, color
+from visiontasks.drawing.colors import GRAY, color
 from visiontasks.drawing.panels import Entry, captioned, tinted
 from visiontasks.evaluation.metrics.segmentation import Segmentation as SegmentationMetric
 from visiontasks.evaluation.tasks.task import Task
@@ -13,10 +13,10 @@ BLOCK = 1 << 22  # pixels counted at once
 
 
 class Segmentation(Task):
-    """Predictions are {"probabilities": float32 (h, w, C)} over the canvas that the network saw.
+    """Predictions are {"probabilities": float32 (h, w, C)} in pixels of the network's canvas.
 
-    Restored: {"mask": int32 (H, W), the likeliest class, "score": float32 (H, W), its probability}, in the original
-    image's pixels.
+    Restored predictions are {"mask": int32 (H, W), the most likely class, "score": float32 (H, W), its probability}, in
+    the original image's pixels.
     """
 
     main_metric = "mean_iou"
@@ -30,7 +30,7 @@ class Segmentation(Task):
         return _likeliest(of_class, probabilities.shape[-1])
 
     def merge(self, predictions, views):
-        """The class that is likeliest by the mean of the probabilities of all views that show a pixel."""
+        """For each pixel the class with the highest mean probability in the views that show it."""
         maps = [prediction["probabilities"] for prediction in predictions]
         windows = [np.s_[top:bottom, left:right] for top, left, bottom, right in (view.window for view in views)]
         seen = np.zeros(views[0].image_size, np.float32)
@@ -50,7 +50,7 @@ class Segmentation(Task):
         return SegmentationMetric(self.names)
 
     def draw_truth(self, image, sample):
-        return captioned(image, [Entry("not labelled")]) if sample.mask is None else self._draw(image, sample.mask)
+        return captioned(image, [Entry("not labeled")]) if sample.mask is None else self._draw(image, sample.mask)
 
     def draw_prediction(self, image, prediction):
         return self._draw(image, prediction["mask"])
@@ -58,9 +58,9 @@ class Segmentation(Task):
     def _draw(self, image, mask):
         shares = _shares(mask)
         void = shares.pop(VOID, None)
-        entries = [Entry(self.names[i], color(i) if i else GREY, share, bool(i)) for i, share in shares.items()]
+        entries = [Entry(self.names[i], color(i) if i else GRAY, share, bool(i)) for i, share in shares.items()]
         if void:
-            entries.append(Entry("void", GREY, void))
+            entries.append(Entry("void", GRAY, void))
         return captioned(tinted(image, mask), entries)
 
     def to_json(self, prediction):
@@ -68,15 +68,15 @@ class Segmentation(Task):
         return {"classes": {self.names[i]: float(f"{share:.6g}") for i, share in _shares(prediction["mask"]).items()}}
 
     def attachments(self, prediction):
-        """{"mask.png": an index PNG of the class numbers, 8 bits a pixel, or 16 with more than 255 classes}."""
+        """{"mask.png": an index PNG of the class numbers, 8 bits per pixel, or 16 with more than 255 classes}."""
         mask = prediction["mask"].astype(np.uint8 if len(self.names) <= VOID else np.uint16)
         return {"mask.png": cv2.imencode(".png", mask)[1].tobytes()}
 
 
 def _likeliest(of_class, count) -> dict[str, np.ndarray]:
-    """{"mask", "score"} by float32 (H, W) of each class.
+    """{"mask", "score"} from the float32 (H, W) map of each class.
 
-    Class by class: a large image's probabilities of all classes at once would not fit into memory.
+    Computed class by class, because all probabilities of a large image may not fit into memory.
     """
     score = of_class(0)
     mask = np.zeros(score.shape, np.int32)
@@ -88,9 +88,9 @@ def _likeliest(of_class, count) -> dict[str, np.ndarray]:
 
 
 def _shares(mask) -> dict[int, float]:
-    """{class number: its share of the pixels}, the largest first."""
+    """{class number: its share of the pixels}, largest first."""
     counts = np.zeros(int(mask.max()) + 1, np.int64)
-    for rows in np.array_split(mask, -(-mask.size // BLOCK)):  # bincount makes an int64 copy of what it counts
+    for rows in np.array_split(mask, -(-mask.size // BLOCK)):  # bincount copies its input to int64
         counts += np.bincount(rows.ravel(), minlength=len(counts))
     order = np.argsort(-counts, kind="stable")
     return {int(i): float(counts[i] / mask.size) for i in order if counts[i]}

@@ -28,20 +28,20 @@ class Tagging(Task):
 
     def draw_truth(self, image, sample):
         if sample.tags is None or (sample.tags < 0).all():
-            return captioned(image, [Entry("not labelled")])
+            return captioned(image, [Entry("not labeled")])
         entries = [Entry(self.names[i], color(i)) for i in (sample.tags > 0).nonzero()[0]]
         unknown = int((sample.tags < 0).sum())
         if unknown:
-            entries.append(Entry(f"{unknown} not labelled"))
+            entries.append(Entry(f"{unknown} not labeled"))
         return captioned(image, entries or [Entry("no tags")])
 
     def draw_prediction(self, image, prediction):
-        """The tags of score 0.5 and above with filled swatches, then the next three with hollow ones."""
+        """The tags with scores of 0.5 and above with filled swatches, then the next three with hollow ones."""
         tags = ranked(prediction["scores"])
         present = sum(score >= PRESENT for _, score in tags)
         shown = tags[: present + SHOWN_ABSENT]
         return captioned(image, [Entry(self.names[i], color(i), s, filled=s >= PRESENT) for i, s in shown])
 
     def to_json(self, prediction):
-        """[{"name", "score"}], every tag, best first: where to cut is the reader's choice."""
+        """[{"name", "score"}], every tag, best first, without a score threshold."""
         return [{"name": self.names[i], "score": score} for i, score in ranked(prediction["scores"])]

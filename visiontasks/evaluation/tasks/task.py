@@ -1,4 +1,4 @@
-"""`Task`: what the host does with a head's predictions: back to original pixels, score, draw, write down."""
+"""`Task`: what the host does with a head's predictions: restore to original pixels, score, draw, export."""
 
 import abc
 import importlib
@@ -15,11 +15,11 @@ from visiontasks.sample import Sample
 
 
 class Task(abc.ABC):
-    """One kind of task, for one list of class names. A file `evaluation/tasks/NAME.py` has the class named as the file.
+    """A task with its class names. The file `evaluation/tasks/NAME.py` has the class `Name`.
 
     Attributes:
-        main_metric: the metric by which the best checkpoint is chosen; higher is better.
-        whole_image: whether a prediction is of the image as a whole; then a part of the image may be cut off.
+        main_metric: the metric that selects the best checkpoint; higher is better.
+        whole_image: whether a prediction is for the whole image, so that cropping is allowed.
     """
 
     main_metric: str
@@ -30,7 +30,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def restore(self, prediction: dict[str, np.ndarray], placement: Placement) -> dict[str, np.ndarray]:
-        """One image's prediction (no batch axis), as the head decoded it, in the original image's pixels."""
+        """Restore one image's decoded prediction (no batch axis) to the original image's pixels."""
 
     def merge(self, predictions: Sequence[dict[str, np.ndarray]], views: Sequence[View]) -> dict[str, np.ndarray]:
         """One restored prediction out of those of several views of one image, each as the head decoded it.
@@ -57,11 +57,11 @@ class Task(abc.ABC):
         """A restored prediction as JSON-ready values with class names; a dict where there are `attachments`."""
 
     def attachments(self, prediction: dict[str, np.ndarray]) -> dict[str, bytes]:
-        """{file name, such as "mask.png": its bytes}: what of a restored prediction is no JSON."""
+        """{file name, such as "mask.png": its bytes}: the parts of a restored prediction that are not JSON."""
         return {}
 
     def results(self, prediction: dict[str, np.ndarray], sample: Sample, source: Source) -> list[dict] | None:
-        """A restored prediction as the data set's own tools take it, such as COCO's; None where they take none."""
+        """A restored prediction in the format of the data set's tools, such as COCO's; None if there is none."""
         return None
 
 
