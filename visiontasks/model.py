@@ -242,6 +242,15 @@ class VisionModel(FunctionsBySize, keras.Model):
         """Keras's `predict`: decoded predictions, NumPy arrays with the batch first; see `decode`."""
         return super().predict(*args, **kwargs)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # private in Keras, which has no public seam here: on several replicas it builds from the mean of their
+        # batches, and TensorFlow has no mean of bools such as `known`; one replica's batch has the same shapes
+        if iterator is not None and self.distribute_strategy.num_replicas_in_sync > 1:
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(lambda x: x.values[0] if hasattr(x, "values") else x, next(batches))
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
+
     def predict_step(self, *args):
         if backend.backend() != "jax":
             return self._predicted(*args)

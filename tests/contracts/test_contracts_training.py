@@ -10,7 +10,7 @@ from families import NARROW, check_learned, check_saved, scores, train
 from visiontasks.model import VisionModel
 
 COVERS = LEARNS
-SMALL = {"ssd": NARROW["ssd"]}
+SMALL = {"ssd": NARROW["ssd"], "unet": {"filters": [32, 16, 16]}}
 
 
 def test_heads_learn_save_and_reload(family, precision, backend, names, apart, tmp_path):
@@ -53,7 +53,7 @@ def check_detections(ours, theirs):
 SEEDS = 5
 # of Student's t with 2 · 5 - 2 degrees of freedom: once in 10⁴ by chance
 ONCE_IN_10_000 = 6.44
-JUDGED = {"classifier": "accuracy", "unet": "mean_iou", "ssd": "ap50"}
+JUDGED = {"classifier": "top1", "unet": "mean_iou", "ssd": "ap50"}
 
 
 def test_half_precision_scores_as_float32_does(apart):
@@ -65,8 +65,8 @@ def test_half_precision_scores_as_float32_does(apart):
 
 
 def check_scores():
-    batch, classes = fakes.scenes(16, (64, 64))
-    by_precision = {precision: scores_of_seeds(precision, batch, classes) for precision in PRECISIONS}
+    batch = fakes.images(16)
+    by_precision = {precision: scores_of_seeds(precision, batch) for precision in PRECISIONS}
     for precision in ("mixed_bfloat16", "mixed_float16"):
         checks = []
         for name, metric in JUDGED.items():
@@ -77,19 +77,19 @@ def check_scores():
             least = 1 / min(len(batch["image"]), (batch["classes"] >= 0).sum())
             lower = max(0.0, expected.mean() - found.mean())
             checks.append(rounding.Checked(f"{name}: {metric}, {expected.mean():.3f}", lower, max(chance, least)))
-            assert expected.mean() > 2 / len(classes[fakes.heads()[name].fields[0]]), (name, expected)  # it learned
+            assert expected.mean() > 0.5, f"{name} did not learn: {expected}"
         rounding.report(f"metrics of {precision}", checks)
 
 
-def scores_of_seeds(precision, batch, classes):
+def scores_of_seeds(precision, batch):
     """The scores of five trainings from other weights, by one compiled step."""
     keras.config.set_dtype_policy(precision)
 
     def made(seed):
         keras.utils.set_random_seed(seed)
         heads = {name: fakes.heads()[name] for name in JUDGED}
-        heads = {name: head(classes[head.fields[0]], **SMALL.get(name, {})) for name, head in heads.items()}
-        return VisionModel(fakes.backbone((64, 64), (1, 2, 3, 4), width=8), heads)
+        heads = {name: head(fakes.CLASSES, **SMALL.get(name, {})) for name, head in heads.items()}
+        return VisionModel(fakes.backbone((32, 32), (1, 2, 3), width=8), heads)
 
     model = made(0)
     optimizer = keras.optimizers.Adam(3e-3)
@@ -103,7 +103,7 @@ def scores_of_seeds(precision, batch, classes):
         for variable, value in zip(model.optimizer.variables, first, strict=True):
             variable.assign(value)
         keras.utils.set_random_seed(seed)
-        model.fit(batch, batch_size=8, epochs=40, verbose=0)
+        model.fit(batch, batch_size=8, epochs=20, verbose=0)
         found.append(scores(model, batch))
     return found
 
