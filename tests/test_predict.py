@@ -160,7 +160,7 @@ def test_classification_is_the_mean_of_both_directions(using, tmp_path):
     (record,) = run("source=a.png", "flip=true", recipe="imagenet")
     scores = {one["name"]: one["score"] for one in record["head"]}
     assert scores == pytest.approx({"red": (230 + 30) / 510, "green": (30 + 200) / 510}, rel=1e-4)
-    with pytest.raises(UserError, match="tile: head 'head' predicts for an image as a whole"):
+    with pytest.raises(UserError, match="tile: head 'head' predicts for the whole image"):
         run("source=a.png", "tile=100", recipe="imagenet")
 
 
