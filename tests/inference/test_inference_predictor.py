@@ -68,7 +68,7 @@ def test_paths_and_arrays_and_a_run_s_folder_give_the_same(model, images, tmp_pa
         predictor(images[0] / 255)
     with pytest.raises(UserError, match="overlap: expected a share"):
         predictor(images[0], overlap=1)
-    with pytest.raises(UserError, match="tile: head 'kind' predicts for an image as a whole"):
+    with pytest.raises(UserError, match="tile: head 'kind' predicts for the whole image"):
         predictor(images[0], tile=16)
 
 
