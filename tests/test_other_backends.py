@@ -16,8 +16,8 @@ TRAINING = [
     "tests/contracts/test_contracts_training.py",
     "tests/training/test_training_fit.py",
     "tests/training/test_training_optimizers.py",
-    "tests/test_commands.py::test_train_says_what_it_found_and_writes_a_run",
-    "tests/test_commands.py::test_predict_writes_pictures_masks_and_json_in_original_pixels",
+    "tests/test_commands.py::test_train_reports_its_data_and_writes_a_run",
+    "tests/test_commands.py::test_predict_writes_images_masks_and_json_in_original_pixels",
 ]
 PARTS = ["tests/test_model.py", "tests/losses", "tests/ops", "tests/contracts/test_contracts_heads.py"]
 
