@@ -28,7 +28,7 @@ def test_the_first_row_fixes_the_columns(tmp_path):
 
 
 def made(tmp_path):
-    console = Console(file=io.StringIO())
+    console = Console(file=io.StringIO(), soft_wrap=True)  # as the commands have it: a long path stays on its line
     tasks = {"head": types.SimpleNamespace(main_metric="top1")}
     return MetricsLog(RunDirectory(tmp_path), tasks, console), console
 
