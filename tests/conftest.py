@@ -29,6 +29,7 @@ LONGEST = (
     "test_contracts_precision.py",
     "test_contracts_recipes.py",
     "test_contracts_overfit.py",
+    "test_training_devices.py",
 )
 # what the tests of such a file share is made for each value of a parameter
 BY_PARAMETER = {"test_contracts_training.py": "family", "test_contracts_precision.py": "family"}
