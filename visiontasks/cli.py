@@ -1,6 +1,7 @@
 """What the commands share: `key=value` arguments, help, signals, a quiet start, and one-line errors for users."""
 
 import contextlib
+import importlib.util
 import os
 import re
 import sys
@@ -92,10 +93,17 @@ def _close_standard_streams():
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
-def start_keras() -> float | None:
-    """Import Keras and list the devices, without the log of its backend's start; the GPUs' compute capability."""
+def start_keras(events: bool = False) -> float | None:
+    """Import Keras and list the devices, without the log of its backend's start; the GPUs' compute capability.
+
+    Args:
+        events: whether TensorBoard's events will be written, for which TensorFlow starts on every backend.
+    """
     with quiet():
         import keras  # noqa: F401
+
+        if events and importlib.util.find_spec("tensorflow"):
+            importlib.import_module("tensorflow").config.list_physical_devices()
 
         from visiontasks.training import devices
 

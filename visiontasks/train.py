@@ -57,7 +57,7 @@ def train(arguments: list[str]) -> int:
     train_set, val_set = build.loaders(recipe)
     reporter.data(train_set, val_set, build.fields(recipe))
 
-    capability = cli.start_keras()
+    capability = cli.start_keras(events=True)
     import keras
 
     devices.check(recipe.train.devices, capability)
