@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "visiontasks"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    1: {"errors", "arguments", "sample", "geometry", "recipe", "ops", "signals"},
+    1: {"errors", "arguments", "sample", "geometry", "recipe", "ops", "signals", "taps"},
     2: {"data", "heads", "backbones", "losses", "layers", "weights", "drawing"},
     3: {"model", "model_arrays", "model_export", "model_sizes", "inference", "evaluation", "training"},
     4: {"build", "api"},

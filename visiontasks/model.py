@@ -9,8 +9,8 @@ import numpy as np
 from keras import backend, ops
 
 from visiontasks import model_arrays, model_export
-from visiontasks.backbones.backbone import deep_recursion
-from visiontasks.heads.head import Head, levels_among
+from visiontasks.backbones.backbone import deep_recursion, taps_of
+from visiontasks.heads.head import Head
 from visiontasks.inference.preprocess import Preprocess
 from visiontasks.losses.reduction import Term, TermMean
 from visiontasks.model_sizes import FunctionsBySize
@@ -77,7 +77,7 @@ class VisionModel(FunctionsBySize, keras.Model):
             raise ValueError(f"head: {sorted(taken)} cannot name heads: predictions.json has keys of these names.")
         self.preprocess = preprocess and Preprocess(**preprocess).get_config()
         self._validate_function, self._validating = None, False
-        self._taps = {name: _taps_of(name, part, tuple(backbone.output)) for name, part in self.heads.items()}
+        self._taps = {name: _tapped(name, part, taps_of(backbone)) for name, part in self.heads.items()}
         self.stride = _stride(self.heads, self._taps)
         with deep_recursion():
             self.backbone = _only(backbone, {tap for taps in self._taps.values() for tap in taps})
@@ -94,11 +94,9 @@ class VisionModel(FunctionsBySize, keras.Model):
         return f"{term}_loss" if self.single else f"{name}/{term}_loss"
 
     def build(self, input_shape):
-        shapes = {tap: tuple(output.shape) for tap, output in self.backbone.output.items()}
-        shapes["image"] = tuple(self.backbone.input.shape)
         for name, head in self.heads.items():
             if not head.built:
-                head.build({tap: shapes[tap] for tap in self._taps[name]})
+                head.build(self._taps[name])
         self.built = True
 
     def call(self, inputs, training=None):
@@ -396,19 +394,18 @@ class VisionModel(FunctionsBySize, keras.Model):
         return cls(**config)
 
 
-def _taps_of(name, head, available):
-    taps = head.taps(available)
-    missing = [tap for tap in taps if tap not in (*available, "image")]
-    if missing:
-        raise ValueError(f"head {name!r} taps {missing}, which this backbone does not have; it has {list(available)}.")
-    return taps
+def _tapped(name, head, available):
+    names = head.taps(available)
+    if missing := [tap for tap in names if tap not in available]:
+        offered = [tap for tap in available if tap != "image"]
+        raise ValueError(f"head {name!r} taps {missing}, which this backbone does not have; it has {offered}.")
+    return {tap: available[tap] for tap in names}
 
 
 def _stride(heads, taps) -> int:
     """The stride of the deepest level of `divisible` heads that tap several levels; 1 without such heads."""
-    several = {name: taps[name] for name, head in heads.items() if head.divisible and len(taps[name]) > 1}
-    levels = [int(level[1:]) for name, tapped in several.items() for level in levels_among(tapped, name, least=0)]
-    return 2 ** max(levels, default=0)
+    several = [taps[name].values() for name, head in heads.items() if head.divisible and len(taps[name]) > 1]
+    return max((tap.stride or 1 for tapped in several for tap in tapped), default=1)
 
 
 def _only(backbone, taps):

@@ -166,13 +166,15 @@ def test_terms_follow_their_gains_and_the_background_is_learned():
 
 
 def test_levels_that_are_looked_at():
-    head = YOLO(3)
-    assert head.taps(("C0", "C1", "C2")) == ("C0", "C1", "C2", "image")
-    assert head.taps(("C1", "C2", "C3", "C4", "C5", "top")) == ("C3", "C4", "C5", "image")
-    assert head.taps(("C2",)) == ("C2", "image")
-    assert YOLO(3, levels=["C4", "C3"]).taps(("C3", "C4", "C5")) == ("C3", "C4", "image")
-    with pytest.raises(ValueError, match=r"yolo: needs 1 or more levels.*\['top'\]"):
-        head.taps(("top",))
+    def chosen(*names, **arguments):
+        return YOLO(3, **arguments).taps(fakes.taps(dict.fromkeys((*names, "image"), (8, 8, 4))))
+
+    assert chosen("C0", "C1", "C2") == ("C0", "C1", "C2", "image")
+    assert chosen("C1", "C5", "C3", "C2", "C4", "C6", "top") == ("C3", "C4", "C5", "image")
+    assert chosen("C2") == ("C2", "image")
+    assert set(chosen("C3", "C4", "C5", levels=["C4", "C3"])) == {"C3", "C4", "image"}
+    with pytest.raises(ValueError, match=r"yolo: needs 1 or more levels.*\['top', 'image'\]"):
+        chosen("top")
 
 
 @pytest.mark.parametrize("arguments", [{"bins": 1}, {"assigned": 0}, {"objects": 0.0}, {"size": "xx"}])

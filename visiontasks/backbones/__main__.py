@@ -91,13 +91,14 @@ def _network(name, size, arguments):
     """The network as it was published, classification layers and all, as one Functional model."""
     import keras
 
+    from visiontasks.backbones.backbone import taps_of
     from visiontasks.heads.classifier import Classifier
 
     backbone = catalog.find("backbones", name).load()(input_shape=(*size, 3))
     if arguments is None:
         return backbone
     head = Classifier(**arguments)
-    (tap,) = head.taps(tuple(backbone.output))
+    (tap,) = head.taps(taps_of(backbone))
     x = backbone.output[tap]
     for layer in head.top:
         x = layer(x)

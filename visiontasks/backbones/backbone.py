@@ -19,6 +19,7 @@ from visiontasks.arguments import InputShape, checked
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
+from visiontasks.taps import Tap
 from visiontasks.weights import checkpoint
 from visiontasks.weights.pretrained import is_imagenet
 from visiontasks.weights.transfer import listed
@@ -60,6 +61,13 @@ def levels(backbone: keras.Model) -> dict[str, int]:
     """{"C1": 2, "C2": 4, …}: the levels that a backbone offers, finest first, with their strides."""
     levels = sorted(_level(tap) for tap in backbone.output if _level(tap) is not None)
     return {f"C{n}": 2**n for n in levels}
+
+
+def taps_of(backbone: keras.Model) -> dict[str, Tap]:
+    """{name: Tap}: the outputs that a backbone offers, and its input, "image"."""
+    strides = {"image": 1, **levels(backbone)}
+    tensors = {**backbone.output, "image": backbone.input}
+    return {name: Tap(name, strides.get(name), x.shape[-1], tuple(x.shape[1:-1])) for name, x in tensors.items()}
 
 
 def _level(tap: str) -> int | None:
