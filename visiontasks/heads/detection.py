@@ -68,15 +68,7 @@ class DetectionHead(Head):
 
 
 def image_size(features: dict, who: str) -> tuple[int, int]:
-    """(height, width) of the images of a batch, which a head taps as "image".
-
-    Args:
-        features: the input of the head's call.
-        who: the head's name, for the error.
-
-    Raises:
-        ValueError: the size is not known when the model is called.
-    """
+    """(height, width) of the images that the head `who` taps as "image"; a ValueError if it is not known."""
     size = tuple(features["image"].shape[1:3])
     if None in size:
         raise ValueError(f"{who}: the image's height and width must be known when the model is called.")
@@ -84,14 +76,7 @@ def image_size(features: dict, who: str) -> tuple[int, int]:
 
 
 def pyramid_anchors(maps, size: tuple[int, int], sizes, ratios) -> list:
-    """The anchors of each level: [float32 (B, A, 4) in pixels], see `ops.anchors.grid_anchors`.
-
-    Args:
-        maps: features of each level, (B, H, W, C).
-        size: (height, width) of the image.
-        sizes: anchor sizes of each level in pixels.
-        ratios: height / width of the anchors.
-    """
+    """The anchors of each level, [float32 (B, A, 4) in pixels], for its features (B, H, W, C): see `grid_anchors`."""
     grids = [
         anchors.grid_anchors([tuple(x.shape[1:3])], size, [lengths], ratios)
         for x, lengths in zip(maps, sizes, strict=True)

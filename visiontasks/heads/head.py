@@ -32,6 +32,9 @@ class Head(Checked, keras.layers.Layer):
         learns: the label set that it learns, by name; by default the only one of its kind.
         name: of the layer; by default the file's.
 
+    Raises:
+        ValueError: an argument does not fit; the text says what was expected.
+
     Attributes:
         task: the task whose metrics and drawings it uses, a file in `visiontasks/evaluation/tasks/`.
         fields: the Sample fields that it learns from; the first one gives the class names. An instance also has those

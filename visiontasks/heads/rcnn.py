@@ -58,9 +58,6 @@ class RCNN(DetectionHead):
         score_threshold: boxes with a lower score are removed.
         iou_threshold: a box with a higher IoU with a better one of its class is removed.
         detections: maximum boxes per image, D.
-
-    Raises:
-        ValueError: an argument does not fit; the text says what was expected.
     """
 
     strides = (2, 32)

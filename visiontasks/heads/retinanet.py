@@ -48,9 +48,6 @@ class RetinaNet(DetectionHead):
         iou_threshold: a box with a higher IoU with a better one of its class is removed.
         candidates: the number of best pairs of anchor and class per level that are considered.
         detections: maximum boxes per image, D.
-
-    Raises:
-        ValueError: an argument does not fit; the text says what was expected.
     """
 
     loss_terms = ("classification", "localization")

@@ -54,9 +54,6 @@ class YOLO(DetectionHead):
         agnostic: whether a better box of any class removes it.
         candidates: the number of best pairs of cell and class that are considered.
         detections: maximum boxes per image, D.
-
-    Raises:
-        ValueError: an argument does not fit; the text says what was expected.
     """
 
     loss_terms = ("box", "distance", "classification")
