@@ -144,7 +144,7 @@ def test_every_default_fits_its_own_annotation(folder):
         ("Classifier", {"hidden": [0]}),
         ("UNet", {"loss": {"dyce": 1.0}}),
         ("YOLO", {"bins": 1}),
-        ("YOLO", {"size": "small"}),
+        ("YOLO", {"variant": "small"}),
         ("YOLOV1", {"filters": []}),
         ("SSD", {"extra": ["half", "third"]}),
         ("RCNN", {"learns": 3}),

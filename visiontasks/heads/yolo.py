@@ -42,8 +42,7 @@ class YOLO(DetectionHead):
     Args:
         classes: names of the classes, or their number.
         levels: the backbone's levels; by default the three deepest up to C5.
-        size: variant of neck and branches: n, s, m, l or x, with 0.25 to 1.25 times the width and 1/3 to 1 times the
-            depth.
+        variant: of neck and branches: n, s, m, l or x, with 0.25 to 1.25 times the width and 1/3 to 1 times the depth.
         bins: possible distances of an edge, 0 to bins - 1 strides.
         assigned: maximum number of cells that learn an object.
         alpha, beta: exponents of score and overlap in a cell's alignment.
@@ -64,7 +63,7 @@ class YOLO(DetectionHead):
         self,
         classes: Classes,
         levels: Levels | None = None,
-        size: csp.Variant = "n",
+        variant: csp.Variant = "n",
         bins: between(2, kind=int) = 16,
         assigned: Count = 10,
         alpha: NonNegative = 0.5,
@@ -81,7 +80,7 @@ class YOLO(DetectionHead):
         **kwargs,
     ):
         super().__init__(classes, levels, score_threshold, iou_threshold, detections, **kwargs)
-        self.size, self.bins, self.assigned = size, bins, assigned
+        self.variant, self.bins, self.assigned = variant, bins, assigned
         self.alpha, self.beta, self.objects = alpha, beta, objects
         self.box_gain, self.distance_gain, self.class_gain = box_gain, distance_gain, class_gain
         self.agnostic, self.candidates = agnostic, candidates
@@ -90,7 +89,7 @@ class YOLO(DetectionHead):
         super().build(taps)
         steps = [deeper.stride // finer.stride for finer, deeper in itertools.pairwise(self.tapped)]
         inputs = {tap.name: keras.Input(tap.shape[1:], dtype=self.compute_dtype, name=tap.name) for tap in self.tapped}
-        maps = csp.path_aggregation(list(inputs.values()), steps, self.size, self.dtype_policy)
+        maps = csp.path_aggregation(list(inputs.values()), steps, self.variant, self.dtype_policy)
         # the widths of YOLOv8's branches: from its finest level and the number of outputs
         finest = maps[0].shape[-1]
         box_width, class_width = (
