@@ -35,10 +35,11 @@ OTHERS = ("convnext_tiny", "densenet121", "efficientnet_v2_b0", "mobilenet", "mo
 OTHERS += ("nasnet_mobile", "resnet50_v2", "xception")
 # the optimizer's steps, where 3e-4 is not right: see small_steps
 STEP_SIZES = {"lenet5": 3e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "inception_v3": 5e-5}
-STEPS = 30
 # what a row on it costs, beside the two that learn fast and are small; of a new family 4 is assumed
 COSTS = {"lenet5": 1, "unet_encoder": 1, "alexnet": 2, "zfnet": 2, "vgg16": 3, "resnet20": 3, "googlenet": 5}
 COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "inception_v3": 9}
+# small networks, on which all heads train jointly, take as many steps as each head needs; large ones learn with one
+STEPS, MORE_STEPS = 30, 60
 # XLA compiles a network for minutes where TensorFlow traces it in seconds
 COMPILES = ("xla", "jax")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
@@ -109,8 +110,12 @@ def rows(pairs=PAIRS, exhaustive=False) -> list[tuple]:
     return sorted(picked, key=lambda row: (tuple(FAMILIES).index(row[0]), row[1:3]))
 
 
+def steps(family) -> int:
+    return MORE_STEPS if COSTS.get(family) == 1 else STEPS
+
+
 def train(family, policy, names, optimizer=None, jit=False):
-    """Thirty steps: (the model, its images, {loss: [first, …, last epoch]}); compiled once, nothing infinite."""
+    """A few steps: (the model, its images, {loss: [first, …, last epoch]}); compiled once, nothing infinite."""
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
     model, batch = model_of(family, names)
@@ -118,7 +123,7 @@ def train(family, policy, names, optimizer=None, jit=False):
     model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice, and keeps both graphs
     runs, counts = traced(model), []
     after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(len(runs)))
-    history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0, callbacks=[after]).history
+    history = model.fit(batch, batch_size=8, epochs=steps(family), shuffle=False, verbose=0, callbacks=[after]).history
     if keras.backend.backend() != "torch":  # which runs it anew in every step
         assert counts[0] == counts[-1], f"compiled again after the first epoch: {counts}"
     assert all(np.isfinite(values).all() for values in history.values()), history
@@ -165,7 +170,7 @@ TERMS_RISE = ("rcnn", "yolo_v1")
 
 
 def check_learned(losses):
-    """The loss fell by a fifth; each head's share of it by a twentieth, and each term too."""
+    """The loss fell by a fifth (in many steps by half), each head's share by a tenth, each term by a twentieth."""
     by_head = {}
     for name, values in losses.items():
         head, slash, _ = name.partition("/")
@@ -174,8 +179,9 @@ def check_learned(losses):
             assert head in TERMS_RISE or min(values[-3:]) < 0.95 * values[0], f"{name} did not fall: {values}"
     for head, terms in by_head.items():
         values = np.sum(terms, axis=0)
-        assert min(values[-3:]) < 0.95 * values[0], f"{head} did not learn: {values}"
-    assert losses["loss"][-1] < 0.8 * losses["loss"][0], losses["loss"]
+        assert min(values[-3:]) < 0.9 * values[0], f"{head} did not learn: {values}"
+    share = 0.8 if len(losses["loss"]) <= STEPS else 0.5
+    assert losses["loss"][-1] < share * losses["loss"][0], losses["loss"]
 
 
 def check_saved(model, batch, path):
