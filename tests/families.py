@@ -41,7 +41,7 @@ COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "incepti
 # small networks, on which all heads train jointly, take as many steps as each head needs, in a graph; large ones learn
 # with one head, op by op and no longer than it takes: to trace them takes more time than the steps
 STEPS, MORE_STEPS = 30, 60
-# XLA compiles a network for minutes where TensorFlow traces it in seconds; what it fuses, batch norms, is for the passes
+# XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")
 NO_BATCH_NORM = ("lenet5", "alexnet", "zfnet", "vgg16")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
@@ -101,7 +101,7 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
         own = COSTS.get(row["family"], 4) * (2 + len(row["head"])) * (2 if row["precision"] == "mixed_float16" else 1)
         if row["backend"] not in COMPILES:
             return own
-        return (2 * own if pairs is PAIRS and row["family"] in NO_BATCH_NORM else own) ** 2
+        return (2 * own if pairs == PAIRS and row["family"] in NO_BATCH_NORM else own) ** 2
 
     return product(columns()) if exhaustive else cover(columns(), cost, pairs)
 
