@@ -1,6 +1,7 @@
 """`Sample`: one image with its labels, in the format used inside the package."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -33,9 +34,40 @@ OBJECT_FIELDS = ("boxes", "classes", "ignored", "instance_masks", "keypoints")  
 SCORING_FIELDS = {"areas": "float32"}  # also one entry per object; only for metrics, not in batches
 
 
+def by_set(names: Iterable[str]) -> dict[str, list[str]]:
+    """{label set: its fields} of names such as boxes and vehicles/boxes; the set without a name is ""."""
+    sets = {}
+    for name in names:
+        label_set, _, field = name.rpartition("/")
+        sets.setdefault(label_set, []).append(field)
+    return sets
+
+
+def named(label_set: str, fields: Iterable[str]) -> list[str]:
+    """The names of a label set's fields in a batch, such as vehicles/boxes; of the set without a name, boxes."""
+    return [f"{label_set}/{field}" if label_set else field for field in fields]
+
+
+def prefix(fields: Sequence[str], learns: str | None, names: Iterable[str]) -> str:
+    """The prefix of a head's fields in a batch: "", or "NAME/" for a named label set.
+
+    Args:
+        fields: those that the head learns from.
+        learns: the name of its label set. None: the set without a name or, if there is none, the only set that has the
+            fields.
+        names: of the batch's arrays.
+    """
+    if learns:
+        return f"{learns}/"
+    complete = [label_set for label_set, given in by_set(names).items() if set(fields) <= set(given)]
+    return f"{complete[0]}/" if len(complete) == 1 and complete[0] else ""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
     """One image and its labels; a missing label is `None`.
+
+    Labels belong to a label set. The fields are those of the set without a name; `sets` has further ones.
 
     Args:
         image: uint8 (H, W, 3), RGB, upright (EXIF applied).
@@ -52,6 +84,7 @@ class Sample:
         keypoints: float32 (N, K, 3), x, y, visibility (0 not labeled, 1 hidden, 2 visible).
         areas: float32 (N,), the annotated area in pixels² of the image as it was read, by which COCO tells small
             objects from large ones; None: the box's area. Not in batches, and None after a transform.
+        sets: {name: a Sample whose labels are those of another label set, or {field: value}}. All have this image.
         id: the image's name in its source.
         path: the image's file, or None.
         original_size: (height, width) as read, before any transform; by default the image's.
@@ -71,6 +104,7 @@ class Sample:
     instance_masks: np.ndarray | None = None
     keypoints: np.ndarray | None = None
     areas: np.ndarray | None = None
+    sets: Mapping[str, "Sample | dict"] = dataclasses.field(default_factory=dict)
     id: str = ""
     path: str | None = None
     original_size: tuple[int, int] | None = None
@@ -101,6 +135,16 @@ class Sample:
         self._check_objects(height, width)
         if self.original_size is None:
             object.__setattr__(self, "original_size", (height, width))
+        object.__setattr__(self, "sets", {name: self._set(name, labels) for name, labels in self.sets.items()})
+
+    def _set(self, name, labels) -> "Sample":
+        if not name or "/" in name:
+            raise self._wrong("sets", "names that are not empty and have no /", repr(name))
+        labels = labels.labels if isinstance(labels, Sample) else labels
+        try:
+            return dataclasses.replace(self.of(None), **labels)
+        except ValueError as error:
+            raise ValueError(f"{name}/{error}") from None
 
     def _check_objects(self, height, width):
         others = (*OBJECT_FIELDS[1:], *SCORING_FIELDS)
@@ -150,6 +194,24 @@ class Sample:
     def replace(self, **changes) -> "Sample":
         """A copy with some fields changed, validated again."""
         return dataclasses.replace(self, **changes)
+
+    @property
+    def labels(self) -> dict:
+        """{field: value} of the set without a name."""
+        return {name: getattr(self, name) for name in (*FIELDS, *SCORING_FIELDS)}
+
+    def of(self, label_set: str | None) -> "Sample":
+        """The image with the labels of one set: "" for the one without a name. A set that it lacks has no labels."""
+        if label_set == "":
+            return dataclasses.replace(self, sets={}) if self.sets else self
+        return self.sets.get(label_set) or Sample(
+            self.image, id=self.id, path=self.path, original_size=self.original_size
+        )
+
+    def each(self, function: Callable[["Sample"], "Sample"]) -> "Sample":
+        """`function` of each label set, as one Sample; it must change the image of each in the same way."""
+        moved = function(self.of(""))
+        return moved.replace(sets={name: function(one) for name, one in self.sets.items()}) if self.sets else moved
 
 
 def _fits(dtype, wanted) -> bool:

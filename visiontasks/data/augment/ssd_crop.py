@@ -36,7 +36,7 @@ class SSDCrop(Augmentation):
         self.scale, self.aspect, self.tries, self.p = scale, aspect, tries, p
 
     def __call__(self, sample, rng, stage):
-        if sample.boxes is None or not len(objects := _objects(sample)):
+        if not len(objects := np.concatenate([_objects(one) for one in (sample, *sample.sets.values())])):
             return sample
         size = sample.image.shape[:2]
         for number in rng.permutation(len(OVERLAPS)):
@@ -46,9 +46,10 @@ class SSDCrop(Augmentation):
             if patch is not None:
                 break
         left, top, right, bottom = patch
-        kept = _centers_inside(sample.boxes, patch)
-        sample = choose(sample, kept if sample.ignored is None else kept | sample.ignored)
-        return place(sample, Position(size, (bottom - top, right - left), size, (-top, -left)))
+        return place(
+            sample.each(lambda one: _kept(one, patch)),
+            Position(size, (bottom - top, right - left), size, (-top, -left)),
+        )
 
     def _patch(self, size, objects, rng, least):
         """A patch x1, y1, x2, y2 in whole pixels, or None if no try succeeded; `objects` are boxes (N, 4)."""
@@ -70,8 +71,18 @@ class SSDCrop(Augmentation):
         return patches[good[0]].astype(int).tolist() if len(good) else None
 
 
+def _kept(sample, patch):
+    """The Sample with the objects whose centers lie in the patch, and all ignored regions."""
+    if sample.boxes is None:
+        return sample
+    kept = _centers_inside(sample.boxes, patch)
+    return choose(sample, kept if sample.ignored is None else kept | sample.ignored)
+
+
 def _objects(sample):
     """The boxes (N, 4) of what is no ignored region."""
+    if sample.boxes is None:
+        return np.zeros((0, 4), np.float32)
     return sample.boxes if sample.ignored is None else sample.boxes[~sample.ignored]
 
 
