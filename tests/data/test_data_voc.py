@@ -152,9 +152,9 @@ def test_broken_files_and_missing_images_are_skipped(tmp_path):
 
 
 def test_nothing_to_train_on(tmp_path):
-    with pytest.raises(DataError, match="nothing to train on: expected objects, got no object in 1 images"):
+    with pytest.raises(DataError, match="nothing to train on: expected objects, got none in 1 images"):
         voc(tmp_path)
-    with pytest.raises(DataError, match="got only difficult objects"):
+    with pytest.raises(DataError, match="got 1 difficult objects and no other object in 1 images; set difficult to 0"):
         voc(tmp_path, thing(extra="<difficult>1</difficult>"))
 
 

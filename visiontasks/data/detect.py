@@ -28,7 +28,7 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
 
     Args:
         root: the folder.
-        wanted: Sample fields that the heads learn from. The source that gives most of them is chosen; among equals the
+        wanted: fields that the heads learn from. The source that gives most of them is chosen; among equals the
             order is `PRECEDENCE`, then by name.
 
     Returns:
@@ -38,7 +38,7 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
         DataError: the folder does not exist, or no source recognizes its layout; the text lists the layouts.
     """
     # absolute, so that a run's recipe works when it is evaluated from another folder
-    root, wanted = Path(root).expanduser().resolve(), frozenset(wanted)
+    root, wanted = Path(root).expanduser().resolve(), {field.rpartition("/")[2] for field in wanted}
     if not root.is_dir():
         raise DataError(f"data: expected a folder, got {root}, which is not a folder.")
     candidates, layouts = [], []

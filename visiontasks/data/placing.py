@@ -97,7 +97,7 @@ def alike(one: Sample, other: Sample, field: str) -> bool:
     return all((getattr(one.of(name), field) is None) == (getattr(other.of(name), field) is None) for name in sets)
 
 
-def joined(samples: Sequence[Sample], mask: Callable[..., np.ndarray | None]) -> dict:
+def joined(samples: Sequence[Sample], mask: Callable[..., np.ndarray | None] = lambda *masks: None) -> dict:
     """The labels of one image with the objects of several Samples of equal size, for each label set.
 
     A label that one of them lacks is removed. A class is known if it is known in all. A label or tag stays where all
@@ -105,7 +105,7 @@ def joined(samples: Sequence[Sample], mask: Callable[..., np.ndarray | None]) ->
 
     Args:
         samples: at least one.
-        mask: returns the mask that follows from the samples'; each may be None.
+        mask: returns the mask that follows from the samples'; each may be None. By default there is none.
     """
     names = dict.fromkeys(name for sample in samples for name in sample.sets)
     sets = {name: _joined([sample.of(name) for sample in samples], mask) for name in names}

@@ -97,7 +97,7 @@ class Coco(ObjectFiles):
                 f"{self.path}: expected images in {self.root}, got none of the {len(listed)} that it "
                 f"lists{shown}; set images= to the folder that contains them."
             )
-        self.check_objects(self.path, "objects whose iscrowd is 0", "crowds")
+        self.check_objects(self.path, ignored="crowds", fix="set iscrowd to 0 for single objects")
 
     def _path_of(self, entry) -> Path:
         name = entry.get("file_name")

@@ -198,13 +198,14 @@ class ObjectFiles(Files):
         masks = "instance_masks" in self.fields and "instance_masks" in fields
         return objects.fields(len(self.names["classes"]), size, masks, self.known)
 
-    def check_objects(self, where, expected: str = "objects", ignored: str = "ignored regions"):
+    def check_objects(self, where, expected: str = "objects", ignored: str = "ignored regions", fix: str = ""):
         """Raise unless there is an object to learn.
 
         Args:
             where: the file or folder of the annotations.
             expected: what has the objects.
             ignored: what ignored regions are called.
+            fix: what to do about them.
 
         Raises:
             DataError: there is none.
@@ -213,8 +214,8 @@ class ObjectFiles(Files):
         if not all(map(np.all, regions)):
             return
         count = sum(map(len, regions))
-        came = f"{count} {ignored} and no other object" if count else "none"
+        came, fix = (f"{count} {ignored} and no other object", f"; {fix}") if count else ("none", "")
         report = f"\n{self.report}" if self.report else ""
         raise DataError(
-            f"{where}: nothing to train on: expected {expected}, got {came} in {len(self.items)} images.{report}"
+            f"{where}: nothing to train on: expected {expected}, got {came} in {len(self.items)} images{fix}.{report}"
         )

@@ -67,7 +67,7 @@ class Voc(ObjectFiles):
         seen = sorted({name for *_, objects in items for name, *_ in objects})
         self.name_classes(seen if names is None else names)
         self.items = [(path, self._objects(xml, size, objects)) for path, xml, size, objects in items]
-        self.check_objects(self.root, ignored="difficult objects")
+        self.check_objects(self.root, ignored="difficult objects", fix="set difficult to 0")
 
     def _listed(self) -> list[Path]:
         """The XML files of the split."""

@@ -76,7 +76,7 @@ class Yolo(ObjectFiles):
                 f"{kinds[True]}: expected a box (class and 4 numbers) in each row, or a polygon in each, got a polygon "
                 f"here and a box in {kinds[False]}; export all labels in one form."
             )
-        self.check_objects(self.data, f"objects in label files such as {labels[0]}")
+        self.check_objects(self.data, f"label files such as {labels[0]} with objects")
         if True not in kinds:
             self.fields = type(self).fields - {"instance_masks"}
 
