@@ -63,6 +63,41 @@ def prefix(fields: Sequence[str], learns: str | None, names: Iterable[str]) -> s
     return f"{complete[0]}/" if len(complete) == 1 and complete[0] else ""
 
 
+def check_tags(name: str, tags: np.ndarray):
+    """Raise a ValueError, which begins with `name`, unless tags are 1, 0 or -1."""
+    if (bad := ~np.isin(tags, (0, 1, UNLABELED))).any():
+        raise ValueError(f"{name}: expected 1 (present), 0 (absent) or -1 (not labeled), got {tags[bad][0]}.")
+
+
+def check_numbers(name: str, numbers: np.ndarray, count: int | None, absent: int | None, note: str):
+    """Raise a ValueError unless numbers are those of `count` classes (None: any from 0), or `absent`."""
+    bad = numbers < 0
+    if numbers.dtype.kind == "f":
+        bad |= numbers != np.round(numbers)
+    if count is not None:
+        bad |= numbers >= count
+    if absent is not None:
+        bad &= numbers != absent
+    if bad.any():
+        least = "from 0" if count is None else f"below {count}"
+        raise ValueError(f"{name}: expected whole numbers {least}{note}; got {numbers[bad][0]}.")
+
+
+def check_boxes(name: str, boxes: np.ndarray, size: tuple[int, int] | None):
+    """Raise a ValueError unless boxes (N, 4) are x1, y1, x2, y2 within images of (height, width), if that is known."""
+    x1, y1, x2, y2 = boxes.T
+    if not (ordered := (x1 < x2) & (y1 < y2)).all():  # NaN compares false, so it is caught here too
+        raise ValueError(
+            f"{name}: expected x1 < x2 and y1 < y2, got {boxes[~ordered][0].tolist()}. If they are x, y, width, "
+            "height, add x and y to the last two."
+        )
+    if size and not (inside := (x1 >= 0) & (y1 >= 0) & (x2 <= size[1]) & (y2 <= size[0])).all():
+        raise ValueError(
+            f"{name}: expected boxes within the image, {size[1]} wide and {size[0]} high, got "
+            f"{boxes[~inside][0].tolist()}. Clip them with np.clip."
+        )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
     """One image and its labels; a missing label is `None`.
@@ -127,11 +162,10 @@ class Sample:
         height, width = image.shape[:2]
         if self.mask is not None and self.mask.shape != (height, width):
             raise self._wrong("mask", f"({height}, {width}) as the image", self.mask)
-        if self.mask is not None and self.mask.min() < 0:
-            raise self._wrong("mask", "class numbers from 0, or 255 for void", f"{self.mask.min()}")
-        if self.tags is not None and not np.isin(self.tags, (0, 1, UNLABELED)).all():
-            bad = self.tags[~np.isin(self.tags, (0, 1, UNLABELED))][0]
-            raise self._wrong("tags", "1, 0, or -1 for not labeled", f"{bad}")
+        if self.mask is not None:
+            check_numbers(self._name("mask"), self.mask, None, None, ", or 255 for void")
+        if self.tags is not None:
+            check_tags(self._name("tags"), self.tags)
         self._check_objects(height, width)
         if self.original_size is None:
             object.__setattr__(self, "original_size", (height, width))
@@ -155,14 +189,7 @@ class Sample:
             return
         if self.boxes.shape[1] != 4:
             raise self._wrong("boxes", "float32 (N, 4)", self.boxes)
-        x1, y1, x2, y2 = self.boxes.T
-        inside = (x1 >= 0) & (x1 < x2) & (x2 <= width) & (y1 >= 0) & (y1 < y2) & (y2 <= height)
-        if not inside.all():  # NaN compares false, so it is caught here too
-            bad = self.boxes[~inside][0].tolist()
-            raise ValueError(
-                f"boxes of {self.id or self.path or 'a sample'}: expected 0 <= x1 < x2 <= {width} and "
-                f"0 <= y1 < y2 <= {height}; got {bad}. Clip or drop it before the Sample is made."
-            )
+        check_boxes(self._name("boxes"), self.boxes, (height, width))
         for name, dtype in SCORING_FIELDS.items():
             value = getattr(self, name)
             if value is None:
@@ -175,21 +202,22 @@ class Sample:
             value = getattr(self, name)
             if value is not None and len(value) != len(self.boxes):
                 raise self._wrong(name, f"{len(self.boxes)} entries, one per box", value)
-        count = np.inf if self.known is None else len(self.known)
-        if self.classes is not None and not ((self.classes >= 0) & (self.classes < count)).all():
-            bad = self.classes[(self.classes < 0) | (self.classes >= count)][0]
-            below = "" if self.known is None else f" to {count - 1}, as `known` has {count}"
-            raise self._wrong("classes", f"numbers from 0{below}; leave out what is no object", f"{bad}")
+        if self.classes is not None:
+            count = None if self.known is None else len(self.known)
+            check_numbers(self._name("classes"), self.classes, count, None, "; leave out what is no object")
         masks, points = self.instance_masks, self.keypoints
         if masks is not None and (masks.shape[1:] != (height, width) or masks.max(initial=0) > 1):
             raise self._wrong("instance_masks", f"0 or 1 in uint8 (N, {height}, {width})", masks)
         if points is not None and (points.shape[2] != 3 or not np.isin(points[..., 2], (0, 1, 2)).all()):
             raise self._wrong("keypoints", "x, y, visibility 0, 1 or 2 in float32 (N, K, 3)", points)
 
+    def _name(self, field):
+        return f"{field} of {self.id or self.path or 'a sample'}"
+
     def _wrong(self, name, expected, value):
         came = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else value
         came = came if isinstance(came, str) else type(value).__name__
-        return ValueError(f"{name} of {self.id or self.path or 'a sample'}: expected {expected}, got {came}.")
+        return ValueError(f"{self._name(name)}: expected {expected}, got {came}.")
 
     def replace(self, **changes) -> "Sample":
         """A copy with some fields changed, validated again."""

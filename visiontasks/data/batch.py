@@ -100,7 +100,9 @@ class Assemble:
         # the fields to read: the batch's, and those that the transforms use besides
         more = next(iter(augments.values())).fields if augments else ()
         more = {name for name in source.fields if name.rpartition("/")[2] in more}
-        self.wanted = (*shapes.fields, *sorted(more - set(shapes.fields)))
+        # `known` and `ignored` come with the boxes
+        asked = [name for name in shapes.fields if name.rpartition("/")[2] not in ("known", "ignored")]
+        self.wanted = (*asked, *sorted(more - set(asked)))
 
     def __call__(self, draw: Draw, rng: np.random.Generator) -> Batch:
         """The batch of the drawn samples; independent of the worker."""
