@@ -107,7 +107,8 @@ def test_wrong_labels_of_a_set_are_refused_by_its_name(sets, text):
 
 
 def test_names_in_a_batch():
-    assert by_set(["boxes", "a/boxes", "a/classes"]) == {"": ["boxes"], "a": ["boxes", "classes"]}
+    fields = {"boxes": "a/boxes", "classes": "a/classes"}
+    assert by_set(["boxes", "a/boxes", "a/classes"]) == {"": {"boxes": "boxes"}, "a": fields}
     assert named("a", ["boxes"]) == ["a/boxes"] and named("", ["boxes"]) == ["boxes"]
     assert prefix(("boxes", "classes"), None, ["boxes", "a/boxes", "a/classes"]) == "a/"
     assert prefix(("boxes",), None, ["boxes", "a/boxes"]) == ""

@@ -34,12 +34,12 @@ OBJECT_FIELDS = ("boxes", "classes", "ignored", "instance_masks", "keypoints")  
 SCORING_FIELDS = {"areas": "float32"}  # also one entry per object; only for metrics, not in batches
 
 
-def by_set(names: Iterable[str]) -> dict[str, list[str]]:
-    """{label set: its fields} of names such as boxes and vehicles/boxes; the set without a name is ""."""
+def by_set(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """{label set: {field: name}} of names such as boxes and vehicles/boxes; the set without a name is ""."""
     sets = {}
     for name in names:
         label_set, _, field = name.rpartition("/")
-        sets.setdefault(label_set, []).append(field)
+        sets.setdefault(label_set, {})[field] = name
     return sets
 
 
@@ -59,7 +59,7 @@ def prefix(fields: Sequence[str], learns: str | None, names: Iterable[str]) -> s
     """
     if learns:
         return f"{learns}/"
-    complete = [label_set for label_set, given in by_set(names).items() if set(fields) <= set(given)]
+    complete = [label_set for label_set, given in by_set(names).items() if given.keys() >= set(fields)]
     return f"{complete[0]}/" if len(complete) == 1 and complete[0] else ""
 
 
@@ -162,7 +162,7 @@ class Sample:
         height, width = image.shape[:2]
         if self.mask is not None and self.mask.shape != (height, width):
             raise self._wrong("mask", f"({height}, {width}) as the image", self.mask)
-        if self.mask is not None:
+        if self.mask is not None and self.mask.min() < 0:  # first what is fast: each transform makes a Sample
             check_numbers(self._name("mask"), self.mask, None, None, ", or 255 for void")
         if self.tags is not None:
             check_tags(self._name("tags"), self.tags)

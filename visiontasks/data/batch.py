@@ -47,18 +47,16 @@ class Shapes:
     def __post_init__(self):
         fields = list(self.fields)
         for label_set, names in by_set(self.fields).items():
-            if set(names) & set(OBJECT_FIELDS):
-                known, ignored = named(label_set, ("known", "ignored"))
-                fields += [known, ignored] if named(label_set, ["classes"])[0] in self.counts else [ignored]
+            if names.keys() & set(OBJECT_FIELDS):
+                more = ("known", "ignored") if names.get("classes") in self.counts else ("ignored",)
+                fields += named(label_set, more)
         object.__setattr__(self, "fields", tuple(dict.fromkeys(fields)))
 
     def empty(self) -> dict[str, np.ndarray]:
         """A batch of black images without labels."""
         arrays = {"image": np.zeros((self.batch_size, *self.size, 3), np.uint8)}
-        for label_set, names in by_set(self.fields).items():
-            tags, classes, points = (
-                self.counts.get(name, 0) for name in named(label_set, ("tags", "classes", "keypoints"))
-            )
+        for names in by_set(self.fields).values():
+            tags, classes, points = (self.counts.get(names.get(one), 0) for one in ("tags", "classes", "keypoints"))
             shapes = {
                 "label": (),
                 "tags": (tags,),
@@ -70,7 +68,7 @@ class Shapes:
                 "instance_masks": (self.max_objects, *self.size),
                 "keypoints": (self.max_objects, points, 3),
             }
-            for name, field in zip(named(label_set, names), names, strict=True):
+            for field, name in names.items():
                 shape = (self.batch_size, *shapes[field])
                 arrays[name] = np.full(shape, FIELDS[field].absent, FIELDS[field].dtype)
         return arrays
@@ -165,14 +163,14 @@ class Assemble:
             return dataclasses.replace(sample, **changes) if changes else sample
 
         sets = {name: only(one, wanted[name]) for name, one in sample.sets.items() if name in wanted}
-        alone = only(sample.of(""), wanted.get("", ()))
+        alone = only(sample.of(""), wanted.get("", {}))
         return dataclasses.replace(alone, sets=sets) if sets else alone
 
     def _fill(self, arrays, row, sample, notes):
         arrays["image"][row] = sample.image
-        for label_set, fields in by_set(self.shapes.fields).items():
-            names = zip(fields, named(label_set, fields), strict=True)
-            self._fill_set({field: arrays[name][row, ...] for field, name in names}, sample.of(label_set), notes)
+        for label_set, names in by_set(self.shapes.fields).items():
+            rows = {field: arrays[name][row, ...] for field, name in names.items()}
+            self._fill_set(rows, sample.of(label_set), notes)
 
     def _fill_set(self, rows, sample, notes):
         """Write the labels of one set into {field: a batch's array at the sample's row}."""
@@ -217,9 +215,8 @@ def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:
     An image without a known class and without an object has no box labels; arrays without `known` have.
     """
     sets = {}
-    for label_set, fields in by_set(name for name in arrays if name != "image").items():
-        names = zip(fields, named(label_set, fields), strict=True)
-        sets[label_set] = _labels({field: arrays[name][row] for field, name in names if field in FIELDS})
+    for label_set, names in by_set(arrays).items():
+        sets[label_set] = _labels({field: arrays[name][row] for field, name in names.items() if field in FIELDS})
     return Sample(arrays["image"][row], **sets.pop("", {}), sets=sets)
 
 

@@ -70,7 +70,7 @@ class Csv(Files):
         if not indices:
             raise DataError(f"{self.path}: expected columns of names, {', '.join(names)}, got {', '.join(columns)}.")
         self.names = {"tags": tuple(names)}
-        for name in set(names) - set(columns):
+        for name in sorted(set(names) - set(columns)):
             self.report.add("tag without a column, not labeled", name)
         tags = np.full((len(rows), len(names)), UNLABELED, np.float32)
         for row, (line, cells) in zip(tags, rows, strict=True):

@@ -177,8 +177,9 @@ class ObjectFiles(Files):
         """Set the class names; those that are not `listed` are not `known`. None: all are."""
         names = tuple(map(str, names))
         self.names = dict.fromkeys(("classes", "tags", "label"), names)
-        if not set(names) <= set(names if listed is None else listed):
+        for name in () if listed is None else sorted(set(names) - set(listed)):
             self.known = np.isin(names, list(listed))
+            self.report.add("class that the annotations do not list, so it is not known", name)
 
     def number_of(self, name: str, where) -> int:
         """The number of a class.
