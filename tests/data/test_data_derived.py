@@ -221,6 +221,36 @@ def test_classes_that_one_of_two_files_lacks_are_not_known_in_its_images(tmp_pat
             assert tags == {name: 1 if name in present else 0 if name in listed else -1 for name in names}
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_tables_that_list_no_classes_know_those_that_occur(tmp_path, split):
+    """Unless they are given the names: then all of these were looked for."""
+    tables = []
+    for number, name in enumerate(("cat", "emu")):
+        write_image(tmp_path / f"{number}.png", np.zeros((32, 40, 3), np.uint8))
+        path = tmp_path / f"{name}.csv"
+        path.write_text(f"file,xmin,ymin,xmax,ymax,class\n{number}.png,1,2,9,8,{name}\n")
+        tables.append({"source": "boxes", "path": str(path)})
+    names = {"train": None, "val": dict.fromkeys(("classes", "tags", "label"), ("emu", "dog", "cat"))}[split]
+    source = load_source(tables, "train", names)
+    cat, emu = (dict(zip(source.names["classes"], source[n].known, strict=True)) for n in range(2))
+    assert cat == {"cat": True} | dict.fromkeys(source.names["classes"][:-1] if names else ("emu",), False)
+    assert emu["emu"] and not emu["cat"]
+    assert dict(zip(source.names["tags"], source[0].tags, strict=True))["emu"] == -1
+    given = load_source([{**table, "names": ["cat", "emu"]} for table in tables], "train")
+    assert given[0].known is None and given[0].tags.tolist() == [1, 0]
+
+
+def test_tags_of_one_table_are_not_labeled_in_the_other(tmp_path):
+    tables = []
+    for number, tags in enumerate(("red;round", "round;soft")):
+        write_image(tmp_path / f"{number}.png", np.zeros((32, 40, 3), np.uint8))
+        (tmp_path / f"{number}.csv").write_text(f"file,tags\n{number}.png,{tags}\n")
+        tables.append({"source": "csv", "path": str(tmp_path / f"{number}.csv")})
+    source = load_source(tables, "train")
+    assert source.names["tags"] == ("red", "round", "soft")
+    assert [source[n].tags.tolist() for n in range(2)] == [[1, 1, -1], [-1, 1, 1]]
+
+
 def test_what_a_source_skips_is_in_the_mixed_one_s_report(tmp_path):
     cars = coco(tmp_path / "cars", ["car"], boxes=[(2, 3, 10, 12), (2, 3, 0, 12)])
     source = load_source([{**cars, "set": "vehicles"}, SHAPES], "train")
