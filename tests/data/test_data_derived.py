@@ -263,6 +263,21 @@ def test_what_a_source_skips_is_in_the_mixed_one_s_report(tmp_path):
     assert any("skipped" in what and "1.png" in name for what, name in source.report.fresh())
 
 
+class Noted(Shapes):
+    """Notes each image that it reads."""
+
+    def __getitem__(self, index):
+        self.report.add("read", self.describe(index))
+        return super().__getitem__(index)
+
+
+def test_the_sets_of_a_split_mixture_share_a_report():
+    train, val = load_sources([Noted(4, size=(32, 32)), Noted(4, size=(32, 32), seed=1)], (), 0.5, 0)
+    for loader in (Loader(part, fields=("label",), size=(32, 32), batch=2, workers=0) for part in (train, val)):
+        list(loader)
+    assert train.report.count("read") == val.report.count("read") == 8
+
+
 def test_worker_processes_read_mixed_sources(tmp_path):
     cars = coco(tmp_path / "cars", ["car"], boxes=[(2, 3, 10, 12), (2, 3, 0, 12)])
     source = load_source([{**cars, "set": "vehicles"}, SHAPES], "train")

@@ -70,17 +70,19 @@ class Mixed(Derived):
 
     Args:
         sources: at least one; those that give the same field of the same label set have the same names for it.
+        report: of all sources, if they have one in common; by default theirs become one.
 
     Raises:
         DataError: the names of a field differ.
     """
 
-    def __init__(self, sources: Sequence[Source]):
-        self.sources, self.report, self.names = list(sources), Report(), {}
+    def __init__(self, sources: Sequence[Source], report: Report | None = None):
+        self.sources, self.report, self.names = list(sources), Report() if report is None else report, {}
         self.fields = frozenset().union(*(source.fields for source in self.sources))
         self._ends = list(itertools.accumulate(map(len, self.sources)))
         for source in self.sources:
-            self.report.join(source.report)
+            if report is None:
+                self.report.join(source.report)
             for field, names in source.names.items():
                 if (before := self.names.setdefault(field, names)) != names:
                     raise DataError(

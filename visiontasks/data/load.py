@@ -147,7 +147,7 @@ def _split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
         raise RecipeError(f"split: expected a share above 0 and below 1, got {share}.")
     if isinstance(source, Mixed):
         train, val = zip(*(_split(one, share, seed) for one in source.sources), strict=True)
-        return Mixed(train), Mixed(val)
+        return Mixed(train, source.report), Mixed(val, source.report)
     if len(source) < 2:
         raise DataError(f"data: expected at least 2 images to split into two sets, got {len(source)}.")
     order = np.random.default_rng(seed % 2**32).permutation(len(source))
