@@ -19,7 +19,7 @@ DEFAULT_FIELDS = ("label", "tags", "mask", "classes", "boxes")
 
 
 def load_data(
-    data: str | Path | dict | Source | tuple[Source, Source | None],
+    data: str | Path | dict | list | Source | tuple[Source, Source | None],
     *,
     size: tuple[int, int] = (256, 256),
     batch: int = 8,
@@ -47,6 +47,7 @@ def load_data(
             and boxes that the training set has, in all of its label sets.
         split: the share used for validation if there is no validation set, above 0 and below 1; chosen by `seed`.
         size, batch, augment, resize, seed, workers, worker_kind, max_objects, sizes: arguments of `Loader`.
+
     Raises:
         DataError: no source recognizes the folder's layout, or training and validation set have different classes.
         RecipeError: an argument is wrong; the text names it.
@@ -100,9 +101,7 @@ def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None
     if isinstance(split, (list, tuple)) and split:
         return _mixed(split, where, names)
     if not isinstance(split, dict) or "source" not in split:
-        raise RecipeError(
-            f"{where}: expected {{source: NAME, its arguments}}, a list of them or a Source, got {split!r}."
-        )
+        raise RecipeError(f"{where}: expected {{source: NAME, its arguments}}, a Source, or a list; got {split!r}.")
     arguments = {key: value for key, value in split.items() if key not in ("source", "set")}
     part, label_set = catalog.find("data/sources", split["source"], f"{where}.source"), split.get("set")
     if "set" in split and (not isinstance(label_set, str) or not label_set or "/" in label_set):

@@ -36,8 +36,10 @@ class SSDCrop(Augmentation):
         self.scale, self.aspect, self.tries, self.p = scale, aspect, tries, p
 
     def __call__(self, sample, rng, stage):
-        if not len(objects := np.concatenate([_objects(one) for one in (sample, *sample.sets.values())])):
+        objects = [_objects(one) for one in (sample, *sample.sets.values()) if one.boxes is not None]
+        if not sum(map(len, objects)):
             return sample
+        objects = np.concatenate(objects)
         size = sample.image.shape[:2]
         for number in rng.permutation(len(OVERLAPS)):
             if OVERLAPS[number] is None:
@@ -81,8 +83,6 @@ def _kept(sample, patch):
 
 def _objects(sample):
     """The boxes (N, 4) of what is no ignored region."""
-    if sample.boxes is None:
-        return np.zeros((0, 4), np.float32)
     return sample.boxes if sample.ignored is None else sample.boxes[~sample.ignored]
 
 
