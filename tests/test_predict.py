@@ -53,7 +53,7 @@ class Network:
     def __init__(self, answer, task):
         self.answer, self.shapes = answer, []
         names = ("background", *COLORS) if task == "segmentation" else tuple(COLORS)
-        self.heads = {"head": types.SimpleNamespace(task=task, classes=names)}
+        self.heads = {"head": types.SimpleNamespace(task=task, classes=names, prefix=lambda fields: "")}
         self.preprocess = {"size": SIZE, "resize": "stretch"}
 
     def predict_on_batch(self, images):

@@ -1,12 +1,14 @@
 """Recipe → data, model, tasks: the only place where they meet. Heavy modules are imported when needed."""
 
 import warnings
+from collections.abc import Iterable
 
 from visiontasks.errors import RecipeError, UserError
 from visiontasks.recipe import catalog, checking
 from visiontasks.recipe.paths import recipe_paths
 from visiontasks.recipe.reading import read
 from visiontasks.recipe.schema import Recipe
+from visiontasks.sample import prefix
 from visiontasks.training.devices import cores
 from visiontasks.weights.pretrained import Pretrained
 
@@ -47,12 +49,16 @@ def check(recipe: Recipe):
         check_augment(recipe.data.augment)
 
 
-def fields(recipe: Recipe) -> tuple[str, ...]:
-    """The Sample fields that a recipe's heads learn from."""
-    wanted = {}
-    for name, spec in recipe.parts.items():
-        wanted |= dict.fromkeys(checking.head(recipe, name).fields(spec))
-    return tuple(wanted)
+def fields(recipe: Recipe, given: Iterable[str] = ()) -> tuple[str, ...]:
+    """The fields that a recipe's heads learn from, in data that have the fields `given`."""
+    return tuple(dict.fromkeys(field for fields in _fields(recipe, given).values() for field in fields))
+
+
+def _fields(recipe, given) -> dict[str, list[str]]:
+    """{head name: the fields that it learns from}."""
+    by_head = {name: checking.head(recipe, name).fields(spec) for name, spec in recipe.parts.items()}
+    # those of a head that learns a label set have its name already
+    return {name: [prefix(those, None, given) + field for field in those] for name, those in by_head.items()}
 
 
 @recipe_paths()
@@ -64,9 +70,9 @@ def loaders(recipe: Recipe):
     """
     from visiontasks.data.load import load_data, load_sources
 
-    train, val = load_sources(_parts(recipe), fields(recipe), recipe.data.split, recipe.run.seed)
-    _check_fields(recipe, {"train": train, "val": val})
-    return load_data((train, val), augment=recipe.data.augment, sizes=recipe.data.sizes, **_loading(recipe))
+    train, val = load_sources(_parts(recipe), (), recipe.data.split, recipe.run.seed)
+    loading = _loading(recipe, {"train": train, "val": val})
+    return load_data((train, val), augment=recipe.data.augment, sizes=recipe.data.sizes, **loading)
 
 
 def _parts(recipe):
@@ -75,10 +81,12 @@ def _parts(recipe):
     return {"train": recipe.data.train, "val": recipe.data.val}
 
 
-def _loading(recipe):
-    d = recipe.data
+def _loading(recipe, sources):
+    """The arguments of a Loader, for the training and the validation set or one of them."""
+    d, given = recipe.data, next(iter(sources.values())).fields
+    _check_fields(recipe, sources, given)
     return dict(
-        fields=fields(recipe),
+        fields=fields(recipe, given),
         size=tuple(d.size),
         batch=d.batch,
         resize=d.resize,
@@ -89,15 +97,15 @@ def _loading(recipe):
     )
 
 
-def _check_fields(recipe, sources):
-    for name, spec in recipe.parts.items():
-        needed = checking.head(recipe, name).fields(spec)
+def _check_fields(recipe, sources, given):
+    for name, needed in _fields(recipe, given).items():
         for part, source in sources.items():
             lacking = sorted(set(needed) - source.fields)
             if lacking:
                 raise RecipeError(
                     f"data.{part}: head {name!r} learns from {lacking}, but the data give "
-                    f"{sorted(source.fields)}. Choose a recipe for those labels, or another folder."
+                    f"{sorted(source.fields)}. Choose a recipe for those labels, or another folder. (The "
+                    "name before / is a source's `set` and a head's `learns`.)"
                 )
 
 
@@ -126,9 +134,8 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
         source = load_source(parts["train"], "train", classes)
         if not whole:
             source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
-    _check_fields(recipe, {"val": source})
-    loader = Loader(source, **_loading(recipe))
-    check_names(loader, classes)
+    loader = Loader(source, **_loading(recipe, {"val": source}))
+    check_names(loader, {prefix((field,), None, source.fields) + field: names for field, names in classes.items()})
     return loader
 
 
@@ -155,7 +162,7 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
 
     Args:
         recipe: the recipe.
-        names: class names by Sample field, from the data; None without data.
+        names: class names by field, from the data; None without data.
 
     Raises:
         UserError: a head does not fit the backbone, or the image size is not a multiple of the stride.
@@ -179,7 +186,8 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         arguments, dense_layers[key] = weights.classifier(key)
         field = catalog.find("heads", part["name"]).fields(part)[0]
         try:
-            heads[key] = head(part | arguments, (names or {}).get(field) or weights.class_names(key), where)
+            given = (names or {}).get(prefix((field,), None, names or ()) + field)
+            heads[key] = head(part | arguments, given or weights.class_names(key), where)
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{where}.{error}") from error
     try:

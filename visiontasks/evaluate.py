@@ -55,7 +55,7 @@ def evaluate(arguments: list[str]) -> int:
         build.check_complete(recipe)
     cli.start_keras()
     model = api.load_model(scored, compile=False) if run else build.model(recipe)
-    classes = {head.fields[0]: head.classes for head in model.heads.values()}
+    classes = {head.prefix(()) + head.fields[0]: head.classes for head in model.heads.values()}
     whole = "data" in words and words.get("split") != "val"
     loader = build.validation(recipe, classes, whole=whole)
     if run and (known := count_known(run.trained_on, loader.source)):
@@ -67,7 +67,7 @@ def evaluate(arguments: list[str]) -> int:
     folder = folder / "evaluations" / other if run and other else folder
     out = results_folder(words.get("out"), folder, replace=True)
     console.print(f"{scored}: {len(loader.source)} images")
-    write_evaluation(model, loader, tasks_of(model), out, console)
+    write_evaluation(model, loader, tasks_of(model, loader.fields), out, console)
     if loader.source.report:
         console.print(f"images skipped or mended:\n{loader.source.report}")
     console.print(f"results: {out}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from visiontasks.sample import UNLABELED, VOID
+from visiontasks.sample import NO_OBJECT, UNLABELED, VOID, check_boxes, check_numbers, check_tags
 
 
 def check(heads: dict, x, y=None, where: str = ""):
@@ -58,7 +58,7 @@ def _check_label(field, labels, head, classes, size, label_set):
         raise ValueError(f"{field}: expected class numbers (N,), got one-hot {_form(labels)}. Give argmax(axis=-1).")
     if labels.ndim != 1 and labels.shape[1:] != (1,):
         raise ValueError(f"{field}: expected class numbers (N,), got {_form(labels)}.")
-    _check_numbers(field, labels, head, classes, "not labeled")
+    _check_numbers(field, labels, head, classes, UNLABELED, "not labeled")
 
 
 def _check_tags(field, tags, head, classes, size, label_set):
@@ -67,8 +67,7 @@ def _check_tags(field, tags, head, classes, size, label_set):
             f"{field}: expected (N, {classes}), a column for each class of {head!r}, got {_form(tags)}. Give 1 where "
             "an image has the tag, 0 where it does not, -1 where it is not labeled."
         )
-    if (bad := ~np.isin(tags, (0, 1, UNLABELED))).any():
-        raise ValueError(f"{field}: expected 1 (present), 0 (absent) or -1 (not labeled), got {tags[bad][0]}.")
+    check_tags(field, tags)
 
 
 def _check_mask(field, masks, head, classes, size, label_set):
@@ -85,13 +84,13 @@ def _check_mask(field, masks, head, classes, size, label_set):
             f"{field}: expected class numbers 0, 1, …, and 255 for void, got masks of nothing but 0 and 255, so 255 "
             "seems to be the foreground. Give mask // 255."
         )
-    _check_numbers(field, masks, head, classes, "void", void)
+    _check_numbers(field, masks, head, classes, VOID, "void")
 
 
 def _check_classes(field, numbers, head, classes, size, label_set):
     if numbers.ndim != 2:
         raise ValueError(f"{field}: expected class numbers (N, G), one for each box, got {_form(numbers)}.")
-    _check_numbers(field, numbers, head, classes, "no object")
+    _check_numbers(field, numbers, head, classes, NO_OBJECT, "no object")
     for key, columns in (("known", classes), ("ignored", numbers.shape[1])):
         flags = label_set.get(key)
         if isinstance(flags, np.ndarray) and (flags.dtype != bool or flags.shape != (len(numbers), columns)):
@@ -108,35 +107,18 @@ def _check_boxes(field, boxes, head, classes, size, label_set):
         return
     if boxes.shape[:2] != numbers.shape:
         raise ValueError(f"{field}: expected {(*numbers.shape, 4)}, one for each class number, got {_form(boxes)}.")
-    x1, y1, x2, y2 = (objects := boxes[numbers >= 0]).T
+    objects = boxes[numbers >= 0]
     if objects.size and objects.max() <= 1:
         raise ValueError(
             f"{field}: expected x1, y1, x2, y2 in pixels of the images, got none beyond 1. Multiply shares of the "
             "image by its width and height."
         )
-    if not (ordered := (x1 < x2) & (y1 < y2)).all():  # NaN compares false, so it is caught here too
-        raise ValueError(
-            f"{field}: expected x1 < x2 and y1 < y2, got {objects[~ordered][0].tolist()}. If they are x, y, width, "
-            "height, add x and y to the last two."
-        )
-    if size and not (inside := (x1 >= 0) & (y1 >= 0) & (x2 <= size[1]) & (y2 <= size[0])).all():
-        raise ValueError(
-            f"{field}: expected boxes within the images, {size[1]} wide and {size[0]} high, got "
-            f"{objects[~inside][0].tolist()}. Clip them with np.clip."
-        )
+    check_boxes(field, objects, size)
 
 
-def _check_numbers(field, numbers, head, classes, absent, void=False):
-    """Raise unless each is a class number, or says that there is none: 255 where `void`, else -1."""
-    wanted = f"255 for {absent}" if absent == "void" else f"-1 for {absent}"
-    least = 0 if absent == "void" else UNLABELED
-    if (
-        bad := np.logical_not(void) & ((numbers < least) | (numbers >= classes) | (numbers != np.round(numbers)))
-    ).any():
-        raise ValueError(
-            f"{field}: expected whole numbers below {classes}, one for each class of {head!r}, or {wanted}; got "
-            f"{numbers[bad][0]}."
-        )
+def _check_numbers(field, numbers, head, classes, value, absent):
+    note = f", one for each class of {head!r}, or {value} for {absent}"
+    check_numbers(field, numbers, classes, value, note)
 
 
 def _form(array) -> str:

@@ -55,7 +55,7 @@ def train(arguments: list[str]) -> int:
     reporter = Reporter(cli.console())
     reporter.line(detected)
     train_set, val_set = build.loaders(recipe)
-    reporter.data(train_set, val_set, build.fields(recipe))
+    reporter.data(train_set, val_set)
 
     capability = cli.start_keras(events=True)
     import keras
@@ -87,14 +87,15 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
         largest = max(recipe.data.sizes, key=math.prod)
         fixed = dataclasses.replace(recipe.data, size=largest, sizes=[])
         measured = build.model(recipe.replace(data=fixed), loader.names)
-    batch, tasks = next(iter(loader)), tasks_of(model)
+    batch, tasks = next(iter(loader)), tasks_of(model, loader.fields)
     reporter.line(recipe.to_yaml())
     reporter.model(model, recipe.backbone["name"])
     reporter.step(step_bytes(measured, recipe.data.batch), policy, batch)
     rows = []
     for row in range(len(batch["image"])):
         sample = row_of(batch, row)
-        panels = [captioned(sample.image), *(task.draw_truth(sample.image, sample) for task in tasks.values())]
+        drawn = (task.draw_truth(sample.image, sample.of(task.label_set)) for task in tasks.values())
+        panels = [captioned(sample.image), *drawn]
         rows.append(side_by_side(panels, ["as trained on", *tasks]))
     write_image(Path("batch.png"), contact_sheet(rows))
     reporter.line("one augmented batch with its labels: batch.png")
@@ -118,7 +119,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     reporter.line(f"run: {run.path}  ({keras.backend.backend()}, {policy})")
     write_fingerprints(run.trained_on, train_set.source)
     started = time.monotonic()
-    tasks = tasks_of(model)
+    tasks = tasks_of(model, train_set.fields)
     try:
         ended = fit(model, train_set, val_set, tasks, recipe.train, run, reporter.console)
     except KeyboardInterrupt:  # a second Ctrl-C

@@ -93,6 +93,8 @@ def test_results_carry_the_file_s_own_ids(tmp_path):
 def test_names_fix_the_order_and_an_unnamed_class_is_an_error(tmp_path):
     source = coco(tmp_path, entry(), names=["emu", "dog"])
     assert source[0].classes.tolist() == [1] and source.category_ids == (-1, 3)
+    assert source[0].known.tolist() == [False, True] and source[0].tags.tolist() == [-1, 1]
+    assert coco(tmp_path, entry(), names=["cat", "dog"])[0].known is None  # all, cats too, of which there is none
     with pytest.raises(DataError, match=r"annotation 1: expected a category among names \(cat\), got 'dog'"):
         coco(tmp_path, entry(), names=["cat"])
     with pytest.raises(DataError, match=r"annotation 1: expected a category id among \[3, 7\], got 4"):

@@ -75,8 +75,14 @@ def test_tags_of_several_words(root):
 def test_names_fix_the_order(root, text):
     source = table(root, text, names=["dog", "cat"])
     assert tags_of(source) == {"a.jpg": [1, 1], "b.jpg": [1, 0]}
-    with pytest.raises(DataError, match="emu|line 2: expected tags among dog, emu, got 'cat'"):
-        table(root, text, names=["dog", "emu"])
+    with pytest.raises(DataError, match="columns of names, emu, got cat|line 2: expected tags among emu, got '"):
+        table(root, text, names=["emu"])
+
+
+def test_a_tag_without_a_column_is_not_labeled(root):
+    source = table(root, "p,cat,dog\na.jpg,1,1\nb.jpg,0,1\n", names=["emu", "dog"])
+    assert tags_of(source) == {"a.jpg": [-1, 1], "b.jpg": [-1, 1]}
+    assert source.report.count("tag without a column, not labeled") == 1
 
 
 def test_item_20_missing_images_are_skipped_and_counted(root):

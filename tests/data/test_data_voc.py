@@ -9,6 +9,7 @@ import pytest
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.load import load_data
+from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.voc import Voc
 from visiontasks.errors import DataError
 
@@ -56,6 +57,8 @@ def test_a_sample_carries_every_label(tmp_path):
     assert sample.boxes.tolist() == [[2, 3, 12, 13], [0, 0, 30, 20], [0, 0, 2, 2]]
     assert sample.classes.tolist() == [1, 0, 0] and sample.tags.tolist() == [1, 1]
     assert sample.ignored.tolist() == [False, True, False] and sample.label == 1  # the largest that is not difficult
+    (batch,) = Loader(source, fields=("boxes", "classes"), size=(HEIGHT, WIDTH), batch=1, workers=0)
+    assert batch["ignored"].sum() == 1 and sample.boxes[1].tolist() in batch["boxes"][batch["ignored"]].tolist()
     assert (sample.id, sample.path) == ("a.jpg", str(tmp_path / "JPEGImages/a.jpg"))
 
 
@@ -152,9 +155,9 @@ def test_broken_files_and_missing_images_are_skipped(tmp_path):
 
 
 def test_nothing_to_train_on(tmp_path):
-    with pytest.raises(DataError, match="nothing to train on: expected objects, got no object in 1 images"):
+    with pytest.raises(DataError, match="nothing to train on: expected objects, got none in 1 images"):
         voc(tmp_path)
-    with pytest.raises(DataError, match="got only difficult objects"):
+    with pytest.raises(DataError, match="got 1 difficult objects and no other object in 1 images; set difficult to 0"):
         voc(tmp_path, thing(extra="<difficult>1</difficult>"))
 
 

@@ -164,7 +164,8 @@ def test_names_given_are_looked_up_by_name(tmp_path):
     assert list(yolo(tmp_path, f"{BOX}\n{other}", text=text)[0].classes) == [0, 1]
     source = yolo(tmp_path, f"{BOX}\n{other}", text=text, names=["bird", "cat", "dog"])
     assert source.names["classes"] == ("bird", "cat", "dog")
-    assert list(source[0].classes) == [2, 1] and list(source[0].tags) == [0, 1, 1]
+    assert list(source[0].classes) == [2, 1] and list(source[0].tags) == [-1, 1, 1]
+    assert list(source[0].known) == [False, True, True]  # nobody looked for birds
     with pytest.raises(DataError, match=r"line 2: expected a class among names \(dog\), got 'cat'.*add it to names"):
         yolo(tmp_path, f"{BOX}\n{other}", text=text, names=["dog"])
     yolo(tmp_path, BOX, text=text, names=["dog"])  # a class without objects may be missing

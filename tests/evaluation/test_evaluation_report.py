@@ -8,10 +8,18 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rich.console import Console
 
+from visiontasks.data.batch import row_of
+from visiontasks.data.derived import Mixed, Named
 from visiontasks.data.images import write_image
 from visiontasks.data.load import load_data
+from visiontasks.data.pipeline import Loader
+from visiontasks.data.sources.shapes import Shapes
+from visiontasks.evaluation.evaluator import evaluate, score
 from visiontasks.evaluation.report import write_evaluation
 from visiontasks.evaluation.tasks.detection import Detection
+from visiontasks.evaluation.tasks.task import tasks_of
+from visiontasks.heads.ssd import SSD
+from visiontasks.sample import Sample
 
 CATEGORIES = [{"id": 9, "name": "cat"}, {"id": 4, "name": "dog"}]  # ids with gaps, and not in the order of the file
 
@@ -87,3 +95,44 @@ def test_several_heads_write_a_file_each(folder, tmp_path):
         "one_coco_results.json",
         "two_coco_results.json",
     }
+
+
+class Perfect(Perturbed):
+    """A model whose heads predict what their label sets have, and in images of other sets a box that is not there."""
+
+    def by_head(self, outputs):
+        return outputs
+
+    def predict_on_batch(self, images):
+        batch, outputs = self.labels[images.tobytes()], {}
+        for name, head in self.heads.items():
+            labels = {key: value.copy() for key, value in head.label_set(batch).items() if key in ("boxes", "classes")}
+            other = ~(labels["classes"] >= 0).any(axis=1)
+            labels["boxes"][other, 0], labels["classes"][other, 0] = (1, 1, 20, 20), 0
+            valid = labels["classes"] >= 0
+            outputs[name] = {**labels, "valid": valid, "scores": valid.astype(np.float32)}
+        return outputs
+
+
+@pytest.mark.parametrize("learns", ["others", None])
+def test_each_head_is_scored_and_drawn_by_its_own_label_set(learns):
+    """Also where the head takes the only set of its kind by itself."""
+    first, second = Shapes(3, size=(64, 64)), Shapes(2, size=(64, 64), seed=1)
+    second.fields -= {"mask"}
+    sources = [Named(second, "others")] if learns is None else [first, Named(second, "others")]
+    wanted = ("others/boxes", "others/classes", *(() if learns is None else ("boxes", "classes")))
+    loader = Loader(Mixed(sources), fields=wanted, size=(64, 64), batch=4, workers=0)
+    heads = {"two": SSD(second.names["classes"], learns=learns)}
+    if learns:
+        heads = {"one": SSD(first.names["classes"]), **heads}
+    model = Perfect(loader, heads)
+    evaluation = evaluate(model, loader, tasks_of(model, loader.fields), draw=5)
+    prefixes = [f"{name}/" for name in heads] if learns else [""]
+    for prefix in prefixes:
+        assert evaluation.metrics[f"{prefix}ap50"] == pytest.approx(1)
+    assert score(model, loader) == pytest.approx(evaluation.metrics, nan_ok=True)
+    task, image = Detection(second.names["classes"]), loader.source[0].image
+    drawn = dict(evaluation.drawings[0][1])["two: truth" if learns else "truth"]
+    labels = row_of(next(iter(loader)), 0).of("others")
+    assert (labels.boxes is None) == bool(learns)  # the first image belongs to the other set
+    np.testing.assert_array_equal(drawn, task.draw_truth(image, Sample(image) if learns else second[0]))

@@ -251,11 +251,9 @@ def test_two_detectors_learn_two_vocabularies_from_one_batch():
     def made(learns):
         keras.utils.set_random_seed(0)
         heads = {
-            "shapes": RetinaNet(CLASSES, filters=8, convs=1, name="a"),
-            "scale": RetinaNet(["large", "small"], filters=8, convs=1, name="b"),
+            "shapes": RetinaNet(CLASSES, filters=8, convs=1, learns="shapes", name="a"),
+            "scale": RetinaNet(["large", "small"], filters=8, convs=1, learns="scale", name="b"),
         }
-        for name, head in heads.items():
-            head.learns = name
         return VisionModel(fakes.backbone(SIZE), {name: heads[name] for name in learns})
 
     batch = labeled_twice(4)
@@ -284,3 +282,24 @@ def test_a_head_without_a_set_takes_the_only_one_of_its_kind():
     assert head.prefix({**batch, "b/boxes": 4, "b/classes": 5}) == ""  # two: the bare names are then missing
     head.learns = "b"
     assert head.prefix(batch) == "b/"
+
+
+def test_what_a_head_learns_is_saved_and_changes_no_prediction(tmp_path):
+    """Two heads of one kind in a .keras file: each with its set, and under its own name."""
+
+    def made(learns):
+        keras.utils.set_random_seed(0)
+        heads = {"first": SSD(CLASSES, extra=[], learns=learns[0]), "second": SSD(2, extra=[], learns=learns[1])}
+        return VisionModel(fakes.backbone(SIZE), heads)
+
+    model, batch = made(("shapes", "scale")), labeled_twice(4)
+    assert [head.get_config()["learns"] for head in model.heads.values()] == ["shapes", "scale"]
+    model.compile("adam")
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    assert {name: head.learns for name, head in again.heads.items()} == {"first": "shapes", "second": "scale"}
+    losses = [one.evaluate(batch, batch_size=4, verbose=0, return_dict=True) for one in (model, again)]
+    assert losses[0] == losses[1] and min(losses[0].values()) > 0
+    others = [one.predict(batch["image"], verbose=0) for one in (again, made((None, None)))]
+    keras.tree.map_structure(np.testing.assert_array_equal, others[0], others[1])
+    assert others[0].keys() == {"first", "second"}

@@ -12,7 +12,7 @@ from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import BadImage, DataError, UserError
 from visiontasks.geometry import Placement
-from visiontasks.sample import FIELDS, OBJECT_FIELDS, SCORING_FIELDS, Sample
+from visiontasks.sample import FIELDS, OBJECT_FIELDS, Sample, by_set, named
 
 
 class Batch(NamedTuple):
@@ -30,10 +30,11 @@ class Shapes:
     """The fixed shapes of a batch.
 
     Args:
-        fields: the Sample fields besides the image; with objects come `ignored` and, with classes, `known`.
+        fields: the Sample fields besides the image, with the names of their label sets, such as vehicles/boxes; with
+            objects come `ignored` and, with classes, `known`.
         size: (height, width) of the images.
         batch_size: images per batch.
-        counts: the number of "tags", of "keypoints" per object, and of "classes", if `fields` has them.
+        counts: by field, the number of tags, of keypoints per object, and of classes, if `fields` has them.
         max_objects: objects per image.
     """
 
@@ -44,26 +45,32 @@ class Shapes:
     max_objects: int
 
     def __post_init__(self):
-        if set(self.fields) & set(OBJECT_FIELDS):
-            more = ("known", "ignored") if "classes" in self.counts else ("ignored",)
-            object.__setattr__(self, "fields", tuple(dict.fromkeys((*self.fields, *more))))
+        fields = list(self.fields)
+        for label_set, names in by_set(self.fields).items():
+            if names.keys() & set(OBJECT_FIELDS):
+                more = ("known", "ignored") if names.get("classes") in self.counts else ("ignored",)
+                fields += named(label_set, more)
+        object.__setattr__(self, "fields", tuple(dict.fromkeys(fields)))
 
     def empty(self) -> dict[str, np.ndarray]:
         """A batch of black images without labels."""
-        lengths = {
-            "label": (),
-            "tags": (self.counts.get("tags", 0),),
-            "mask": self.size,
-            "boxes": (self.max_objects, 4),
-            "classes": (self.max_objects,),
-            "known": (self.counts.get("classes", 0),),
-            "ignored": (self.max_objects,),
-            "instance_masks": (self.max_objects, *self.size),
-            "keypoints": (self.max_objects, self.counts.get("keypoints", 0), 3),
-        }
         arrays = {"image": np.zeros((self.batch_size, *self.size, 3), np.uint8)}
-        for name in self.fields:
-            arrays[name] = np.full((self.batch_size, *lengths[name]), FIELDS[name].absent, FIELDS[name].dtype)
+        for names in by_set(self.fields).values():
+            tags, classes, points = (self.counts.get(names.get(one), 0) for one in ("tags", "classes", "keypoints"))
+            shapes = {
+                "label": (),
+                "tags": (tags,),
+                "mask": self.size,
+                "boxes": (self.max_objects, 4),
+                "classes": (self.max_objects,),
+                "known": (classes,),
+                "ignored": (self.max_objects,),
+                "instance_masks": (self.max_objects, *self.size),
+                "keypoints": (self.max_objects, points, 3),
+            }
+            for field, name in names.items():
+                shape = (self.batch_size, *shapes[field])
+                arrays[name] = np.full(shape, FIELDS[field].absent, FIELDS[field].dtype)
         return arrays
 
 
@@ -89,9 +96,11 @@ class Assemble:
     ):
         self.source, self.shapes, self.augments, self.resize, self.keep = source, shapes, augments, resize, keep
         # the fields to read: the batch's, and those that the transforms use besides
-        more = next(iter(augments.values())).fields & source.fields if augments else ()
-        asked = [name for name in shapes.fields if name not in ("known", "ignored")]  # those come with the boxes
-        self.wanted = (*asked, *sorted(set(more) - set(asked)))
+        more = next(iter(augments.values())).fields if augments else ()
+        more = {name for name in source.fields if name.rpartition("/")[2] in more}
+        # `known` and `ignored` come with the boxes
+        asked = [name for name in shapes.fields if name.rpartition("/")[2] not in ("known", "ignored")]
+        self.wanted = (*asked, *sorted(more - set(asked)))
 
     def __call__(self, draw: Draw, rng: np.random.Generator) -> Batch:
         """The batch of the drawn samples; independent of the worker."""
@@ -138,42 +147,54 @@ class Assemble:
 
     def _another(self, number, notes, rng) -> Sample:
         """A random other sample (or this one, if there is no other), for transforms of several images."""
-        count = len(self.source)
-        _, sample = self.read((number + 1 + int(rng.integers(max(1, count - 1)))) % count, notes)
+        others = self.source.alike(number)
+        chosen = (others.index(number) + 1 + int(rng.integers(max(1, len(others) - 1)))) % len(others)
+        _, sample = self.read(others[chosen], notes)
         return self._needed(sample)
 
     def _needed(self, sample: Sample) -> Sample:
         """The sample without labels that the batch does not have: moving masks and points would be the largest cost."""
-        needed = set(self.wanted)
-        if needed & set(OBJECT_FIELDS):
-            needed |= {"boxes", "classes", "known", "ignored"}  # they decide which objects are kept
-        changes = {name: None for name in FIELDS if name not in needed and getattr(sample, name) is not None}
-        changes.update({name: None for name in SCORING_FIELDS if getattr(sample, name) is not None})
-        return dataclasses.replace(sample, **changes) if changes else sample
+        wanted = by_set(self.wanted)
+
+        def only(sample, needed):
+            if set(needed) & set(OBJECT_FIELDS):
+                needed = {*needed, "boxes", "classes", "known", "ignored"}  # they decide which objects are kept
+            changes = {name: None for name, value in sample.labels.items() if name not in needed and value is not None}
+            return dataclasses.replace(sample, **changes) if changes else sample
+
+        sets = {name: only(one, wanted[name]) for name, one in sample.sets.items() if name in wanted}
+        alone = only(sample.of(""), wanted.get("", {}))
+        return dataclasses.replace(alone, sets=sets) if sets else alone
 
     def _fill(self, arrays, row, sample, notes):
         arrays["image"][row] = sample.image
-        if "known" in arrays and sample.boxes is not None:
-            arrays["known"][row] = True if sample.known is None else sample.known
-        chosen = self._chosen(sample)
+        for label_set, names in by_set(self.shapes.fields).items():
+            rows = {field: arrays[name][row, ...] for field, name in names.items()}
+            self._fill_set(rows, sample.of(label_set), notes)
+
+    def _fill_set(self, rows, sample, notes):
+        """Write the labels of one set into {field: a batch's array at the sample's row}."""
+        if "known" in rows and sample.boxes is not None:
+            rows["known"][:] = True if sample.known is None else sample.known
+        chosen = self._chosen(sample, rows)
         if chosen is not None and not chosen.all():
             what = f"more than {self.shapes.max_objects} objects: the smallest left out, their classes not known there"
             notes.append((what, sample.path or sample.id))
-            if "known" in arrays and sample.classes is not None:
-                arrays["known"][row, sample.classes[~chosen]] = False  # otherwise these objects would be background
-        for name in self.shapes.fields:
+            if "known" in rows and sample.classes is not None:
+                rows["known"][sample.classes[~chosen]] = False  # otherwise these objects would be background
+        for name, values in rows.items():
             value = getattr(sample, name)
             if value is None or name == "known":
                 continue
             if name in OBJECT_FIELDS:
                 value = value[chosen]
-                arrays[name][row, : len(value)] = value
+                values[: len(value)] = value
             else:
-                arrays[name][row] = value
+                values[...] = value
 
-    def _chosen(self, sample):
+    def _chosen(self, sample, rows):
         """bool (N,): the objects that fit into the batch: the largest, and ignored regions last; None without boxes."""
-        if sample.boxes is None or not set(self.shapes.fields) & set(OBJECT_FIELDS):
+        if sample.boxes is None or not rows.keys() & set(OBJECT_FIELDS):
             return None
         sizes = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
         ignored = np.zeros(len(sizes), bool) if sample.ignored is None else sample.ignored
@@ -193,7 +214,14 @@ def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:
 
     An image without a known class and without an object has no box labels; arrays without `known` have.
     """
-    labels = {name: array[row] for name, array in arrays.items() if name in FIELDS}
+    sets = {}
+    for label_set, names in by_set(arrays).items():
+        sets[label_set] = _labels({field: arrays[name][row] for field, name in names.items() if field in FIELDS})
+    return Sample(arrays["image"][row], **sets.pop("", {}), sets=sets)
+
+
+def _labels(labels):
+    """The Sample fields of a row of one label set."""
     objects = {name: labels.pop(name) for name in OBJECT_FIELDS if name in labels}
     classes, boxes, known = objects.get("classes"), objects.get("boxes"), labels.pop("known", None)
     if boxes is not None:
@@ -201,4 +229,4 @@ def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:
         if known is None or known.any() or valid.any():
             labels |= {name: value[valid] for name, value in objects.items()}
             labels["known"] = known
-    return Sample(arrays["image"][row], **labels)
+    return labels

@@ -18,14 +18,15 @@ class Composed:
 
     Args:
         entries: (name, arguments) of each; a composition has such a list as its `transforms`.
-        partners: int (K,), the keypoint that each one becomes in a mirrored image; None: keypoints are not renamed.
+        partners: {label set: int (K,), the keypoint that each one becomes in a mirrored image}; keypoints of other sets
+            are not renamed.
 
     Raises:
         RecipeError: albumentations refuses a value; or, when called, a transform failed on an image.
     """
 
-    def __init__(self, entries: list[tuple[str, dict]], partners: np.ndarray | None = None):
-        self._entries, self._partners = entries, partners
+    def __init__(self, entries: list[tuple[str, dict]], partners: dict[str, np.ndarray] | None = None):
+        self._entries, self._partners = entries, partners or {}
         # a Compose holds random state: if threads shared it, two runs with one seed would differ
         self._local = threading.local()
         self._compose()  # build it now, so that a value out of bounds is an error before training
@@ -82,48 +83,77 @@ def _compose(entries):
 
 
 def _targets(sample: Sample) -> dict[str, np.ndarray]:
-    """A Sample as albumentations takes it. Boxes and keypoints carry their index, to identify them afterwards."""
-    targets = {"image": sample.image}
-    if sample.mask is not None:
-        # OpenCV cannot move int32; class indices fit in uint8 unless there are more than 255
-        targets["mask"] = sample.mask.astype(np.uint8 if sample.mask.max() <= VOID else np.int16)
-    if sample.boxes is not None:
-        targets["bboxes"] = np.column_stack([sample.boxes, np.arange(len(sample.boxes))])
-    if sample.instance_masks is not None and len(sample.instance_masks):
-        targets["masks"] = sample.instance_masks
-    if sample.keypoints is not None and sample.keypoints.size:
+    """A Sample as albumentations takes it, all label sets at once, so that they move together.
+
+    Boxes and keypoints carry their index, to identify them afterwards.
+    """
+    targets, layers = {"image": sample.image}, []
+    for one in (sample, *sample.sets.values()):
+        if one.mask is not None:
+            # OpenCV cannot move int32; class indices fit in uint8 unless there are more than 255
+            layers.append(one.mask[None].astype(np.uint8 if one.mask.max() <= VOID else np.int16))
+    if layers:
+        targets["mask"] = layers.pop(0)[0]
+    layers += _of_each(sample, "instance_masks")
+    if sum(map(len, layers)):
+        targets["masks"] = np.concatenate(layers) if len(layers) > 1 else layers[0]
+    if boxes := _of_each(sample, "boxes"):
+        boxes = np.concatenate(boxes)
+        targets["bboxes"] = np.column_stack([boxes, np.arange(len(boxes))])
+    points = [points[..., :2].reshape(-1, 2) for points in _of_each(sample, "keypoints")]
+    if sum(map(len, points)):
         # albumentations measures keypoints from the center of the first pixel, this package from its corner
-        points = np.concatenate([sample.keypoints[..., :2].reshape(-1, 2), frame(sample.image)]) - 0.5
+        points = np.concatenate([*points, frame(sample.image)]) - 0.5
         targets["keypoints"] = np.column_stack([points, np.arange(len(points))])
     return targets
 
 
-def _labels(sample: Sample, moved: dict, partners: np.ndarray | None) -> Sample:
+def _of_each(sample, field) -> list[np.ndarray]:
+    """A field of the label sets that have it, in their order."""
+    values = (getattr(one, field) for one in (sample, *sample.sets.values()))
+    return [value for value in values if value is not None]
+
+
+def _labels(sample: Sample, moved: dict, partners: dict[str, np.ndarray]) -> Sample:
     """The Sample for albumentations' result."""
-    changes = {"image": moved["image"]}
     height, width = moved["image"].shape[:2]
-    if "mask" in moved:
-        changes["mask"] = moved["mask"].astype(np.int32)
-    if "masks" in moved:
-        changes["instance_masks"] = (moved["masks"] == 1).astype(np.uint8)  # void does not belong to an object
-    elif sample.instance_masks is not None:
-        changes["instance_masks"] = np.zeros((0, height, width), np.uint8)
+    masks = [moved["mask"]] if "mask" in moved else []
+    layers = list(moved.get("masks", ()))
+    masks += [layers.pop(0) for _ in range(len(_of_each(sample, "mask")) - 1)]
+    boxes = points = None
+    if "bboxes" in moved:
+        boxes = np.zeros((sum(map(len, _of_each(sample, "boxes"))), 4), np.float32)
+        rows = np.asarray(moved["bboxes"], np.float32).reshape(-1, 5) if len(moved["bboxes"]) else np.zeros((0, 5))
+        rows = rows[np.argsort((rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1]), kind="stable")]
+        boxes[rows[:, 4].astype(int)] = rows[:, :4]  # if a box appears several times, the largest stays
     if "keypoints" in moved:
         # the last three points are the image's frame
-        points = np.concatenate([sample.keypoints.reshape(-1, 3), np.zeros((3, 3), np.float32)])
+        points = [points.reshape(-1, 3) for points in _of_each(sample, "keypoints")]
+        points = np.concatenate([*points, np.zeros((3, 3), np.float32)])
         rows = np.asarray(moved["keypoints"], np.float32).reshape(-1, 3)
         rows[:, :2] += 0.5
         # with reflection a point appears several times: the one inside the image is written last and stays
         rows = rows[np.argsort(inside(rows, height, width), kind="stable")]
         points[:, :2] = -1
         points[rows[:, 2].astype(int), :2] = rows[:, :2]
-        changes["keypoints"] = points[:-3].reshape(sample.keypoints.shape)
-        if partners is not None and mirrored(points[-3:, :2]):
-            changes["keypoints"] = changes["keypoints"][:, partners]
-    if sample.boxes is not None:
-        boxes = np.zeros_like(sample.boxes)
-        rows = np.asarray(moved["bboxes"], np.float32).reshape(-1, 5) if len(moved["bboxes"]) else np.zeros((0, 5))
-        rows = rows[np.argsort((rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1]), kind="stable")]
-        boxes[rows[:, 4].astype(int)] = rows[:, :4]  # if a box appears several times, the largest stays
-        changes["boxes"] = boxes
-    return cut(sample, changes)
+
+    def of_set(one, partners):
+        nonlocal boxes, points
+        changes = {"image": moved["image"]}
+        if one.mask is not None:
+            changes["mask"] = masks.pop(0).astype(np.int32)
+        if one.instance_masks is not None:
+            own = [layers.pop(0) == 1 for _ in one.instance_masks]  # void does not belong to an object
+            changes["instance_masks"] = np.array(own, np.uint8).reshape(-1, height, width)
+        if one.keypoints is not None and points is not None:
+            size, shape = one.keypoints.size // 3, one.keypoints.shape
+            changes["keypoints"], points = points[:size].reshape(shape), points[size:]
+            if partners is not None and mirrored(points[-3:, :2]):
+                changes["keypoints"] = changes["keypoints"][:, partners]
+        if one.boxes is not None:
+            changes["boxes"], boxes = np.split(boxes, [len(one.boxes)])
+        return cut(one, changes)
+
+    result = of_set(sample.of(""), partners.get(""))
+    sets = {name: of_set(one, partners.get(name)) for name, one in sample.sets.items()}
+    return dataclasses.replace(result, sets=sets) if sets else result

@@ -19,6 +19,7 @@ INHERITED = (
     "separator",
     "one_based",
     "max_pixels",
+    "set",
 )  # how labels are read, not where they are
 
 
@@ -27,7 +28,7 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
 
     Args:
         root: the folder.
-        wanted: Sample fields that the heads learn from. The source that gives most of them is chosen; among equals the
+        wanted: fields that the heads learn from. The source that gives most of them is chosen; among equals the
             order is `PRECEDENCE`, then by name.
 
     Returns:
@@ -37,7 +38,7 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
         DataError: the folder does not exist, or no source recognizes its layout; the text lists the layouts.
     """
     # absolute, so that a run's recipe works when it is evaluated from another folder
-    root, wanted = Path(root).expanduser().resolve(), frozenset(wanted)
+    root, wanted = Path(root).expanduser().resolve(), {field.rpartition("/")[2] for field in wanted}
     if not root.is_dir():
         raise DataError(f"data: expected a folder, got {root}, which is not a folder.")
     candidates, layouts = [], []
@@ -77,11 +78,20 @@ def _validation(root: Path, arguments: dict | None) -> str:
     return "with a validation set"
 
 
-def inherit(split: dict | Source, other: dict | Source | None) -> dict | Source:
-    """A split with the class names, mask values and separators of another split of the same source."""
-    if not isinstance(split, dict) or not isinstance(other, dict) or split.get("source") != other.get("source"):
+def inherit(split, other):
+    """A split with the class names, mask values, separators and label set of another split of the same source.
+
+    In a list of sources that is the one of this source and, if a set is given, of this set; if several are, none.
+    """
+    if isinstance(split, (list, tuple)):
+        return [inherit(one, other) for one in split]
+    if not isinstance(split, dict):
         return split
-    return {**{key: value for key, value in other.items() if key in INHERITED}, **split}
+    others = [one for one in (other if isinstance(other, (list, tuple)) else [other]) if isinstance(one, dict)]
+    others = [one for one in others if all(split.get(key, one.get(key)) == one.get(key) for key in ("source", "set"))]
+    if len(others) != 1:
+        return split
+    return {**{key: value for key, value in others[0].items() if key in INHERITED}, **split}
 
 
 def same_images(train: Source, val: Source) -> list[tuple[str, str]]:

@@ -5,19 +5,21 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.detect import detect, inherit, same_images
 from visiontasks.data.pipeline import Loader
-from visiontasks.data.sources.source import Source, Subset
+from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError, RecipeError
 from visiontasks.recipe import catalog
 from visiontasks.recipe.paths import under
+from visiontasks.sample import by_set, named
 
 # what a batch contains by default; instance masks and keypoints would fill it
 DEFAULT_FIELDS = ("label", "tags", "mask", "classes", "boxes")
 
 
 def load_data(
-    data: str | Path | dict | Source | tuple[Source, Source | None],
+    data: str | Path | dict | list | Source | tuple[Source, Source | None],
     *,
     size: tuple[int, int] = (256, 256),
     batch: int = 8,
@@ -38,17 +40,23 @@ def load_data(
 
     Args:
         data: a folder, whose layout decides which source reads it; {"train": split, "val": split or None}, where a
-            split is {"source": name, its arguments} or a Source; a Source; or a pair of Sources.
-        fields: the labels in a batch; by default those of label, tags, mask, classes and boxes that the training set
-            has.
+            split is {"source": name, its arguments}, a Source, or a list of these, whose images are mixed; a list; a
+            Source; or a pair of Sources. With "set" among the arguments a source's labels are in a label set of that
+            name, so that two data sets keep their own classes.
+        fields: the labels in a batch, such as boxes or vehicles/boxes; by default those of label, tags, mask, classes
+            and boxes that the training set has, in all of its label sets.
         split: the share used for validation if there is no validation set, above 0 and below 1; chosen by `seed`.
         size, batch, augment, resize, seed, workers, worker_kind, max_objects, sizes: arguments of `Loader`.
+
     Raises:
         DataError: no source recognizes the folder's layout, or training and validation set have different classes.
         RecipeError: an argument is wrong; the text names it.
     """
     train, val = load_sources(data, fields or (), split, seed)
-    fields = tuple(name for name in DEFAULT_FIELDS if name in train.fields) if fields is None else tuple(fields)
+    if fields is None:
+        sets = sorted(by_set(train.fields).items())
+        fields = [name for key, given in sets for name in named(key, DEFAULT_FIELDS) if name in train.fields]
+    fields = tuple(fields)
     _same_names(train, val, fields)
     same_images(train, val)
     common = dict(
@@ -69,9 +77,9 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
     """The training and validation Source of one data set; arguments and errors as in `load_data`."""
     if isinstance(data, (str, Path)):
         data, _ = detect(data, fields)
-    if isinstance(data, Source):
+    if isinstance(data, (Source, list)):
         data = {"train": data}
-    elif isinstance(data, (tuple, list)) and len(data) == 2:
+    elif isinstance(data, tuple) and len(data) == 2:
         data = dict(zip(("train", "val"), data, strict=True))
     if not isinstance(data, dict) or not set(data) <= {"train", "val"} or data.get("train") is None:
         raise RecipeError(f"data: expected a folder, a Source, a pair of them or {{train: …, val: …}}; got {data!r}.")
@@ -83,24 +91,62 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
 
 
 def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None) -> Source:
-    """The Source that a split describes. It is given `names` if it takes class names and none are set."""
+    """The Source that a split describes. It is given `names` if it takes class names and none are set.
+
+    A list of them is mixed: one label set has the classes of all its sources, and those that a source does not have
+    are not known in its images.
+    """
     if isinstance(split, Source):
         return split
+    if isinstance(split, (list, tuple)) and split:
+        return _mixed(split, where, names)
     if not isinstance(split, dict) or "source" not in split:
-        raise RecipeError(f"{where}: expected {{source: NAME, its arguments}} or a Source, got {split!r}.")
-    arguments = {key: value for key, value in split.items() if key != "source"}
-    part = catalog.find("data/sources", split["source"], f"{where}.source")
+        raise RecipeError(f"{where}: expected {{source: NAME, its arguments}}, a Source, or a list; got {split!r}.")
+    arguments = {key: value for key, value in split.items() if key not in ("source", "set")}
+    part, label_set = catalog.find("data/sources", split["source"], f"{where}.source"), split.get("set")
+    if "set" in split and (not isinstance(label_set, str) or not label_set or "/" in label_set):
+        raise RecipeError(f"{where}.set: expected a name without /, got {label_set!r}.")
     catalog.check_arguments(part, arguments, where)
-    kinds = {classes for field, classes in (names or {}).items() if field != "keypoints"}  # those name points
+    names, prefix = names or {}, f"{label_set}/"
+    of_set = {key.removeprefix(prefix): given for key, given in names.items() if key.startswith(prefix)} or names
+    kinds = {tuple(of_set[field]) for field in of_set.keys() & getattr(part.load(), "fields", of_set) - {"keypoints"}}
     if len(kinds) == 1 and "names" not in arguments and any(a.name == "names" for a in part.arguments):
         arguments["names"] = list(*kinds)  # a split that lacks a class would number the others differently
     with under(where, [argument.name for argument in part.arguments]):
-        return part.load()(**arguments)
+        source = part.load()(**arguments)
+    return Named(source, label_set) if label_set else source
 
 
-def _split(source: Source, share: float, seed: int) -> tuple[Subset, Subset]:
+def _mixed(splits, where, names) -> Mixed:
+    sources = [load_source(split, f"{where}[{number}]") for number, split in enumerate(splits)]
+    joint = {}
+    for source in sources:
+        for field, own in source.names.items():
+            joint[field] = tuple(dict.fromkeys((*joint.get(field, ()), *own)))
+    joint |= names or {}
+    for number, (split, source) in enumerate(zip(splits, sources, strict=True)):
+        if any(tuple(joint[field]) != own for field, own in source.names.items() if field != "keypoints"):
+            sources[number] = load_source(split, f"{where}[{number}]", joint)
+            if isinstance(split, dict) and "names" not in split:
+                _know_only(sources[number], source)
+    return Mixed(sources)
+
+
+def _know_only(source, before):
+    """Leave unknown what a source did not name before it was given the names of all."""
+    while isinstance(source, Named):
+        source, before = source.source, before.source
+    for field in source.names.keys() & {"classes", "tags"}:
+        known = np.isin(source.names[field], before.names[field])
+        source.known = known if not known.all() else None
+
+
+def _split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     if not 0 < share < 1:
         raise RecipeError(f"split: expected a share above 0 and below 1, got {share}.")
+    if isinstance(source, Mixed):
+        train, val = zip(*(_split(one, share, seed) for one in source.sources), strict=True)
+        return Mixed(train, source.report), Mixed(val, source.report)
     if len(source) < 2:
         raise DataError(f"data: expected at least 2 images to split into two sets, got {len(source)}.")
     order = np.random.default_rng(seed % 2**32).permutation(len(source))

@@ -31,20 +31,22 @@ class Objects:
     keypoints: np.ndarray | None = None
     masks: tuple | None = None
 
-    def fields(self, count: int, size: tuple[int, int], masks: bool = True) -> dict:
+    def fields(self, count: int, size: tuple[int, int], masks: bool = True, known: np.ndarray | None = None) -> dict:
         """The Sample fields of these objects.
 
-        `tags` are the classes present, including ignored ones; `label` is the class of the largest object, or -1.
+        `tags` are the classes present, including ignored ones, and -1 for those that are neither present nor known;
+        `label` is the class of the largest object, or -1.
 
         Args:
             count: number of classes.
             size: (height, width) of the image.
             masks: decode the instance masks, if there are any.
+            known: as `Sample.known`.
         """
-        tags = np.zeros(count, np.float32)
+        tags = np.zeros(count, np.float32) if known is None else np.where(known, np.float32(0), UNLABELED)
         tags[self.classes] = 1
         fields = dict(boxes=self.boxes.copy(), classes=self.classes.copy(), ignored=self.ignored.copy())
-        fields.update(tags=tags, label=self._largest())
+        fields.update(tags=tags, label=self._largest(), known=known)
         if self.areas is not None:
             fields["areas"] = self.areas.copy()
         if self.keypoints is not None:

@@ -43,8 +43,9 @@ class Loader(grain.IterDataset):
 
     Args:
         source: the samples.
-        fields: the labels in a batch. A field that a sample lacks gets its absent value. Boxes, classes, instance_masks
-            (whole canvas) and keypoints are padded to `max_objects`, `classes` with -1 = no object here. With them come
+        fields: the labels in a batch; those of a named label set such as vehicles/boxes. A field that a sample lacks
+            gets its absent value. Boxes, classes, instance_masks (whole canvas) and keypoints are padded to
+            `max_objects`, `classes` with -1 = no object here. With them come
             `ignored`, bool (B, max_objects), and `known`, bool (B, C): false for a class whose objects are not all in
             the batch, for all classes of an image that nobody labeled with boxes. Of too many objects the largest
             stay, ignored regions last; the classes of those left out are not known there.
@@ -96,11 +97,11 @@ class Loader(grain.IterDataset):
         self.batch_size, self.resize, self.workers, self.worker_kind = batch, resize, workers, worker_kind
         self.epoch = 0
         self.error: UserError | None = None  # what ended the last iteration: TensorFlow passes on only its text
-        counts = {name: len(self.names[name]) for name in {*self.fields} & {*self.names, *_COUNTED}}
+        counts = {name: len(self.names[name]) for name in {*self.fields} & {*self.names}}
         self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects)
         sizes = tuple(map(tuple, sizes)) if training and sizes else (self.size,)
         _check_sizes(sizes, len(self))
-        points = self.names["keypoints"] if "keypoints" in self.fields else ()
+        points = {label_set: self.names[name] for name, label_set, field in _split(fields) if field == "keypoints"}
         self._augments = {one: Augment(augment, one, resize, points) for one in sizes} if training else None
         self._seed = seed % 2**32  # grain takes 32 bits
         self._order = Order(len(source), batch, len(self), self._seed if training else None, sizes)
@@ -176,12 +177,12 @@ class Loader(grain.IterDataset):
 
 
 def _check(source, fields, names, batch, training):
-    for field in fields:
+    for name, _, field in _split(fields):
         if field not in FIELDS:
-            raise RecipeError(f"fields: a Sample has no field {field!r}. {near(str(field), FIELDS)}")
-        if field in _COUNTED and field not in names:
+            raise RecipeError(f"fields: a Sample has no field {name!r}. {near(str(field), FIELDS)}")
+        if field in _COUNTED and name not in names:
             raise DataError(
-                f"data: the source has no names of {field}, so their number is unknown; set names={{{field!r}: [...]}}."
+                f"data: the source has no names of {name}, so their number is unknown; set names={{{name!r}: [...]}}."
             )
     if batch < 1:
         raise RecipeError(f"batch: expected at least 1, got {batch}.")
@@ -192,6 +193,11 @@ def _check(source, fields, names, batch, training):
             f"batch: a batch of {batch} is larger than the {len(source)} training images, so no batch would be "
             f"full; set batch={len(source)} or less."
         )
+
+
+def _split(fields):
+    """(name, label set, field) of each."""
+    return ((name, label_set, field) for name in fields for label_set, _, field in [str(name).rpartition("/")])
 
 
 def _check_sizes(sizes, steps):

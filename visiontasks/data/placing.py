@@ -1,7 +1,7 @@
 """Moves a Sample onto a canvas, or the objects of several Samples: images, masks, boxes and keypoints."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,7 +20,12 @@ def place(sample: Sample, placement: Placement | Position, visible: float = 0.0)
     """
     if placement.is_identity:
         return sample
-    changes = {"image": placement.place_image(sample.image)}
+    image = placement.place_image(sample.image)
+    return sample.each(lambda one: _placed(one, image, placement, visible))
+
+
+def _placed(sample, image, placement, visible):
+    changes = {"image": image}
     (scale_y, scale_x), (top, left) = placement.scale, placement.offset
     scale, offset = np.float32([scale_x, scale_y]), np.float32([left, top])
     if sample.mask is not None:
@@ -45,7 +50,7 @@ def inside(points: np.ndarray, height: int, width: int) -> np.ndarray:
 def cut(sample: Sample, changes: dict, visible: float = 0.0) -> Sample:
     """The Sample with `changes`, clipped to the new image: what lies outside is dropped, as in `place`.
 
-    `areas` belong to the image as it was read, so they are removed.
+    `areas` belong to the image as it was read, so they are removed. For a Sample of one label set.
     """
     height, width = changes["image"].shape[:2]
     if "keypoints" in changes:
@@ -82,17 +87,34 @@ def _objects(sample):
 
 
 def choose(sample: Sample, keep: np.ndarray) -> Sample:
-    """The Sample with the objects that a bool (N,) selects; without `areas`."""
+    """The Sample of one label set with the objects that a bool (N,) selects; without `areas`."""
     return dataclasses.replace(sample, areas=None, **{name: v[keep] for name, v in _objects(sample).items()})
 
 
-def joined(samples: Sequence[Sample]) -> dict:
-    """The labels, except `mask`, of one image with the objects of several Samples of equal size.
+def alike(one: Sample, other: Sample, field: str) -> bool:
+    """Whether the same label sets of two Samples have a field."""
+    sets = ("", *one.sets, *other.sets)
+    return all((getattr(one.of(name), field) is None) == (getattr(other.of(name), field) is None) for name in sets)
+
+
+def joined(samples: Sequence[Sample], mask: Callable[..., np.ndarray | None] = lambda *masks: None) -> dict:
+    """The labels of one image with the objects of several Samples of equal size, for each label set.
 
     A label that one of them lacks is removed. A class is known if it is known in all. A label or tag stays where all
     agree.
+
+    Args:
+        samples: at least one.
+        mask: returns the mask that follows from the samples'; each may be None. By default there is none.
     """
+    names = dict.fromkeys(name for sample in samples for name in sample.sets)
+    sets = {name: _joined([sample.of(name) for sample in samples], mask) for name in names}
+    return {**_joined(samples, mask), "sets": sets}
+
+
+def _joined(samples, mask):
     changes = {name: None for name in (*OBJECT_FIELDS, *SCORING_FIELDS, "known")}
+    changes["mask"] = mask(*(sample.mask for sample in samples))
     objects = [_objects(sample) for sample in samples]
     if any("ignored" in one for one in objects):
         objects = [{"ignored": np.zeros(len(one.get("boxes", ())), bool), **one} for one in objects]

@@ -110,7 +110,7 @@ class Augment:
         augment: the recipe's list, as `check_augment` takes it; a crop without `size` crops to the canvas's.
         size: (height, width) of the canvas.
         resize: how an image is placed, a mode of `visiontasks.geometry.Placement`.
-        points: the keypoints' names; by them left and right ones are swapped in a mirrored image.
+        points: the keypoints' names, or {label set: names}; by them left and right ones swap in a mirrored image.
 
     Attributes:
         fields: Sample fields that the transforms use if the source has them.
@@ -125,13 +125,14 @@ class Augment:
         augment: Sequence = (),
         size: tuple[int, int] = (256, 256),
         resize: str = "stretch",
-        points: Sequence[str] = (),
+        points: Sequence[str] | dict[str, Sequence[str]] = (),
     ):
-        self.augment, self.size, self.resize, self.points = list(augment), tuple(size), resize, tuple(points)
+        points = points if isinstance(points, dict) else {"": points}
+        self.augment, self.size, self.resize, self.points = list(augment), tuple(size), resize, points
         parsed = list(_parse(self.augment, "augment", self.size))
         split = max((n for n, entry in enumerate(parsed, 1) if _at_original_resolution(*entry)), default=0)
         mirror = next((name for name in _all_names(parsed) if name in MIRRORS), None)
-        pairs = partners(points, mirror) if mirror and points else None
+        pairs = {name: partners(those, mirror) for name, those in points.items() if mirror and len(those)}
         self._steps = []
         for section in parsed[:split], parsed[split:]:
             for ours, entries in itertools.groupby(section, lambda entry: entry[0] in augmentations()):

@@ -56,7 +56,7 @@ def evaluate(
         for row, sample in enumerate(samples):
             prediction = restored(tasks, row_of(outputs, row), loader.placement(sample))
             for name, metric in metrics.items():
-                metric.update(sample, prediction[name])
+                metric.update(sample.of(tasks[name].label_set), prediction[name])
             if on_prediction:
                 on_prediction(sample, prediction)
             if len(drawings) < draw:
@@ -88,15 +88,15 @@ def score(model, loader) -> dict[str, float]:
             the number counts.)
     """
     for head in model.heads.values():
-        field = head.fields[0]
+        field = head.prefix(loader.fields) + head.fields[0]
         names = loader.names.get(field, ())
         if tuple(head.classes) != tuple(map(str, range(len(names)))):
             check_names(loader, {field: head.classes}, " Give its source names=[…], the model's, in their order.")
-    return evaluate(model, loader, tasks_of(model)).metrics
+    return evaluate(model, loader, tasks_of(model, loader.fields)).metrics
 
 
 def check_names(loader, classes: dict[str, tuple[str, ...]], hint: str = ""):
-    """Raise unless a Loader has a model's class names for each Sample field, in the same order.
+    """Raise unless a Loader has a model's class names for each field, in the same order.
 
     Raises:
         DataError: they differ; the text ends with `hint`.
@@ -114,6 +114,6 @@ def panels(tasks: dict, sample, prediction: dict) -> list:
     drawn = [("image", captioned(sample.image))]
     for name, task in tasks.items():
         prefix = f"{name}: " if len(tasks) > 1 else ""
-        drawn.append((f"{prefix}truth", task.draw_truth(sample.image, sample)))
+        drawn.append((f"{prefix}truth", task.draw_truth(sample.image, sample.of(task.label_set))))
         drawn.append((f"{prefix}prediction", task.draw_prediction(sample.image, prediction[name])))
     return drawn

@@ -30,7 +30,7 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
 
         def write_results(sample, prediction):
             for name, task in tasks.items():
-                results = task.results(prediction[name], sample, loader.source)
+                results = task.results(prediction[name], sample.of(task.label_set), loader.source)
                 if results is None:
                     continue
                 if name not in files:

@@ -6,6 +6,7 @@ import keras
 
 from visiontasks.arguments import Checked, Classes, fields_of
 from visiontasks.losses.reduction import Term
+from visiontasks.sample import prefix
 from visiontasks.taps import Tap, levels_among
 
 
@@ -93,11 +94,7 @@ class Head(Checked, keras.layers.Layer):
         Args:
             names: of the batch's arrays.
         """
-        if self.learns:
-            return f"{self.learns}/"
-        prefixes = {name[: name.rfind("/") + 1] for name in names}
-        complete = [prefix for prefix in prefixes if all(prefix + field in names for field in self.fields)]
-        return complete[0] if len(complete) == 1 else ""
+        return prefix(self.fields, self.learns, names)
 
     def label_set(self, targets: dict) -> dict:
         """The targets of its label set, under field names without prefix."""

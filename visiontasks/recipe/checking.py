@@ -18,9 +18,12 @@ def check(recipe: Recipe):
     _part("backbones", recipe.backbone, "backbone", filled=("input_shape",))
     for name in recipe.parts:
         _check_head(recipe, name)
-    for where, spec in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
-        if spec is not None:
-            _part("data/sources", spec, where, key="source")
+    for where, given in (("data.train", recipe.data.train), ("data.val", recipe.data.val)):
+        several = {f"{where}[{i}]": spec for i, spec in enumerate(given)} if isinstance(given, list) else {where: given}
+        for where, spec in several.items():
+            if spec is not None:
+                part = {key: value for key, value in spec.items() if key != "set"}  # the name of its label set
+                _part("data/sources", part, where, key="source")
     spec = recipe.train.optimizer
     _arguments(catalog.optimizer(spec["name"]), spec, "train.optimizer")
     schedules, spec = catalog.functions("training/schedules"), recipe.train.schedule

@@ -72,7 +72,7 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
 def _override(config, key, value):
     parsed = OmegaConf.from_dotlist([f"{key}={value}"])
     section, _, name = key.rpartition(".")
-    if name in ("name", "source") and OmegaConf.select(config, section) is not None:
+    if name in ("name", "source") and OmegaConf.is_dict(OmegaConf.select(config, section)):
         # another part: drop the old part's arguments, except those that all parts share
         old = OmegaConf.select(config, section)
         if old.get(name) != OmegaConf.select(parsed, key):

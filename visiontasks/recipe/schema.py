@@ -28,6 +28,7 @@ def _part(key):
 
 
 Named, Source = _part("name"), _part("source")
+Sources = Annotated[list[Source], Field(min_length=1)]
 Size = Annotated[tuple[Count, Count], Field(description="[height, width] in pixels")]
 
 
@@ -35,8 +36,12 @@ Size = Annotated[tuple[Count, Count], Field(description="[height, width] in pixe
 class DataRecipe:
     """What to learn from, and how images become batches."""
 
-    train: Source | None = _key("the training set: {source: NAME, its arguments}", None)
-    val: Source | None = _key("the validation set; without one, a share of the training set", None)
+    train: Source | Sources | None = _key(
+        "the training set: {source: NAME, its arguments}, or a list of them, whose images are mixed; "
+        "set: NAME beside them names the label set, for heads whose `learns` is that name",
+        None,
+    )
+    val: Source | Sources | None = _key("the validation set, as train; without one, a share of the training set", None)
     size: Size = _key("[height, width] that the network sees", [256, 256])
     sizes: list[Size] = _key(
         "several sizes to train at, [[height, width], …], one a batch; validation is at data.size", []

@@ -14,10 +14,10 @@ class Reporter:
         if text:
             self.console.print(text)
 
-    def data(self, train, val, fields):
+    def data(self, train, val):
         """The number of images of two loaders, the classes of the learned fields, and what was skipped."""
         self.line(f"{len(train.source)} training images, {len(val.source)} validation images")
-        for field in fields:
+        for field in train.fields:
             names = train.names.get(field, ())
             more = f", … and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
             self.line(names and f"{field}: {len(names)} classes: {', '.join(names[:MOST_CLASSES])}{more}")

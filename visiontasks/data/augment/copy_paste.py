@@ -7,7 +7,7 @@ import numpy as np
 
 from visiontasks.arguments import Chance, Share, between
 from visiontasks.data.augment.augmentation import Augmentation
-from visiontasks.data.placing import THINNEST, choose, joined, tight
+from visiontasks.data.placing import THINNEST, alike, choose, joined, tight
 from visiontasks.sample import VOID
 
 
@@ -31,40 +31,32 @@ class CopyPaste(Augmentation):
 
     def __call__(self, sample, rng, stage):
         sample, other = stage.place(sample), stage.place(stage.another())
-        if sample.boxes is None or other.boxes is None:
+        if not alike(sample, other, "boxes"):
             return sample
-        # an ignored region is no object to paste
-        objects = np.flatnonzero(np.ones(len(other.boxes), bool) if other.ignored is None else ~other.ignored)
-        if not len(objects):
-            return sample
-        chosen = np.zeros(len(other.boxes), bool)
-        chosen[objects[rng.permutation(len(objects))[: rng.integers(1, len(objects) + 1)]]] = True
-        if sample.instance_masks is None or other.instance_masks is None:
-            # one image has masks and the other has none: use neither's
-            sample, other = (dataclasses.replace(one, instance_masks=None) for one in (sample, other))
-        pasted = _regions(other)[chosen].any(axis=0)
-        pasted_objects = self._visible(other, pasted, certain=chosen)
-        left = self._visible(sample, ~pasted)
-        points = left.keypoints
-        if points is not None and points.size:
-            points = points.copy()
-            rows, columns = (
-                np.minimum(points[..., axis].astype(int), length - 1)
-                for axis, length in ((1, stage.size[0]), (0, stage.size[1]))
+        if not alike(sample, other, "instance_masks"):  # one image has masks and the other has none: use neither's
+            sample, other = (
+                image.each(lambda one: dataclasses.replace(one, instance_masks=None)) for image in (sample, other)
             )
-            points[..., 2] = np.where(pasted[rows, columns], np.minimum(points[..., 2], 1), points[..., 2])
-            left = dataclasses.replace(left, keypoints=points)
-        changes = joined([left, pasted_objects])
-        if sample.mask is not None:
-            changes["mask"] = np.where(pasted, VOID if other.mask is None else other.mask, sample.mask)
+        pasted = np.any([_drawn(one, rng) for one in (other.of(""), *other.sets.values())], axis=0)
+        if not pasted.any():
+            return sample
+        left = sample.each(lambda one: _hidden(self._visible(one, ~pasted), pasted))
+        added = other.each(lambda one: self._visible(one, pasted))
+
+        def mask(of_sample, of_other):
+            return None if of_sample is None else np.where(pasted, VOID if of_other is None else of_other, of_sample)
+
+        changes = joined([left, added], mask)
         alpha = pasted.astype(np.float32)
         if self.blend:
             alpha = cv2.GaussianBlur(alpha, (0, 0), self.blend)
         image = cv2.blendLinear(other.image, sample.image, alpha, 1 - alpha)
         return dataclasses.replace(sample, image=image, **changes)
 
-    def _visible(self, sample, where, certain=False):
+    def _visible(self, sample, where):
         """The Sample's objects, cut to the region `where`, bool (H, W); those too small are dropped."""
+        if sample.boxes is None:
+            return sample
         regions = _regions(sample)
         before = regions.sum(axis=(1, 2))
         regions = regions & where
@@ -75,11 +67,34 @@ class CopyPaste(Augmentation):
         changes = {"boxes": boxes}
         if sample.instance_masks is not None:
             changes["instance_masks"] = regions.astype(np.uint8)
-        keep = (after > 0) & ((after >= self.visible * before) | certain)
+        keep = (after > 0) & (after >= self.visible * before)
         keep &= ((boxes[:, 2:] - boxes[:, :2]) >= THINNEST).all(axis=1)
         # choose before the Sample is validated: a hidden object's box may be empty
         objects = choose(sample, keep)
         return dataclasses.replace(objects, **{name: value[keep] for name, value in changes.items()})
+
+
+def _drawn(sample, rng) -> np.ndarray:
+    """bool (H, W): where randomly chosen objects of one label set are. An ignored region is no object to paste."""
+    regions = np.zeros((0, *sample.image.shape[:2]), bool) if sample.boxes is None else _regions(sample)
+    objects = np.flatnonzero(np.ones(len(regions), bool) if sample.ignored is None else ~sample.ignored)
+    if len(objects):
+        objects = objects[rng.permutation(len(objects))[: rng.integers(1, len(objects) + 1)]]
+    return regions[objects].any(axis=0)
+
+
+def _hidden(sample, pasted):
+    """The Sample, whose keypoints in the region `pasted` are hidden."""
+    points = sample.keypoints
+    if points is None or not points.size:
+        return sample
+    points = points.copy()
+    rows, columns = (
+        np.minimum(points[..., axis].astype(int), length - 1)
+        for axis, length in ((1, len(pasted)), (0, len(pasted[0])))
+    )
+    points[..., 2] = np.where(pasted[rows, columns], np.minimum(points[..., 2], 1), points[..., 2])
+    return dataclasses.replace(sample, keypoints=points)
 
 
 def _regions(sample) -> np.ndarray:

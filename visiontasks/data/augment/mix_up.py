@@ -6,7 +6,7 @@ import cv2
 
 from visiontasks.arguments import Chance, Share, Whole, between
 from visiontasks.data.augment.augmentation import Augmentation
-from visiontasks.data.placing import joined
+from visiontasks.data.placing import alike, joined
 
 
 class MixUp(Augmentation):
@@ -32,9 +32,9 @@ class MixUp(Augmentation):
         weight = rng.beta(self.alpha, self.alpha)
         weight = max(weight, 1 - weight)
         sample, other = stage.place(sample), stage.place(stage.another())
-        if (sample.boxes is None) != (other.boxes is None):
+        if not alike(sample, other, "boxes"):
             return sample  # one image's objects would count as background, or the other's labels be lost
         image = cv2.addWeighted(sample.image, weight, other.image, 1 - weight, 0)
         if 1 - weight < self.visible:
             return dataclasses.replace(sample, image=image, areas=None)
-        return dataclasses.replace(sample, image=image, **joined([sample, other]))
+        return dataclasses.replace(sample, image=image, **joined([sample, other], lambda mask, _: mask))

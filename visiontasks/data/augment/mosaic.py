@@ -1,6 +1,7 @@
 """Mosaic: four images around a point."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -55,7 +56,8 @@ class Mosaic(Augmentation):
             )
             tile = place(one, Position(one.image.shape[:2], size, resized, offset), self.visible)
             tiles.append(place(tile, Position(size, stage.size, size, (top, left))))
-        return dataclasses.replace(sample, **_stitch(tiles, quarters), **joined(tiles))
+        image = _stitch(quarters, *(tile.image for tile in tiles))
+        return dataclasses.replace(sample, image=image, **joined(tiles, functools.partial(_stitch, quarters)))
 
 
 def _offset(room, ends_at_the_point, rng) -> int:
@@ -65,15 +67,11 @@ def _offset(room, ends_at_the_point, rng) -> int:
     return room if ends_at_the_point else 0
 
 
-def _stitch(tiles, quarters) -> dict:
-    """The image and the mask of four Samples on the canvas, each cut to its quarter."""
-    stitched = {}
-    for name in ("image", "mask"):
-        values = [getattr(tile, name) for tile in tiles]
-        if any(value is None for value in values):
-            stitched[name] = None
-            continue
-        stitched[name] = np.empty_like(values[0])
-        for value, (top, left, bottom, right) in zip(values, quarters, strict=True):
-            stitched[name][top:bottom, left:right] = value[top:bottom, left:right]
+def _stitch(quarters, *tiles) -> np.ndarray | None:
+    """The image or mask of four on the canvas, each cut to its quarter; None if one of them is None."""
+    if any(tile is None for tile in tiles):
+        return None
+    stitched = np.empty_like(tiles[0])
+    for tile, (top, left, bottom, right) in zip(tiles, quarters, strict=True):
+        stitched[top:bottom, left:right] = tile[top:bottom, left:right]
     return stitched

@@ -36,8 +36,10 @@ class SSDCrop(Augmentation):
         self.scale, self.aspect, self.tries, self.p = scale, aspect, tries, p
 
     def __call__(self, sample, rng, stage):
-        if sample.boxes is None or not len(objects := _objects(sample)):
+        objects = [_objects(one) for one in (sample, *sample.sets.values()) if one.boxes is not None]
+        if not sum(map(len, objects)):
             return sample
+        objects = np.concatenate(objects)
         size = sample.image.shape[:2]
         for number in rng.permutation(len(OVERLAPS)):
             if OVERLAPS[number] is None:
@@ -46,9 +48,10 @@ class SSDCrop(Augmentation):
             if patch is not None:
                 break
         left, top, right, bottom = patch
-        kept = _centers_inside(sample.boxes, patch)
-        sample = choose(sample, kept if sample.ignored is None else kept | sample.ignored)
-        return place(sample, Position(size, (bottom - top, right - left), size, (-top, -left)))
+        return place(
+            sample.each(lambda one: _kept(one, patch)),
+            Position(size, (bottom - top, right - left), size, (-top, -left)),
+        )
 
     def _patch(self, size, objects, rng, least):
         """A patch x1, y1, x2, y2 in whole pixels, or None if no try succeeded; `objects` are boxes (N, 4)."""
@@ -68,6 +71,14 @@ class SSDCrop(Augmentation):
         overlaps = np.where(inside, numpy_boxes.iou(patches, objects), -1).max(axis=1)
         good = np.flatnonzero(overlaps >= least)
         return patches[good[0]].astype(int).tolist() if len(good) else None
+
+
+def _kept(sample, patch):
+    """The Sample with the objects whose centers lie in the patch, and all ignored regions."""
+    if sample.boxes is None:
+        return sample
+    kept = _centers_inside(sample.boxes, patch)
+    return choose(sample, kept if sample.ignored is None else kept | sample.ignored)
 
 
 def _objects(sample):

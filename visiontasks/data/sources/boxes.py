@@ -1,19 +1,17 @@
 """A table of boxes: one row per object."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, image_size, read_image
+from visiontasks.data.images import MAX_PIXELS
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.scan import scan
-from visiontasks.data.sources.source import Source
+from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.table import Finder, image_root, read_table, recognize_tables
 from visiontasks.errors import BadImage, DataError
-from visiontasks.sample import Sample
 
 # the column names that tables use, in any case and with or without _ between the words
 _COLUMNS = {
@@ -27,7 +25,7 @@ _COLUMNS = {
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-class Boxes(Source):
+class Boxes(ObjectFiles):
     """A table of boxes, one row per object; gives `boxes`, `classes`, `tags` and `label`.
 
     Its columns, in any order and among others: file (or filename, image, path, …), xmin, ymin, xmax, ymax (or x1, y1,
@@ -47,7 +45,6 @@ class Boxes(Source):
     """
 
     LAYOUT = "a table of boxes: DIR/*.csv with the columns file, xmin, ymin, xmax, ymax, class, or DIR/{train,val}.csv"
-    fields = frozenset({"boxes", "classes", "tags", "label"})
 
     def __init__(
         self,
@@ -76,7 +73,7 @@ class Boxes(Source):
                 objects.append((line, *row))
         if names is None:
             names = sorted({name for _, objects in images.values() for _, _, name in objects})
-        self.names = dict.fromkeys(("classes", "tags", "label"), tuple(map(str, names)))
+        self.name_classes(names)
         self._read(images, header[columns["file"]])
 
     def _row(self, cells, line) -> tuple[list[float], str] | None:
@@ -102,46 +99,21 @@ class Boxes(Source):
                 f"{self.path}: expected boxes in pixels, got no coordinate above 1: they seem to be shares of the "
                 "image; multiply them by its width and height."
             )
-        self._items = []
-        sizes = scan(self._size_of, [path for path, _ in items], "Checking images")
+        self.items = []
+        sizes = scan(self.size_of, [path for path, _ in items], "Checking images")
         for (path, objects), size in zip(items, sizes, strict=True):
             if isinstance(size, BadImage):
                 self.report.add(f"{size.reason}, skipped", str(path))
                 continue
-            self._items.append((path, self._objects(objects, size)))
-        if not any(len(objects.classes) for _, objects in self._items):
-            raise DataError(
-                f"{self.path}: nothing to train on: expected objects, got none in {len(self._items)} images."
-                + (f"\n{self.report}" if self.report else "")
-            )
-
-    def _size_of(self, path):
-        try:
-            return image_size(path, self.max_pixels)
-        except BadImage as error:
-            return error
+            self.items.append((path, self._objects(objects, size)))
+        self.check_objects(self.path)
 
     def _objects(self, rows, size) -> Objects:
-        names = self.names["classes"]
-        for line, _, name in rows:
-            if name not in names:
-                raise DataError(f"{self.path}, line {line}: expected a class among {', '.join(names)}, got {name!r}.")
+        numbers = [self.number_of(name, f"{self.path}, line {line}") for line, _, name in rows]
         lines = [f"{self.path}, line {line}" for line, *_ in rows]
         boxes, kept = usable_boxes(np.array([corners for _, corners, _ in rows]), size, lines, self.report)
-        classes = np.array([names.index(rows[number][2]) for number in kept], np.int32)
+        classes = np.array(numbers, np.int32)[kept]
         return Objects(boxes, classes, np.zeros(len(kept), bool))
-
-    def __len__(self):
-        return len(self._items)
-
-    def __getitem__(self, index):
-        path, objects = self._items[index]
-        image = read_image(path, self.report, self.max_pixels)
-        labels = objects.fields(len(self.names["classes"]), image.shape[:2])
-        return Sample(image, **labels, id=Path(os.path.relpath(path, self.root)).as_posix(), path=str(path))
-
-    def describe(self, index):
-        return str(self._items[index][0])
 
     @classmethod
     def recognize(cls, root):

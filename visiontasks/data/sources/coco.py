@@ -7,17 +7,16 @@ from pathlib import Path
 
 from visiontasks.arguments import Count
 from visiontasks.data.coco_json import file_names, image_folder, looks_like_coco, read_coco, split_of
-from visiontasks.data.images import MAX_PIXELS, image_size, inside, read_image
+from visiontasks.data.images import MAX_PIXELS, inside
 from visiontasks.data.layout import TRAINING, VALIDATION
 from visiontasks.data.scan import scan
-from visiontasks.data.sources.source import Source
+from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
-from visiontasks.sample import Sample
 
 _MOST_FILES = 50  # a folder with more JSON files has one per image, in another format
 
 
-class Coco(Source):
+class Coco(ObjectFiles):
     """COCO's instances or person_keypoints JSON; gives `boxes`, `classes`, `tags` and `label`.
 
     Also `instance_masks` if every object has a segmentation, `keypoints` if the categories name them, and what scoring
@@ -29,7 +28,8 @@ class Coco(Source):
     Args:
         annotations: the JSON file.
         images: the folder that the file names are relative to; by default it is searched for by name.
-        names: the classes in order; by default the categories in the order of their ids.
+        names: the classes in order; by default the categories in the order of their ids. A class that is no category
+            of the file is not `known` in its images.
         max_pixels: larger images are skipped.
 
     Attributes:
@@ -43,7 +43,7 @@ class Coco(Source):
     """
 
     LAYOUT = "COCO: DIR/annotations/instances_{train,val}*.json and the images in DIR/{train,val}* or DIR/images/…"
-    fields = frozenset({"boxes", "classes", "tags", "label", "instance_masks", "keypoints"})
+    fields = ObjectFiles.fields | {"instance_masks", "keypoints"}
 
     def __init__(
         self,
@@ -56,7 +56,8 @@ class Coco(Source):
         self.max_pixels = max_pixels
         file = read_coco(Path(annotations), names, self.report)
         self.path, self.category_ids = file.path, file.category_ids
-        self.names = dict.fromkeys(("classes", "tags", "label"), file.names)
+        listed = [name for name, number in zip(file.names, file.category_ids, strict=True) if number >= 0]
+        self.name_classes(file.names, listed)
         if file.points:
             self.names["keypoints"] = file.points
         self.root = self._find_root(images, file)
@@ -80,30 +81,23 @@ class Coco(Source):
                     f"{self.path}: expected each image once, got {path} as image {numbers[path]} and {number}; "
                     "objects of the one would be background in the other: give them one image_id."
                 )
-        self._items, self.image_ids = [], []
-        sizes = scan(lambda item: self._size_of(item[1]), listed, "Checking images")
+        self.items, self.image_ids = [], []
+        sizes = scan(lambda item: self.size_of(item[1]), listed, "Checking images")
         for (number, path), size in zip(listed, sizes, strict=True):
             if isinstance(size, BadImage):
                 missing = not os.path.isfile(path)
                 self.report.add("image missing, skipped" if missing else f"{size.reason}, skipped", str(path))
                 continue
             self._check_size(file.images[number], path, size)
-            self._items.append((path, file.objects(number, size, self.report)))
+            self.items.append((path, file.objects(number, size, self.report)))
             self.image_ids.append(number)
-        if not self._items:
+        if not self.items:
             shown = f", such as {listed[0][1]}" if listed else ""
             raise DataError(
                 f"{self.path}: expected images in {self.root}, got none of the {len(listed)} that it "
                 f"lists{shown}; set images= to the folder that contains them."
             )
-        if all(objects.ignored.all() for _, objects in self._items):
-            crowds = sum(len(objects.ignored) for _, objects in self._items)
-            came = f"{crowds} crowds and no other object" if crowds else "none"
-            raise DataError(
-                f"{self.path}: nothing to train on: expected objects, got {came} in "
-                f"{len(self._items)} images; set iscrowd to 0 for single objects."
-                + (f"\n{self.report}" if self.report else "")
-            )
+        self.check_objects(self.path, ignored="crowds", fix="set iscrowd to 0 for single objects")
 
     def _path_of(self, entry) -> Path:
         name = entry.get("file_name")
@@ -114,12 +108,6 @@ class Coco(Source):
         except DataError as error:
             hint = str(error).replace("root=", "images=")
             raise DataError(f"{self.path}, image {entry['id']}: {hint}") from None
-
-    def _size_of(self, path):
-        try:
-            return image_size(path, self.max_pixels)
-        except BadImage as error:
-            return error
 
     def _check_size(self, entry, path, size):
         listed = entry.get("height"), entry.get("width")
@@ -133,8 +121,8 @@ class Coco(Source):
             )
 
     def _choose_fields(self, file):
-        without = sum(mask is None for _, objects in self._items for mask in objects.masks)
-        count = sum(len(objects.masks) for _, objects in self._items)
+        without = sum(mask is None for _, objects in self.items for mask in objects.masks)
+        count = sum(len(objects.masks) for _, objects in self.items)
         lacking = set() if file.points else {"keypoints"}
         if without:
             lacking.add("instance_masks")
@@ -145,25 +133,9 @@ class Coco(Source):
                 )
         self.fields = type(self).fields - lacking
 
-    def __len__(self):
-        return len(self._items)
-
-    def __getitem__(self, index):
-        return self.read(index, self.fields)
-
-    def read(self, index, fields):
-        path, objects = self._items[index]
-        image = read_image(path, self.report, self.max_pixels)
-        masks = "instance_masks" in self.fields and "instance_masks" in fields
-        labels = objects.fields(len(self.names["classes"]), image.shape[:2], masks)
-        return Sample(image, **labels, id=self._name_of(path), path=str(path))
-
-    def _name_of(self, path) -> str:
-        return Path(os.path.relpath(path, self.root)).as_posix()
-
     @functools.cached_property
     def _numbers(self) -> dict[str, int | str]:
-        return {self._name_of(path): number for (path, _), number in zip(self._items, self.image_ids, strict=True)}
+        return {self.id_of(path): number for (path, _), number in zip(self.items, self.image_ids, strict=True)}
 
     def results(self, sample, detections):
         """Detections in COCO's results format, with the file's ids; classes that the file lacks are left out."""
@@ -178,9 +150,6 @@ class Coco(Source):
             for (x1, y1, x2, y2), score, number in rows
             if self.category_ids[number] >= 0
         ]
-
-    def describe(self, index):
-        return str(self._items[index][0])
 
     @classmethod
     def recognize(cls, root):

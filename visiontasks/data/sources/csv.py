@@ -1,22 +1,21 @@
 """A table of images and their tags."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, read_image
-from visiontasks.data.sources.source import Source
+from visiontasks.data.images import MAX_PIXELS
+from visiontasks.data.sources.source import Files
 from visiontasks.data.table import Finder, image_root, read_table, recognize_tables
 from visiontasks.errors import DataError
-from visiontasks.sample import UNLABELED, Sample
+from visiontasks.sample import UNLABELED
 
 _FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "-1": UNLABELED, "-1.0": UNLABELED, "": UNLABELED}
 
 
-class Csv(Source):
+class Csv(Files):
     """A table of images and tags whose first row names the columns; gives `tags`.
 
     The first column holds the file. Then follows either one column of tags with a separator between them, or one
@@ -27,7 +26,8 @@ class Csv(Source):
         root: the folder that the table's file names are relative to; by default the table's folder.
         delimiter: the character between columns; by default the most frequent of , ; and tab in the first row.
         separator: the character between tags; by default ; or | if any row has one, else a comma, else white space.
-        names: the tags in order; by default those in the table, sorted (or in the order of their columns).
+        names: the tags in order; by default those in the table, sorted (or in the order of their columns). A tag
+            without a column is not labeled.
         max_pixels: larger images are skipped.
 
     Raises:
@@ -55,25 +55,26 @@ class Csv(Source):
         second = {cells[1].strip() for _, cells in rows}
         flags = len(header) > 2 or (second != {""} and second <= set(_FLAGS))
         tags = self._read_flags(header, rows, names) if flags else self._read_lists(rows, names, separator)
-        self._items = [
+        self.items = [
             (path, row)
             for (line, cells), row in zip(rows, tags, strict=True)
             if (path := finder.find(cells[0].strip(), line)) is not None
         ]
-        if not self._items:
+        if not self.items:
             raise finder.no_images(header[0], [cells[0] for _, cells in rows])
 
     def _read_flags(self, header, rows, names):
         columns = [name.strip() for name in header[1:]]
         names = columns if names is None else [str(name) for name in names]
-        missing = [name for name in names if name not in columns]
-        if missing:
-            raise DataError(f"{self.path}: expected a column for each of names; {missing[0]!r} has none.")
+        indices = {number: 1 + columns.index(name) for number, name in enumerate(names) if name in columns}
+        if not indices:
+            raise DataError(f"{self.path}: expected columns of names, {', '.join(names)}, got {', '.join(columns)}.")
         self.names = {"tags": tuple(names)}
-        indices = [1 + columns.index(name) for name in names]
-        tags = np.zeros((len(rows), len(names)), np.float32)
+        for name in sorted(set(names) - set(columns)):
+            self.report.add("tag without a column, not labeled", name)
+        tags = np.full((len(rows), len(names)), UNLABELED, np.float32)
         for row, (line, cells) in zip(tags, rows, strict=True):
-            for number, column in enumerate(indices):
+            for number, column in indices.items():
                 try:
                     row[number] = _FLAGS[cells[column].strip()]
                 except KeyError:
@@ -105,16 +106,8 @@ class Csv(Source):
             row[[numbers[tag] for tag in present]] = 1
         return tags
 
-    def __len__(self):
-        return len(self._items)
-
-    def __getitem__(self, index):
-        path, tags = self._items[index]
-        image = read_image(path, self.report, self.max_pixels)
-        return Sample(image, tags=tags.copy(), id=Path(os.path.relpath(path, self.root)).as_posix(), path=str(path))
-
-    def describe(self, index):
-        return str(self._items[index][0])
+    def labels(self, tags, size, fields):
+        return {"tags": tags.copy() if self.known is None else np.where(self.known, tags, UNLABELED)}
 
     @classmethod
     def recognize(cls, root):

@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, list_images, read_image
+from visiontasks.data.images import MAX_PIXELS, list_images
 from visiontasks.data.layout import is_split, split_folders
-from visiontasks.data.sources.source import Source
+from visiontasks.data.sources.source import Files
 from visiontasks.errors import DataError
-from visiontasks.sample import Sample
 
 # folders that belong to other layouts; a folder of classes is recognized only without them
 _OTHER_LAYOUTS = {"images", "masks", "labels", "annotations", "imagesets", "jpegimages", "segmentationclass"}
 _SPLIT_OF_A_YEAR = re.compile(r"(train|val|test)\d+")  # train2017
 
 
-class Folder(Source):
+class Folder(Files):
     """Class folders: ROOT/CLASS/any.jpg; gives `label`.
 
     Args:
@@ -48,7 +47,7 @@ class Folder(Source):
             if name not in images:
                 self.report.add("class without images", name)
         self.names = {"label": names}
-        self._items = [(path, number) for number, name in enumerate(names) for path in images.get(name, ())]
+        self.items = [(path, number) for number, name in enumerate(names) for path in images.get(name, ())]
 
     def _find_images(self) -> dict[str, list[Path]]:
         if not self.root.is_dir():
@@ -67,16 +66,8 @@ class Folder(Source):
             self.report.add("image outside the class folders, skipped", str(path))
         return images
 
-    def __len__(self):
-        return len(self._items)
-
-    def __getitem__(self, index):
-        path, number = self._items[index]
-        image = read_image(path, self.report, self.max_pixels)
-        return Sample(image, label=number, id=path.relative_to(self.root).as_posix(), path=str(path))
-
-    def describe(self, index):
-        return str(self._items[index][0])
+    def labels(self, number, size, fields):
+        return {"label": number}
 
     @classmethod
     def recognize(cls, root):

@@ -3,14 +3,13 @@
 import glob
 from pathlib import Path
 
-from visiontasks.data.images import list_images, read_image
+from visiontasks.data.images import list_images
 from visiontasks.data.layout import in_results
-from visiontasks.data.sources.source import Source
+from visiontasks.data.sources.source import Files
 from visiontasks.errors import DataError
-from visiontasks.sample import Sample
 
 
-class Images(Source):
+class Images(Files):
     """Images without labels: one file, every image below a folder, or a glob; none of a folder of results.
 
     Args:
@@ -25,24 +24,21 @@ class Images(Source):
         self.fields, self.names = frozenset(), {}
         path = Path(files)
         if path.is_dir():
-            self.paths = list_images(path)
+            paths = list_images(path)
         elif path.is_file():
-            self.paths = [path]
+            paths = [path]
         else:
             matches = map(Path, glob.glob(str(files), recursive=True))
-            self.paths = sorted(p for p in matches if p.is_file() and not in_results(p))
-        if not self.paths:
+            paths = sorted(p for p in matches if p.is_file() and not in_results(p))
+        if not paths:
             raise DataError(
                 f"source: found no image at {str(files)!r}; expected a file, a folder or a glob. Folders of results "
                 "(runs, predictions, evaluations) are not read."
             )
+        self.items = [(path,) for path in paths]
 
-    def __len__(self):
-        return len(self.paths)
+    def labels(self, size, fields):
+        return {}
 
-    def __getitem__(self, index):
-        path = self.paths[index]
-        return Sample(read_image(path, self.report), id=path.name, path=str(path))
-
-    def describe(self, index):
-        return str(self.paths[index])
+    def id_of(self, path):
+        return path.name

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, image_size, list_images, read_image, read_mask
+from visiontasks.data.images import MAX_PIXELS, image_size, list_images, read_mask
 from visiontasks.data.layout import child, is_split, read_names, split_folders
 from visiontasks.data.scan import scan
-from visiontasks.data.sources.source import Source
+from visiontasks.data.sources.source import Files
 from visiontasks.errors import BadImage, DataError
-from visiontasks.sample import VOID, Sample
+from visiontasks.sample import VOID
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 _MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentation", "segmentations")
@@ -20,7 +20,7 @@ _MASK_SUFFIX = re.compile(r"[_-](masks?|labels?|seg|segmentation|gt|annotation)$
 _NAMES_FILES = ("classes.txt", "names.txt")
 
 
-class Masks(Source):
+class Masks(Files):
     """Images and masks of class indices (PNG), matched by file name; gives `mask`.
 
     A mask has the name of its image, or a suffix such as _mask; it may lie in the same folder. 255 is void.
@@ -51,7 +51,8 @@ class Masks(Source):
         max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
-        self.images, self.masks, self.max_pixels = Path(images), Path(masks), max_pixels
+        self.images = self.root = Path(images)
+        self.masks, self.max_pixels = Path(masks), max_pixels
         self.values = None if values is None else _table_of(values)
         for argument, folder in (("images", self.images), ("masks", self.masks)):
             if not folder.is_dir():
@@ -101,16 +102,16 @@ class Masks(Source):
         return pairs
 
     def _scan(self, pairs) -> dict[int, Path]:
-        """Set `_pairs` to the readable pairs; return {mask value: the first file that has it}."""
-        self._pairs, first_file = [], {}
+        """Set `items` to the readable pairs; return {mask value: the first file that has it}."""
+        self.items, first_file = [], {}
         for pair, result in zip(pairs, scan(self._look, pairs, "Checking masks"), strict=True):
             if isinstance(result, BadImage):
                 self.report.add(f"{result.reason}, skipped", result.path)
                 continue
-            self._pairs.append(pair)
+            self.items.append(pair)
             for value in result:
                 first_file.setdefault(int(value), pair[1])
-        if not self._pairs:
+        if not self.items:
             raise DataError(f"masks: none of the {len(pairs)} pairs of image and mask can be read.\n{self.report}")
         return first_file
 
@@ -157,19 +158,9 @@ class Masks(Source):
             if number not in first_file:
                 self.report.add("class that occurs in no mask", name)
 
-    def __len__(self):
-        return len(self._pairs)
-
-    def __getitem__(self, index):
-        path, mask_path = self._pairs[index]
-        image, mask = read_image(path, self.report, self.max_pixels), read_mask(mask_path, self.max_pixels)
-        if self.values is not None:
-            mask = self._classes_of_values[mask]
-        name = path.relative_to(self.images).as_posix()
-        return Sample(image, mask=mask, id=name, path=str(path))
-
-    def describe(self, index):
-        return str(self._pairs[index][0])
+    def labels(self, path, size, fields):
+        mask = read_mask(path, self.max_pixels)
+        return {"mask": mask if self.values is None else self._classes_of_values[mask]}
 
     @classmethod
     def recognize(cls, root):

@@ -2,10 +2,15 @@
 
 import abc
 import collections
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from visiontasks.arguments import Checked
+from visiontasks.data.images import MAX_PIXELS, image_size, read_image
+from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import Sample
 
 
@@ -26,8 +31,16 @@ class Report:
 
     def fresh(self) -> list[tuple[str, str]]:
         """The notes since the last call: a worker process has its own copy of the report and sends these."""
-        taken, self._fresh = self._fresh, []
+        taken = self._fresh.copy()
+        self._fresh.clear()
         return taken
+
+    def join(self, other: "Report"):
+        """Take over another report's notes, also those to come."""
+        for what, names in other._seen.items():
+            self._seen[what] |= names
+        self._fresh += other._fresh
+        other._seen, other._fresh = self._seen, self._fresh
 
     def count(self, what: str) -> int:
         return len(self._seen.get(what, ()))
@@ -57,12 +70,14 @@ class Source(Checked, abc.ABC):
         fields: the Sample fields that its samples have, such as frozenset({"label"}).
         names: class names by field, such as {"label": ("cat", "dog")}.
         report: what was skipped or corrected; filled by the constructor and by reading.
+        known: bool (C,), the classes or tags that the data were annotated for; None: all.
         LAYOUT: the folder layout that `recognize` accepts; None for a source without one.
     """
 
     LAYOUT: str | None = None
     fields: frozenset[str]
     names: dict[str, tuple[str, ...]]
+    known: np.ndarray | None = None
 
     def __init__(self):
         self.report = Report()
@@ -81,6 +96,10 @@ class Source(Checked, abc.ABC):
     def read(self, index: int, fields: Iterable[str]) -> Sample:
         """The sample for a batch of some fields; a source may leave out costly other fields, such as masks."""
         return self[index]
+
+    def alike(self, index: int) -> Sequence[int]:
+        """The samples that are labeled as this one is, and it: a transform of several images joins only such."""
+        return range(len(self))
 
     def results(self, sample: Sample, detections: dict) -> list[dict] | None:
         """A sample's detections in the format of the data set's own tools; None if they have no such format.
@@ -105,24 +124,99 @@ class Source(Checked, abc.ABC):
         return None
 
 
-class Subset(Source):
-    """Some samples of another source, in the order given."""
+class Files(Source):
+    """A source of image files. A subclass gives `labels`, and its constructor sets the attributes below.
 
-    def __init__(self, source: Source, indices: Sequence[int] | Iterable[int]):
-        self.source, self.indices = source, list(indices)
-        self.fields, self.names, self.report = source.fields, source.names, source.report
+    Attributes:
+        items: (path, labels as `labels` takes them) of each sample.
+        root: the folder to which samples' ids are relative.
+        max_pixels: larger images are skipped.
+    """
+
+    items: list[tuple]
+    root: Path
+    max_pixels: int = MAX_PIXELS
+
+    @abc.abstractmethod
+    def labels(self, item, size: tuple[int, int], fields: Iterable[str]) -> dict:
+        """The Sample fields of an item's labels; (height, width) are the image's."""
 
     def __len__(self):
-        return len(self.indices)
+        return len(self.items)
 
     def __getitem__(self, index):
-        return self.source[self.indices[index]]
+        return self.read(index, self.fields)
 
     def read(self, index, fields):
-        return self.source.read(self.indices[index], fields)
+        path, *item = self.items[index]
+        image = read_image(path, self.report, self.max_pixels)
+        labels = self.labels(*item, image.shape[:2], fields)
+        return Sample(image, **labels, id=self.id_of(path), path=str(path))
 
-    def results(self, sample, detections):
-        return self.source.results(sample, detections)
+    def id_of(self, path: Path) -> str:
+        """The id of a file's sample."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
 
     def describe(self, index):
-        return self.source.describe(self.indices[index])
+        return str(self.items[index][0])
+
+    def size_of(self, path: Path) -> tuple[int, int] | BadImage:
+        """The (height, width) of an image file, or why it cannot be read."""
+        try:
+            return image_size(path, self.max_pixels)
+        except BadImage as error:
+            return error
+
+
+class ObjectFiles(Files):
+    """A source of image files with `Objects`; its constructor calls `name_classes`, and `check_objects` at its end."""
+
+    fields = frozenset({"boxes", "classes", "tags", "label"})
+
+    def name_classes(self, names: Iterable[str], listed: Iterable[str] | None = None):
+        """Set the class names; those that are not `listed` are not `known`. None: all are."""
+        names = tuple(map(str, names))
+        self.names = dict.fromkeys(("classes", "tags", "label"), names)
+        for name in () if listed is None else sorted(set(names) - set(listed)):
+            self.known = np.isin(names, list(listed))
+            self.report.add("class that the annotations do not list, so it is not known", name)
+
+    def number_of(self, name: str, where) -> int:
+        """The number of a class.
+
+        Raises:
+            DataError: it has none.
+        """
+        names = self.names["classes"]
+        if name not in names:
+            raise DataError(
+                f"{where}: expected a class among names ({', '.join(names[:60])}), got {name!r}; correct it, or "
+                f"set names=[{','.join((*names[:60], name))}]."
+            )
+        return names.index(name)
+
+    def labels(self, objects, size, fields):
+        masks = "instance_masks" in self.fields and "instance_masks" in fields
+        return objects.fields(len(self.names["classes"]), size, masks, self.known)
+
+    def check_objects(self, where, expected: str = "objects", ignored: str = "ignored regions", fix: str = ""):
+        """Raise unless there is an object to learn.
+
+        Args:
+            where: the file or folder of the annotations.
+            expected: what has the objects.
+            ignored: what ignored regions are called.
+            fix: what to do about them.
+
+        Raises:
+            DataError: there is none.
+        """
+        regions = [objects.ignored for _, objects in self.items]
+        if not all(map(np.all, regions)):
+            return
+        count = sum(map(len, regions))
+        came, fix = (f"{count} {ignored} and no other object", f"; {fix}") if count else ("none", "")
+        report = f"\n{self.report}" if self.report else ""
+        raise DataError(
+            f"{where}: nothing to train on: expected {expected}, got {came} in {len(self.items)} images{fix}.{report}"
+        )

@@ -9,20 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, image_size, inside, is_image_name, list_images, read_image
+from visiontasks.data.images import MAX_PIXELS, image_size, inside, is_image_name, list_images
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.scan import scan
-from visiontasks.data.sources.source import Source
+from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
-from visiontasks.sample import Sample
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 # the names that exporting tools use, in any case
 _XML_FOLDERS, _IMAGE_FOLDERS = ("annotations", "xml", "xmls", "labels"), ("jpegimages", "images", "pictures")
 
 
-class Voc(Source):
+class Voc(ObjectFiles):
     """PASCAL VOC: Annotations/*.xml and JPEGImages; gives `boxes`, `classes`, `tags` and `label`.
 
     An object marked difficult is `ignored`: nothing is learned there, and scoring neither rewards nor punishes it.
@@ -47,7 +46,6 @@ class Voc(Source):
         "PASCAL VOC: DIR/Annotations/*.xml, DIR/JPEGImages/*.jpg and DIR/ImageSets/Main/{train,val}.txt; or "
         "DIR/annotations/*.xml and DIR/images, or both kinds in one folder, each also in DIR/train and DIR/val"
     )
-    fields = frozenset({"boxes", "classes", "tags", "label"})
 
     def __init__(
         self,
@@ -67,15 +65,9 @@ class Voc(Source):
                 raise DataError(f"root: expected a folder {folder}, got none. {self.LAYOUT}.")
         items = list(self._read(self._listed()))
         seen = sorted({name for *_, objects in items for name, *_ in objects})
-        names = tuple(seen) if names is None else tuple(map(str, names))
-        if not seen or all(difficult for *_, objects in items for _, _, difficult in objects):
-            what = "only difficult objects" if seen else "no object"
-            raise DataError(
-                f"{self.root}: nothing to train on: expected objects, got {what} in {len(items)} images."
-                + (f"\n{self.report}" if self.report else "")
-            )
-        self.names = dict.fromkeys(("classes", "tags", "label"), names)
-        self._items = [(path, self._objects(xml, size, objects, names)) for path, xml, size, objects in items]
+        self.name_classes(seen if names is None else names)
+        self.items = [(path, self._objects(xml, size, objects)) for path, xml, size, objects in items]
+        self.check_objects(self.root, ignored="difficult objects", fix="set difficult to 0")
 
     def _listed(self) -> list[Path]:
         """The XML files of the split."""
@@ -125,13 +117,11 @@ class Voc(Source):
                 )
             yield path, file, size, objects
 
-    def _objects(self, file, size, rows, names) -> Objects:
-        unknown = [name for name, *_ in rows if name not in names]
-        if unknown:
-            raise DataError(
-                f"{file}: expected a class among names ({', '.join(names[:60])}), got {unknown[0]!r}; correct it, or "
-                f"set names=[{','.join((*names[:60], unknown[0]))}]."
-            )
+    def id_of(self, path):
+        return path.relative_to(self.images).as_posix()
+
+    def _objects(self, file, size, rows) -> Objects:
+        numbers = np.array([self.number_of(name, file) for name, *_ in rows], np.int32)
         labels = [f"{file}, object {number}" for number in range(1, 1 + len(rows))]
         boxes = np.array([corners for _, corners, _ in rows], np.float64).reshape(-1, 4)
         if self.one_based:
@@ -141,20 +131,7 @@ class Voc(Source):
                 )
             boxes = zero_based(boxes)
         boxes, kept = usable_boxes(boxes, size, labels, self.report)
-        classes = np.array([names.index(rows[number][0]) for number in kept], np.int32)
-        return Objects(boxes, classes, np.array([rows[number][2] for number in kept], bool))
-
-    def __len__(self):
-        return len(self._items)
-
-    def __getitem__(self, index):
-        path, objects = self._items[index]
-        image = read_image(path, self.report, self.max_pixels)
-        labels = objects.fields(len(self.names["classes"]), image.shape[:2])
-        return Sample(image, **labels, id=path.relative_to(self.images).as_posix(), path=str(path))
-
-    def describe(self, index):
-        return str(self._items[index][0])
+        return Objects(boxes, numbers[kept], np.array([rows[number][2] for number in kept], bool))
 
     @classmethod
     def recognize(cls, root):

@@ -7,21 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, is_image_name, list_images, read_image
+from visiontasks.data.images import MAX_PIXELS, is_image_name, list_images
 from visiontasks.data.layout import VALIDATION
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.scan import scan
-from visiontasks.data.sources.source import Source
+from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.yolo_yaml import inside_root, label_file, locate, names_of, only_yaml, read, root_of
 from visiontasks.errors import DataError
-from visiontasks.sample import Sample
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _LISTS = ("classes.txt", "labels/classes.txt", "obj.names")  # lists of classes, from tools that write no data.yaml
 _ROUNDING = 1e-3  # of the image's width or height: 1.0006 is a rounded 1
 
 
-class Yolo(Source):
+class Yolo(ObjectFiles):
     """Ultralytics' YOLO layout; gives `boxes`, `classes`, `tags` and `label`, and `instance_masks` from polygons.
 
     For images/…/a.jpg, labels/…/a.txt has one row per object: its class and the box's center, width and height, or its
@@ -35,7 +34,7 @@ class Yolo(Source):
         split: train, val or test.
         root: the folder that the paths in data.yaml are relative to and must not leave; by default the file's folder.
         names: the classes in order; data.yaml's classes are matched to them by name, or by index if data.yaml has only
-            their count (nc). By default data.yaml's own.
+            their count (nc). By default data.yaml's own. A class that data.yaml does not name is not `known`.
         max_pixels: larger images are skipped.
 
     Raises:
@@ -45,7 +44,7 @@ class Yolo(Source):
     """
 
     LAYOUT = "YOLO: DIR/data.yaml with names, train and val, or DIR/classes.txt; DIR/images and DIR/labels/*.txt"
-    fields = frozenset({"boxes", "classes", "tags", "label", "instance_masks"})
+    fields = ObjectFiles.fields | {"instance_masks"}
 
     def __init__(
         self,
@@ -60,29 +59,24 @@ class Yolo(Source):
         content = read(self.data)
         self.root = root_of(self.data, content) if root is None else Path(root)
         self._written = names_of(content, self.data)
-        self.names = dict.fromkeys(
-            ("classes", "tags", "label"), self._written if names is None else tuple(map(str, names))
-        )
+        listed = None if content.get("names") is None else self._written
+        self.name_classes(self._written if names is None else names, listed)
         self._indices = self._class_indices(content)
         images = self._images(content)
         labels = [label_file(path, self.root) for path in images]
-        self._items, kinds = [], {}
+        self.items, kinds = [], {}
         for path, file, rows in zip(images, labels, scan(self._rows, labels, "Checking labels"), strict=True):
             if rows is None:
                 self.report.add("image without a label file, used as an image without objects", str(path))
             for line, row in rows or ():
                 kinds.setdefault(len(row) > 5, f"{file}, line {line}")
-            self._items.append((path, self._objects(file, rows or ())))
+            self.items.append((path, self._objects(file, rows or ())))
         if len(kinds) > 1:
             raise DataError(
                 f"{kinds[True]}: expected a box (class and 4 numbers) in each row, or a polygon in each, got a polygon "
                 f"here and a box in {kinds[False]}; export all labels in one form."
             )
-        if not any(len(objects.classes) for _, objects in self._items):
-            raise DataError(
-                f"{self.data}: nothing to train on: expected label files such as {labels[0]}, got no object for the "
-                f"{len(images)} images." + (f"\n{self.report}" if self.report else "")
-            )
+        self.check_objects(self.data, f"label files such as {labels[0]} with objects")
         if True not in kinds:
             self.fields = type(self).fields - {"instance_masks"}
 
@@ -195,21 +189,8 @@ class Yolo(Source):
         polygons = None if any(len(row) == 5 for row in rows) else tuple(row[1:] for row in rows)
         return Objects(boxes, np.array([row[0] for row in rows], np.int32), np.zeros(len(rows), bool), masks=polygons)
 
-    def __len__(self):
-        return len(self._items)
-
-    def __getitem__(self, index):
-        return self.read(index, self.fields)
-
-    def read(self, index, fields):
-        path, shares = self._items[index]
-        image = read_image(path, self.report, self.max_pixels)
-        masks = "instance_masks" in self.fields and "instance_masks" in fields
-        labels = shares.scaled(image.shape[:2]).fields(len(self.names["classes"]), image.shape[:2], masks)
-        return Sample(image, **labels, id=path.relative_to(self.root).as_posix(), path=str(path))
-
-    def describe(self, index):
-        return str(self._items[index][0])
+    def labels(self, shares, size, fields):
+        return super().labels(shares.scaled(size), size, fields)
 
     @classmethod
     def recognize(cls, root):

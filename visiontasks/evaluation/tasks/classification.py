@@ -3,24 +3,15 @@
 from visiontasks.drawing.colors import color
 from visiontasks.drawing.panels import Entry, captioned
 from visiontasks.evaluation.metrics.classification import Classification as ClassificationMetric
-from visiontasks.evaluation.tasks.ranking import mean_scores, ranked
-from visiontasks.evaluation.tasks.task import Task
+from visiontasks.evaluation.tasks.scores import Scores, ranked
 
 SHOWN = 5
 
 
-class Classification(Task):
+class Classification(Scores):
     """Predictions are {"scores": float32 (C,)}, a softmax over the classes."""
 
-    whole_image = True
     main_metric = "top1"
-
-    def restore(self, prediction, placement):
-        return prediction
-
-    def merge(self, predictions, views):
-        """The mean of the scores."""
-        return mean_scores(predictions)
 
     def metric(self):
         return ClassificationMetric(self.names)

@@ -3,25 +3,16 @@
 from visiontasks.drawing.colors import color
 from visiontasks.drawing.panels import Entry, captioned
 from visiontasks.evaluation.metrics.tagging import Tagging as TaggingMetric
-from visiontasks.evaluation.tasks.ranking import mean_scores, ranked
-from visiontasks.evaluation.tasks.task import Task
+from visiontasks.evaluation.tasks.scores import Scores, ranked
 
 PRESENT = 0.5
 SHOWN_ABSENT = 3
 
 
-class Tagging(Task):
+class Tagging(Scores):
     """Predictions are {"scores": float32 (C,)}, a sigmoid for each tag."""
 
-    whole_image = True
     main_metric = "map"
-
-    def restore(self, prediction, placement):
-        return prediction
-
-    def merge(self, predictions, views):
-        """The mean of the scores."""
-        return mean_scores(predictions)
 
     def metric(self):
         return TaggingMetric(self.names)

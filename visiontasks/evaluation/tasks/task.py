@@ -2,7 +2,7 @@
 
 import abc
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from visiontasks.sample import Sample
 class Task(abc.ABC):
     """A task with its class names. The file `evaluation/tasks/NAME.py` has the class `Name`.
 
+    Args:
+        names: of the classes.
+        label_set: the head's; "" for the one without a name.
+
     Attributes:
         main_metric: the metric that selects the best checkpoint; higher is better.
         whole_image: whether a prediction is for the whole image, so that cropping is allowed.
@@ -25,8 +29,8 @@ class Task(abc.ABC):
     main_metric: str
     whole_image = False
 
-    def __init__(self, names: Sequence[str]):
-        self.names = tuple(names)
+    def __init__(self, names: Sequence[str], label_set: str = ""):
+        self.names, self.label_set = tuple(names), label_set
 
     @abc.abstractmethod
     def restore(self, prediction: dict[str, np.ndarray], placement: Placement) -> dict[str, np.ndarray]:
@@ -42,11 +46,11 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def metric(self) -> Metric:
-        """A fresh accumulator over (Sample in original pixels, restored prediction)."""
+        """A fresh accumulator over (Sample of the label set in original pixels, restored prediction)."""
 
     @abc.abstractmethod
     def draw_truth(self, image: np.ndarray, sample: Sample) -> np.ndarray:
-        """A copy of `image`, uint8 (H, W, 3) in the sample's pixels, with the sample's labels of this task drawn."""
+        """A copy of `image`, uint8 (H, W, 3), with the labels of this task drawn; the Sample is of the label set."""
 
     @abc.abstractmethod
     def draw_prediction(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> np.ndarray:
@@ -65,9 +69,15 @@ class Task(abc.ABC):
         return None
 
 
-def tasks_of(model) -> dict[str, Task]:
-    """{head name: Task} of a VisionModel, with the heads' class names."""
-    return {name: task_class(head.task)(head.classes) for name, head in model.heads.items()}
+def tasks_of(model, fields: Iterable[str] = ()) -> dict[str, Task]:
+    """{head name: Task} of a VisionModel, with the heads' class names and label sets.
+
+    Args:
+        model: the VisionModel.
+        fields: of the data, by which a head without `learns` finds its label set.
+    """
+    heads = model.heads.items()
+    return {name: task_class(head.task)(head.classes, head.prefix(fields).rstrip("/")) for name, head in heads}
 
 
 def task_class(name: str) -> type[Task]:

@@ -1,0 +1,104 @@
+"""Sources made of sources: a `Subset`, a `Named` label set, and several sources `Mixed`, also with different labels."""
+
+import abc
+import bisect
+import itertools
+from collections.abc import Iterable, Sequence
+
+from visiontasks.data.sources.source import Report, Source
+from visiontasks.errors import DataError
+from visiontasks.sample import named
+
+
+class Derived(Source):
+    """A source whose samples are those of other sources."""
+
+    @abc.abstractmethod
+    def locate(self, index: int) -> tuple[Source, int]:
+        """The source of a sample, and the sample's number in it."""
+
+    def __getitem__(self, index):
+        return self.read(index, self.fields)
+
+    def read(self, index, fields):
+        source, number = self.locate(index)
+        return source.read(number, fields)
+
+    def describe(self, index):
+        source, number = self.locate(index)
+        return source.describe(number)
+
+
+class Subset(Derived):
+    """Some samples of another source, in the order given."""
+
+    def __init__(self, source: Source, indices: Iterable[int]):
+        self.source, self.indices, self.results = source, list(indices), source.results
+        self.fields, self.names, self.report = source.fields, source.names, source.report
+
+    def __len__(self):
+        return len(self.indices)
+
+    def locate(self, index):
+        return self.source, self.indices[index]
+
+
+class Named(Derived):
+    """A source whose labels are in a named set: its fields are NAME/boxes, NAME/classes, …"""
+
+    def __init__(self, source: Source, label_set: str):
+        self.source, self.label_set, self.report, self.results = source, label_set, source.report, source.results
+        self.fields = frozenset(named(label_set, source.fields))
+        self.names = dict(zip(named(label_set, source.names), source.names.values(), strict=True))
+
+    def __len__(self):
+        return len(self.source)
+
+    def locate(self, index):
+        return self.source, index
+
+    def read(self, index, fields):
+        sample = super().read(index, [field.removeprefix(f"{self.label_set}/") for field in fields])
+        return sample.of(None).replace(sets={self.label_set: sample})
+
+
+class Mixed(Derived):
+    """The samples of several sources, one source after the other.
+
+    A sample has the labels that its source gives; those of the other sources are not labeled in it. It gives no
+    `results` for other tools, because their files belong to one data set.
+
+    Args:
+        sources: at least one; those that give the same field of the same label set have the same names for it.
+        report: of all sources, if they have one in common; by default theirs become one.
+
+    Raises:
+        DataError: the names of a field differ.
+    """
+
+    def __init__(self, sources: Sequence[Source], report: Report | None = None):
+        self.sources, self.report, self.names = list(sources), Report() if report is None else report, {}
+        self.fields = frozenset().union(*(source.fields for source in self.sources))
+        self._ends = list(itertools.accumulate(map(len, self.sources)))
+        for source in self.sources:
+            if report is None:
+                self.report.join(source.report)
+            for field, names in source.names.items():
+                if (before := self.names.setdefault(field, names)) != names:
+                    raise DataError(
+                        f"data: expected one list of names for {field!r} from all sources, got {list(before)} and "
+                        f"{list(names)}. Give them the same names=[…], or one of them set=NAME, a label set of its own."
+                    )
+
+    def __len__(self):
+        return self._ends[-1]
+
+    def locate(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(f"expected an index from 0 to {len(self) - 1}, got {index}.")
+        number = bisect.bisect_right(self._ends, index)
+        return self.sources[number], index - self._ends[number] + len(self.sources[number])
+
+    def alike(self, index):
+        source, number = self.locate(index)
+        return range(index - number, index - number + len(source))
