@@ -72,7 +72,7 @@ def check(name: str, annotation, value):
     except ValidationError:
         hint = f" {meant(value, choices(annotation))}".rstrip() if isinstance(value, str) else ""
         came = repr(value) if len(repr(value)) < 200 else f"{repr(value)[:200]}…"
-        raise UserError(f"{name}: expected {describe(annotation)}, got {came}.{hint}") from None
+        raise UserError(f"expected {describe(annotation)}, got {came}.{hint}", name) from None
 
 
 @functools.cache

@@ -6,7 +6,8 @@ import textwrap
 from pathlib import Path
 
 from visiontasks.errors import UserError, meant
-from visiontasks.recipe import catalog, reading, schema
+from visiontasks.recipe import reading, schema
+from visiontasks.registry import catalog
 
 WIDTH = 100
 MOST_RECIPES = 26  # that the first screen says a line of; of more it gives the names

@@ -8,9 +8,8 @@ import numpy as np
 from visiontasks.data.detect import detect, inherit, same_images
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source, Subset
-from visiontasks.errors import DataError, RecipeError
-from visiontasks.recipe import catalog
-from visiontasks.recipe.paths import under
+from visiontasks.errors import DataError, RecipeError, under
+from visiontasks.registry import catalog
 
 # what a batch contains by default; instance masks and keypoints would fill it
 DEFAULT_FIELDS = ("label", "tags", "mask", "classes", "boxes")
@@ -74,7 +73,7 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
     elif isinstance(data, (tuple, list)) and len(data) == 2:
         data = dict(zip(("train", "val"), data, strict=True))
     if not isinstance(data, dict) or not set(data) <= {"train", "val"} or data.get("train") is None:
-        raise RecipeError(f"data: expected a folder, a Source, a pair of them or {{train: …, val: …}}; got {data!r}.")
+        raise RecipeError(f"expected a folder, a Source, a pair of them or {{train: …, val: …}}; got {data!r}.", "data")
     train = load_source(data["train"], "train")
     val = data.get("val")
     if val is None:
@@ -87,22 +86,22 @@ def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None
     if isinstance(split, Source):
         return split
     if not isinstance(split, dict) or "source" not in split:
-        raise RecipeError(f"{where}: expected {{source: NAME, its arguments}} or a Source, got {split!r}.")
+        raise RecipeError(f"expected {{source: NAME, its arguments}} or a Source, got {split!r}.", where)
     arguments = {key: value for key, value in split.items() if key != "source"}
     part = catalog.find("data/sources", split["source"], f"{where}.source")
     catalog.check_arguments(part, arguments, where)
     kinds = {classes for field, classes in (names or {}).items() if field != "keypoints"}  # those name points
     if len(kinds) == 1 and "names" not in arguments and any(a.name == "names" for a in part.arguments):
         arguments["names"] = list(*kinds)  # a split that lacks a class would number the others differently
-    with under(where, [argument.name for argument in part.arguments]):
+    with under(where):
         return part.load()(**arguments)
 
 
 def _split(source: Source, share: float, seed: int) -> tuple[Subset, Subset]:
     if not 0 < share < 1:
-        raise RecipeError(f"split: expected a share above 0 and below 1, got {share}.")
+        raise RecipeError(f"expected a share above 0 and below 1, got {share}.", "split")
     if len(source) < 2:
-        raise DataError(f"data: expected at least 2 images to split into two sets, got {len(source)}.")
+        raise DataError(f"expected at least 2 images to split into two sets, got {len(source)}.", "data")
     order = np.random.default_rng(seed % 2**32).permutation(len(source))
     count = min(max(1, round(len(source) * share)), len(source) - 1)
     # in the source's order, so that neighbors on disk are read one after the other
@@ -114,6 +113,7 @@ def _same_names(train: Source, val: Source, fields):
         ours, theirs = tuple(train.names.get(field, ())), tuple(val.names.get(field, ()))
         if ours and theirs and ours != theirs:
             raise DataError(
-                f"val: its classes for {field!r} are not the training set's: {list(theirs)} instead of "
-                f"{list(ours)}. Give both sets the same classes in the same order."
+                f"its classes for {field!r} are not the training set's: {list(theirs)} instead of "
+                f"{list(ours)}. Give both sets the same classes in the same order.",
+                "val",
             )

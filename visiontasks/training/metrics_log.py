@@ -99,7 +99,7 @@ class CsvLog:
                 writer.writerows([columns] if new else [])
                 writer.writerows([["" if value != value else value for value in row] for row in values])
         except OSError as error:
-            raise UserError(f"run.dir: cannot write {self.path}: {error.strerror}.") from error
+            raise UserError(f"cannot write {self.path}: {error.strerror}.") from error
 
     def table(self) -> dict[str, np.ndarray]:
         """{column: its values}, NaN for missing ones."""

@@ -66,7 +66,7 @@ class Coco(Source):
     def _find_root(self, images, file) -> Path:
         if images is not None:
             if not Path(images).is_dir():
-                raise DataError(f"images: expected a folder, got {images}, which is not a folder.")
+                raise DataError(f"expected a folder, got {images}, which is not a folder.", "images")
             return Path(images)
         names = [str(entry.get("file_name")) for entry in list(file.images.values())[:20]]
         return image_folder(self.path, names) or self.path.parent
@@ -94,7 +94,8 @@ class Coco(Source):
             shown = f", such as {listed[0][1]}" if listed else ""
             raise DataError(
                 f"{self.path}: expected images in {self.root}, got none of the {len(listed)} that it "
-                f"lists{shown}; set images= to the folder that contains them."
+                f"lists{shown}; give the folder that contains them.",
+                "images",
             )
         if all(objects.ignored.all() for _, objects in self._items):
             crowds = sum(len(objects.ignored) for _, objects in self._items)
@@ -112,8 +113,8 @@ class Coco(Source):
         try:
             return inside(self.root, name)
         except DataError as error:
-            hint = str(error).replace("root=", "images=")
-            raise DataError(f"{self.path}, image {entry['id']}: {hint}") from None
+            text = f"{self.path}, image {entry['id']}: {error.args[0]}"
+            raise DataError(text, error.argument and "images") from None
 
     def _size_of(self, path):
         try:

@@ -33,8 +33,9 @@ class Images(Source):
             self.paths = sorted(p for p in matches if p.is_file() and not in_results(p))
         if not self.paths:
             raise DataError(
-                f"source: found no image at {str(files)!r}; expected a file, a folder or a glob. Folders of results "
-                "(runs, predictions, evaluations) are not read."
+                f"found no image at {str(files)!r}; expected a file, a folder or a glob. Folders of results "
+                "(runs, predictions, evaluations) are not read.",
+                "source",
             )
 
     def __len__(self):

@@ -64,7 +64,7 @@ class Voc(Source):
         self.annotations, self.images = self.root / annotations, self.root / images
         for folder in (self.root, self.annotations, self.images):
             if not folder.is_dir():
-                raise DataError(f"root: expected a folder {folder}, got none. {self.LAYOUT}.")
+                raise DataError(f"expected a folder {folder}, got none. {self.LAYOUT}.", "root")
         items = list(self._read(self._listed()))
         seen = sorted({name for *_, objects in items for name, *_ in objects})
         names = tuple(seen) if names is None else tuple(map(str, names))
@@ -86,7 +86,7 @@ class Voc(Source):
             lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             splits = ", ".join(sorted(path.stem for path in file.parent.glob("*.txt"))) or "none"
-            raise DataError(f"split: expected a list of images {file} (of {splits}), got: {error}.") from error
+            raise DataError(f"expected a list of images {file} (of {splits}), got: {error}.", "split") from error
         files = []
         for line in dict.fromkeys(filter(None, lines)):
             path = _inside(self.annotations, f"{line}.xml", file)
@@ -130,7 +130,9 @@ class Voc(Source):
         if unknown:
             raise DataError(
                 f"{file}: expected a class among names ({', '.join(names[:60])}), got {unknown[0]!r}; correct it, or "
-                f"set names=[{','.join((*names[:60], unknown[0]))}]."
+                "add it.",
+                "names",
+                fix=f"[{','.join((*names[:60], unknown[0]))}]",
             )
         labels = [f"{file}, object {number}" for number in range(1, 1 + len(rows))]
         boxes = np.array([corners for _, corners, _ in rows], np.float64).reshape(-1, 4)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.arguments import NonNegative, Positive, check, fields_of
-from visiontasks.errors import RecipeError, near
-from visiontasks.recipe.syntax import REQUIRED, Argument, Class, Module, arguments_of, module, summary
+from visiontasks.errors import RecipeError, UserError, near
+from visiontasks.registry.syntax import REQUIRED, Argument, Class, Module, arguments_of, module, summary
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = ("heads", "backbones", "data/sources", "data/augment")
@@ -107,7 +107,7 @@ def find(folder: str, name: str, where: str = "name") -> Part:
     """
     choices = parts(folder)
     if name not in choices:
-        raise RecipeError(f"{where}: unknown name {name!r}. {near(str(name), choices)}")
+        raise RecipeError(f"unknown name {name!r}. {near(str(name), choices)}", where)
     return choices[name]
 
 
@@ -120,11 +120,11 @@ def check_arguments(part: Part, given: dict, where: str, filled: Iterable[str] =
     known = {a.name: a for a in part.arguments}
     for key, value in given.items():
         if key not in known:  # arguments of **kwargs, such as a layer's dtype, are not for recipes
-            raise RecipeError(f"{where}.{key}: {part.name} has no argument {key!r}. {near(str(key), known)}")
+            raise RecipeError(f"{part.name} has no argument {key!r}. {near(str(key), known)}", f"{where}.{key}")
         check_value(f"{where}.{key}", known[key].annotation, value)
     missing = [a for a in known if known[a].default is REQUIRED and a not in given and a not in set(filled)]
     if missing:
-        raise RecipeError(f"{where}: {part.name} needs {', '.join(missing)}; give it as {where}.{missing[0]}=…")
+        raise RecipeError(f"missing; {part.name} needs {', '.join(missing)}.", f"{where}.{missing[0]}")
 
 
 def check_value(where: str, annotation, value):
@@ -135,8 +135,19 @@ def check_value(where: str, annotation, value):
     """
     try:
         check(where, annotation, value)
-    except ValueError as error:
-        raise RecipeError(str(error)) from None
+    except UserError as error:
+        raise RecipeError(error.args[0], where) from None
+
+
+def task(name: str) -> Part:
+    """The Task of a head's `task`, such as "detection": the class `Name` of `evaluation/tasks/NAME.py`."""
+    file, symbol = module(f"visiontasks.evaluation.tasks.{name}"), name.title().replace("_", "")
+    return Part(name, file.name, symbol, (), "", definition=file[symbol])
+
+
+def tasks_of(model) -> dict:
+    """{head name: Task} of a VisionModel, with the heads' class names."""
+    return {name: task(head.task).load()(head.classes) for name, head in model.heads.items()}
 
 
 @functools.cache
@@ -150,7 +161,7 @@ def functions(file: str) -> dict[str, Part]:
     }
 
 
-def optimizer(name: str, where: str = "train.optimizer.name") -> Part:
+def optimizer(name: str, where: str = "name") -> Part:
     """A Keras optimizer by name in any case ("adamw", "SGD"), read without importing Keras.
 
     Raises:
@@ -160,7 +171,7 @@ def optimizer(name: str, where: str = "train.optimizer.name") -> Part:
     known = {symbol.lower(): symbol for symbol in exports if symbol[0].isupper() and symbol not in _NOT_OPTIMIZERS}
     symbol = known.get(name.lower())
     if symbol is None:
-        raise RecipeError(f"{where}: unknown name {name!r}. {near(name.lower(), known)}")
+        raise RecipeError(f"unknown name {name!r}. {near(name.lower(), known)}", where)
     # optimizers pass shared arguments on as **kwargs; their base class names them
     shared = arguments_of(module("keras.src.optimizers.base_optimizer")["BaseOptimizer"])
     by_name = {a.name: a for a in (*shared, *arguments_of(module("keras.optimizers")[symbol]))}
