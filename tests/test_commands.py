@@ -1,6 +1,7 @@
 """The commands end to end, on small data made here: files written, words checked, Ctrl-C survived."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -183,7 +184,8 @@ def test_dry_run_draws_a_batch_and_stops(images, tmp_path):
     printed = command("train", *TINY, f"data={images}", "dry_run=true", cwd=tmp_path).stdout
     for text in ("parameters", "MiB", "C0", "image uint8 (4, 64, 64, 3)", "filters: 4"):
         assert text in printed
-    assert cv2.imread(str(tmp_path / "batch.png")) is not None
+    (drawn,) = re.findall(r"with its labels: (.*batch\.png)", printed)
+    assert cv2.imread(drawn) is not None
     assert not (tmp_path / "runs").exists()
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import platform
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -56,11 +57,11 @@ def train(arguments: list[str]) -> int:
     train_set, val_set = build.loaders(recipe)
     reporter.data(train_set, val_set, build.fields(recipe))
 
-    capability = cli.start_keras(events=True)
+    with recipe_paths():
+        capability = cli.start_keras(recipe.train.devices, events=True)
     import keras
 
     with recipe_paths():
-        devices.check(recipe.train.devices, capability)
         scope = devices.scope(recipe.train.devices, recipe.data.batch)
     policy = devices.precision(recipe.train.precision, capability)
     keras.utils.set_random_seed(recipe.run.seed)
@@ -98,8 +99,9 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
         sample = row_of(batch, row)
         panels = [captioned(sample.image), *(task.draw_truth(sample.image, sample) for task in tasks.values())]
         rows.append(side_by_side(panels, ["as trained on", *tasks]))
-    write_image(Path("batch.png"), contact_sheet(rows))
-    reporter.line("one augmented batch with its labels: batch.png")
+    drawn = Path(tempfile.mkdtemp(prefix="visiontasks_")) / "batch.png"
+    write_image(drawn, contact_sheet(rows))
+    reporter.line(f"one augmented batch with its labels: {drawn}")
     return 0
 
 

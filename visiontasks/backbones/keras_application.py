@@ -184,5 +184,5 @@ def _levels(inputs, output) -> dict:
 
 def _feature(tensor) -> bool:
     """Whether a tensor is a feature map: not the image, and not the output of a padding layer."""
-    layer = tensor._keras_history.operation
+    layer = tensor._keras_history.operation  # private: Keras has no public way from a tensor to its layer
     return tensor.shape[-1] != 3 and not isinstance(layer, keras.layers.ZeroPadding2D)

@@ -72,7 +72,7 @@ def transform(name: str, where: str = "augment", others: Iterable[str] = ()) -> 
         raise RecipeError(f"{name} cannot be used here: {_REFUSED[name]}.", where)
     if name not in transforms():
         raise RecipeError(f"there is no transform {name!r}. {near(name, {*transforms(), *others})}", where)
-    return Part(name, "albumentations", name, _constructor(name), "")
+    return Part(name, "albumentations", name, _constructor(name))
 
 
 @functools.cache

@@ -80,7 +80,7 @@ class Finder:
         try:
             path = inside(self.root, name)
         except DataError as error:
-            raise DataError(f"{self.table}, line {line}: {error}") from None
+            raise DataError(f"{self.table}, line {line}: {error.args[0]}", error.argument) from None
         if not path.is_file() and not is_image_name(name):
             path = self._by_stem.get(path, path)
         if path.is_file():

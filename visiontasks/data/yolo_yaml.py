@@ -83,7 +83,7 @@ def inside_root(root: Path, name: str, file: Path) -> Path:
         # relative to the root by name too, because a label's path follows from its image's
         return root / path.resolve().relative_to(root.resolve()) if Path(name).is_absolute() else path
     except DataError as error:
-        raise DataError(f"{file}: {error}") from None
+        raise DataError(f"{file}: {error.args[0]}", error.argument) from None
 
 
 def names_of(content: dict, file: Path) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """`Predictor`: images of any size in, predictions in their own pixels out."""
 
 import collections
-import numbers
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from visiontasks.arguments import Count, Share, checked
 from visiontasks.data.images import read_image
 from visiontasks.errors import UserError
 from visiontasks.geometry import Placement
@@ -127,17 +127,13 @@ class Predictor:
                 raise UserError(f"several predictions of head {name!r} cannot be merged; leave it out.", key)
 
 
-def check_options(batch: int, tile: int | None, overlap: float):
+@checked
+def check_options(batch: Count, tile: Count | None, overlap: Share):
     """Raise unless the options of a Predictor are within their bounds.
 
     Raises:
         UserError: one is not; the text names it.
     """
-    for key, value in (("batch", batch), ("tile", tile)):
-        if value is not None and (not isinstance(value, numbers.Integral) or value < 1):
-            raise UserError(f"{key}: expected a whole number from 1 up, got {value!r}.")
-    if not isinstance(overlap, numbers.Real) or not 0 <= overlap < 1:
-        raise UserError(f"expected a share from 0 to below 1, got {overlap!r}.", "overlap")
 
 
 def row_of(outputs: dict[str, dict], row: int) -> dict[str, dict[str, np.ndarray]]:

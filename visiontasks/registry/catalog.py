@@ -13,7 +13,7 @@ from typing import Any
 
 from visiontasks.arguments import NonNegative, Positive, check, fields_of
 from visiontasks.errors import RecipeError, UserError, near
-from visiontasks.registry.syntax import REQUIRED, Argument, Class, Module, arguments_of, module, summary
+from visiontasks.registry.syntax import REQUIRED, Argument, Class, Module, arguments_of, docstring, module
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = ("heads", "backbones", "data/sources", "data/augment")
@@ -28,7 +28,7 @@ class Part:
     module: str
     symbol: str
     arguments: tuple[Argument, ...]
-    summary: str
+    doc: str = ""
     variant: object = None
     definition: Class | None = None
 
@@ -36,6 +36,11 @@ class Part:
         """Import the module and return the constructor (with its variant bound)."""
         made = getattr(importlib.import_module(self.module), self.symbol)
         return made if self.variant is None else functools.partial(made, self.variant)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.doc.split("\n")[0]
 
     @property
     def task(self) -> str:
@@ -90,7 +95,7 @@ def _parts_of(file: Module, stem: str, shared: set[str]) -> dict[str, Part]:
         )
         if not (is_main if definition else "weights" in [argument.name for argument in arguments]):
             continue
-        part = Part(stem if is_main else symbol, file.name, symbol, arguments, summary(node), definition=definition)
+        part = Part(stem if is_main else symbol, file.name, symbol, arguments, docstring(node), definition=definition)
         if is_main and "NAMES" in file.nodes:
             rest = dataclasses.replace(part, arguments=arguments[1:])
             offered |= {name: dataclasses.replace(rest, name=name, variant=v) for name, v in file["NAMES"].items()}
@@ -142,7 +147,7 @@ def check_value(where: str, annotation, value):
 def task(name: str) -> Part:
     """The Task of a head's `task`, such as "detection": the class `Name` of `evaluation/tasks/NAME.py`."""
     file, symbol = module(f"visiontasks.evaluation.tasks.{name}"), name.title().replace("_", "")
-    return Part(name, file.name, symbol, (), "", definition=file[symbol])
+    return Part(name, file.name, symbol, (), definition=file[symbol])
 
 
 def tasks_of(model) -> dict:
@@ -155,7 +160,7 @@ def functions(file: str) -> dict[str, Part]:
     """The public functions of one file of this package, such as "training/schedules", by name."""
     source = module(f"visiontasks.{file.replace('/', '.')}")
     return {
-        name: Part(name, source.name, name, source.signature(node), summary(node))
+        name: Part(name, source.name, name, source.signature(node), docstring(node))
         for name, node in source.nodes.items()
         if isinstance(node, ast.FunctionDef) and not name.startswith("_")
     }
@@ -175,7 +180,7 @@ def optimizer(name: str, where: str = "name") -> Part:
     # optimizers pass shared arguments on as **kwargs; their base class names them
     shared = arguments_of(module("keras.src.optimizers.base_optimizer")["BaseOptimizer"])
     by_name = {a.name: a for a in (*shared, *arguments_of(module("keras.optimizers")[symbol]))}
-    return Part(symbol.lower(), "keras.optimizers", symbol, tuple(map(_annotated, by_name.values())), "")
+    return Part(symbol.lower(), "keras.optimizers", symbol, tuple(map(_annotated, by_name.values())))
 
 
 _NOT_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap")

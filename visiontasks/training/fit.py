@@ -173,7 +173,7 @@ def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False, leve
     backbone.trainable = False  # Keras passes the value to the layers only when it changes
     backbone.trainable = trainable
     if trainable and keep_batch_norm:
-        for layer in backbone._flatten_layers():
+        for layer in backbone._flatten_layers():  # private: Keras has no public walk over nested layers
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
     if trainable and level is not None:

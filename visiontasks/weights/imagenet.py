@@ -106,6 +106,7 @@ def last_layer(application: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     """
     classifier, tensor = None, application.output
     while True:
+        # private: Keras has no public way from a tensor to its layer, nor from there to the layer's input
         operation = tensor._keras_history.operation
         if classifier and isinstance(operation, keras.layers.GlobalAveragePooling2D):
             break

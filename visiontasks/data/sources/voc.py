@@ -207,7 +207,7 @@ def _inside(folder, name, file) -> Path:
     try:
         return inside(folder, name)
     except DataError as error:
-        raise DataError(f"{file}: {error}") from None
+        raise DataError(f"{file}: {error.args[0]}", error.argument) from None
 
 
 class _NoDoctype(ET.TreeBuilder):
