@@ -98,7 +98,7 @@ class CsvLog:
                     writer.writeheader()
                 writer.writerows({key: "" if v != v else v for key, v in row.items()} for row in rows)
         except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}.") from error
+            raise UserError(f"cannot write {self.path}: {error.strerror}.", "dir") from error
 
     def table(self) -> dict[str, np.ndarray]:
         """{column: its values}, NaN for missing ones."""
