@@ -91,7 +91,7 @@ def score(model, loader) -> dict[str, float]:
         field = head.fields[0]
         names = loader.names.get(field, ())
         if tuple(head.classes) != tuple(map(str, range(len(names)))):
-            check_names(loader, {field: head.classes}, " Give its source the model's names, in their order.")
+            check_names(loader, {field: head.classes}, " Give its source names=[…], the model's, in their order.")
     return evaluate(model, loader, tasks_of(model)).metrics
 
 
