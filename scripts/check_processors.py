@@ -78,7 +78,7 @@ def main():
         for load in options.loads:
             for repeat in range(1, options.repeats + 1):
                 one = run([*options.tests, *further], SETS[name], LOADS[load])
-                shares = ("-" if share is None else f"{share:.2f}" for share in one["worst"].values())
+                shares = ("-" if line is None else f"{line['share']:.2f}" for line in one["worst"].values())
                 head = f"{name:14}{load:12}{repeat:4}{'yes' if one['passed'] else 'NO':>8}{one['seconds']:6.0f}"
                 print(head + "".join(f"{share:>9}" for share in shares), flush=True)
                 print("\n".join(f"    {line}" for line in one["failed"]), end="\n" if one["failed"] else "", flush=True)

@@ -35,12 +35,15 @@ OTHERS = ("convnext_tiny", "densenet121", "efficientnet_v2_b0", "mobilenet", "mo
 OTHERS += ("nasnet_mobile", "resnet50_v2", "xception")
 # the optimizer's steps, where 3e-4 is not right: see small_steps
 STEP_SIZES = {"lenet5": 3e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "inception_v3": 5e-5}
-STEPS = 30
 # what a row on it costs, beside the two that learn fast and are small; of a new family 4 is assumed
 COSTS = {"lenet5": 1, "unet_encoder": 1, "alexnet": 2, "zfnet": 2, "vgg16": 3, "resnet20": 3, "googlenet": 5}
 COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "inception_v3": 9}
-# XLA compiles a network for minutes where TensorFlow traces it in seconds
+# small networks, on which all heads train jointly, take as many steps as each head needs, in a graph; large ones learn
+# with one head, op by op and no longer than it takes: to trace them takes more time than the steps
+STEPS, MORE_STEPS = 30, 60
+# XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")
+NO_BATCH_NORM = ("lenet5", "alexnet", "zfnet", "vgg16")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
 NARROW = {
     "ssd": {"extra": ["half"], "extra_filters": [32]},
@@ -96,7 +99,9 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
 
     def cost(row):
         own = COSTS.get(row["family"], 4) * (2 + len(row["head"])) * (2 if row["precision"] == "mixed_float16" else 1)
-        return own**2 if row["backend"] in COMPILES else own
+        if row["backend"] not in COMPILES:
+            return own
+        return (2 * own if pairs == PAIRS and row["family"] in NO_BATCH_NORM else own) ** 2
 
     return product(columns()) if exhaustive else cover(columns(), cost, pairs)
 
@@ -109,20 +114,34 @@ def rows(pairs=PAIRS, exhaustive=False) -> list[tuple]:
     return sorted(picked, key=lambda row: (tuple(FAMILIES).index(row[0]), row[1:3]))
 
 
+def small(family) -> bool:
+    return COSTS.get(family) == 1
+
+
 def train(family, policy, names, optimizer=None, jit=False):
-    """Thirty steps: (the model, its images, {loss: [first, …, last epoch]}); compiled once, nothing infinite."""
+    """A few steps: (the model, its images, {loss: [first, …, last epoch]}); compiled once, nothing infinite."""
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
     model, batch = model_of(family, names)
-    model.compile(optimizer or steps_for(family, policy), jit_compile=jit or "auto")
+    eagerly = not small(family) and keras.backend.backend() == "tensorflow" and not jit
+    model.compile(optimizer or steps_for(family, policy), jit_compile=jit or "auto", run_eagerly=eagerly)
     model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice, and keeps both graphs
-    runs, counts = traced(model), []
-    after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(len(runs)))
-    history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0, callbacks=[after]).history
-    if keras.backend.backend() != "torch":  # which runs it anew in every step
+    runs, counts, epochs = traced(model), [], STEPS if eagerly else MORE_STEPS
+    watch = [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(len(runs)))]
+    watch += [HalfTheLoss()] * eagerly
+    history = model.fit(batch, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=watch).history
+    if keras.backend.backend() != "torch" and not eagerly:  # which run it anew in every step
         assert counts[0] == counts[-1], f"compiled again after the first epoch: {counts}"
     assert all(np.isfinite(values).all() for values in history.values()), history
     return model, batch, history
+
+
+class HalfTheLoss(keras.callbacks.Callback):
+    """Ends a training as soon as its loss is half of the first."""
+
+    def on_epoch_end(self, epoch, logs):
+        self.first = logs["loss"] if epoch == 0 else self.first
+        self.model.stop_training |= logs["loss"] < 0.5 * self.first
 
 
 def traced(model) -> list:
@@ -165,7 +184,7 @@ TERMS_RISE = ("rcnn", "yolo_v1")
 
 
 def check_learned(losses):
-    """The loss fell by a fifth; each head's share of it by a twentieth, and each term too."""
+    """The loss fell by a fifth, each head's share of it by a tenth, each term by a twentieth."""
     by_head = {}
     for name, values in losses.items():
         head, slash, _ = name.partition("/")
@@ -174,7 +193,7 @@ def check_learned(losses):
             assert head in TERMS_RISE or min(values[-3:]) < 0.95 * values[0], f"{name} did not fall: {values}"
     for head, terms in by_head.items():
         values = np.sum(terms, axis=0)
-        assert min(values[-3:]) < 0.95 * values[0], f"{head} did not learn: {values}"
+        assert min(values[-3:]) < 0.9 * values[0], f"{head} did not learn: {values}"
     assert losses["loss"][-1] < 0.8 * losses["loss"][0], losses["loss"]
 
 

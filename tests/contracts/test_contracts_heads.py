@@ -173,7 +173,7 @@ def test_every_argument_survives_saving_and_trains(name, tmp_path):
     part = catalog.find("heads", name)
     given = {a.name: another(a) for a in part.arguments if a.name not in ("classes", "learns")}
     model, batch = VisionModel(backbone(name), part.load()(fakes.CLASSES, **given)), fakes.images()
-    model.compile("adam")
+    model.compile("adam", run_eagerly=keras.backend.backend() == "tensorflow")  # one step: to trace it takes longer
     model.fit(batch, batch_size=2, verbose=0)
     model.save(tmp_path / "m.keras")
     (again,) = keras.saving.load_model(tmp_path / "m.keras").heads.values()
