@@ -78,7 +78,7 @@ def heads(rounds):
     import keras
 
     import visiontasks as vt
-    from visiontasks.recipe import catalog
+    from visiontasks.registry import catalog
 
     images, boxes, classes = scenes(4, 320, 320)
     print(f"efficientnet_lite0, 320×320, batch 4, {keras.backend.backend()}")
@@ -158,7 +158,7 @@ def torchvision(rounds):
     import keras
 
     import visiontasks as vt
-    from visiontasks.recipe import catalog
+    from visiontasks.registry import catalog
     from visiontasks.weights import checkpoint, coco
 
     for name, ((backbone, arguments), head, size) in PAIRS.items():

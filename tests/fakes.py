@@ -77,7 +77,7 @@ def unlabeled(batch):
 
 def heads():
     """{name: constructor} of every head in the catalogue."""
-    from visiontasks.recipe import catalog
+    from visiontasks.registry import catalog
 
     return {name: part.load() for name, part in catalog.parts("heads").items()}
 

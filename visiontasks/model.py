@@ -11,10 +11,10 @@ from keras import backend, ops
 from visiontasks import model_arrays, model_export
 from visiontasks.backbones.backbone import deep_recursion, taps_of
 from visiontasks.heads.head import Head
-from visiontasks.inference.preprocess import Preprocess
 from visiontasks.losses.reduction import Term, TermMean
 from visiontasks.model_sizes import FunctionsBySize
 from visiontasks.ops import replicas
+from visiontasks.preprocess import Preprocess
 from visiontasks.sample import FIELDS
 
 

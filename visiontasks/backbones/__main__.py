@@ -4,7 +4,7 @@ import sys
 
 from visiontasks import cli
 from visiontasks.errors import RecipeError, UserError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 USAGE = """python -m visiontasks.backbones [NAME …] [size=H,W] [--per-layer]
 

@@ -204,18 +204,19 @@ def load_weights(
         return
     if is_imagenet(path):
         raise UserError(
-            f"weights: {model.name} has no ImageNet weights. Use weights=null, a file, or another backbone such as "
-            "efficientnet_lite0."
+            f"{model.name} has no ImageNet weights. Use weights=null, a file, or another backbone such as "
+            "efficientnet_lite0.",
+            "weights",
         )
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"weights: expected imagenet, null or a file; got {str(path)!r}, and no such file exists.")
+        raise UserError(f"expected imagenet, null or a file; got {str(path)!r}, and no such file exists.", "weights")
     if layer_of and path.suffix in checkpoint.SUFFIXES:
         say_skipped(checkpoint.load(model, path, layer_of, strict), path)
         return
     if path.suffix not in (".keras", ".h5"):
         known = (*WEIGHTS_FILES, *(checkpoint.SUFFIXES if layer_of else ()))
-        raise UserError(f"weights: expected a file ending in {', '.join(known)}; got {str(path)!r}.")
+        raise UserError(f"expected a file ending in {', '.join(known)}; got {str(path)!r}.", "weights")
     try:
         if path.suffix == ".keras":
             saved = keras.saving.load_model(path, compile=False)  # safe mode: runs no code out of the file
@@ -227,7 +228,7 @@ def load_weights(
                 _check_count(model, path)
             model.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that does not fit
-        raise UserError(f"weights: {str(path)!r} does not fit {model.name}: {error}") from error
+        raise UserError(f"{str(path)!r} does not fit {model.name}: {error}", "weights") from error
 
 
 def say_skipped(skipped: list[str], path: str | Path):

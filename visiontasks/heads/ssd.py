@@ -194,7 +194,7 @@ class SSD(DetectionHead):
                 if cells is not None and length is not None and abs(step * cells - length) >= step:
                     raise ValueError(
                         f"steps: expected the pixels between cells, about {length / cells:.0f} for {cells} "
-                        f"cells of an image of {length}; got {step}, for another size. Leave head.steps out."
+                        f"cells of an image of {length}; got {step}, for another size. Leave steps out."
                     )
 
     def call(self, features, training=None):
