@@ -73,7 +73,7 @@ def test_items_20_and_24_to_27(root):
 def test_names_fix_the_order(root):
     text = HEADER + "a.jpg,,,cat,1,2,10,12\n"
     assert table(root, text, names=["dog", "cat"])[0].classes.tolist() == [1]
-    with pytest.raises(DataError, match="line 2: expected a class among names .dog., got 'cat'.*set names=.dog,cat."):
+    with pytest.raises(DataError, match="line 2: expected a class among names .dog., got 'cat'.*Set names=.dog,cat."):
         table(root, text, names=["dog"])
 
 
