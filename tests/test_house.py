@@ -148,3 +148,13 @@ def test_rooms_below_the_recipe_say_none_of_its_paths(path):
     texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in docstrings]
     said = {word for text in texts if isinstance(text, str) for word in re.findall(r"\b[a-z]+\.[a-z_]+", text)}
     assert not said & RECIPE_WORDS
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if DEPTH[room(p)] > DEPTH["recipe"]], ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_errors_of_lower_rooms_carry_their_argument_apart_from_the_text(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("UserError", "DataError", "RecipeError"):
+            start = ast.unparse(node.args[0])
+            assert not re.match(r"""f?["'][a-z_]+(\.\w+)?: """, start), f"{path}:{node.lineno}: {start}"

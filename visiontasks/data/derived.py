@@ -86,8 +86,9 @@ class Mixed(Derived):
             for field, names in source.names.items():
                 if (before := self.names.setdefault(field, names)) != names:
                     raise DataError(
-                        f"data: expected one list of names for {field!r} from all sources, got {list(before)} and "
-                        f"{list(names)}. Give them the same names=[…], or one of them set=NAME, a label set of its own."
+                        f"expected one list of names for {field!r} from all sources, got {list(before)} and "
+                        f"{list(names)}. Give them the same names=[…], or one of them set=NAME, a label set of its own.",
+                        "data",
                     )
 
     def __len__(self):
