@@ -87,7 +87,7 @@ class Mixed(Derived):
                 if (before := self.names.setdefault(field, names)) != names:
                     raise DataError(
                         f"expected one list of names for {field!r} from all sources, got {list(before)} and "
-                        f"{list(names)}. Give them the same names=[…], or one of them set=NAME, a label set of its own.",
+                        f"{list(names)}. Give all the same names=[…], or one a label set of its own, set=NAME.",
                         "data",
                     )
 
