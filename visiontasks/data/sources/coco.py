@@ -7,9 +7,8 @@ from pathlib import Path
 
 from visiontasks.arguments import Count
 from visiontasks.data.coco_json import file_names, image_folder, looks_like_coco, read_coco, split_of
-from visiontasks.data.images import MAX_PIXELS, inside
+from visiontasks.data.images import MAX_PIXELS, image_size, inside
 from visiontasks.data.layout import TRAINING, VALIDATION
-from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
 
@@ -82,12 +81,7 @@ class Coco(ObjectFiles):
                     "objects of the one would be background in the other: give them one image_id."
                 )
         self.items, self.image_ids = [], []
-        sizes = scan(lambda item: self.size_of(item[1]), listed, "Checking images")
-        for (number, path), size in zip(listed, sizes, strict=True):
-            if isinstance(size, BadImage):
-                missing = not os.path.isfile(path)
-                self.report.add("image missing, skipped" if missing else f"{size.reason}, skipped", str(path))
-                continue
+        for (number, path), size in self.readable(self._size_of, listed):
             self._check_size(file.images[number], path, size)
             self.items.append((path, file.objects(number, size, self.report)))
             self.image_ids.append(number)
@@ -108,6 +102,12 @@ class Coco(ObjectFiles):
         except DataError as error:
             hint = str(error).replace("root=", "images=")
             raise DataError(f"{self.path}, image {entry['id']}: {hint}") from None
+
+    def _size_of(self, item):
+        _, path = item
+        if not os.path.isfile(path):
+            raise BadImage(path, "image missing")
+        return image_size(path, self.max_pixels)
 
     def _check_size(self, entry, path, size):
         listed = entry.get("height"), entry.get("width")

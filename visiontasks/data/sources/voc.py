@@ -12,7 +12,6 @@ from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, image_size, inside, is_image_name, list_images
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
-from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
 
@@ -95,18 +94,11 @@ class Voc(ObjectFiles):
         images = {path.stem: path for path in list_images(self.images)}
 
         def look(file):
-            try:
-                size, name, objects = _parse(file)
-                path = images.get(file.stem) or _inside(self.images, name, file)
-                return path, file, (size, image_size(path, self.max_pixels)), objects
-            except BadImage as error:
-                return error
+            size, name, objects = _parse(file)
+            path = images.get(file.stem) or _inside(self.images, name, file)
+            return path, (size, image_size(path, self.max_pixels)), objects
 
-        for result in scan(look, files, "Checking annotations"):
-            if isinstance(result, BadImage):
-                self.report.add(f"{result.reason}, skipped", result.path)
-                continue
-            path, file, (listed, size), objects = result
+        for file, (path, (listed, size), objects) in self.readable(look, files, "Checking annotations"):
             if not all(0 < length < math.inf for length in listed):
                 self.report.add("XML without its image's size, taken from the image", str(file))
             elif listed != size:
