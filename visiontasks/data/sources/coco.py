@@ -82,7 +82,8 @@ class Coco(ObjectFiles):
                 )
         self.items, self.image_ids = [], []
         for (number, path), size in self.readable(self._size_of, listed):
-            self._check_size(file.images[number], path, size)
+            entry = file.images[number]
+            self.check_size(self.path, path, (entry.get("height"), entry.get("width")), size)
             self.items.append((path, file.objects(number, size, self.report)))
             self.image_ids.append(number)
         if not self.items:
@@ -108,17 +109,6 @@ class Coco(ObjectFiles):
         if not os.path.isfile(path):
             raise BadImage(path, "image missing")
         return image_size(path, self.max_pixels)
-
-    def _check_size(self, entry, path, size):
-        listed = entry.get("height"), entry.get("width")
-        if not all(listed):
-            self.report.add("image without height and width in the JSON, taken from the file", str(path))
-        elif listed != size:
-            turned = ", which ignores the EXIF orientation" * (listed == size[::-1])
-            raise DataError(
-                f"{self.path}: expected for {path} its height and width {size}, got {listed}{turned}; the boxes belong "
-                "to another image: annotate this one, or restore the image that was annotated."
-            )
 
     def _choose_fields(self, file):
         without = sum(mask is None for _, objects in self.items for mask in objects.masks)

@@ -208,6 +208,21 @@ class ObjectFiles(Files):
         masks = "instance_masks" in self.fields and "instance_masks" in fields
         return objects.fields(len(self.names["classes"]), size, masks, self.known)
 
+    def check_size(self, where, path: Path, listed: Sequence, size: tuple[int, int]):
+        """Raise unless an image has the (height, width) that its annotations list; what is not listed is reported.
+
+        Raises:
+            DataError: it has another size.
+        """
+        if not all(listed):
+            self.report.add("annotations without the image's height and width, taken from the image", str(path))
+        elif tuple(listed) != size:
+            turned = ", which ignores the EXIF orientation" * (tuple(listed) == size[::-1])
+            raise DataError(
+                f"{where}: expected for {path} its height and width {size}, got {tuple(listed)}{turned}; the boxes "
+                "belong to another image: annotate this one, or restore the image that was annotated."
+            )
+
     def check_objects(self, where, expected: str = "objects", ignored: str = "ignored regions", fix: str = ""):
         """Raise unless there is an object to learn.
 

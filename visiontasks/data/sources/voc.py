@@ -99,14 +99,7 @@ class Voc(ObjectFiles):
             return path, (size, image_size(path, self.max_pixels)), objects
 
         for file, (path, (listed, size), objects) in self.readable(look, files, "Checking annotations"):
-            if not all(0 < length < math.inf for length in listed):
-                self.report.add("XML without its image's size, taken from the image", str(file))
-            elif listed != size:
-                raise DataError(
-                    f"{file}: expected for {path} its height and width {size} (upright, as EXIF says), got "
-                    f"{tuple(map(round, listed))}; the boxes belong to another image: annotate this one, or restore "
-                    "the image that was annotated."
-                )
+            self.check_size(file, path, [n if 0 < n < math.inf else 0 for n in listed], size)
             yield path, file, size, objects
 
     def id_of(self, path):
