@@ -78,7 +78,7 @@ def heads(rounds):
     import keras
 
     import visiontasks as vt
-    from visiontasks.recipe import catalog
+    from visiontasks.registry import catalog
 
     images, boxes, classes = scenes(4, 320, 320)
     print(f"efficientnet_lite0, 320×320, batch 4, {keras.backend.backend()}")
@@ -158,7 +158,7 @@ def torchvision(rounds):
     import keras
 
     import visiontasks as vt
-    from visiontasks.recipe import catalog
+    from visiontasks.registry import catalog
     from visiontasks.weights import checkpoint, coco
 
     for name, ((backbone, arguments), head, size) in PAIRS.items():
@@ -183,7 +183,7 @@ def keras_cv(rounds):
 
     size, batch = (320, 320), 4
     images, boxes, classes = scenes(batch, *size)
-    ours = vt.VisionModel(vt.backbone("csp_darknet_s", input_shape=(*size, 3)), vt.heads.YOLO(CLASSES, size="s"))
+    ours = vt.VisionModel(vt.backbone("csp_darknet_s", input_shape=(*size, 3)), vt.heads.YOLO(CLASSES, variant="s"))
     ours.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
     # what its preset yolo_v8_s_backbone says, which would be downloaded
     backbone = other.models.YOLOV8Backbone(

@@ -18,6 +18,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import visiontasks as vt  # noqa: E402
+from visiontasks.backbones.backbone import taps_of  # noqa: E402
 
 SIZE, BATCH, STEPS = (128, 128), 8, 20
 
@@ -31,7 +32,7 @@ def networks(head):
     other = keras.models.clone_model(ours)
     (copied,) = other.heads.values()
     features = {**other.backbone(inputs), "image": inputs}
-    outputs = copied({tap: features[tap] for tap in copied.taps(tuple(other.backbone.output))})
+    outputs = copied({tap: features[tap] for tap in copied.taps(taps_of(other.backbone))})
     return ours, keras.Model(inputs, outputs)
 
 

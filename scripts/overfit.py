@@ -20,9 +20,9 @@ import yaml  # noqa: E402
 
 import visiontasks as vt  # noqa: E402
 from visiontasks import api  # noqa: E402
-from visiontasks.evaluation.tasks.task import tasks_of  # noqa: E402
 from visiontasks.ops import numpy_boxes  # noqa: E402
-from visiontasks.recipe import catalog  # noqa: E402
+from visiontasks.registry import catalog  # noqa: E402
+from visiontasks.registry.catalog import tasks_of  # noqa: E402
 
 GOAL, EVERY = 0.95, 50
 

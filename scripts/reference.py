@@ -12,7 +12,8 @@ import re
 from pathlib import Path
 
 from visiontasks.arguments import describe
-from visiontasks.recipe import catalog, schema
+from visiontasks.recipe import schema
+from visiontasks.registry import catalog
 
 FILE = Path(__file__).parents[1] / "docs" / "reference.md"
 INTRODUCTION = """# Reference

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source
-from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
+from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
 from visiontasks.training.fit import fit
 from visiontasks.training.run_directory import RunDirectory

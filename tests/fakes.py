@@ -20,6 +20,14 @@ def backbone(size=(None, None), levels=(1, 2, 3), width=4):
     return keras.Model(inputs, pyramid)
 
 
+def taps(shapes):
+    """{name: Tap} of taps (height, width, channels) by name; those called C and a number are levels."""
+    from visiontasks.taps import Tap
+
+    strides = {"image": 1, **{f"C{number}": 2**number for number in range(10)}}
+    return {name: Tap(name, strides.get(name), shape[-1], tuple(shape[:2])) for name, shape in shapes.items()}
+
+
 def images(count=4, size=(32, 32), seed=0):
     """A batch of images whose labels are visible: a bright block of a class's color on dark noise."""
     rng = np.random.default_rng(seed)
@@ -69,7 +77,7 @@ def unlabeled(batch):
 
 def heads():
     """{name: constructor} of every head in the catalogue."""
-    from visiontasks.recipe import catalog
+    from visiontasks.registry import catalog
 
     return {name: part.load() for name, part in catalog.parts("heads").items()}
 

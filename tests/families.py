@@ -6,10 +6,10 @@ import numpy as np
 from covering import BACKENDS, PAIRS, PRECISIONS, cover, product
 
 from visiontasks import api
-from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.geometry import Placement
 from visiontasks.model import VisionModel
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
+from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
 
 # one network of each family, as small as the family allows: {recipe name: (constructor arguments, picture size)}

@@ -13,7 +13,7 @@ from pydantic import Field
 from visiontasks import arguments
 from visiontasks.arguments import Checked, Classes, Count, Share, check, checked, describe, fields_of
 from visiontasks.errors import UserError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,19 @@ def test_a_start_that_fails_shows_all_it_logged():
     assert all(line in done.stderr for line in NOISE.splitlines())
 
 
+def test_a_gpu_that_was_asked_for_and_is_not_there_shows_the_log_that_says_why():
+    code = (
+        "import os, sys\n"
+        "from visiontasks import cli\n"
+        "from visiontasks.training import devices\n"
+        f"devices.gpu_capability = lambda: os.write(2, {NOISE.encode()!r}) and None\n"
+        "cli.start_keras(sys.argv[1])\n"
+    )
+    for asked, shown in (("auto", False), ("gpu", True)):
+        done = subprocess.run([sys.executable, "-c", code, asked], capture_output=True, text=True, timeout=120)
+        assert (done.returncode == 0) is not shown and ("failed call to cuInit" in done.stderr) is shown
+
+
 COMMAND = (
     "import os, sys\n"
     "from visiontasks import cli\n"

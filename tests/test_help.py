@@ -9,7 +9,8 @@ import visiontasks
 from visiontasks import evaluate, help, predict, train
 from visiontasks.data.albumentations_catalog import transforms
 from visiontasks.errors import UserError
-from visiontasks.recipe import catalog, reading, schema
+from visiontasks.recipe import reading, schema
+from visiontasks.registry import catalog
 
 
 def run(*words):

@@ -1,28 +1,49 @@
 """The house: imports run down the floors, without circles; the data layer knows no Keras. Read off the AST."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from visiontasks.recipe import schema
+from visiontasks.registry import catalog
+
 PACKAGE = Path(__file__).resolve().parents[1] / "visiontasks"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-FLOORS = {
-    1: {"errors", "arguments", "sample", "geometry", "recipe", "ops", "signals"},
-    2: {"data", "heads", "backbones", "losses", "layers", "weights", "drawing"},
-    3: {"model", "model_arrays", "model_export", "model_sizes", "inference", "evaluation", "training"},
-    4: {"build", "api"},
-    5: {"cli", "help", "train", "evaluate", "predict", "__main__", "__init__"},
-}
-FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-# who may see whom on floor 2: everything else there keeps apart
-NEIGHBOURS = {
-    ("heads", "losses"),
-    ("heads", "layers"),
-    ("backbones", "layers"),
-    ("backbones", "weights"),
-}
+# from the top down: a room imports only those below it; rooms on one floor keep apart
+HOUSE = [
+    {"__main__", "__init__"},
+    {"train", "evaluate", "predict"},
+    {"cli"},
+    {"help"},
+    {"api"},
+    {"build"},
+    {"recipe"},
+    {"training"},
+    {"evaluation"},
+    {"inference"},
+    {"drawing"},
+    {"model"},
+    {"model_arrays", "model_export", "model_sizes"},
+    {"heads", "backbones"},
+    {"losses", "layers"},
+    {"weights"},
+    {"data"},
+    {"ops"},
+    {"registry", "preprocess", "signals"},
+    {"geometry", "taps"},
+    {"sample", "arguments"},
+    {"errors"},
+]
+DEPTH = {room: depth for depth, rooms in enumerate(HOUSE) for room in rooms}
+# of these, only the pairs below see each other
+APART = {"drawing", "heads", "backbones", "losses", "layers", "weights", "data"}
+NEIGHBORS = {("heads", "losses"), ("heads", "layers"), ("backbones", "layers"), ("backbones", "weights")}
+NETWORK = {"model", "model_arrays", "model_export", "model_sizes"}
+HOST = {"data", "evaluation", "inference", "drawing", "recipe", "registry", "preprocess"}
+HOST |= {"sample", "geometry", "arguments", "errors"}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "keras_hub", "keras_cv"}
 
 
@@ -45,24 +66,22 @@ def imported(path, top_level_only=False):
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def own(path):
+def rooms_of(path):
     """The rooms of this package that a file imports."""
     for name in imported(path):
         parts = name.split(".")
-        if parts[0] == "visiontasks" and len(parts) > 1 and parts[1] in FLOOR:
+        if parts[0] == "visiontasks" and len(parts) > 1 and parts[1] in DEPTH:
             yield parts[1]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_run_down_the_floors(path):
     here = room(path)
-    assert here in FLOOR, f"{here}: which floor is it on?"
-    for there in own(path):
-        if there == here:
-            continue
-        down = FLOOR[there] < FLOOR[here]
-        beside = FLOOR[there] == FLOOR[here] and (FLOOR[here] != 2 or (here, there) in NEIGHBOURS)
-        assert down or beside, f"{path}: {here} (floor {FLOOR[here]}) imports {there} (floor {FLOOR[there]})"
+    assert here in DEPTH, f"{here}: which floor is it on?"
+    for there in {*rooms_of(path)} - {here}:
+        assert DEPTH[there] > DEPTH[here], f"{path}: {here} imports {there}, which is not below it"
+        assert there != "data" or here not in NETWORK, f"{path}: {here} imports data; only build sees both"
+        assert not {here, there} <= APART or (here, there) in NEIGHBORS, f"{path}: {here} imports {there}"
 
 
 def test_no_circles():
@@ -84,16 +103,7 @@ def test_no_circles():
         visit(module)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        p
-        for p in FILES
-        if room(p)
-        in {"data", "evaluation", "inference", "drawing", "sample", "geometry", "recipe", "arguments", "errors"}
-    ],
-    ids=lambda p: str(p.relative_to(PACKAGE)),
-)
+@pytest.mark.parametrize("path", [p for p in FILES if room(p) in HOST], ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_the_host_side_imports_no_framework(path):
     assert not {name.split(".")[0] for name in imported(path)} & FRAMEWORKS
 
@@ -116,3 +126,25 @@ def test_every_file_says_what_it_knows(path):
     for node in tree.body:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_") and node.name != "main":
             assert ast.get_docstring(node), f"{path}: {node.name} has no docstring"
+
+
+def _recipe_words():
+    """The keys of a recipe with their sections, and the parts' arguments with the keys of the parts."""
+    words = {key for key, *_ in schema.documented_keys() if "." in key}
+    for section, folder in (("backbone", "backbones"), ("head", "heads"), ("train", "data/sources")):
+        words |= {f"{section}.{a.name}" for part in catalog.parts(folder).values() for a in part.arguments}
+    return words | {"backbone.name", "head.name", "train.source", "val.source"}
+
+
+RECIPE_WORDS = _recipe_words()
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if DEPTH[room(p)] > DEPTH["recipe"]], ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_rooms_below_the_recipe_say_none_of_its_paths(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in docstrings]
+    said = {word for text in texts if isinstance(text, str) for word in re.findall(r"\b[a-z]+\.[a-z_]+", text)}
+    assert not said & RECIPE_WORDS

@@ -13,7 +13,7 @@ from visiontasks.data.video import Video, VideoWriter
 from visiontasks.errors import DataError, UserError
 from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.inference.predictor import Predictor
-from visiontasks.inference.preprocess import Preprocess
+from visiontasks.preprocess import Preprocess
 from visiontasks.sample import Sample
 
 COLORS = {"red": (230, 30, 30), "green": (30, 200, 30)}

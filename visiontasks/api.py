@@ -24,7 +24,7 @@ def load(path: str | Path) -> Predictor:
     if path.is_dir():
         path = RunDirectory.find(path).checkpoint
     if not path.is_file():
-        raise UserError(f"path: expected a .keras file or a run's folder; {path} does not exist.")
+        raise UserError(f"expected a .keras file or a run's folder; {path} does not exist.", "path")
     return Predictor(load_model(path, compile=False))
 
 
@@ -51,7 +51,7 @@ def backbone(name: str, **arguments):
     Raises:
         RecipeError: an unknown name or argument; names the nearest.
     """
-    from visiontasks.recipe import catalog
+    from visiontasks.registry import catalog
 
     part = catalog.find("backbones", name)
     catalog.check_arguments(part, arguments, name)

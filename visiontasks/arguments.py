@@ -72,7 +72,7 @@ def check(name: str, annotation, value):
     except ValidationError:
         hint = f" {meant(value, choices(annotation))}".rstrip() if isinstance(value, str) else ""
         came = repr(value) if len(repr(value)) < 200 else f"{repr(value)[:200]}…"
-        raise UserError(f"{name}: expected {describe(annotation)}, got {came}.{hint}") from None
+        raise UserError(f"expected {describe(annotation)}, got {came}.{hint}", name) from None
 
 
 @functools.cache
@@ -236,15 +236,12 @@ def _recording(init):
         state = vars(self)  # not by setattr: Keras would track the dicts, and wrap what they hold
         outermost = "_arguments" not in state
         recorded, handed_on = state.setdefault("_arguments", {}), state.get("_handed_on")
-
-        def open_to_the_caller(name):  # not filled in by a subclass
-            return outermost or handed_on is not None and (name in handed_on or name not in given)
-
-        for name in filter(open_to_the_caller, named):
-            recorded.setdefault(name, bound.arguments[name])
-        further = None if rest is None else set(bound.arguments[rest])
-        both = further is not None and handed_on is not None
-        state["_handed_on"] = further if outermost else further & handed_on if both else None
+        for name in named:
+            # not those that a subclass fills in
+            if outermost or handed_on is not None and (name in handed_on or name not in given):
+                recorded.setdefault(name, bound.arguments[name])
+        if outermost or rest is None:
+            state["_handed_on"] = None if rest is None else set(bound.arguments[rest])
         init(*bound.args, **bound.kwargs)
 
     call.__signature__ = signature  # Keras asks inspect for it twice, and must hear the same

@@ -3,11 +3,11 @@
 import warnings
 from collections.abc import Iterable
 
-from visiontasks.errors import RecipeError, UserError
-from visiontasks.recipe import catalog, checking
-from visiontasks.recipe.paths import recipe_paths
+from visiontasks.errors import RecipeError, UserError, under
+from visiontasks.recipe import checking
 from visiontasks.recipe.reading import read
-from visiontasks.recipe.schema import Recipe
+from visiontasks.recipe.schema import Recipe, recipe_paths
+from visiontasks.registry import catalog
 from visiontasks.sample import prefix
 from visiontasks.training.devices import cores
 from visiontasks.weights.pretrained import Pretrained
@@ -15,7 +15,6 @@ from visiontasks.weights.pretrained import Pretrained
 MOST_WORKERS = 8  # more workers mostly wait for each other
 
 
-@recipe_paths()
 def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | None = None) -> tuple[Recipe, str]:
     """A checked recipe, and a sentence on the folder `data` if one is given.
 
@@ -46,7 +45,8 @@ def check(recipe: Recipe):
     if recipe.data.augment:
         from visiontasks.data.transforms import check_augment
 
-        check_augment(recipe.data.augment)
+        with under("data"):
+            check_augment(recipe.data.augment)
 
 
 def fields(recipe: Recipe, given: Iterable[str] = ()) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool 
     return loader
 
 
-def head(spec: dict, names: tuple[str, ...] | None, where: str):
+def head(spec: dict, names: tuple[str, ...] | None):
     """One head, with the data's class names unless the recipe gives classes.
 
     Raises:
@@ -150,13 +150,12 @@ def head(spec: dict, names: tuple[str, ...] | None, where: str):
     if classes is None:
         classes = names
     elif names is not None and len(names) != (classes if isinstance(classes, int) else len(classes)):
-        raise RecipeError(f"{where}.classes: the recipe says {classes!r}, the data have {len(names)}: {list(names)}.")
+        raise RecipeError(f"the recipe says {classes!r}, the data have {len(names)}: {list(names)}.", "classes")
     if classes is None:
-        raise RecipeError(f"{where}.classes: unknown without data; give {where}.classes=N or a list of names.")
+        raise RecipeError("unknown without data; give their number or a list of names.", "classes")
     return catalog.find("heads", spec["name"]).load()(classes=classes, **arguments)
 
 
-@recipe_paths()
 def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     """The VisionModel of a recipe, not compiled.
 
@@ -177,7 +176,10 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         with warnings.catch_warnings():
             if recipe.weights is not None:  # they include the frozen norms' statistics
                 warnings.filterwarnings("ignore", message="norm: frozen_batch with random weights")
-            backbone = catalog.find("backbones", name).load()(**spec)
+            with under("backbone"):
+                backbone = catalog.find("backbones", name).load()(**spec)
+    except UserError:
+        raise
     except (ValueError, TypeError) as error:
         raise UserError(f"backbone: {name} rejects its arguments: {error}") from error
     heads, dense_layers = {}, {}
@@ -187,7 +189,10 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
         field = catalog.find("heads", part["name"]).fields(part)[0]
         try:
             given = (names or {}).get(prefix((field,), None, names or ()) + field)
-            heads[key] = head(part | arguments, given or weights.class_names(key), where)
+            with under(where):
+                heads[key] = head(part | arguments, given or weights.class_names(key))
+        except UserError:
+            raise
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{where}.{error}") from error
     try:

@@ -93,12 +93,18 @@ def _close_standard_streams():
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
-def start_keras(events: bool = False) -> float | None:
+def start_keras(asked: str = "auto", events: bool = False) -> float | None:
     """Import Keras and list the devices, without the log of its backend's start; the GPUs' compute capability.
 
     Args:
+        asked: a recipe's `devices`; if "gpu" and there is none, the log is shown, because it says why.
         events: whether TensorBoard's events will be written, for which TensorFlow starts on every backend.
+
+    Raises:
+        UserError: `asked` is "gpu" and the backend sees none.
     """
+    if asked == "gpu":
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # a missing CUDA library is a warning
     with quiet():
         import keras  # noqa: F401
 
@@ -107,7 +113,9 @@ def start_keras(events: bool = False) -> float | None:
 
         from visiontasks.training import devices
 
-        return devices.gpu_capability()
+        capability = devices.gpu_capability()
+        devices.check(asked, capability)
+    return capability
 
 
 @contextlib.contextmanager

@@ -1,11 +1,29 @@
 """Errors that a user can fix; a command prints only their text, without a traceback."""
 
+import contextlib
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Something the user gave is wrong: the text names it, what was expected, what came, and the fix."""
+    """Something the user gave is wrong: "ARGUMENT: what was expected, what came, and the fix".
+
+    Args:
+        text: all but the argument's name.
+        argument: the name of the argument that is wrong, or a path below it such as augment[0].Blur.p; None if it is
+            none. Callers put their own path before it, see `under`.
+        fix: a value for the argument: the text ends in "Set ARGUMENT=fix."
+    """
+
+    def __init__(self, text: str, argument: str | None = None, fix=None):
+        super().__init__(text)
+        self.argument, self.fix = argument, fix
+
+    def __str__(self):
+        text = super().__str__()
+        if self.argument is None:
+            return text
+        return f"{self.argument}: {text}" + ("" if self.fix is None else f" Set {self.argument}={self.fix}.")
 
 
 class RecipeError(UserError):
@@ -25,6 +43,17 @@ class BadImage(Exception):
 
     def __reduce__(self):  # an exception crosses process borders by its constructor's arguments
         return type(self), (self.path, self.reason)
+
+
+@contextlib.contextmanager
+def under(path: str):
+    """Put a path before the argument of a UserError of this block: `values` becomes `train.values`."""
+    try:
+        yield
+    except UserError as error:
+        if error.argument is not None:
+            error.argument = f"{path}.{error.argument}"
+        raise
 
 
 def near(word: str, choices: Iterable[str]) -> str:

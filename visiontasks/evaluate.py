@@ -40,7 +40,7 @@ def evaluate(arguments: list[str]) -> int:
     from visiontasks.data.fingerprints import count_known
     from visiontasks.evaluation.report import write_evaluation
     from visiontasks.evaluation.results import results_folder
-    from visiontasks.evaluation.tasks.task import tasks_of
+    from visiontasks.registry.catalog import tasks_of
     from visiontasks.training.run_directory import RunDirectory
 
     console = cli.console()

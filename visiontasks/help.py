@@ -1,12 +1,11 @@
 """The pages of `--help`: keys of a recipe and parts by name, read without importing Keras."""
 
-import ast
 import json
 import textwrap
-from pathlib import Path
 
 from visiontasks.errors import UserError, meant
-from visiontasks.recipe import catalog, reading, schema
+from visiontasks.recipe import reading, schema
+from visiontasks.registry import catalog
 
 WIDTH = 100
 MOST_RECIPES = 26  # that the first screen says a line of; of more it gives the names
@@ -142,14 +141,4 @@ def _part(key: str, part) -> str:
     for argument in part.arguments:
         if argument.name not in filled:
             lines.append(_wrapped(f"  {argument.name}", _value(argument.type, argument.default), 20))
-    doc = _docstring(part)
-    return "\n".join([*lines, "", doc] if doc else lines).rstrip()
-
-
-def _docstring(part) -> str:
-    path = catalog.PACKAGE.parent.joinpath(*part.module.split(".")).with_suffix(".py")
-    if not path.is_file():  # another package's
-        return part.summary
-    nodes = ast.parse(Path(path).read_text(encoding="utf-8")).body
-    found = [ast.get_docstring(node) for node in nodes if getattr(node, "name", "") == part.symbol]
-    return (found[0] or "") if found else part.summary
+    return "\n".join([*lines, "", part.doc]).rstrip()

@@ -9,12 +9,12 @@ import numpy as np
 from keras import backend, ops
 
 from visiontasks import model_arrays, model_export
-from visiontasks.backbones.backbone import deep_recursion
-from visiontasks.heads.head import Head, levels_among
-from visiontasks.inference.preprocess import Preprocess
+from visiontasks.backbones.backbone import deep_recursion, taps_of
+from visiontasks.heads.head import Head
 from visiontasks.losses.reduction import Term, TermMean
 from visiontasks.model_sizes import FunctionsBySize
 from visiontasks.ops import replicas
+from visiontasks.preprocess import Preprocess
 from visiontasks.sample import FIELDS
 
 
@@ -31,6 +31,7 @@ def _quiet_at_the_end_of_data(method):
 
 
 NOT_HEADS = {"path", "size", "frame", "seconds"}  # other keys of an image in `predictions.json`
+PENALTY = "regularization"  # the term of the regularizers
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
@@ -76,16 +77,14 @@ class VisionModel(FunctionsBySize, keras.Model):
         if taken := NOT_HEADS & self.heads.keys():
             raise ValueError(f"head: {sorted(taken)} cannot name heads: predictions.json has keys of these names.")
         self.preprocess = preprocess and Preprocess(**preprocess).get_config()
-        self._validate_function, self._validating = None, False
-        self._taps = {name: _taps_of(name, part, tuple(backbone.output)) for name, part in self.heads.items()}
+        self._taps = {name: _tapped(name, part, taps_of(backbone)) for name, part in self.heads.items()}
         self.stride = _stride(self.heads, self._taps)
         with deep_recursion():
             self.backbone = _only(backbone, {tap for taps in self._taps.values() for tap in taps})
-        self._trackers = {
-            name: {term: TermMean(self._label(name, term)) for term in part.loss_terms}
-            for name, part in self.heads.items()
-        }
-        self._regularization = TermMean("regularization")
+        weights = {PENALTY: 1.0}
+        for name, part in self.heads.items():
+            weights |= {self._label(name, term): self.loss_weights.get(name, 1.0) for term in part.loss_terms}
+        self._term_weights, self._trackers = weights, {label: TermMean(label) for label in weights}
         self._has_metrics = False  # whether `compile` was given metrics
         self.build(backbone.input.shape)
 
@@ -94,11 +93,9 @@ class VisionModel(FunctionsBySize, keras.Model):
         return f"{term}_loss" if self.single else f"{name}/{term}_loss"
 
     def build(self, input_shape):
-        shapes = {tap: tuple(output.shape) for tap, output in self.backbone.output.items()}
-        shapes["image"] = tuple(self.backbone.input.shape)
         for name, head in self.heads.items():
             if not head.built:
-                head.build({tap: shapes[tap] for tap in self._taps[name]})
+                head.build(self._taps[name])
         self.built = True
 
     def call(self, inputs, training=None):
@@ -161,21 +158,27 @@ class VisionModel(FunctionsBySize, keras.Model):
             raise ValueError(
                 "sample_weight, class_weight: not supported; mark what must not count as unlabeled (-1, or 255)."
             )
-        targets, outputs = self._targets(x, y), self.by_head(y_pred)
-        terms = {
-            (name, term): value
-            for name, head in self.heads.items()
-            for term, value in head.compute_losses(targets[name], outputs[name], training=training).items()
-        }
+        terms = self._terms(self._targets(x, y), y_pred, training)
+        for label, term in terms.items():
+            self._trackers[label].update_state(*term)
         counts = replicas.summed(ops.stop_gradient(ops.stack([term.count for term in terms.values()])))
-        number = replicas.number()
-        penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32")) / number
-        self._regularization.update_state(penalty, 1.0 / number)
-        loss = penalty
-        for i, ((name, term), value) in enumerate(terms.items()):
-            self._trackers[name][term].update_state(*value)
-            loss = loss + self.loss_weights.get(name, 1.0) * Term(value.total, counts[i]).mean
-        return loss
+        return self._weighted(
+            {label: Term(term.total, counts[i]).mean for i, (label, term) in enumerate(terms.items())}
+        )
+
+    def _terms(self, targets, outputs, training) -> dict[str, Term]:
+        """{label: Term} of the regularizers, of which each replica has its share, and of all heads."""
+        number, outputs = replicas.number(), self.by_head(outputs)
+        penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32"))
+        terms = {PENALTY: Term(penalty / number, ops.full((), 1.0 / number, "float32"))}
+        for name, head in self.heads.items():
+            losses = head.compute_losses(targets[name], outputs[name], training=training)
+            terms |= {self._label(name, term): value for term, value in losses.items()}
+        return terms
+
+    def _weighted(self, means):
+        """The loss, from {label of a term: its mean}."""
+        return sum(self._term_weights[label] * mean for label, mean in means.items())
 
     def get_metrics_result(self):
         """Keras's, but `loss` is the weighted sum of the reported terms plus the mean of the regularizers.
@@ -183,12 +186,8 @@ class VisionModel(FunctionsBySize, keras.Model):
         Keras's own `loss` weights batches by their rows, labeled or not.
         """
         results = super().get_metrics_result()
-        results.pop(self._regularization.name)
-        loss = self._regularization.result()
-        for name, trackers in self._trackers.items():
-            for tracker in trackers.values():
-                loss = loss + self.loss_weights.get(name, 1.0) * tracker.result()
-        return {**results, "loss": loss}
+        results.pop(PENALTY)
+        return {**results, "loss": self._weighted({label: mean.result() for label, mean in self._trackers.items()})}
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Keras's, for each head's first field and its decoded predictions (if these are one tensor).
@@ -267,17 +266,11 @@ class VisionModel(FunctionsBySize, keras.Model):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(x, training=False)
         predictions = self.decode(outputs)
-        return (predictions, self._loss_sums(self._targets(x, None), outputs)) if self._validating else predictions
-
-    def _loss_sums(self, targets, outputs) -> dict:
-        """{term: float32 (1, 2), its total and count}; the regularizers' by ""."""
-        sums, outputs = {}, self.by_head(outputs)
-        for name, head in self.heads.items():
-            for term, value in head.compute_losses(targets[name], outputs[name], training=False).items():
-                sums[self._label(name, term)] = ops.stack(list(value))
-        penalty = sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32"))
-        sums[""] = ops.stack([penalty, ops.ones(())])
-        return {label: ops.expand_dims(pair, 0) for label, pair in sums.items()}
+        if not isinstance(x, dict) or "targets" not in x:
+            return predictions
+        terms = self._terms(self._targets(None, x["targets"]), outputs, training=False)
+        # with an axis on which Keras concatenates the replicas' outputs
+        return predictions, {label: ops.expand_dims(ops.stack(list(term)), 0) for label, term in terms.items()}
 
     def validate_on_batch(self, batch: dict) -> tuple[dict, dict[str, np.ndarray]]:
         """Predictions and losses of a batch from one forward pass, in one compiled function.
@@ -289,23 +282,14 @@ class VisionModel(FunctionsBySize, keras.Model):
             (the result of `predict_on_batch`, {loss term: float64 (2,), its total and count}). `mean_losses` takes the
             latter, summed over batches.
         """
-        before, self.predict_function = self.predict_function, self._validate_function
-        self._validating = True
-        try:
-            predictions, sums = self.predict_on_batch(batch)
-            self._validate_function = self.predict_function
-        finally:
-            self._validating, self.predict_function = False, before
-        # each replica of tf.distribute has a row
+        targets = {name: values for name, values in batch.items() if name != "image"}
+        predictions, sums = self.predict_on_batch({"image": batch["image"], "targets": targets})
         return predictions, {label: np.sum(pairs, axis=0, dtype=np.float64) for label, pairs in sums.items()}
 
     def mean_losses(self, sums: dict[str, np.ndarray]) -> dict[str, float]:
         """{"loss": …, term: its total / its count} from sums of `validate_on_batch`."""
         means = {label: float(total / max(count, 1)) for label, (total, count) in sums.items()}
-        loss = means.pop("")
-        for name, head in self.heads.items():
-            loss += self.loss_weights.get(name, 1.0) * sum(means[self._label(name, term)] for term in head.loss_terms)
-        return {"loss": loss, **means}
+        return {"loss": self._weighted(means), **{label: mean for label, mean in means.items() if label != PENALTY}}
 
     def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None):
         """Write the model as a SavedModel, whose `serve` takes uint8 images and returns what `predict` returns.
@@ -361,7 +345,6 @@ class VisionModel(FunctionsBySize, keras.Model):
         for name in ("loss", "loss_weights"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"compile: got {name}; losses come from the heads. Give VisionModel(loss_weights=…).")
-        self._validate_function = None
         super().compile(optimizer=optimizer, weighted_metrics=asked, **kwargs)
         self._has_metrics = bool(asked)
 
@@ -396,19 +379,18 @@ class VisionModel(FunctionsBySize, keras.Model):
         return cls(**config)
 
 
-def _taps_of(name, head, available):
-    taps = head.taps(available)
-    missing = [tap for tap in taps if tap not in (*available, "image")]
-    if missing:
-        raise ValueError(f"head {name!r} taps {missing}, which this backbone does not have; it has {list(available)}.")
-    return taps
+def _tapped(name, head, available):
+    names = head.taps(available)
+    if missing := [tap for tap in names if tap not in available]:
+        offered = [tap for tap in available if tap != "image"]
+        raise ValueError(f"head {name!r} taps {missing}, which this backbone does not have; it has {offered}.")
+    return {tap: available[tap] for tap in names}
 
 
 def _stride(heads, taps) -> int:
     """The stride of the deepest level of `divisible` heads that tap several levels; 1 without such heads."""
-    several = {name: taps[name] for name, head in heads.items() if head.divisible and len(taps[name]) > 1}
-    levels = [int(level[1:]) for name, tapped in several.items() for level in levels_among(tapped, name, least=0)]
-    return 2 ** max(levels, default=0)
+    several = [taps[name].values() for name, head in heads.items() if head.divisible and len(taps[name]) > 1]
+    return max((tap.stride or 1 for tapped in several for tap in tapped), default=1)
 
 
 def _only(backbone, taps):

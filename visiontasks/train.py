@@ -3,13 +3,14 @@
 import dataclasses
 import math
 import platform
+import tempfile
 import time
 import warnings
 from pathlib import Path
 
 from visiontasks import cli
 from visiontasks.errors import UserError
-from visiontasks.recipe.paths import recipe_paths
+from visiontasks.recipe.schema import recipe_paths
 from visiontasks.training.reporter import Reporter
 
 WORDS = ("recipe", "data", "dry_run")
@@ -36,7 +37,6 @@ def usage() -> str:
     return f"{USAGE}\n{help.recipes()}"
 
 
-@recipe_paths()
 def train(arguments: list[str]) -> int:
     """Check everything that can be checked without Keras, then train; returns the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
@@ -57,15 +57,17 @@ def train(arguments: list[str]) -> int:
     train_set, val_set = build.loaders(recipe)
     reporter.data(train_set, val_set)
 
-    capability = cli.start_keras(events=True)
+    with recipe_paths():
+        capability = cli.start_keras(recipe.train.devices, events=True)
     import keras
 
-    devices.check(recipe.train.devices, capability)
+    with recipe_paths():
+        scope = devices.scope(recipe.train.devices, recipe.data.batch)
     policy = devices.precision(recipe.train.precision, capability)
     keras.utils.set_random_seed(recipe.run.seed)
     keras.config.set_dtype_policy(policy)
     try:
-        with devices.scope(recipe.train.devices, recipe.data.batch):
+        with scope:
             model = build.model(recipe, train_set.names)
             if dry:
                 return _dry_run(model, recipe, train_set, reporter, policy)
@@ -79,7 +81,7 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
     from visiontasks.data.batch import row_of
     from visiontasks.data.images import write_image
     from visiontasks.drawing.panels import captioned, contact_sheet, side_by_side
-    from visiontasks.evaluation.tasks.task import tasks_of
+    from visiontasks.registry.catalog import tasks_of
     from visiontasks.training.estimate import step_bytes
 
     measured = model
@@ -87,7 +89,8 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
         largest = max(recipe.data.sizes, key=math.prod)
         fixed = dataclasses.replace(recipe.data, size=largest, sizes=[])
         measured = build.model(recipe.replace(data=fixed), loader.names)
-    batch, tasks = next(iter(loader)), tasks_of(model, loader.fields)
+    with recipe_paths():
+        batch, tasks = next(iter(loader)), tasks_of(model, loader.fields)
     reporter.line(recipe.to_yaml())
     reporter.model(model, recipe.backbone["name"])
     reporter.step(step_bytes(measured, recipe.data.batch), policy, batch)
@@ -97,17 +100,20 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
         drawn = (task.draw_truth(sample.image, sample.of(task.label_set)) for task in tasks.values())
         panels = [captioned(sample.image), *drawn]
         rows.append(side_by_side(panels, ["as trained on", *tasks]))
-    write_image(Path("batch.png"), contact_sheet(rows))
-    reporter.line("one augmented batch with its labels: batch.png")
+    drawn = Path(tempfile.mkdtemp(prefix="visiontasks_")) / "batch.png"
+    write_image(drawn, contact_sheet(rows))
+    reporter.line(f"one augmented batch with its labels: {drawn}")
     return 0
 
 
+@recipe_paths()
 def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     import keras
 
     from visiontasks.data.fingerprints import write_fingerprints
     from visiontasks.evaluation.report import write_evaluation
-    from visiontasks.evaluation.tasks.task import tasks_of
+    from visiontasks.evaluation.results import write_json
+    from visiontasks.registry.catalog import tasks_of
     from visiontasks.training.fit import fit
     from visiontasks.training.optimizers import optimizer
     from visiontasks.training.run_directory import RunDirectory
@@ -138,7 +144,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
         "parameters": model.count_params(),
         "versions": {"keras": keras.__version__, "python": platform.python_version()},
     }
-    run.write_json("summary.json", summary)  # before the evaluation, which may be stopped
+    write_json(run.path / "summary.json", summary)  # before the evaluation, which may be stopped
     if ended["interrupted"]:
         reporter.stopped(run, f"after {ended['epochs']} whole epoch{'s' * (ended['epochs'] != 1)}")
         return 130
@@ -147,7 +153,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model.load_weights(run.best)
     evaluation = write_evaluation(model, val_set, tasks, run.path, reporter.console)
-    run.write_json("summary.json", {**summary, "metrics": evaluation.metrics})
+    write_json(run.path / "summary.json", {**summary, "metrics": evaluation.metrics})
     reporter.ended(run, ended, tasks, seconds)
     return 0
 

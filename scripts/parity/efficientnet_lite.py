@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 from visiontasks.weights.efficientnet_lite import checkpoint_path
 from visiontasks.weights.imagenet import imagenet_classifier
 

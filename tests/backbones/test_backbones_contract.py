@@ -7,7 +7,7 @@ import pytest
 from visiontasks.backbones.backbone import Graph, levels
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 HUGE = {  # weights of up to gigabytes that take minutes to draw: here they are left at zero
     *("nasnet_large", "inception_resnet_v2", "resnet101_v2", "resnet152_v2", "densenet169", "densenet201"),

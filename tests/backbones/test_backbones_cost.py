@@ -13,7 +13,7 @@ from visiontasks.backbones.cost import layer_costs
 from visiontasks.backbones.googlenet import inception
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 
 def parameters(name, side, **arguments):

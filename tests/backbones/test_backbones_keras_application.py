@@ -10,7 +10,7 @@ from keras.src.utils import file_utils
 
 from visiontasks.backbones.keras_application import keras_application
 from visiontasks.errors import UserError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 MODULES = {
     "VGG16": "vgg16",

@@ -67,7 +67,7 @@ def test_a_slip_is_one_line_before_keras_loads(words, text):
     error = run(*words, code=2, options=("-X", "importtime"))
     assert text in error and "Traceback" not in error
     imported = {line.rpartition("|")[2].strip() for line in error.splitlines()}
-    assert "visiontasks.recipe.catalog" in imported and not imported & {"keras", "tensorflow"}
+    assert "visiontasks.registry.catalog" in imported and not imported & {"keras", "tensorflow"}
 
 
 def test_what_cannot_be_built_at_a_size_says_so():

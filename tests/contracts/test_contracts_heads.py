@@ -8,9 +8,9 @@ from families import NARROW
 from keras import ops
 
 from visiontasks.arguments import choices
-from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.model import VisionModel
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
+from visiontasks.registry.catalog import tasks_of
 
 HEADS = sorted(catalog.parts("heads"))
 

@@ -4,7 +4,7 @@ import keras
 import pytest
 from families import model_of, scores
 
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 FAMILY = "unet_encoder"
 DETECTORS = [name for name in sorted(catalog.parts("heads")) if catalog.find("heads", name).task == "detection"]

@@ -11,7 +11,7 @@ from visiontasks.data.images import write_image
 from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError
 from visiontasks.evaluation.results import results_folder
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 from visiontasks.sample import FIELDS, SCORING_FIELDS, UNLABELED, VOID
 
 # test_data_tfds.py prepares a set of its own, with TensorFlow; digits has the pictures it has: test_data_digits.py

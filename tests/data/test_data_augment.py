@@ -21,7 +21,7 @@ from visiontasks.data.transforms import Augment, augmentations, check_augment
 from visiontasks.errors import RecipeError
 from visiontasks.geometry import PAD_VALUE, Placement, Position
 from visiontasks.ops import numpy_boxes
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 from visiontasks.sample import UNLABELED, VOID, Sample
 
 SIZE = (120, 160)

@@ -73,7 +73,7 @@ def test_items_20_and_24_to_27(root):
 def test_names_fix_the_order(root):
     text = HEADER + "a.jpg,,,cat,1,2,10,12\n"
     assert table(root, text, names=["dog", "cat"])[0].classes.tolist() == [1]
-    with pytest.raises(DataError, match="line 2: expected a class among names .dog., got 'cat'.*set names=.dog,cat."):
+    with pytest.raises(DataError, match="line 2: expected a class among names .dog., got 'cat'.*Set names=.dog,cat."):
         table(root, text, names=["dog"])
 
 
@@ -86,7 +86,7 @@ def test_names_fix_the_order(root):
         (HEADER + "a.jpg,,,cat,,,,\n", "line 2: expected four numbers"),
         (HEADER + "a.jpg,,,cat,0.1,0.2,0.9,1\n", "expected boxes in pixels, .* shares of the image"),
         (HEADER + "a.jpg,,,,,,,\n", "nothing to train on"),
-        (HEADER + "gone.jpg,,,cat,1,2,10,12\n", "none of the 1 exists in .*'gone.jpg'; set root="),
+        (HEADER + "gone.jpg,,,cat,1,2,10,12\n", "none of the 1 exists in .*'gone.jpg'; give the folder"),
         (HEADER + "../x.jpg,,,cat,1,2,10,12\n", r"line 2: \.\./x\.jpg: expected a file in"),
         ("", "expected a first row"),
     ],

@@ -313,7 +313,7 @@ def test_item_77_a_file_name_that_leads_out(tmp_path, name):
     write_image(tmp_path / "secret.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     path = write(root, [entry()], listed(file_name=name))
     os.symlink(tmp_path, root / "images/link")
-    with pytest.raises(DataError, match="image 1: .*expected a file in .*; set images= to a folder"):
+    with pytest.raises(DataError, match="^images: .*image 1: .*expected a file in .*; give a folder"):
         Coco(path, str(root / "images"))
 
 

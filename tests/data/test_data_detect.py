@@ -9,7 +9,7 @@ from visiontasks.data.detect import detect, same_images
 from visiontasks.data.images import write_image
 from visiontasks.data.sources.folder import Folder
 from visiontasks.errors import DataError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 

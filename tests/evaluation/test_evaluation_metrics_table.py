@@ -30,7 +30,7 @@ def test_without_classes_of_their_own_there_are_the_overall_rows():
 
 def test_of_many_classes_the_worst_are_shown_in_their_order():
     values = np.random.default_rng(0).permutation(MOST_CLASSES + 20) / 100
-    *rows, note, _ = printed({"map": 0.5, **{f"ap/c{n}": float(v) for n, v in enumerate(values)}}, "one")
+    *rows, _, note = printed({"map": 0.5, **{f"ap/c{n}": float(v) for n, v in enumerate(values)}}, "one")
     worst = [n for n, value in enumerate(values) if value < MOST_CLASSES / 100]
     assert [row[0] for row in rows[1:]] == [f"c{n}" for n in worst] and "lowest" in note
 

@@ -17,8 +17,8 @@ from visiontasks.data.sources.shapes import Shapes
 from visiontasks.evaluation.evaluator import evaluate, score
 from visiontasks.evaluation.report import write_evaluation
 from visiontasks.evaluation.tasks.detection import Detection
-from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.heads.ssd import SSD
+from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
 
 CATEGORIES = [{"id": 9, "name": "cat"}, {"id": 4, "name": "dog"}]  # ids with gaps, and not in the order of the file

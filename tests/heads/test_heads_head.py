@@ -1,18 +1,23 @@
-"""What heads share: which taps are levels."""
+"""What heads share: the taps that they are built for, kept in a file."""
 
-import pytest
+import fakes
+import keras
+import numpy as np
 
-from visiontasks.heads.head import levels_among
-
-
-def test_levels_come_the_finest_first_and_within_what_the_head_can_use():
-    taps = ("top", "C4", "stem", "C0", "C6", "C2", "Cx", "C")
-    assert levels_among(taps, "head") == ["C0", "C2", "C4", "C6"]
-    assert levels_among(taps, "head", within=range(1, 6)) == ["C2", "C4"]
-    assert levels_among(("top",), "head", least=0) == []
+from visiontasks.heads.unet import UNet
 
 
-@pytest.mark.parametrize(("least", "taps"), [(1, ("top",)), (2, ("C1", "top")), (1, ("C0",))])
-def test_too_few_levels_name_the_head_and_what_there_is(least, taps):
-    with pytest.raises(ValueError, match=rf"one: needs {least} or more levels of a backbone .C1 .*; got .*{taps[0]}"):
-        levels_among(taps, "one", least, range(1, 6))
+def test_a_head_alone_is_saved_with_its_taps(tmp_path):
+    """In a functional model of Keras's, where no VisionModel builds it."""
+    features = {"C2": keras.Input((8, 12, 4), name="C2"), "C1": keras.Input((16, 24, 3), name="C1")}
+    features["image"] = keras.Input((32, 48, 3), name="image")
+    head = UNet(2, filters=[8, 4])
+    head.build(fakes.taps({name: x.shape[1:] for name, x in features.items()}))
+    model = keras.Model(features, head(features))
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    (loaded,) = (layer for layer in again.layers if isinstance(layer, UNet))
+    assert [tap.name for tap in head.tapped] == ["C1", "C2"] and loaded.tapped == head.tapped
+    given = {name: np.ones((1, *x.shape[1:]), "float32") for name, x in features.items()}
+    np.testing.assert_array_equal(again.predict(given, verbose=0), model.predict(given, verbose=0))
+    assert UNet.from_config(head.get_config()).get_build_config() is None

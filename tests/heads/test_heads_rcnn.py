@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from visiontasks.arguments import Classes, Count
 from visiontasks.heads.rcnn import RCNN
+from visiontasks.heads.rcnn_branches import Branch
 from visiontasks.losses.reduction import over
 from visiontasks.model import VisionModel
 from visiontasks.ops import matching
@@ -119,21 +121,14 @@ def test_in_training_the_proposals_are_more_and_the_second_stage_waits_for_the_c
 
 def test_each_class_has_boxes_of_its_own():
     """By hand: two proposals, one absent; each class moves its box by its own deltas."""
-    _, head = made()
+    _, head = made(detections=3)
     logits = np.log(np.float32([[[0.1, 0.6, 0.3, 1e-6], [0.1, 0.9, 1e-6, 1e-6]]]))
     deltas = np.zeros((1, 2, 4, 4), "float32")
     deltas[0, 0, 1, 0], deltas[0, 0, 2, 1] = 5, -2.5  # variances of 0.1: half a side, a quarter
     outputs = {"classes": logits, "boxes": deltas}
     boxes = np.float32([[[10, 10, 20, 30], [40, 40, 60, 60]]])
-    detections = head.boxes.decode(
-        outputs,
-        boxes,
-        np.array([[True, False]]),
-        np.float32([[100, 22]]),
-        score_threshold=0.05,
-        iou_threshold=0.5,
-        count=3,
-    )
+    proposals = {"proposals": boxes, "valid": np.array([[True, False]]), "size": np.float32([[100, 22]])}
+    detections = head.decode({"regions": outputs, **proposals})
     detections = {key: ops.convert_to_numpy(value)[0] for key, value in detections.items()}
     np.testing.assert_array_equal(detections["valid"], [True, True, False])
     np.testing.assert_array_equal(detections["classes"], [0, 1, 0])
@@ -141,19 +136,22 @@ def test_each_class_has_boxes_of_its_own():
     np.testing.assert_allclose(detections["boxes"][:2], [[15, 10, 22, 30], [10, 5, 20, 25]], atol=1e-4)
 
 
-@keras.saving.register_keras_serializable(package="test")
-class Visibility(keras.layers.Layer):
+class Visibility(Branch):
     """A branch as a mask's or keypoints' would be: what each object's first keypoint says of its visibility."""
 
+    fields = ("keypoints",)
     loss_terms = ("visibility",)
 
+    def __init__(self, bins: Count, **kwargs):
+        super().__init__(**kwargs)
+        self.bins, self.dense = bins, keras.layers.Dense(1, name="dense")
+
     def build(self, pyramid_shape, boxes_shape):
-        self.dense = keras.layers.Dense(1, name="dense")
-        self.dense.build((None, None, 4 * pyramid_shape["1"][-1]))
+        self.dense.build((None, None, self.bins**2 * pyramid_shape[1][-1]))
 
     def call(self, pyramid, boxes):
-        features = roi_align({int(number): x for number, x in pyramid.items()}, boxes, 2, 1)
-        return self.dense(ops.reshape(features, (-1, boxes.shape[1], 4 * features.shape[-1])))[..., 0]
+        features = roi_align(pyramid, boxes, self.bins, 1)
+        return self.dense(ops.reshape(features, (-1, boxes.shape[1], self.bins**2 * features.shape[-1])))[..., 0]
 
     def compute_losses(self, outputs, samples, targets):
         own = matching.take(targets["keypoints"][:, :, 0, 2], samples["matches"])
@@ -163,20 +161,22 @@ class Visibility(keras.layers.Layer):
         return {"visibility": ops.where(detections["valid"], outputs, 0.0)}
 
 
-@keras.saving.register_keras_serializable(package="test")
 class VisibilityRCNN(RCNN):
-    fields = (*RCNN.fields, "keypoints")
-    loss_terms = (*RCNN.loss_terms, *Visibility.loss_terms)
-
-    def further_branches(self):
-        return [Visibility(name="visibility")]
+    def __init__(self, classes: Classes, cells: Count = 3, **kwargs):
+        super().__init__(classes, **kwargs)
+        self.add_branch(Visibility(cells, name="visibility"))
 
 
 def test_a_further_branch_learns_its_field_and_predicts_for_the_final_boxes(tmp_path):
+    """A subclass says which branch, and nothing else: RCNN takes fields, terms, losses and predictions from it."""
     keras.utils.set_random_seed(0)
     small = {"filters": 8, "units": 16, "proposals": 40, "training_proposals": 60, "samples": 16, "positives": 0.5}
-    model = VisionModel(fakes.backbone(), VisibilityRCNN(3, score_threshold=0.0, detections=7, **small))
+    model = VisionModel(fakes.backbone(), VisibilityRCNN(3, cells=2, score_threshold=0.0, detections=7, **small))
     (head,) = model.heads.values()
+    assert head.fields == ("classes", "boxes", "keypoints") and head.name == "visibilityrcnn"
+    assert head.loss_terms == ("objectness", "rpn_box", "classification", "localization", "visibility")
+    with pytest.raises(ValueError, match=r"targets: \['keypoints'\] are missing"):
+        model.compute_loss(x={**fakes.images(4), **labels()}, y_pred={})
     batch = {**fakes.images(4), **labels(), "keypoints": np.zeros((4, 3, 1, 3), "float32")}
     batch["keypoints"][0, 1, 0, 2], batch["keypoints"][1, :2, 0, 2] = 2, [1, 2]
     seen, compute = [], Visibility.compute_losses
@@ -199,5 +199,23 @@ def test_a_further_branch_learns_its_field_and_predicts_for_the_final_boxes(tmp_
     detections = model.predict(batch["image"], verbose=0)
     assert detections["visibility"].shape == detections["scores"].shape == (4, 7) and detections["valid"].any()
     model.save(tmp_path / "m.keras")
-    again = keras.saving.load_model(tmp_path / "m.keras").predict(batch["image"], verbose=0)
-    np.testing.assert_array_equal(again["visibility"], detections["visibility"])
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    (loaded,) = again.heads.values()
+    assert type(loaded) is VisibilityRCNN and loaded.get_config() == head.get_config()
+    predicted = again.predict(batch["image"], verbose=0)
+    for key, value in detections.items():
+        np.testing.assert_array_equal(predicted[key], value)
+    again.fit(batch, batch_size=4, verbose=0)  # compiled as it was
+
+
+@pytest.mark.parametrize("method", ["call", "compute_losses", "decode"])
+def test_a_branch_without_a_method_is_an_error_that_names_it(method):
+    arguments = {"call": (None, None), "compute_losses": (None, None, None), "decode": (None, None)}[method]
+    with pytest.raises(NotImplementedError, match="Branch"):
+        getattr(Branch(), method)(*arguments)
+
+
+def test_two_branches_with_a_loss_term_of_one_name_are_an_error():
+    head = VisibilityRCNN(3)
+    with pytest.raises(ValueError, match=r"again: loss terms \['visibility'\] are another branch's"):
+        head.add_branch(Visibility(2, name="again"))

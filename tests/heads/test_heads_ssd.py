@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from visiontasks import api
+from visiontasks.backbones.backbone import taps_of
 from visiontasks.heads.ssd import SSD
 from visiontasks.model import VisionModel
 from visiontasks.recipe import reading as recipe
@@ -19,9 +20,9 @@ def test_the_papers_networks_have_their_default_boxes(name, count):
     side = made.data.size[0]
     backbone = api.backbone("vgg16", input_shape=(side, side, 3), ceil_pooling=True)
     head = SSD(20, **arguments)
-    shapes = {tap: backbone.output[tap].shape for tap in ("C3", "C4")} | {"image": (None, side, side, 3)}
-    head.build(shapes)
-    features = {tap: keras.KerasTensor(shape) for tap, shape in shapes.items()}
+    taps = {name: taps_of(backbone)[name] for name in ("C3", "C4", "image")}
+    head.build(taps)
+    features = {name: keras.KerasTensor(tap.shape) for name, tap in taps.items()}
     assert head.compute_output_spec(features)["anchors"].shape == (None, count, 4)
 
 
@@ -34,7 +35,7 @@ def test_a_level_of_huge_values_gives_small_initial_logits():
     for batch_norm in (True, False):
         keras.utils.set_random_seed(0)
         head = SSD(3, batch_norm=batch_norm)
-        head.build({tap: x.shape for tap, x in features.items()})
+        head.build(fakes.taps({tap: x.shape[1:] for tap, x in features.items()}))
         logits = keras.ops.convert_to_numpy(head(features, training=True)["classes"])
         sizes[batch_norm] = np.abs(logits).max()
     assert sizes[True] < 8 < 40 < sizes[False]

@@ -166,16 +166,18 @@ def test_terms_follow_their_gains_and_the_background_is_learned():
 
 
 def test_levels_that_are_looked_at():
-    head = YOLO(3)
-    assert head.taps(("C0", "C1", "C2")) == ("C0", "C1", "C2", "image")
-    assert head.taps(("C1", "C2", "C3", "C4", "C5", "top")) == ("C3", "C4", "C5", "image")
-    assert head.taps(("C2",)) == ("C2", "image")
-    assert YOLO(3, levels=["C4", "C3"]).taps(("C3", "C4", "C5")) == ("C3", "C4", "image")
-    with pytest.raises(ValueError, match=r"yolo: needs 1 or more levels.*\['top'\]"):
-        head.taps(("top",))
+    def chosen(*names, **arguments):
+        return YOLO(3, **arguments).taps(fakes.taps(dict.fromkeys((*names, "image"), (8, 8, 4))))
+
+    assert chosen("C0", "C1", "C2") == ("C0", "C1", "C2", "image")
+    assert chosen("C1", "C5", "C3", "C2", "C4", "C6", "top") == ("C3", "C4", "C5", "image")
+    assert chosen("C2") == ("C2", "image")
+    assert set(chosen("C3", "C4", "C5", levels=["C4", "C3"])) == {"C3", "C4", "image"}
+    with pytest.raises(ValueError, match=r"yolo: needs 1 or more levels.*\['top', 'image'\]"):
+        chosen("top")
 
 
-@pytest.mark.parametrize("arguments", [{"bins": 1}, {"assigned": 0}, {"objects": 0.0}, {"size": "xx"}])
+@pytest.mark.parametrize("arguments", [{"bins": 1}, {"assigned": 0}, {"objects": 0.0}, {"variant": "xx"}])
 def test_arguments_out_of_bounds_are_named(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         YOLO(3, **arguments)
@@ -243,15 +245,15 @@ def test_every_level_learns():
 
 
 @pytest.mark.parametrize(
-    ("size", "published"),
+    ("variant", "published"),
     # parameters that training changes, as printed in the published models' summaries: 3.2, 11.2, 25.9, 43.7, 68.2 M
     [("n", 3_157_184), ("s", 11_166_544), ("m", 25_902_624), ("l", 43_691_504), ("x", 68_229_632)],
 )
-def test_whole_detectors_have_the_published_size(size, published, monkeypatch):
+def test_whole_detectors_have_the_published_size(variant, published, monkeypatch):
     # drawing 68 million weights takes longer than counting them
     monkeypatch.setattr(
         keras.initializers.VarianceScaling, "__call__", lambda self, shape, dtype=None: ops.zeros(shape, dtype)
     )
-    backbone = api.backbone(f"csp_darknet_{size}", input_shape=(64, 64, 3))
-    model = VisionModel(backbone, YOLO(80, size=size))
+    backbone = api.backbone(f"csp_darknet_{variant}", input_shape=(64, 64, 3))
+    model = VisionModel(backbone, YOLO(80, variant=variant))
     assert sum(math.prod(v.shape) for v in model.trainable_variables) == published

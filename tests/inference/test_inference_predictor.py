@@ -11,7 +11,7 @@ from visiontasks.data.sources.source import Source
 from visiontasks.errors import UserError
 from visiontasks.heads.classifier import Classifier
 from visiontasks.heads.unet import UNet
-from visiontasks.inference.preprocess import Preprocess
+from visiontasks.preprocess import Preprocess
 from visiontasks.sample import Sample
 from visiontasks.training.run_directory import RunDirectory
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visiontasks.inference.merging import _cut_off, merge_boxes
-from visiontasks.inference.preprocess import Preprocess
 from visiontasks.inference.views import View, views
 from visiontasks.ops import numpy_boxes
+from visiontasks.preprocess import Preprocess
 
 STRETCH, LETTERBOX = Preprocess((64, 96)), Preprocess((64, 96), "letterbox")
 

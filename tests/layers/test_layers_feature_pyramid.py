@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks.layers.feature_pyramid import FeaturePyramid, enlarge, numbers
+from visiontasks.layers.feature_pyramid import FeaturePyramid, enlarge
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,7 @@ def test_equals_the_slow_one(top, sizes):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3 * np.abs(theirs).max())
 
 
-def test_levels():
-    assert numbers(["C2", "C5"]) == [2, 5]
-    with pytest.raises(ValueError, match="levels: expected C1.*'stem'"):
-        numbers(["stem"])
+def test_an_unknown_top_is_an_error():
     with pytest.raises(ValueError, match="top: expected one of"):
         FeaturePyramid(4, "pool")
 

@@ -90,6 +90,13 @@ def test_block_by_block_it_is_the_same(block, count, threshold):
         assert not got["boxes"][i, len(expected) :].any() and not got["scores"][i, len(expected) :].any()
 
 
+def detections(boxes, scores, candidates, **bounds):
+    """The final boxes (B, count) of boxes (B, A, 4) with scores (B, A, C), at most `candidates` of each class."""
+    scores, rows, classes = nms.best_of_each_class(scores, candidates)
+    got = nms.grouped(nms.gather(boxes, rows), scores, classes, **bounds)
+    return {key: ops.convert_to_numpy(value) for key, value in got.items()}
+
+
 def slow_detections(boxes, scores, score_threshold, iou_threshold, candidates, count):
     result = []
     for label in range(scores.shape[1]):
@@ -105,7 +112,7 @@ def test_final_boxes(count, candidates):
     boxes = np.stack([drawn(rng, 30), drawn(rng, 30, 400)])
     scores = rng.random((2, 30, 3)).astype("float32") ** 2
     arguments = dict(score_threshold=0.2, iou_threshold=0.3, candidates=candidates, count=count)
-    got = {key: ops.convert_to_numpy(value) for key, value in nms.detections(boxes, scores, **arguments).items()}
+    got = detections(boxes, scores, **arguments)
     assert {key: value.shape for key, value in got.items()} == {
         "boxes": (2, count, 4),
         "scores": (2, count),
@@ -147,7 +154,7 @@ def test_boxes_of_every_class_suppress_each_other_where_that_is_asked_for(block)
 
 
 def test_nothing_above_the_threshold_is_nothing():
-    got = nms.detections(
+    got = detections(
         np.ones((1, 4, 4), "float32"),
         np.zeros((1, 4, 2), "float32"),
         score_threshold=0.5,
@@ -155,13 +162,13 @@ def test_nothing_above_the_threshold_is_nothing():
         candidates=4,
         count=3,
     )
-    assert not ops.convert_to_numpy(got["valid"]).any() and np.isfinite(ops.convert_to_numpy(got["scores"])).all()
+    assert not got["valid"].any() and np.isfinite(got["scores"]).all()
 
 
 def test_classes_never_suppress_each_other_however_large_the_image():
     """Where classes are kept apart by an offset in half precision, boxes of 4000 pixels collide."""
     boxes = np.float32([[[0, 0, 4000, 4000], [1, 1, 4000, 4000]]])
     scores = np.float32([[[0.9, 0.0], [0.0, 0.8]]])
-    got = nms.detections(boxes, scores, score_threshold=0.5, iou_threshold=0.5, candidates=2, count=2)
-    np.testing.assert_array_equal(ops.convert_to_numpy(got["classes"]), [[0, 1]])
-    np.testing.assert_array_equal(ops.convert_to_numpy(got["boxes"]), boxes)
+    got = detections(boxes, scores, score_threshold=0.5, iou_threshold=0.5, candidates=2, count=2)
+    np.testing.assert_array_equal(got["classes"], [[0, 1]])
+    np.testing.assert_array_equal(got["boxes"], boxes)

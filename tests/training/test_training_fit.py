@@ -12,11 +12,11 @@ from rich.console import Console
 from visiontasks.data.pipeline import Loader
 from visiontasks.errors import DataError, RecipeError
 from visiontasks.evaluation.evaluator import evaluate
-from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.heads.classifier import Classifier
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
 from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
+from visiontasks.registry.catalog import tasks_of
 from visiontasks.training.fit import fit, set_trainable
 from visiontasks.training.run_directory import RunDirectory
 

@@ -92,17 +92,15 @@ def test_a_terminal_sees_compiling_then_the_time_left(monkeypatch):
 def test_the_pace_counts_validation_and_not_compiling():
     now = [0.0]
     pace = Pace(steps=4, epochs=3, clock=lambda: now[0])
-    pace.begin_epoch(0)
     for done, seconds in ((1, 100), (2, 2), (3, 2), (4, 2)):
         now[0] += seconds
-        pace.end_step(done)
-        assert pace.left() == {1: None, 2: 20, 3: 18, 4: None}[done]
-    now[0] += 10
-    pace.end_epoch()
-    pace.begin_epoch(1)
-    now[0] += 2
-    pace.end_step(1)
-    assert pace.left() == 7 * 2 + 2 * 10
+        pace.end_step(0, done)
+        assert pace.left() == {1: None, 2: 20, 3: 18, 4: 16}[done]
+    now[0] += 10  # validation
+    for done in (1, 2, 3, 4):
+        now[0] += 2
+        pace.end_step(1, done)
+    assert pace.left() == 4 * (3 * 2 + 10 + 4 * 2) / 7
 
 
 def test_of_several_heads_the_score_and_each_main_metric_are_told():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from visiontasks.errors import UserError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 from visiontasks.weights import checkpoint, efficientnet_lite, transfer
 from visiontasks.weights.torch_file import read_torch_file
 

@@ -7,7 +7,7 @@ import pytest
 
 from visiontasks import api
 from visiontasks.errors import UserError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 from visiontasks.weights import torchvision
 from visiontasks.weights.imagenet import class_names, imagenet_classifier, last_layer
 

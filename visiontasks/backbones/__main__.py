@@ -4,7 +4,7 @@ import sys
 
 from visiontasks import cli
 from visiontasks.errors import RecipeError, UserError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 USAGE = """python -m visiontasks.backbones [NAME …] [size=H,W] [--per-layer]
 
@@ -91,13 +91,14 @@ def _network(name, size, arguments):
     """The network as it was published, classification layers and all, as one Functional model."""
     import keras
 
+    from visiontasks.backbones.backbone import taps_of
     from visiontasks.heads.classifier import Classifier
 
     backbone = catalog.find("backbones", name).load()(input_shape=(*size, 3))
     if arguments is None:
         return backbone
     head = Classifier(**arguments)
-    (tap,) = head.taps(tuple(backbone.output))
+    (tap,) = head.taps(taps_of(backbone))
     x = backbone.output[tap]
     for layer in head.top:
         x = layer(x)

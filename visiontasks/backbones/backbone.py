@@ -19,6 +19,7 @@ from visiontasks.arguments import InputShape, checked
 from visiontasks.errors import UserError
 from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
+from visiontasks.taps import Tap
 from visiontasks.weights import checkpoint
 from visiontasks.weights.pretrained import is_imagenet
 from visiontasks.weights.transfer import listed
@@ -60,6 +61,13 @@ def levels(backbone: keras.Model) -> dict[str, int]:
     """{"C1": 2, "C2": 4, …}: the levels that a backbone offers, finest first, with their strides."""
     levels = sorted(_level(tap) for tap in backbone.output if _level(tap) is not None)
     return {f"C{n}": 2**n for n in levels}
+
+
+def taps_of(backbone: keras.Model) -> dict[str, Tap]:
+    """{name: Tap}: the outputs that a backbone offers, and its input, "image"."""
+    strides = {"image": 1, **levels(backbone)}
+    tensors = {**backbone.output, "image": backbone.input}
+    return {name: Tap(name, strides.get(name), x.shape[-1], tuple(x.shape[1:-1])) for name, x in tensors.items()}
 
 
 def _level(tap: str) -> int | None:
@@ -196,18 +204,19 @@ def load_weights(
         return
     if is_imagenet(path):
         raise UserError(
-            f"weights: {model.name} has no ImageNet weights. Use weights=null, a file, or another backbone such as "
-            "efficientnet_lite0."
+            f"{model.name} has no ImageNet weights. Use weights=null, a file, or another backbone such as "
+            "efficientnet_lite0.",
+            "weights",
         )
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"weights: expected imagenet, null or a file; got {str(path)!r}, and no such file exists.")
+        raise UserError(f"expected imagenet, null or a file; got {str(path)!r}, and no such file exists.", "weights")
     if layer_of and path.suffix in checkpoint.SUFFIXES:
         say_skipped(checkpoint.load(model, path, layer_of, strict), path)
         return
     if path.suffix not in (".keras", ".h5"):
         known = (*WEIGHTS_FILES, *(checkpoint.SUFFIXES if layer_of else ()))
-        raise UserError(f"weights: expected a file ending in {', '.join(known)}; got {str(path)!r}.")
+        raise UserError(f"expected a file ending in {', '.join(known)}; got {str(path)!r}.", "weights")
     try:
         if path.suffix == ".keras":
             saved = keras.saving.load_model(path, compile=False)  # safe mode: runs no code out of the file
@@ -219,7 +228,7 @@ def load_weights(
                 _check_count(model, path)
             model.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that does not fit
-        raise UserError(f"weights: {str(path)!r} does not fit {model.name}: {error}") from error
+        raise UserError(f"{str(path)!r} does not fit {model.name}: {error}", "weights") from error
 
 
 def say_skipped(skipped: list[str], path: str | Path):

@@ -38,7 +38,7 @@ def hub(
         UserError: keras-hub is not installed, the preset is not available, or the backbone has no pyramid.
     """
     if (preset is None) == (instance is None):
-        raise UserError("preset: expected either a preset of keras-hub or an instance of a backbone.")
+        raise UserError("expected either a preset of keras-hub or an instance of a backbone.", "preset")
     path = weights if weights is not None and Path(weights).suffix in (".keras", ".h5") else None
     if instance is None:
         instance, preset_mean, preset_std = _from_preset(preset, weights is not None and path is None)
@@ -63,7 +63,7 @@ def _from_preset(preset, load_weights):
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset, load_weights=load_weights)
     except Exception as error:  # downloads, credentials, names and files raise different types
-        raise UserError(f"preset: {preset!r} could not be loaded from keras-hub: {error}") from error
+        raise UserError(f"{preset!r} could not be loaded from keras-hub: {error}", "preset") from error
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
     except Exception as error:  # as above; also, a preset need not have a converter
@@ -92,7 +92,8 @@ def _pyramid(instance) -> dict:
     levels = {f"C{match[1]}": tensor for key, tensor in outputs.items() if (match := re.fullmatch(r"P?(\d)", str(key)))}
     if not levels:
         raise UserError(
-            f"instance: expected a backbone with pyramid_outputs, such as keras_hub.models.ResNetBackbone; "
-            f"got {type(instance).__name__}, which has none."
+            f"expected a backbone with pyramid_outputs, such as keras_hub.models.ResNetBackbone; "
+            f"got {type(instance).__name__}, which has none.",
+            "instance",
         )
     return levels

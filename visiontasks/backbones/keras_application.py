@@ -112,14 +112,14 @@ def keras_application(
     """
     if variant.startswith("NASNet") and None in tuple(input_shape):
         # Keras compares the sizes of two cells while it builds, and treats two unknown sizes as equal
-        raise UserError(f"input_shape: {variant} needs a fixed size such as [224, 224, 3]; got {input_shape!r}.")
+        raise UserError(f"{variant} needs a fixed size such as [224, 224, 3]; got {input_shape!r}.", "input_shape")
     inputs = image_input(input_shape)
     x = PixelNormalization(**_PIXELS.get(variant, {}), name="pixels")(inputs)
     # weights are copied in afterwards, so that the layers do not depend on the weights and any file fits
     try:
         application = getattr(keras.applications, variant)(include_top=False, weights=None, input_tensor=x)
     except ValueError as error:
-        raise UserError(f"input_shape: {variant} cannot be built for {tuple(input_shape)}: {error}") from error
+        raise UserError(f"{variant} cannot be built for {tuple(input_shape)}: {error}", "input_shape") from error
     if weights != "imagenet" and variant in torchvision.KERAS_MODELS and torchvision.has_names_of(weights):
         theirs = importlib.import_module(f"visiontasks.weights.{torchvision.KERAS_MODELS[variant]}")
         name = next(name for name, value in NAMES.items() if value == variant)
@@ -150,9 +150,10 @@ def _download(variant):
             return getattr(keras.applications, variant)(include_top=False, weights="imagenet")
     except Exception as error:  # the network, the proxy, the disk or the hash raise different types
         raise UserError(
-            f"weights: the ImageNet weights of {variant} could not be downloaded ({error}). Connect to the internet, "
+            f"the ImageNet weights of {variant} could not be downloaded ({error}). Connect to the internet, "
             "or put the file named there into ~/.keras/models, or give a file as weights=PATH; "
-            "efficientnet_lite0 needs no download: its weights are installed as a package."
+            "efficientnet_lite0 needs no download: its weights are installed as a package.",
+            "weights",
         ) from error
 
 
@@ -183,5 +184,5 @@ def _levels(inputs, output) -> dict:
 
 def _feature(tensor) -> bool:
     """Whether a tensor is a feature map: not the image, and not the output of a padding layer."""
-    layer = tensor._keras_history.operation
+    layer = tensor._keras_history.operation  # private: Keras has no public way from a tensor to its layer
     return tensor.shape[-1] != 3 and not isinstance(layer, keras.layers.ZeroPadding2D)

@@ -81,8 +81,8 @@ def resnet(
     if weights == "imagenet:keras" and variant in _KERAS:
         if norm != "batch" or drop_connect or epsilon != 1e-5 or not strict:
             raise UserError(
-                "weights: imagenet:keras is Keras's own network; norm, drop_connect, epsilon and strict do not "
-                "apply to it."
+                "imagenet:keras is Keras's own network; norm, drop_connect, epsilon and strict do not apply to it.",
+                "weights",
             )
         return keras_application(_KERAS[variant], "imagenet", input_shape)
     file = torchvision.file_of(variant, weights)

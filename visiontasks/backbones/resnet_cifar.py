@@ -47,7 +47,7 @@ def resnet_cifar(
         UserError: an invalid depth, or the weights are not available or do not fit.
     """
     if depth < 8 or depth % 6 != 2:
-        raise UserError(f"depth: expected 6n+2, such as 20 or 56; got {depth!r}.")
+        raise UserError(f"expected 6n+2, such as 20 or 56; got {depth!r}.", "depth")
     with deep_recursion():
         inputs = image_input(input_shape)
         x = PixelNormalization(**_CIFAR, name="pixels")(inputs)

@@ -67,12 +67,13 @@ def vgg(
     plain, _, suffix = variant.partition("_")
     if weights == "imagenet:keras" and variant in _KERAS:
         if norm is not None or not strict:
-            raise UserError("weights: imagenet:keras is Keras's own network; norm and strict do not apply to it.")
+            raise UserError("imagenet:keras is Keras's own network; norm and strict do not apply to it.", "weights")
         return keras_application(_KERAS[variant], "imagenet", input_shape)
     if weights and weights.endswith(".h5") and not weights.endswith(".weights.h5"):
         raise UserError(
-            f"weights: {weights!r} is a file of Keras's own VGG, which normalizes pixels differently. Use "
-            f"keras_{variant} for it."
+            f"{weights!r} is a file of Keras's own VGG, which normalizes pixels differently. Use "
+            f"keras_{variant} for it.",
+            "weights",
         )
     norm = norm or ("batch" if suffix else None)
     file = torchvision.file_of(variant, weights)

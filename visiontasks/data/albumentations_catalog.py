@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visiontasks.errors import RecipeError, near
-from visiontasks.recipe.catalog import Part
-from visiontasks.recipe.syntax import Module, arguments_of
+from visiontasks.registry.catalog import Part
+from visiontasks.registry.syntax import Module, arguments_of
 
 _ROOTS = {"BasicTransform", "BaseCompose"}  # every transform and every composition descends from one of them
 _ABSTRACT = {"DualTransform", "ImageOnlyTransform", "Transform3D", "MaxSizeTransform", "Compose", "ReplayCompose"}
@@ -35,7 +35,7 @@ class _Definition:
 def _definitions() -> dict[str, _Definition]:
     spec = importlib.util.find_spec("albumentations")  # finds it without importing it
     if spec is None:
-        raise RecipeError("augment: needs the package albumentations; pip install albumentations==2.0.8")
+        raise RecipeError("needs the package albumentations; pip install albumentations==2.0.8", "augment")
     root = Path(spec.origin).parent
     files = [*sorted(root.glob("augmentations/**/*.py")), *sorted(root.glob("core/*.py"))]
     return {
@@ -69,10 +69,10 @@ def transform(name: str, where: str = "augment", others: Iterable[str] = ()) -> 
         RecipeError: there is none, with the near name; or it is one that this pipeline has no place for, with why.
     """
     if name in _REFUSED:
-        raise RecipeError(f"{where}: {name} cannot be used here: {_REFUSED[name]}.")
+        raise RecipeError(f"{name} cannot be used here: {_REFUSED[name]}.", where)
     if name not in transforms():
-        raise RecipeError(f"{where}: there is no transform {name!r}. {near(name, {*transforms(), *others})}")
-    return Part(name, "albumentations", name, _constructor(name), "")
+        raise RecipeError(f"there is no transform {name!r}. {near(name, {*transforms(), *others})}", where)
+    return Part(name, "albumentations", name, _constructor(name))
 
 
 @functools.cache

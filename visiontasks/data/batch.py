@@ -206,7 +206,7 @@ class Assemble:
 def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:
     """The error for a source without readable images."""
     shown = "; ".join(f"{name}: {what}" for what, name in notes[:3])
-    return DataError(f"data: none of the {count} images can be read ({shown}). Check the folder and the files in it.")
+    return DataError(f"none of the {count} images can be read ({shown}). Check the folder and the files in it.", "data")
 
 
 def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:

@@ -182,7 +182,7 @@ def _load(path) -> dict:
     try:
         data = json.loads(path.read_bytes())
     except OSError as error:
-        raise DataError(f"annotations: expected a JSON file, got {path}: {error.strerror or error}.") from error
+        raise DataError(f"expected a JSON file, got {path}: {error.strerror or error}.", "annotations") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected JSON, got something else: {error}.") from error
     lacking = [key for key in _TABLES if not isinstance(data, dict) or not isinstance(data.get(key), list)]

@@ -44,14 +44,16 @@ class Composed:
         except Exception as error:  # albumentations and OpenCV raise many types
             height, width = sample.image.shape[:2]
             raise RecipeError(
-                f"augment: albumentations failed on {sample.id or sample.path or 'a sample'} "
-                f"({height}×{width} pixels): {type(error).__name__}: {error}"
+                f"albumentations failed on {sample.id or sample.path or 'a sample'} "
+                f"({height}×{width} pixels): {type(error).__name__}: {error}",
+                "augment",
             ) from error
         image = moved["image"]
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise RecipeError(
-                f"augment: expected uint8 images of 3 channels from the transforms, got {image.dtype} "
-                f"{image.shape}; remove the transform that changes the type or the channels."
+                f"expected uint8 images of 3 channels from the transforms, got {image.dtype} "
+                f"{image.shape}; remove the transform that changes the type or the channels.",
+                "augment",
             )
         return _labels(sample, moved, self._partners) if moves else dataclasses.replace(sample, image=image)
 
@@ -67,7 +69,7 @@ def _compose(entries):
         try:
             return getattr(albumentations, name)(**given)
         except (ValueError, TypeError) as error:
-            raise RecipeError(f"augment: {name} refuses its arguments: {error}") from error
+            raise RecipeError(f"{name} refuses its arguments: {error}", "augment") from error
 
     def moves(name, given):
         inner = given.get("transforms", ())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 # the most specific layouts first: an annotation file says more than folders, and folders more than a table
 PRECEDENCE = ("coco", "voc", "yolo", "masks", "folder", "boxes", "csv")
@@ -40,7 +40,7 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
     # absolute, so that a run's recipe works when it is evaluated from another folder
     root, wanted = Path(root).expanduser().resolve(), {field.rpartition("/")[2] for field in wanted}
     if not root.is_dir():
-        raise DataError(f"data: expected a folder, got {root}, which is not a folder.")
+        raise DataError(f"expected a folder, got {root}, which is not a folder.", "data")
     candidates, layouts = [], []
     for name, part in catalog.parts("data/sources").items():
         source = part.load()
@@ -54,11 +54,12 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
     if not candidates:
         seen = sorted(p.name + "/" * p.is_dir() for p in root.iterdir() if not p.name.startswith("."))
         raise DataError(
-            f"data: no source recognizes the layout of {root}; it holds {', '.join(seen[:8]) or 'nothing'}"
+            f"no source recognizes the layout of {root}; it holds {', '.join(seen[:8]) or 'nothing'}"
             + (", …" if len(seen) > 8 else "")
             + ". Expected one of\n"
             + "\n".join(layouts)
-            + "\nor name a source: train.source=… with its arguments."
+            + "\nor name a source with its arguments.",
+            "data",
         )
     _, _, name, arguments = min(candidates, key=lambda entry: entry[:3])
     splits = {key: {"source": name, **arguments[key]} if key in arguments else None for key in ("train", "val")}

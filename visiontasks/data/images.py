@@ -190,7 +190,7 @@ def inside(root: Path, name: str) -> Path:
         raise DataError(f"{name!r}: expected the name of a file, got one that cannot be resolved: {error}.") from error
     if not within:
         raise DataError(
-            f"{name}: expected a file in {root}, but it lies outside; set root= to a folder that contains it."
+            f"{name}: expected a file in {root}, but it lies outside; give a folder that contains it.", "root"
         )
     return path
 

@@ -9,9 +9,8 @@ from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.detect import detect, inherit, same_images
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.source import Source
-from visiontasks.errors import DataError, RecipeError
-from visiontasks.recipe import catalog
-from visiontasks.recipe.paths import under
+from visiontasks.errors import DataError, RecipeError, under
+from visiontasks.registry import catalog
 from visiontasks.sample import by_set, named
 
 # what a batch contains by default; instance masks and keypoints would fill it
@@ -82,7 +81,7 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
     elif isinstance(data, tuple) and len(data) == 2:
         data = dict(zip(("train", "val"), data, strict=True))
     if not isinstance(data, dict) or not set(data) <= {"train", "val"} or data.get("train") is None:
-        raise RecipeError(f"data: expected a folder, a Source, a pair of them or {{train: …, val: …}}; got {data!r}.")
+        raise RecipeError(f"expected a folder, a Source, a pair of them or {{train: …, val: …}}; got {data!r}.", "data")
     train = load_source(data["train"], "train")
     val = data.get("val")
     if val is None:
@@ -101,18 +100,18 @@ def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None
     if isinstance(split, (list, tuple)) and split:
         return _mixed(split, where, names)
     if not isinstance(split, dict) or "source" not in split:
-        raise RecipeError(f"{where}: expected {{source: NAME, its arguments}}, a Source, or a list; got {split!r}.")
+        raise RecipeError(f"expected {{source: NAME, its arguments}}, a Source, or a list; got {split!r}.", where)
     arguments = {key: value for key, value in split.items() if key not in ("source", "set")}
     part, label_set = catalog.find("data/sources", split["source"], f"{where}.source"), split.get("set")
     if "set" in split and (not isinstance(label_set, str) or not label_set or "/" in label_set):
-        raise RecipeError(f"{where}.set: expected a name without /, got {label_set!r}.")
+        raise RecipeError(f"expected a name without /, got {label_set!r}.", f"{where}.set")
     catalog.check_arguments(part, arguments, where)
     names, prefix = names or {}, f"{label_set}/"
     of_set = {key.removeprefix(prefix): given for key, given in names.items() if key.startswith(prefix)} or names
     kinds = {tuple(of_set[field]) for field in of_set.keys() & getattr(part.load(), "fields", of_set) - {"keypoints"}}
     if len(kinds) == 1 and "names" not in arguments and any(a.name == "names" for a in part.arguments):
         arguments["names"] = list(*kinds)  # a split that lacks a class would number the others differently
-    with under(where, [argument.name for argument in part.arguments]):
+    with under(where):
         source = part.load()(**arguments)
     return Named(source, label_set) if label_set else source
 
@@ -143,12 +142,12 @@ def _know_only(source, before):
 
 def _split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     if not 0 < share < 1:
-        raise RecipeError(f"split: expected a share above 0 and below 1, got {share}.")
+        raise RecipeError(f"expected a share above 0 and below 1, got {share}.", "split")
     if isinstance(source, Mixed):
         train, val = zip(*(_split(one, share, seed) for one in source.sources), strict=True)
         return Mixed(train, source.report), Mixed(val, source.report)
     if len(source) < 2:
-        raise DataError(f"data: expected at least 2 images to split into two sets, got {len(source)}.")
+        raise DataError(f"expected at least 2 images to split into two sets, got {len(source)}.", "data")
     order = np.random.default_rng(seed % 2**32).permutation(len(source))
     count = min(max(1, round(len(source) * share)), len(source) - 1)
     # in the source's order, so that neighbors on disk are read one after the other
@@ -160,6 +159,7 @@ def _same_names(train: Source, val: Source, fields):
         ours, theirs = tuple(train.names.get(field, ())), tuple(val.names.get(field, ()))
         if ours and theirs and ours != theirs:
             raise DataError(
-                f"val: its classes for {field!r} are not the training set's: {list(theirs)} instead of "
-                f"{list(ours)}. Give both sets the same classes in the same order."
+                f"its classes for {field!r} are not the training set's: {list(theirs)} instead of "
+                f"{list(ours)}. Give both sets the same classes in the same order.",
+                "val",
             )

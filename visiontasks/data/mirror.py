@@ -27,14 +27,16 @@ def partners(names: Sequence[str], transform: str) -> np.ndarray:
     names = list(map(str, names))
     if len(names) > 1 and all(name.isdecimal() for name in names):
         raise RecipeError(
-            f"augment: {transform} turns left keypoints into right ones; expected names that show the pairs, "
-            f"such as left_eye and right_eye, got {names}. Name the keypoints so, or remove {transform}."
+            f"{transform} turns left keypoints into right ones; expected names that show the pairs, "
+            f"such as left_eye and right_eye, got {names}. Name the keypoints so, or remove {transform}.",
+            "augment",
         )
     others = [_SIDE.sub(lambda side: _OPPOSITE[side[0]], name) for name in names]
     if missing := [(name, other) for name, other in zip(names, others, strict=True) if other not in names]:
         raise RecipeError(
-            f"augment: {transform} turns left keypoints into right ones; expected {missing[0][1]!r} beside "
-            f"{missing[0][0]!r}, got {names}. Name it so, or remove {transform}."
+            f"{transform} turns left keypoints into right ones; expected {missing[0][1]!r} beside "
+            f"{missing[0][0]!r}, got {names}. Name it so, or remove {transform}.",
+            "augment",
         )
     return np.array([names.index(other) for other in others], int)
 

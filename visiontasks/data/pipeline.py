@@ -89,10 +89,10 @@ class Loader(grain.IterDataset):
         _check(source, fields, self.names, batch, training)
         for key, value, choices in (("resize", resize, MODES), ("worker_kind", worker_kind, WORKER_KINDS)):
             if value not in choices:
-                raise RecipeError(f"{key}: unknown choice {value!r}. {near(str(value), choices)}")
+                raise RecipeError(f"unknown choice {value!r}. {near(str(value), choices)}", key)
         for key, value, least in (("size", min(size), 1), ("workers", workers, 0), ("max_objects", max_objects, 1)):
             if value < least:
-                raise RecipeError(f"{key}: expected at least {least}, got {value}.")
+                raise RecipeError(f"expected at least {least}, got {value}.", key)
         self.source, self.fields, self.size, self.training = source, tuple(fields), tuple(size), training
         self.batch_size, self.resize, self.workers, self.worker_kind = batch, resize, workers, worker_kind
         self.epoch = 0
@@ -179,19 +179,21 @@ class Loader(grain.IterDataset):
 def _check(source, fields, names, batch, training):
     for name, _, field in _split(fields):
         if field not in FIELDS:
-            raise RecipeError(f"fields: a Sample has no field {name!r}. {near(str(field), FIELDS)}")
+            raise RecipeError(f"a Sample has no field {name!r}. {near(str(field), FIELDS)}", "fields")
         if field in _COUNTED and name not in names:
             raise DataError(
-                f"data: the source has no names of {name}, so their number is unknown; set names={{{name!r}: [...]}}."
+                f"the source has no names of {name}, so their number is unknown; set names={{{name!r}: [...]}}.",
+                "data",
             )
     if batch < 1:
-        raise RecipeError(f"batch: expected at least 1, got {batch}.")
+        raise RecipeError(f"expected at least 1, got {batch}.", "batch")
     if not len(source):
-        raise DataError("data: expected at least one image, the source has none. Check its folder.")
+        raise DataError("expected at least one image, the source has none. Check its folder.", "data")
     if training and batch > len(source):
         raise DataError(
-            f"batch: a batch of {batch} is larger than the {len(source)} training images, so no batch would be "
-            f"full; set batch={len(source)} or less."
+            f"a batch of {batch} is larger than the {len(source)} training images, so no batch would be full.",
+            "batch",
+            fix=len(source),
         )
 
 
@@ -203,9 +205,9 @@ def _split(fields):
 def _check_sizes(sizes, steps):
     for axis, values in zip(("height", "width"), zip(*sizes, strict=True), strict=True):
         if len(set(values)) < len(values) or min(values) < 1:
-            raise RecipeError(f"sizes: expected a different {axis} in each of several sizes, got {list(sizes)}.")
+            raise RecipeError(f"expected a different {axis} in each of several sizes, got {list(sizes)}.", "sizes")
     if len(sizes) > 1 and steps < 2:
-        raise RecipeError("sizes: several sizes need two batches per epoch or more; set a smaller batch=.")
+        raise RecipeError("several sizes need two batches per epoch or more; set a smaller batch.", "sizes")
 
 
 class _Epoch(grain.DatasetIterator):

@@ -28,7 +28,7 @@ def read_table(path: Path, delimiter: str | None) -> tuple[list[str], Rows]:
     try:
         text = _decode(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"path: expected a text table, got {path}: {error}.") from error
+        raise DataError(f"expected a text table, got {path}: {error}.", "path") from error
     first = text.strip().split("\n")[0].strip()
     if delimiter is None:
         delimiter = max(_DELIMITERS, key=first.count)
@@ -80,7 +80,7 @@ class Finder:
         try:
             path = inside(self.root, name)
         except DataError as error:
-            raise DataError(f"{self.table}, line {line}: {error}") from None
+            raise DataError(f"{self.table}, line {line}: {error.args[0]}", error.argument) from None
         if not path.is_file() and not is_image_name(name):
             path = self._by_stem.get(path, path)
         if path.is_file():
@@ -96,8 +96,9 @@ class Finder:
         """The error for a table of which no image exists."""
         return DataError(
             f"{self.table}: expected image files in the column {column!r}; none of the {len(names)} exists in "
-            f"{self.root}, such as {names[0]!r}; set root= to "
-            "the folder that contains them."
+            f"{self.root}, such as {names[0]!r}; give the "
+            "folder that contains them.",
+            "root",
         )
 
 

@@ -11,7 +11,7 @@ from visiontasks.data.augment.augmentation import Augmentation, Stage
 from visiontasks.data.composed import Composed
 from visiontasks.data.mirror import MIRRORS, partners
 from visiontasks.errors import RecipeError
-from visiontasks.recipe.catalog import Part, check_arguments, parts
+from visiontasks.registry.catalog import Part, check_arguments, parts
 from visiontasks.sample import VOID, Sample
 
 _NEAREST_ONLY = "masks hold class indices, which only nearest-neighbor interpolation keeps"
@@ -44,20 +44,20 @@ def _parse(augment, where, size=None) -> Iterator[tuple[str, dict]]:
     A crop without `size` gets the canvas's.
     """
     if isinstance(augment, (str, dict)) or not isinstance(augment, Sequence):
-        raise RecipeError(f"{where}: expected a list such as [{{HorizontalFlip: {{p: 0.5}}}}], got {augment!r}.")
+        raise RecipeError(f"expected a list such as [{{HorizontalFlip: {{p: 0.5}}}}], got {augment!r}.", where)
     for number, entry in enumerate(augment):
         here = f"{where}[{number}]"
         if isinstance(entry, str):
             entry = {entry: None}
         if not isinstance(entry, dict) or len(entry) != 1:
-            raise RecipeError(f"{here}: expected a name or {{name: {{argument: value}}}}, got {entry!r}.")
+            raise RecipeError(f"expected a name or {{name: {{argument: value}}}}, got {entry!r}.", here)
         ((name, given),) = entry.items()
         part = augmentations().get(str(name)) or albumentations_catalog.transform(str(name), here, augmentations())
         given = {} if given is None else given
         if not isinstance(given, dict):
-            raise RecipeError(f"{here}.{name}: expected {{argument: value}} such as {{p: 0.5}}, got {given!r}.")
+            raise RecipeError(f"expected {{argument: value}} such as {{p: 0.5}}, got {given!r}.", f"{here}.{name}")
         if "mask_interpolation" in given:
-            raise RecipeError(f"{here}.{name}.mask_interpolation: cannot be set: {_NEAREST_ONLY}. Leave it out.")
+            raise RecipeError(f"cannot be set: {_NEAREST_ONLY}. Leave it out.", f"{here}.{name}.mask_interpolation")
         given = dict(given)
         sized = "Crop" in name and any(a.name == "size" for a in part.arguments)
         check_arguments(part, given, f"{here}.{name}", filled=("size",) if sized else ())
@@ -66,7 +66,7 @@ def _parse(augment, where, size=None) -> Iterator[tuple[str, dict]]:
         if "transforms" in given:
             inner = given["transforms"] = list(_parse(given["transforms"], f"{here}.{name}.transforms", size))
             if ours := next((n for n, _ in inner if n in augmentations()), None):
-                raise RecipeError(f"{here}.{name}: {ours} cannot be used inside {name}; put it into the main list.")
+                raise RecipeError(f"{ours} cannot be used inside {name}; put it into the main list.", f"{here}.{name}")
         elif "fill_mask" not in given and any(a.name == "fill_mask" for a in part.arguments):
             given["fill_mask"] = VOID  # new pixels have no label
         yield str(name), given
@@ -76,7 +76,7 @@ def _make(name: str, given: dict) -> Augmentation:
     try:
         return augmentations()[name].load()(**given)
     except ValueError as error:
-        raise RecipeError(f"augment: {name}: {error}") from error
+        raise RecipeError(f"{name}: {error}", "augment") from error
 
 
 def _constant(name: str, constant: str, default):

@@ -35,12 +35,13 @@ class Video:
 
     def _open(self):
         if not self.path.is_file():
-            raise DataError(f"source: the file {str(self.path)!r} does not exist.")
+            raise DataError(f"the file {str(self.path)!r} does not exist.", "source")
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
             raise DataError(
-                f"source: {self.path} cannot be read as a video: it is empty, broken, or of a format that OpenCV does "
-                "not support. Convert it, for instance with ffmpeg -i IN OUT.mp4."
+                f"{self.path} cannot be read as a video: it is empty, broken, or of a format that OpenCV does "
+                "not support. Convert it, for instance with ffmpeg -i IN OUT.mp4.",
+                "source",
             )
         return capture
 
@@ -57,7 +58,7 @@ class Video:
         finally:
             capture.release()
         if not read:
-            raise DataError(f"source: no frame of the video {self.path} can be read.")
+            raise DataError(f"no frame of the video {self.path} can be read.", "source")
 
 
 def find_videos(files: str | Path) -> list[Video]:
@@ -102,7 +103,7 @@ class VideoWriter:
                 str(self.path), cv2.VideoWriter_fourcc(*"mp4v"), self.fps, (self._size[1], self._size[0])
             )
             if not self._writer.isOpened():
-                raise DataError(f"out: {self.path} cannot be written as a video.")
+                raise DataError(f"{self.path} cannot be written as a video.", "out")
         height, width = self._size
         frame = frame[:height, :width]
         bottom, right = height - frame.shape[0], width - frame.shape[1]

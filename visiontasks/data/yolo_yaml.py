@@ -28,11 +28,11 @@ def read(file: Path) -> dict:
         return _read_yaml(file)
     root = file.parent if (file.parent / "images").is_dir() else file.parent.parent
     if not (root / "images").is_dir():
-        raise DataError(f"data: expected a folder images beside {file}, or beside its folder; there is none.")
+        raise DataError(f"expected a folder images beside {file}, or beside its folder; there is none.", "data")
     try:
         names = list(read_names(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"data: expected a list of classes such as classes.txt, got {file}: {error}.") from error
+        raise DataError(f"expected a list of classes such as classes.txt, got {file}: {error}.", "data") from error
     splits = split_folders(root / "images")
     folders = {split: folder.relative_to(root).as_posix() for split, folder in splits.items()}
     return {"names": names, **folders, **({} if root == file.parent else {"path": ".."})}
@@ -41,10 +41,10 @@ def read(file: Path) -> dict:
 def _read_yaml(file: Path) -> dict:
     try:
         if file.stat().st_size > _MOST_BYTES:
-            raise DataError(f"data: expected a data.yaml of at most {_MOST_BYTES} bytes, got {file}.")
+            raise DataError(f"expected a data.yaml of at most {_MOST_BYTES} bytes, got {file}.", "data")
         content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"data: expected a YAML file such as data.yaml, got {file}: {error}.") from error
+        raise DataError(f"expected a YAML file such as data.yaml, got {file}: {error}.", "data") from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: expected names, train and val, got {type(content).__name__}.")
     if content.get("kpt_shape"):
@@ -83,7 +83,7 @@ def inside_root(root: Path, name: str, file: Path) -> Path:
         # relative to the root by name too, because a label's path follows from its image's
         return root / path.resolve().relative_to(root.resolve()) if Path(name).is_absolute() else path
     except DataError as error:
-        raise DataError(f"{file}: {error}") from None
+        raise DataError(f"{file}: {error.args[0]}", error.argument) from None
 
 
 def names_of(content: dict, file: Path) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from visiontasks.drawing.panels import captioned
 from visiontasks.errors import DataError
-from visiontasks.evaluation.tasks.task import tasks_of
 from visiontasks.inference.predictor import restored, row_of
+from visiontasks.registry.catalog import tasks_of
 
 
 @dataclasses.dataclass
@@ -105,7 +105,8 @@ def check_names(loader, classes: dict[str, tuple[str, ...]], hint: str = ""):
         names = tuple(loader.names.get(field, ()))
         if names != tuple(expected):
             raise DataError(
-                f"data: expected the model's class names of {field!r}, {list(expected)}, got {list(names)}.{hint}"
+                f"expected the model's class names of {field!r}, {list(expected)}, got {list(names)}.{hint}",
+                "data",
             )
 
 

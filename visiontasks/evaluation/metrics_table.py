@@ -35,34 +35,27 @@ def _print_head(metrics, console):
             overall[key] = value
     columns = list(dict.fromkeys(metric for values in by_class.values() for metric in values))
     shown = _worst(by_class, columns[0]) if columns else {}
-    style = {"box": None, "pad_edge": False, "padding": (0, 2, 0, 0)}
     width = min(LONGEST_NAME, max(map(cell_len, [*shown, *overall, "class"])))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(shown))
+    table.add_column("class", width=width, no_wrap=True, overflow="ellipsis")
+    for column in columns or ["value"]:
+        table.add_column(column, justify="right")
+    for name, values in shown.items():
+        table.add_row(name, *(_number(values.get(column, math.nan)) for column in columns))
     if shown:
-        table = Table(**style)
-        table.add_column("class", width=width, no_wrap=True, overflow="ellipsis")
-        for column in columns:
-            table.add_column(column, justify="right")
-        for name, values in shown.items():
-            table.add_row(name, *(_number(values.get(column, math.nan)) for column in columns))
-        console.print(table)
-    if len(shown) < len(by_class):
-        console.print(f"the {len(shown)} of {len(by_class)} classes with the lowest {columns[0]}; all: evaluation.json")
-    table = Table(**style, show_header=False)
-    table.add_column("metric", width=width)
-    table.add_column("value", justify="right")
+        table.add_row()
     for name, value in overall.items():
         table.add_row(name, _number(value))
-    if shown:
-        console.print()
     console.print(table)
+    if len(shown) < len(by_class):
+        console.print(f"the {len(shown)} of {len(by_class)} classes with the lowest {columns[0]}; all: evaluation.json")
 
 
 def _worst(by_class, metric):
     """The classes to show, in their original order."""
-    defined = [name for name in by_class if not math.isnan(by_class[name].get(metric, math.nan))]
-    worst = set(sorted(defined, key=lambda name: by_class[name][metric])[:MOST_CLASSES])
-    few = len(by_class) <= MOST_CLASSES
-    return {name: values for name, values in by_class.items() if few or name in worst}
+    values = {name: of_class.get(metric, math.nan) for name, of_class in by_class.items()}
+    lowest = sorted(values, key=lambda name: (math.isnan(values[name]), values[name]))[:MOST_CLASSES]
+    return {name: of_class for name, of_class in by_class.items() if name in lowest}
 
 
 def _number(value):

@@ -8,8 +8,7 @@ from visiontasks.data.images import write_image
 from visiontasks.drawing.panels import side_by_side
 from visiontasks.evaluation.evaluator import Evaluation, evaluate
 from visiontasks.evaluation.metrics_table import print_metrics
-from visiontasks.evaluation.results import Records, file_part
-from visiontasks.training.run_directory import RunDirectory
+from visiontasks.evaluation.results import Records, file_part, write_json
 
 DRAWN = 12
 
@@ -46,7 +45,7 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
             on_batch=lambda done: bar.update(progress, completed=done),
             on_prediction=write_results,
         )
-    RunDirectory(out).write_json("evaluation.json", evaluation.metrics)
+    write_json(out / "evaluation.json", evaluation.metrics)
     for name, charts in evaluation.charts.items():
         for stem, chart in charts.items():
             chart.savefig(out / f"{_prefix(name, tasks)}{stem}.png", dpi=100)

@@ -1,6 +1,7 @@
 """Folders for results, marked so that no command reads them as data, and files in them."""
 
 import json
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -26,12 +27,14 @@ def results_folder(asked: str | None, default: Path, replace: bool = False) -> P
     if asked is not None and not _is_free(path, replace):
         names = sorted(p.name for p in path.iterdir() if p.name != RESULTS) if path.is_dir() else ["it is a file"]
         listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        raise UserError(f"out: {path} is not empty ({listed}), and existing files are not replaced. Give a new folder.")
+        raise UserError(
+            f"{path} is not empty ({listed}), and existing files are not replaced. Give a new folder.", "out"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / RESULTS).touch()
     except OSError as error:
-        raise UserError(f"out: cannot write to {path}: {error.strerror}. Give another folder by out=DIR.") from error
+        raise UserError(f"cannot write to {path}: {error.strerror}. Give another folder.", "out") from error
     return path
 
 
@@ -72,3 +75,19 @@ class Records:
     def __exit__(self, *_):
         self._file.write("\n]\n" if self.count else "[]\n")
         self._file.close()
+
+
+def write_json(path: Path, value):
+    """Write `value` as JSON; NaN becomes null."""
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,6 +1,6 @@
 """The task heads, one file each; `visiontasks.heads.UNet` imports `unet.py` on use."""
 
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 
 def __getattr__(name):

@@ -23,9 +23,6 @@ class Classifier(PooledHead):
         pooling: avg, max, or flatten (which fixes the image size).
         tap: the backbone's output to classify; by default `top` if it exists, otherwise the deepest level.
         activation: after each hidden layer; networks before AlexNet use tanh.
-
-    Raises:
-        ValueError: an argument does not fit; the text says what was expected.
     """
 
     task = "classification"

@@ -1,11 +1,13 @@
 """`Head`: the contract of every task head. Read this before writing one; the folder is the registry."""
 
+import dataclasses
+
 import keras
-from keras import ops
 
 from visiontasks.arguments import Checked, Classes, fields_of
 from visiontasks.losses.reduction import Term
 from visiontasks.sample import prefix
+from visiontasks.taps import Tap, levels_among
 
 
 class Head(Checked, keras.layers.Layer):
@@ -13,7 +15,7 @@ class Head(Checked, keras.layers.Layer):
 
     These methods run in the graph, on TensorFlow, JAX and PyTorch, with shapes fixed by the input's:
 
-    - `build(pyramid)`: creates the layers for the shapes {tap: (batch, height, width, channels)}.
+    - `build(taps)`: creates the layers for its taps, {name: Tap}, after calling the base's.
     - `call(features, training)`: {tap: tensor} to raw outputs, a tensor or a nest of tensors.
     - `compute_losses(targets, outputs, training)`: to {term: Term(total, count)}, one for each name in `loss_terms`. It
       matches targets to outputs itself, computes in float32, and leaves out what is not labeled. Totals and counts add
@@ -31,6 +33,9 @@ class Head(Checked, keras.layers.Layer):
         learns: the label set that it learns, by name; by default the only one of its kind.
         name: of the layer; by default the file's.
 
+    Raises:
+        ValueError: an argument does not fit; the text says what was expected.
+
     Attributes:
         task: the task whose metrics and drawings it uses, a file in `visiontasks/evaluation/tasks/`.
         fields: the Sample fields that it learns from; the first one gives the class names. An instance also has those
@@ -41,6 +46,7 @@ class Head(Checked, keras.layers.Layer):
             levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
             other takes any size.
         any_size: whether it can be built without a known image size, and then takes images of any size.
+        tapped: the levels that it taps, a list of Tap, finest first; set by `build`.
     """
 
     task: str
@@ -59,9 +65,20 @@ class Head(Checked, keras.layers.Layer):
         self.learns = learns
         self.fields = fields_of(self.fields, self.fields_with, self.arguments)
 
-    def taps(self, available: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the backbone's outputs that it uses, among those available."""
+    def taps(self, available: dict[str, Tap]) -> tuple[str, ...]:
+        """The names of the backbone's taps that it uses, among those available; "image" is the backbone's input."""
         raise NotImplementedError(f"{type(self).__name__} does not say which taps it uses.")
+
+    def build(self, taps: dict[str, Tap]):
+        self._taps, self.tapped = dict(taps), levels_among(taps, self.name, least=0)
+
+    def get_build_config(self):
+        # Keras would record the argument of `build` as it is; a file needs plain values
+        return {"taps": [dataclasses.asdict(tap) for tap in self._taps.values()]} if self.built else None
+
+    def build_from_config(self, config):
+        taps = [Tap(**{**tap, "size": tuple(tap["size"])}) for tap in config["taps"]]
+        self.build({tap.name: tap for tap in taps})
 
     @property
     def loss_terms(self) -> tuple[str, ...]:
@@ -97,51 +114,3 @@ def _name_of(kind: type) -> str:
     """A head's name in a recipe: its file's; for a class in another file, the class's."""
     file = kind.__module__.rpartition(".")[2]
     return file if file.replace("_", "") == kind.__name__.lower() else kind.__name__.lower()
-
-
-def levels_among(taps, who: str, least: int = 1, within: range = range(100)) -> list[str]:
-    """The levels among the names of taps, C0, C1, … (level n has stride 2ⁿ), finest first.
-
-    Args:
-        taps: names of a backbone's taps.
-        who: the head's name, for the error.
-        least: the number of levels it needs.
-        within: the numbers of the levels that it can use.
-
-    Raises:
-        ValueError: there are fewer than `least`.
-    """
-    levels = [name for name in sorted(taps) if name[:1] == "C" and name[1:].isdigit() and int(name[1:]) in within]
-    if len(levels) < least:
-        raise ValueError(
-            f"{who}: needs {least} or more levels of a backbone (C{within.start} is the tap of stride "
-            f"{2**within.start}, and so on); got {list(taps)}."
-        )
-    return levels
-
-
-def image_size(features: dict, who: str) -> tuple[int, int]:
-    """(height, width) of the images of a batch, which a head taps as "image".
-
-    Args:
-        features: the input of the head's call.
-        who: the head's name, for the error.
-
-    Raises:
-        ValueError: the size is not known when the model is called.
-    """
-    size = tuple(features["image"].shape[1:3])
-    if None in size:
-        raise ValueError(f"{who}: the image's height and width must be known when the model is called.")
-    return size
-
-
-def by_anchor(x, columns: int):
-    """A convolution's output with a row per anchor: (B, H, W, N * columns) to (B, H * W * N, columns)."""
-    return ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3] // columns, columns))
-
-
-def for_each(values, batch):
-    """Repeat a constant for each image of a batch: (…) to float32 (batch, …)."""
-    values = ops.convert_to_tensor(values, "float32")
-    return ops.tile(ops.expand_dims(values, 0), (batch, *(1,) * len(values.shape)))

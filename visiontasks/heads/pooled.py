@@ -5,7 +5,8 @@ from typing import Literal
 import keras
 
 from visiontasks.arguments import Classes, Count, Share
-from visiontasks.heads.head import Head, levels_among
+from visiontasks.heads.head import Head
+from visiontasks.taps import levels_among
 
 POOLINGS = {
     "avg": keras.layers.GlobalAveragePooling2D,
@@ -60,10 +61,11 @@ class PooledHead(Head):
         if self.tap:
             return (self.tap,)
         levels = levels_among(available, self.name, least=0)
-        return ("top",) if "top" in available or not levels else (levels[-1],)
+        return ("top",) if "top" in available or not levels else (levels[-1].name,)
 
-    def build(self, features_shape):
-        (shape,) = features_shape.values()
+    def build(self, taps):
+        super().build(taps)
+        (shape,) = (tap.shape for tap in taps.values())
         for layer in self.top:
             layer.build(shape)
             shape = layer.compute_output_shape(shape)

@@ -4,33 +4,31 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share
-from visiontasks.heads.head import Head, for_each, image_size, levels_among
-from visiontasks.heads.rcnn_branches import BETA, BoxBranch
-from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
+from visiontasks.heads.detection import DetectionHead, for_each, image_size, pyramid_anchors
+from visiontasks.heads.rcnn_branches import BETA, BoxBranch, Branch
+from visiontasks.layers.feature_pyramid import FeaturePyramid
 from visiontasks.layers.region_proposals import RegionProposals, propose
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
-from visiontasks.ops import anchors, boxes, matching, nms, sampling
+from visiontasks.ops import boxes, matching, nms, sampling
 from visiontasks.ops.objects import objects
 
 
-class RCNN(Head):
+class RCNN(DetectionHead):
     """Object detection in two stages on a feature pyramid: Faster R-CNN.
 
     Ren et al. 2015, https://arxiv.org/abs/1506.01497; on a pyramid as in Lin et al. 2017,
     https://arxiv.org/abs/1612.03144, sections 4.1 and 4.2. On `resnet50` it equals torchvision's
     fasterrcnn_resnet50_fpn; see weights/rcnn.py.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
-    `ignored` (ops/objects.py). If a class is not known, the first stage learns no background in that image, and in the
-    second stage background means background or such a class. Anchors and proposals without an object and with half of
-    their area in an ignored region learn nothing.
+    If a class is not known, the first stage learns no background in that image, and in the second stage background
+    means background or such a class. Anchors and proposals without an object and with half of their area in an ignored
+    region learn nothing.
 
     Raw outputs are, one per level, {"objectness": float32 logits (B, A), "deltas": float32 (B, A, 4), "anchors":
     float32 (B, A, 4) in pixels, "pyramid": {level number: (B, H, W, filters)}}; {"proposals": float32 (B, P, 4) in
-    pixels, "valid": bool (B, P), "size": float32 (B, 2), the image's height and width}; and, except in training,
-    "regions", the second stage's outputs for the proposals (rcnn_branches.py). They decode to `boxes` float32 (B, D, 4)
-    in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid` bool (B, D), best first.
+    pixels, "valid": bool (B, P), "size"}; and, except in training, "regions", the box branch's outputs for the
+    proposals (rcnn_branches.py).
 
     The second stage learns from a random sample of proposals and ground-truth boxes, drawn in `compute_losses`. The
     sample is new in each training step and constant in evaluation.
@@ -60,14 +58,10 @@ class RCNN(Head):
         score_threshold: boxes with a lower score are removed.
         iou_threshold: a box with a higher IoU with a better one of its class is removed.
         detections: maximum boxes per image, D.
-
-    Raises:
-        ValueError: an argument does not fit; the text says what was expected.
     """
 
-    task = "detection"
-    fields = ("classes", "boxes")
-    loss_terms = ("objectness", "rpn_box", "classification", "localization")
+    strides = (2, 32)
+    most = 4
 
     def __init__(
         self,
@@ -97,57 +91,55 @@ class RCNN(Head):
         detections: Count = 100,
         **kwargs,
     ):
-        super().__init__(classes, **kwargs)
-        self.levels, self.filters, self.ratios, self.anchor_scale = levels, filters, ratios, anchor_scale
+        super().__init__(classes, levels, score_threshold, iou_threshold, detections, **kwargs)
+        self.filters, self.ratios, self.anchor_scale = filters, ratios, anchor_scale
         self.anchor_overlap, self.anchor_background = anchor_overlap, anchor_background
         self.anchor_samples, self.anchor_positives = anchor_samples, anchor_positives
         self.proposal_candidates, self.training_candidates = proposal_candidates, training_candidates
         self.proposals, self.training_proposals = proposals, training_proposals
         self.proposal_iou_threshold, self.smallest_proposal = proposal_iou_threshold, smallest_proposal
-        self.bins, self.bin_samples, self.units = bins, bin_samples, units
         self.overlap, self.samples, self.positives = overlap, samples, positives
-        self.score_threshold, self.iou_threshold, self.detections = score_threshold, iou_threshold, detections
         self.seeds = keras.random.SeedGenerator()
-
-    def taps(self, available):
-        if self.levels:
-            return (*sorted(self.levels), "image")
-        return (*levels_among(available, "rcnn", within=range(1, 6))[-4:], "image")
-
-    def build(self, features_shape):
         half = {"dtype": self.dtype_policy}
-        levels = sorted(set(features_shape) - {"image"})
-        self._numbers = numbers(levels)
-        self._sizes = [self.anchor_scale * 2**number for number in (*self._numbers, self._numbers[-1] + 1)]
-        self.pyramid = FeaturePyramid(self.filters, "max_pool", name="pyramid", **half)
-        self.pyramid.build([features_shape[level] for level in levels])
-        self.region_proposals = RegionProposals(self.filters, len(self.ratios), name="region_proposals", **half)
-        self.region_proposals.build([(None, None, None, self.filters)])
-        self.boxes = BoxBranch(len(self.classes), self.bins, self.bin_samples, self.units, name="boxes", **half)
-        pyramid = {str(number): (None, None, None, self.filters) for number in self._numbers}
-        self.boxes.build(pyramid)
-        self.branches = self.further_branches()
-        for branch in self.branches:
-            if not branch.built:
-                branch.build(pyramid, (None, None, 4))
+        self.pyramid = FeaturePyramid(filters, "max_pool", name="pyramid", **half)
+        self.region_proposals = RegionProposals(filters, len(ratios), name="region_proposals", **half)
+        self.boxes = BoxBranch(len(self.classes), bins, bin_samples, units, name="boxes", **half)
+        self.branches = []
 
-    def further_branches(self) -> list[keras.layers.Layer]:
-        """Further branches of a subclass, such as a mask for each object: see rcnn_branches.py.
+    def add_branch(self, branch: Branch):
+        """Add a branch, such as a mask for each object; for the constructors of subclasses.
 
-        The subclass adds their losses to its `loss_terms`, and their fields to its `fields`.
+        The head then learns from the branch's fields too, and has its loss terms and its predictions.
+
+        Raises:
+            ValueError: another branch has a loss term of the same name.
         """
-        return []
+        if taken := {*branch.loss_terms} & {*self.loss_terms}:
+            raise ValueError(f"{branch.name}: loss terms {sorted(taken)} are another branch's; give them other names.")
+        self.branches.append(branch)
+        self.fields = tuple(dict.fromkeys((*self.fields, *branch.fields)))
+
+    @property
+    def loss_terms(self):
+        terms = [term for branch in (self.boxes, *self.branches) for term in branch.loss_terms]
+        return ("objectness", "rpn_box", *terms)
+
+    def build(self, taps):
+        super().build(taps)
+        strides = [tap.stride for tap in self.tapped]
+        self._sizes = [[self.anchor_scale * stride] for stride in (*strides, 2 * strides[-1])]
+        self._numbers = [stride.bit_length() - 1 for stride in strides]  # level n has stride 2ⁿ
+        self.pyramid.build([tap.shape for tap in self.tapped])
+        shape = (None, None, None, self.filters)
+        self.region_proposals.build([shape])
+        for branch in (self.boxes, *self.branches):
+            branch.build(dict.fromkeys(self._numbers, shape), (None, None, 4))
 
     def call(self, features, training=None):
         size = image_size(features, "rcnn")
-        levels = sorted(set(features) - {"image"})
-        maps = self.pyramid([features[level] for level in levels])
-        batch = ops.shape(maps[0])[0]
-        level_anchors = []
-        for x, anchor_size in zip(maps, self._sizes, strict=True):
-            grid = anchors.grid_anchors([tuple(x.shape[1:3])], size, [[anchor_size]], self.ratios)
-            level_anchors.append(for_each(grid, batch))
-        size = for_each(size, batch)
+        maps = self.pyramid([features[tap.name] for tap in self.tapped])
+        level_anchors = pyramid_anchors(maps, size, self._sizes, self.ratios)
+        size = for_each(size, ops.shape(maps[0])[0])
         objectness, deltas = self.region_proposals(maps)
         proposals = propose(
             objectness,
@@ -164,7 +156,7 @@ class RCNN(Head):
             "objectness": objectness,
             "deltas": deltas,
             "anchors": level_anchors,
-            "pyramid": {str(number): x for number, x in zip(self._numbers, maps, strict=False)},
+            "pyramid": dict(zip(self._numbers, maps, strict=False)),
             "proposals": proposals["boxes"],
             "valid": proposals["valid"],
             "size": size,
@@ -242,18 +234,15 @@ class RCNN(Head):
             "targets": matching.take(target.boxes, matches),
         }
 
-    def decode(self, outputs):
+    def scored(self, outputs):
         # outputs of a training step are decoded only for a metric
         regions = outputs.get("regions") or self.boxes(outputs["pyramid"], outputs["proposals"])
-        detections = self.boxes.decode(
-            regions,
-            outputs["proposals"],
-            outputs["valid"],
-            outputs["size"],
-            score_threshold=self.score_threshold,
-            iou_threshold=self.iou_threshold,
-            count=self.detections,
-        )
+        proposals = {"boxes": outputs["proposals"], "valid": outputs["valid"], "size": outputs["size"]}
+        candidates = self.boxes.decode(regions, proposals)
+        return tuple(candidates[key] for key in ("boxes", "scores", "classes"))
+
+    def decode(self, outputs):
+        detections = super().decode(outputs)
         predictions = dict(detections)
         for branch in self.branches:
             predictions |= branch.decode(branch(outputs["pyramid"], detections["boxes"]), detections)

@@ -1,19 +1,4 @@
-"""Branches of an R-CNN's second stage, each with its own output for the same boxes.
-
-A branch is a layer. `call(pyramid, boxes)` pools features from {level number: (B, H, W, C)} for boxes (B, N, 4) and
-returns raw outputs, float32 (B, N, …). `compute_losses(outputs, samples, targets)` returns a Term for each of its
-`loss_terms`. `targets` are the head's, with all fields that it learns from. Samples are those of `RCNN.sample`:
-
-- `boxes` float32 (B, S, 4): the boxes to learn from, those with an object first;
-- `valid` bool (B, S): false for padding;
-- `labels` int32 (B, S): 0 background, class + 1 for an object;
-- `matches` int32 (B, S): the index of the ground-truth box, or negative; `targets` float32 (B, S, 4): that box.
-
-The box branch uses all samples, and its `decode` returns the final boxes. A branch of `RCNN.further_branches`, for
-masks or keypoints, is trained on samples that may have an object and predicts for the final boxes: its
-`decode(outputs, detections)` returns further entries (B, D, …), where `detections` are the final `boxes`, `scores`,
-`classes` and `valid`.
-"""
+"""`Branch`: the contract of the branches of an R-CNN's second stage; and `BoxBranch`, which every R-CNN has."""
 
 import keras
 from keras import ops
@@ -22,7 +7,6 @@ from visiontasks.arguments import Checked, Count
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes as box_ops
-from visiontasks.ops import nms
 from visiontasks.ops.objects import objects
 from visiontasks.ops.roi_align import roi_align
 
@@ -31,13 +15,62 @@ BETA = 1 / 9  # where the box loss becomes linear, as in torchvision and Detectr
 SMALLEST = 0.01  # minimum width and height of a final box in pixels
 
 
-@keras.saving.register_keras_serializable(package="visiontasks")
-class BoxBranch(Checked, keras.layers.Layer):
+class Branch(Checked, keras.layers.Layer):
+    """A layer of an R-CNN's second stage with its own output for each box. Abstract: a subclass implements all below.
+
+    A subclass of RCNN adds it in its constructor, which gives the head the branch's fields, loss terms and predictions:
+
+        class MaskRCNN(RCNN):
+            fields = (*RCNN.fields, *MaskBranch.fields)  # for recipes, which are read without importing Keras
+
+            def __init__(self, classes: Classes, mask_size: Count = 28, **kwargs):
+                super().__init__(classes, **kwargs)
+                self.add_branch(MaskBranch(mask_size, name="masks", dtype=self.dtype_policy))
+
+    It learns from the samples that may have an object, and predicts for the final boxes. These methods run in the
+    graph:
+
+    - `build(pyramid, boxes)`: creates the layers for the shapes of the inputs of `call`.
+    - `call(pyramid, boxes)`: {level number: features (B, H, W, C)} and boxes (B, N, 4) in pixels to raw outputs
+      (B, N, …). See `ops.roi_align`.
+    - `compute_losses(outputs, samples, targets)`: to {term: Term(total, count)}, one for each name in `loss_terms`.
+      `targets` are the head's, by field name. `samples` are `boxes` float32 (B, N, 4), those with an object first;
+      `valid` bool (B, N), false for padding; `labels` int32 (B, N), 0 background, class + 1 for an object; `matches`
+      int32 (B, N), the index of the ground-truth box, or negative; and `targets` float32 (B, N, 4), that box.
+    - `decode(outputs, detections)`: to predictions {name: (B, D, …)}; `detections` are the final `boxes`, `scores`,
+      `classes` and `valid`.
+
+    Attributes:
+        fields: the Sample fields that it learns from, besides the boxes and classes.
+        loss_terms: the names of the terms that `compute_losses` returns.
+    """
+
+    fields: tuple[str, ...] = ()
+    loss_terms: tuple[str, ...]
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        keras.saving.register_keras_serializable(package=cls.__module__.partition(".")[0])(cls)
+
+    def call(self, pyramid: dict, boxes):
+        raise NotImplementedError(f"{type(self).__name__} computes no outputs.")
+
+    def compute_losses(self, outputs, samples: dict, targets: dict) -> dict[str, Term]:
+        """{term: Term(total, count)} for a batch of samples."""
+        raise NotImplementedError(f"{type(self).__name__} computes no losses.")
+
+    def decode(self, outputs, detections: dict) -> dict:
+        """Raw outputs for the final boxes to predictions: {name: tensor (B, D, …)}."""
+        raise NotImplementedError(f"{type(self).__name__} decodes nothing.")
+
+
+class BoxBranch(Branch):
     """The class and the refined position of each box: Fast R-CNN on a pyramid.
 
     Girshick 2015, https://arxiv.org/abs/1504.08083, section 2; two dense layers over a grid of features as in Lin et
     al. 2017, https://arxiv.org/abs/1612.03144, section 4.2. Raw outputs are {"classes": logits (B, N, C + 1),
-    background first, "boxes": (B, N, C + 1, 4), deltas from the box, separate for each class}.
+    background first, "boxes": (B, N, C + 1, 4), deltas from the box, separate for each class}. It learns from all
+    samples, and decodes to the candidates for the final boxes.
 
     Args:
         classes: number of classes, C.
@@ -61,7 +94,7 @@ class BoxBranch(Checked, keras.layers.Layer):
         self.class_scores = dense("classes", self.columns, kernel_initializer=normal(stddev=0.01), dtype="float32")
         self.boxes = dense("boxes", self.columns * 4, kernel_initializer=normal(stddev=0.001), dtype="float32")
 
-    def build(self, pyramid_shape, boxes_shape=None):
+    def build(self, pyramid_shape, boxes_shape):
         (channels,) = {shape[-1] for shape in pyramid_shape.values()}
         shape = (None, None, self.bins**2 * channels)
         for layer in self.hidden:
@@ -69,10 +102,9 @@ class BoxBranch(Checked, keras.layers.Layer):
             shape = (None, None, layer.units)
         self.class_scores.build(shape)
         self.boxes.build(shape)
-        self.built = True
 
     def call(self, pyramid, boxes):
-        features = roi_align({int(number): x for number, x in pyramid.items()}, boxes, self.bins, self.bin_samples)
+        features = roi_align(pyramid, boxes, self.bins, self.bin_samples)
         count = boxes.shape[1]
         x = ops.reshape(features, (-1, count, self.bins**2 * features.shape[-1]))
         for layer in self.hidden:
@@ -80,7 +112,6 @@ class BoxBranch(Checked, keras.layers.Layer):
         return {"classes": self.class_scores(x), "boxes": ops.reshape(self.boxes(x), (-1, count, self.columns, 4))}
 
     def compute_losses(self, outputs, samples, targets):
-        """{term: Term}; both count the samples."""
         labels, valid = samples["labels"], samples["valid"]
         known = objects(targets, self.columns - 1).known
         entropy = detection.marginal_cross_entropy(labels, outputs["classes"], known)
@@ -93,21 +124,23 @@ class BoxBranch(Checked, keras.layers.Layer):
             "localization": Term(ops.sum(ops.where(labels > 0, distance, 0.0)), classification.count),
         }
 
-    def decode(self, outputs, boxes, valid, size, **bounds) -> dict:
-        """The final boxes; `bounds` are those of `ops.nms.grouped`.
+    def decode(self, outputs, proposals):
+        """The candidates, one per proposal and class: `boxes` (B, K, 4) in pixels, `scores` and int32 `classes` (B, K).
 
         Args:
-            outputs: of `call`.
-            boxes: (B, N, 4), the input boxes.
-            valid: bool (B, N), false for padding.
-            size: (B, 2), the image's height and width.
+            outputs: of `call` for the proposals.
+            proposals: `boxes` (B, P, 4); `valid` bool (B, P), false for padding; `size` (B, 2), the image's height and
+                width.
         """
-        classes, count = self.columns - 1, boxes.shape[1]
-        predicted = box_ops.decode(outputs["boxes"][:, :, 1:], ops.expand_dims(boxes, 2), VARIANCES)
-        predicted = box_ops.clip(ops.reshape(predicted, (-1, count * classes, 4)), size)
+        classes, count = self.columns - 1, proposals["boxes"].shape[1]
+        predicted = box_ops.decode(outputs["boxes"][:, :, 1:], ops.expand_dims(proposals["boxes"], 2), VARIANCES)
+        predicted = box_ops.clip(ops.reshape(predicted, (-1, count * classes, 4)), proposals["size"])
         scores = ops.softmax(outputs["classes"], axis=-1)[..., 1:]
-        scores = ops.reshape(ops.where(ops.expand_dims(valid, -1), scores, 0.0), (-1, count * classes))
-        scores = ops.where(box_ops.at_least(predicted, SMALLEST), scores, 0.0)
+        scores = ops.where(ops.expand_dims(proposals["valid"], -1), scores, 0.0)
+        scores = ops.reshape(scores, (-1, count * classes))
         numbers = ops.tile(ops.arange(classes, dtype="int32"), (count,))
-        numbers = ops.broadcast_to(ops.expand_dims(numbers, 0), ops.shape(scores))
-        return nms.grouped(predicted, scores, numbers, **bounds)
+        return {
+            "boxes": predicted,
+            "scores": ops.where(box_ops.at_least(predicted, SMALLEST), scores, 0.0),
+            "classes": ops.broadcast_to(ops.expand_dims(numbers, 0), ops.shape(scores)),
+        }

@@ -7,29 +7,27 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share, Whole
-from visiontasks.heads.head import Head, by_anchor, for_each, image_size, levels_among
-from visiontasks.layers.feature_pyramid import FeaturePyramid, numbers
+from visiontasks.heads.detection import DetectionHead, by_anchor, for_each, image_size, pyramid_anchors
+from visiontasks.layers.feature_pyramid import FeaturePyramid
 from visiontasks.losses import detection, sigmoid
 from visiontasks.losses.reduction import over
-from visiontasks.ops import anchors, assignment, boxes, matching, nms
+from visiontasks.ops import assignment, boxes, matching, nms
 from visiontasks.ops.objects import objects
 
 PRIOR = 0.01  # the initial score of every anchor: section 4.1 of the paper
 
 
-class RetinaNet(Head):
+class RetinaNet(DetectionHead):
     """Object detection with dense anchors on a feature pyramid and the focal loss: RetinaNet.
 
     Lin et al. 2017, https://arxiv.org/abs/1708.02002. On `resnet50` it equals torchvision's retinanet_resnet50_fpn: P3
     to P5 from C3 to C5, P6 and P7 by strided convolutions from P5; see weights/retinanet.py.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
-    `ignored` (ops/objects.py). A class that is not known in an image is learned only from its objects there. An anchor
-    without an object and with half of its area in an ignored region learns nothing.
+    A class that is not known in an image is learned only from its objects there. An anchor without an object and with
+    half of its area in an ignored region learns nothing.
 
     Raw outputs are, one per level, {"boxes": float32 (B, A, 4), deltas from the anchors, "classes": logits (B, A, C),
-    "anchors": (B, A, 4) in pixels}, and "size": float32 (B, 2), the image's height and width. They decode to `boxes`
-    float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid` bool (B, D), best first.
+    "anchors": (B, A, 4) in pixels}, and "size".
 
     Args:
         classes: names of the classes, or their number, without background.
@@ -50,14 +48,10 @@ class RetinaNet(Head):
         iou_threshold: a box with a higher IoU with a better one of its class is removed.
         candidates: the number of best pairs of anchor and class per level that are considered.
         detections: maximum boxes per image, D.
-
-    Raises:
-        ValueError: an argument does not fit; the text says what was expected.
     """
 
-    task = "detection"
-    fields = ("classes", "boxes")
     loss_terms = ("classification", "localization")
+    strides = (2, 32)
 
     def __init__(
         self,
@@ -79,28 +73,20 @@ class RetinaNet(Head):
         detections: Count = 300,
         **kwargs,
     ):
-        super().__init__(classes, **kwargs)
-        self.levels, self.filters, self.convs = levels, filters, convs
+        super().__init__(classes, levels, score_threshold, iou_threshold, detections, **kwargs)
+        self.filters, self.convs, self.candidates = filters, convs, candidates
         self.ratios, self.anchor_scale, self.scales_per_octave = ratios, anchor_scale, scales_per_octave
         self.alpha, self.gamma = alpha, gamma
         self.assignment, self.overlap, self.background = assignment, overlap, background
-        self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
-        self.candidates, self.detections = candidates, detections
 
-    def taps(self, available):
-        if self.levels:
-            return (*sorted(self.levels), "image")
-        return (*levels_among(available, "retinanet", within=range(1, 6))[-3:], "image")
-
-    def build(self, features_shape):
-        half = {"dtype": self.dtype_policy}
-        levels = sorted(set(features_shape) - {"image"})
-        level_numbers = numbers(levels)
-        strides = [2**number for number in (*level_numbers, level_numbers[-1] + 1, level_numbers[-1] + 2)]
+    def build(self, taps):
+        super().build(taps)
+        strides = [tap.stride for tap in self.tapped]
+        strides += [2 * strides[-1], 4 * strides[-1]]
         octave = [2 ** (i / self.scales_per_octave) for i in range(self.scales_per_octave)]
         self._sizes = [[int(self.anchor_scale * stride * scale) for scale in octave] for stride in strides]
-        self.pyramid = FeaturePyramid(self.filters, "convs", name="pyramid", **half)
-        self.pyramid.build([features_shape[level] for level in levels])
+        self.pyramid = FeaturePyramid(self.filters, "convs", name="pyramid", dtype=self.dtype_policy)
+        self.pyramid.build([tap.shape for tap in self.tapped])
         number = len(self.ratios) * self.scales_per_octave
         self.class_tower, self.class_conv = self._tower("classes", number * len(self.classes), -math.log(1 / PRIOR - 1))
         self.box_tower, self.box_conv = self._tower("boxes", number * 4, 0.0)
@@ -128,18 +114,12 @@ class RetinaNet(Head):
 
     def call(self, features, training=None):
         size = image_size(features, "retinanet")
-        levels = sorted(set(features) - {"image"})
-        maps = self.pyramid([features[level] for level in levels])
-        batch = ops.shape(maps[0])[0]
-        level_anchors = []
-        for x, sizes in zip(maps, self._sizes, strict=True):
-            grid = anchors.grid_anchors([tuple(x.shape[1:3])], size, [sizes], self.ratios)
-            level_anchors.append(for_each(grid, batch))
+        maps = self.pyramid([features[tap.name] for tap in self.tapped])
         return {
             "boxes": [_predict(x, self.box_tower, self.box_conv, 4) for x in maps],
             "classes": [_predict(x, self.class_tower, self.class_conv, len(self.classes)) for x in maps],
-            "anchors": level_anchors,
-            "size": for_each(size, batch),
+            "anchors": pyramid_anchors(maps, size, self._sizes, self.ratios),
+            "size": for_each(size, ops.shape(maps[0])[0]),
         }
 
     def compute_losses(self, targets, outputs, training=True):
@@ -174,21 +154,13 @@ class RetinaNet(Head):
             "localization": over(ops.sum(distance, axis=-1) / count, target.labeled),
         }
 
-    def decode(self, outputs):
+    def scored(self, outputs):
         chosen = []
         for deltas, logits, level_anchors in zip(outputs["boxes"], outputs["classes"], outputs["anchors"], strict=True):
             scores, rows, classes = nms.best_pairs(ops.sigmoid(logits), self.candidates)
             predicted = boxes.decode(nms.gather(deltas, rows), nms.gather(level_anchors, rows))
-            chosen.append((boxes.clip(predicted, outputs["size"]), scores, classes))
-        predicted, scores, classes = (ops.concatenate(values, axis=1) for values in zip(*chosen, strict=True))
-        return nms.grouped(
-            predicted,
-            scores,
-            classes,
-            score_threshold=self.score_threshold,
-            iou_threshold=self.iou_threshold,
-            count=self.detections,
-        )
+            chosen.append((predicted, scores, classes))
+        return tuple(ops.concatenate(values, axis=1) for values in zip(*chosen, strict=True))
 
 
 def _predict(x, tower, last, columns):

@@ -6,12 +6,13 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Counts, Levels, NonNegative, Positive, Positives, Share
-from visiontasks.heads.head import Head, by_anchor, for_each, image_size, levels_among
+from visiontasks.heads.detection import DetectionHead, by_anchor, for_each, image_size
 from visiontasks.layers.l2_normalization import L2Normalization
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
 from visiontasks.ops import anchors, boxes, matching, nms
 from visiontasks.ops.objects import objects
+from visiontasks.taps import levels_among
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 MOMENTUM = 0.97  # of the batch norms: Keras's 0.99 is too slow for a training of a few hundred steps
@@ -60,22 +61,19 @@ def _norm_and_relu(batch_norm, name, **half):
     return [*norm, keras.layers.ReLU(**half)]
 
 
-class SSD(Head):
+class SSD(DetectionHead):
     """Object detection with default boxes on several levels: the single shot multibox detector.
 
     Liu et al. 2016, https://arxiv.org/abs/1512.02325. Works on any backbone; halved levels are added to its levels. The
     paper's network is vgg16 with `ceil_pooling` at 300×300, with levels [C3, C4], atrous, no batch_norm, extra
     [half, half, trim, trim], scales [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05] and steps [8, 16, 32, 64, 100, 300].
 
-    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
-    `ignored` (ops/objects.py). An image without objects adds nothing to the loss, because background is learned in
-    proportion to objects. If a class is not known, background means background or that class. A default box without an
-    object and with half of its area in an ignored region learns nothing.
+    An image without objects adds nothing to the loss, because background is learned in proportion to objects. If a
+    class is not known, background means background or that class. A default box without an object and with half of its
+    area in an ignored region learns nothing.
 
     Raw outputs are {"boxes": float32 (B, A, 4), deltas from the anchors, "classes": float32 logits (B, A, C + 1),
-    background first, "anchors": float32 (B, A, 4) in pixels, "size": float32 (B, 2), the image's height and width}.
-    They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid`
-    bool (B, D), best first.
+    background first, "anchors": float32 (B, A, 4) in pixels, "size"}.
 
     Args:
         classes: names of the classes, or their number, without background.
@@ -102,8 +100,6 @@ class SSD(Head):
             the levels.
     """
 
-    task = "detection"
-    fields = ("classes", "boxes")
     loss_terms = ("classification", "localization")
     divisible = False  # any number of cells: 300 pixels have 38 at stride 8
 
@@ -126,27 +122,21 @@ class SSD(Head):
         detections: Count = 200,
         **kwargs,
     ):
-        super().__init__(classes, **kwargs)
+        super().__init__(classes, levels, score_threshold, iou_threshold, detections, **kwargs)
         if extra_filters and len(extra_filters) != len(extra):
             raise ValueError(f"extra_filters: expected {len(extra)}, one for each of extra; got {extra_filters}.")
-        self.levels, self.extra, self.extra_filters = levels, extra, extra_filters
-        self.atrous, self.batch_norm = atrous, batch_norm
+        self.extra, self.extra_filters, self.atrous, self.batch_norm = extra, extra_filters, atrous, batch_norm
         self.aspect_ratios, self.scales, self.steps = aspect_ratios, scales, steps
-        self.overlap, self.negatives = overlap, negatives
-        self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
-        self.candidates, self.detections = candidates, detections
+        self.overlap, self.negatives, self.candidates = overlap, negatives, candidates
 
-    def taps(self, available):
-        if self.levels:
-            return (*sorted(self.levels), "image")
-        levels = levels_among(available, "ssd")
-        wanted = [level for level in levels if 3 <= int(level[1:]) <= 5]
-        return (*(wanted or levels[-1:]), "image")
+    def usual_levels(self, available):
+        levels = levels_among(available, self.name)
+        return [tap for tap in levels if 8 <= tap.stride <= 32] or levels[-1:]
 
-    def build(self, features_shape):
+    def build(self, taps):
+        super().build(taps)
         half = {"dtype": self.dtype_policy}
-        levels = sorted(set(features_shape) - {"image"})
-        shapes = [features_shape[level] for level in levels]
+        shapes = [tap.shape for tap in self.tapped]
         if self.atrous:
             self.scale = L2Normalization(20.0, name="scale", **half)
             self.scale.build(shapes[0])
@@ -170,7 +160,7 @@ class SSD(Head):
             self.extras[-1].build(shapes[-1])
             shapes.append(self.extras[-1].compute_output_shape(shapes[-1]))
         self._layout(len(shapes))
-        self._check_steps(shapes, features_shape["image"][1:3])
+        self._check_steps(shapes, taps["image"].size)
         self.class_convs, self.box_convs = [], []
         for i, (shape, number) in enumerate(zip(shapes, anchors.number_of_default_boxes(self._ratios), strict=True)):
             for convs, columns, what in (
@@ -204,12 +194,11 @@ class SSD(Head):
                 if cells is not None and length is not None and abs(step * cells - length) >= step:
                     raise ValueError(
                         f"steps: expected the pixels between cells, about {length / cells:.0f} for {cells} "
-                        f"cells of an image of {length}; got {step}, for another size. Leave head.steps out."
+                        f"cells of an image of {length}; got {step}, for another size. Leave steps out."
                     )
 
     def call(self, features, training=None):
-        levels = sorted(set(features) - {"image"})
-        maps = [features[level] for level in levels]
+        maps = [features[tap.name] for tap in self.tapped]
         if self.atrous:
             maps[0] = self.scale(maps[0])
             for layer in self.deep:
@@ -248,16 +237,11 @@ class SSD(Head):
             "localization": Term(ops.sum(ops.where(positive, distance, 0.0)), count),
         }
 
-    def decode(self, outputs):
-        predicted = boxes.decode(outputs["boxes"], outputs["anchors"], VARIANCES)
-        return nms.detections(
-            boxes.clip(predicted, outputs["size"]),
-            ops.softmax(outputs["classes"], axis=-1)[..., 1:],
-            score_threshold=self.score_threshold,
-            iou_threshold=self.iou_threshold,
-            candidates=self.candidates,
-            count=self.detections,
-        )
+    def scored(self, outputs):
+        scores = ops.softmax(outputs["classes"], axis=-1)[..., 1:]
+        scores, rows, classes = nms.best_of_each_class(scores, self.candidates)
+        deltas, default_boxes = (nms.gather(outputs[key], rows) for key in ("boxes", "anchors"))
+        return boxes.decode(deltas, default_boxes, VARIANCES), scores, classes
 
 
 def _predict(maps, convs, columns):

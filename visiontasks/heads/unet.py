@@ -7,9 +7,10 @@ from keras import ops
 from pydantic import Field
 
 from visiontasks.arguments import Classes, Counts, Levels, Positive, Share
-from visiontasks.heads.head import Head, levels_among
+from visiontasks.heads.head import Head
 from visiontasks.losses import softmax
 from visiontasks.sample import VOID
+from visiontasks.taps import levels_among
 
 Term = Literal["cross_entropy", "dice", "focal"]
 LOSSES = {"cross_entropy": softmax.cross_entropy, "dice": softmax.dice, "focal": softmax.focal}
@@ -135,34 +136,34 @@ class UNet(Head):
         return tuple(self.loss)
 
     def taps(self, available):
-        return (*levels_among(self.levels or available, "unet", least=2), "image")
+        levels = self.levels or (tap.name for tap in levels_among(available, self.name))
+        return (*levels, "image")
 
-    def build(self, features_shape):
-        levels = sorted(set(features_shape) - {"image"}, reverse=True)
-        steps = levels[1:] + ([] if levels[-1] == "C0" else ["image"])
-        filters = self.filters or tuple(max(16, 256 // 2**n) for n in range(len(steps)))
-        if len(filters) != len(steps):
+    def build(self, taps):
+        super().build(taps)
+        deepest, *self.steps = reversed(levels_among(taps, self.name, least=2))
+        if self.steps[-1].stride > 1:
+            self.steps.append(taps["image"])
+        filters = self.filters or tuple(max(16, 256 // 2**n) for n in range(len(self.steps)))
+        if len(filters) != len(self.steps):
             raise ValueError(
-                f"filters: expected {len(steps)}, one for each step up from {levels[0]} to the image; got {filters}."
+                f"filters: expected {len(self.steps)}, one for each step up from {deepest.name} to the image; got "
+                f"{filters}."
             )
-        self.blocks = [
-            _UpBlock(n, self.upsampling, self.batch_norm, dtype=self.dtype_policy, name=f"up_to_{level}")
-            for n, level in zip(filters, steps, strict=True)
-        ]
-        shape = features_shape[levels[0]]
-        for block, level in zip(self.blocks, steps, strict=True):
-            size = tuple(features_shape[level][1:3])
-            block.build(shape, 0 if level == "image" else features_shape[level][-1], size)
-            shape = (shape[0], *size, block.convs[-1].conv.filters)
+        self.blocks = []
+        shape = deepest.shape
+        for count, tap in zip(filters, self.steps, strict=True):
+            block = _UpBlock(count, self.upsampling, self.batch_norm, dtype=self.dtype_policy, name=f"up_to_{tap.name}")
+            block.build(shape, 0 if tap.name == "image" else tap.channels, tap.size)
+            self.blocks.append(block)
+            shape = (None, *tap.size, count)
         self.logits.build(shape)
 
     def call(self, features, training=None):
-        levels = sorted(set(features) - {"image"}, reverse=True)
-        x = features[levels[0]]
-        steps = levels[1:] + ([] if levels[-1] == "C0" else ["image"])
-        for block, level in zip(self.blocks, steps, strict=True):
-            skip = None if level == "image" else features[level]
-            x = block(x, skip=skip, size=features[level].shape[1:3], training=training)
+        x = features[self.tapped[-1].name]
+        for block, tap in zip(self.blocks, self.steps, strict=True):
+            skip = None if tap.name == "image" else features[tap.name]
+            x = block(x, skip=skip, size=features[tap.name].shape[1:3], training=training)
         x = fit_to(x, features["image"].shape[1:3])  # a C0 without padding is smaller than the image
         return self.logits(self.drop(x, training=training))
 

@@ -1,12 +1,13 @@
 """Anchor-free YOLO: at every cell of three levels, the distances to a box's edges and the class scores."""
 
+import itertools
 import math
 
 import keras
 from keras import layers, ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Share, between
-from visiontasks.heads.head import Head, by_anchor, for_each, image_size, levels_among
+from visiontasks.heads.detection import DetectionHead, by_anchor, for_each, image_size
 from visiontasks.layers import csp
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
@@ -19,7 +20,7 @@ MOST_CLASS_FILTERS = 100
 FALL = 0.5  # the decrease of the initial distance logits per stride
 
 
-class YOLO(Head):
+class YOLO(DetectionHead):
     """Object detection at every cell of several levels, without anchors: YOLO in the form of YOLOv8.
 
     Its components come from papers: a path aggregation neck (Liu et al. 2018, https://arxiv.org/abs/1803.01534) of
@@ -31,21 +32,17 @@ class YOLO(Head):
     1 and 13 cells). The initial distances are this package's. An object that contains no cell center is learned by the
     nearest cell, unless that cell has another object: a cell has at most one.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
-    `ignored` (ops/objects.py). A class that is not known in an image is learned only from its objects there. A cell
-    without an object learns nothing if half or more of its predicted box lies in an ignored region, because COCO's
-    scoring ignores such a box.
+    A class that is not known in an image is learned only from its objects there. A cell without an object learns
+    nothing if half or more of its predicted box lies in an ignored region, because COCO's scoring ignores such a box.
 
     Raw outputs are {"distances": float32 logits (B, A, 4, bins) of the distances left, top, right, bottom in strides,
     "classes": float32 logits (B, A, C), "points": float32 (B, A, 2), the cells' centers in pixels, "strides": float32
-    (B, A, 2), "size": float32 (B, 2), the image's height and width}. They decode to `boxes` float32 (B, D, 4) in
-    pixels, `scores` float32 (B, D), `classes` int32 (B, D) and `valid` bool (B, D), best first.
+    (B, A, 2), "size"}.
 
     Args:
         classes: names of the classes, or their number.
         levels: the backbone's levels; by default the three deepest up to C5.
-        size: variant of neck and branches: n, s, m, l or x, with 0.25 to 1.25 times the width and 1/3 to 1 times the
-            depth.
+        variant: of neck and branches: n, s, m, l or x, with 0.25 to 1.25 times the width and 1/3 to 1 times the depth.
         bins: possible distances of an edge, 0 to bins - 1 strides.
         assigned: maximum number of cells that learn an object.
         alpha, beta: exponents of score and overlap in a cell's alignment.
@@ -56,21 +53,17 @@ class YOLO(Head):
         agnostic: whether a better box of any class removes it.
         candidates: the number of best pairs of cell and class that are considered.
         detections: maximum boxes per image, D.
-
-    Raises:
-        ValueError: an argument does not fit; the text says what was expected.
     """
 
-    task = "detection"
-    fields = ("classes", "boxes")
     loss_terms = ("box", "distance", "classification")
+    strides = (1, 32)
     divisible = False
 
     def __init__(
         self,
         classes: Classes,
         levels: Levels | None = None,
-        size: csp.Variant = "n",
+        variant: csp.Variant = "n",
         bins: between(2, kind=int) = 16,
         assigned: Count = 10,
         alpha: NonNegative = 0.5,
@@ -86,26 +79,17 @@ class YOLO(Head):
         detections: Count = 300,
         **kwargs,
     ):
-        super().__init__(classes, **kwargs)
-        self.levels, self.size, self.bins, self.assigned = levels, size, bins, assigned
+        super().__init__(classes, levels, score_threshold, iou_threshold, detections, **kwargs)
+        self.variant, self.bins, self.assigned = variant, bins, assigned
         self.alpha, self.beta, self.objects = alpha, beta, objects
         self.box_gain, self.distance_gain, self.class_gain = box_gain, distance_gain, class_gain
-        self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
-        self.agnostic, self.candidates, self.detections = agnostic, candidates, detections
+        self.agnostic, self.candidates = agnostic, candidates
 
-    def taps(self, available):
-        if self.levels:
-            return (*sorted(self.levels), "image")
-        return (*levels_among(available, "yolo", within=range(6))[-3:], "image")
-
-    def build(self, features_shape):
-        levels = sorted(set(features_shape) - {"image"})
-        numbers = [int(level[1:]) for level in levels]
-        steps = [2 ** (deeper - finer) for finer, deeper in zip(numbers, numbers[1:], strict=False)]
-        inputs = {
-            level: keras.Input(features_shape[level][1:], dtype=self.compute_dtype, name=level) for level in levels
-        }
-        maps = csp.path_aggregation(list(inputs.values()), steps, self.size, self.dtype_policy)
+    def build(self, taps):
+        super().build(taps)
+        steps = [deeper.stride // finer.stride for finer, deeper in itertools.pairwise(self.tapped)]
+        inputs = {tap.name: keras.Input(tap.shape[1:], dtype=self.compute_dtype, name=tap.name) for tap in self.tapped}
+        maps = csp.path_aggregation(list(inputs.values()), steps, self.variant, self.dtype_policy)
         # the widths of YOLOv8's branches: from its finest level and the number of outputs
         finest = maps[0].shape[-1]
         box_width, class_width = (
@@ -113,11 +97,12 @@ class YOLO(Head):
             max(finest, min(len(self.classes), MOST_CLASS_FILTERS)),
         )
         outputs = {"distances": {}, "classes": {}}
-        for level, x in zip(levels, maps, strict=True):
-            prior = min(LIKELIEST, self.objects / (len(self.classes) * _cells(features_shape[level], level)))
+        for tap, x in zip(self.tapped, maps, strict=True):
+            prior = min(LIKELIEST, self.objects / (len(self.classes) * _cells(tap)))
             start = keras.initializers.Constant(-math.log((1 - prior) / prior))
-            outputs["distances"][level] = self._branch(x, box_width, 4 * self.bins, _short_distances, f"{level}_box")
-            outputs["classes"][level] = self._branch(x, class_width, len(self.classes), start, f"{level}_class")
+            name = tap.name
+            outputs["distances"][name] = self._branch(x, box_width, 4 * self.bins, _short_distances, f"{name}_box")
+            outputs["classes"][name] = self._branch(x, class_width, len(self.classes), start, f"{name}_class")
         self.network = keras.Model(inputs, outputs, name="network")
 
     def _branch(self, x, filters, columns, bias, name):
@@ -127,7 +112,7 @@ class YOLO(Head):
         return layers.Conv2D(columns, 1, bias_initializer=bias, dtype="float32", name=name)(x)
 
     def call(self, features, training=None):
-        levels = sorted(set(features) - {"image"})
+        levels = [tap.name for tap in self.tapped]
         size = image_size(features, "yolo")
         maps = self.network({level: features[level] for level in levels}, training=training)
         points, strides = anchors.anchor_points([tuple(maps["classes"][level].shape[1:3]) for level in levels], size)
@@ -183,18 +168,9 @@ class YOLO(Head):
             "classification": Term(self.class_gain * ops.sum(entropy), count),
         }
 
-    def decode(self, outputs):
+    def scored(self, outputs):
         scores, rows, classes = nms.best_pairs(ops.sigmoid(outputs["classes"]), self.candidates)
-        predicted = nms.gather(boxes.clip(self._boxes(outputs), outputs["size"]), rows)
-        return nms.grouped(
-            predicted,
-            scores,
-            classes,
-            score_threshold=self.score_threshold,
-            iou_threshold=self.iou_threshold,
-            count=self.detections,
-            agnostic=self.agnostic,
-        )
+        return nms.gather(self._boxes(outputs), rows), scores, classes
 
 
 def _short_distances(shape, dtype=None):
@@ -207,10 +183,9 @@ def _short_distances(shape, dtype=None):
     return ops.tile(-FALL * ops.arange(bins, dtype=dtype), (4,))
 
 
-def _cells(shape, level):
+def _cells(tap):
     """The number of cells of a level; for an unknown size, that of a usual image."""
-    lengths = (length or math.ceil(USUAL_SIZE / 2 ** int(level[1:])) for length in shape[1:3])
-    return math.prod(lengths)
+    return math.prod(length or math.ceil(USUAL_SIZE / tap.stride) for length in tap.size)
 
 
 def _candidates(target_boxes, points):

@@ -5,7 +5,7 @@ import math
 from keras import layers, ops
 
 from visiontasks.arguments import Classes, Count, Counts, NonNegative, Share
-from visiontasks.heads.head import Head, for_each, image_size, levels_among
+from visiontasks.heads.detection import DetectionHead, for_each, image_size
 from visiontasks.losses.reduction import over
 from visiontasks.ops import assignment, matching, nms
 from visiontasks.ops import boxes as box_ops
@@ -14,7 +14,7 @@ from visiontasks.ops.objects import objects
 NUMBERS = 5  # of a box: x, y, the roots of width and height, confidence
 
 
-class YOLOV1(Head):
+class YOLOV1(DetectionHead):
     """Object detection from the whole image at once, on a coarse grid: the first YOLO.
 
     Redmon et al. 2016, https://arxiv.org/abs/1506.02640. 3×3 convolutions on the deepest level of any backbone, the
@@ -22,16 +22,14 @@ class YOLOV1(Head):
     layers follow, so all images must have one size. An object belongs to the cell that contains its center. Of several
     objects in one cell, the largest is learned; the paper has only one.
 
-    Learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
-    `ignored` (ops/objects.py). If a class is not known, boxes without an object learn no confidence in that image, and
-    cells with an object do not learn that class's probability. A predicted box without an object learns nothing if half
-    or more of it lies in an ignored region.
+    If a class is not known, boxes without an object learn no confidence in that image, and cells with an object do not
+    learn that class's probability. A predicted box without an object learns nothing if half or more of it lies in an
+    ignored region.
 
     Raw outputs are {"boxes": float32 (B, S, S, boxes, 5): x and y of the center from the cell's top left corner in
     cells, the square roots of width and height as shares of the image's, as in the authors' program, and the
-    confidence; "classes": float32 (B, S, S, C), the classes' probabilities, without an activation; "size": float32
-    (B, 2), the image's height and width}. They decode to `boxes` float32 (B, D, 4) in pixels, `scores` float32 (B, D),
-    confidence times probability, `classes` int32 (B, D) and `valid` bool (B, D), best first.
+    confidence; "classes": float32 (B, S, S, C), the classes' probabilities, without an activation; "size"}. A score is
+    confidence times probability.
 
     Args:
         classes: names of the classes, or their number.
@@ -50,9 +48,8 @@ class YOLOV1(Head):
         ValueError: an argument is out of bounds, or the images have no fixed size.
     """
 
-    task = "detection"
-    fields = ("classes", "boxes")
     loss_terms = ("coordinates", "confidence", "classification")
+    most = 1
     divisible = False
     any_size = False
 
@@ -71,24 +68,19 @@ class YOLOV1(Head):
         detections: Count = 100,
         **kwargs,
     ):
-        super().__init__(classes, **kwargs)
-        self.tap, self.boxes = tap, boxes
-        self.filters, self.hidden, self.dropout = filters, hidden, dropout
+        super().__init__(classes, tap and (tap,), score_threshold, iou_threshold, detections, **kwargs)
+        self.boxes, self.filters, self.hidden, self.dropout = boxes, filters, hidden, dropout
         self.lambda_coord, self.lambda_noobj = lambda_coord, lambda_noobj
-        self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
-        self.detections = detections
 
-    def taps(self, available):
-        return (self.tap or levels_among(available, "yolo_v1")[-1], "image")
-
-    def build(self, features_shape):
-        (shape,) = (shape for tap, shape in features_shape.items() if tap != "image")
-        if None in shape[1:] or None in features_shape["image"][1:]:
+    def build(self, taps):
+        super().build(taps)
+        if any(None in tap.size for tap in taps.values()):
             raise ValueError(
                 "yolo_v1: its dense layers need images of one size; build the backbone with that size, as "
                 "input_shape=(448, 448, 3)."
             )
         half = {"dtype": self.dtype_policy}
+        (shape,) = (tap.shape for tap in taps.values() if tap.name != "image")
         self.trunk = []
         for i, count in enumerate(self.filters):
             stride = 2 if i == min(1, len(self.filters) - 1) else 1
@@ -172,21 +164,13 @@ class YOLOV1(Head):
             "classification": term(ops.sum(misjudged, axis=-1) * occupied),
         }
 
-    def decode(self, outputs):
+    def scored(self, outputs):
         count = math.prod(outputs["boxes"].shape[1:3]) * self.boxes
         confidence = ops.clip(outputs["boxes"][..., 4:], 0.0, 1.0)
         scores = confidence * ops.expand_dims(ops.clip(outputs["classes"], 0.0, 1.0), -2)
         scores = ops.reshape(scores, (-1, count, len(self.classes)))
         scores, rows, classes = nms.best_pairs(scores, count * len(self.classes))
-        predicted = box_ops.clip(ops.reshape(self._boxes(outputs), (-1, count, 4)), outputs["size"])
-        return nms.grouped(
-            nms.gather(predicted, rows),
-            scores,
-            classes,
-            score_threshold=self.score_threshold,
-            iou_threshold=self.iou_threshold,
-            count=self.detections,
-        )
+        return nms.gather(ops.reshape(self._boxes(outputs), (-1, count, 4)), rows), scores, classes
 
 
 def _numbers(boxes, size):

@@ -1,19 +1,19 @@
 """`Predictor`: images of any size in, predictions in their own pixels out."""
 
 import collections
-import numbers
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from visiontasks.arguments import Count, Share, checked
 from visiontasks.data.images import read_image
 from visiontasks.errors import UserError
-from visiontasks.evaluation.tasks.task import Task, tasks_of
 from visiontasks.geometry import Placement
 from visiontasks.inference.prediction import Prediction
-from visiontasks.inference.preprocess import Preprocess
 from visiontasks.inference.views import views
+from visiontasks.preprocess import Preprocess
+from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
 
 BATCH, OVERLAP = 8, 0.2
@@ -121,23 +121,19 @@ class Predictor:
         """
         for name, task in self.tasks.items():
             if tile is not None and task.whole_image:
-                raise UserError(f"tile: head {name!r} predicts for the whole image, which a tile does not show.")
-            if (tile is not None or flip) and type(task).merge is Task.merge:
+                raise UserError(f"head {name!r} predicts for the whole image, which a tile does not show.", "tile")
+            if (tile is not None or flip) and not task.mergeable:
                 key = "flip" if tile is None else "tile"
-                raise UserError(f"{key}: several predictions of head {name!r} cannot be merged; leave it out.")
+                raise UserError(f"several predictions of head {name!r} cannot be merged; leave it out.", key)
 
 
-def check_options(batch: int, tile: int | None, overlap: float):
+@checked
+def check_options(batch: Count, tile: Count | None, overlap: Share):
     """Raise unless the options of a Predictor are within their bounds.
 
     Raises:
         UserError: one is not; the text names it.
     """
-    for key, value in (("batch", batch), ("tile", tile)):
-        if value is not None and (not isinstance(value, numbers.Integral) or value < 1):
-            raise UserError(f"{key}: expected a whole number from 1 up, got {value!r}.")
-    if not isinstance(overlap, numbers.Real) or not 0 <= overlap < 1:
-        raise UserError(f"overlap: expected a share from 0 to below 1, got {overlap!r}.")
 
 
 def row_of(outputs: dict[str, dict], row: int) -> dict[str, dict[str, np.ndarray]]:
@@ -145,7 +141,7 @@ def row_of(outputs: dict[str, dict], row: int) -> dict[str, dict[str, np.ndarray
     return {name: {key: np.asarray(value[row]) for key, value in one.items()} for name, one in outputs.items()}
 
 
-def restored(tasks: dict[str, Task], prediction: dict[str, dict], placement: Placement) -> dict[str, dict]:
+def restored(tasks: dict, prediction: dict[str, dict], placement: Placement) -> dict[str, dict]:
     """{head name: prediction in original pixels} of one image, which `placement` has put on the network's canvas."""
     return {name: task.restore(prediction[name], placement) for name, task in tasks.items()}
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from visiontasks.geometry import Placement
-from visiontasks.inference.preprocess import Preprocess
+from visiontasks.preprocess import Preprocess
 
 
 @dataclasses.dataclass(frozen=True)

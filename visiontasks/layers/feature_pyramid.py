@@ -9,18 +9,6 @@ from visiontasks.arguments import Checked, Count
 from visiontasks.layers.nearest_resize import resize_axis
 
 
-def numbers(levels) -> list[int]:
-    """The numbers of levels from their names: level n has stride 2ⁿ.
-
-    Raises:
-        ValueError: a name is not C and a number.
-    """
-    for name in levels:
-        if not (name[:1] == "C" and name[1:].isdigit()):
-            raise ValueError(f"levels: expected C1, C2, …, because anchors need a level's stride; got {name!r}.")
-    return [int(name[1:]) for name in levels]
-
-
 @keras.saving.register_keras_serializable(package="visiontasks")
 class FeaturePyramid(Checked, keras.layers.Layer):
     """Adds the features of deeper levels to finer ones, from the top down.

@@ -86,34 +86,13 @@ def best_pairs(scores, count: int):
     return values, pairs // columns, pairs % columns
 
 
-def detections(boxes, scores, *, score_threshold: float, iou_threshold: float, candidates: int, count: int) -> dict:
-    """The final boxes of a detector: suppression within each class, then the best over all classes.
-
-    Args:
-        boxes: (B, A, 4) in pixels, one per anchor for all classes.
-        scores: (B, A, C), 0..1.
-        score_threshold: only higher scores count.
-        iou_threshold: as in `suppress`.
-        candidates: boxes per class that are considered.
-        count: boxes per image in the output.
-
-    Returns:
-        {"boxes": float32 (B, count, 4), "scores": float32 (B, count), "classes": int32 (B, count), "valid": bool
-        (B, count)}, best first; zeros if `valid` is false.
-    """
-    boxes, scores = ops.cast(boxes, "float32"), ops.cast(scores, "float32")
-    # one image after the other: all pairs of all classes of a batch would take gigabytes
-    candidate_boxes, candidate_scores, classes = ops.map(
-        lambda one: _by_class(*one, score_threshold, iou_threshold, candidates), (boxes, ops.swapaxes(scores, 1, 2))
-    )
-    values, indices = best(candidate_scores, count)
-    valid = values > score_threshold
-    return {
-        "boxes": _where(valid, gather(candidate_boxes, indices)),
-        "scores": ops.where(valid, values, 0.0),
-        "classes": ops.where(valid, ops.take_along_axis(classes, indices, axis=-1), 0),
-        "valid": valid,
-    }
+def best_of_each_class(scores, count: int):
+    """As `best_pairs`, but the `count` best anchors of each class, or all if there are fewer; class by class."""
+    classes = scores.shape[-1]
+    values, rows = best(ops.swapaxes(scores, 1, 2), min(count, scores.shape[1]))
+    columns = ops.broadcast_to(ops.reshape(ops.arange(classes, dtype="int32"), (1, classes, 1)), ops.shape(rows))
+    total = classes * rows.shape[-1]
+    return tuple(ops.reshape(x, (-1, total)) for x in (values, rows, columns))
 
 
 def grouped(
@@ -144,7 +123,8 @@ def grouped(
         block: candidates that are compared at once.
 
     Returns:
-        As `detections`; "classes" are the groups.
+        {"boxes": float32 (B, count, 4), "scores": float32 (B, count), "classes": int32 (B, count), the groups, "valid":
+        bool (B, count)}, best first; zeros if `valid` is false.
     """
     total = scores.shape[1]
     block = min(block, total)
@@ -188,17 +168,6 @@ def grouped(
         "classes": ops.where(valid, classes, 0),
         "valid": valid,
     }
-
-
-def _by_class(boxes, scores, score_threshold, iou_threshold, candidates):
-    """One image: boxes (A, 4), scores (C, A) to (C * K, 4), (C * K,) with -inf for suppressed boxes, (C * K,)."""
-    values, indices = best(scores, min(candidates, boxes.shape[0]))
-    chosen = ops.take(boxes, indices, axis=0)
-    kept = suppress(chosen, values, iou_threshold, values > score_threshold)
-    number, each = values.shape
-    classes = ops.repeat(ops.arange(number, dtype="int32"), each)
-    values = ops.where(kept, values, -float("inf"))
-    return ops.reshape(chosen, (-1, 4)), ops.reshape(values, (-1,)), classes
 
 
 def gather(values, indices):

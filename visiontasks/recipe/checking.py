@@ -1,9 +1,8 @@
 """Checks a recipe's parts against their constructors' signatures and against each other, without importing them."""
 
 from visiontasks.errors import RecipeError, near
-from visiontasks.recipe import catalog
 from visiontasks.recipe.schema import Recipe
-from visiontasks.recipe.syntax import module
+from visiontasks.registry import catalog
 
 ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's classes and last layer
 
@@ -25,7 +24,7 @@ def check(recipe: Recipe):
                 part = {key: value for key, value in spec.items() if key != "set"}  # the name of its label set
                 _part("data/sources", part, where, key="source")
     spec = recipe.train.optimizer
-    _arguments(catalog.optimizer(spec["name"]), spec, "train.optimizer")
+    _arguments(catalog.optimizer(spec["name"], "train.optimizer.name"), spec, "train.optimizer")
     schedules, spec = catalog.functions("training/schedules"), recipe.train.schedule
     if spec["name"] not in schedules:
         raise RecipeError(f"train.schedule.name: unknown name {spec['name']!r}. {near(spec['name'], schedules)}")
@@ -61,8 +60,7 @@ def _check_head(recipe, name):
             )
         spec = {key: value for key, value in spec.items() if key != "classes"}
     _arguments(part, spec, where, filled=("classes",))
-    task = module(f"visiontasks.evaluation.tasks.{part.task}")[part.task.title().replace("_", "")]
-    if recipe.data.resize == "crop" and not task.whole_image:
+    if recipe.data.resize == "crop" and not catalog.task(part.task).definition.whole_image:
         raise RecipeError(
             f"data.resize: crop removes pixels that {where} must predict; use data.resize=letterbox or stretch."
         )

@@ -8,8 +8,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from visiontasks.errors import RecipeError, near
-from visiontasks.recipe.catalog import PACKAGE, check_value, parts
 from visiontasks.recipe.schema import Recipe, TrainRecipe, nested_schema
+from visiontasks.registry.catalog import PACKAGE, check_value, parts
 
 # beside the package in a checkout, inside it in a wheel
 RECIPES = PACKAGE / "recipes" if (PACKAGE / "recipes").is_dir() else PACKAGE.parent / "recipes"

@@ -1,6 +1,8 @@
 """The schema of a recipe: every key with its type and bounds, its default, and what it means."""
 
+import contextlib
 import dataclasses
+import re
 from dataclasses import field
 from typing import Annotated, Literal, get_args
 
@@ -8,6 +10,7 @@ from omegaconf import OmegaConf
 from pydantic import AfterValidator, Field
 
 from visiontasks.arguments import Count, Level, NonNegative, OpenShare, Positive, Whole, describe
+from visiontasks.errors import UserError
 
 
 def _key(doc, default=dataclasses.MISSING):
@@ -158,3 +161,17 @@ def documented_keys(schema=Recipe, where: str = "") -> list[tuple[str, str, obje
             default = f.default_factory()
         rows.append((f"{where}{f.name}", describe(f.type), default, f.metadata["doc"]))
     return rows
+
+
+@contextlib.contextmanager
+def recipe_paths():
+    """Put a recipe's path before the argument of a lower room's UserError: `batch` becomes `data.batch`."""
+    try:
+        yield
+    except UserError as error:
+        name = re.match(r"\w*", error.argument or "")[0]
+        for section in (DataRecipe, TrainRecipe, RunRecipe):
+            if name in (field.name for field in dataclasses.fields(section)):
+                error.argument = f"{section.__name__.removesuffix('Recipe').lower()}.{error.argument}"
+                break
+        raise

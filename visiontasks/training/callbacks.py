@@ -112,5 +112,5 @@ class StopOnNaN(keras.callbacks.Callback):
         files = "\n  ".join(self.loader.names_of(self.epoch, batch))
         raise FloatingPointError(
             f"The loss is {logs['loss']} at epoch {self.epoch + 1}, step {batch + 1} ({terms}). Try a lower "
-            f"train.optimizer.learning_rate, train.clip_norm=1 or train.precision=float32. Its images:\n  {files}"
+            f"learning_rate, clip_norm=1 or precision=float32. Its images:\n  {files}"
         )

@@ -98,8 +98,9 @@ def check(asked: str, capability: float | None):
     """
     if asked == "gpu" and capability is None:
         raise UserError(
-            "devices: gpu was asked for, but the Keras backend sees none. Install the GPU build "
-            '(pip install "visiontasks[gpu]"), or use devices=auto.'
+            "gpu was asked for, but the Keras backend sees none. Install the GPU build "
+            '(pip install "visiontasks[gpu]"), or use auto.',
+            "devices",
         )
 
 
@@ -124,10 +125,10 @@ def scope(asked: str, batch: int):
     if keras.backend.backend() == "jax":
         _check_split(batch, len(keras.distribution.list_devices()))
         return keras.distribution.DataParallel().scope()
-    raise UserError("devices: all needs the TensorFlow or JAX backend; PyTorch's runs on one device here.")
+    raise UserError("all needs the TensorFlow or JAX backend; PyTorch's runs on one device here.", "devices")
 
 
 def _check_split(batch, count):
     if batch % count:
         nearest = max(1, round(batch / count)) * count
-        raise UserError(f"batch: {batch} images cannot be split over {count} devices; {nearest} can.")
+        raise UserError(f"{batch} images cannot be split over {count} devices; {nearest} can.", "batch")

@@ -18,7 +18,7 @@ def step_bytes(model, batch: int) -> dict[str, int]:
     count = sum(math.prod(v.shape) for v in model.variables)
     trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
     activations = 0
-    for layer in model._flatten_layers():
+    for layer in model._flatten_layers():  # private: Keras has no public walk over nested layers
         if list(layer._flatten_layers(include_self=False, recursive=False)):
             continue  # a container; its layers are counted
         size = 2 if backend.standardize_dtype(layer.compute_dtype) in ("float16", "bfloat16") else 4
@@ -28,7 +28,8 @@ def step_bytes(model, batch: int) -> dict[str, int]:
 
 
 def _output_shapes(layer):
-    if getattr(layer, "_inbound_nodes", None):  # part of a functional backbone
+    # private: where a functional backbone calls a layer, Keras gives its outputs' shapes in no public way
+    if getattr(layer, "_inbound_nodes", None):
         outputs = [t for node in layer._inbound_nodes for t in node.output_tensors]
         return [tuple(t.shape) for t in outputs]
     config = layer.get_build_config() or {}

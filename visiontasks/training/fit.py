@@ -8,7 +8,6 @@ import keras
 
 from visiontasks.backbones.backbone import Graph
 from visiontasks.errors import RecipeError
-from visiontasks.recipe.schema import TrainRecipe
 from visiontasks.training import callbacks as ours
 from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.metrics_log import MetricsLog
@@ -19,7 +18,7 @@ from visiontasks.training.run_directory import RunDirectory
 MOST_EPOCHS = 100  # from `steps`: short epochs spend most of their time on validation and checkpoints
 
 
-def fit(model, train, val, tasks: dict, recipe: TrainRecipe, run: RunDirectory, console, extra=()) -> dict:
+def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extra=()) -> dict:
     """Train a VisionModel by a recipe, and write checkpoints and logs to a run's folder.
 
     With `freeze`, the first stage trains only the heads: the backbone is frozen, its batch norms in inference mode. The
@@ -132,7 +131,7 @@ def _epochs(count):
     return f"{count} epoch{'s' * (count != 1)}"
 
 
-def rate_factors(backbone, recipe: TrainRecipe) -> dict[str, float]:
+def rate_factors(backbone, recipe) -> dict[str, float]:
     """{path: learning-rate factor} of a backbone's variables in the stage that trains everything.
 
     The factor is `freeze.factor`; with `layer_decay` it also decreases by that factor from each level to the next finer
@@ -170,11 +169,11 @@ def set_trainable(backbone, trainable: bool, keep_batch_norm: bool = False, leve
         RecipeError: the backbone has no such level.
     """
     if level is not None and level not in backbone.output:
-        raise RecipeError(f"freeze.level: expected one of {', '.join(backbone.output)}; got {level!r}.")
+        raise RecipeError(f"expected one of {', '.join(backbone.output)}; got {level!r}.", "freeze.level")
     backbone.trainable = False  # Keras passes the value to the layers only when it changes
     backbone.trainable = trainable
     if trainable and keep_batch_norm:
-        for layer in backbone._flatten_layers():
+        for layer in backbone._flatten_layers():  # private: Keras has no public walk over nested layers
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
     if trainable and level is not None:

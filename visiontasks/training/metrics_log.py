@@ -91,15 +91,14 @@ class CsvLog:
         """
         new = not self.rows
         self.rows += rows
-        columns = list(self.rows[0])
-        values = [[row.get(column, "") for column in columns] for row in rows]
         try:
             with open(self.path, "w" if new else "a", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerows([columns] if new else [])
-                writer.writerows([["" if value != value else value for value in row] for row in values])
+                writer = csv.DictWriter(file, list(self.rows[0]), extrasaction="ignore")
+                if new:
+                    writer.writeheader()
+                writer.writerows({key: "" if v != v else v for key, v in row.items()} for row in rows)
         except OSError as error:
-            raise UserError(f"run.dir: cannot write {self.path}: {error.strerror}.") from error
+            raise UserError(f"cannot write {self.path}: {error.strerror}.", "dir") from error
 
     def table(self) -> dict[str, np.ndarray]:
         """{column: its values}, NaN for missing ones."""

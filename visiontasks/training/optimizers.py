@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import keras
 
 from visiontasks.errors import RecipeError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 
 
 def learning_rate(spec: dict, schedule: dict, total_steps: int, steps_per_epoch: int, scale: float = 1.0):
@@ -51,7 +51,7 @@ def optimizer(
         try:
             return made.load()(learning_rate=rate, **arguments, **extra)
         except (ValueError, TypeError) as error:
-            raise RecipeError(f"optimizer: Keras's {made.symbol} rejects its arguments: {error}") from error
+            raise RecipeError(f"Keras's {made.symbol} rejects its arguments: {error}", "optimizer") from error
 
     others = {path: factor for path, factor in (factors or {}).items() if factor != 1}
     if not others:

@@ -40,8 +40,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._begun = self._told = time.monotonic()
-        self._done = 0
-        self.pace.begin_epoch(epoch)
+        self._done, self._number = 0, epoch
         if self.console.is_terminal:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -55,7 +54,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self._done = batch + 1
-        self.pace.end_step(self._done)
+        self.pace.end_step(self._number, self._done)
         self._show("validating" if self._done == self.steps else f"loss {number(logs['loss'])}")
 
     def _show(self, note):
@@ -68,10 +67,9 @@ class Progress(keras.callbacks.Callback):
         elif time.monotonic() - self._told >= PLAIN_SECONDS:
             self._told = time.monotonic()
             step = f"step {self._done}/{self.steps}"
-            self.console.print("  ".join([self._epoch(self.pace.epoch), step, *notes]))
+            self.console.print("  ".join([self._epoch(self._number), step, *notes]))
 
     def on_epoch_end(self, epoch, logs=None):
-        self.pace.end_epoch()
         self.stop()
         seconds = time.monotonic() - self._begun
         cells = [f"{self._epoch(epoch)}  {duration(seconds):>5}", f"loss {number(logs['loss'])}"]
@@ -101,40 +99,31 @@ class Progress(keras.callbacks.Callback):
 
 
 class Pace:
-    """Estimates the remaining time of a training from the steps and epochs of the stage so far.
+    """Estimates the remaining time of a training by the steps of the stage so far, with the validations between them.
 
     The first step, which compiles, is not counted. `clock` returns seconds.
     """
 
     def __init__(self, steps: int, epochs: int, clock: Callable[[], float]):
         self.steps, self.epochs, self.clock = steps, epochs, clock
-        self.epoch, self.compiled = 0, False
-        self._done, self._last = 0, 0.0
-        self._seconds, self._counted = 0.0, 0
-        self._between: float | None = None  # from the last step of an epoch to its end: validation, checkpoints
+        self._first = self._last = None  # (step, time), of steps numbered through all epochs
 
-    def begin_epoch(self, epoch: int):
-        """Start epoch `epoch`, counted from 0."""
-        self.epoch, self._done, self._last = epoch, 0, self.clock()
+    @property
+    def compiled(self) -> bool:
+        """Whether a step is done."""
+        return self._first is not None
 
-    def end_step(self, done: int):
-        """Count the steps of this epoch up to `done`."""
-        now = self.clock()
-        if self.compiled:
-            self._seconds += now - self._last
-            self._counted += done - self._done
-        self.compiled, self._done, self._last = True, done, now
-
-    def end_epoch(self):
-        """Record the duration of validation."""
-        self._between = self.clock() - self._last
+    def end_step(self, epoch: int, done: int):
+        """Record that `done` steps of `epoch`, counted from 0, have ended."""
+        self._last = epoch * self.steps + done, self.clock()
+        self._first = self._first or self._last
 
     def left(self) -> float | None:
-        """Seconds until the end of the last epoch, or None if unknown. Validation counts after the first epoch."""
-        if not self._counted or (self._between is None and self._done == self.steps):
+        """Seconds until the end of the last epoch; None before the second step."""
+        (first, begun), (step, now) = self._first, self._last
+        if step == first:
             return None
-        epochs = self.epochs - self.epoch
-        return self._seconds / self._counted * (epochs * self.steps - self._done) + epochs * (self._between or 0)
+        return (now - begun) / (step - first) * (self.epochs * self.steps - step)
 
 
 def main_metrics(tasks: dict, logs: dict) -> list[str]:

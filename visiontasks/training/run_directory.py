@@ -1,8 +1,6 @@
 """A run's folder: `runs/RECIPE/TIME/` with the recipe, checkpoints, metrics, curves, images and a summary."""
 
 import contextlib
-import json
-import math
 import os
 import time
 from pathlib import Path
@@ -50,11 +48,11 @@ class RunDirectory:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise UserError(f"dir: cannot write to {root}: {error.strerror}. Give another by dir=DIR.") from error
+                raise UserError(f"cannot write to {root}: {error.strerror}. Give another folder.", "dir") from error
             run.best.parent.mkdir()
             (run.path / RESULTS).touch()
             return run
-        raise UserError(f"dir: {root} already has a thousand runs of this second.")
+        raise UserError(f"{root} already has a thousand runs of this second.", "dir")
 
     @classmethod
     def find(cls, path: Path | str) -> "RunDirectory":
@@ -66,7 +64,7 @@ class RunDirectory:
         path = Path(path)
         runs = [path] if (path / "recipe.yaml").is_file() else sorted(p.parent for p in path.glob("**/recipe.yaml"))
         if not runs:
-            raise UserError(f"run: {path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.")
+            raise UserError(f"{path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.", "run")
         return cls(max(runs, key=lambda p: (p / "recipe.yaml").stat().st_mtime))
 
     @property
@@ -79,22 +77,7 @@ class RunDirectory:
         for path in (self.best, self.last):
             if path.is_file():
                 return path
-        raise UserError(f"run: {self.path} has no checkpoint; it stopped before the end of its first epoch.")
-
-    def write_json(self, name: str, value):
-        """Write `value` as JSON; NaN becomes null."""
-        text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-        (self.path / name).write_text(text + "\n", encoding="utf-8")
-
-
-def _finite(value):
-    if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        raise UserError(f"{self.path} has no checkpoint; it stopped before the end of its first epoch.", "run")
 
 
 def replace_atomically(path: Path, write):
@@ -110,4 +93,4 @@ def replace_atomically(path: Path, write):
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise UserError(f"run.dir: cannot write {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot write {path}: {error.strerror or error}", "dir") from error

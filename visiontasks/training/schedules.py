@@ -42,8 +42,13 @@ def step(
     )
 
 
+class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    def get_config(self):
+        return dict(vars(self))  # nothing but the constructor's arguments
+
+
 @keras.saving.register_keras_serializable(package="visiontasks")
-class _Cosine(keras.optimizers.schedules.LearningRateSchedule):
+class _Cosine(_Schedule):
     """Linear from 0 over `warmup_steps`, then half a cosine over `decay_steps` down to `final` times the rate.
 
     Equals Keras's CosineDecay, without its conditionals: an optimizer with weight decay computes the rate for each
@@ -63,17 +68,9 @@ class _Cosine(keras.optimizers.schedules.LearningRateSchedule):
             rate = rate * keras.ops.minimum(step / self.warmup_steps, 1.0)
         return self.learning_rate * rate
 
-    def get_config(self):
-        return {
-            "learning_rate": self.learning_rate,
-            "warmup_steps": self.warmup_steps,
-            "decay_steps": self.decay_steps,
-            "final": self.final,
-        }
-
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class _Warmup(keras.optimizers.schedules.LearningRateSchedule):
+class _Warmup(_Schedule):
     """Linear from 0 over `warmup_steps`, then piecewise constant: `factors[i]` times the rate up to `boundaries[i]`."""
 
     def __init__(self, learning_rate, warmup_steps, boundaries, factors):
@@ -87,11 +84,3 @@ class _Warmup(keras.optimizers.schedules.LearningRateSchedule):
         for boundary, factor in zip(self.boundaries, self.factors[1:], strict=True):
             rate = keras.ops.where(step >= boundary, self.learning_rate * factor, rate)
         return rate * keras.ops.minimum(step / self.warmup_steps, 1.0) if self.warmup_steps else rate
-
-    def get_config(self):
-        return {
-            "learning_rate": self.learning_rate,
-            "warmup_steps": self.warmup_steps,
-            "boundaries": self.boundaries,
-            "factors": self.factors,
-        }

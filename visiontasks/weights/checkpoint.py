@@ -139,7 +139,7 @@ def dense_layers(
     tensors = read_checkpoint(path)
     missing = [f"{m}.{t}" for m in modules for t in ("weight", "bias") if f"{m}.{t}" not in tensors]
     if missing:
-        raise UserError(f"weights: {str(path)!r} has no classification layers: missing {', '.join(missing)}.")
+        raise UserError(f"{str(path)!r} has no classification layers: missing {', '.join(missing)}.", "weights")
     kernels = [tensors[f"{module}.weight"] for module in modules]
     if grid:
         kernels[0] = _by_position(kernels[0], grid)

@@ -86,21 +86,23 @@ def find(weights: str, backbone: dict, heads: dict[str, dict]) -> Detector:
     """
     if weights != NAME and Path(weights).suffix not in (".pth", ".pt", ".bin", ".safetensors"):
         raise RecipeError(
-            f"weights: expected {NAME} or a file with torchvision's names (.pth, .pt, .bin, .safetensors), got "
-            f"{weights!r}. For the backbone only, use backbone.weights."
+            f"expected {NAME} or a file with torchvision's names (.pth, .pt, .bin, .safetensors), got "
+            f"{weights!r}. For the backbone only, give them to the backbone.",
+            "weights",
         )
     head = next(iter(heads.values()))
     detector = DETECTORS.get((backbone["name"], head["name"])) if len(heads) == 1 else None
     if detector is None:
         known = ", ".join(f"{b} with {h}" for b, h in DETECTORS)
         given = f"{backbone['name']} with {', '.join(part['name'] for part in heads.values())}"
-        raise RecipeError(f"weights: there are whole checkpoints for {known}; got {given}.")
+        raise RecipeError(f"there are whole checkpoints for {known}; got {given}.", "weights")
     for where, given, needed in (("backbone", backbone, detector.backbone), ("head", head, detector.head)):
         for key, value in needed.items():
             if given.get(key) != value:
                 raise RecipeError(
-                    f"{where}.{key}: the checkpoint is for {value!r}, got {given.get(key, 'the default')!r}. Set "
-                    f"{where}.{key} to it, or leave weights out."
+                    f"the checkpoint is for {value!r}, got {given.get(key, 'the default')!r}. Set it so, or leave "
+                    "weights out.",
+                    f"{where}.{key}",
                 )
     return detector
 
@@ -128,7 +130,7 @@ def load(model, detector: Detector, weights: str) -> list[str]:
     (head,) = model.heads.values()
     path = torchvision.download(detector.file) if weights == NAME else Path(weights)
     if not path.is_file():
-        raise UserError(f"weights: expected {NAME} or a file; got {str(path)!r}, and no such file exists.")
+        raise UserError(f"expected {NAME} or a file; got {str(path)!r}, and no such file exists.", "weights")
     tensors = checkpoint.read_checkpoint(path)
     skipped, change = [], None
     if _has_coco_rows(tensors, detector.by_class, len(head.classes)):

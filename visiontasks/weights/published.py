@@ -1,6 +1,6 @@
 """The origin and the published accuracy of each backbone's ImageNet weights."""
 
-from visiontasks.recipe import catalog
+from visiontasks.registry import catalog
 from visiontasks.weights import efficientnet_lite, torchvision
 
 # top-1 in percent: https://keras.io/api/applications, tables of 2024, Keras's weights, each at its image size

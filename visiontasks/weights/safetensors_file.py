@@ -23,13 +23,14 @@ def read_safetensors_file(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"weights: expected a .safetensors file; got {str(path)!r}, and no such file exists.")
+        raise UserError(f"expected a .safetensors file; got {str(path)!r}, and no such file exists.", "weights")
     try:
         return {name: _array(name, **entry) for name, entry in deserialize(path.read_bytes())}
     except (SafetensorError, ValueError) as error:
         raise UserError(
-            f"weights: {str(path)!r} is not a readable .safetensors file, or it is damaged or incomplete "
-            f"({type(error).__name__}: {error}). Download it again."
+            f"{str(path)!r} is not a readable .safetensors file, or it is damaged or incomplete "
+            f"({type(error).__name__}: {error}). Download it again.",
+            "weights",
         ) from error
 
 

@@ -53,7 +53,7 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"weights: expected a PyTorch checkpoint; got {str(path)!r}, and no such file exists.")
+        raise UserError(f"expected a PyTorch checkpoint; got {str(path)!r}, and no such file exists.", "weights")
     try:
         content = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
         if not isinstance(content, dict):
@@ -64,8 +64,9 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
     except Exception as error:  # a damaged pickle can raise any error
         reason = f"{type(error).__name__}: {error}"
         raise UserError(
-            f"weights: {str(path)!r} is not a readable PyTorch checkpoint, or it is damaged or incomplete "
-            f"({reason}). Download it again, or save it again with torch.save(model.state_dict(), path)."
+            f"{str(path)!r} is not a readable PyTorch checkpoint, or it is damaged or incomplete "
+            f"({reason}). Download it again, or save it again with torch.save(model.state_dict(), path).",
+            "weights",
         ) from error
 
 
@@ -184,9 +185,10 @@ class _Reader(pickle.Unpickler):
             if name == "_rebuild_parameter":
                 return lambda tensor, *_: tensor
         raise UserError(
-            f"weights: the checkpoint names {module}.{name}. Only tensors, dicts, lists and numbers are read from a "
+            f"the checkpoint names {module}.{name}. Only tensors, dicts, lists and numbers are read from a "
             "PyTorch file, because anything else can run code. Save the weights alone: "
-            "torch.save(model.state_dict(), path)."
+            "torch.save(model.state_dict(), path).",
+            "weights",
         )
 
     def persistent_load(self, pid):

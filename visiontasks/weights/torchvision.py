@@ -88,7 +88,7 @@ def file_of(name: str, weights: str | None) -> str | Path | None:
     variant = variant_of(name, weights)
     if variant not in variants:
         known = f"Variants: {', '.join(f'{IMAGENET}:{v}' for v in variants)}." if variants else "Use null or a file."
-        raise UserError(f"weights: {weights!r} is not published for {name}. {known}")
+        raise UserError(f"{weights!r} is not published for {name}. {known}", "weights")
     return download(variants[variant][0])
 
 
@@ -102,15 +102,17 @@ def download(file: str) -> Path:
         path = Path(keras.utils.get_file(file, URL + file, cache_subdir="models"))
     except Exception as error:  # of the network, a proxy or the disk
         raise UserError(
-            f"weights: {URL}{file} could not be downloaded ({error}). Connect to the internet, or put the file into "
-            "~/.keras/models ($KERAS_HOME/models), or give one as weights=PATH; efficientnet_lite0 needs no download."
+            f"{URL}{file} could not be downloaded ({error}). Connect to the internet, or put the file into "
+            "~/.keras/models ($KERAS_HOME/models), or give one as weights=PATH; efficientnet_lite0 needs no download.",
+            "weights",
         ) from error
     expected = path.stem.rpartition("-")[2]
     with path.open("rb") as content:
         actual = hashlib.file_digest(content, "sha256").hexdigest()
     if not actual.startswith(expected):
         raise UserError(
-            f"weights: {path} is not the published file: its SHA-256 should begin with {expected}, it is {actual}. "
-            "Delete it, so that it is downloaded again."
+            f"{path} is not the published file: its SHA-256 should begin with {expected}, it is {actual}. "
+            "Delete it, so that it is downloaded again.",
+            "weights",
         )
     return path

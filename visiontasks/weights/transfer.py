@@ -56,7 +56,7 @@ def assign_variables(name: str, variables: dict, arrays: dict, source: str, stri
     wrong = [key for key in fitting if tuple(variables[key].shape) != arrays[key].shape]
     problems += [f"wrong shape: {n} expected {tuple(variables[n].shape)}, got {tuple(arrays[n].shape)}" for n in wrong]
     if problems and (strict or len(wrong) == len(fitting)):  # if nothing fits, the file is of another network
-        raise UserError(f"weights: {source} does not fit {name}:\n  {listed(problems, _LINE)}")
+        raise UserError(f"{source} does not fit {name}:\n  {listed(problems, _LINE)}", "weights")
     for key in fitting:
         if key not in wrong:
             variables[key].assign(arrays[key])

@@ -71,7 +71,7 @@ def test_without_images_everything_is_nan():
 
 
 def test_a_label_beyond_the_classes_is_named():
-    with pytest.raises(DataError, match=r"cat7: expected 0\.\.2, got 3"):
+    with pytest.raises(DataError, match=r"cat7: expected classes 0\.\.2, got 3"):
         Classification("abc").update(Sample(image=IMAGE, label=3, id="cat7"), {"scores": np.zeros(3)})
 
 

@@ -363,9 +363,9 @@ def test_a_class_that_is_not_known_in_an_image_is_not_scored_there():
 
 
 def test_classes_beyond_the_models_are_named():
-    with pytest.raises(DataError, match=r"classes of p: expected 0\.\.1, got 2"):
+    with pytest.raises(DataError, match=r"classes of p: expected classes 0\.\.1, got 2"):
         Detection("ab").update(labeled([0, 0, 9, 9], [2]), predicted([], [], []))
-    with pytest.raises(DataError, match=r"classes predicted of p: expected 0\.\.1, got -1"):
+    with pytest.raises(DataError, match=r"classes predicted of p: expected classes 0\.\.1, got -1"):
         Detection("ab").update(labeled([0, 0, 9, 9], [1]), predicted([0, 0, 9, 9], [-1], [0.5]))
 
 

@@ -12,8 +12,8 @@ from visiontasks.drawing.boxes import Mark, boxed
 from visiontasks.drawing.colors import GRAY, color
 from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.geometry import Placement
-from visiontasks.inference.preprocess import Preprocess
 from visiontasks.inference.views import views
+from visiontasks.preprocess import Preprocess
 from visiontasks.sample import Sample
 
 NAMES = ["cat", "dog", "bird"]

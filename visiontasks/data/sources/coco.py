@@ -66,7 +66,7 @@ class Coco(ObjectFiles):
     def _find_root(self, images, file) -> Path:
         if images is not None:
             if not Path(images).is_dir():
-                raise DataError(f"images: expected a folder, got {images}, which is not a folder.")
+                raise DataError(f"expected a folder, got {images}, which is not a folder.", "images")
             return Path(images)
         names = [str(entry.get("file_name")) for entry in list(file.images.values())[:20]]
         return image_folder(self.path, names) or self.path.parent
@@ -90,7 +90,8 @@ class Coco(ObjectFiles):
             shown = f", such as {listed[0][1]}" if listed else ""
             raise DataError(
                 f"{self.path}: expected images in {self.root}, got none of the {len(listed)} that it "
-                f"lists{shown}; set images= to the folder that contains them."
+                f"lists{shown}; give the folder that contains them.",
+                "images",
             )
         self.check_objects(self.path, ignored="crowds", fix="set iscrowd to 0 for single objects")
 
@@ -101,8 +102,8 @@ class Coco(ObjectFiles):
         try:
             return inside(self.root, name)
         except DataError as error:
-            hint = str(error).replace("root=", "images=")
-            raise DataError(f"{self.path}, image {entry['id']}: {hint}") from None
+            text = f"{self.path}, image {entry['id']}: {error.args[0]}"
+            raise DataError(text, error.argument and "images") from None
 
     def _size_of(self, item):
         _, path = item

@@ -51,7 +51,7 @@ class Folder(Files):
 
     def _find_images(self) -> dict[str, list[Path]]:
         if not self.root.is_dir():
-            raise DataError(f"root: expected a folder, got {self.root}, which is not a folder.")
+            raise DataError(f"expected a folder, got {self.root}, which is not a folder.", "root")
         images = {}
         for folder in sorted(p for p in self.root.iterdir() if p.is_dir()):
             if folder.name.startswith("."):

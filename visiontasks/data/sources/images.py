@@ -32,8 +32,9 @@ class Images(Files):
             paths = sorted(p for p in matches if p.is_file() and not in_results(p))
         if not paths:
             raise DataError(
-                f"source: found no image at {str(files)!r}; expected a file, a folder or a glob. Folders of results "
-                "(runs, predictions, evaluations) are not read."
+                f"found no image at {str(files)!r}; expected a file, a folder or a glob. Folders of results "
+                "(runs, predictions, evaluations) are not read.",
+                "source",
             )
         self.items = [(path,) for path in paths]
 

@@ -55,7 +55,7 @@ class Masks(Files):
         self.values = None if values is None else _table_of(values)
         for argument, folder in (("images", self.images), ("masks", self.masks)):
             if not folder.is_dir():
-                raise DataError(f"{argument}: expected a folder, got {folder}, which is not a folder.")
+                raise DataError(f"expected a folder, got {folder}, which is not a folder.", argument)
         beside = _names_beside(self.masks)
         if names is None:
             names = beside
@@ -94,9 +94,10 @@ class Masks(Files):
         if not pairs:
             seen = ", ".join(p.name for p in [*images[:1], *list(masks.values())[:1]])
             raise DataError(
-                f"masks: expected in {self.masks} a mask for each image in {self.images}, with the image's name or "
+                f"expected in {self.masks} a mask for each image in {self.images}, with the image's name or "
                 f"with _mask added to it; got {len(images)} images and {len(masks)} masks, but no pair"
-                + (f" (such as {seen})." if seen else ".")
+                + (f" (such as {seen})." if seen else "."),
+                "masks",
             )
         return pairs
 
@@ -108,7 +109,7 @@ class Masks(Files):
             for value in values:
                 first_file.setdefault(int(value), pair[1])
         if not self.items:
-            raise DataError(f"masks: none of the {len(pairs)} pairs of image and mask can be read.\n{self.report}")
+            raise DataError(f"none of the {len(pairs)} pairs of image and mask can be read.\n{self.report}", "masks")
         return first_file
 
     def _look(self, pair):
@@ -127,13 +128,16 @@ class Masks(Files):
             if unknown:
                 raise DataError(
                     f"mask {first_file[unknown[0]]}: expected the values {list(self.values)}, got {unknown[0]}; "
-                    "add it to values=."
+                    "add it.",
+                    "values",
                 )
             first_file = {self.values.get(v, v): path for v, path in first_file.items()}
         elif set(first_file) <= {0, VOID} and VOID in first_file:
             raise DataError(
                 f"mask {first_file[VOID]}: expected class indices 0, 1, …, and 255 for void; the {len(self)} masks "
-                "contain only 0 and 255, so 255 seems to be the foreground; set values=[0,255]."
+                "contain only 0 and 255, so 255 seems to be the foreground.",
+                "values",
+                fix="[0,255]",
             )
         count = len(self.names["mask"])
         if not 1 <= count <= VOID:
@@ -174,7 +178,7 @@ def _table_of(values) -> dict[int, int]:
     """{pixel value: class index}."""
     table = {int(value): number for number, value in enumerate(values)}
     if not values or len(table) < len(values) or not all(0 <= value < 2**16 for value in table):
-        raise DataError(f"values: expected unique pixel values from 0 to 65535, one per class, got {list(values)}.")
+        raise DataError(f"expected unique pixel values from 0 to 65535, one per class, got {list(values)}.", "values")
     return table
 
 
@@ -183,8 +187,9 @@ def _check_order(names, beside, masks):
     for number, name in enumerate(beside):
         if name in names and names.index(name) != number:
             raise DataError(
-                f"names: {name!r} is class {names.index(name)} in names and class {number} in the list beside {masks}; "
-                "use one order for both, and class indices of that order in the masks."
+                f"{name!r} is class {names.index(name)} in names and class {number} in the list beside {masks}; "
+                "use one order for both, and class indices of that order in the masks.",
+                "names",
             )
 
 

@@ -200,7 +200,9 @@ class ObjectFiles(Files):
         if name not in names:
             raise DataError(
                 f"{where}: expected a class among names ({', '.join(names[:60])}), got {name!r}; correct it, or "
-                f"set names=[{','.join((*names[:60], name))}]."
+                "add it.",
+                "names",
+                fix=f"[{','.join((*names[:60], name))}]",
             )
         return names.index(name)
 

@@ -58,7 +58,7 @@ class Tfds(Source):
             features = dict(tfds.builder(dataset, data_dir=data_dir).info.features or {})
         except tfds.core.DatasetNotFoundError:
             choices = tfds.list_builders(with_community_datasets=False)
-            raise DataError(f"dataset: TensorFlow Datasets has no {dataset!r}. {near(dataset, choices)}") from None
+            raise DataError(f"TensorFlow Datasets has no {dataset!r}. {near(dataset, choices)}", "dataset") from None
         self.names = _names_of(features, dataset, mask_names)
         self._own_label = bool(getattr(features.get("label"), "names", None))
         self.fields = frozenset(self.names) | ({"boxes"} if "classes" in self.names else set())
@@ -77,7 +77,8 @@ class Tfds(Source):
         except (OSError, tfds.download.DownloadError) as error:
             raise DataError(
                 f"dataset {dataset!r} could not be prepared: {error}. It is downloaded once; without a network, "
-                "prepare it elsewhere and set data_dir= to its folder."
+                "prepare it elsewhere and give its folder.",
+                "data_dir",
             ) from error
 
     def __len__(self):
@@ -143,10 +144,11 @@ def _names_of(features, dataset, mask_names) -> dict[str, tuple[str, ...]]:
         if mask_names:
             names["mask"] = tuple(map(str, mask_names))
         elif not names:
-            raise DataError(f"mask_names: {dataset} has no class names for its masks; list them, 0 first.")
+            raise DataError(f"{dataset} has no class names for its masks; list them, 0 first.", "mask_names")
     if "image" not in features or not names:
         raise DataError(
-            f"dataset: expected features image and label, segmentation_mask or objects, got those of {dataset}: "
-            f"{', '.join(features)}."
+            f"expected features image and label, segmentation_mask or objects, got those of {dataset}: "
+            f"{', '.join(features)}.",
+            "dataset",
         )
     return names

@@ -61,7 +61,7 @@ class Voc(ObjectFiles):
         self.annotations, self.images = self.root / annotations, self.root / images
         for folder in (self.root, self.annotations, self.images):
             if not folder.is_dir():
-                raise DataError(f"root: expected a folder {folder}, got none. {self.LAYOUT}.")
+                raise DataError(f"expected a folder {folder}, got none. {self.LAYOUT}.", "root")
         items = list(self._read(self._listed()))
         seen = sorted({name for *_, objects in items for name, *_ in objects})
         self.name_classes(seen if names is None else names)
@@ -77,7 +77,7 @@ class Voc(ObjectFiles):
             lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             splits = ", ".join(sorted(path.stem for path in file.parent.glob("*.txt"))) or "none"
-            raise DataError(f"split: expected a list of images {file} (of {splits}), got: {error}.") from error
+            raise DataError(f"expected a list of images {file} (of {splits}), got: {error}.", "split") from error
         files = []
         for line in dict.fromkeys(filter(None, lines)):
             path = _inside(self.annotations, f"{line}.xml", file)
@@ -167,7 +167,7 @@ def _inside(folder, name, file) -> Path:
     try:
         return inside(folder, name)
     except DataError as error:
-        raise DataError(f"{file}: {error}") from None
+        raise DataError(f"{file}: {error.args[0]}", error.argument) from None
 
 
 class _NoDoctype(ET.TreeBuilder):

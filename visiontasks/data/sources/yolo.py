@@ -86,7 +86,7 @@ class Yolo(ObjectFiles):
         if content.get("names") is not None:
             return [names.index(name) if name in names else None for name in self._written]
         if len(names) != len(self._written):
-            raise DataError(f"names: expected {len(self._written)}, as {self.data} has, got {len(names)}.")
+            raise DataError(f"expected {len(self._written)}, as {self.data} has, got {len(names)}.", "names")
         return list(range(len(names)))
 
     def _images(self, content) -> list[Path]:
@@ -94,7 +94,7 @@ class Yolo(ObjectFiles):
         entries = [entries] if isinstance(entries, str) else entries
         if not entries or not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             splits = ", ".join(split for split in ("train", *VALIDATION) if content.get(split))
-            raise DataError(f"split: expected a split of {self.data} ({splits or 'none'}), got {self.split!r}.")
+            raise DataError(f"expected a split of {self.data} ({splits or 'none'}), got {self.split!r}.", "split")
         images = {}
         for entry in entries:
             path = locate(self.root, entry, self.data)
@@ -105,7 +105,8 @@ class Yolo(ObjectFiles):
             else:
                 raise DataError(
                     f"{self.data}, {self.split}: expected a folder of images or a list of them, got {path}, which does "
-                    "not exist; correct the path, or set root=."
+                    "not exist; correct the path, or give the folder that it is in.",
+                    "root",
                 )
         if not images:
             raise DataError(f"{self.data}, {self.split}: expected images in {', '.join(entries)}, got none.")
@@ -164,7 +165,8 @@ class Yolo(ObjectFiles):
             raise DataError(
                 f"{name}: expected a class among names ({', '.join(self.names['classes'][:60])}), got "
                 f"{self._written[int(row[0])]!r}, the name of class {row[0]:g} in {self.data}; correct that name, or "
-                "add it to names=[…]."
+                "add it to names.",
+                "names",
             )
         return [index, *row[1:]]
 

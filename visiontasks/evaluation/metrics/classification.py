@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.errors import DataError
 from visiontasks.evaluation.metrics.confusion import Confusion, by_class, mean_of_defined, ratio
-from visiontasks.evaluation.metrics.metric import Metric
+from visiontasks.evaluation.metrics.metric import Metric, check_classes
 
 
 class Classification(Metric):
@@ -28,11 +27,7 @@ class Classification(Metric):
         label, scores = sample.label, np.asarray(prediction["scores"])
         if label is None or label < 0:
             return
-        if label >= len(self.names):
-            raise DataError(
-                f"label of {sample.id or sample.path}: expected 0..{len(self.names) - 1}, got {label}; "
-                "evaluate on data with the classes that the model was trained for."
-            )
+        check_classes("label", sample, label, len(self.names))
         if scores.shape != (len(self.names),):
             raise ValueError(f"scores: expected ({len(self.names)},), one per class; got {scores.shape}.")
         self.confusion.add(np.array([label]), np.array([scores.argmax()]))

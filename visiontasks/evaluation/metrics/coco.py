@@ -41,9 +41,9 @@ class CocoScores:
 def check_backend(backend: str):
     """Raise UserError if `backend` is unknown or not installed."""
     if backend not in BACKENDS:
-        raise UserError(f"backend: expected one of {', '.join(BACKENDS)}; got {backend!r}.")
+        raise UserError(f"expected one of {', '.join(BACKENDS)}; got {backend!r}.", "backend")
     if importlib.util.find_spec(BACKENDS[backend][0].partition(".")[0]) is None:
-        raise UserError(f"backend: {backend} is not installed; pip install {backend}, or use pycocotools.")
+        raise UserError(f"{backend} is not installed; pip install {backend}, or use pycocotools.", "backend")
 
 
 def coco_scores(targets: GroundTruth, detections: Detections, classes: int, backend: str = "pycocotools") -> CocoScores:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from visiontasks.drawing.charts import precision_recall_figure
-from visiontasks.errors import DataError
 from visiontasks.evaluation.metrics.coco import CocoScores, check_backend, coco_scores
 from visiontasks.evaluation.metrics.confusion import Confusion, by_class, mean_of_defined
 from visiontasks.evaluation.metrics.matching import (
@@ -20,7 +19,7 @@ from visiontasks.evaluation.metrics.matching import (
     joined,
     overlapping,
 )
-from visiontasks.evaluation.metrics.metric import Metric
+from visiontasks.evaluation.metrics.metric import Metric, check_classes
 from visiontasks.evaluation.metrics.voc import average_precisions, voc_outcomes
 
 IOU = 0.5  # for VOC's metrics, F1 and the charts
@@ -68,8 +67,8 @@ class Detection(Metric):
                 f"boxes, classes, scores predicted for {sample.id or sample.path}: expected (K, 4), (K,), (K,); "
                 f"got {boxes.shape}, {classes.shape}, {scores.shape}; restore them first."
             )
-        self._check("classes", sample, sample.classes)
-        self._check("classes predicted", sample, classes)
+        check_classes("classes", sample, sample.classes, len(self.names))
+        check_classes("classes predicted", sample, classes, len(self.names))
         known = np.ones(len(self.names), bool) if sample.known is None else sample.known
         scored = known[classes]
         boxes, scores, classes = boxes[scored], scores[scored], classes[scored]
@@ -83,14 +82,6 @@ class Detection(Metric):
         self._detections.append(Detections(image, _xywh(boxes), classes, scores))
         self._images += 1
         self._scored = None
-
-    def _check(self, what, sample, classes):
-        low, high = classes.min(initial=0), classes.max(initial=0)
-        if low < 0 or high >= len(self.names):
-            raise DataError(
-                f"{what} of {sample.id or sample.path}: expected 0..{len(self.names) - 1}, "
-                f"got {low if low < 0 else high}; evaluate on data with the classes that the model was trained for."
-            )
 
     def result(self):
         scored = self._score()

@@ -4,6 +4,7 @@ import abc
 
 import numpy as np
 
+from visiontasks.errors import DataError
 from visiontasks.sample import Sample
 
 
@@ -21,3 +22,17 @@ class Metric(abc.ABC):
     def charts(self) -> dict[str, object]:
         """{file stem: matplotlib Figure}, such as a confusion matrix."""
         return {}
+
+
+def check_classes(what: str, sample: Sample, values: np.ndarray, count: int):
+    """Raise unless class indices are within 0..count-1.
+
+    Raises:
+        DataError: the data have other classes than the model.
+    """
+    low, high = int(np.min(values, initial=0)), int(np.max(values, initial=0))
+    if low < 0 or high >= count:
+        raise DataError(
+            f"{what} of {sample.id or sample.path}: expected classes 0..{count - 1}, got {low if low < 0 else high}; "
+            "evaluate on data with the classes that the model was trained for."
+        )

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.errors import DataError
 from visiontasks.evaluation.metrics.confusion import Confusion, by_class, mean_of_defined, ratio
-from visiontasks.evaluation.metrics.metric import Metric
+from visiontasks.evaluation.metrics.metric import Metric, check_classes
 from visiontasks.sample import VOID
 
 BLOCK = 1 << 18  # pixels counted at once, so that temporary arrays stay small for any image size
@@ -41,17 +40,9 @@ class Segmentation(Metric):
             if not counted.all():
                 block, guess = block[counted], guess[counted]
             if block.size:
-                self._check("mask", sample, block)
-                self._check("mask predicted", sample, guess)
+                check_classes("mask", sample, block, len(self.names))
+                check_classes("mask predicted", sample, guess, len(self.names))
                 self.confusion.add(block, guess)
-
-    def _check(self, what, sample, values):
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high >= len(self.names):
-            raise DataError(
-                f"{what} of {sample.id or sample.path}: expected classes 0..{len(self.names) - 1} or {VOID} (void), "
-                f"got {low if low < 0 else high}; evaluate on data with the classes that the model was trained for."
-            )
 
     def result(self):
         counts = self.confusion

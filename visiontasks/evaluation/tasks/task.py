@@ -1,8 +1,7 @@
 """`Task`: what the host does with a head's predictions: restore to original pixels, score, draw, export."""
 
 import abc
-import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,6 +31,11 @@ class Task(abc.ABC):
     def __init__(self, names: Sequence[str], label_set: str = ""):
         self.names, self.label_set = tuple(names), label_set
 
+    @property
+    def mergeable(self) -> bool:
+        """Whether the predictions of several views of an image can be merged."""
+        return type(self).merge is not Task.merge
+
     @abc.abstractmethod
     def restore(self, prediction: dict[str, np.ndarray], placement: Placement) -> dict[str, np.ndarray]:
         """Restore one image's decoded prediction (no batch axis) to the original image's pixels."""
@@ -42,7 +46,7 @@ class Task(abc.ABC):
         Raises:
             UserError: the task's predictions cannot be merged.
         """
-        raise UserError(f"tile, flip: predictions of the task {type(self).__name__} cannot be merged; leave both out.")
+        raise UserError(f"predictions of the task {type(self).__name__} cannot be merged; leave both out.")
 
     @abc.abstractmethod
     def metric(self) -> Metric:
@@ -67,19 +71,3 @@ class Task(abc.ABC):
     def results(self, prediction: dict[str, np.ndarray], sample: Sample, source: Source) -> list[dict] | None:
         """A restored prediction in the format of the data set's tools, such as COCO's; None if there is none."""
         return None
-
-
-def tasks_of(model, fields: Iterable[str] = ()) -> dict[str, Task]:
-    """{head name: Task} of a VisionModel, with the heads' class names and label sets.
-
-    Args:
-        model: the VisionModel.
-        fields: of the data, by which a head without `learns` finds its label set.
-    """
-    heads = model.heads.items()
-    return {name: task_class(head.task)(head.classes, head.prefix(fields).rstrip("/")) for name, head in heads}
-
-
-def task_class(name: str) -> type[Task]:
-    """The Task of a head's `task`, such as "detection"."""
-    return getattr(importlib.import_module(f"visiontasks.evaluation.tasks.{name}"), name.title().replace("_", ""))

@@ -1,7 +1,9 @@
 """`Preprocess`: how an image of any size is fitted to the network's canvas."""
 
 import dataclasses
+from typing import Literal
 
+from visiontasks.arguments import Count, checked
 from visiontasks.geometry import MODES, Placement
 
 
@@ -14,19 +16,11 @@ class Preprocess:
         resize: a mode of `visiontasks.geometry.Placement`: stretch, letterbox or crop.
 
     Raises:
-        ValueError: an argument is none of these.
+        UserError: an argument is none of these.
     """
 
-    size: tuple[int, int]
-    resize: str = "stretch"
-
-    def __post_init__(self):
-        size = tuple(self.size)
-        if len(size) != 2 or not all(isinstance(n, int) and n >= 1 for n in size):
-            raise ValueError(f"size: expected [height, width] in whole pixels from 1 up, got {self.size!r}.")
-        if self.resize not in MODES:
-            raise ValueError(f"resize: expected one of {', '.join(MODES)}; got {self.resize!r}.")
-        object.__setattr__(self, "size", size)
+    size: tuple[Count, Count]
+    resize: Literal[MODES] = "stretch"
 
     @classmethod
     def of(cls, model) -> "Preprocess":
@@ -52,3 +46,6 @@ class Preprocess:
     def placement(self, image_size: tuple[int, int]) -> Placement:
         """The placement of an image of (height, width) on the canvas."""
         return Placement(tuple(image_size), self.size, self.resize)
+
+
+Preprocess.__init__ = checked(Preprocess.__init__)

@@ -9,7 +9,7 @@ import pytest
 
 from visiontasks.arguments import Checked, check
 from visiontasks.errors import RecipeError
-from visiontasks.recipe import catalog, syntax
+from visiontasks.registry import catalog, syntax
 
 THREE_LINES = """from visiontasks.heads.rcnn import RCNN
 class MaskRCNN(RCNN):
@@ -144,7 +144,7 @@ def test_every_default_fits_its_own_annotation(folder):
         ("Classifier", {"hidden": [0]}),
         ("UNet", {"loss": {"dyce": 1.0}}),
         ("YOLO", {"bins": 1}),
-        ("YOLO", {"size": "small"}),
+        ("YOLO", {"variant": "small"}),
         ("YOLOV1", {"filters": []}),
         ("SSD", {"extra": ["half", "third"]}),
         ("RCNN", {"learns": 3}),
@@ -185,7 +185,7 @@ def test_so_have_backbones_transforms_and_sources(folder, name, given):
 
 def test_reading_a_file_imports_no_framework(tmp_path):
     code = (
-        "import sys; from visiontasks.recipe import catalog\n"
+        "import sys; from visiontasks.registry import catalog\n"
         "for folder in catalog.FOLDERS: [[a.type for a in p.arguments] for p in catalog.parts(folder).values()]\n"
         "catalog.optimizer('adamw'); catalog.functions('training/schedules')\n"
         "print([m for m in ('keras', 'tensorflow', 'numpy', 'cv2') if m in sys.modules])"

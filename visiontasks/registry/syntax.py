@@ -149,9 +149,9 @@ def arguments_of(definition: Class) -> tuple[Argument, ...]:
     return (*own, *(argument for argument in inherited if argument.name not in filled))
 
 
-def summary(node: ast.ClassDef | ast.FunctionDef) -> str:
-    """The first line of a docstring."""
-    return (ast.get_docstring(node) or "").split("\n")[0]
+def docstring(node: ast.ClassDef | ast.FunctionDef) -> str:
+    """The docstring of a class or function, or ""."""
+    return ast.get_docstring(node) or ""
 
 
 @functools.cache

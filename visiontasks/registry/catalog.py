@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.arguments import NonNegative, Positive, check, fields_of
-from visiontasks.errors import RecipeError, near
-from visiontasks.recipe.syntax import REQUIRED, Argument, Class, Module, arguments_of, module, summary
+from visiontasks.errors import RecipeError, UserError, near
+from visiontasks.registry.syntax import REQUIRED, Argument, Class, Module, arguments_of, docstring, module
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = ("heads", "backbones", "data/sources", "data/augment")
@@ -28,7 +28,7 @@ class Part:
     module: str
     symbol: str
     arguments: tuple[Argument, ...]
-    summary: str
+    doc: str = ""
     variant: object = None
     definition: Class | None = None
 
@@ -36,6 +36,11 @@ class Part:
         """Import the module and return the constructor (with its variant bound)."""
         made = getattr(importlib.import_module(self.module), self.symbol)
         return made if self.variant is None else functools.partial(made, self.variant)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.doc.split("\n")[0]
 
     @property
     def task(self) -> str:
@@ -90,7 +95,7 @@ def _parts_of(file: Module, stem: str, shared: set[str]) -> dict[str, Part]:
         )
         if not (is_main if definition else "weights" in [argument.name for argument in arguments]):
             continue
-        part = Part(stem if is_main else symbol, file.name, symbol, arguments, summary(node), definition=definition)
+        part = Part(stem if is_main else symbol, file.name, symbol, arguments, docstring(node), definition=definition)
         if is_main and "NAMES" in file.nodes:
             rest = dataclasses.replace(part, arguments=arguments[1:])
             offered |= {name: dataclasses.replace(rest, name=name, variant=v) for name, v in file["NAMES"].items()}
@@ -107,7 +112,7 @@ def find(folder: str, name: str, where: str = "name") -> Part:
     """
     choices = parts(folder)
     if name not in choices:
-        raise RecipeError(f"{where}: unknown name {name!r}. {near(str(name), choices)}")
+        raise RecipeError(f"unknown name {name!r}. {near(str(name), choices)}", where)
     return choices[name]
 
 
@@ -120,11 +125,11 @@ def check_arguments(part: Part, given: dict, where: str, filled: Iterable[str] =
     known = {a.name: a for a in part.arguments}
     for key, value in given.items():
         if key not in known:  # arguments of **kwargs, such as a layer's dtype, are not for recipes
-            raise RecipeError(f"{where}.{key}: {part.name} has no argument {key!r}. {near(str(key), known)}")
+            raise RecipeError(f"{part.name} has no argument {key!r}. {near(str(key), known)}", f"{where}.{key}")
         check_value(f"{where}.{key}", known[key].annotation, value)
     missing = [a for a in known if known[a].default is REQUIRED and a not in given and a not in set(filled)]
     if missing:
-        raise RecipeError(f"{where}: {part.name} needs {', '.join(missing)}; give it as {where}.{missing[0]}=…")
+        raise RecipeError(f"missing; {part.name} needs {', '.join(missing)}.", f"{where}.{missing[0]}")
 
 
 def check_value(where: str, annotation, value):
@@ -135,8 +140,25 @@ def check_value(where: str, annotation, value):
     """
     try:
         check(where, annotation, value)
-    except ValueError as error:
-        raise RecipeError(str(error)) from None
+    except UserError as error:
+        raise RecipeError(error.args[0], where) from None
+
+
+def task(name: str) -> Part:
+    """The Task of a head's `task`, such as "detection": the class `Name` of `evaluation/tasks/NAME.py`."""
+    file, symbol = module(f"visiontasks.evaluation.tasks.{name}"), name.title().replace("_", "")
+    return Part(name, file.name, symbol, (), definition=file[symbol])
+
+
+def tasks_of(model, fields: Iterable[str] = ()) -> dict:
+    """{head name: Task} of a VisionModel, with the heads' class names and label sets.
+
+    Args:
+        model: the VisionModel.
+        fields: of the data, by which a head without `learns` finds its label set.
+    """
+    heads = model.heads.items()
+    return {name: task(head.task).load()(head.classes, head.prefix(fields).rstrip("/")) for name, head in heads}
 
 
 @functools.cache
@@ -144,13 +166,13 @@ def functions(file: str) -> dict[str, Part]:
     """The public functions of one file of this package, such as "training/schedules", by name."""
     source = module(f"visiontasks.{file.replace('/', '.')}")
     return {
-        name: Part(name, source.name, name, source.signature(node), summary(node))
+        name: Part(name, source.name, name, source.signature(node), docstring(node))
         for name, node in source.nodes.items()
         if isinstance(node, ast.FunctionDef) and not name.startswith("_")
     }
 
 
-def optimizer(name: str, where: str = "train.optimizer.name") -> Part:
+def optimizer(name: str, where: str = "name") -> Part:
     """A Keras optimizer by name in any case ("adamw", "SGD"), read without importing Keras.
 
     Raises:
@@ -160,11 +182,11 @@ def optimizer(name: str, where: str = "train.optimizer.name") -> Part:
     known = {symbol.lower(): symbol for symbol in exports if symbol[0].isupper() and symbol not in _NOT_OPTIMIZERS}
     symbol = known.get(name.lower())
     if symbol is None:
-        raise RecipeError(f"{where}: unknown name {name!r}. {near(name.lower(), known)}")
+        raise RecipeError(f"unknown name {name!r}. {near(name.lower(), known)}", where)
     # optimizers pass shared arguments on as **kwargs; their base class names them
     shared = arguments_of(module("keras.src.optimizers.base_optimizer")["BaseOptimizer"])
     by_name = {a.name: a for a in (*shared, *arguments_of(module("keras.optimizers")[symbol]))}
-    return Part(symbol.lower(), "keras.optimizers", symbol, tuple(map(_annotated, by_name.values())), "")
+    return Part(symbol.lower(), "keras.optimizers", symbol, tuple(map(_annotated, by_name.values())))
 
 
 _NOT_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap")
