@@ -176,7 +176,7 @@ def test_item_23_an_image_of_another_size_is_an_error_with_both(tmp_path):
     with pytest.raises(DataError, match=r"expected for .*1\.png its height and width \(20, 30\), got \(40, 60\); the"):
         coco(tmp_path, entry(), images=listed(height=40, width=60))
     source = coco(tmp_path, entry(), images=[{"id": 1, "file_name": "1.png"}])
-    assert len(source) == 1 and "height and width in the JSON" in str(source.report)
+    assert len(source) == 1 and "annotations without the image's height and width" in str(source.report)
 
 
 @pytest.mark.parametrize(

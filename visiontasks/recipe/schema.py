@@ -31,7 +31,7 @@ def _part(key):
 
 
 Named, Source = _part("name"), _part("source")
-Sources = Annotated[list[Source], Field(min_length=1)]
+Sources = Annotated[list[Source], Field(min_length=1, description="a list of these")]
 Size = Annotated[tuple[Count, Count], Field(description="[height, width] in pixels")]
 
 

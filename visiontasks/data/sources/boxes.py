@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS
+from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes
-from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.table import Finder, image_root, read_table, recognize_tables
-from visiontasks.errors import BadImage, DataError
+from visiontasks.errors import DataError
 
 # the column names that tables use, in any case and with or without _ between the words
 _COLUMNS = {
@@ -100,11 +99,7 @@ class Boxes(ObjectFiles):
                 "image; multiply them by its width and height."
             )
         self.items = []
-        sizes = scan(self.size_of, [path for path, _ in items], "Checking images")
-        for (path, objects), size in zip(items, sizes, strict=True):
-            if isinstance(size, BadImage):
-                self.report.add(f"{size.reason}, skipped", str(path))
-                continue
+        for (path, objects), size in self.readable(lambda item: image_size(item[0], self.max_pixels), items):
             self.items.append((path, self._objects(objects, size)))
         self.check_objects(self.path)
 

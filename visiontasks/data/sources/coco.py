@@ -7,9 +7,8 @@ from pathlib import Path
 
 from visiontasks.arguments import Count
 from visiontasks.data.coco_json import file_names, image_folder, looks_like_coco, read_coco, split_of
-from visiontasks.data.images import MAX_PIXELS, inside
+from visiontasks.data.images import MAX_PIXELS, image_size, inside
 from visiontasks.data.layout import TRAINING, VALIDATION
-from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
 
@@ -82,13 +81,9 @@ class Coco(ObjectFiles):
                     "objects of the one would be background in the other: give them one image_id."
                 )
         self.items, self.image_ids = [], []
-        sizes = scan(lambda item: self.size_of(item[1]), listed, "Checking images")
-        for (number, path), size in zip(listed, sizes, strict=True):
-            if isinstance(size, BadImage):
-                missing = not os.path.isfile(path)
-                self.report.add("image missing, skipped" if missing else f"{size.reason}, skipped", str(path))
-                continue
-            self._check_size(file.images[number], path, size)
+        for (number, path), size in self.readable(self._size_of, listed):
+            entry = file.images[number]
+            self.check_size(self.path, path, (entry.get("height"), entry.get("width")), size)
             self.items.append((path, file.objects(number, size, self.report)))
             self.image_ids.append(number)
         if not self.items:
@@ -110,16 +105,11 @@ class Coco(ObjectFiles):
             text = f"{self.path}, image {entry['id']}: {error.args[0]}"
             raise DataError(text, error.argument and "images") from None
 
-    def _check_size(self, entry, path, size):
-        listed = entry.get("height"), entry.get("width")
-        if not all(listed):
-            self.report.add("image without height and width in the JSON, taken from the file", str(path))
-        elif listed != size:
-            turned = ", which ignores the EXIF orientation" * (listed == size[::-1])
-            raise DataError(
-                f"{self.path}: expected for {path} its height and width {size}, got {listed}{turned}; the boxes belong "
-                "to another image: annotate this one, or restore the image that was annotated."
-            )
+    def _size_of(self, item):
+        _, path = item
+        if not os.path.isfile(path):
+            raise BadImage(path, "image missing")
+        return image_size(path, self.max_pixels)
 
     def _choose_fields(self, file):
         without = sum(mask is None for _, objects in self.items for mask in objects.masks)

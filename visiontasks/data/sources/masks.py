@@ -9,9 +9,8 @@ import numpy as np
 from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, image_size, list_images, read_mask
 from visiontasks.data.layout import child, is_split, read_names, split_folders
-from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Files
-from visiontasks.errors import BadImage, DataError
+from visiontasks.errors import DataError
 from visiontasks.sample import VOID
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img")
@@ -105,23 +104,17 @@ class Masks(Files):
     def _scan(self, pairs) -> dict[int, Path]:
         """Set `items` to the readable pairs; return {mask value: the first file that has it}."""
         self.items, first_file = [], {}
-        for pair, result in zip(pairs, scan(self._look, pairs, "Checking masks"), strict=True):
-            if isinstance(result, BadImage):
-                self.report.add(f"{result.reason}, skipped", result.path)
-                continue
+        for pair, values in self.readable(self._look, pairs, "Checking masks"):
             self.items.append(pair)
-            for value in result:
+            for value in values:
                 first_file.setdefault(int(value), pair[1])
         if not self.items:
             raise DataError(f"none of the {len(pairs)} pairs of image and mask can be read.\n{self.report}", "masks")
         return first_file
 
     def _look(self, pair):
-        """The values in a mask, or the BadImage error of the mask or its image."""
-        try:
-            size, mask = image_size(pair[0], self.max_pixels), read_mask(pair[1], self.max_pixels)
-        except BadImage as error:
-            return error
+        """The values in a mask."""
+        size, mask = image_size(pair[0], self.max_pixels), read_mask(pair[1], self.max_pixels)
         if mask.shape != size:
             raise DataError(
                 f"mask {pair[1]}: expected the height and width {size} of its image {pair[0]} (upright, as "

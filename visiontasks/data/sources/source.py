@@ -3,13 +3,14 @@
 import abc
 import collections
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from visiontasks.arguments import Checked
-from visiontasks.data.images import MAX_PIXELS, image_size, read_image
+from visiontasks.data.images import MAX_PIXELS, read_image
+from visiontasks.data.scan import scan
 from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import Sample
 
@@ -160,12 +161,20 @@ class Files(Source):
     def describe(self, index):
         return str(self.items[index][0])
 
-    def size_of(self, path: Path) -> tuple[int, int] | BadImage:
-        """The (height, width) of an image file, or why it cannot be read."""
-        try:
-            return image_size(path, self.max_pixels)
-        except BadImage as error:
-            return error
+    def readable(self, look: Callable, items: Sequence, what: str = "Checking images") -> Iterator[tuple]:
+        """(item, look(item)) of every item, in order; one for which `look` raises BadImage is reported and left out."""
+
+        def caught(item):
+            try:
+                return look(item)
+            except BadImage as error:
+                return error
+
+        for item, result in zip(items, scan(caught, items, what), strict=True):
+            if isinstance(result, BadImage):
+                self.report.add(f"{result.reason}, skipped", result.path)
+            else:
+                yield item, result
 
 
 class ObjectFiles(Files):
@@ -200,6 +209,21 @@ class ObjectFiles(Files):
     def labels(self, objects, size, fields):
         masks = "instance_masks" in self.fields and "instance_masks" in fields
         return objects.fields(len(self.names["classes"]), size, masks, self.known)
+
+    def check_size(self, where, path: Path, listed: Sequence, size: tuple[int, int]):
+        """Raise unless an image has the (height, width) that its annotations list; what is not listed is reported.
+
+        Raises:
+            DataError: it has another size.
+        """
+        if not all(listed):
+            self.report.add("annotations without the image's height and width, taken from the image", str(path))
+        elif tuple(listed) != size:
+            turned = ", which ignores the EXIF orientation" * (tuple(listed) == size[::-1])
+            raise DataError(
+                f"{where}: expected for {path} its height and width {size}, got {tuple(listed)}{turned}; the boxes "
+                "belong to another image: annotate this one, or restore the image that was annotated."
+            )
 
     def check_objects(self, where, expected: str = "objects", ignored: str = "ignored regions", fix: str = ""):
         """Raise unless there is an object to learn.

@@ -12,7 +12,6 @@ from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, image_size, inside, is_image_name, list_images
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
-from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
 
@@ -95,26 +94,12 @@ class Voc(ObjectFiles):
         images = {path.stem: path for path in list_images(self.images)}
 
         def look(file):
-            try:
-                size, name, objects = _parse(file)
-                path = images.get(file.stem) or _inside(self.images, name, file)
-                return path, file, (size, image_size(path, self.max_pixels)), objects
-            except BadImage as error:
-                return error
+            size, name, objects = _parse(file)
+            path = images.get(file.stem) or _inside(self.images, name, file)
+            return path, (size, image_size(path, self.max_pixels)), objects
 
-        for result in scan(look, files, "Checking annotations"):
-            if isinstance(result, BadImage):
-                self.report.add(f"{result.reason}, skipped", result.path)
-                continue
-            path, file, (listed, size), objects = result
-            if not all(0 < length < math.inf for length in listed):
-                self.report.add("XML without its image's size, taken from the image", str(file))
-            elif listed != size:
-                raise DataError(
-                    f"{file}: expected for {path} its height and width {size} (upright, as EXIF says), got "
-                    f"{tuple(map(round, listed))}; the boxes belong to another image: annotate this one, or restore "
-                    "the image that was annotated."
-                )
+        for file, (path, (listed, size), objects) in self.readable(look, files, "Checking annotations"):
+            self.check_size(file, path, [n if 0 < n < math.inf else 0 for n in listed], size)
             yield path, file, size, objects
 
     def id_of(self, path):
