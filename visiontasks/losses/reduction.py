@@ -17,11 +17,7 @@ class Term(NamedTuple):
 
     @property
     def mean(self):
-        """The loss: total / count, or the total if the count is below 1.
-
-        A count is below 1 if there are no labels, or if it sums weights, as YOLO's does: divided by weights near 0, an
-        image's background would outweigh all other batches. YOLOv8 has the same bound.
-        """
+        """The loss: total / count, or the total if the count is below 1: no labels, or weights near 0, as in YOLOv8."""
         return self.total / ops.maximum(self.count, 1.0)
 
 
