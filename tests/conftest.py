@@ -59,9 +59,9 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="module")
 def apart():
-    """Calls a function in another process, a new one after four: TensorFlow never gives back what its graphs take."""
+    """Calls a function in another process, a new one after six: TensorFlow never gives back what its graphs take."""
     spawned = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, spawned, max_tasks_per_child=4) as pool:
+    with concurrent.futures.ProcessPoolExecutor(1, spawned, max_tasks_per_child=6) as pool:
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
