@@ -18,8 +18,8 @@ PAIRS = (
     ("head", "backend"),
     ("backend", "precision"),
 )
-# a training, whose steps are such passes: a family learns whatever the head, and in one precision as in another; a
-# compiler has had every head in the passes, and its losses
+# a training, whose steps are such passes: a family learns whatever the head, and in one precision as in another; the
+# passes already compile every head and its losses
 LEARNS = (("family",), ("head", "precision"), ("backend", "precision"))
 
 

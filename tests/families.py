@@ -39,7 +39,7 @@ STEP_SIZES = {"lenet5": 3e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "in
 COSTS = {"lenet5": 1, "unet_encoder": 1, "alexnet": 2, "zfnet": 2, "vgg16": 3, "resnet20": 3, "googlenet": 5}
 COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "inception_v3": 9}
 # small networks, on which all heads train jointly, take as many steps as each head needs, in a graph; large ones learn
-# with one head, op by op and no longer than it takes: to trace them takes more time than the steps
+# with one head, op by op and only until they learn, because tracing takes longer than the steps
 STEPS, MORE_STEPS = 30, 60
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")

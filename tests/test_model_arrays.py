@@ -135,6 +135,11 @@ def test_a_bare_array_is_the_only_head_s():
     model.compile("adam")
     with pytest.raises(ValueError, match="label: expected .* one-hot"):
         model.fit(batch()["image"], keras.utils.to_categorical(batch()["label"], 3), verbose=0)
+    named = VisionModel(fakes.backbone(), Classifier(fakes.CLASSES, learns="days"))
+    named.compile("adam")
+    named.fit(batch()["image"], batch()["label"], verbose=0)
+    with pytest.raises(ValueError, match="days/label: expected .* one-hot"):
+        named.fit(batch()["image"], keras.utils.to_categorical(batch()["label"], 3), verbose=0)
 
 
 def test_arrays_are_looked_at_once_a_fit(monkeypatch):

@@ -10,8 +10,8 @@ class UserError(ValueError):
 
     Args:
         text: all but the argument's name.
-        argument: the name of the argument that is wrong, or a path below it such as augment[0].Blur.p; None if it is
-            none. Callers put their own path before it, see `under`.
+        argument: the name of the argument that is wrong, or a path below it such as augment[0].Blur.p; None if the
+            error is about no argument. Callers put their own path before it, see `under`.
         fix: a value for the argument: the text ends in "Set ARGUMENT=fix."
     """
 

@@ -139,7 +139,7 @@ class VisionModel(FunctionsBySize, keras.Model):
                 raise ValueError(
                     "y: expected a dict of targets by field name, because the model learns several fields."
                 )
-            y = {head.fields[0]: y}
+            y = {head.prefix(()) + head.fields[0]: y}
         missing = {head.prefix(y) + field for head in self.heads.values() for field in head.fields} - y.keys()
         if missing:
             raise ValueError(

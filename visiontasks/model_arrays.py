@@ -29,7 +29,7 @@ def check(heads: dict, x, y=None, where: str = ""):
     for name, head in heads.items():
         given = targets
         if isinstance(targets, np.ndarray) and y is not None and len(heads) == len(head.fields) == 1:
-            given = {head.fields[0]: targets}
+            given = {head.prefix(()) + head.fields[0]: targets}
         if not isinstance(given, dict):
             continue
         prefix, label_set = head.prefix(given), head.label_set(given)

@@ -185,7 +185,7 @@ class Sample:
         if self.boxes is None:
             for name in (*others, "known"):
                 if getattr(self, name) is not None:
-                    raise self._wrong(name, "boxes too, one for each object", "none")
+                    raise self._wrong(name, "boxes too", "none")
             return
         if self.boxes.shape[1] != 4:
             raise self._wrong("boxes", "float32 (N, 4)", self.boxes)

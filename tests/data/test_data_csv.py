@@ -80,9 +80,13 @@ def test_names_fix_the_order(root, text):
 
 
 def test_a_tag_without_a_column_is_not_labeled(root):
-    source = table(root, "p,cat,dog\na.jpg,1,1\nb.jpg,0,1\n", names=["emu", "dog"])
-    assert tags_of(source) == {"a.jpg": [-1, 1], "b.jpg": [-1, 1]}
+    """Of several data sets one may lack a tag; a tag that is missing where a column is unused is misspelled."""
+    text = "p,cat,dog\na.jpg,1,1\nb.jpg,0,1\n"
+    source = table(root, text, names=["emu", "dog", "cat"])
+    assert tags_of(source) == {"a.jpg": [-1, 1, 1], "b.jpg": [-1, 1, 0]}
     assert source.report.count("tag without a column, not labeled") == 1
+    with pytest.raises(DataError, match="columns of names, emu, dog, got cat, dog"):
+        table(root, text, names=["emu", "dog"])
 
 
 def test_item_20_missing_images_are_skipped_and_counted(root):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visiontasks.data.batch import row_of
-from visiontasks.data.derived import Mixed, Named
+from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.images import write_image
 from visiontasks.data.load import load_data, load_source, load_sources
 from visiontasks.data.pipeline import Loader
@@ -190,6 +190,10 @@ def test_several_images_of_a_transform_have_the_same_labels(tmp_path):
         augment=["Mosaic"],
     )
     assert len(train.source) == 6
+    mixed = train.source
+    assert [list(mixed.alike(i)) for i in (0, 5)] == [[0, 1, 2], [3, 4, 5]]
+    part = Subset(mixed, [5, 0, 4])
+    assert [list(part.alike(i)) for i in range(3)] == [[0, 2], [1], [0, 2]]
     for batch in train:
         known = np.stack([batch["vehicles/known"].all(axis=1), batch["known"].all(axis=1)])
         assert (known.sum(axis=0) == 1).all()
@@ -319,6 +323,8 @@ def test_sources_of_one_set_have_the_same_names():
     with pytest.raises(DataError, match="'mask'.*sea.*set=NAME"):
         Mixed([Shapes(2), other])
     mixed = Mixed([Shapes(2), Named(other, "b")])
+    with pytest.raises(DataError, match="set: expected a source whose label sets have no name"):
+        Named(mixed, "c")
     assert mixed.names["b/mask"] == ("sky", "sea")
     with pytest.raises(IndexError):
         mixed[4]

@@ -8,6 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from visiontasks.data.load import load_sources
 from visiontasks.data.sources.tfds import Tfds, _from_one
 from visiontasks.errors import DataError
 
@@ -96,6 +97,12 @@ def folder(tmp_path_factory):
     run = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr[-3000:]
     return str(folder)
+
+
+def test_a_recipe_s_entry_is_read(folder):
+    entry = {"source": "tfds", "dataset": "tiny_pets", "data_dir": folder, "download": False}
+    train, val = load_sources({"train": entry, "val": {**entry, "split": "test"}}, ("label",), 0.1, 0)
+    assert (len(train), len(val)) == (6, 3) and train.names["label"] == val.names["label"] == ("cat", "dog")
 
 
 def test_labels_and_masks_as_they_were_written(folder):

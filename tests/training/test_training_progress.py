@@ -101,6 +101,8 @@ def test_the_pace_counts_validation_and_not_compiling():
         now[0] += 2
         pace.end_step(1, done)
     assert pace.left() == 4 * (3 * 2 + 10 + 4 * 2) / 7
+    pace.end_step(2, 4)
+    assert pace.left() is None  # the last validation
 
 
 def test_of_several_heads_the_score_and_each_main_metric_are_told():

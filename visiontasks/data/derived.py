@@ -42,11 +42,18 @@ class Subset(Derived):
     def locate(self, index):
         return self.source, self.indices[index]
 
+    def alike(self, index):
+        others = self.source.alike(self.indices[index])
+        whole = len(others) == len(self.source)
+        return super().alike(index) if whole else [n for n, number in enumerate(self.indices) if number in others]
+
 
 class Named(Derived):
     """A source whose labels are in a named set: its fields are NAME/boxes, NAME/classes, …"""
 
     def __init__(self, source: Source, label_set: str):
+        if further := sorted(field for field in source.fields if "/" in field):
+            raise DataError(f"expected a source whose label sets have no name, got the fields {further}.", "set")
         self.source, self.label_set, self.report, self.results = source, label_set, source.report, source.results
         self.fields = frozenset(named(label_set, source.fields))
         self.names = dict(zip(named(label_set, source.names), source.names.values(), strict=True))
@@ -56,6 +63,9 @@ class Named(Derived):
 
     def locate(self, index):
         return self.source, index
+
+    def alike(self, index):
+        return self.source.alike(index)
 
     def read(self, index, fields):
         sample = super().read(index, [field.removeprefix(f"{self.label_set}/") for field in fields])

@@ -1,11 +1,11 @@
 """Finds the source that can read a folder, from the folder's layout."""
 
 import functools
-import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from visiontasks.data.fingerprints import fingerprint
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 from visiontasks.registry import catalog
@@ -103,7 +103,7 @@ def same_images(train: Source, val: Source) -> list[tuple[str, str]]:
     by_size: dict[int, list[Path]] = {}
     for path in _files_of(train):
         by_size.setdefault(path.stat().st_size, []).append(path)
-    digest = functools.cache(lambda path: hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
+    digest = functools.cache(fingerprint)
     pairs = []
     for path in _files_of(val):
         for other in by_size.get(path.stat().st_size, ()):

@@ -108,7 +108,8 @@ def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None
     catalog.check_arguments(part, arguments, where)
     names, prefix = names or {}, f"{label_set}/"
     of_set = {key.removeprefix(prefix): given for key, given in names.items() if key.startswith(prefix)} or names
-    kinds = {tuple(of_set[field]) for field in of_set.keys() & getattr(part.load(), "fields", of_set) - {"keypoints"}}
+    fields = of_set.keys() & set(getattr(part.load(), "fields", of_set))  # some know theirs only when they are read
+    kinds = {tuple(of_set[field]) for field in fields - {"keypoints"}}
     if len(kinds) == 1 and "names" not in arguments and any(a.name == "names" for a in part.arguments):
         arguments["names"] = list(*kinds)  # a split that lacks a class would number the others differently
     with under(where):

@@ -70,6 +70,8 @@ class Head(Checked, keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} does not say which taps it uses.")
 
     def build(self, taps: dict[str, Tap]):
+        if not all(isinstance(tap, Tap) for tap in taps.values()):  # Keras's shapes do not tell strides
+            raise ValueError(f"taps: expected {{name: Tap}}, got {taps}. Let a VisionModel build the head.")
         self._taps, self.tapped = dict(taps), levels_among(taps, self.name, least=0)
 
     def get_build_config(self):

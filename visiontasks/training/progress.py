@@ -119,9 +119,9 @@ class Pace:
         self._first = self._first or self._last
 
     def left(self) -> float | None:
-        """Seconds until the end of the last epoch; None before the second step."""
+        """Seconds until the end of the last epoch; None before the second step, and after the last."""
         (first, begun), (step, now) = self._first, self._last
-        if step == first:
+        if step in (first, self.epochs * self.steps):  # a validation follows, of which nothing is known in one epoch
             return None
         return (now - begun) / (step - first) * (self.epochs * self.steps - step)
 

@@ -67,10 +67,11 @@ class Csv(Files):
         columns = [name.strip() for name in header[1:]]
         names = columns if names is None else [str(name) for name in names]
         indices = {number: 1 + columns.index(name) for number, name in enumerate(names) if name in columns}
-        if not indices:
+        missing = sorted(set(names) - set(columns))
+        if not indices or missing and set(columns) - set(names):  # names of more data sets have all columns
             raise DataError(f"{self.path}: expected columns of names, {', '.join(names)}, got {', '.join(columns)}.")
         self.names = {"tags": tuple(names)}
-        for name in sorted(set(names) - set(columns)):
+        for name in missing:
             self.report.add("tag without a column, not labeled", name)
         tags = np.full((len(rows), len(names)), UNLABELED, np.float32)
         for row, (line, cells) in zip(tags, rows, strict=True):

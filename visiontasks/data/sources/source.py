@@ -99,7 +99,10 @@ class Source(Checked, abc.ABC):
         return self[index]
 
     def alike(self, index: int) -> Sequence[int]:
-        """The samples that are labeled as this one is, and it: a transform of several images joins only such."""
+        """The numbers of the samples from the same data set, this one's among them.
+
+        Transforms of several images, such as Mosaic, combine only these.
+        """
         return range(len(self))
 
     def results(self, sample: Sample, detections: dict) -> list[dict] | None:
