@@ -237,7 +237,7 @@ class Sample:
         )
 
     def each(self, function: Callable[["Sample"], "Sample"]) -> "Sample":
-        """`function` of each label set, as one Sample; it must change the image of each in the same way."""
+        """Apply `function` to each label set, as one Sample; it must change the image in the same way each time."""
         moved = function(self.of(""))
         return moved.replace(sets={name: function(one) for name, one in self.sets.items()}) if self.sets else moved
 

@@ -82,7 +82,7 @@ def _validation(root: Path, arguments: dict | None) -> str:
 def inherit(split, other):
     """A split with the class names, mask values, separators and label set of another split of the same source.
 
-    In a list of sources that is the one of this source and, if a set is given, of this set; if several are, none.
+    In a list it is the only entry with the same source and set; if several match, nothing is inherited.
     """
     if isinstance(split, (list, tuple)):
         return [inherit(one, other) for one in split]

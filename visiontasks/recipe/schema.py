@@ -47,20 +47,20 @@ class DataRecipe:
     val: Source | Sources | None = _key("the validation set, as train; without one, a share of the training set", None)
     size: Size = _key("[height, width] that the network sees", [256, 256])
     sizes: list[Size] = _key(
-        "several sizes to train at, [[height, width], …], one a batch; validation is at data.size", []
+        "several sizes to train at, [[height, width], …], one size per batch; validation is at data.size", []
     )
-    batch: Count = _key("images a step", 8)
+    batch: Count = _key("images per step", 8)
     augment: list = _key(
         "transforms by name, albumentations' and those below, in order: [{HorizontalFlip: {p: 0.5}}, …]", []
     )
     resize: Literal["stretch", "letterbox", "crop"] = _key("how an image fits the size", "stretch")
     max_objects: Count = _key(
-        "largest number of objects per image; beyond it the smallest are left out, and their classes are unknown there",
+        "largest number of objects per image; beyond it the smallest are left out, and their classes are not known in it",
         100,
     )
     split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)
     workers: Whole | None = _key(
-        "threads or processes that read images; null = one a core, at most 8; 0 = none, in the training thread", None
+        "threads or processes that read images; null = one per core, at most 8; 0 = none, in the training thread", None
     )
     worker_kind: Literal["threads", "processes"] = _key("what the workers are", "threads")
 

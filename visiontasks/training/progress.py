@@ -99,7 +99,7 @@ class Progress(keras.callbacks.Callback):
 
 
 class Pace:
-    """Estimates the remaining time of a training by the steps of the stage so far, with the validations between them.
+    """Estimates the remaining time of a training from the time per step so far, validation included.
 
     The first step, which compiles, is not counted. `clock` returns seconds.
     """
