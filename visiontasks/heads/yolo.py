@@ -42,7 +42,7 @@ class YOLO(DetectionHead):
     Args:
         classes: names of the classes, or their number.
         levels: the backbone's levels; by default the three deepest up to C5.
-        variant: size of the neck and branches: n, s, m, l or x, with 0.25 to 1.25 times the width and 1/3 to 1 times the depth.
+        variant: size of neck and branches: n, s, m, l or x (0.25 to 1.25 times the width, 1/3 to 1 times the depth).
         bins: possible distances of an edge, 0 to bins - 1 strides.
         assigned: maximum number of cells that learn an object.
         alpha, beta: exponents of score and overlap in a cell's alignment.

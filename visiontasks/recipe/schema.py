@@ -55,7 +55,7 @@ class DataRecipe:
     )
     resize: Literal["stretch", "letterbox", "crop"] = _key("how an image fits the size", "stretch")
     max_objects: Count = _key(
-        "largest number of objects per image; beyond it the smallest are left out, and their classes are not known in it",
+        "maximum objects per image; beyond it the smallest are left out, and those classes are not known in it",
         100,
     )
     split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)
