@@ -168,7 +168,7 @@ def test_a_fixed_backbone_keeps_its_batch_norm_statistics(name):
         ("resnet18", "mixed_bfloat16"),
         ("vgg11_bn", "float32"),
         ("vgg11_bn", "mixed_bfloat16"),
-        ("resnext50", "mixed_bfloat16"),  # grouped convolutions are slow on a CPU: one precision
+        ("resnext50", "float32"),  # grouped convolutions are slow on a CPU: one precision
     ],
 )
 def test_kinds_of_blocks_that_the_trained_families_lack_learn(name, policy):

@@ -67,6 +67,8 @@ def test_trains_through_its_stages_in_miniature(name, tmp_path, apart):
             words.append(f"data.{part}={{source: shapes, count: 4}}")
         elif source == "shapes":
             words.append(f"data.{part}.count=4")
+    if made.data.train["source"] == "digits":  # all 1797 of them
+        words.append("data.batch=128")
     if made.backbone["name"] in SMALLER:
         words.append(f"backbone.name={SMALLER[made.backbone['name']]}")
     if made.backbone["name"] != "efficientnet_lite0" and made.backbone.get("weights"):
