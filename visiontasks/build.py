@@ -186,9 +186,9 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     for key, part in recipe.parts.items():
         where = "head" if recipe.head is not None else f"heads.{key}"
         arguments, dense_layers[key] = weights.classifier(key)
-        learned = catalog.find("heads", part["name"]).fields(part)
+        field = catalog.find("heads", part["name"]).fields(part)[0]
         try:
-            given = (names or {}).get(prefix(learned, None, names or ()) + learned[0])
+            given = (names or {}).get(prefix((field,), None, names or ()) + field)
             with under(where):
                 heads[key] = head(part | arguments, given or weights.class_names(key))
         except UserError:
