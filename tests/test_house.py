@@ -78,10 +78,10 @@ def rooms_of(path):
 def test_imports_run_down_the_floors(path):
     here = room(path)
     assert here in DEPTH, f"{here}: which floor is it on?"
-    for there in {*rooms_of(path)} - {here}:
-        assert DEPTH[there] > DEPTH[here], f"{path}: {here} imports {there}, which is not below it"
-        assert there != "data" or here not in NETWORK, f"{path}: {here} imports data; only build sees both"
-        assert not {here, there} <= APART or (here, there) in NEIGHBORS, f"{path}: {here} imports {there}"
+    for other in {*rooms_of(path)} - {here}:
+        assert DEPTH[other] > DEPTH[here], f"{path}: {here} imports {other}, which is not below it"
+        assert other != "data" or here not in NETWORK, f"{path}: {here} imports data; only build sees both"
+        assert not {here, other} <= APART or (here, other) in NEIGHBORS, f"{path}: {here} imports {other}"
 
 
 def test_no_circles():
@@ -146,8 +146,8 @@ def test_rooms_below_the_recipe_say_none_of_its_paths(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in docstrings]
-    said = {word for text in texts if isinstance(text, str) for word in re.findall(r"\b[a-z]+\.[a-z_]+", text)}
-    assert not said & RECIPE_WORDS
+    words = {word for text in texts if isinstance(text, str) for word in re.findall(r"\b[a-z]+\.[a-z_]+", text)}
+    assert not words & RECIPE_WORDS
 
 
 @pytest.mark.parametrize(

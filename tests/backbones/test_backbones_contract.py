@@ -161,16 +161,8 @@ def test_a_fixed_backbone_keeps_its_batch_norm_statistics(name):
     assert all(not np.array_equal(a, layer.moving_mean) for a, layer in zip(before, norms, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("name", "policy"),
-    [
-        ("resnet18", "float32"),
-        ("resnet18", "mixed_bfloat16"),
-        ("vgg11_bn", "float32"),
-        ("vgg11_bn", "mixed_bfloat16"),
-        ("resnext50", "float32"),  # grouped convolutions are slow on a CPU: one precision
-    ],
-)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", ["resnet18", "resnext50", "vgg11_bn"])
 def test_kinds_of_blocks_that_the_trained_families_lack_learn(name, policy):
     """Basic blocks, grouped convolutions, plain convolutions with batch norm: every weight takes a gradient."""
     keras.config.set_dtype_policy(policy)
@@ -178,7 +170,7 @@ def test_kinds_of_blocks_that_the_trained_families_lack_learn(name, policy):
     model = VisionModel(build(name, input_shape=(32, 32, 3)), Classifier(2))
     before = model.get_weights()
     model.compile(keras.optimizers.Adam(1e-4), run_eagerly=True)
-    losses = model.fit(random_images(32, 32, 4), np.array([0, 1, 0, 1]), epochs=3, verbose=0).history["loss"]
+    losses = model.fit(random_images(32, 32, 4), np.array([0, 1, 0, 1]), epochs=4, verbose=0).history["loss"]
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
     for variable, value in zip(model.weights, before, strict=True):
         if "seed_generator" not in variable.path:

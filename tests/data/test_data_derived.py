@@ -257,7 +257,7 @@ def test_tags_of_one_table_are_not_labeled_in_the_other(tmp_path):
 
 def test_what_a_source_skips_is_in_the_mixed_one_s_report(tmp_path):
     cars = coco(tmp_path / "cars", ["car"], boxes=[(2, 3, 10, 12), (2, 3, 0, 12)])
-    source = load_source([{**cars, "set": "vehicles"}, SHAPES], "train")
+    source = load_source([[{**cars, "set": "vehicles"}], SHAPES], "train")  # of a list in a list too
     assert source.report.count("box without extent, skipped") == 3
     (tmp_path / "cars/1.png").write_bytes(b"broken")
     loader = Loader(source, fields=("vehicles/boxes", "vehicles/classes"), size=(32, 32), batch=9, workers=1)
@@ -284,7 +284,7 @@ def test_the_sets_of_a_split_mixture_share_a_report():
 
 def test_worker_processes_read_mixed_sources(tmp_path):
     cars = coco(tmp_path / "cars", ["car"], boxes=[(2, 3, 10, 12), (2, 3, 0, 12)])
-    source = load_source([{**cars, "set": "vehicles"}, SHAPES], "train")
+    source = load_source([[{**cars, "set": "vehicles"}], SHAPES], "train")  # of a list in a list too
     settings = dict(fields=("vehicles/boxes", "vehicles/classes", "mask"), size=(32, 32), batch=5)
     loader = Loader(source, workers=1, worker_kind="processes", **settings)
     for one, other in zip(loader, Loader(source, workers=0, **settings), strict=True):

@@ -87,7 +87,9 @@ class Mixed(Derived):
     """
 
     def __init__(self, sources: Sequence[Source], report: Report | None = None):
-        self.sources, self.report, self.names = list(sources), Report() if report is None else report, {}
+        # of a mixture its sources: their reports are joined once
+        parts = (source.sources if isinstance(source, Mixed) else [source] for source in sources)
+        self.sources, self.report, self.names = [*itertools.chain(*parts)], Report() if report is None else report, {}
         self.fields = frozenset().union(*(source.fields for source in self.sources))
         self._ends = list(itertools.accumulate(map(len, self.sources)))
         for source in self.sources:
