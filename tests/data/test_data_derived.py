@@ -257,7 +257,7 @@ def test_tags_of_one_table_are_not_labeled_in_the_other(tmp_path):
 
 def test_what_a_source_skips_is_in_the_mixed_one_s_report(tmp_path):
     cars = coco(tmp_path / "cars", ["car"], boxes=[(2, 3, 10, 12), (2, 3, 0, 12)])
-    source = load_source([[{**cars, "set": "vehicles"}], SHAPES], "train")  # of a list in a list too
+    source = load_source([{**cars, "set": "vehicles"}, SHAPES], "train")
     assert source.report.count("box without extent, skipped") == 3
     (tmp_path / "cars/1.png").write_bytes(b"broken")
     loader = Loader(source, fields=("vehicles/boxes", "vehicles/classes"), size=(32, 32), batch=9, workers=1)
@@ -275,6 +275,12 @@ class Noted(Shapes):
         return super().__getitem__(index)
 
 
+def test_mixtures_of_mixtures_share_a_report():
+    source = Mixed([Mixed([Named(Noted(2), "a")]), Noted(2, seed=1)])
+    assert [source[i].sets.keys() for i in (0, 2)] == [{"a"}, set()]
+    assert source.report.count("read") == 2
+
+
 def test_the_sets_of_a_split_mixture_share_a_report():
     train, val = load_sources([Noted(4, size=(32, 32)), Noted(4, size=(32, 32), seed=1)], (), 0.5, 0)
     for loader in (Loader(part, fields=("label",), size=(32, 32), batch=2, workers=0) for part in (train, val)):
@@ -284,7 +290,7 @@ def test_the_sets_of_a_split_mixture_share_a_report():
 
 def test_worker_processes_read_mixed_sources(tmp_path):
     cars = coco(tmp_path / "cars", ["car"], boxes=[(2, 3, 10, 12), (2, 3, 0, 12)])
-    source = load_source([[{**cars, "set": "vehicles"}], SHAPES], "train")  # of a list in a list too
+    source = load_source([{**cars, "set": "vehicles"}, SHAPES], "train")
     settings = dict(fields=("vehicles/boxes", "vehicles/classes", "mask"), size=(32, 32), batch=5)
     loader = Loader(source, workers=1, worker_kind="processes", **settings)
     for one, other in zip(loader, Loader(source, workers=0, **settings), strict=True):
