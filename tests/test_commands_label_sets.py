@@ -11,6 +11,8 @@ import visiontasks as vt
 from visiontasks import build, evaluate, predict, train
 from visiontasks.data.images import write_image
 from visiontasks.errors import DataError, RecipeError, UserError
+from visiontasks.heads.classifier import Classifier
+from visiontasks.heads.ssd import SSD
 from visiontasks.training import devices
 
 COLORS = {"red": (220, 40, 40), "blue": (40, 60, 220), "green": (40, 220, 40)}
@@ -125,10 +127,10 @@ def test_heads_learn_the_only_set_of_their_kind(root, tmp_path, monkeypatch, cap
     drawn = printed.replace("\n", "").partition("one augmented batch with its labels: ")[2]
     assert Path(drawn[: drawn.index(".png") + 4]).stat().st_size > 0
     recipe, _ = build.recipe(arguments[0].partition("=")[2])
-    loader = build.validation(recipe, {"classes": COLD, "label": COLD})
+    loader = build.validation(recipe, [SSD(COLD), Classifier(COLD)])
     assert loader.fields == ("cold/classes", "cold/boxes", "cold/label") and len(loader.source) == 12
     with pytest.raises(DataError, match=r"model's class names of 'cold/classes', \['blue', 'green'\]"):
-        build.validation(recipe, {"classes": COLD[::-1], "label": COLD})
+        build.validation(recipe, [SSD(COLD[::-1]), Classifier(COLD)])
 
 
 def test_sets_that_no_head_or_source_has_are_errors(root, tmp_path):

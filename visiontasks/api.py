@@ -73,5 +73,5 @@ def from_recipe(name: str, *overrides: str, data: str | None = None):
     if data is None and build.pretrained(recipe).complete:  # the weights have class names: no data set is read
         return build.model(recipe)
     if recipe.data.train is not None and any("classes" not in part for part in recipe.parts.values()):
-        return build.model(recipe, build.loaders(recipe)[0].names)
+        return build.model(recipe, build.loaders(recipe)[0])
     return build.model(recipe)

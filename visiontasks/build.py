@@ -1,7 +1,7 @@
 """Recipe → data, model, tasks: the only place where they meet. Heavy modules are imported when needed."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from visiontasks.errors import RecipeError, UserError, under
 from visiontasks.recipe import checking
@@ -110,32 +110,32 @@ def _check_fields(recipe, sources, given):
 
 
 @recipe_paths()
-def validation(recipe: Recipe, classes: dict[str, tuple[str, ...]], whole: bool = False):
-    """The validation Loader of a recipe, for a model that knows `classes` by Sample field.
+def validation(recipe: Recipe, heads: Collection, whole: bool = False):
+    """The validation Loader of a recipe, for a model with these heads.
 
     Args:
         recipe: the recipe.
-        classes: the model's class names by field. A source that takes names gets them, so that a set without objects of
-            a class numbers the others as the model does.
+        heads: a source that takes class names gets theirs, so that a set without objects of a class numbers the others
+            as the model does.
         whole: without a validation set, use all images instead of a share of them.
 
     Raises:
         UserError: the data are wrong, or their classes are not the model's.
     """
     from visiontasks.data.detect import inherit
-    from visiontasks.data.load import load_source, load_sources
+    from visiontasks.data.load import load_source, load_sources, shared_sets
     from visiontasks.data.pipeline import Loader
     from visiontasks.evaluation.evaluator import check_names
 
-    parts = _parts(recipe)
+    parts, classes = _parts(recipe), {head.prefix(()) + head.fields[0]: head.classes for head in heads}
     if parts["val"] is not None:  # read as in training: with the training set's mask values and separators
-        source = load_source(inherit(parts["val"], parts["train"]), "val", classes)
+        source = load_source(inherit(parts["val"], parts["train"]), "val", classes, shared_sets(parts["train"]))
     else:
         source = load_source(parts["train"], "train", classes)
         if not whole:
             source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
     loader = Loader(source, **_loading(recipe, {"val": source}))
-    check_names(loader, {prefix((field,), None, source.fields) + field: names for field, names in classes.items()})
+    check_names(loader, {head.prefix(source.fields) + head.fields[0]: head.classes for head in heads})
     return loader
 
 
@@ -156,12 +156,12 @@ def head(spec: dict, names: tuple[str, ...] | None):
     return catalog.find("heads", spec["name"]).load()(classes=classes, **arguments)
 
 
-def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
+def model(recipe: Recipe, loader=None):
     """The VisionModel of a recipe, not compiled.
 
     Args:
         recipe: the recipe.
-        names: class names by field, from the data; None without data.
+        loader: a Loader of its data, which gives the class names; None without data.
 
     Raises:
         UserError: a head does not fit the backbone, or the image size is not a multiple of the stride.
@@ -186,9 +186,9 @@ def model(recipe: Recipe, names: dict[str, tuple[str, ...]] | None = None):
     for key, part in recipe.parts.items():
         where = "head" if recipe.head is not None else f"heads.{key}"
         arguments, dense_layers[key] = weights.classifier(key)
-        field = catalog.find("heads", part["name"]).fields(part)[0]
+        learned = catalog.find("heads", part["name"]).fields(part)
+        given = loader and loader.names.get(prefix(learned, None, loader.fields) + learned[0])
         try:
-            given = (names or {}).get(prefix((field,), None, names or ()) + field)
             with under(where):
                 heads[key] = head(part | arguments, given or weights.class_names(key))
         except UserError:

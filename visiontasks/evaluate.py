@@ -55,9 +55,8 @@ def evaluate(arguments: list[str]) -> int:
         build.check_complete(recipe)
     cli.start_keras()
     model = api.load_model(scored, compile=False) if run else build.model(recipe)
-    classes = {head.prefix(()) + head.fields[0]: head.classes for head in model.heads.values()}
     whole = "data" in words and words.get("split") != "val"
-    loader = build.validation(recipe, classes, whole=whole)
+    loader = build.validation(recipe, model.heads.values(), whole=whole)
     if run and (known := count_known(run.trained_on, loader.source)):
         console.print(
             f"{known} of {len(loader.source)} images are among those that the run trained on: their scores do not "

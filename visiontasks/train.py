@@ -68,7 +68,7 @@ def train(arguments: list[str]) -> int:
     keras.config.set_dtype_policy(policy)
     try:
         with scope:
-            model = build.model(recipe, train_set.names)
+            model = build.model(recipe, train_set)
             if dry:
                 return _dry_run(model, recipe, train_set, reporter, policy)
             return _train(model, recipe, train_set, val_set, reporter, policy)
@@ -88,7 +88,7 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
     if recipe.data.sizes:  # activations can be counted for one size only: the largest
         largest = max(recipe.data.sizes, key=math.prod)
         fixed = dataclasses.replace(recipe.data, size=largest, sizes=[])
-        measured = build.model(recipe.replace(data=fixed), loader.names)
+        measured = build.model(recipe.replace(data=fixed), loader)
     with recipe_paths():
         batch, tasks = next(iter(loader)), tasks_of(model, loader.fields)
     reporter.line(recipe.to_yaml())

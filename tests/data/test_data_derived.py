@@ -235,13 +235,36 @@ def test_tables_that_list_no_classes_know_those_that_occur(tmp_path, split):
         path.write_text(f"file,xmin,ymin,xmax,ymax,class\n{number}.png,1,2,9,8,{name}\n")
         tables.append({"source": "boxes", "path": str(path)})
     names = {"train": None, "val": dict.fromkeys(("classes", "tags", "label"), ("emu", "dog", "cat"))}[split]
-    source = load_source(tables, "train", names)
+    source = load_source(tables, split, names, {""})
     cat, emu = (dict(zip(source.names["classes"], source[n].known, strict=True)) for n in range(2))
     assert cat == {"cat": True} | dict.fromkeys(source.names["classes"][:-1] if names else ("emu",), False)
     assert emu["emu"] and not emu["cat"]
     assert dict(zip(source.names["tags"], source[0].tags, strict=True))["emu"] == -1
     given = load_source([{**table, "names": ["cat", "emu"]} for table in tables], "train")
     assert given[0].known is None and given[0].tags.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_a_validation_set_knows_depends_on_the_training_set_not_on_its_form(tmp_path, listed):
+    """After one training source its classes were looked for; after several of one set, those that occur."""
+
+    def table(name, classes):
+        write_image(tmp_path / f"{name}.png", np.full((32, 40, 3), len(name), np.uint8))
+        rows = "".join(f"{name}.png,1,2,9,8,{one}\n" for one in classes)
+        (tmp_path / f"{name}.csv").write_text(f"file,xmin,ymin,xmax,ymax,class\n{rows}")
+        return {"source": "boxes", "path": str(tmp_path / f"{name}.csv")}
+
+    both, cats, emus = table("both", ["cat", "emu"]), table("cats", ["cat"]), table("emus", ["emu"])
+    val = table("validation", ["cat"])
+    val = [val] if listed else val
+    for train, known in ((both, True), ([both], True), ([both, {**cats, "set": "a"}], True), ([cats, emus], False)):
+        sources = load_sources({"train": train, "val": val}, (), 0.2, 0)
+        assert sources[1].names["classes"] == ("cat", "emu")
+        loader = Loader(sources[1], fields=("boxes", "classes"), size=(32, 32), batch=1, workers=0)
+        assert next(iter(loader))["known"].tolist() == [[True, known]], train
+    named = {**(val[0] if listed else val), "names": ["cat", "emu"]}
+    source = load_sources({"train": [cats, emus], "val": [named] if listed else named}, (), 0.2, 0)[1]
+    assert source[0].known is None
 
 
 def test_tags_of_one_table_are_not_labeled_in_the_other(tmp_path):

@@ -98,6 +98,32 @@ def test_such_heads_work_in_a_recipe_in_help_and_through_saving(heads, tmp_path)
             np.testing.assert_array_equal(before[key], after[key])
 
 
+def test_such_a_head_takes_the_class_names_of_the_set_that_it_learns_from(heads, tmp_path):
+    """Boxes alone are in the set without a name; boxes with masks in another: data and names are the latter's."""
+    import numpy as np
+    from families import NARROW
+
+    from visiontasks import build
+    from visiontasks.data.images import write_image
+    from visiontasks.recipe.reading import check as recipe_of
+
+    write_image(tmp_path / "0.png", np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "boxes.csv").write_text("file,xmin,ymin,xmax,ymax,class\n0.png,1,2,9,8,cell\n")
+    both = [
+        {"source": "boxes", "path": str(tmp_path / "boxes.csv")},
+        {"source": "shapes", "count": 4, "size": [64, 64], "set": "b"},
+    ]
+    small = {key: value for key, value in NARROW["rcnn"].items() if key != "anchor_samples"}
+    plain = {"backbone": {"name": "unet_encoder", "filters": 8}, "head": {"name": "mask_rcnn", **small}}
+    recipe = recipe_of({**plain, "data": {"train": both, "val": both, "size": [64, 64], "batch": 2}})
+    train, _ = build.loaders(recipe)
+    assert train.fields == ("b/classes", "b/boxes", "b/instance_masks")
+    model = build.model(recipe, train)
+    (head,) = model.heads.values()
+    assert head.classes == train.source.names["b/classes"] != train.source.names["classes"] == ("cell",)
+    assert build.validation(recipe, [head]).fields == train.fields
+
+
 @pytest.mark.parametrize("folder", catalog.FOLDERS)
 def test_signatures_are_what_python_sees(folder):
     import inspect

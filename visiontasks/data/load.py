@@ -1,6 +1,7 @@
 """`load_data`: a training and a validation Loader from a folder, a recipe's words or Sources."""
 
-from collections.abc import Sequence
+import collections
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,19 +87,56 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
     val = data.get("val")
     if val is None:
         return _split(train, split, seed)
-    return train, load_source(inherit(val, data["train"]), "val", train.names)
+    return train, load_source(inherit(val, data["train"]), "val", train.names, shared_sets(data["train"]))
 
 
-def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None) -> Source:
+def load_source(
+    split, where: str, names: dict[str, Sequence[str]] | None = None, shared: Collection[str] | None = None
+) -> Source:
     """The Source that a split describes. It is given `names` if it takes class names and none are set.
 
-    A list of them is mixed: one label set has the classes of all its sources, and those that a source does not have
-    are not known in its images.
+    A list of them is mixed: one label set has the classes of all its sources.
+
+    Args:
+        split: {"source": name, its arguments}, a Source, or a list of these.
+        where: its key, for errors.
+        names: class names by field.
+        shared: the label sets that several sources of the training set have. There a source that does not list its
+            classes knows those that occur in it; elsewhere it knows all. By default those of the split.
     """
     if isinstance(split, Source):
         return split
+    shared = shared_sets(split) if shared is None else shared
     if isinstance(split, (list, tuple)) and split:
-        return _mixed(split, where, names)
+        places = [f"{where}[{number}]" for number in range(len(split))]
+        sources = [load_source(one, place) for one, place in zip(split, places, strict=True)]
+        names = _joint_names(sources) | (names or {})
+        given = zip(split, places, sources, strict=True)
+        return Mixed([_with_names(one, place, names, shared, source) for one, place, source in given])
+    if names and _key(split) in shared and "names" not in split:
+        return _with_names(split, where, names, shared, _load(split, where, {}))
+    return _load(split, where, names or {})
+
+
+def shared_sets(split) -> set[str]:
+    """The label sets that several entries of a split have; "" is the one without a name."""
+    if not isinstance(split, (list, tuple)):
+        return set()
+    counts = collections.Counter(key for one in split for key in _sets_of(one))
+    return {key for key, count in counts.items() if count > 1} | {key for one in split for key in shared_sets(one)}
+
+
+def _sets_of(split) -> set[str]:
+    if isinstance(split, (list, tuple)):
+        return {key for one in split for key in _sets_of(one)}
+    return {*by_set(split.fields)} if isinstance(split, Source) else {_key(split)}
+
+
+def _key(split) -> str:
+    return (split.get("set") or "") if isinstance(split, dict) else ""
+
+
+def _load(split, where, names) -> Source:
     if not isinstance(split, dict) or "source" not in split:
         raise RecipeError(f"expected {{source: NAME, its arguments}}, a Source, or a list; got {split!r}.", where)
     arguments = {key: value for key, value in split.items() if key not in ("source", "set")}
@@ -106,7 +144,7 @@ def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None
     if "set" in split and (not isinstance(label_set, str) or not label_set or "/" in label_set):
         raise RecipeError(f"expected a name without /, got {label_set!r}.", f"{where}.set")
     catalog.check_arguments(part, arguments, where)
-    names, prefix = names or {}, f"{label_set}/"
+    prefix = f"{label_set}/"
     of_set = {key.removeprefix(prefix): given for key, given in names.items() if key.startswith(prefix)} or names
     fields = of_set.keys() & set(getattr(part.load(), "fields", of_set))  # some know theirs only when they are read
     kinds = {tuple(of_set[field]) for field in fields - {"keypoints"}}
@@ -117,19 +155,24 @@ def load_source(split, where: str, names: dict[str, Sequence[str]] | None = None
     return Named(source, label_set) if label_set else source
 
 
-def _mixed(splits, where, names) -> Mixed:
-    sources = [load_source(split, f"{where}[{number}]") for number, split in enumerate(splits)]
+def _joint_names(sources) -> dict[str, tuple[str, ...]]:
     joint = {}
     for source in sources:
-        for field, own in source.names.items():
-            joint[field] = tuple(dict.fromkeys((*joint.get(field, ()), *own)))
-    joint |= names or {}
-    for number, (split, source) in enumerate(zip(splits, sources, strict=True)):
-        if any(tuple(joint[field]) != own for field, own in source.names.items() if field != "keypoints"):
-            sources[number] = load_source(split, f"{where}[{number}]", joint)
-            if isinstance(split, dict) and "names" not in split:
-                _know_only(sources[number], source)
-    return Mixed(sources)
+        for field, names in source.names.items():
+            joint[field] = tuple(dict.fromkeys((*joint.get(field, ()), *names)))
+    return joint
+
+
+def _with_names(split, where, names, shared, source) -> Source:
+    """The source of a split, read again if it has other class names."""
+    if all(tuple(names.get(field, own)) == own for field, own in source.names.items() if field != "keypoints"):
+        return source
+    if not isinstance(split, dict):
+        return load_source(split, where, names, shared)
+    again = _load(split, where, names)
+    if _key(split) in shared and "names" not in split:
+        _know_only(again, source)
+    return again
 
 
 def _know_only(source, before):
