@@ -5,14 +5,14 @@ import importlib
 import warnings
 
 import keras
-import numpy as np
 from keras import backend, ops
 
 from visiontasks import model_arrays, model_export
 from visiontasks.backbones.backbone import deep_recursion, taps_of
 from visiontasks.heads.head import Head
-from visiontasks.losses.reduction import Term, TermMean
+from visiontasks.losses.reduction import PENALTY, Term, TermMean
 from visiontasks.model_sizes import FunctionsBySize
+from visiontasks.model_validation import PredictsWithLosses
 from visiontasks.ops import replicas
 from visiontasks.preprocess import Preprocess
 from visiontasks.sample import FIELDS
@@ -31,11 +31,10 @@ def _quiet_at_the_end_of_data(method):
 
 
 NOT_HEADS = {"path", "size", "frame", "seconds"}  # other keys of an image in `predictions.json`
-PENALTY = "regularization"  # the term of the regularizers
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class VisionModel(FunctionsBySize, keras.Model):
+class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
     """A backbone shared by one head, or by several that are trained jointly; otherwise an ordinary Keras model.
 
     Input is uint8 RGB images (B, H, W, 3), 0..255, alone or as {"image": …, targets by field name}: `fit` takes a
@@ -249,47 +248,6 @@ class VisionModel(FunctionsBySize, keras.Model):
             data_batch = keras.tree.map_structure(lambda x: x.values[0] if hasattr(x, "values") else x, next(batches))
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)
-
-    def predict_step(self, *args):
-        if backend.backend() != "jax":
-            return self._predicted(*args)
-        (trainable, non_trainable), data = args
-        pairs = [
-            *zip(self.trainable_variables, trainable, strict=True),
-            *zip(self.non_trainable_variables, non_trainable, strict=True),
-        ]
-        with keras.StatelessScope(pairs) as scope:  # decoding may call layers
-            outputs = self._predicted(data)
-        return outputs, [scope.get_current_value(variable) for variable in self.non_trainable_variables]
-
-    def _predicted(self, data):
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        outputs = self(x, training=False)
-        predictions = self.decode(outputs)
-        if not isinstance(x, dict) or "targets" not in x:
-            return predictions
-        terms = self._terms(self._targets(None, x["targets"]), outputs, training=False)
-        # with an axis on which Keras concatenates the replicas' outputs
-        return predictions, {label: ops.expand_dims(ops.stack(list(term)), 0) for label, term in terms.items()}
-
-    def validate_on_batch(self, batch: dict) -> tuple[dict, dict[str, np.ndarray]]:
-        """Predictions and losses of a batch from one forward pass, in one compiled function.
-
-        Args:
-            batch: {"image": uint8 (B, H, W, 3), targets by field name}.
-
-        Returns:
-            (the result of `predict_on_batch`, {loss term: float64 (2,), its total and count}). `mean_losses` takes the
-            latter, summed over batches.
-        """
-        targets = {name: values for name, values in batch.items() if name != "image"}
-        predictions, sums = self.predict_on_batch({"image": batch["image"], "targets": targets})
-        return predictions, {label: np.sum(pairs, axis=0, dtype=np.float64) for label, pairs in sums.items()}
-
-    def mean_losses(self, sums: dict[str, np.ndarray]) -> dict[str, float]:
-        """{"loss": …, term: its total / its count} from sums of `validate_on_batch`."""
-        means = {label: float(total / max(count, 1)) for label, (total, count) in sums.items()}
-        return {"loss": self._weighted(means), **{label: mean for label, mean in means.items() if label != PENALTY}}
 
     def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None):
         """Write the model as a SavedModel, whose `serve` takes uint8 images and returns what `predict` returns.

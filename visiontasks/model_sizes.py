@@ -49,6 +49,6 @@ class FunctionsBySize:
 def _image_size(batch) -> tuple[int, int]:
     """(height, width) of a batch from one of Keras's adapters."""
     x = batch[0] if isinstance(batch, (tuple, list)) else batch
-    x = x["image"] if isinstance(x, dict) else x
+    x = x["image"] if isinstance(x, dict) else getattr(x, "images", x)  # Labeled: see model_validation.py
     x = x.values[0] if hasattr(x, "values") else x  # tf.distribute: a share of the batch per replica
     return tuple(x.shape[1:3])

@@ -1,6 +1,8 @@
 """Named label sets, from a source's name for its set to batches; and sources with different classes, mixed."""
 
+import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,9 +196,11 @@ def test_several_images_of_a_transform_have_the_same_labels(tmp_path):
     assert [list(mixed.alike(i)) for i in (0, 5)] == [[0, 1, 2], [3, 4, 5]]
     part = Subset(mixed, [5, 0, 4])
     assert [list(part.alike(i)) for i in range(3)] == [[0, 2], [1], [0, 2]]
-    for batch in train:
+    Path(mixed.describe(2)).write_bytes(b"damaged")  # the next image is of the other data set
+    for batch in itertools.chain(train, train, train):
         known = np.stack([batch["vehicles/known"].all(axis=1), batch["known"].all(axis=1)])
         assert (known.sum(axis=0) == 1).all()
+    assert mixed.describe(2) in str(train.source.report)
 
 
 def test_without_a_validation_set_each_source_is_split():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -128,15 +129,21 @@ class Assemble:
             return Batch({}, [], 0, notes + self.source.report.fresh(), error)
         return Batch(arrays, samples, rows, notes + self.source.report.fresh(), None)
 
-    def read(self, index: int, notes: list) -> tuple[int, Sample | None]:
+    def read(self, index: int, notes: list, among: Sequence[int] | None = None) -> tuple[int, Sample | None]:
         """The sample and its number. If it is unreadable: in training the next readable one, in evaluation None.
+
+        Args:
+            index: the sample's number.
+            notes: to which what is skipped is added.
+            among: the numbers of which the next one is taken, in order; by default all.
 
         Raises:
             DataError: training, and no image can be read.
         """
-        tries = len(self.source) if self.augments else 1
-        for number in range(index, index + tries):
-            number %= len(self.source)
+        among = range(len(self.source)) if among is None else among
+        start = among.index(index)
+        for turn in range(len(among) if self.augments else 1):
+            number = among[(start + turn) % len(among)]
             try:
                 return number, self.source.read(number, self.wanted)
             except BadImage as bad:
@@ -149,7 +156,7 @@ class Assemble:
         """A random other sample (or this one, if there is no other), for transforms of several images."""
         others = self.source.alike(number)
         chosen = (others.index(number) + 1 + int(rng.integers(max(1, len(others) - 1)))) % len(others)
-        _, sample = self.read(others[chosen], notes)
+        _, sample = self.read(others[chosen], notes, others)
         return self._needed(sample)
 
     def _needed(self, sample: Sample) -> Sample:

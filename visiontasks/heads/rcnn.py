@@ -238,7 +238,7 @@ class RCNN(DetectionHead):
         # outputs of a training step are decoded only for a metric
         regions = outputs.get("regions") or self.boxes(outputs["pyramid"], outputs["proposals"])
         proposals = {"boxes": outputs["proposals"], "valid": outputs["valid"], "size": outputs["size"]}
-        candidates = self.boxes.decode(regions, proposals)
+        candidates = self.boxes.candidates(regions, proposals)
         return tuple(candidates[key] for key in ("boxes", "scores", "classes"))
 
     def decode(self, outputs):

@@ -70,7 +70,7 @@ class BoxBranch(Branch):
     Girshick 2015, https://arxiv.org/abs/1504.08083, section 2; two dense layers over a grid of features as in Lin et
     al. 2017, https://arxiv.org/abs/1612.03144, section 4.2. Raw outputs are {"classes": logits (B, N, C + 1),
     background first, "boxes": (B, N, C + 1, 4), deltas from the box, separate for each class}. It learns from all
-    samples, and decodes to the candidates for the final boxes.
+    samples. Instead of predictions for the final boxes it has the `candidates` for them.
 
     Args:
         classes: number of classes, C.
@@ -124,7 +124,7 @@ class BoxBranch(Branch):
             "localization": Term(ops.sum(ops.where(labels > 0, distance, 0.0)), classification.count),
         }
 
-    def decode(self, outputs, proposals):
+    def candidates(self, outputs, proposals) -> dict:
         """The candidates, one per proposal and class: `boxes` (B, K, 4) in pixels, `scores` and int32 `classes` (B, K).
 
         Args:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+PENALTY = "regularization"  # the model's term of the regularizers
+
 
 class Term(NamedTuple):
     """One term of a loss for a batch, or for a replica's share of it: two float32 scalars.
