@@ -233,7 +233,7 @@ def test_training_goes_on_after_a_load_as_it_would_have(tmp_path):
     """Random numbers too: each seed generator's state is saved with the weights and comes back bit for bit."""
     keras.utils.set_random_seed(0)
     model, batch = with_chance(), fakes.images(4)
-    model.fit(batch, batch_size=2, epochs=1, shuffle=False, verbose=0)
+    model.fit(batch, batch_size=4, epochs=2, shuffle=False, verbose=0)
     model.save(tmp_path / "m.keras")
     keras.utils.set_random_seed(1)  # another process
     again = keras.saving.load_model(tmp_path / "m.keras")

@@ -123,20 +123,30 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
         UserError: the data are wrong, or their classes are not the model's.
     """
     from visiontasks.data.detect import inherit
-    from visiontasks.data.load import load_source, load_sources, shared_sets
+    from visiontasks.data.load import load_source, load_sources
     from visiontasks.data.pipeline import Loader
     from visiontasks.evaluation.evaluator import check_names
 
-    parts, classes = _parts(recipe), {head.prefix(()) + head.fields[0]: head.classes for head in heads}
-    if parts["val"] is not None:  # read as in training: with the training set's mask values and separators
-        source = load_source(inherit(parts["val"], parts["train"]), "val", classes, shared_sets(parts["train"]))
+    parts = _parts(recipe)
+    train, val = parts["train"], parts["val"] and inherit(parts["val"], parts["train"])
+    # a head without `learns` finds its label set by the data's fields
+    given = load_source(val or train, "val" if val else "train").fields if _has_sets(val or train) else ()
+    classes = {head.prefix(given) + head.fields[0]: head.classes for head in heads}
+    if val:  # read as in training: with the training set's mask values and separators
+        # one source that is given no names knows all of its classes
+        partial = () if isinstance(train, dict) and "names" not in train else load_source(train, "train").partial
+        source = load_source(val, "val", classes, partial)
     else:
-        source = load_source(parts["train"], "train", classes)
+        source = load_source(train, "train", classes)
         if not whole:
             source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
     loader = Loader(source, **_loading(recipe, {"val": source}))
     check_names(loader, {head.prefix(source.fields) + head.fields[0]: head.classes for head in heads})
     return loader
+
+
+def _has_sets(split) -> bool:
+    return any(map(_has_sets, split)) if isinstance(split, list) else "set" in split
 
 
 def head(spec: dict, names: tuple[str, ...] | None):

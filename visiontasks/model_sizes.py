@@ -2,6 +2,8 @@
 
 from keras import backend
 
+from visiontasks.model_validation import Labeled
+
 
 class FunctionsBySize:
     """A base class, before `keras.Model`, of models that take images of any size.
@@ -49,6 +51,6 @@ class FunctionsBySize:
 def _image_size(batch) -> tuple[int, int]:
     """(height, width) of a batch from one of Keras's adapters."""
     x = batch[0] if isinstance(batch, (tuple, list)) else batch
-    x = x["image"] if isinstance(x, dict) else getattr(x, "images", x)  # Labeled: see model_validation.py
+    x = x["image"] if isinstance(x, dict) else x.images if isinstance(x, Labeled) else x
     x = x.values[0] if hasattr(x, "values") else x  # tf.distribute: a share of the batch per replica
     return tuple(x.shape[1:3])

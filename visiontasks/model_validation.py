@@ -10,7 +10,10 @@ from visiontasks.losses.reduction import PENALTY
 
 
 class Labeled(NamedTuple):
-    """Images with targets by field name, of which `predict_step` computes the losses too."""
+    """Images with targets by field name, of which `predict_step` computes the losses too.
+
+    A NamedTuple is a structure that every backend takes apart and puts together; Keras itself passes it on as it is.
+    """
 
     images: object
     targets: dict

@@ -9,13 +9,6 @@ from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
 from visiontasks.registry import catalog
 
-HUGE = {  # weights of up to gigabytes that take minutes to draw: here they are left at zero
-    *("nasnet_large", "inception_resnet_v2", "resnet101_v2", "resnet152_v2", "densenet169", "densenet201"),
-    *("efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7"),
-    *("efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_m", "efficientnet_v2_l"),
-    *("convnext_small", "convnext_base", "convnext_large", "convnext_xlarge"),
-    *("resnet152", "resnet1202", "resnext101_64x4d", "wide_resnet101", "keras_resnet152"),
-}
 ELSEWHERE = {"hub"}  # needs an optional package; see test_backbones_hub.py
 NAMES = sorted(catalog.parts("backbones").keys() - ELSEWHERE)
 FAMILIES = ["convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "efficientnet_v2_b0"]
@@ -64,11 +57,15 @@ def assert_sizes(name, taps, height, width):
             assert side // stride - lost <= got <= -(-side // stride), (tap, taps[tap].shape)
 
 
+@pytest.fixture
+def without_weights(monkeypatch):
+    """Weights of zero: to draw those of a large network takes minutes, and shapes do not depend on them."""
+    for kind in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
+        monkeypatch.setattr(kind, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_levels_and_strides(name, monkeypatch):
-    if name in HUGE:
-        for kind in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
-            monkeypatch.setattr(kind, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
+def test_levels_and_strides(name, without_weights):
     backbone = build(name, input_shape=(224, 160, 3))
     assert type(backbone).__name__ == "Functional"
     assert keras.backend.standardize_dtype(backbone.input.dtype) == "uint8"
@@ -136,7 +133,7 @@ CHANNELS = {  # of the networks written here, C1 (or the first level) and up, as
 
 
 @pytest.mark.parametrize("name", CHANNELS)
-def test_channels_as_in_the_papers(name):
+def test_channels_as_in_the_papers(name, without_weights):
     backbone = build(name, input_shape=(224, 224, 3))
     assert tuple(backbone.output[level].shape[-1] for level in levels(backbone)) == CHANNELS[name]
 

@@ -4,9 +4,11 @@ import itertools
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from visiontasks import build
 from visiontasks.data.batch import row_of
 from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.images import write_image
@@ -15,6 +17,8 @@ from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.shapes import Shapes
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import BadImage, DataError, RecipeError
+from visiontasks.heads.yolo import YOLO
+from visiontasks.recipe.reading import check as recipe_of
 from visiontasks.sample import FIELDS, Sample
 
 SHAPES = {"source": "shapes", "count": 6, "size": [64, 64]}
@@ -239,7 +243,7 @@ def test_tables_that_list_no_classes_know_those_that_occur(tmp_path, split):
         path.write_text(f"file,xmin,ymin,xmax,ymax,class\n{number}.png,1,2,9,8,{name}\n")
         tables.append({"source": "boxes", "path": str(path)})
     names = {"train": None, "val": dict.fromkeys(("classes", "tags", "label"), ("emu", "dog", "cat"))}[split]
-    source = load_source(tables, split, names, {""})
+    source = load_source(tables, split, names, names and {"classes"})
     cat, emu = (dict(zip(source.names["classes"], source[n].known, strict=True)) for n in range(2))
     assert cat == {"cat": True} | dict.fromkeys(source.names["classes"][:-1] if names else ("emu",), False)
     assert emu["emu"] and not emu["cat"]
@@ -248,27 +252,59 @@ def test_tables_that_list_no_classes_know_those_that_occur(tmp_path, split):
     assert given[0].known is None and given[0].tags.tolist() == [1, 0]
 
 
+def table(root, name, classes, **arguments):
+    """A table of boxes, one of each class, in one image."""
+    write_image(root / f"{name}.png", np.full((64, 64, 3), len(name), np.uint8))
+    rows = "".join(f"{name}.png,1,2,9,8,{one}\n" for one in classes)
+    (root / f"{name}.csv").write_text(f"file,xmin,ymin,xmax,ymax,class\n{rows}")
+    return {"source": "boxes", "path": str(root / f"{name}.csv"), **arguments}
+
+
+def masks(root):
+    for folder in ("images", "masks"):
+        (root / folder).mkdir()
+    write_image(root / "images/0.png", np.zeros((64, 64, 3), np.uint8))
+    cv2.imwrite(str(root / "masks/0.png"), np.zeros((64, 64), np.uint8))
+    return {"source": "masks", "images": str(root / "images"), "masks": str(root / "masks"), "names": ["ground"]}
+
+
+@pytest.mark.parametrize("label_set", [None, "a"])
 @pytest.mark.parametrize("listed", [False, True])
-def test_what_a_validation_set_knows_depends_on_the_training_set_not_on_its_form(tmp_path, listed):
-    """After one training source its classes were looked for; after several of one set, those that occur."""
-
-    def table(name, classes):
-        write_image(tmp_path / f"{name}.png", np.full((32, 40, 3), len(name), np.uint8))
-        rows = "".join(f"{name}.png,1,2,9,8,{one}\n" for one in classes)
-        (tmp_path / f"{name}.csv").write_text(f"file,xmin,ymin,xmax,ymax,class\n{rows}")
-        return {"source": "boxes", "path": str(tmp_path / f"{name}.csv")}
-
-    both, cats, emus = table("both", ["cat", "emu"]), table("cats", ["cat"]), table("emus", ["emu"])
-    val = table("validation", ["cat"])
-    val = [val] if listed else val
-    for train, known in ((both, True), ([both], True), ([both, {**cats, "set": "a"}], True), ([cats, emus], False)):
-        sources = load_sources({"train": train, "val": val}, (), 0.2, 0)
-        assert sources[1].names["classes"] == ("cat", "emu")
-        loader = Loader(sources[1], fields=("boxes", "classes"), size=(32, 32), batch=1, workers=0)
-        assert next(iter(loader))["known"].tolist() == [[True, known]], train
-    named = {**(val[0] if listed else val), "names": ["cat", "emu"]}
-    source = load_sources({"train": [cats, emus], "val": [named] if listed else named}, (), 0.2, 0)[1]
-    assert source[0].known is None
+def test_what_a_validation_set_knows_depends_on_the_training_set_alone(tmp_path, listed, label_set):
+    """In training and in `evaluate`, as one source or a list, in a named set or not: the names and what is known."""
+    given = {"set": label_set} if label_set else {}
+    both, cats, emus, again = (
+        table(tmp_path, name, classes, **given)
+        for name, classes in (("both", ["cat", "emu"]), ("c", ["cat"]), ("e", ["emu"]), ("more", ["emu", "cat"]))
+    )
+    other = {**cats, "set": "b"} if label_set else {**cats, "set": "a"}
+    val = table(tmp_path, "validation", ["emu"], **given)
+    field = f"{label_set}/known" if label_set else "known"
+    for train, known in (
+        (both, True),
+        ([both], True),
+        ([both, other], True),
+        ([both, masks(tmp_path)], True),
+        ([both, {**again, "names": ["cat", "emu"]}], True),
+        ([cats, emus], False),
+    ):
+        plain = {"backbone": {"name": "lenet5"}, "head": {"name": "yolo", "levels": ["C2"], "learns": label_set}}
+        data = {"train": train, "val": [val] if listed else val, "size": [64, 64], "batch": 1, "workers": 0}
+        recipe = recipe_of({**plain, "data": data})
+        head = YOLO(("cat", "emu"), levels=["C2"], learns=label_set)
+        for loader in (build.loaders(recipe)[1], build.validation(recipe, [head])):
+            batch = next(iter(loader))
+            assert batch[field].tolist() == [[known, True]], train
+            assert batch[field.replace("known", "classes")][0, 0] == 1
+    # as a Source too
+    trained, scored = load_sources({"train": load_source([cats, emus], "train"), "val": val}, (), 0.2, 0)
+    assert trained.partial == scored.partial == {field.replace("known", name) for name in ("classes", "tags")}
+    named = {**val, "names": ["cat", "emu"]}
+    assert load_sources({"train": [cats, emus], "val": [named] if listed else named}, (), 0.2, 0)[1].partial == set()
+    if label_set:  # a head without `learns` takes the only set
+        recipe = recipe_of({**plain, "head": {**plain["head"], "learns": None}, "data": data})
+        batch = next(iter(build.validation(recipe, [YOLO(("cat", "emu"), levels=["C2"])])))
+        assert batch[field].tolist() == [[False, True]]
 
 
 def test_tags_of_one_table_are_not_labeled_in_the_other(tmp_path):

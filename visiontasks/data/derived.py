@@ -36,6 +36,10 @@ class Subset(Derived):
         self.source, self.indices, self.results = source, list(indices), source.results
         self.fields, self.names, self.report = source.fields, source.names, source.report
 
+    @property
+    def partial(self):
+        return self.source.partial
+
     def __len__(self):
         return len(self.indices)
 
@@ -57,6 +61,10 @@ class Named(Derived):
         self.source, self.label_set, self.report, self.results = source, label_set, source.report, source.results
         self.fields = frozenset(named(label_set, source.fields))
         self.names = dict(zip(named(label_set, source.names), source.names.values(), strict=True))
+
+    @property
+    def partial(self):
+        return {*named(self.label_set, self.source.partial)}
 
     def __len__(self):
         return len(self.source)
@@ -102,6 +110,10 @@ class Mixed(Derived):
                         f"{list(names)}. Give all the same names=[…], or one a label set of its own, set=NAME.",
                         "data",
                     )
+
+    @property
+    def partial(self):
+        return set().union(*(source.partial for source in self.sources))
 
     def __len__(self):
         return self._ends[-1]

@@ -1,6 +1,5 @@
 """`load_data`: a training and a validation Loader from a folder, a recipe's words or Sources."""
 
-import collections
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -87,53 +86,35 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
     val = data.get("val")
     if val is None:
         return _split(train, split, seed)
-    return train, load_source(inherit(val, data["train"]), "val", train.names, shared_sets(data["train"]))
+    return train, load_source(inherit(val, data["train"]), "val", train.names, train.partial)
 
 
 def load_source(
-    split, where: str, names: dict[str, Sequence[str]] | None = None, shared: Collection[str] | None = None
+    split, where: str, names: dict[str, Sequence[str]] | None = None, partial: Collection[str] | None = None
 ) -> Source:
     """The Source that a split describes. It is given `names` if it takes class names and none are set.
 
-    A list of them is mixed: one label set has the classes of all its sources.
+    A list of them is mixed: one label set has the classes of all its sources. In a training set, a source that lacks
+    some of them knows only those that it lists or, without a list, those that occur.
 
     Args:
         split: {"source": name, its arguments}, a Source, or a list of these.
         where: its key, for errors.
-        names: class names by field.
-        shared: the label sets that several sources of the training set have. There a source that does not list its
-            classes knows those that occur in it; elsewhere it knows all. By default those of the split.
+        names: of a validation set, the training set's class names by field.
+        partial: of a validation set, the training set's `partial` fields. Of other fields all classes are known.
     """
     if isinstance(split, Source):
         return split
-    shared = shared_sets(split) if shared is None else shared
     if isinstance(split, (list, tuple)) and split:
         places = [f"{where}[{number}]" for number in range(len(split))]
         sources = [load_source(one, place) for one, place in zip(split, places, strict=True)]
-        names = _joint_names(sources) | (names or {})
-        given = zip(split, places, sources, strict=True)
-        return Mixed([_with_names(one, place, names, shared, source) for one, place, source in given])
-    if names and _key(split) in shared and "names" not in split:
-        return _with_names(split, where, names, shared, _load(split, where, {}))
+        given = names or {}
+        names = _joint_names(source for source in sources if not source.names.keys() & given.keys()) | given
+        parts = zip(split, places, sources, strict=True)
+        return Mixed([_with_names(one, place, names, partial, source) for one, place, source in parts])
+    if names and partial and "names" not in split:
+        return _with_names(split, where, names, partial, _load(split, where, {}))
     return _load(split, where, names or {})
-
-
-def shared_sets(split) -> set[str]:
-    """The label sets that several entries of a split have; "" is the one without a name."""
-    if not isinstance(split, (list, tuple)):
-        return set()
-    counts = collections.Counter(key for one in split for key in _sets_of(one))
-    return {key for key, count in counts.items() if count > 1} | {key for one in split for key in shared_sets(one)}
-
-
-def _sets_of(split) -> set[str]:
-    if isinstance(split, (list, tuple)):
-        return {key for one in split for key in _sets_of(one)}
-    return {*by_set(split.fields)} if isinstance(split, Source) else {_key(split)}
-
-
-def _key(split) -> str:
-    return (split.get("set") or "") if isinstance(split, dict) else ""
 
 
 def _load(split, where, names) -> Source:
@@ -144,8 +125,7 @@ def _load(split, where, names) -> Source:
     if "set" in split and (not isinstance(label_set, str) or not label_set or "/" in label_set):
         raise RecipeError(f"expected a name without /, got {label_set!r}.", f"{where}.set")
     catalog.check_arguments(part, arguments, where)
-    prefix = f"{label_set}/"
-    of_set = {key.removeprefix(prefix): given for key, given in names.items() if key.startswith(prefix)} or names
+    of_set = {field: names[name] for field, name in by_set(names).get(label_set or "", {}).items()}
     fields = of_set.keys() & set(getattr(part.load(), "fields", of_set))  # some know theirs only when they are read
     kinds = {tuple(of_set[field]) for field in fields - {"keypoints"}}
     if len(kinds) == 1 and "names" not in arguments and any(a.name == "names" for a in part.arguments):
@@ -163,14 +143,14 @@ def _joint_names(sources) -> dict[str, tuple[str, ...]]:
     return joint
 
 
-def _with_names(split, where, names, shared, source) -> Source:
+def _with_names(split, where, names, partial, source) -> Source:
     """The source of a split, read again if it has other class names."""
     if all(tuple(names.get(field, own)) == own for field, own in source.names.items() if field != "keypoints"):
         return source
     if not isinstance(split, dict):
-        return load_source(split, where, names, shared)
+        return load_source(split, where, names, partial)
     again = _load(split, where, names)
-    if _key(split) in shared and "names" not in split:
+    if "names" not in split and (partial is None or source.names.keys() & set(partial)):
         _know_only(again, source)
     return again
 

@@ -83,6 +83,11 @@ class Source(Checked, abc.ABC):
     def __init__(self):
         self.report = Report()
 
+    @property
+    def partial(self) -> set[str]:
+        """The fields of which some classes or tags are not `known` in some samples."""
+        return set() if self.known is None else self.names.keys() & {"classes", "tags"}
+
     @abc.abstractmethod
     def __len__(self) -> int: ...
 
