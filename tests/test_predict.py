@@ -20,7 +20,7 @@ COLORS = {"red": (230, 30, 30), "green": (30, 200, 30)}
 SIZE = (160, 160)
 
 
-def found_blocks(canvas, room=40):
+def blocks_as_objects(canvas, room=40):
     """A detector that cannot err: a box around every patch of one of the colours."""
     rows = []
     for number, color in enumerate(COLORS.values()):
@@ -117,7 +117,7 @@ def assert_boxes(records, boxes, atol):
 
 @pytest.mark.parametrize("words", [[], ["tile=160"], ["tile=160", "flip=true"], ["flip=true"], ["tile=200", "batch=3"]])
 def test_tiles_and_mirrored_views_give_the_boxes_of_the_whole(using, tmp_path, words):
-    network = using(found_blocks, "detection")
+    network = using(blocks_as_objects, "detection")
     save(tmp_path / "big.png", blocks(300, 500, BOXES))
     records = run("source=big.png", *words)
     # a tile of 160 pixels is seen at its own size
@@ -127,7 +127,7 @@ def test_tiles_and_mirrored_views_give_the_boxes_of_the_whole(using, tmp_path, w
 
 
 def test_small_objects_are_detected_in_tiles_only(using, tmp_path):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     rng, boxes = np.random.default_rng(0), []
     for row in range(5):
         for column in range(8):
@@ -165,7 +165,7 @@ def test_classification_is_the_mean_of_both_directions(using, tmp_path):
 
 
 def test_images_come_back_in_order_and_broken_ones_are_left_out(using, tmp_path, capsys):
-    network = using(found_blocks, "detection")
+    network = using(blocks_as_objects, "detection")
     (tmp_path / "many").mkdir()
     for number in range(7):
         size = (90 + 40 * number, 200)
@@ -182,7 +182,7 @@ def test_images_come_back_in_order_and_broken_ones_are_left_out(using, tmp_path,
 
 
 def test_a_second_time_the_results_go_to_a_new_folder_and_are_no_source(using, tmp_path, capsys):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     save(tmp_path / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
     for out in ("predictions", "predictions_2", "predictions_3"):
         assert predict.predict(["recipe=ssd_det", "source=."]) == 0
@@ -194,7 +194,7 @@ def test_a_second_time_the_results_go_to_a_new_folder_and_are_no_source(using, t
 
 
 def test_existing_results_are_not_replaced(using, tmp_path):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     (tmp_path / "mine").mkdir()
     save(tmp_path / "mine" / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
     before = (tmp_path / "mine" / "a.png").read_bytes()
@@ -224,7 +224,7 @@ def test_heads_keep_their_keys_and_files_apart(using, tmp_path):
 
 
 def test_the_predictor_gives_what_the_command_writes(using, tmp_path):
-    network = using(found_blocks, "detection")
+    network = using(blocks_as_objects, "detection")
     for number in range(3):
         save(tmp_path / f"{number}.png", blocks(200 + 40 * number, 300, BOXES[: number + 1]))
     files = sorted(tmp_path.glob("*.png"))
@@ -252,7 +252,7 @@ def clip(tmp_path):
 
 @pytest.mark.parametrize("words", [[], ["flip=true"], ["tile=160"], ["batch=3"]])
 def test_every_frame_of_a_video_is_answered(using, clip, words):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     records = run(f"source={clip}", *words)
     assert [record["frame"] for record in records] == list(range(10))
     assert [record["seconds"] for record in records] == pytest.approx(np.arange(10) / 10)
@@ -268,7 +268,7 @@ def test_every_frame_of_a_video_is_answered(using, clip, words):
 
 
 def test_a_glob_of_videos_predicts_for_each(using, tmp_path):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     starts = {"clips/b.mp4": 0, "clips/a.mp4": 40, "clips/more/a.mp4": 80}
     for name, left in starts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -294,7 +294,7 @@ def test_a_glob_of_videos_predicts_for_each(using, tmp_path):
 
 
 def test_a_folder_named_like_a_video_is_a_folder(using, tmp_path):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     (tmp_path / "frames.mp4").mkdir()
     save(tmp_path / "frames.mp4" / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
     assert_boxes(run("source=frames.mp4"), [("red", (20, 30, 60, 55))], 0.01)
@@ -308,7 +308,7 @@ def test_masks_of_frames_have_names_of_their_own(using, clip):
 
 
 def test_a_video_without_frames_is_an_error_that_names_it(using, tmp_path, clip):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     cases = {"empty.mp4": b"", "broken.mp4": b"\x00\x01" * 500, "cut.mp4": clip.read_bytes()[:200]}
     for name, data in cases.items():
         (tmp_path / name).write_bytes(data)
@@ -319,7 +319,7 @@ def test_a_video_without_frames_is_an_error_that_names_it(using, tmp_path, clip)
 
 
 def test_a_video_that_ends_early_says_so(using, clip, tmp_path, capsys, monkeypatch):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     real = Video.__init__
 
     def claims_twelve(self, path):
@@ -332,7 +332,7 @@ def test_a_video_that_ends_early_says_so(using, clip, tmp_path, capsys, monkeypa
 
 
 def test_a_video_is_not_overwritten_by_its_own_drawing(using, clip):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     before = clip.read_bytes()
     with pytest.raises(UserError, match="is not empty"):
         run(f"source={clip}", f"out={clip.parent}")
@@ -340,7 +340,7 @@ def test_a_video_is_not_overwritten_by_its_own_drawing(using, clip):
 
 
 def test_no_more_than_a_batch_of_frames_is_held(clip):
-    network, alive, most = Network(found_blocks, "detection"), [], 0
+    network, alive, most = Network(blocks_as_objects, "detection"), [], 0
 
     def samples():
         for frame in Video(clip):
@@ -365,14 +365,14 @@ def test_no_more_than_a_batch_of_frames_is_held(clip):
     ],
 )
 def test_wrong_words_are_refused(using, words, message):
-    using(found_blocks, "detection")
+    using(blocks_as_objects, "detection")
     with pytest.raises(UserError, match=message):
         run("source=.", *words)
 
 
 @pytest.mark.parametrize("word", ["tile=100", "flip=true"])
 def test_a_task_that_merges_nothing_is_refused_before_the_first_image(using, tmp_path, monkeypatch, word):
-    network = using(found_blocks, "detection")
+    network = using(blocks_as_objects, "detection")
     monkeypatch.delattr(Detection, "merge")
     save(tmp_path / "a.png", blocks(200, 200, []))
     with pytest.raises(UserError, match=f"{word.split('=')[0]}: several predictions of head 'head' cannot be merged"):

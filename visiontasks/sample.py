@@ -111,7 +111,7 @@ class Sample:
         boxes: float32 (N, 4), x1, y1, x2, y2 in absolute pixels, 0 <= x1 < x2 <= W.
         classes: int32 (N,), the class of each object, 0..C-1; background is no class.
         known: bool (C,), the classes whose objects are all listed; None, with boxes: all classes. A class that is not
-            known is learned neither as present nor as background, and has no metrics.
+            known is learned from its objects, but never as background, and is not scored.
         ignored: bool (N,), regions that are neither object nor background (COCO's iscrowd, VOC's difficult): they count
             neither in losses nor in metrics; None: no regions.
         mask: int32 (H, W), the class of each pixel, 255 = void.

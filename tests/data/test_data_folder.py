@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
+from visiontasks.data.layout import RESULTS
+from visiontasks.data.load import load_source
 from visiontasks.data.sources.folder import Folder
 from visiontasks.errors import BadImage, DataError
 
@@ -88,3 +91,14 @@ def test_flowers():
     source = Folder(str(FLOWERS / "train"))
     assert source.names["label"] == ("daisy", "dandelion", "roses", "sunflowers", "tulips")
     assert np.bincount([source[i].label for i in range(0, 400, 8)]).tolist() == [10] * 5
+
+
+def test_results_beside_the_data_are_neither_a_class_nor_read(tmp_path):
+    """A run's folder, as `data=.` leaves it behind: the second `data=.` reads what the first read."""
+    for path in ("cats/0.png", "dogs/0.png", "runs/classify/1/predictions/0.png", "runs/classify/1/curves.png"):
+        image(tmp_path / path)
+    (tmp_path / "runs/classify/1" / RESULTS).touch()
+    splits, _ = detect(tmp_path)
+    assert splits["train"]["source"] == "folder"
+    source = load_source(splits["train"], "train")
+    assert source.names["label"] == ("cats", "dogs") and len(source) == 2

@@ -132,7 +132,7 @@ def test_each_head_is_scored_and_drawn_by_its_own_label_set(learns):
         assert evaluation.metrics[f"{prefix}ap50"] == pytest.approx(1)
     assert score(model, loader) == pytest.approx(evaluation.metrics, nan_ok=True)
     task, image = Detection(second.names["classes"]), loader.source[0].image
-    drawn = dict(evaluation.drawings[0][1])["two: truth" if learns else "truth"]
+    drawn = dict(evaluation.drawings[0][1])["two: ground truth" if learns else "ground truth"]
     labels = row_of(next(iter(loader)), 0).of("others")
     assert (labels.boxes is None) == bool(learns)  # the first image belongs to the other set
     np.testing.assert_array_equal(drawn, task.draw_truth(image, Sample(image) if learns else second[0]))

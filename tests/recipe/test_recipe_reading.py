@@ -41,7 +41,7 @@ def test_later_epochs_replace_steps():
     assert (made.train.epochs, made.train.steps) == (3, None)
 
 
-def test_an_argument_that_the_new_part_has_not_is_dropped():
+def test_an_argument_that_the_new_part_lacks_is_dropped():
     made = recipe.read("unet_seg", ["data.val.source=masks", "data.val.images=a", "data.val.masks=b"])
     assert made.data.val == {"source": "masks", "images": "a", "masks": "b"}
 

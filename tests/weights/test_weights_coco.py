@@ -79,7 +79,7 @@ def test_from_python_no_data_set_is_read_for_the_classes(published, monkeypatch)
     assert api.from_recipe("ssd_coco", "weights=coco").heads["ssd"].classes == ("cat", "dog", "cow")
 
 
-def test_a_class_that_coco_has_not_starts_the_last_layers_anew(published):
+def test_a_class_that_coco_lacks_starts_the_last_layers_anew(published):
     with pytest.warns(
         UserWarning, match="not of COCO's classes: cell; so head.classification_head start from random weights"
     ):

@@ -115,6 +115,6 @@ def panels(tasks: dict, sample, prediction: dict) -> list:
     drawn = [("image", captioned(sample.image))]
     for name, task in tasks.items():
         prefix = f"{name}: " if len(tasks) > 1 else ""
-        drawn.append((f"{prefix}truth", task.draw_truth(sample.image, sample.of(task.label_set))))
+        drawn.append((f"{prefix}ground truth", task.draw_truth(sample.image, sample.of(task.label_set))))
         drawn.append((f"{prefix}prediction", task.draw_prediction(sample.image, prediction[name])))
     return drawn

@@ -70,7 +70,7 @@ class BoxBranch(Branch):
     Girshick 2015, https://arxiv.org/abs/1504.08083, section 2; two dense layers over a grid of features as in Lin et
     al. 2017, https://arxiv.org/abs/1612.03144, section 4.2. Raw outputs are {"classes": logits (B, N, C + 1),
     background first, "boxes": (B, N, C + 1, 4), deltas from the box, separate for each class}. It learns from all
-    samples. Instead of predictions for the final boxes it has the `candidates` for them.
+    samples. It has no `decode`: `candidates` gives the boxes that the final ones are chosen from.
 
     Args:
         classes: number of classes, C.
