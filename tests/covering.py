@@ -45,14 +45,13 @@ def product(columns: dict[str, Sequence]) -> list[dict]:
     return [{"head": tuple(columns["head"]), **dict(zip(single, values, strict=True))} for values in combinations]
 
 
-def cover(columns: dict[str, Sequence], cost=lambda row: 1.0, pairs=PAIRS, alike: str = "") -> list[dict]:
+def cover(columns: dict[str, Sequence], cost=lambda row: 1.0, pairs=PAIRS) -> list[dict]:
     """Rows that together cover every pair: greedily the one that covers most of what is missing for its cost.
 
     Args:
         columns: {column: its values}, among them `head`, of which a row has any number.
         cost: what a row costs; of equal gain for its cost the first of `product` is taken.
         pairs: the pairs of columns.
-        alike: a column. Of rows with the same value in it, those that need no head have the same one.
 
     Returns:
         [{column: value}], `head` a tuple of those heads that the row adds something for, or else of one in turn.
@@ -61,9 +60,8 @@ def cover(columns: dict[str, Sequence], cost=lambda row: 1.0, pairs=PAIRS, alike
 
     def trimmed(row):
         heads = {one for pair in covered(row, pairs) & missing for column, one in pair if column == "head"}
-        turns = [one["head"] for one in rows if alike and one[alike] == row[alike] and len(one["head"]) == 1]
-        turns.append((row["head"][len(rows) % len(row["head"])],))
-        return {**row, "head": tuple(head for head in row["head"] if head in heads) or turns[0]}
+        turn = row["head"][len(rows) % len(row["head"])]
+        return {**row, "head": tuple(head for head in row["head"] if head in heads) or (turn,)}
 
     candidates = product(columns)
     while missing:

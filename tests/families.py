@@ -103,17 +103,15 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
             return own
         return (2 * own if pairs == PAIRS and row["family"] in NO_BATCH_NORM else own) ** 2
 
-    # a family's passes in half precision have the same heads, and so one reference; of trainings each has another
-    alike = "family" if pairs == PAIRS else ""
-    return product(columns()) if exhaustive else cover(columns(), cost, pairs, alike)
+    return product(columns()) if exhaustive else cover(columns(), cost, pairs)
 
 
 def rows(pairs=PAIRS, exhaustive=False) -> list[tuple]:
-    """`array` as (family, precision, backend, heads), what runs on this backend alone, by family and heads."""
+    """`array` as (family, precision, backend, heads), what runs on this backend alone, by family."""
     here = ("tensorflow", "xla") if keras.backend.backend() == "tensorflow" else (keras.backend.backend(),)
     found = [row for row in array(pairs, exhaustive) if row["backend"] in here]
     picked = [(row["family"], row["precision"], row["backend"], row["head"]) for row in found]
-    return sorted(picked, key=lambda row: (tuple(FAMILIES).index(row[0]), len(row[3]), row[3], row[1:3]))
+    return sorted(picked, key=lambda row: (tuple(FAMILIES).index(row[0]), row[1:3]))
 
 
 def small(family) -> bool:
