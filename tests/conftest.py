@@ -7,10 +7,6 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")  # as the commands do: see visiontasks/cli.py
-if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: more threads would wait for each other
-    THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
-    for name in THREADS:
-        os.environ.setdefault(name, "1")
 # two logical CPU devices would slow every test: the one that needs them starts a process of its own
 
 import pytest
