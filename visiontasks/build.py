@@ -130,11 +130,14 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
     parts = _parts(recipe)
     train, val = parts["train"], parts["val"] and inherit(parts["val"], parts["train"])
     # a head without `learns` finds its label set by the data's fields
-    given = load_source(val or train, "val" if val else "train").fields if _has_sets(val or train) else ()
+    given = ()
+    if any("set" in one for one in _entries(val or train)):
+        given = load_source(val or train, "val" if val else "train").fields
     classes = {head.prefix(given) + head.fields[0]: head.classes for head in heads}
     if val:  # read as in training: with the training set's mask values and separators
-        # one source that is given no names knows all of its classes
-        partial = () if isinstance(train, dict) and "names" not in train else load_source(train, "train").partial
+        # the training set is read only if it matters: one source without `names` knows all of its classes
+        whole_set = isinstance(train, dict) and "names" not in train or all("names" in one for one in _entries(val))
+        partial = () if whole_set else load_source(train, "train").partial
         source = load_source(val, "val", classes, partial)
     else:
         source = load_source(train, "train", classes)
@@ -145,8 +148,9 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
     return loader
 
 
-def _has_sets(split) -> bool:
-    return any(map(_has_sets, split)) if isinstance(split, list) else "set" in split
+def _entries(split) -> list[dict]:
+    """The {source: …} of a split, which may be a list of them, or of lists."""
+    return [entry for one in split for entry in _entries(one)] if isinstance(split, list) else [split]
 
 
 def head(spec: dict, names: tuple[str, ...] | None):
