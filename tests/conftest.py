@@ -7,6 +7,9 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")  # as the commands do: see visiontasks/cli.py
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers fill the cores: further threads would wait for each other
+    for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ.setdefault(pool, "1")
 # two logical CPU devices would slow every test: the one that needs them starts a process of its own
 
 import pytest

@@ -270,9 +270,6 @@ def test_a_file_without_seeds_loads(tmp_path, monkeypatch):
 def exported(case):
     """(model, predictions of a head's own keys)."""
     keras.utils.set_random_seed(0)
-    if case == "detector":
-        head = RetinaNet(fakes.CLASSES, levels=["C2", "C3"], filters=8, convs=1, score_threshold=0.0)
-        return VisionModel(fakes.backbone((32, 32)), head), {}
     if case == "segmentation":
         signature = [keras.InputSpec(shape=(None, 30, 34, 3), dtype="uint8")]
         return VisionModel(fakes.backbone(), UNet(fakes.CLASSES)), {"input_signature": signature}
@@ -281,8 +278,9 @@ def exported(case):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
-@pytest.mark.parametrize("case", ["detector", "segmentation", "two heads"])
-def test_an_exported_model_gives_what_predict_gives(case, tmp_path):
+@pytest.mark.parametrize("case", ["segmentation", "two heads"])
+def test_an_export_takes_a_signature_and_several_heads(case, tmp_path):
+    """For every head alone: tests/contracts."""
     tf = pytest.importorskip("tensorflow")
     model, arguments = exported(case)
     size = (30, 34) if case == "segmentation" else (32, 32)

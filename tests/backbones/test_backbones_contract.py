@@ -164,11 +164,12 @@ def test_kinds_of_blocks_that_the_trained_families_lack_learn(name, policy):
     """Basic blocks, grouped convolutions, plain convolutions with batch norm: every weight takes a gradient."""
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
-    model = VisionModel(build(name, input_shape=(32, 32, 3)), Classifier(2))
+    # at half of this size the last batch norms see four values, and rounding decides whether the loss falls
+    model = VisionModel(build(name, input_shape=(64, 64, 3)), Classifier(2))
     before = model.get_weights()
     model.compile(keras.optimizers.Adam(1e-4), run_eagerly=True)
-    losses = model.fit(random_images(32, 32, 4), np.array([0, 1, 0, 1]), epochs=4, verbose=0).history["loss"]
-    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    losses = model.fit(random_images(64, 64, 4), np.array([0, 1, 0, 1]), epochs=3, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < 0.5 * losses[0]
     for variable, value in zip(model.weights, before, strict=True):
         if "seed_generator" not in variable.path:
             assert not np.array_equal(variable, value), variable.path

@@ -23,11 +23,12 @@ def backbone(name):
     return fakes.backbone((None, None) if catalog.find("heads", name).load().any_size else (32, 32))
 
 
-def made(name):
+def made(name, size=None, **given):
     keras.utils.set_random_seed(0)
     # narrow where the default has hundreds of channels, which show nothing more
-    arguments = {**NARROW.get(name, {}), **SMALL.get(name, {})}
-    return VisionModel(backbone(name), catalog.find("heads", name).load()(fakes.CLASSES, **arguments))
+    arguments = {**NARROW.get(name, {}), **SMALL.get(name, {}), **given}
+    network = fakes.backbone(size) if size else backbone(name)
+    return VisionModel(network, catalog.find("heads", name).load()(fakes.CLASSES, **arguments))
 
 
 def outputs_of(model, batch):
@@ -113,6 +114,25 @@ def test_predict_and_evaluate_take_one_size_after_another(name):
         for key, value in expected.items():  # the last batch has one picture alone
             np.testing.assert_allclose(answers[key], ops.convert_to_numpy(value), rtol=1e-3, atol=1e-3, err_msg=key)
         assert np.isfinite(model.evaluate(batch, batch_size=2, verbose=0)).all()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
+@pytest.mark.parametrize("name", HEADS)
+def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
+    import tensorflow as tf
+
+    named = {argument.name for argument in catalog.find("heads", name).arguments}
+    every = {"score_threshold": 0.0} if "score_threshold" in named else {}  # untrained scores are low
+    model, images = made(name, (32, 32), **every), fakes.images(5)["image"]
+    model.export(tmp_path / "saved")
+    program = tf.saved_model.load(tmp_path / "saved")
+    for count in (5, 1):  # any number of images
+        expected, exported = model.predict(images[:count], verbose=0), program.serve(images[:count])
+        assert expected.keys() == exported.keys()
+        for key, value in expected.items():
+            assert value.dtype == exported[key].numpy().dtype
+            assert value.dtype != np.float32 or np.ptp(value) > 0, key  # not padding alone
+            np.testing.assert_allclose(exported[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
 
 
 @pytest.mark.parametrize("name", HEADS)
