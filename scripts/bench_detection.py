@@ -3,7 +3,7 @@
     python scripts/bench_detection.py heads [ROUNDS]        every head on efficientnet_lite0
     python scripts/bench_detection.py torchvision [ROUNDS]  ssd300_vgg16 and fasterrcnn_resnet50_fpn of torchvision
     python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[hub]")
-    python scripts/bench_detection.py scoring [ROUNDS]      the score of 5000 pictures, and pycocotools alone
+    python scripts/bench_detection.py scoring [ROUNDS]      the score of 5000 images, and pycocotools alone
 
 torchvision runs in a process of its own, under the Python in $TORCHVISION_PYTHON (if unset Debian's, /usr/bin/python3),
 with the same weights, which decide how many boxes are to be suppressed; a rival waits while the other one works.
@@ -29,7 +29,7 @@ PAIRS = {
 
 
 def scenes(batch, height, width):
-    """Pictures and their objects: (uint8 (B, H, W, 3), float32 (B, 8, 4), int32 (B, 8))."""
+    """Images and their objects: (uint8 (B, H, W, 3), float32 (B, 8, 4), int32 (B, 8))."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
     sides = rng.uniform(0.1, 0.5, (batch, 8, 2))
@@ -217,7 +217,7 @@ def keras_cv(rounds):
     report(f"YOLOv8-s, 320×320, step, batch {batch}", alternate(step, their_step, rounds))
 
 
-def scoring(rounds, pictures=5000, classes=80, detections=100):
+def scoring(rounds, images=5000, classes=80, detections=100):
     """From boxes to the figures: ours, with a class's and VOC's and F1, and pycocotools from its own lists of dicts."""
     import contextlib
     import io
@@ -228,9 +228,9 @@ def scoring(rounds, pictures=5000, classes=80, detections=100):
     from visiontasks.evaluation.metrics.detection import Detection
     from visiontasks.sample import Sample
 
-    rng, picture = np.random.default_rng(0), np.zeros((400, 400, 3), np.uint8)
+    rng, image = np.random.default_rng(0), np.zeros((400, 400, 3), np.uint8)
     samples, answers, truth, results = [], [], [], []
-    for number in range(1, pictures + 1):
+    for number in range(1, images + 1):
         corners = rng.uniform(0, 250, (7, 2))
         boxes = np.concatenate([corners, corners + rng.uniform(4, 150, (7, 2))], axis=1).astype(np.float32)
         labels = rng.integers(0, classes, 7).astype(np.int32)
@@ -238,7 +238,7 @@ def scoring(rounds, pictures=5000, classes=80, detections=100):
         found = np.sort((boxes[places] + rng.normal(0, 6, (detections, 4))).reshape(-1, 2, 2), axis=1).reshape(-1, 4)
         guesses = np.where(rng.random(detections) < 0.6, labels[places], rng.integers(0, classes, detections))
         scores = rng.random(detections).astype(np.float32)
-        samples.append(Sample(picture, boxes=boxes, classes=labels, id=str(number)))
+        samples.append(Sample(image, boxes=boxes, classes=labels, id=str(number)))
         answers.append({"boxes": found.astype(np.float32), "classes": guesses.astype(np.int32), "scores": scores})
         for box, label in zip(boxes.tolist(), labels.tolist(), strict=True):
             sides = [box[2] - box[0], box[3] - box[1]]
@@ -262,7 +262,7 @@ def scoring(rounds, pictures=5000, classes=80, detections=100):
         with contextlib.redirect_stdout(io.StringIO()):
             known = COCO()
             known.dataset = {
-                "images": [{"id": number} for number in range(1, pictures + 1)],
+                "images": [{"id": number} for number in range(1, images + 1)],
                 "annotations": truth,
                 "categories": [{"id": label + 1, "name": str(label)} for label in range(classes)],
             }
@@ -274,7 +274,7 @@ def scoring(rounds, pictures=5000, classes=80, detections=100):
         figures["theirs"] = evaluation.stats[0]
         return time.process_time() - start
 
-    report(f"scoring {pictures} pictures, processor time", alternate(ours, theirs, rounds))
+    report(f"scoring {images} images, processor time", alternate(ours, theirs, rounds))
     print(f"AP ours {figures['ours']:.12f}   theirs {figures['theirs']:.12f}")
 
 

@@ -4,7 +4,7 @@
 
 Both decode, resize to 256×256, flip left-right half of the time and change brightness and contrast, with as many
 workers; tf.data's are always threads. They take turns, several rounds in one run, so that both meet the same machine.
-Without a folder it draws pictures. The processor time of worker processes is not seen, so it is not divided by.
+Without a folder it draws images. The processor time of worker processes is not seen, so it is not divided by.
 """
 
 import argparse
@@ -33,7 +33,7 @@ AUGMENT = [
 
 
 class Files(Source):
-    """Pictures without labels."""
+    """Images without labels."""
 
     def __init__(self, paths):
         super().__init__()
@@ -50,7 +50,7 @@ class Files(Source):
 
 
 def draw_pictures(folder: Path, count: int):
-    """Pictures about 500×375 with the spectrum of natural ones: amplitude falls as 1/frequency."""
+    """Images about 500×375 with the spectrum of natural ones: amplitude falls as 1/frequency."""
     rng = np.random.default_rng(0)
     for number in range(count):
         height, width = rng.integers(330, 420), rng.integers(450, 550)
@@ -91,14 +91,14 @@ def epochs(loader: Loader):
 
 
 def measure(batches, count: int) -> tuple[float, float]:
-    """(pictures a second, pictures a second of processor time) of some batches, the workers in full swing."""
+    """(images a second, images a second of processor time) of some batches, the workers in full swing."""
     for _ in itertools.islice(batches, count // 4):  # more than was made ahead while the other one had its turn
         pass
     begin, processor = time.perf_counter(), time.process_time()
     for _ in itertools.islice(batches, count):
         pass
-    pictures = count * BATCH
-    return pictures / (time.perf_counter() - begin), pictures / (time.process_time() - processor)
+    images = count * BATCH
+    return images / (time.perf_counter() - begin), images / (time.process_time() - processor)
 
 
 def main():
@@ -134,9 +134,9 @@ def main():
                 if number:  # the first round warms up
                     figures[name].append(figure)
         ours.close()
-    columns = ["pictures/s", "pictures/s per core"][: 2 if given.worker_kind == "threads" else 1]
+    columns = ["images/s", "images/s per core"][: 2 if given.worker_kind == "threads" else 1]
     kind = f"{given.workers} {given.worker_kind}"
-    print(f"{len(paths)} pictures, {kind}, median of {given.rounds} rounds (lowest to highest)")
+    print(f"{len(paths)} images, {kind}, median of {given.rounds} rounds (lowest to highest)")
     print(f"{'':12} " + " ".join(f"{column:>24}" for column in columns))
     medians = {}
     for name, rounds in figures.items():

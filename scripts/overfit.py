@@ -1,9 +1,9 @@
-"""Can a head learn a few pictures by heart? The first question to ask of a new one, on real data.
+"""Can a head overfit a few images? The first question to ask of a new one, on real data.
 
-    python scripts/overfit.py DATA HEAD [HEAD …] [pictures=8] [size=256] [steps=400] [backbone=efficientnet_lite0] \
+    python scripts/overfit.py DATA HEAD [HEAD …] [images=8] [size=256] [steps=400] [backbone=efficientnet_lite0] \
         [rate=1e-3] [head.ARGUMENT=VALUE …]
 
-Trains each head on the first pictures of DATA that have objects, without augmentation, and prints COCO's scores on them
+Trains each head on the first images of DATA that have objects, without augmentation, and prints COCO's scores on them
 every 50 steps, until AP50 reaches 0.95 or the steps are spent; then the objects that it does not find.
 """
 
@@ -27,8 +27,8 @@ from visiontasks.registry.catalog import tasks_of  # noqa: E402
 GOAL, EVERY = 0.95, 50
 
 
-def pictures(folder, count, size):
-    """(batch of arrays, the samples, their placements, class names) of the first pictures with objects."""
+def read_images(folder, count, size):
+    """(batch of arrays, the samples, their placements, class names) of the first images with objects."""
     _, loader = vt.load_data(folder, fields=("classes", "boxes"), size=(size, size), batch=1, resize="letterbox")
     arrays, samples, placements = [], [], []
     for batch, found in loader.with_samples():
@@ -51,7 +51,7 @@ def missed(batch, answers, names):
         for place in np.flatnonzero((classes >= 0) & (overlaps.max(axis=1, initial=0.0) < 0.5)):
             box = batch["boxes"][row][place]
             width, height = box[2:] - box[:2]
-            yield f"picture {row}: {names[classes[place]]}, {width:.0f}×{height:.0f} pixels"
+            yield f"image {row}: {names[classes[place]]}, {width:.0f}×{height:.0f} pixels"
 
 
 def learn(name, arguments, backbone, batch, samples, placements, names, steps, rate):
@@ -89,9 +89,9 @@ def main():
     if len(plain) < 2:
         raise SystemExit(__doc__)
     folder, *heads = plain
-    found = pictures(folder, int(words.get("pictures", 8)), int(words.get("size", 256)))
+    found = read_images(folder, int(words.get("images", 8)), int(words.get("size", 256)))
     batch, samples, _, names = found
-    print(f"{len(samples)} pictures, {int((batch['classes'] >= 0).sum())} objects, {len(names)} classes", flush=True)
+    print(f"{len(samples)} images, {int((batch['classes'] >= 0).sum())} objects, {len(names)} classes", flush=True)
     arguments = {k.removeprefix("head."): yaml.safe_load(v) for k, v in words.items() if k.startswith("head.")}
     backbone, steps, rate = (
         words.get("backbone", "efficientnet_lite0"),

@@ -12,7 +12,7 @@ from visiontasks.registry import catalog
 from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
 
-# one network of each family, as small as the family allows: {recipe name: (constructor arguments, picture size)}
+# one network of each family, as small as the family allows: {recipe name: (constructor arguments, image size)}
 FAMILIES = {
     "lenet5": ({}, 32),
     "alexnet": ({}, 96),
@@ -22,7 +22,7 @@ FAMILIES = {
     "efficientnet_lite0": ({}, 64),
     "vgg16": ({}, 32),
     "resnet50": ({}, 64),
-    "inception_v3": ({}, 128),  # without padding: smaller pictures leave batch norms few pixels
+    "inception_v3": ({}, 128),  # without padding: smaller images leave batch norms few pixels
     "efficientnet_b0": ({}, 64),
     "unet_encoder": ({"filters": 8, "depth": 4}, 64),
 }
@@ -63,7 +63,7 @@ NARROW = {
     # cells of 4 pixels: in larger ones two objects of a scene have their centres, and a cell knows one
     "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
 }
-# U-Net's filters on each step up, from C5 to the picture; of a family that ends before, the last ones
+# U-Net's filters on each step up, from C5 to the image; of a family that ends before, the last ones
 UNET = [128, 64, 32, 16, 16]
 
 

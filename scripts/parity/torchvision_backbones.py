@@ -36,8 +36,8 @@ MODELS = {
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
 
-def pictures(height, width, count=8):
-    """Pictures with structure of several sizes and of different contrast: uint8 (count, H, W, 3)."""
+def random_images(height, width, count=8):
+    """Images with structure of several sizes and of different contrast: uint8 (count, H, W, 3)."""
     rng = np.random.default_rng(0)
     total = np.full((count, height, width, 3), 128.0)
     for side in (64, 16, 4, 1):
@@ -47,7 +47,7 @@ def pictures(height, width, count=8):
 
 
 def randomise(model, inputs):
-    """Weights under which every layer's answer has a scale of about one, and nothing is left at 0 or 1."""
+    """Weights under which every layer's output has a scale of about one, and nothing is left at 0 or 1."""
 
     def set_statistics(norm, args):
         # off the true ones by a little, and so that the layers behind see what this one then really gives
@@ -100,7 +100,7 @@ def reference(name, folder):
     torch.manual_seed(0)
     extra = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     model = getattr(torchvision.models, name)(weights=None, **extra)
-    images = pictures(height, width)
+    images = random_images(height, width)
     inputs = ((torch.from_numpy(images).float() / 255 - MEAN) / STD).permute(0, 3, 1, 2).contiguous()
     randomise(model, inputs)
     images, inputs = images[:2], inputs[:2]

@@ -4,7 +4,7 @@
 
 For each model it writes FOLDER/MODEL.pth, seeded random weights, and FOLDER/MODEL.npz: `images` uint8 (2, H, W, 3),
 targets as `boxes` (2, G, 4) and `classes` (2, G) from 0, raw answers, `final_boxes0`, `final_scores0`, `final_classes0`
-(of picture 0, and so on), `loss_…` of each term and `grad_…` of some weights. Of models that take pictures of any size
+(of image 0, and so on), `loss_…` of each term and `grad_…` of some weights. Of models that take images of any size
 also `b_images` and `b_…`, the answers to them. Random choices are replaced by the first ones. With a folder of
 JPEGs, `photographs0_images` and `photographs0_…` are the answers to its first two at one size, and so on for the next
 ones: at four sizes, or at the one that the model takes; computed in float64.
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torchvision
 from PIL import Image
-from torchvision_backbones import MEAN, STD, pictures, randomise
+from torchvision_backbones import MEAN, STD, random_images, randomise
 
 CLASSES = 4  # beside the background
 # of photographs: the last are nearly those that they have on the disk
@@ -112,8 +112,8 @@ MODELS = {
 
 
 def seen(size, count=2):
-    """Pictures without plateaus of 0 or 255, where a pool has no single largest pixel."""
-    return pictures(*size)[:count] // 2 + 64
+    """Images without plateaus of 0 or 255, where a pool has no single largest pixel."""
+    return random_images(*size)[:count] // 2 + 64
 
 
 def photographs(folder, size, first):
@@ -128,7 +128,7 @@ def prepared(size):
 
 
 def targets(height, width):
-    """Boxes of the sizes of every level, the same number for each picture: [(boxes (G, 4), classes (G,))]."""
+    """Boxes of the sizes of every level, the same number for each image: [(boxes (G, 4), classes (G,))]."""
     rng = np.random.default_rng(1)
     found = []
     for _ in range(2):
@@ -176,7 +176,7 @@ def first_class(name):
 
 
 def unresized(model, images):
-    """A picture of sides that 32 divides is then taken as it is."""
+    """An image of sides that 32 divides is then taken as it is."""
     if not isinstance(model, torchvision.models.detection.ssd.SSD):
         model.transform.min_size, model.transform.max_size = (min(images.shape[1:3]),), max(images.shape[1:3])
 
@@ -186,7 +186,7 @@ def tensors(images, dtype=torch.float32):
 
 
 def answers(model, images, dtype=torch.float32):
-    """{key: array}: the pictures, raw answers and final boxes."""
+    """{key: array}: the images, raw outputs and final boxes."""
     raw, hooks = {}, []
 
     def watch(module, keep):

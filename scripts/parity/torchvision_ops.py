@@ -36,7 +36,7 @@ def main():
     for kind in ("box_iou", "generalized_box_iou", "distance_box_iou", "complete_box_iou"):
         found[kind] = getattr(ops, kind)(a, b)
 
-    # a picture of 256 by 320 with levels of stride 4 to 32
+    # an image of 256 by 320 with levels of stride 4 to 32
     pyramid = OrderedDict((str(n), torch.randn(2, 8, 256 // 2**n, 320 // 2**n)) for n in (2, 3, 4, 5))
     proposals = [boxes(30, 400), boxes(30, 100)]
     pool = ops.MultiScaleRoIAlign(list(pyramid), output_size=7, sampling_ratio=2)
@@ -45,9 +45,9 @@ def main():
     found |= {f"level{n}": features for n, features in pyramid.items()}
 
     anchors = AnchorGenerator(SIDES, ((0.5, 1.0, 2.0),) * 4)
-    pictures = ImageList(torch.zeros(1, 3, 250, 330), [(250, 330)])
+    images = ImageList(torch.zeros(1, 3, 250, 330), [(250, 330)])
     grids = [torch.zeros(1, 1, -(-250 // 2**n), -(-330 // 2**n)) for n in (2, 3, 4, 5)]
-    found["anchors"] = anchors(pictures, grids)[0]
+    found["anchors"] = anchors(images, grids)[0]
     np.savez(folder / "ops.npz", **{key: value.numpy() for key, value in found.items()})
 
 

@@ -19,7 +19,7 @@ SMALL = {"yolo_v1": {"tap": None, "filters": [8, 4], "hidden": [16]}}  # at the 
 
 
 def backbone(name):
-    """For pictures of any size, or of theirs alone where the head asks for that."""
+    """For images of any size, or of theirs alone where the head asks for that."""
     return fakes.backbone((None, None) if catalog.find("heads", name).load().any_size else (32, 32))
 
 
@@ -64,7 +64,7 @@ def test_what_is_not_labeled_adds_no_loss(name):
     outputs = outputs_of(model, batch)
     nothing = head.compute_losses(fakes.unlabeled(batch), outputs, training=False)
     assert all(float(value) == 0 for term in nothing.values() for value in term)
-    # half of the pictures labeled: as if the other half were not there
+    # half of the images labeled: as if the other half were not there
     half = {key: np.concatenate([batch[key][:2], fakes.unlabeled(batch)[key][2:]]) for key in batch}
     first = {key: value[:2] for key, value in batch.items()}
     some = head.compute_losses(half, outputs, training=False)
@@ -109,10 +109,10 @@ def test_predict_and_evaluate_take_one_size_after_another(name):
     model.compile("sgd")
     for size in ((32, 32), (64, 32), (32, 32)):
         batch = fakes.images(3, size)
-        answers = model.predict(batch["image"], batch_size=2, verbose=0)
+        predictions = model.predict(batch["image"], batch_size=2, verbose=0)
         expected = model.decode(outputs_of(model, batch))
-        for key, value in expected.items():  # the last batch has one picture alone
-            np.testing.assert_allclose(answers[key], ops.convert_to_numpy(value), rtol=1e-3, atol=1e-3, err_msg=key)
+        for key, value in expected.items():  # the last batch has one image alone
+            np.testing.assert_allclose(predictions[key], ops.convert_to_numpy(value), rtol=1e-3, atol=1e-3, err_msg=key)
         assert np.isfinite(model.evaluate(batch, batch_size=2, verbose=0)).all()
 
 

@@ -78,7 +78,7 @@ def test_trains_through_its_stages_in_miniature(name, tmp_path, apart):
     if made.data.sizes:
         words.append("data.sizes=[[64, 64]]")  # several: tests/test_commands_detection.py
     extra = (made.head or {}).get("extra")
-    if extra:  # as many levels, which a picture of 64 pixels does not give otherwise
+    if extra:  # as many levels, which an image of 64 pixels does not give otherwise
         words.append(f"head.extra=[{', '.join(['half'] * len(extra))}]")
     if (made.head or {}).get("steps"):  # which are for the size of the paper
         words.append("head.steps=null")

@@ -14,7 +14,7 @@ from visiontasks.evaluation.results import results_folder
 from visiontasks.registry import catalog
 from visiontasks.sample import FIELDS, SCORING_FIELDS, UNLABELED, VOID
 
-# test_data_tfds.py prepares a set of its own, with TensorFlow; digits has the pictures it has: test_data_digits.py
+# test_data_tfds.py prepares a set of its own, with TensorFlow; digits has the images it has: test_data_digits.py
 ELSEWHERE = {"tfds", "digits"}
 
 
@@ -143,7 +143,7 @@ def test_samples_carry_what_the_source_declares(made, name):
         assert carried - {"known", "ignored"} == made.fields
         for field in carried & {"label", "classes", "mask"}:
             values = np.ravel(getattr(sample, field))
-            # a picture that shows no object, or nothing but ignored regions, has no label, but is labeled with boxes
+            # an image that shows no object, or nothing but ignored regions, has no label, but is labeled with boxes
             ignored = np.zeros(0, bool) if sample.ignored is None else sample.ignored
             nothing = "boxes" in carried and len(sample.boxes) == ignored.sum()
             least = UNLABELED if field == "label" and nothing else 0

@@ -177,16 +177,16 @@ def test_the_second_stage_s_softmax_may_too_and_the_first_learns_no_background()
     partly = [number != UNKNOWN for number in range(CLASSES)]
     truth = targets([[OBJECT], [OBJECT]], known=[partly, [True] * CLASSES])
     samples = head.sample(truth, outputs, training=False)
-    answers = {key: array(value) for key, value in head.boxes(outputs["pyramid"], samples["boxes"]).items()}
-    answers["classes"] = np.random.default_rng(1).normal(0, 2, answers["classes"].shape).astype("float32")
+    logits = {key: array(value) for key, value in head.boxes(outputs["pyramid"], samples["boxes"]).items()}
+    logits["classes"] = np.random.default_rng(1).normal(0, 2, logits["classes"].shape).astype("float32")
     empty = array(samples["labels"]) == 0
     assert empty.any(1).all() and not empty.all()
     for row, same in ((0, True), (1, False)):
         where = np.zeros_like(empty)
         where[row] = empty[row]
-        moved = {**answers, "classes": swapped(answers["classes"], where)}
+        moved = {**logits, "classes": swapped(logits["classes"], where)}
         before, after = (
-            float(head.boxes.compute_losses(x, samples, truth)["classification"].total) for x in (answers, moved)
+            float(head.boxes.compute_losses(x, samples, truth)["classification"].total) for x in (logits, moved)
         )
         assert (abs(before / after - 1) < 1e-6) == same
     # objectness: of the first image positives alone

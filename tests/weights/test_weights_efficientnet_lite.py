@@ -43,7 +43,7 @@ def test_logits_equal_pytorch_on_real_images(name):
     pytest.importorskip("efficientnet_lite_pytorch", reason="the reference implementation is not installed")
     if not FLOWERS.is_dir():
         pytest.skip("the flowers data set is not beside the project")
-    images = parity.folder_pictures(FLOWERS, parity.SIZES[name], parity.SIZES[name], count=4)
+    images = parity.folder_images(FLOWERS, parity.SIZES[name], parity.SIZES[name], count=4)
     np.testing.assert_allclose(
         parity.our_logits(name, images), parity.reference_logits(name, images), atol=1e-4, rtol=0
     )
