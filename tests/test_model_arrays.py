@@ -37,6 +37,12 @@ def with_value(array, value):
 
 MISTAKES = {
     "image of shares": ("image", lambda x: x.astype("float32") / 255, r"uint8 images .* got float32.* times 255"),
+    "image of 16 bits": (
+        "image",
+        lambda x: x.astype("uint16") * 257,
+        "got uint16 from .* to .*Scale them",
+    ),
+    "image below 0": ("image", lambda x: x.astype("int32") - 99, "uint8 images .* got int32 from -99 to"),
     "gray image": ("image", lambda x: x[..., 0], r"uint8 \(N, H, W, 3\), got uint8 \(4, 32, 32\)"),
     "one-hot label": ("label", lambda x: np.eye(3)[x], r"one-hot float64 \(4, 3\). Give argmax"),
     "label of two numbers": (
@@ -92,7 +98,6 @@ def test_right_arrays_pass():
     given |= {field: np.full_like(given[field], value) for field, value in unlabeled.items()} | {
         "boxes": given["boxes"]
     }
-    given["mask"][0, 0, 0] = 1  # void, and more than the background
     given |= {"known": np.ones((4, 3), bool), "ignored": np.zeros((4, 2), bool)}
     model_arrays.check(HEADS, given)
     model_arrays.check({"label": HEADS["label"]}, given["image"], np.zeros((4, 1), np.uint8))  # Keras's own data sets

@@ -217,8 +217,9 @@ class Checked:
         return dict(vars(self).get("_arguments", {}))
 
     def get_config(self) -> dict:
-        """Keras's config, and every argument as JSON has it: lists for tuples."""
-        return {**{name: _listed(value) for name, value in self.arguments.items()}, **super().get_config()}
+        """Every argument as JSON has it, lists for tuples; and Keras's config, if the class is Keras's."""
+        config = {name: _listed(value) for name, value in self.arguments.items()}
+        return config | super().get_config() if hasattr(super(), "get_config") else config
 
 
 def _recording(init):

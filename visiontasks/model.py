@@ -46,7 +46,7 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
         head: a Head, or {name: Head} for several tasks.
         loss_weights: {head name: weight of its loss in the sum}; by default 1.
         preprocess: {"size": [height, width], "resize": mode}, how images are resized in training, so that
-            `visiontasks.load` does the same; `fit` takes it from a Loader.
+            `visiontasks.load` does the same; `fit` takes it from its Loader, the last one's if there are several.
 
     Raises:
         ValueError: a head taps a level that the backbone does not have, or a loss weight names no head; when called,
@@ -75,6 +75,8 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
             raise ValueError(f"loss_weights: {sorted(unknown)} name no head; the heads are {sorted(self.heads)}.")
         if taken := NOT_HEADS & self.heads.keys():
             raise ValueError(f"head: {sorted(taken)} cannot name heads: predictions.json has keys of these names.")
+        if cut := sorted(name for name in self.heads if "/" in name):
+            raise ValueError(f"head: expected names without /, which ends a head's name in metrics; got {cut}.")
         self.preprocess = preprocess and Preprocess(**preprocess).get_config()
         self._taps = {name: _tapped(name, part, taps_of(backbone)) for name, part in self.heads.items()}
         self.stride = _stride(self.heads, self._taps)
@@ -220,7 +222,7 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
         given = kwargs.get("validation_data")
         pair = given[:2] if isinstance(given, tuple) else (given,)
         model_arrays.check(self.heads, *pair, where="validation_data: ")
-        if self.preprocess is None and isinstance(getattr(x, "resize", None), str):  # a Loader
+        if isinstance(getattr(x, "resize", None), str):  # a Loader
             self.preprocess = Preprocess(x.size, x.resize).get_config()
         return super().fit(x, y, *args, **kwargs)
 

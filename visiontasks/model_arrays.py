@@ -49,6 +49,11 @@ def not_uint8(dtype, where: str = "") -> ValueError:
 def _check_images(images, where):
     if images.dtype.kind not in "iu":
         raise not_uint8(images.dtype, where)
+    if images.dtype != np.uint8 and images.size and (images.min() < 0 or images.max() > 255):
+        raise ValueError(
+            f"{where}image: expected uint8 images with values 0..255, got {images.dtype} from {images.min()} to "
+            f"{images.max()}. Scale them to 0..255 and give them as uint8."
+        )
     if images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"{where}image: expected RGB images, uint8 (N, H, W, 3), got {_form(images)}.")
 
@@ -79,7 +84,7 @@ def _check_mask(field, masks, head, classes, size, label_set):
     if masks.ndim != 3 or (size and masks.shape[1:] != tuple(size)):
         raise ValueError(f"{field}: expected class numbers {expected}, got {_form(masks)}.")
     void = masks == VOID
-    if void.any() and not masks[~void].any():
+    if void.any() and not void.all() and not masks[~void].any():
         raise ValueError(
             f"{field}: expected class numbers 0, 1, …, and 255 for void, got masks of nothing but 0 and 255, so 255 "
             "seems to be the foreground. Give mask // 255."

@@ -152,7 +152,14 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
         with warnings.catch_warnings():  # the best epoch may have had a frozen backbone without optimizer state
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model.load_weights(run.best)
-    evaluation = write_evaluation(model, val_set, tasks, run.path, reporter.console)
+    evaluation = write_evaluation(
+        model,
+        val_set,
+        tasks,
+        run.path,
+        reporter.console,
+        losses=True,  # by the function that the epochs' validation has traced already
+    )
     write_json(run.path / "summary.json", {**summary, "metrics": evaluation.metrics})
     reporter.ended(run, ended, tasks, seconds)
     return 0

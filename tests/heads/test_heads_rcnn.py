@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 
 from visiontasks.arguments import Classes, Count
+from visiontasks.heads import rcnn_branches
 from visiontasks.heads.rcnn import RCNN
 from visiontasks.heads.rcnn_branches import Branch
 from visiontasks.losses.reduction import over
@@ -107,6 +108,27 @@ def test_half_precision_ends_at_the_outputs():
     kinds = keras.tree.map_structure(lambda x: keras.backend.standardize_dtype(x.dtype), outputs)
     assert set(kinds["pyramid"].values()) == {"bfloat16"}
     assert {*kinds["objectness"], *kinds["deltas"], *kinds["regions"].values(), kinds["proposals"]} == {"float32"}
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_features_are_taken_at_the_boxes_themselves_in_half_precision(policy, monkeypatch):
+    """Keras casts a layer's inputs to the compute dtype, in which 901.3 is 900."""
+    keras.config.set_dtype_policy(policy)
+    taken = []
+
+    def recorded(pyramid, boxes, *args):
+        taken.append((ops.convert_to_numpy(boxes), keras.backend.standardize_dtype(pyramid[2].dtype)))
+        return roi_align(pyramid, boxes, *args)
+
+    monkeypatch.setattr(rcnn_branches, "roi_align", recorded)
+    branch = rcnn_branches.BoxBranch(2, bins=2, bin_samples=1, units=4)
+    boxes = np.float32([[[901.3, 507.7, 913.2, 519.6], [1100.4, 2.3, 1112.9, 9.1]]])
+    outputs = branch({2: ops.zeros((1, 300, 300, 3), branch.compute_dtype)}, ops.convert_to_tensor(boxes))
+    ((seen, dtype),) = taken
+    assert seen.dtype == np.float32 and dtype == branch.compute_dtype == policy.removeprefix("mixed_")
+    np.testing.assert_array_equal(seen, boxes)
+    assert keras.backend.standardize_dtype(branch.hidden[0].compute_dtype) == branch.compute_dtype
+    assert {keras.backend.standardize_dtype(value.dtype) for value in outputs.values()} == {"float32"}
 
 
 def test_in_training_the_proposals_are_more_and_the_second_stage_waits_for_the_choice():

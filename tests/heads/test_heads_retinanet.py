@@ -77,7 +77,7 @@ def test_adaptive_assignment_learns_from_the_anchors_that_it_chooses():
     )
     entropy, distance = [], []
     for i in range(2):
-        matches = assignment.adaptive(batch["boxes"][i], np.array([True]), anchors[i], levels)
+        matches = assignment.adaptive(batch["boxes"][i], np.array([True]), anchors[i], np.array([False]), levels)
         positive = ops.convert_to_numpy(matches) >= 0
         assert positive.any()
         label = np.zeros_like(logits[i])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from visiontasks.ops import assignment, boxes
-from visiontasks.ops.matching import BACKGROUND
+from visiontasks.ops.matching import BACKGROUND, COVERED, IGNORED
 
 SIZE = 64
 
@@ -138,10 +138,14 @@ def slow_adaptive(truth, valid, anchors, levels, count):
 def test_adaptive(seed, count):
     rng = np.random.default_rng(seed)
     truth, valid = drawn(rng, 6), rng.random(6) < 0.8
+    ignored = ~valid & (rng.random(6) < 0.5)
     levels = [grid_of(4), grid_of(8), grid_of(32)]
     anchors, sizes = np.concatenate(levels), [len(level) for level in levels]
-    got = array(assignment.adaptive(truth, valid, anchors, sizes, count))
-    np.testing.assert_array_equal(got, slow_adaptive(truth, valid, anchors, sizes, count))
+    got = array(assignment.adaptive(truth, valid, anchors, ignored, sizes, count))
+    expected = slow_adaptive(truth, valid, anchors, sizes, count)
+    shares = array(boxes.iof(truth, anchors))[ignored]
+    expected[(expected == BACKGROUND) & (shares >= COVERED).any(axis=0)] = IGNORED
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_adaptive_takes_the_level_that_fits():
@@ -149,14 +153,16 @@ def test_adaptive_takes_the_level_that_fits():
     levels = [grid_of(4), grid_of(16), grid_of(32)]
     anchors = np.concatenate(levels)
     got = array(
-        assignment.adaptive(np.float32([[24, 24, 40, 40]]), np.array([True]), anchors, [len(x) for x in levels], 4)
+        assignment.adaptive(
+            np.float32([[24, 24, 40, 40]]), np.array([True]), anchors, np.array([False]), [len(x) for x in levels], 4
+        )
     )
     assert set(np.flatnonzero(got == 0)) == {7 * 16 + 7, 7 * 16 + 8, 8 * 16 + 7, 8 * 16 + 8}
 
 
 def test_levels_of_other_anchors_are_an_error():
     with pytest.raises(ValueError, match="levels: expected 4 anchors in all, got 3"):
-        assignment.adaptive(np.zeros((1, 4)), np.array([True]), np.zeros((4, 4)), [1, 2])
+        assignment.adaptive(np.zeros((1, 4)), np.array([True]), np.zeros((4, 4)), np.array([False]), [1, 2])
 
 
 def slow_by_cell(truth, valid, grid, size):
@@ -201,10 +207,10 @@ def test_a_batch_is_its_images():
     )
     scores = rng.random(overlaps.shape).astype("float32")
     both = [array(x) for x in assignment.task_aligned(scores, overlaps, inside, valid, 5)]
-    both.append(array(assignment.adaptive(truth, valid, anchors, [len(anchors)])))
+    both.append(array(assignment.adaptive(truth, valid, anchors, np.zeros((2, 4), bool), [len(anchors)])))
     for row in range(2):
         one = [*assignment.task_aligned(scores[row], overlaps[row], inside[row], valid[row], 5)]
-        one.append(assignment.adaptive(truth[row], valid[row], anchors, [len(anchors)]))
+        one.append(assignment.adaptive(truth[row], valid[row], anchors, np.zeros(4, bool), [len(anchors)]))
         for a, b in zip(both, one, strict=True):
             np.testing.assert_array_equal(a[row], array(b))
     assert (both[0][1] == BACKGROUND).all() and not both[1][1].any() and (both[2][1] == BACKGROUND).all()

@@ -13,7 +13,7 @@ from visiontasks.evaluation.results import Records, file_part, write_json
 DRAWN = 12
 
 
-def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int = DRAWN) -> Evaluation:
+def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int = DRAWN, losses=False) -> Evaluation:
     """Evaluate a model and write `evaluation.json`, charts and `predictions/` to a folder; print the table.
 
     For COCO's data also write the predicted boxes as COCO's tools read them: `coco_results.json`, or with several heads
@@ -44,6 +44,7 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
             draw,
             on_batch=lambda done: bar.update(progress, completed=done),
             on_prediction=write_results,
+            losses=losses,
         )
     write_json(out / "evaluation.json", evaluation.metrics)
     for name, charts in evaluation.charts.items():

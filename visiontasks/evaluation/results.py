@@ -64,8 +64,9 @@ class Records:
         self._file, self._indent, self.count = path.open("w", encoding="utf-8"), indent, 0
 
     def add(self, record: dict):
-        """Append one record."""
-        text = textwrap.indent(json.dumps(record, indent=self._indent, ensure_ascii=False), "  ")
+        """Append one record; NaN becomes null."""
+        text = json.dumps(_finite(record), indent=self._indent, ensure_ascii=False, allow_nan=False)
+        text = textwrap.indent(text, "  ")
         self._file.write((",\n" if self.count else "[\n") + text)
         self.count += 1
 

@@ -31,8 +31,8 @@ class Branch(Checked, keras.layers.Layer):
     graph:
 
     - `build(pyramid, boxes)`: creates the layers for the shapes of the inputs of `call`.
-    - `call(pyramid, boxes)`: {level number: features (B, H, W, C)} and boxes (B, N, 4) in pixels to raw outputs
-      (B, N, …). See `ops.roi_align`.
+    - `call(pyramid, boxes)`: {level number: features (B, H, W, C)} in the layer's compute dtype and boxes (B, N, 4) in
+      pixels, float32 whatever the policy, to raw outputs (B, N, …). See `ops.roi_align`.
     - `compute_losses(outputs, samples, targets)`: to {term: Term(total, count)}, one for each name in `loss_terms`.
       `targets` are the head's, by field name. `samples` are `boxes` float32 (B, N, 4), those with an object first;
       `valid` bool (B, N), false for padding; `labels` int32 (B, N), 0 background, class + 1 for an object; `matches`
@@ -47,6 +47,10 @@ class Branch(Checked, keras.layers.Layer):
 
     fields: tuple[str, ...] = ()
     loss_terms: tuple[str, ...]
+
+    def __init__(self, **kwargs):
+        # Keras would cast the boxes, too, to half precision: 901.3 is 900 in bfloat16
+        super().__init__(autocast=False, **kwargs)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

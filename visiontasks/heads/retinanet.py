@@ -128,8 +128,7 @@ class RetinaNet(DetectionHead):
         if self.assignment == "adaptive":
             # all images of a batch have the same anchors
             levels = [x.shape[1] for x in outputs["anchors"]]
-            matches = assignment.adaptive(target.boxes, target.valid, all_anchors[0], levels)
-            matches = matching.ignore(matches, target.boxes, target.ignored, all_anchors)
+            matches = assignment.adaptive(target.boxes, target.valid, all_anchors[0], target.ignored, levels)
         else:
             matches = matching.nearest(
                 target.boxes,

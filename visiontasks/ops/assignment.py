@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from keras import ops
 
 from visiontasks.ops import boxes as box_ops
-from visiontasks.ops.matching import BACKGROUND
+from visiontasks.ops.matching import BACKGROUND, ignore
 
 # below it a quotient of two alignments is not representable in float32 on every device
 LEAST_ALIGNMENT = 1e-30
@@ -61,7 +61,7 @@ def task_aligned(scores, overlaps, inside, valid, count: int = 13, alpha: float 
     return matches, ops.sum(scaled, axis=-2)
 
 
-def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
+def adaptive(boxes, valid, anchors, ignored, levels: Sequence[int], count: int = 9):
     """Adaptive training sample selection (ATSS): each object has its own overlap threshold for anchors.
 
     Zhang et al. 2020 (https://arxiv.org/abs/1912.02424), algorithm 1: candidates are the `count` anchors of each level
@@ -73,11 +73,12 @@ def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
         boxes: (…, G, 4), ground-truth boxes in pixels.
         valid: bool (…, G), false for padding.
         anchors: (A, 4) in pixels, level by level.
+        ignored: bool (…, G), which of the boxes are ignored regions; see `matching.ignore`.
         levels: number of anchors of each level.
         count: candidates per level.
 
     Returns:
-        int32 (…, A), the index of the ground-truth box or BACKGROUND.
+        int32 (…, A), the index of the ground-truth box, or BACKGROUND or IGNORED.
 
     Raises:
         ValueError: the levels do not add up to the number of anchors.
@@ -86,7 +87,8 @@ def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
         raise ValueError(f"levels: expected {anchors.shape[-2]} anchors in all, got {sum(levels)} in {tuple(levels)}.")
     boxes, anchors = (ops.stop_gradient(ops.cast(x, "float32")) for x in (boxes, anchors))
     if len(boxes.shape) > 2:  # one image after the other, as in `matching.nearest`, and for the same reason
-        return ops.map(lambda one: adaptive(*one, anchors, levels, count), (boxes, ops.convert_to_tensor(valid)))
+        each = (boxes, *map(ops.convert_to_tensor, (valid, ignored)))
+        return ops.map(lambda one: adaptive(*one[:2], anchors, one[2], levels, count), each)
     overlaps, centers = box_ops.iou(boxes, anchors), box_ops.centers(anchors)
     steps = ops.expand_dims(box_ops.centers(boxes), -2) - centers
     nearness = -ops.sum(steps**2, axis=-1)
@@ -100,7 +102,8 @@ def adaptive(boxes, valid, anchors, levels: Sequence[int], count: int = 9):
     squares = ops.sum(ops.where(candidate, (overlaps - mean) ** 2, 0.0), axis=-1, keepdims=True)
     threshold = mean + ops.sqrt(squares / ops.maximum(number - 1.0, 1.0))
     wanted = ops.logical_and(candidate, ops.logical_and(overlaps >= threshold, box_ops.contain(boxes, centers)))
-    return _strongest(ops.logical_and(wanted, ops.expand_dims(valid, -1)), overlaps)
+    matches = _strongest(ops.logical_and(wanted, ops.expand_dims(valid, -1)), overlaps)
+    return ignore(matches, boxes, ignored, anchors)
 
 
 def by_cell(boxes, valid, grid: tuple[int, int], size):

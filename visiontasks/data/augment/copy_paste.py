@@ -68,6 +68,8 @@ class CopyPaste(Augmentation):
         if sample.instance_masks is not None:
             changes["instance_masks"] = regions.astype(np.uint8)
         keep = (after > 0) & (after >= self.visible * before)
+        if sample.ignored is not None:  # what is left of an ignored region is no background
+            keep |= sample.ignored & (after > 0)
         keep &= ((boxes[:, 2:] - boxes[:, :2]) >= THINNEST).all(axis=1)
         # choose before the Sample is validated: a hidden object's box may be empty
         objects = choose(sample, keep)
