@@ -167,3 +167,13 @@ def test_a_recipe_asks_the_data_for_the_named_label_set():
     part = catalog.find("heads", "ssd")
     assert part.fields({}) == ("classes", "boxes")
     assert part.fields({"learns": "people"}) == ("people/classes", "people/boxes")
+
+
+def test_a_part_without_keras_gives_its_config_too():
+    from visiontasks.data.augment.mosaic import Mosaic
+    from visiontasks.data.sources.shapes import Shapes
+
+    for made in (Shapes(3, size=(32, 48)), Mosaic()):
+        again = type(made)(**made.get_config())
+        assert again.get_config() == made.get_config() != {}
+    assert Shapes(3, size=(32, 48)).get_config()["size"] == [32, 48]

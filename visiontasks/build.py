@@ -125,7 +125,7 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
     from visiontasks.data.detect import inherit
     from visiontasks.data.load import load_source, load_sources
     from visiontasks.data.pipeline import Loader
-    from visiontasks.evaluation.evaluator import check_names
+    from visiontasks.model_arrays import check_names
 
     parts = _parts(recipe)
     train, val = parts["train"], parts["val"] and inherit(parts["val"], parts["train"])
@@ -144,7 +144,7 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
         if not whole:
             source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
     loader = Loader(source, **_loading(recipe, {"val": source}))
-    check_names(loader, {head.prefix(source.fields) + head.fields[0]: head.classes for head in heads})
+    check_names(heads, loader)
     return loader
 
 
@@ -154,17 +154,21 @@ def _entries(split) -> list[dict]:
 
 
 def head(spec: dict, names: tuple[str, ...] | None):
-    """One head, with the data's class names unless the recipe gives classes.
+    """One head, with the data's class names; without data, with the recipe's classes.
 
     Raises:
-        RecipeError: no classes are known, or the recipe and the data have different numbers of them.
+        RecipeError: no classes are known, or the recipe says others than the data have, or in another order.
     """
     arguments = {key: value for key, value in spec.items() if key != "name"}
     classes = arguments.pop("classes", None)
-    if classes is None:
+    if names is not None:
+        if classes not in (None, len(names)) and (isinstance(classes, int) or tuple(classes) != tuple(names)):
+            raise RecipeError(
+                f"expected what the data have, {len(names)} classes in this order: {list(names)}; got {classes!r}. "
+                "Leave classes out, or give the data's source names=[…] in the order that you want.",
+                "classes",
+            )
         classes = names
-    elif names is not None and len(names) != (classes if isinstance(classes, int) else len(classes)):
-        raise RecipeError(f"the recipe says {classes!r}, the data have {len(names)}: {list(names)}.", "classes")
     if classes is None:
         raise RecipeError("unknown without data; give their number or a list of names.", "classes")
     return catalog.find("heads", spec["name"]).load()(classes=classes, **arguments)
@@ -202,6 +206,8 @@ def model(recipe: Recipe, loader=None):
         arguments, dense_layers[key] = weights.classifier(key)
         learned = catalog.find("heads", part["name"]).fields(part)
         given = loader and loader.names.get(prefix(learned, None, loader.fields) + learned[0])
+        if given and "classes" in arguments:  # a checkpoint's; the data may have other names for them
+            arguments["classes"] = len(arguments["classes"])
         try:
             with under(where):
                 heads[key] = head(part | arguments, given or weights.class_names(key))

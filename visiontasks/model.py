@@ -18,13 +18,17 @@ from visiontasks.preprocess import Preprocess
 from visiontasks.sample import FIELDS
 
 
-def _quiet_at_the_end_of_data(method):
-    """Hide Keras's warning at the end of a Loader's first epoch, which comes because grain datasets have no length."""
+def _quiet(method):
+    """Hide Keras's warnings of a Loader: at its first epoch's end, because grain datasets have no length, and of order.
+
+    A Loader shuffles by itself; `shuffle=True` is the default of `fit`.
+    """
 
     @functools.wraps(method)
     def quiet(*args, **kwargs):
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Your input ran out of data", module="keras.src.trainers.epoch_iterator")
+            for start in ("Your input ran out of data", "`shuffle=True` was passed, but will be ignored"):
+                warnings.filterwarnings("ignore", start, module="keras.src.trainers.epoch_iterator")
             return method(*args, **kwargs)
 
     return quiet
@@ -210,34 +214,38 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
             weights[name] = ops.cast(ops.logical_not(absent), "float32")
         return super().compute_metrics(x, self._bare(labels), self._bare(predictions), self._bare(weights))
 
-    @_quiet_at_the_end_of_data
+    @_quiet
     def fit(self, x=None, y=None, *args, **kwargs):
-        """Keras's `fit`; images and targets that are NumPy arrays are checked first.
+        """Keras's `fit`; NumPy arrays and the class names of a Loader are checked first.
 
         Raises:
             ValueError: arrays that a head cannot learn from, such as one-hot labels, masks of 0 and 255, or boxes that
-                are shares of the image; the text names the array and the fix.
+                are shares of the image; the text names the array and the fix. Or a Loader's class names are not the
+                head's.
         """
         model_arrays.check(self.heads, x, y)
         given = kwargs.get("validation_data")
         pair = given[:2] if isinstance(given, tuple) else (given,)
         model_arrays.check(self.heads, *pair, where="validation_data: ")
+        for loader in (x, given):
+            model_arrays.check_names(self.heads.values(), loader)
         if isinstance(getattr(x, "resize", None), str):  # a Loader
             self.preprocess = Preprocess(x.size, x.resize).get_config()
         return super().fit(x, y, *args, **kwargs)
 
-    @_quiet_at_the_end_of_data
+    @_quiet
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Keras's `evaluate`; images and targets that are NumPy arrays are checked first.
+        """Keras's `evaluate`; NumPy arrays and the class names of a Loader are checked first.
 
         Raises:
             ValueError: as `fit` does.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # set when `fit` calls, which has checked them
             model_arrays.check(self.heads, x, y)
+            model_arrays.check_names(self.heads.values(), x)
         return super().evaluate(x, y, *args, **kwargs)
 
-    @_quiet_at_the_end_of_data
+    @_quiet
     def predict(self, *args, **kwargs):
         """Keras's `predict`: decoded predictions, NumPy arrays with the batch first; see `decode`."""
         return super().predict(*args, **kwargs)

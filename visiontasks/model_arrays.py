@@ -1,7 +1,8 @@
-"""Checks NumPy arrays given to `fit` and `evaluate`, as the readers of files check their data."""
+"""Checks what `fit` and `evaluate` are given: NumPy arrays, as readers check files, and the class names of a Loader."""
 
 import numpy as np
 
+from visiontasks.errors import DataError
 from visiontasks.sample import NO_OBJECT, UNLABELED, VOID, check_boxes, check_numbers, check_tags
 
 
@@ -36,6 +37,31 @@ def check(heads: dict, x, y=None, where: str = ""):
         for field in head.fields:
             if field in _CHECKS and isinstance(label_set.get(field), np.ndarray):
                 _CHECKS[field](f"{where}{prefix}{field}", label_set[field], name, len(head.classes), size, label_set)
+
+
+def check_names(heads, loader):
+    """Raise unless a Loader has the heads' class names, in the same order.
+
+    For a head that was given a number of classes only the number counts.
+
+    Args:
+        heads: the Heads.
+        loader: a Loader; anything else that Keras takes has no names.
+
+    Raises:
+        DataError: they differ.
+    """
+    if not isinstance(names := getattr(loader, "names", None), dict):
+        return
+    for head in heads:
+        field = head.prefix(loader.fields) + head.fields[0]
+        given = tuple(names.get(field, ()))
+        if given != head.classes and head.classes != tuple(map(str, range(len(given)))):
+            raise DataError(
+                f"expected the model's class names of {field!r}, {list(head.classes)}, got {list(given)}. Give its "
+                "source names=[…], the model's, in their order.",
+                "data",
+            )
 
 
 def not_uint8(dtype, where: str = "") -> ValueError:

@@ -282,6 +282,20 @@ def test_what_is_pasted_hides_what_lies_below():
     np.testing.assert_array_equal(result.image, expected)
 
 
+def test_what_is_left_of_an_ignored_region_stays_ignored():
+    """A twentieth of an object is left, and is dropped."""
+    low = Sample(
+        np.full((40, 60, 3), 10, np.uint8),
+        boxes=np.float32([[0, 10, 20, 30], [40, 10, 60, 30]]),
+        classes=np.array([0, 1]),
+        ignored=np.array([True, False]),
+    )
+    top = Sample(np.full((40, 60, 3), 200, np.uint8), boxes=np.float32([[2, 0, 59, 40]]), classes=np.array([5]))
+    result = Augment([{"CopyPaste": {"p": 1.0, "blend": 0}}], (40, 60))(low, np.random.default_rng(0), lambda rng: top)
+    assert result.classes.tolist() == [0, 5] and result.ignored.tolist() == [True, False]
+    np.testing.assert_array_equal(result.boxes[0], [0, 10, 2, 30])
+
+
 def test_boxes_that_are_pasted_bring_along_what_else_they_show():
     top = Sample(
         np.full((40, 60, 3), 200, np.uint8),

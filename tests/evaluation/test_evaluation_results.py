@@ -1,5 +1,6 @@
 """Folders of results, and names within them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from visiontasks.data.layout import RESULTS, in_results
 from visiontasks.errors import UserError
-from visiontasks.evaluation.results import file_part, results_folder
+from visiontasks.evaluation.results import Records, file_part, results_folder
 
 
 def test_a_folder_of_an_evaluation_may_be_replaced_and_no_other(tmp_path):
@@ -42,3 +43,9 @@ def test_usual_names_stay_as_they_are():
     for name in ("unet", "zellen é", "a-b.c_2"):
         assert file_part(name) == name
     assert file_part("a/b") == "a%2Fb" and file_part("..") == "%2E."
+
+
+def test_records_are_json_with_null_for_nan(tmp_path):
+    with Records(tmp_path / "a.json") as records:
+        records.add({"scores": [float("nan"), 0.5]})
+    assert json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail) == [{"scores": [None, 0.5]}]

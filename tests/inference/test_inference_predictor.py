@@ -8,7 +8,7 @@ import pytest
 import visiontasks as vt
 from visiontasks.data.images import write_image
 from visiontasks.data.sources.source import Source
-from visiontasks.errors import UserError
+from visiontasks.errors import DataError, UserError
 from visiontasks.heads.classifier import Classifier
 from visiontasks.heads.unet import UNet
 from visiontasks.preprocess import Preprocess
@@ -80,22 +80,30 @@ def test_the_arrays_of_the_only_head_are_attributes(images):
         prediction.boxes  # noqa: B018
 
 
+class Blocks(Source):
+    fields, names = frozenset({"label"}), {"label": fakes.CLASSES}
+
+    def __init__(self):
+        super().__init__()
+        self.batch = fakes.images(8)
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return Sample(self.batch["image"][index], label=self.batch["label"][index])
+
+    def describe(self, index):
+        return str(index)
+
+
+def blocks(size, resize):
+    train, _ = vt.load_data((Blocks(), Blocks()), size=size, batch=4, resize=resize, workers=0)
+    return train
+
+
 def test_fit_keeps_how_its_loader_preprocesses(tmp_path):
-    batch = fakes.images(8)
-
-    class Blocks(Source):
-        fields, names = frozenset({"label"}), {"label": fakes.CLASSES}
-
-        def __len__(self):
-            return 8
-
-        def __getitem__(self, index):
-            return Sample(batch["image"][index], label=batch["label"][index])
-
-        def describe(self, index):
-            return str(index)
-
-    train, _ = vt.load_data((Blocks(), Blocks()), size=(16, 24), batch=4, resize="letterbox", workers=0)
+    train = blocks((16, 24), "letterbox")
     model = vt.VisionModel(fakes.backbone(), Classifier(fakes.CLASSES))
     with pytest.raises(ValueError, match="preprocess: the model takes images of any size"):
         vt.Predictor(model)
@@ -103,6 +111,28 @@ def test_fit_keeps_how_its_loader_preprocesses(tmp_path):
     model.fit(train, verbose=0)
     model.save(tmp_path / "m.keras")
     assert vt.load(tmp_path / "m.keras").preprocess == Preprocess((16, 24), "letterbox")
+    again = vt.load_model(tmp_path / "m.keras")
+    again.fit(blocks((32, 32), "stretch"), verbose=0)  # the last training counts
+    assert Preprocess.of(again) == Preprocess((32, 32), "stretch")
+
+
+@pytest.mark.parametrize("classes", [fakes.CLASSES[::-1], ("a", "b", "c"), 2, 4])
+@pytest.mark.parametrize("how", ["fit", "validation_data", "evaluate"])
+def test_a_loader_of_other_classes_is_an_error(how, classes):
+    model = vt.VisionModel(fakes.backbone((16, 24)), Classifier(classes))
+    model.compile()
+    loader, images = blocks((16, 24), "stretch"), fakes.images(2, (16, 24))["image"]
+    with pytest.raises(DataError, match=r"model's class names of 'label', .*, got \['disc', 'bar', 'ring'\].*names="):
+        if how == "validation_data":
+            model.fit(images, np.zeros(2, "int32"), validation_data=loader, verbose=0)
+        else:
+            getattr(model, how)(loader, verbose=0)
+
+
+def test_a_loader_fits_a_head_with_a_number_of_classes():
+    model = vt.VisionModel(fakes.backbone((16, 24)), Classifier(3))
+    model.compile()
+    model.fit(blocks((16, 24), "stretch"), verbose=0)
 
 
 def test_a_model_of_arrays_stretches_to_its_input():

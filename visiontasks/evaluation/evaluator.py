@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from visiontasks.drawing.panels import captioned
-from visiontasks.errors import DataError
 from visiontasks.inference.predictor import restored, row_of
+from visiontasks.model_arrays import check_names
 from visiontasks.registry.catalog import tasks_of
 
 
@@ -87,27 +87,8 @@ def score(model, loader) -> dict[str, float]:
         DataError: the loader's classes or their order differ from a head's. (For a head with a number of classes only
             the number counts.)
     """
-    for head in model.heads.values():
-        field = head.prefix(loader.fields) + head.fields[0]
-        names = loader.names.get(field, ())
-        if tuple(head.classes) != tuple(map(str, range(len(names)))):
-            check_names(loader, {field: head.classes}, " Give its source names=[…], the model's, in their order.")
+    check_names(model.heads.values(), loader)
     return evaluate(model, loader, tasks_of(model, loader.fields)).metrics
-
-
-def check_names(loader, classes: dict[str, tuple[str, ...]], hint: str = ""):
-    """Raise unless a Loader has a model's class names for each field, in the same order.
-
-    Raises:
-        DataError: they differ; the text ends with `hint`.
-    """
-    for field, expected in classes.items():
-        names = tuple(loader.names.get(field, ()))
-        if names != tuple(expected):
-            raise DataError(
-                f"expected the model's class names of {field!r}, {list(expected)}, got {list(names)}.{hint}",
-                "data",
-            )
 
 
 def panels(tasks: dict, sample, prediction: dict) -> list:

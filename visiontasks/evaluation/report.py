@@ -18,6 +18,15 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
 
     For COCO's data also write the predicted boxes as COCO's tools read them: `coco_results.json`, or with several heads
     `HEAD_coco_results.json`.
+
+    Args:
+        model: a VisionModel.
+        loader: a Loader.
+        tasks: {head name: Task}.
+        out: an existing folder.
+        console: rich's Console.
+        draw: how many images to draw.
+        losses: whether to compute the losses too, as validation in training does: its function is traced already.
     """
     from rich.progress import Progress
 
