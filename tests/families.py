@@ -1,5 +1,7 @@
 """Every head trained jointly on one network of each family of backbones, each loss watched: what contracts share."""
 
+import contextlib
+
 import fakes
 import keras
 import numpy as np
@@ -38,7 +40,7 @@ STEP_SIZES = {"lenet5": 3e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "in
 # what a row on it costs, beside the two that learn fast and are small; of a new family 4 is assumed
 COSTS = {"lenet5": 1, "unet_encoder": 1, "alexnet": 2, "zfnet": 2, "vgg16": 3, "resnet20": 3, "googlenet": 5}
 COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "inception_v3": 9}
-# small networks, on which all heads train jointly, take as many steps as each head needs, in a graph; large ones learn
+# small networks, on which all heads train jointly, take as many steps as each loss needs, in a graph; large ones learn
 # with one head, op by op and only until they learn, because tracing takes longer than the steps
 STEPS, MORE_STEPS = 30, 60
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
@@ -128,7 +130,7 @@ def train(family, policy, names, optimizer=None, jit=False):
     model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice, and keeps both graphs
     runs, counts, epochs = traced(model), [], STEPS if eagerly else MORE_STEPS
     watch = [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(len(runs)))]
-    watch += [HalfTheLoss()] * eagerly
+    watch += [HalfTheLoss() if eagerly else Learned()]
     history = model.fit(batch, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=watch).history
     if keras.backend.backend() != "torch" and not eagerly:  # which run it anew in every step
         assert counts[0] == counts[-1], f"compiled again after the first epoch: {counts}"
@@ -142,6 +144,20 @@ class HalfTheLoss(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs):
         self.first = logs["loss"] if epoch == 0 else self.first
         self.model.stop_training |= logs["loss"] < 0.5 * self.first
+
+
+class Learned(keras.callbacks.Callback):
+    """Ends a training as soon as every loss has fallen as `check_learned` asks."""
+
+    def on_train_begin(self, logs=None):
+        self.losses = {}
+
+    def on_epoch_end(self, epoch, logs):
+        for name, value in logs.items():
+            self.losses.setdefault(name, []).append(value)
+        with contextlib.suppress(AssertionError):
+            check_learned(self.losses)
+            self.model.stop_training = epoch > 0  # the second epoch shows whether a step is compiled again
 
 
 def traced(model) -> list:

@@ -94,7 +94,7 @@ def _plain(value):
 
 
 def _of_tuples(annotation):
-    """An annotation with tuples for all kinds of sequences; what no recipe can write is anything."""
+    """An annotation with tuples for all kinds of sequences; types that YAML cannot express become Any."""
     origin, inner = get_origin(annotation) or annotation, get_args(annotation)
     if origin is Annotated:
         return Annotated[(_of_tuples(inner[0]), *inner[1:])]
@@ -245,7 +245,7 @@ def _recording(init):
             state["_handed_on"] = None if rest is None else set(bound.arguments[rest])
         init(*bound.args, **bound.kwargs)
 
-    call.__signature__ = signature  # Keras asks inspect for it twice, and must hear the same
+    call.__signature__ = signature  # Keras inspects the signature twice, and both results must agree
     return call
 
 

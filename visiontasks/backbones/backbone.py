@@ -189,7 +189,7 @@ def load_weights(
         path: the file; None leaves the weights as they are.
         layer_of: from a PyTorch module's name to the Keras layer's, as `checkpoint.load` takes it; None where no
             PyTorch checkpoint fits.
-        strict: whether a PyTorch checkpoint that does not fit whole is an error; else a warning lists what was skipped.
+        strict: whether a PyTorch checkpoint must fit completely; else a warning lists what was skipped.
 
     Raises:
         UserError: there is no such file, it is of another kind, damaged, or of another architecture.
@@ -238,7 +238,7 @@ def say_skipped(skipped: list[str], path: str | Path):
 
 
 def _check_pixels(source, target):
-    """Raise where two models of one architecture see pixels differently, or pad differently: no weight would tell."""
+    """Raise where two models of one architecture preprocess or pad differently; their weights would not show it."""
     theirs, ours = (
         {
             layer.name: {k: v for k, v in layer.get_config().items() if k in ("mean", "std", "bgr", "padding")}

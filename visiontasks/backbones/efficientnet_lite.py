@@ -58,10 +58,10 @@ def efficientnet_lite(
         input_shape: (height, width, 3); None for any. Trained at 224², 240², 260², 280², 300² for lite0 to 4.
         drop_connect: the chance of leaving out a residual branch in training, growing linearly from 0 at the first
             block by drop_connect / blocks a block (section 5.2 of the paper trains with 0.2).
-        strict: whether a checkpoint that does not fit whole is an error; else a warning lists what was skipped.
+        strict: whether a checkpoint must fit completely; else a warning lists what was skipped.
 
     Raises:
-        UserError: the weights cannot be had; the text says how to get them.
+        UserError: the weights are not available; the text says how to get them.
     """
     name = f"efficientnet_lite{variant}"
     file = checkpoints.checkpoint_path(name) if weights == "imagenet" else weights

@@ -32,8 +32,8 @@ class Loader(grain.IterDataset):
 
     Training: the order is shuffled in each epoch, images are augmented, an incomplete last batch is dropped. Epoch k
     is a function of (seed, k) alone. `epoch` is the epoch that the next iteration gives; it advances when an iteration
-    ends, so Keras may look at the first batches without changing it. Set it to resume. (Where an epoch is a single
-    batch, Keras's look ends it: set `epoch` as each epoch begins.)
+    ends, so Keras may peek at the first batches without changing it. Set it to resume. (Where an epoch is a single
+    batch, Keras's peek ends it: set `epoch` as each epoch begins.)
 
     Evaluation: in the source's order, without augmentation. The last batch is filled up with black images without
     labels (`visiontasks.sample.FIELDS`), which add nothing to a loss.

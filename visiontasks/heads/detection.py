@@ -28,7 +28,7 @@ class DetectionHead(Head):
 
     Attributes:
         strides: the smallest and the largest stride of the usual levels.
-        most: the usual levels are at most so many, the deepest.
+        most: the maximum number of default levels; the deepest are used.
         agnostic: whether a better box of any class removes a box.
     """
 

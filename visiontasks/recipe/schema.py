@@ -99,7 +99,7 @@ class TrainRecipe:
         "largest global norm of the gradients; with freeze or layer_decay, of those at each rate", None
     )
     ema: OpenShare | None = _key("momentum of the moving average of the weights, which is what is saved", None)
-    early_stopping: Count | None = _key("stop after so many epochs without a better score", None)
+    early_stopping: Count | None = _key("stop after this many epochs without a better score", None)
 
 
 @dataclasses.dataclass(frozen=True)

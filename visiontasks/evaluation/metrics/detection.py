@@ -30,8 +30,8 @@ class Detection(Metric):
 
     `result` gives the metrics of pycocotools (Lin et al. 2014, "Microsoft COCO: Common Objects in Context"): "ap", the
     mean over IoU 0.50:0.95 and over the classes; "ap50", "ap75"; "ap_small", "ap_medium", "ap_large", for objects up to
-    32², up to 96² and above, in pixels; "ar1", "ar10", "ar100", the recall with at most so many detections per image
-    and class; "ar_small", "ar_medium", "ar_large"; and "ap/NAME" of each class. "voc07_ap50" and "voc12_ap50" are
+    32², up to 96² and above, in pixels; "ar1", "ar10", "ar100", the recall with at most 1, 10 and 100 detections per
+    image and class; "ar_small", "ar_medium", "ar_large"; and "ap/NAME" of each class. "voc07_ap50" and "voc12_ap50" are
     PASCAL VOC's. "f1" is the F1 of all classes' detections together at IoU 0.5 and the best score threshold,
     "f1_threshold". It is chosen on the scored images, so F1 is an upper bound of the value on other images.
 
