@@ -145,8 +145,7 @@ def test_two_replicas_learn_as_one_device_with_unlabeled_images_and_a_padded_bat
 
 
 SIZES = """
-import gc, json, sys
-gc.disable()  # a replica's thread that frees an iterator of generated batches waits for it, up to minutes
+import json, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -155,18 +154,21 @@ from visiontasks import api, heads
 from visiontasks.model import VisionModel
 from visiontasks.training import devices
 keras.utils.set_random_seed(0)
-def batches():
-    for side in (32, 48, 32):
-        # objects too, as a data set of several heads has them: TensorFlow has no mean of bools over replicas
-        objects = {"boxes": np.full((4, 1, 4), [4, 4, 20, 20], np.float32), "known": np.ones((4, 2), bool)}
-        yield ({"image": np.full((4, side, side, 3), 99, np.uint8), "label": np.zeros(4, np.int32), **objects},)
+def batch(side):
+    # objects too, as a data set of several heads has them: TensorFlow has no mean of bools over replicas
+    objects = {"boxes": np.full((4, 1, 4), [4, 4, 20, 20], np.float32), "known": np.ones((4, 2), bool)}
+    return {"image": np.full((4, side, side, 3), 99, np.uint8), "label": np.zeros(4, np.int32), **objects}
+first, second, third = (tf.data.Dataset.from_tensors(batch(side)) for side in (32, 48, 32))
+options = tf.data.Options()
+options.autotune.enabled = False  # to end an iterator, TensorFlow waits for the thread that tunes it, up to minutes
+batches = first.concatenate(second).concatenate(third).with_options(options)
 with devices.scope("all", 4):
     backbone = api.backbone("unet_encoder", filters=4, depth=4, input_shape=(None, None, 3))
     model = VisionModel(backbone, heads.Classifier(2))
     model.compile(keras.optimizers.SGD(0.01))
-    first = model.fit(batches(), verbose=0).history["loss"]
-second = model.fit(batches(), verbose=0).history["loss"]
-score = model.evaluate(batches(), verbose=0, return_dict=True)["loss"]
+    first = model.fit(batches, verbose=0).history["loss"]
+second = model.fit(batches, verbose=0).history["loss"]
+score = model.evaluate(batches, verbose=0, return_dict=True)["loss"]
 rows = [len(model.predict(np.full((4, n, n, 3), 9, np.uint8), verbose=0)["scores"]) for n in (32, 48)]
 print("RESULT" + json.dumps([model.distribute_strategy.num_replicas_in_sync, *first, *second, score, *rows]))
 """
