@@ -84,7 +84,6 @@ class Blocks(Source):
     fields, names = frozenset({"label"}), {"label": fakes.CLASSES}
 
     def __init__(self):
-        super().__init__()
         self.batch = fakes.images(8)
 
     def __len__(self):

@@ -80,8 +80,10 @@ class Source(Checked, abc.ABC):
     names: dict[str, tuple[str, ...]]
     known: np.ndarray | None = None
 
-    def __init__(self):
-        self.report = Report()
+    def __new__(cls, *args, **kwargs):
+        made = super().__new__(cls)
+        made.report = Report()  # here, so that a subclass's constructor need not call its base's
+        return made
 
     @property
     def partial(self) -> set[str]:
