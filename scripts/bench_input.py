@@ -49,7 +49,7 @@ class Files(Source):
         return self.paths[index]
 
 
-def draw_pictures(folder: Path, count: int):
+def draw_images(folder: Path, count: int):
     """Images about 500×375 with the spectrum of natural ones: amplitude falls as 1/frequency."""
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -113,7 +113,7 @@ def main():
         folder = given.folder
         if folder is None:
             folder = Path(temporary)
-            draw_pictures(folder, 256)
+            draw_images(folder, 256)
         paths = sorted(str(path) for path in folder.rglob("*.jpg"))
         ours = Loader(
             Files(paths),

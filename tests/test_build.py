@@ -36,6 +36,6 @@ def test_other_classes_than_the_data_s_are_an_error(wrong):
     names = train.names["label"]
     classes = {"order": list(names[::-1]), "number": len(names) + 1, "names": [f"my {name}" for name in names]}[wrong]
     with pytest.raises(
-        RecipeError, match=rf"head\.classes: expected .* {len(names)} classes in this order: \['{names[0]}'"
+        RecipeError, match=rf"head\.classes: expected the data's {len(names)} classes, in this order: \['{names[0]}'"
     ):
         build.model(recipe(classes=classes), train)

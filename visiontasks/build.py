@@ -125,7 +125,7 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
     from visiontasks.data.detect import inherit
     from visiontasks.data.load import load_source, load_sources
     from visiontasks.data.pipeline import Loader
-    from visiontasks.model_arrays import check_names
+    from visiontasks.model_arrays import check_names, has_numbers
 
     parts = _parts(recipe)
     train, val = parts["train"], parts["val"] and inherit(parts["val"], parts["train"])
@@ -133,7 +133,7 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
     given = ()
     if any("set" in one for one in _entries(val or train)):
         given = load_source(val or train, "val" if val else "train").fields
-    classes = {head.prefix(given) + head.fields[0]: head.classes for head in heads}
+    classes = {head.prefix(given) + head.fields[0]: head.classes for head in heads if not has_numbers(head)}
     if val:  # read as in training: with the training set's mask values and separators
         # the training set is read only if it matters: one source without `names` knows all of its classes
         whole_set = isinstance(train, dict) and "names" not in train or all("names" in one for one in _entries(val))
@@ -164,8 +164,8 @@ def head(spec: dict, names: tuple[str, ...] | None):
     if names is not None:
         if classes not in (None, len(names)) and (isinstance(classes, int) or tuple(classes) != tuple(names)):
             raise RecipeError(
-                f"expected what the data have, {len(names)} classes in this order: {list(names)}; got {classes!r}. "
-                "Leave classes out, or give the data's source names=[…] in the order that you want.",
+                f"expected the data's {len(names)} classes, in this order: {list(names)}; got {classes!r}. Leave "
+                "classes out; many sources take names=[…] in the order that you want.",
                 "classes",
             )
         classes = names

@@ -19,17 +19,18 @@ from visiontasks.sample import FIELDS
 
 
 def _quiet(method):
-    """Hide Keras's warnings of a Loader: at its first epoch's end, because grain datasets have no length, and of order.
+    """Hide Keras's warnings about a Loader: it has no length, and `shuffle`, true by default, does nothing.
 
-    A Loader shuffles by itself; `shuffle=True` is the default of `fit`.
+    A Loader shuffles by itself.
     """
 
     @functools.wraps(method)
-    def quiet(*args, **kwargs):
+    def quiet(self, x=None, *args, **kwargs):
         with warnings.catch_warnings():
-            for start in ("Your input ran out of data", "`shuffle=True` was passed, but will be ignored"):
-                warnings.filterwarnings("ignore", start, module="keras.src.trainers.epoch_iterator")
-            return method(*args, **kwargs)
+            if model_arrays.is_loader(x) or model_arrays.is_loader(kwargs.get("validation_data")):
+                for start in ("Your input ran out of data", "`shuffle=True` was passed, but will be ignored"):
+                    warnings.filterwarnings("ignore", start, module="keras.src.trainers.epoch_iterator")
+            return method(self, x, *args, **kwargs)
 
     return quiet
 
@@ -80,7 +81,7 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
         if taken := NOT_HEADS & self.heads.keys():
             raise ValueError(f"head: {sorted(taken)} cannot name heads: predictions.json has keys of these names.")
         if cut := sorted(name for name in self.heads if "/" in name):
-            raise ValueError(f"head: expected names without /, which ends a head's name in metrics; got {cut}.")
+            raise ValueError(f"head: expected names without /, because metrics are named HEAD/METRIC; got {cut}.")
         self.preprocess = preprocess and Preprocess(**preprocess).get_config()
         self._taps = {name: _tapped(name, part, taps_of(backbone)) for name, part in self.heads.items()}
         self.stride = _stride(self.heads, self._taps)
@@ -227,9 +228,9 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
         given = kwargs.get("validation_data")
         pair = given[:2] if isinstance(given, tuple) else (given,)
         model_arrays.check(self.heads, *pair, where="validation_data: ")
-        for loader in (x, given):
-            model_arrays.check_names(self.heads.values(), loader)
-        if isinstance(getattr(x, "resize", None), str):  # a Loader
+        model_arrays.check_names(self.heads.values(), x)
+        model_arrays.check_names(self.heads.values(), given, where="validation_data: ")
+        if model_arrays.is_loader(x):
             self.preprocess = Preprocess(x.size, x.resize).get_config()
         return super().fit(x, y, *args, **kwargs)
 
@@ -246,9 +247,9 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
         return super().evaluate(x, y, *args, **kwargs)
 
     @_quiet
-    def predict(self, *args, **kwargs):
+    def predict(self, x, *args, **kwargs):
         """Keras's `predict`: decoded predictions, NumPy arrays with the batch first; see `decode`."""
-        return super().predict(*args, **kwargs)
+        return super().predict(x, *args, **kwargs)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # private in Keras, which has no public seam here: on several replicas it builds from the mean of their

@@ -39,28 +39,40 @@ def check(heads: dict, x, y=None, where: str = ""):
                 _CHECKS[field](f"{where}{prefix}{field}", label_set[field], name, len(head.classes), size, label_set)
 
 
-def check_names(heads, loader):
+def is_loader(x) -> bool:
+    """Whether `x` is a Loader of this package, which the model does not import."""
+    return all(hasattr(x, name) for name in ("source", "fields", "names", "size", "resize"))
+
+
+def has_numbers(head) -> bool:
+    """Whether a head was given the number of its classes instead of names."""
+    return isinstance(head.arguments["classes"], int)
+
+
+def check_names(heads, loader, where: str = ""):
     """Raise unless a Loader has the heads' class names, in the same order.
 
-    For a head that was given a number of classes only the number counts.
+    For a head that was given a number of classes only the number counts; for labels without class names, nothing.
 
     Args:
         heads: the Heads.
-        loader: a Loader; anything else that Keras takes has no names.
+        loader: a Loader; nothing else that Keras takes is checked.
+        where: what the loader was given as, if not as x.
 
     Raises:
         DataError: they differ.
     """
-    if not isinstance(names := getattr(loader, "names", None), dict):
+    if not is_loader(loader):
         return
     for head in heads:
         field = head.prefix(loader.fields) + head.fields[0]
-        given = tuple(names.get(field, ()))
-        if given != head.classes and head.classes != tuple(map(str, range(len(given)))):
+        given = tuple(loader.names.get(field, ()))
+        fits = len(given) == len(head.classes) if has_numbers(head) else given == head.classes
+        if given and not fits:
             raise DataError(
-                f"expected the model's class names of {field!r}, {list(head.classes)}, got {list(given)}. Give its "
-                "source names=[…], the model's, in their order.",
-                "data",
+                f"expected the model's class names of {field!r}, {list(head.classes)}, got {list(given)}. Give the "
+                "loader's source names=[…] with the model's classes in this order.",
+                f"{where}data",
             )
 
 

@@ -158,7 +158,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
         tasks,
         run.path,
         reporter.console,
-        losses=True,  # by the function that the epochs' validation has traced already
+        losses=True,  # with the function that validation has traced already
     )
     write_json(run.path / "summary.json", {**summary, "metrics": evaluation.metrics})
     reporter.ended(run, ended, tasks, seconds)

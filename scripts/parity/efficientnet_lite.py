@@ -24,7 +24,7 @@ ODD_SIZE = (193, 230)  # height, width: padding differs on both sides and both a
 LIMIT = 1e-4
 
 
-def generated_pictures(height: int, width: int) -> np.ndarray:
+def generated_images(height: int, width: int) -> np.ndarray:
     """Three images, uint8 (3, height, width, 3), by integer arithmetic alone: the same on every machine."""
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
     gradient = (x * (c + 1) + y * (3 - c)) // 3 % 256
@@ -68,7 +68,7 @@ def main():
     options = parser.parse_args()
     stored, worst = {}, 0.0
     for name, size in SIZES.items():
-        batches = {"generated": generated_pictures(size, size), "odd size": generated_pictures(*ODD_SIZE)}
+        batches = {"generated": generated_images(size, size), "odd size": generated_images(*ODD_SIZE)}
         if options.images:
             batches["images"] = folder_images(options.images, size, size)
         for what, images in batches.items():

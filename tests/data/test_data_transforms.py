@@ -59,7 +59,7 @@ def scene(height=96, width=128, count=4, seed=0):
     )
 
 
-def assert_labels_agree_with_picture(sample):
+def assert_labels_agree_with_image(sample):
     """Every label of a `scene` read off its image."""
     gray = np.round(sample.image[..., 0] / 60).astype(int)
     # inside an area of one gray: at an edge resizing mixes two
@@ -170,7 +170,7 @@ def test_a_value_that_albumentations_refuses_is_a_recipe_error():
 def test_labels_move_with_the_image(augment, seed, size):
     moved = Augment(augment, size)(scene(seed=seed % 7), rng(seed))
     assert moved.image.shape == (*size, 3)
-    assert_labels_agree_with_picture(moved)
+    assert_labels_agree_with_image(moved)
 
 
 @pytest.mark.parametrize("mode", ["stretch", "letterbox", "crop"])
@@ -178,7 +178,7 @@ def test_labels_move_with_the_image(augment, seed, size):
 def test_placing_moves_every_label(mode, size):
     placed = place(scene(), Placement((96, 128), size, mode))
     assert placed.image.shape == (*size, 3)
-    assert_labels_agree_with_picture(placed)
+    assert_labels_agree_with_image(placed)
 
 
 def test_placing_maps_boxes_and_keypoints_by_the_placement():

@@ -128,10 +128,23 @@ def test_a_loader_of_other_classes_is_an_error(how, classes):
             getattr(model, how)(loader, verbose=0)
 
 
-def test_a_loader_fits_a_head_with_a_number_of_classes():
+@pytest.mark.filterwarnings("error::UserWarning")  # a Loader shuffles itself, and has no length
+def test_a_loader_fits_a_head_with_a_number_of_classes_and_one_without_names_fits_any():
     model = vt.VisionModel(fakes.backbone((16, 24)), Classifier(3))
     model.compile()
-    model.fit(blocks((16, 24), "stretch"), verbose=0)
+    loader = blocks((16, 24), "stretch")
+    model.fit(loader, verbose=0, epochs=2)
+    loader.names = {}
+    model.fit(loader, verbose=0)
+
+
+def test_a_source_without_a_constructor_takes_no_arguments():
+    class Plain(Source):
+        __len__ = __getitem__ = describe = None
+
+    assert not Plain().report
+    with pytest.raises(TypeError):
+        Plain(1)
 
 
 def test_a_model_of_arrays_stretches_to_its_input():

@@ -207,11 +207,17 @@ def test_a_batch_is_its_images():
     )
     scores = rng.random(overlaps.shape).astype("float32")
     both = [array(x) for x in assignment.task_aligned(scores, overlaps, inside, valid, 5)]
-    both.append(array(assignment.adaptive(truth, valid, anchors, np.zeros((2, 4), bool), [len(anchors)])))
+    ignored = np.array([[False, False, True, False], [True, False, False, True]])
+    both.append(array(assignment.adaptive(truth, valid, anchors, ignored, [len(anchors)])))
     for row in range(2):
         one = [*assignment.task_aligned(scores[row], overlaps[row], inside[row], valid[row], 5)]
-        one.append(assignment.adaptive(truth[row], valid[row], anchors, np.zeros(4, bool), [len(anchors)]))
+        one.append(assignment.adaptive(truth[row], valid[row], anchors, ignored[row], [len(anchors)]))
         for a, b in zip(both, one, strict=True):
             np.testing.assert_array_equal(a[row], array(b))
-    assert (both[0][1] == BACKGROUND).all() and not both[1][1].any() and (both[2][1] == BACKGROUND).all()
+    assert (
+        (both[0][1] == BACKGROUND).all()
+        and not both[1][1].any()
+        and (both[2][1] < 0).all()
+        and (both[2][1] == IGNORED).any()
+    )
     assert (both[0][0] >= 0).any() and (both[2][0] >= 0).any()

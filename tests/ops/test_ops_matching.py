@@ -82,9 +82,8 @@ def test_take_gives_each_anchor_its_match():
 @given(st.integers(0, 10**6))
 def test_what_lies_in_an_ignored_region_is_no_background(seed):
     rng = np.random.default_rng(seed)
-    corners = rng.uniform(
-        0, 30, (2, 20, 2)
-    )  # of whole numbers a share may be a half, which backends round as they like
+    # not whole numbers, of which a share may be a half: each backend rounds it its own way
+    corners = rng.uniform(0, 30, (2, 20, 2))
     boxes = np.concatenate([corners, corners + rng.integers(0, 24, (2, 20, 2))], -1).astype("float32")
     regions, anchors = boxes[:, :4], boxes[:, 4:]  # some are empty
     ignored, matches = rng.random((2, 4)) < 0.5, rng.integers(-2, 2, (2, 16)).astype("int32")

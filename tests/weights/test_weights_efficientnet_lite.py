@@ -31,7 +31,7 @@ def test_logits_equal_the_stored_reference(name):
     packaged(name)
     expected = np.load(STORED)[name]
     size = parity.SIZES[name]
-    got = parity.our_logits(name, parity.generated_pictures(size, size))
+    got = parity.our_logits(name, parity.generated_images(size, size))
     assert np.ptp(expected) > 5  # the reference says something definite
     np.testing.assert_allclose(got, expected, atol=1e-4, rtol=0)
 

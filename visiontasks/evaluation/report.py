@@ -26,7 +26,7 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
         out: an existing folder.
         console: rich's Console.
         draw: how many images to draw.
-        losses: whether to compute the losses too, as validation in training does: its function is traced already.
+        losses: whether to compute the losses too, unused: the function of training's validation is then used again.
     """
     from rich.progress import Progress
 

@@ -31,8 +31,9 @@ class Branch(Checked, keras.layers.Layer):
     graph:
 
     - `build(pyramid, boxes)`: creates the layers for the shapes of the inputs of `call`.
-    - `call(pyramid, boxes)`: {level number: features (B, H, W, C)} in the layer's compute dtype and boxes (B, N, 4) in
-      pixels, float32 whatever the policy, to raw outputs (B, N, …). See `ops.roi_align`.
+    - `call(pyramid, boxes)`: {level number: features (B, H, W, C)} in the head's compute dtype and boxes (B, N, 4) in
+      pixels, float32 whatever the policy, to raw outputs (B, N, …). See `ops.roi_align`. Layers inside cast their
+      inputs and weights; a weight of the branch's own is not cast.
     - `compute_losses(outputs, samples, targets)`: to {term: Term(total, count)}, one for each name in `loss_terms`.
       `targets` are the head's, by field name. `samples` are `boxes` float32 (B, N, 4), those with an object first;
       `valid` bool (B, N), false for padding; `labels` int32 (B, N), 0 background, class + 1 for an object; `matches`

@@ -85,6 +85,9 @@ class Source(Checked, abc.ABC):
         made.report = Report()  # here, so that a subclass's constructor need not call its base's
         return made
 
+    def __init__(self):
+        """Takes nothing; a subclass's arguments are its own."""
+
     @property
     def partial(self) -> set[str]:
         """The fields of which some classes or tags are not `known` in some samples."""
