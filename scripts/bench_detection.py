@@ -2,7 +2,7 @@
 
     python scripts/bench_detection.py heads [ROUNDS]        every head on efficientnet_lite0
     python scripts/bench_detection.py torchvision [ROUNDS]  ssd300_vgg16 and fasterrcnn_resnet50_fpn of torchvision
-    python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[hub]")
+    python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[keras-cv]")
     python scripts/bench_detection.py scoring [ROUNDS]      the score of 5000 images, and pycocotools alone
 
 torchvision runs in a process of its own, under the Python in $TORCHVISION_PYTHON (if unset Debian's, /usr/bin/python3),

@@ -4,6 +4,7 @@ import pytest
 
 from visiontasks import build
 from visiontasks.errors import RecipeError
+from visiontasks.heads.classifier import Classifier
 from visiontasks.recipe.reading import check as recipe_of
 
 
@@ -27,6 +28,19 @@ def test_a_head_has_the_data_s_class_names(said):
     (head,) = model.heads.values()
     assert head.classes == names and not names[0].isdigit()
     assert build.validation(recipe(**classes), [head]).names["label"] == names
+
+
+class Six(Classifier):
+    """Gives its base the number of its classes itself."""
+
+    def __init__(self, **kwargs):
+        super().__init__(6, **kwargs)
+
+
+@pytest.mark.parametrize("made", [Six, lambda: Classifier(6)])
+def test_a_head_with_a_number_of_classes_takes_data_of_as_many(made):
+    names = build.validation(recipe(), [made()]).names["label"]
+    assert len(names) == 6
 
 
 @pytest.mark.parametrize("wrong", ["order", "number", "names"])

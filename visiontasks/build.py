@@ -125,7 +125,7 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
     from visiontasks.data.detect import inherit
     from visiontasks.data.load import load_source, load_sources
     from visiontasks.data.pipeline import Loader
-    from visiontasks.model_arrays import check_names, has_numbers
+    from visiontasks.model_arrays import check_names
 
     parts = _parts(recipe)
     train, val = parts["train"], parts["val"] and inherit(parts["val"], parts["train"])
@@ -133,7 +133,7 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
     given = ()
     if any("set" in one for one in _entries(val or train)):
         given = load_source(val or train, "val" if val else "train").fields
-    classes = {head.prefix(given) + head.fields[0]: head.classes for head in heads if not has_numbers(head)}
+    classes = {head.prefix(given) + head.fields[0]: head.classes for head in heads if not head.numbered}
     if val:  # read as in training: with the training set's mask values and separators
         # the training set is read only if it matters: one source without `names` knows all of its classes
         whole_set = isinstance(train, dict) and "names" not in train or all("names" in one for one in _entries(val))

@@ -44,11 +44,6 @@ def is_loader(x) -> bool:
     return all(hasattr(x, name) for name in ("source", "fields", "names", "size", "resize"))
 
 
-def has_numbers(head) -> bool:
-    """Whether a head was given the number of its classes instead of names."""
-    return isinstance(head.arguments["classes"], int)
-
-
 def check_names(heads, loader, where: str = ""):
     """Raise unless a Loader has the heads' class names, in the same order.
 
@@ -67,7 +62,7 @@ def check_names(heads, loader, where: str = ""):
     for head in heads:
         field = head.prefix(loader.fields) + head.fields[0]
         given = tuple(loader.names.get(field, ()))
-        fits = len(given) == len(head.classes) if has_numbers(head) else given == head.classes
+        fits = len(given) == len(head.classes) if head.numbered else given == head.classes
         if given and not fits:
             raise DataError(
                 f"expected the model's class names of {field!r}, {list(head.classes)}, got {list(given)}. Give the "

@@ -37,6 +37,8 @@ class Head(Checked, keras.layers.Layer):
         ValueError: an argument does not fit; the text says what was expected.
 
     Attributes:
+        classes: names of the classes; "0", "1", … where their number was given.
+        numbered: whether their number was given.
         task: the task whose metrics and drawings it uses, a file in `visiontasks/evaluation/tasks/`.
         fields: the Sample fields that it learns from; the first one gives the class names. An instance also has those
             of `fields_with` for its arguments. In a batch their names have the `prefix` of its label set. `known` and
@@ -61,7 +63,8 @@ class Head(Checked, keras.layers.Layer):
 
     def __init__(self, classes: Classes, learns: str | None = None, name: str | None = None, **kwargs):
         super().__init__(name=name or _name_of(type(self)), **kwargs)
-        self.classes = tuple(map(str, range(classes))) if isinstance(classes, int) else classes
+        self.numbered = isinstance(classes, int)
+        self.classes = tuple(map(str, range(classes))) if self.numbered else classes
         self.learns = learns
         self.fields = fields_of(self.fields, self.fields_with, self.arguments)
 
