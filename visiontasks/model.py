@@ -10,6 +10,7 @@ from keras import backend, ops
 from visiontasks import model_arrays, model_export
 from visiontasks.backbones.backbone import deep_recursion, taps_of
 from visiontasks.heads.head import Head
+from visiontasks.layers.batch_normalization import fuse
 from visiontasks.losses.reduction import PENALTY, Term, TermMean
 from visiontasks.model_sizes import FunctionsBySize
 from visiontasks.model_validation import PredictsWithLosses
@@ -86,7 +87,7 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
         self._taps = {name: _tapped(name, part, taps_of(backbone)) for name, part in self.heads.items()}
         self.stride = _stride(self.heads, self._taps)
         with deep_recursion():
-            self.backbone = _only(backbone, {tap for taps in self._taps.values() for tap in taps})
+            self.backbone = _only(fuse(backbone), {tap for taps in self._taps.values() for tap in taps})
         weights = {PENALTY: 1.0}
         for name, part in self.heads.items():
             weights |= {self._label(name, term): self.loss_weights.get(name, 1.0) for term in part.loss_terms}

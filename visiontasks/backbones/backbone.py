@@ -17,6 +17,7 @@ import keras
 
 from visiontasks.arguments import InputShape, checked
 from visiontasks.errors import UserError
+from visiontasks.layers.batch_normalization import fuse
 from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.taps import Tap
@@ -52,9 +53,9 @@ def image_input(input_shape: InputShape) -> keras.KerasTensor:
 
 
 def pyramid_model(inputs, outputs: dict, name: str) -> keras.Model:
-    """The backbone from `inputs` to {tap: tensor}, the levels first."""
+    """The backbone from `inputs` to {tap: tensor}, the levels first; its batch normalizations are this package's."""
     ordered = {tap: outputs[tap] for tap in sorted(outputs, key=lambda tap: (_level(tap) is None, tap))}
-    return keras.Model(inputs, ordered, name=name)
+    return fuse(keras.Model(inputs, ordered, name=name))
 
 
 def levels(backbone: keras.Model) -> dict[str, int]:

@@ -12,6 +12,7 @@ from keras import layers
 
 from visiontasks.arguments import InputShape, Share, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
+from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.weights import efficientnet_lite as checkpoints
 
@@ -113,7 +114,7 @@ def _conv(x, filters, kernel, stride, name, activation=True):
 
 
 def _norm(x, name, activation=True):
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+    x = BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
     return layers.ReLU(6.0, name=f"{name}_relu6")(x) if activation else x
 
 

@@ -9,6 +9,7 @@ from keras import layers
 
 from visiontasks.arguments import Count, InputShape, Share, between, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
+from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
 
 
@@ -54,7 +55,7 @@ def unet_encoder(
                 name=f"{name}_conv",
             )(x)
             if batch_norm:
-                x = layers.BatchNormalization(name=f"{name}_bn")(x)
+                x = BatchNormalization(name=f"{name}_bn")(x)
             x = layers.ReLU(name=f"{name}_relu")(x)
         if dropout and level == depth - 1:
             x = layers.Dropout(dropout, name="dropout")(x)

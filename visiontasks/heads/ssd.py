@@ -7,6 +7,7 @@ from keras import ops
 
 from visiontasks.arguments import Classes, Count, Counts, Levels, NonNegative, Positive, Positives, Share
 from visiontasks.heads.detection import DetectionHead, by_anchor, for_each, image_size
+from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.layers.l2_normalization import L2Normalization
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term
@@ -57,7 +58,7 @@ class _Extra(keras.layers.Layer):
 
 
 def _norm_and_relu(batch_norm, name, **half):
-    norm = [keras.layers.BatchNormalization(momentum=MOMENTUM, name=name, **half)] if batch_norm else []
+    norm = [BatchNormalization(momentum=MOMENTUM, name=name, **half)] if batch_norm else []
     return [*norm, keras.layers.ReLU(**half)]
 
 
@@ -151,7 +152,7 @@ class SSD(DetectionHead):
                 shapes[-1] = layer.compute_output_shape(shapes[-1])
         self.norms = []
         for i, shape in enumerate(shapes if self.batch_norm else ()):
-            self.norms.append(keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"norm{i}", **half))
+            self.norms.append(BatchNormalization(momentum=MOMENTUM, name=f"norm{i}", **half))
             self.norms[-1].build(shape)
         self.extras = []
         filters = self.extra_filters or (512, *(256,) * len(self.extra))[: len(self.extra)]

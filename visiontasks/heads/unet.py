@@ -8,6 +8,7 @@ from pydantic import Field
 
 from visiontasks.arguments import Classes, Counts, Levels, Positive, Share
 from visiontasks.heads.head import Head
+from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.losses import softmax
 from visiontasks.sample import VOID
 from visiontasks.taps import levels_among
@@ -26,7 +27,7 @@ class _Conv(keras.layers.Layer):
             filters, 3, padding="same", use_bias=not batch_norm, kernel_initializer="he_normal", name="conv", **half
         )
         # Keras's default momentum, 0.99, needs hundreds of updates before inference works; small data sets have fewer
-        self.norm = keras.layers.BatchNormalization(momentum=0.9, name="norm", **half) if batch_norm else None
+        self.norm = BatchNormalization(momentum=0.9, name="norm", **half) if batch_norm else None
 
     def build(self, shape):
         self.conv.build(shape)

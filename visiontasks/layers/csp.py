@@ -9,6 +9,7 @@ from typing import Literal
 
 from keras import layers, ops
 
+from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.layers.nearest_resize import NearestResize
 
 Variant = Literal["n", "s", "m", "l", "x"]
@@ -46,7 +47,7 @@ def convolution(x, filters: int, kernel: int, name: str, stride: int = 1, dtype=
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad", dtype=dtype)(x)
     padding = "valid" if stride > 1 else "same"
     x = layers.Conv2D(filters, kernel, stride, padding, use_bias=False, name=f"{name}_conv", dtype=dtype)(x)
-    x = layers.BatchNormalization(momentum=0.97, epsilon=1e-3, name=f"{name}_bn", dtype=dtype)(x)
+    x = BatchNormalization(momentum=0.97, epsilon=1e-3, name=f"{name}_bn", dtype=dtype)(x)
     return layers.Activation("silu", name=f"{name}_silu", dtype=dtype)(x)
 
 

@@ -4,6 +4,8 @@ from typing import Literal
 
 import keras
 
+from visiontasks.layers.batch_normalization import BatchNormalization
+
 Norm = Literal["batch", "group", "layer", "instance", "frozen_batch"]
 
 
@@ -26,7 +28,7 @@ def normalization(
         ValueError: an unknown kind.
     """
     if kind in ("batch", "frozen_batch"):
-        layer = keras.layers.BatchNormalization if kind == "batch" else FrozenBatchNormalization
+        layer = BatchNormalization if kind == "batch" else FrozenBatchNormalization
         return layer(momentum=momentum, epsilon=epsilon, name=name)
     groups = {
         "group": next(n for n in range(min(32, channels), 0, -1) if channels % n == 0),
@@ -39,7 +41,7 @@ def normalization(
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class FrozenBatchNormalization(keras.layers.BatchNormalization):
+class FrozenBatchNormalization(BatchNormalization):
     """Batch normalization that always uses its moving statistics and never trains, even in a trainable model."""
 
     def build(self, input_shape):

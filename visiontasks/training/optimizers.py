@@ -6,6 +6,7 @@ import keras
 
 from visiontasks.errors import RecipeError
 from visiontasks.registry import catalog
+from visiontasks.training import fused_optimizers
 
 
 def learning_rate(spec: dict, schedule: dict, total_steps: int, steps_per_epoch: int, scale: float = 1.0):
@@ -49,7 +50,8 @@ def optimizer(
         if ema:
             extra |= {"use_ema": True, "ema_momentum": ema}
         try:
-            return made.load()(learning_rate=rate, **arguments, **extra)
+            kind = getattr(fused_optimizers, made.symbol, None) or made.load()
+            return kind(learning_rate=rate, **arguments, **extra)
         except (ValueError, TypeError) as error:
             raise RecipeError(f"Keras's {made.symbol} rejects its arguments: {error}", "optimizer") from error
 
