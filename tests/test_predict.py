@@ -12,6 +12,7 @@ from visiontasks import build, predict
 from visiontasks.data.video import Video, VideoWriter
 from visiontasks.errors import DataError, UserError
 from visiontasks.evaluation.tasks.detection import Detection
+from visiontasks.inference import predictor
 from visiontasks.inference.predictor import Predictor
 from visiontasks.preprocess import Preprocess
 from visiontasks.sample import Sample
@@ -63,6 +64,12 @@ class Network:
 
     def by_head(self, outputs):
         return {"head": outputs}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_to_fold(monkeypatch):
+    """A Network has no convolutions."""
+    monkeypatch.setattr(predictor, "folded", lambda network: network)
 
 
 @pytest.fixture

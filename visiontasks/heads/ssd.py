@@ -1,5 +1,6 @@
 """Single-shot detection: default boxes at every cell of several levels, each classified and refined."""
 
+import itertools
 from typing import Literal
 
 import keras
@@ -40,6 +41,10 @@ class _Extra(keras.layers.Layer):
         kernel = 4 if kind == "last" else 3
         self.steps.append(keras.layers.Conv2D(filters, kernel, strides, use_bias=not batch_norm, name="conv", **half))
         self.steps += _norm_and_relu(batch_norm, "conv_norm", **half)
+
+    @property
+    def normalized(self):
+        return [pair for pair in itertools.pairwise(self.steps) if isinstance(pair[1], BatchNormalization)]
 
     def build(self, shape):
         for layer in self.steps:

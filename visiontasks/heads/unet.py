@@ -29,6 +29,10 @@ class _Conv(keras.layers.Layer):
         # Keras's default momentum, 0.99, needs hundreds of updates before inference works; small data sets have fewer
         self.norm = BatchNormalization(momentum=0.9, name="norm", **half) if batch_norm else None
 
+    @property
+    def normalized(self):
+        return [(self.conv, self.norm)] if self.norm else []
+
     def build(self, shape):
         self.conv.build(shape)
         if self.norm:

@@ -10,6 +10,7 @@ from visiontasks.arguments import Count, Share, checked
 from visiontasks.data.images import read_image
 from visiontasks.errors import UserError
 from visiontasks.geometry import Placement
+from visiontasks.inference.folding import folded
 from visiontasks.inference.prediction import Prediction
 from visiontasks.inference.views import views
 from visiontasks.preprocess import Preprocess
@@ -23,7 +24,7 @@ class Predictor:
     """Predicts for images of any size with a VisionModel: `predictor("photo.jpg").draw()`.
 
     Args:
-        model: a VisionModel.
+        model: a VisionModel; the Predictor keeps the weights that it has now, after further training too.
         preprocess: how images are resized to the network's canvas; by default as in training.
 
     Raises:
@@ -32,6 +33,7 @@ class Predictor:
 
     def __init__(self, model, preprocess: Preprocess | None = None):
         self.model, self.tasks = model, tasks_of(model)
+        self._network = folded(model)
         self.preprocess = preprocess or Preprocess.of(model)
 
     def __call__(
@@ -85,7 +87,7 @@ class Predictor:
             images = np.stack([canvas for _, canvas in canvases])
             if full:  # the network is compiled for one shape
                 images = np.concatenate([images, np.zeros((batch - len(images), *images.shape[1:]), np.uint8)])
-            outputs = self.model.by_head(self.model.predict_on_batch(images))
+            outputs = self.model.by_head(self._network.predict_on_batch(images))
             for row, (predictions, _) in enumerate(canvases):
                 predictions.append(row_of(outputs, row))
             canvases.clear()

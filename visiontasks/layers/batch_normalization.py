@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from visiontasks.ops.batch_normalization import can_fuse, fused
+from visiontasks.ops.batch_normalization import can_fuse, fused, shifted
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
@@ -15,7 +15,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
     features that are not (B, H, W, C), masks, renormalization, and statistics synchronized over replicas.
     """
 
+    _only_shifts = False
+
+    def only_shift(self, shift):
+        """Make the layer add `shift`, (C,), and nothing else: the convolution before it has the rest in its kernel."""
+        for variable, value in ((self.gamma, 1.0), (self.beta, 0.0)):
+            if variable is not None:
+                variable.assign(ops.full_like(variable, value))
+        self.moving_mean.assign(-shift)
+        self.moving_variance.assign(ops.full_like(self.moving_variance, 1.0 - self.epsilon))
+        self._only_shifts = True
+
     def call(self, inputs, training=None, mask=None):
+        if self._only_shifts:
+            return shifted(ops.cast(inputs, self.compute_dtype), -self.moving_mean)
         x = ops.cast(inputs, self.compute_dtype)
         usual = mask is None and not (self.renorm or self.synchronized) and self.axis in (-1, len(x.shape) - 1)
         if not usual or not can_fuse(x):

@@ -1,4 +1,4 @@
-"""`fused`: batch normalization in one operation. TensorFlow's alone.
+"""Batch normalization in one operation. TensorFlow's alone.
 
 Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 1. Keras computes moments, normalizes, and computes
 both gradients in passes of their own, over float32 copies of half-precision features. `FusedBatchNormV3` needs one pass
@@ -42,3 +42,13 @@ def fused(x, scale, offset, epsilon: float, mean=None, variance=None):
         return y, mean, variance
     count = ops.cast(ops.prod(ops.shape(x)[:3]), "float32")
     return y, batch_mean, unbiased * ((count - 1) / count)
+
+
+def shifted(x, shift):
+    """Features (B, H, W, C) plus one number per channel (C,), in the features' dtype."""
+    shift = ops.cast(shift, x.dtype)
+    if backend.backend() != "tensorflow":
+        return x + shift
+    from tensorflow import nn
+
+    return nn.bias_add(x, shift)  # which TensorFlow computes within the convolution before, unlike a sum
