@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from visiontasks import build, predict
+from visiontasks import build, model_folding, predict
 from visiontasks.data.video import Video, VideoWriter
 from visiontasks.errors import DataError, UserError
 from visiontasks.evaluation.tasks.detection import Detection
-from visiontasks.inference import predictor
 from visiontasks.inference.predictor import Predictor
 from visiontasks.preprocess import Preprocess
 from visiontasks.sample import Sample
@@ -69,7 +68,7 @@ class Network:
 @pytest.fixture(autouse=True)
 def _nothing_to_fold(monkeypatch):
     """A Network has no convolutions."""
-    monkeypatch.setattr(predictor, "folded", lambda network: network)
+    monkeypatch.setattr(model_folding, "folded", lambda network: network)
 
 
 @pytest.fixture

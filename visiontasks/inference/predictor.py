@@ -10,7 +10,6 @@ from visiontasks.arguments import Count, Share, checked
 from visiontasks.data.images import read_image
 from visiontasks.errors import UserError
 from visiontasks.geometry import Placement
-from visiontasks.inference.folding import folded
 from visiontasks.inference.prediction import Prediction
 from visiontasks.inference.views import views
 from visiontasks.preprocess import Preprocess
@@ -32,6 +31,8 @@ class Predictor:
     """
 
     def __init__(self, model, preprocess: Preprocess | None = None):
+        from visiontasks.model_folding import folded  # imports Keras
+
         self.model, self.tasks = model, tasks_of(model)
         self._network = folded(model)
         self.preprocess = preprocess or Preprocess.of(model)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import visiontasks as vt
-from visiontasks.inference.folding import folded
 from visiontasks.layers.batch_normalization import BatchNormalization
+from visiontasks.model_folding import folded
 
 HEADS = {
     "classifier": lambda: vt.heads.Classifier(3),
