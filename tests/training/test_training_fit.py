@@ -153,6 +153,7 @@ def test_wrong_data_found_late_are_the_same_one_error(tmp_path, part):
         fit(model, *loaders, tasks_of(model), TrainRecipe(epochs=4), made, Console(file=io.StringIO()))
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch traces nothing")
 def test_the_step_is_traced_once(tmp_path):
     """Each tracing of a large network takes ten seconds."""
     model, calls = classifier(), []
