@@ -63,9 +63,10 @@ def _next() -> tuple[str, bool]:
     """(the backend that Keras will start, whether nobody asked for it by KERAS_BACKEND): as Keras finds it."""
     if asked := os.environ.get("KERAS_BACKEND"):
         return asked, False
-    home = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")
-    file = Path(os.environ.get("KERAS_HOME", home / ".keras")).expanduser() / "keras.json"
+    home = os.path.expanduser("~")
+    home = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+    file = Path(os.path.expanduser(os.environ.get("KERAS_HOME", home))) / "keras.json"
     try:  # Keras writes this file, with "tensorflow" in it, when it is first imported
         return json.loads(file.read_text(encoding="utf-8"))["backend"], True
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "tensorflow", True
