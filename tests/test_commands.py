@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from visiontasks.keras_backend import writes_events
+
 TINY = [
     "recipe=unet_seg",
     "backbone.name=unet_encoder",
@@ -74,7 +76,7 @@ def test_train_reports_its_data_and_writes_a_run(trained):
     for name in ("recipe.yaml", "metrics.csv", "curves.png", "summary.json", "evaluation.json", "confusion.png"):
         assert (run / name).stat().st_size > 0, name
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.keras", "last.keras"}
-    assert list((run / "tensorboard").rglob("events.*"))
+    assert writes_events() == any((run / "tensorboard").rglob("events.*"))
     assert len(list((run / "predictions").glob("*.png"))) == 5
     summary = json.loads((run / "summary.json").read_text())
     assert summary["epochs"] == 2 and 0 <= summary["metrics"]["mean_iou"] <= 1

@@ -33,7 +33,7 @@ HOUSE = [
     {"weights"},
     {"data"},
     {"ops"},
-    {"registry", "preprocess", "signals"},
+    {"registry", "preprocess", "signals", "keras_backend"},
     {"geometry", "taps"},
     {"sample", "arguments"},
     {"errors"},
@@ -43,7 +43,7 @@ DEPTH = {room: depth for depth, rooms in enumerate(HOUSE) for room in rooms}
 APART = {"drawing", "heads", "backbones", "losses", "layers", "weights", "data"}
 NEIGHBORS = {("heads", "losses"), ("heads", "layers"), ("backbones", "layers"), ("backbones", "weights")}
 NETWORK = {"model", "model_arrays", "model_export", "model_folding", "model_sizes", "model_validation"}
-HOST = {"data", "evaluation", "inference", "drawing", "recipe", "registry", "preprocess"}
+HOST = {"data", "evaluation", "inference", "drawing", "recipe", "registry", "preprocess", "keras_backend"}
 HOST |= {"sample", "geometry", "arguments", "errors"}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "keras_hub", "keras_cv"}
 

@@ -36,6 +36,8 @@ def __getattr__(name):
     if name not in _LAZY:
         raise AttributeError(f"module 'visiontasks' has no attribute {name!r}; it has {', '.join(__all__)}")
     module, symbol = _LAZY[name]
+    if name == "VisionModel":  # its module imports Keras
+        importlib.import_module("visiontasks.keras_backend").require()
     value = importlib.import_module(module)
     if symbol is not None:
         value = getattr(value, symbol)

@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+from visiontasks import keras_backend
 from visiontasks.inference.predictor import Predictor
 
 __all__ = ["Predictor", "backbone", "from_recipe", "load", "load_model"]
@@ -35,6 +36,7 @@ def load_model(path: str | Path, compile: bool = True):
         path: a `.keras` file.
         compile: also load the optimizer, to continue training.
     """
+    keras_backend.require()
     import keras
 
     importlib.import_module("visiontasks.model")  # registers VisionModel, which imports the rest
@@ -55,6 +57,7 @@ def backbone(name: str, **arguments):
 
     part = catalog.find("backbones", name)
     catalog.check_arguments(part, arguments, name)
+    keras_backend.require()
     importlib.import_module("visiontasks.model")  # so that `weights` may be a saved VisionModel
     return part.load()(**arguments)
 
@@ -70,6 +73,7 @@ def from_recipe(name: str, *overrides: str, data: str | None = None):
     from visiontasks import build
 
     recipe, _ = build.recipe(name, overrides, data)
+    keras_backend.require()
     if data is None and build.pretrained(recipe).complete:  # the weights have class names: no data set is read
         return build.model(recipe)
     if recipe.data.train is not None and any("classes" not in part for part in recipe.parts.values()):

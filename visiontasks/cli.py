@@ -1,14 +1,14 @@
 """What the commands share: `key=value` arguments, help, signals, a quiet start, and one-line errors for users."""
 
 import contextlib
-import importlib.util
+import importlib
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Callable
 
-from visiontasks import signals
+from visiontasks import keras_backend, signals
 from visiontasks.errors import RecipeError, UserError, near
 
 HELP = ("-h", "--help", "help")
@@ -30,6 +30,8 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
             print_help(usage, [word for word in arguments if word not in HELP and "=" not in word])
             raise SystemExit(0 if arguments else 2)
         _set_environment()
+        if chosen := keras_backend.choose():
+            console().print(chosen)
         with signals.handled(signals.interrupt):
             raise SystemExit(command(arguments) or 0)
     except (UserError, FloatingPointError) as error:
@@ -108,7 +110,7 @@ def start_keras(asked: str = "auto", events: bool = False) -> float | None:
     with quiet():
         import keras  # noqa: F401
 
-        if events and importlib.util.find_spec("tensorflow"):
+        if events and keras_backend.writes_events():
             importlib.import_module("tensorflow").config.list_physical_devices()
 
         from visiontasks.training import devices

@@ -11,6 +11,11 @@ import pytest
 from visiontasks.data.load import load_sources
 from visiontasks.data.sources.tfds import Tfds, _from_one
 from visiontasks.errors import DataError
+from visiontasks.keras_backend import installed
+
+pytestmark = pytest.mark.skipif(
+    not (installed("tensorflow") and installed("tensorflow_datasets")), reason="sets are prepared with TensorFlow"
+)
 
 BUILD = """
 import sys
@@ -165,6 +170,13 @@ def test_item_50_values_without_a_class(folder):
 def test_pickles_for_worker_processes(folder):
     source = Tfds("tiny_pets", data_dir=folder)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source))[2].image, source[2].image)
+
+
+def test_without_tensorflow_a_prepared_set_is_read_and_another_says_what_prepares_it(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("visiontasks.data.sources.tfds.installed", lambda module: module != "tensorflow")
+    assert len(Tfds("tiny_pets", data_dir=folder, mask_names=NAMES)) == 6
+    with pytest.raises(DataError, match="data_dir: expected a prepared set, got none of 'mnist'"):
+        Tfds("mnist", data_dir=tmp_path)
 
 
 def test_reading_imports_no_tensorflow(folder):

@@ -14,6 +14,7 @@ from visiontasks.errors import DataError, RecipeError
 from visiontasks.evaluation.evaluator import evaluate
 from visiontasks.heads.classifier import Classifier
 from visiontasks.heads.unet import UNet
+from visiontasks.keras_backend import writes_events
 from visiontasks.model import VisionModel
 from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
 from visiontasks.registry.catalog import tasks_of
@@ -33,7 +34,7 @@ def test_learns_scores_and_keeps_the_best(tmp_path):
     rows = made.metrics.read_text().splitlines()
     assert len(rows) == 31 and "val_top1" in rows[0] and "val_loss" in rows[0]
     assert (made.path / "curves.png").stat().st_size > 1000
-    assert list((made.path / "tensorboard").rglob("events.*"))
+    assert writes_events() == any((made.path / "tensorboard").rglob("events.*"))
     assert not list(made.path.rglob(".writing*"))
 
 
@@ -152,6 +153,7 @@ def test_wrong_data_found_late_are_the_same_one_error(tmp_path, part):
         fit(model, *loaders, tasks_of(model), TrainRecipe(epochs=4), made, Console(file=io.StringIO()))
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch traces nothing")
 def test_the_step_is_traced_once(tmp_path):
     """Each tracing of a large network takes ten seconds."""
     model, calls = classifier(), []

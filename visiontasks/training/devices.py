@@ -98,8 +98,8 @@ def check(asked: str, capability: float | None):
     """
     if asked == "gpu" and capability is None:
         raise UserError(
-            "gpu was asked for, but the Keras backend sees none. Install the GPU build "
-            '(pip install "visiontasks[gpu]"), or use auto.',
+            "gpu was asked for, but the Keras backend sees none. Install its GPU build (TensorFlow's: "
+            'pip install "visiontasks[gpu]"), or use auto.',
             "devices",
         )
 

@@ -1,11 +1,11 @@
 """One run of training: the stages of a recipe around Keras's `fit`."""
 
 import dataclasses
-import importlib.util
 import math
 
 import keras
 
+from visiontasks import keras_backend
 from visiontasks.backbones.backbone import Graph
 from visiontasks.errors import RecipeError
 from visiontasks.training import callbacks as ours
@@ -111,8 +111,8 @@ def _prepare(model, recipe, frozen, steps):
 
 
 def _of_stage(recipe, run, last):
-    """Keras's callbacks, new for each stage; TensorBoard's works with any backend."""
-    if importlib.util.find_spec("tensorflow"):
+    """Keras's callbacks, new for each stage."""
+    if keras_backend.writes_events():
         yield keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)
     if recipe.early_stopping and last:
         yield keras.callbacks.EarlyStopping(monitor="val_score", mode="max", patience=recipe.early_stopping)

@@ -10,6 +10,7 @@ from visiontasks.data.images import MAX_PIXELS, decode_image, decode_mask
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError, near
+from visiontasks.keras_backend import installed
 from visiontasks.sample import VOID, Sample
 
 _IGNORED_MARKS = ("is_crowd", "is_difficult", "difficult")
@@ -35,7 +36,8 @@ class Tfds(Source):
         max_pixels: larger images are skipped.
 
     Raises:
-        DataError: the set or split does not exist, lacks these features, or is not prepared for random access.
+        DataError: the set or split does not exist, lacks these features, or is not prepared for random access; the
+            package tensorflow-datasets is not installed, or TensorFlow where the set is not prepared.
     """
 
     def __init__(
@@ -50,15 +52,24 @@ class Tfds(Source):
         max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
-        import tensorflow_datasets as tfds
-
+        try:
+            import tensorflow_datasets as tfds
+        except ImportError as error:
+            raise DataError("source tfds: the sets come with their package: pip install tensorflow-datasets") from error
         self.dataset, self.split, self.mask_offset, self.max_pixels = dataset, split, mask_offset, max_pixels
         self.one_based = _from_one(dataset) if one_based is None else one_based
         try:
-            features = dict(tfds.builder(dataset, data_dir=data_dir).info.features or {})
+            builder = tfds.builder(dataset, data_dir=data_dir)
         except tfds.core.DatasetNotFoundError:
             choices = tfds.list_builders(with_community_datasets=False)
             raise DataError(f"TensorFlow Datasets has no {dataset!r}. {near(dataset, choices)}", "dataset") from None
+        if download and not builder.is_prepared() and not installed("tensorflow"):
+            raise DataError(
+                f"expected a prepared set, got none of {dataset!r}; to prepare one, TensorFlow is needed: "
+                'pip install "visiontasks[tensorflow]".',
+                "data_dir",
+            )
+        features = dict(builder.info.features or {})
         self.names = _names_of(features, dataset, mask_names)
         self._own_label = bool(getattr(features.get("label"), "names", None))
         self.fields = frozenset(self.names) | ({"boxes"} if "classes" in self.names else set())
