@@ -5,6 +5,7 @@ import math
 import pickle
 import subprocess
 import sys
+import textwrap
 import time
 from types import SimpleNamespace
 
@@ -12,8 +13,8 @@ from visiontasks.recipe.schema import Recipe
 from visiontasks.training import devices
 
 POLICIES = ("float32", "mixed_bfloat16")
-# Timing takes up to a minute, half of it TensorFlow's tracing, and for depthwise convolutions float32 stays. A network
-# as small as EfficientNet-Lite0 learns from so many pixels in half an hour.
+# timing takes up to a minute, mostly TensorFlow's tracing, and gains nothing where float32 stays; on two cores
+# EfficientNet-Lite0, a small network, learns from so many pixels in half an hour
 LONG = 8000 * 224 * 224  # pixels of a training for each core
 MARGIN = 0.9  # a smaller difference is noise, for which nobody should lose bits
 ROUNDS = 3
@@ -33,8 +34,8 @@ def resolve(recipe: Recipe, loader, capability: float | None) -> tuple[str, str]
     try:
         seconds = step_seconds(recipe, loader)
     except subprocess.CalledProcessError as error:  # such as a network whose bfloat16 XLA cannot compile
-        last = ([line for line in error.stderr.decode(errors="replace").splitlines() if line.strip()] or [error])[-1]
-        return policy, f"precision: {policy} (the steps could not be timed: {last})"
+        last = (error.stderr.decode(errors="replace").strip().splitlines() or [str(error)])[-1]
+        return policy, f"precision: {policy} (the steps could not be timed: {textwrap.shorten(last, 200)})"
     policy, other = faster(seconds)
     return policy, f"precision: {policy} (a step takes {seconds[policy]:.2f} s, {seconds[other]:.2f} s in {other})"
 
