@@ -218,7 +218,7 @@ def test_an_untrained_recipe_cannot_predict(tmp_path):
 
 
 def test_a_stop_in_the_second_stage_leaves_a_usable_checkpoint_and_says_where(images, tmp_path):
-    words = [*TINY, f"data={images}", "train.epochs=100000", "train.freeze={epochs: 1}"]
+    words = [*TINY, f"data={images}", "train.epochs=100000", "train.precision=float32", "train.freeze={epochs: 1}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "visiontasks.train", *words],
         cwd=tmp_path,

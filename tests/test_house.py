@@ -18,7 +18,7 @@ HOUSE = [
     {"train", "evaluate", "predict"},
     {"cli"},
     {"help"},
-    {"api"},
+    {"api", "precision"},
     {"build"},
     {"recipe"},
     {"training"},

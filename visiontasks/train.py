@@ -45,7 +45,7 @@ def train(arguments: list[str]) -> int:
 
         raise UserError(f"recipe: expected recipe=NAME; the shipped ones are {', '.join(available())}.")
     dry = cli.flag(words, "dry_run")
-    from visiontasks import build
+    from visiontasks import build, precision
     from visiontasks.training import devices
 
     recipe, detected = build.recipe(words["recipe"], overrides, words.get("data"))
@@ -63,7 +63,12 @@ def train(arguments: list[str]) -> int:
 
     with recipe_paths():
         scope = devices.scope(recipe.train.devices, recipe.data.batch)
-    policy = devices.precision(recipe.train.precision, capability)
+        policy = devices.precision(recipe.train.precision, capability)
+        if not dry:
+            policy, timed = precision.resolve(recipe, train_set, capability)
+            reporter.line(timed)
+            # written into the run, so that whatever goes on from there does not decide anew
+            recipe = recipe.replace(train=dataclasses.replace(recipe.train, precision=policy))
     keras.utils.set_random_seed(recipe.run.seed)
     keras.config.set_dtype_policy(policy)
     try:

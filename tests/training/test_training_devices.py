@@ -28,6 +28,27 @@ def test_precision_follows_the_gpu(asked, capability, policy):
     assert devices.precision(asked, capability) == policy
 
 
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [
+        ("fpu avx512f avx512_bf16 clzero", True),
+        ("fpu avx512f avx512_bf16 avx512_fp16 amx_bf16 amx_tile amx_int8", False),
+        ("fpu avx2 avx512f", False),
+    ],
+)
+def test_a_processor_s_flags_say_whether_it_has_bfloat16(flags, has, tmp_path):
+    (tmp_path / "cpuinfo").write_text(
+        "\n".join(2 * ["processor\t: 0", f"flags\t\t: {flags}", "bugs\t\t: avx512_bf16", ""])
+    )
+    assert devices.cpu_has_bfloat16(tmp_path / "cpuinfo") == has
+
+
+def test_a_processor_that_says_nothing_has_no_bfloat16(tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")  # ARM's
+    assert not devices.cpu_has_bfloat16(tmp_path / "cpuinfo")
+    assert not devices.cpu_has_bfloat16(tmp_path / "missing")
+
+
 def test_a_missing_gpu_is_an_error():
     with pytest.raises(UserError, match="^devices: "):
         devices.check("gpu", None)

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 from visiontasks.errors import UserError
 
@@ -77,11 +78,21 @@ def gpu_capability() -> float | None:
     return min((float(f"{major}.{minor}") for major, minor in capabilities), default=None)
 
 
+def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether Linux says that the processor multiplies bfloat16 (AVX512_BF16) and has no AMX, which may give NaN."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ())
+    return "avx512_bf16" in flags and not any(flag.startswith("amx_") for flag in flags)
+
+
 def precision(asked: str, capability: float | None) -> str:
     """The Keras dtype policy for a recipe's `precision`.
 
     `auto` is bfloat16, which needs no loss scaling, from compute capability 8; float16 with loss scaling on older GPUs;
-    and float32 on a CPU, where half precision is slower.
+    and float32 on a CPU, unless `visiontasks.precision` finds bfloat16 faster.
     """
     if asked != "auto":
         return asked

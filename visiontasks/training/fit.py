@@ -37,8 +37,7 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
     Returns:
         {"best_epoch", "best_score", "epochs", "interrupted"}.
     """
-    if recipe.steps:
-        recipe = dataclasses.replace(recipe, epochs=min(MOST_EPOCHS, math.ceil(recipe.steps / len(train))))
+    recipe = dataclasses.replace(recipe, epochs=epochs(recipe, len(train)))
     interrupt, checkpoints = Interrupt(), ours.Checkpoints(run.best, run.last)
     log = MetricsLog(run, tasks, console)
     progress = Progress(console, len(train), recipe.epochs, tasks, checkpoints, interrupt)
@@ -55,26 +54,26 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
     done = 0
     with interrupt.handling():
         try:
-            for stage, epochs, frozen in _stages(recipe):
+            for stage, count, frozen in _stages(recipe):
                 if interrupt.asked:
                     break
                 if stage:
                     console.print(stage)
-                steps = {"total_steps": epochs * len(train), "steps_per_epoch": len(train)}
+                steps = {"total_steps": count * len(train), "steps_per_epoch": len(train)}
                 log.begin_stage(learning_rate(recipe.optimizer, recipe.schedule, **steps))
-                _prepare(model, recipe, frozen, steps)
+                prepare(model, recipe, frozen, steps)
                 average = (
                     [ours.MovingAverage(swap_on_epoch=True)] if recipe.ema else []
                 )  # before those that use weights
                 model.fit(
                     train,
                     initial_epoch=done,
-                    epochs=done + epochs,
-                    callbacks=[*average, *callbacks, *_of_stage(recipe, run, done + epochs == recipe.epochs)],
+                    epochs=done + count,
+                    callbacks=[*average, *callbacks, *_of_stage(recipe, run, done + count == recipe.epochs)],
                     shuffle=False,  # the loader shuffles
                     verbose=0,
                 )
-                done += epochs
+                done += count
         except Exception as error:
             for loader in (train, val):
                 if loader.error is not None:  # the backend raised an error of its own instead
@@ -91,8 +90,20 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
     }
 
 
-def _prepare(model, recipe, frozen, steps):
-    """Freeze or unfreeze the backbone, and compile the model with a new optimizer."""
+def epochs(recipe, steps_per_epoch: int) -> int:
+    """The number of epochs that a recipe's `train` section asks for, as `epochs` or as `steps`."""
+    return min(MOST_EPOCHS, math.ceil(recipe.steps / steps_per_epoch)) if recipe.steps else recipe.epochs
+
+
+def prepare(model, recipe, frozen: bool, steps: dict[str, int]):
+    """Freeze or unfreeze the backbone, and compile the model with a new optimizer.
+
+    Args:
+        model: the VisionModel.
+        recipe: the recipe's `train` section.
+        frozen: whether only the heads learn.
+        steps: {"total_steps", "steps_per_epoch"} of the stage.
+    """
     freeze = recipe.freeze
     set_trainable(model.backbone, not frozen, bool(freeze and freeze.batch_norm), freeze and freeze.level)
     model.compile(
