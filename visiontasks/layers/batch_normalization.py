@@ -21,9 +21,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Make the layer add `shift`, (C,), and nothing else: the convolution before it has the rest in its kernel."""
         for variable, value in ((self.gamma, 1.0), (self.beta, 0.0)):
             if variable is not None:
-                variable.assign(ops.full_like(variable, value))
+                variable.assign(ops.full(variable.shape, value))
         self.moving_mean.assign(-shift)
-        self.moving_variance.assign(ops.full_like(self.moving_variance, 1.0 - self.epsilon))
+        self.moving_variance.assign(ops.full(self.moving_variance.shape, 1.0 - self.epsilon))
         self._only_shifts = True
 
     def call(self, inputs, training=None, mask=None):
