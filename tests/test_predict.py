@@ -68,7 +68,7 @@ class Network:
 @pytest.fixture(autouse=True)
 def _nothing_to_fold(monkeypatch):
     """A Network has no convolutions."""
-    monkeypatch.setattr(model_folding, "folded", lambda network: network)
+    monkeypatch.setattr(model_folding, "Folding", lambda network: lambda: network)
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_no_backend_at_all_says_what_to_install(tmp_path):
 @needs_another
 def test_a_set_of_tensorflow_datasets_says_what_to_install(tmp_path):
     done = python(tmp_path, COMMANDS, "train recipe=unet_pets", KERAS_BACKEND=HERE[0])
-    assert error(done) == ("error: source tfds: the sets come with their package: pip install tensorflow-datasets")
+    assert error(done) == ("error: source tfds: tensorflow-datasets is not installed: pip install tensorflow-datasets")
 
 
 @needs_another

@@ -48,7 +48,8 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
     `predict` decoded predictions. With one head both are the head's; with several they are {head name: …}.
 
     Args:
-        backbone: keras.Model from uint8 images to {"C1": …, "C5": …}, level n at stride 2ⁿ.
+        backbone: keras.Model from uint8 images to {"C1": …, "C5": …}, level n at stride 2ⁿ. Its keras.layers'
+            BatchNormalization layers become this package's faster subclass, in place.
         head: a Head, or {name: Head} for several tasks.
         loss_weights: {head name: weight of its loss in the sum}; by default 1.
         preprocess: {"size": [height, width], "resize": mode}, how images are resized in training, so that

@@ -1,15 +1,16 @@
-"""`folded`: a copy of a model for prediction, whose batch normalizations lie in the convolutions before them.
+"""`Folding`: a copy of a model for prediction, whose batch normalizations lie in the convolutions before them.
 
-At prediction a normalization multiplies each channel by a constant and adds another. A convolution can do the former
-with its kernel, and every backend adds a constant while it convolves.
+At prediction a normalization multiplies each channel by one constant and adds another. The kernel of the convolution
+takes the former; what remains is a bias.
 """
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from visiontasks.backbones.backbone import Graph
+from visiontasks.backbones.backbone import Graph, copy_weights
 from visiontasks.layers.batch_normalization import BatchNormalization
+from visiontasks.layers.normalization import FrozenBatchNormalization
 
 # {layer: (its kernel, the kernel's axes that number the output channels)}
 KERNELS = {
@@ -20,26 +21,46 @@ KERNELS = {
 }
 
 
-def folded(model: keras.Model) -> keras.Model:
-    """A copy of a VisionModel that predicts the same within rounding, faster; training it is not meant.
+class Folding:
+    """The folded copy of a VisionModel: made on the first call, and again after the model's weights have changed."""
 
-    Folded are the normalizations that alone follow a convolution without activation: in functional networks, and in
-    layers that name their pairs of both as `normalized`.
+    def __init__(self, model: keras.Model):
+        self.model, self._copy, self._sums = model, None, None
+
+    def __call__(self) -> keras.Model:
+        sums = ops.convert_to_numpy(ops.stack([ops.sum(ops.cast(w, "float32")) for w in self.model.weights]))
+        if self._copy is None or not np.array_equal(sums, self._sums, equal_nan=True):
+            self._copy, self._sums = folded(self.model), sums
+        return self._copy
+
+
+def folded(model: keras.Model) -> keras.Model:
+    """A copy of a VisionModel with its current weights, which predicts the same within rounding; not for training.
+
+    A normalization is folded if it alone takes the output of a convolution without activation: in functional networks,
+    and in layers that list such pairs as `convolutions_with_norms`. Returned as it is: a model that cannot be rebuilt
+    from its config, such as one with lambdas, LoRA or quantized layers, and any on JAX, whose compiler fuses a
+    normalization with the activation that follows anyway.
 
     Args:
-        model: the VisionModel; it keeps its weights. The copy has those of now.
+        model: the VisionModel, which does not change.
     """
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    if keras.backend.backend() == "jax":
+        return model
+    try:
+        copy = keras.models.clone_model(model)
+        copy_weights(model, copy)
+        for convolution, norm in _pairs(copy):
+            _fold(convolution, norm)
+    except Exception:  # other people's layers raise what they like, and prediction does not depend on folding
+        return model
     copy.jit_compile = model.jit_compile
-    for convolution, norm in _pairs(copy):
-        _fold(convolution, norm)
     return copy
 
 
 def _pairs(model):
     for layer in model._flatten_layers():  # private: Keras has no public walk over nested layers
-        yield from getattr(layer, "normalized", ())
+        yield from getattr(layer, "convolutions_with_norms", ())
         if isinstance(layer, keras.Function):
             yield from _of_graph(layer)
 
@@ -47,11 +68,14 @@ def _pairs(model):
 def _of_graph(network):
     nodes = Graph(network.inputs, network.outputs).nodes
     users = [id(tensor) for node in nodes for tensor in node.input_tensors] + list(map(id, network.outputs))
-    for norm in (node.operation for node in nodes if isinstance(node.operation, BatchNormalization)):
+    kinds = (BatchNormalization, FrozenBatchNormalization)  # a subclass may do more
+    for norm in (node.operation for node in nodes if type(node.operation) in kinds):
         # private: Keras offers neither the calls of a layer nor the layer that made a tensor
         convolution = norm.input._keras_history.operation if len(norm._inbound_nodes) == 1 else None
         if (
             type(convolution) in KERNELS
+            and convolution.data_format == "channels_last"
+            and norm.axis in (-1, 3)
             and convolution.activation is keras.activations.linear
             and len(convolution._inbound_nodes) == 1
             and users.count(id(norm.input)) == 1

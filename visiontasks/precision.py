@@ -16,7 +16,8 @@ POLICIES = ("float32", "mixed_bfloat16")
 # timing takes up to a minute, mostly TensorFlow's tracing, and gains nothing where float32 stays; on two cores
 # EfficientNet-Lite0, a small network, learns from so many pixels in half an hour
 LONG = 8000 * 224 * 224  # pixels of a training for each core
-MARGIN = 0.9  # a smaller difference is noise, for which nobody should lose bits
+MARGIN = 0.9  # a smaller difference may be noise, and float32 is more exact
+MOST_SECONDS = 600
 ROUNDS = 3
 
 
@@ -33,8 +34,8 @@ def resolve(recipe: Recipe, loader, capability: float | None) -> tuple[str, str]
         return policy, ""
     try:
         seconds = step_seconds(recipe, loader)
-    except subprocess.CalledProcessError as error:  # such as a network whose bfloat16 XLA cannot compile
-        last = (error.stderr.decode(errors="replace").strip().splitlines() or [str(error)])[-1]
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:  # such as bfloat16 that XLA rejects
+        last = ((error.stderr or b"").decode(errors="replace").strip().splitlines() or [str(error)])[-1]
         return policy, f"precision: {policy} (the steps could not be timed: {textwrap.shorten(last, 200)})"
     policy, other = faster(seconds)
     return policy, f"precision: {policy} (a step takes {seconds[policy]:.2f} s, {seconds[other]:.2f} s in {other})"
@@ -63,11 +64,11 @@ def step_seconds(recipe: Recipe, loader) -> dict[str, float]:
     Another process takes them: the run draws the same random numbers and has the same memory as without.
 
     Raises:
-        CalledProcessError: the process failed.
+        CalledProcessError, TimeoutExpired: the process failed, or took ten times what it usually takes.
     """
     task = (recipe, len(loader), loader.fields, loader.names, next(iter(loader)))
     command = [sys.executable, "-m", "visiontasks.precision"]
-    done = subprocess.run(command, input=pickle.dumps(task), capture_output=True, check=True)
+    done = subprocess.run(command, input=pickle.dumps(task), capture_output=True, check=True, timeout=MOST_SECONDS)
     return json.loads(done.stdout.splitlines()[-1])
 
 

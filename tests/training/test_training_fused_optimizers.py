@@ -21,15 +21,18 @@ CASES = [
     ("SGD", {}),
     ("SGD", {"momentum": 0.9, "weight_decay": 0.1}),
     ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ("SGD", {"clipnorm": 0.5, "weight_decay": 0.1}),
 ]
 
 
-def run(made, gradients=GRADIENTS):
+def run(made, gradients=GRADIENTS, jit_compile=False):
     """(weights, state, operations of a step) of an optimizer after its steps."""
     variables = [keras.Variable(value) for value in WEIGHTS]
+    if made.name == "excluding":
+        made.exclude_from_weight_decay([variables[1]])
     made.build(variables)
 
-    @tf.function
+    @tf.function(jit_compile=jit_compile)
     def step(gradients):
         made.apply(gradients, variables)
 
@@ -49,6 +52,15 @@ def test_weights_and_state_are_keras_after_20_steps(name, arguments):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
     if not {"amsgrad", "gradient_accumulation_steps"} & arguments.keys():  # the latter's step is a function of its own
         assert operations < usual
+
+
+@pytest.mark.parametrize("given", [{"name": "excluding"}, {}], ids=str)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_weight_decay_leaves_out_what_is_excluded_with_xla_too(given, jit_compile):
+    ours = run(fused_optimizers.AdamW(0.01, weight_decay=0.5, **given), jit_compile=jit_compile)[0]
+    theirs = run(keras.optimizers.AdamW(0.01, weight_decay=0.5, **given))[0]
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-6)
 
 
 def test_a_recipe_has_them():

@@ -290,6 +290,6 @@ def copy_weights(source: keras.Model, target: keras.Model, pruned: bool = False)
             raise ValueError(f"{b.path}: expected shape {tuple(b.shape)}, got {tuple(a.shape)} of {a.path}.")
     for a, b in zip(theirs, ours, strict=True):
         b.assign(a)
-    for layer in target.layers:
+    for layer in target._flatten_layers():  # private: Keras has no public walk over nested layers
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with a copy of its weights

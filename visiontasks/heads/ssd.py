@@ -43,7 +43,7 @@ class _Extra(keras.layers.Layer):
         self.steps += _norm_and_relu(batch_norm, "conv_norm", **half)
 
     @property
-    def normalized(self):
+    def convolutions_with_norms(self):
         return [pair for pair in itertools.pairwise(self.steps) if isinstance(pair[1], BatchNormalization)]
 
     def build(self, shape):

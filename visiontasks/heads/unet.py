@@ -30,7 +30,7 @@ class _Conv(keras.layers.Layer):
         self.norm = BatchNormalization(momentum=0.9, name="norm", **half) if batch_norm else None
 
     @property
-    def normalized(self):
+    def convolutions_with_norms(self):
         return [(self.conv, self.norm)] if self.norm else []
 
     def build(self, shape):

@@ -23,7 +23,8 @@ class Predictor:
     """Predicts for images of any size with a VisionModel: `predictor("photo.jpg").draw()`.
 
     Args:
-        model: a VisionModel; the Predictor keeps the weights that it has now, after further training too.
+        model: a VisionModel. The first prediction, and the first after further training, takes a second or two longer:
+            a copy is made whose batch normalizations are folded into its convolutions.
         preprocess: how images are resized to the network's canvas; by default as in training.
 
     Raises:
@@ -31,10 +32,10 @@ class Predictor:
     """
 
     def __init__(self, model, preprocess: Preprocess | None = None):
-        from visiontasks.model_folding import folded  # imports Keras
+        from visiontasks.model_folding import Folding  # imports Keras
 
         self.model, self.tasks = model, tasks_of(model)
-        self._network = folded(model)
+        self._folding = Folding(model)
         self.preprocess = preprocess or Preprocess.of(model)
 
     def __call__(
@@ -82,13 +83,13 @@ class Predictor:
         return self._stream(samples, batch, lambda size: views(size, self.preprocess, tile, overlap, flip))
 
     def _stream(self, samples, batch, views_of):
-        waiting, canvases, full = collections.deque(), [], False
+        waiting, canvases, full, network = collections.deque(), [], False, self._folding()
 
         def run():
             images = np.stack([canvas for _, canvas in canvases])
             if full:  # the network is compiled for one shape
                 images = np.concatenate([images, np.zeros((batch - len(images), *images.shape[1:]), np.uint8)])
-            outputs = self.model.by_head(self._network.predict_on_batch(images))
+            outputs = self.model.by_head(network.predict_on_batch(images))
             for row, (predictions, _) in enumerate(canvases):
                 predictions.append(row_of(outputs, row))
             canvases.clear()

@@ -11,8 +11,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalization, faster on TensorFlow: arguments, weights and results are Keras's.
 
     Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167. Weights files of the two layers are interchangeable.
-    Statistics are float32 whatever the features are. What the operation cannot do is Keras's own code: other backends,
-    features that are not (B, H, W, C), masks, renormalization, and statistics synchronized over replicas.
+    What the operation cannot do is Keras's own code: other backends, XLA, features that are not (B, H, W, C), masks,
+    renormalization, and statistics synchronized over replicas.
     """
 
     _only_shifts = False
@@ -40,7 +40,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return fused(x, scale, offset, self.epsilon, mean, variance)[0]
         outputs, *moments = fused(x, scale, offset, self.epsilon)
         for average, value in zip((self.moving_mean, self.moving_variance), moments, strict=True):
-            average.assign(average * self.momentum + value * (1.0 - self.momentum))
+            average.assign(ops.cast(average, "float32") * self.momentum + value * (1.0 - self.momentum))
         return outputs
 
 

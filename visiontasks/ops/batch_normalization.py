@@ -1,16 +1,23 @@
 """Batch normalization in one operation. TensorFlow's alone.
 
-Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 1. Keras computes moments, normalizes, and computes
-both gradients in passes of their own, over float32 copies of half-precision features. `FusedBatchNormV3` needs one pass
-each: on a CPU a whole training step takes 0.55 to 0.9 of its time (docs/benchmarks.md).
+Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 1. Keras computes the moments, the outputs and both
+gradients in passes of their own, over float32 copies of half-precision features. `FusedBatchNormV3` reads the features
+once forward and once backward; docs/benchmarks.md says what that saves.
 """
 
 from keras import backend, ops
 
 
 def can_fuse(x) -> bool:
-    """Whether the backend has the operation for these features."""
-    return backend.backend() == "tensorflow" and len(x.shape) == 4 and backend.standardize_dtype(x.dtype) != "float64"
+    """Whether the backend has the operation for these features, and computes it as exactly as Keras does."""
+    if backend.backend() != "tensorflow" or len(x.shape) != 4 or backend.standardize_dtype(x.dtype) == "float64":
+        return False
+    # private: TensorFlow has no public way to ask. XLA fuses Keras's passes by itself; its form of this operation loses
+    # the variance of channels whose mean is large, and gives NaN
+    from tensorflow.python.framework.ops import get_default_graph
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    return not GraphOrParentsInXlaContext(get_default_graph())
 
 
 def fused(x, scale, offset, epsilon: float, mean=None, variance=None):

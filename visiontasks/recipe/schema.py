@@ -87,8 +87,8 @@ class TrainRecipe:
     schedule: Named = _key("learning rate over time: cosine, step or constant", {"name": "cosine", "warmup_epochs": 1})
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = _key(
         "auto = mixed_bfloat16 or mixed_float16 on a GPU, float32 on a CPU; a long training on a CPU with avx512_bf16 "
-        "and no AMX takes the faster of float32 and mixed_bfloat16, by three steps of each: with TensorFlow, from 8000 "
-        "images of 224² for each core",
+        "and no AMX takes the faster of float32 and mixed_bfloat16, timed on three steps each: with TensorFlow, from "
+        "8000 images of 224² for each core",
         "auto",
     )
     jit: Literal["auto"] | bool = _key("XLA compilation; auto = on for a GPU, off for TensorFlow on a CPU", "auto")

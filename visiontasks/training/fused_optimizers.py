@@ -1,8 +1,8 @@
 """Keras's Adam, AdamW and SGD, whose step is one TensorFlow operation for each variable.
 
 Keras's own step is about twenty operations a variable, weight decay and its learning rate included. On a CPU TensorFlow
-takes seconds to trace and optimize them before the first step, and runs them in several passes over the weights. State,
-files and results are Keras's. Inside a tf.distribute strategy, and on other backends, the step is Keras's own.
+takes seconds to trace and optimize them before the first step, and runs them in several passes over the weights. State
+and results are Keras's. Inside a tf.distribute strategy, and on other backends, the step is Keras's generic one.
 """
 
 import keras

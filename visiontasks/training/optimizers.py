@@ -50,7 +50,9 @@ def optimizer(
         if ema:
             extra |= {"use_ema": True, "ema_momentum": ema}
         try:
-            kind = getattr(fused_optimizers, made.symbol, None) or made.load()
+            # on PyTorch, Keras's own classes update all variables at once
+            faster = keras.backend.backend() == "tensorflow" and getattr(fused_optimizers, made.symbol, None)
+            kind = faster or made.load()
             return kind(learning_rate=rate, **arguments, **extra)
         except (ValueError, TypeError) as error:
             raise RecipeError(f"Keras's {made.symbol} rejects its arguments: {error}", "optimizer") from error

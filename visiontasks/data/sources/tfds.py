@@ -55,7 +55,9 @@ class Tfds(Source):
         try:
             import tensorflow_datasets as tfds
         except ImportError as error:
-            raise DataError("source tfds: the sets come with their package: pip install tensorflow-datasets") from error
+            raise DataError(
+                "source tfds: tensorflow-datasets is not installed: pip install tensorflow-datasets"
+            ) from error
         self.dataset, self.split, self.mask_offset, self.max_pixels = dataset, split, mask_offset, max_pixels
         self.one_based = _from_one(dataset) if one_based is None else one_based
         try:
