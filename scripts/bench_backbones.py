@@ -38,10 +38,11 @@ TIMED = {
 }
 
 
-def classifier(inputs, features):
+def classifier(inputs, features, classes=10, jit_compile=False):
     pooled = keras.layers.GlobalAveragePooling2D()(features)
-    model = keras.Model(inputs, keras.layers.Dense(10)(pooled))
-    model.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    model = keras.Model(inputs, keras.layers.Dense(classes)(pooled))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss=loss, jit_compile=jit_compile)
     return model
 
 
@@ -50,11 +51,11 @@ def ours(name):
     return classifier(backbone.input, backbone.output["C5"])
 
 
-def theirs(name):
-    inputs = keras.Input((SIDE, SIDE, 3), dtype="uint8")
+def theirs(name, size=(SIDE, SIDE), **arguments):
+    inputs = keras.Input((*size, 3), dtype="uint8")
     pixels = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
     network = getattr(keras.applications, PAIRS[name])(include_top=False, weights=None, input_tensor=pixels)
-    return classifier(inputs, network.output)
+    return classifier(inputs, network.output, **arguments)
 
 
 def fresh_seconds(name, rounds=5):

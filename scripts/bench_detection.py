@@ -11,42 +11,17 @@ with the same weights, which decide how many boxes are to be suppressed; a rival
 
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
+import rivals
+from rivals import CLASSES, alternate, scenes
 
-CLASSES, BATCH = 20, 2
+BATCH = 2
 PYTHON = os.environ.get("TORCHVISION_PYTHON", "/usr/bin/python3")
-# {torchvision's name: (our backbone and its arguments, our head, (height, width))}
-PAIRS = {
-    "ssd300_vgg16": (("vgg16", {"ceil_pooling": True}), "ssd", (300, 300)),
-    "fasterrcnn_resnet50_fpn": (("resnet50", {"norm": "frozen_batch"}), "rcnn", (320, 416)),
-}
-
-
-def scenes(batch, height, width):
-    """Images and their objects: (uint8 (B, H, W, 3), float32 (B, 8, 4), int32 (B, 8))."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
-    sides = rng.uniform(0.1, 0.5, (batch, 8, 2))
-    corners = rng.random((batch, 8, 2)) * (1 - sides)
-    boxes = np.concatenate([corners, corners + sides], axis=2) * [width, height, width, height]
-    return images, boxes.astype("float32"), rng.integers(0, CLASSES, (batch, 8)).astype("int32")
-
-
-def alternate(ours, theirs, rounds):
-    """[(our seconds, their seconds)]; each begins every other round, and the first call of each is not counted."""
-    ours(), theirs()
-    pairs = []
-    for number in range(rounds):
-        order = (ours, theirs) if number % 2 else (theirs, ours)
-        taken = {function: function() for function in order}
-        pairs.append((taken[ours], taken[theirs]))
-    return pairs
+SIZES = {"ssd300_vgg16": (300, 300), "fasterrcnn_resnet50_fpn": (320, 416)}
 
 
 def report(what, pairs):
@@ -98,62 +73,6 @@ def heads(rounds):
         print(f"{name:12} step {a:.3f} s   predict to final boxes {b:.3f} s   {size}", flush=True)
 
 
-class Torchvision:
-    """A model of torchvision in a process of its own, which works when it is asked to."""
-
-    def __init__(self, name, folder):
-        words = [PYTHON, __file__, "serve", name, str(folder)]
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.ask("ready")
-
-    def ask(self, what):
-        self.process.stdin.write(f"{what}\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
-
-    def step(self):
-        return self.ask("step")
-
-    def predict(self):
-        return self.ask("predict")
-
-
-def serve(name, folder):
-    """Under torchvision's Python: write the model's weights, then work as the lines of standard input say."""
-    import torch
-    import torchvision
-
-    torch.manual_seed(0)
-    _, _, (height, width) = PAIRS[name]
-    sizes = {} if name.startswith("ssd") else {"min_size": height, "max_size": width}
-    make = getattr(torchvision.models.detection, name)
-    model = make(weights=None, weights_backbone=None, num_classes=CLASSES + 1, **sizes)
-    if not name.startswith("ssd"):  # as it is trained
-        from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
-        from torchvision.ops.misc import FrozenBatchNorm2d
-
-        resnet = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
-        model.backbone = _resnet_fpn_extractor(resnet, 5)
-    torch.save(model.state_dict(), Path(folder) / f"{name}.pth")
-    images, boxes, classes = scenes(BATCH, height, width)
-    inputs = [torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in images]
-    pairs = zip(boxes, classes, strict=True)
-    targets = [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(c).long() + 1} for b, c in pairs]
-    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
-    for line in sys.stdin:
-        start = time.perf_counter()
-        if line.strip() == "step":
-            model.train()
-            optimizer.zero_grad()
-            sum(model(inputs, targets).values()).backward()
-            optimizer.step()
-        elif line.strip() == "predict":
-            model.eval()
-            with torch.no_grad():
-                model(inputs)
-        print(time.perf_counter() - start, flush=True)
-
-
 def torchvision(rounds):
     import keras
 
@@ -161,18 +80,19 @@ def torchvision(rounds):
     from visiontasks.registry import catalog
     from visiontasks.weights import checkpoint, coco
 
-    for name, ((backbone, arguments), head, size) in PAIRS.items():
+    for name, size in SIZES.items():
+        (backbone, arguments), head = rivals.DETECTORS[name]
         with tempfile.TemporaryDirectory() as folder:
-            rival = Torchvision(name, folder)
+            rival = rivals.Rival(rivals.Settings(name, size, BATCH), folder, PYTHON)
             network = vt.backbone(backbone, input_shape=(*size, 3), **arguments)
             detector = coco.DETECTORS[backbone, head]
             model = vt.VisionModel(network, catalog.find("heads", head).load()(CLASSES, **detector.head))
-            checkpoint.load_whole(model, Path(folder) / f"{name}.pth", detector.layer_of, grids=detector.grids)
+            checkpoint.load_whole(model, rival.weights, detector.layer_of, grids=detector.grids)
             model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
             step, predict = timers(model, *scenes(BATCH, *size))
             report(f"{name}, predict, batch {BATCH}", alternate(predict, rival.predict, rounds))
             report(f"{name}, step, batch {BATCH}", alternate(step, rival.step, rounds))
-            rival.process.kill()
+            rival.close()
 
 
 def keras_cv(rounds):
@@ -280,10 +200,8 @@ def scoring(rounds, images=5000, classes=80, detections=100):
 
 def main():
     parts = {"heads": heads, "torchvision": torchvision, "keras_cv": keras_cv, "scoring": scoring}
-    if len(sys.argv) < 2 or sys.argv[1] not in (*parts, "serve"):
+    if len(sys.argv) < 2 or sys.argv[1] not in parts:
         raise SystemExit(__doc__)
-    if sys.argv[1] == "serve":
-        return serve(*sys.argv[2:])
     from visiontasks.training import devices
 
     devices.suit_few_cores()  # as the train command does, before TensorFlow starts its threads

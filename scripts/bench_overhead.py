@@ -23,12 +23,12 @@ from visiontasks.backbones.backbone import taps_of  # noqa: E402
 SIZE, BATCH, STEPS = (128, 128), 8, 20
 
 
-def networks(head):
+def networks(head, backbone="efficientnet_lite0", size=SIZE):
     """(VisionModel, plain keras.Model) of the same architecture."""
-    backbone = vt.backbone("efficientnet_lite0", input_shape=(*SIZE, 3))
+    backbone = vt.backbone(backbone, input_shape=(*size, 3))
     made = vt.heads.UNet(3, filters=[64, 32, 16, 16, 8]) if head == "unet" else vt.heads.Classifier(3)
     ours = vt.VisionModel(backbone, made)
-    inputs = keras.Input((*SIZE, 3), dtype="uint8")
+    inputs = keras.Input((*size, 3), dtype="uint8")
     other = keras.models.clone_model(ours)
     (copied,) = other.heads.values()
     features = {**other.backbone(inputs), "image": inputs}
