@@ -1,14 +1,9 @@
 """Our ResNet-50 and VGG-16 beside those of keras.applications: time to import, to build, and of a step, in turn.
 
     python scripts/bench_backbones.py [ROUNDS]
-    python scripts/bench_backbones.py precision [ROUNDS] [key=value …]
 
 Both are trained by the same plain Keras `fit` under one classification layer, from random weights. torchvision strides
 in ResNet-50's 3×3 convolutions, Keras in the 1×1 before them: so ours has 4.09 G multiply-adds, Keras's 3.86 G.
-
-`precision` times steps of recipes in float32 and mixed_bfloat16, as `train.precision=auto` does on a CPU with bfloat16.
-A row for each: the least of all rounds, which is faster, and whether the recipe is long enough for auto to time it.
-Words with = go to all recipes.
 """
 
 import statistics
@@ -24,18 +19,9 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import visiontasks as vt  # noqa: E402
-from visiontasks import build, precision  # noqa: E402
 
 SIDE, BATCH, STEPS = 128, 8, 4
 PAIRS = {"resnet50": "ResNet50", "vgg16": "VGG16"}
-SMALL = [f"data.size=[{SIDE},{SIDE}]", f"data.batch={BATCH}"]
-TIMED = {
-    "resnet50": ["classify", "backbone.name=resnet50", "backbone.weights=null", *SMALL],
-    "vgg16": ["classify", "backbone.name=vgg16", "backbone.weights=null", *SMALL],
-    "efficientnet_lite0": ["classify", *SMALL],
-    "unet_seg": ["unet_seg"],
-    "yolo_det": ["yolo_det"],
-}
 
 
 def classifier(inputs, features, classes=10, jit_compile=False):
@@ -74,25 +60,7 @@ def fresh_seconds(name, rounds=5):
     return tuple(statistics.median(times) for times in taken.values())
 
 
-def time_precisions(rounds=1, *overrides):
-    print("| recipe | image size, batch | float32 | mixed_bfloat16 | ratio | faster | timed by auto |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for label, (name, *words) in TIMED.items():
-        recipe, _ = build.recipe(name, [*words, *overrides])
-        loader, _ = build.loaders(recipe)
-        taken = [precision.step_seconds(recipe, loader) for _ in range(int(rounds))]
-        a, b = (min(one[policy] for one in taken) for policy in precision.POLICIES)
-        chosen, _ = precision.faster(dict(zip(precision.POLICIES, (a, b), strict=True)))
-        size = "×".join(map(str, recipe.data.size))
-        timed = "yes" if precision.pays(recipe, loader) else "no, too short"
-        row = label, f"{size}, {recipe.data.batch}", f"{a:.3f} s", f"{b:.3f} s", f"{b / a:.2f}", chosen, timed
-        print("|", " | ".join(row), "|", flush=True)
-
-
 def main():
-    if sys.argv[1:2] == ["precision"]:
-        time_precisions(*sys.argv[2:])
-        return
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (STEPS * BATCH, SIDE, SIDE, 3), dtype=np.uint8)

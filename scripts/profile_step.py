@@ -1,14 +1,14 @@
 """What a recipe's training step spends its time on: the most expensive TensorFlow operations, by kind.
 
-    python scripts/profile_step.py recipe=unet_seg [data.batch=4 …] [top=5] [steps=5]
+    python scripts/profile_step.py unet_seg [data.batch=4 …] [--top 5] [--steps 5]
 
 Times are sums over all threads, so that on several cores they exceed the duration of a step.
 """
 
+import argparse
 import collections
 import glob
 import re
-import sys
 import tempfile
 import time
 
@@ -22,17 +22,15 @@ import tensorflow as tf  # noqa: E402
 from tensorflow.tsl.profiler.protobuf import xplane_pb2  # noqa: E402
 
 from visiontasks import build  # noqa: E402
-from visiontasks.training.fit import optimizer  # noqa: E402
+from visiontasks.training.fit import prepare  # noqa: E402
 
 
 def compiled(recipe):
-    """(the recipe's model, ready to train; one batch)."""
-    policy = devices.precision(recipe.train.precision, devices.gpu_capability())
-    keras.config.set_dtype_policy(policy)
+    """(the recipe's model, compiled for the stage that trains everything; one batch)."""
+    keras.config.set_dtype_policy(devices.precision(recipe.train.precision, devices.gpu_capability()))
     train, _ = build.loaders(recipe)
-    model, t = build.model(recipe, train), recipe.train
-    model.compile(optimizer(t.optimizer, t.schedule, 1000, 100, t.clip_norm, t.ema), jit_compile=t.jit)
-    model.optimizer.build(model.trainable_variables)
+    model = build.model(recipe, train)
+    prepare(model, recipe.train, False, {"total_steps": 1000, "steps_per_epoch": 100})
     return model, {name: np.asarray(value) for name, value in next(iter(train)).items()}
 
 
@@ -55,10 +53,14 @@ def kinds(folder, steps: int) -> dict[str, tuple[float, float]]:
 
 
 def main():
-    words = dict(word.split("=", 1) for word in sys.argv[1:])
-    top, steps = int(words.pop("top", 5)), int(words.pop("steps", 5))
-    name = words.pop("recipe")
-    recipe, _ = build.recipe(name, [f"{key}={value}" for key, value in words.items()])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("words", nargs="*", help="of the recipe, such as data.batch=4")
+    parser.add_argument("--top", type=int, default=5, help="how many kinds of operations to print")
+    parser.add_argument("--steps", type=int, default=5)
+    given = parser.parse_args()
+    recipe, _ = build.recipe(given.recipe, given.words)
+    steps = given.steps
     model, batch = compiled(recipe)
     for _ in range(3):
         model.train_on_batch(batch)
@@ -71,8 +73,10 @@ def main():
         tf.profiler.experimental.stop()
         found = kinds(folder, steps)
     total = sum(spent for spent, _ in found.values())
-    print(f"{name}, {keras.config.dtype_policy().name}: a step takes {step:.0f} ms, its operations {total:.0f} ms")
-    for kind, (spent, calls) in list(found.items())[:top]:
+    print(
+        f"{recipe.name}, {keras.config.dtype_policy().name}: a step takes {step:.0f} ms, its operations {total:.0f} ms"
+    )
+    for kind, (spent, calls) in list(found.items())[: given.top]:
         print(f"  {kind:40} {spent:8.1f} ms  {spent / total:5.1%}  {calls:5.0f} calls")
 
 
