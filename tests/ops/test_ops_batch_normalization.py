@@ -6,6 +6,7 @@ import pytest
 
 from visiontasks.ops.batch_normalization import can_fuse, fused
 
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an operation of TensorFlow's")
 rng = np.random.default_rng(0)
 X = rng.normal(2, 3, (4, 6, 5, 8)).astype("float32")
 SCALE, OFFSET = rng.normal(size=(2, 8)).astype("float32")

@@ -12,7 +12,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167. Weights files of the two layers are interchangeable.
     What the operation cannot do is Keras's own code: other backends, XLA, features that are not (B, H, W, C), masks,
-    renormalization, and statistics synchronized over replicas.
+    renormalization, and statistics synchronized over replicas; prediction too, which has no moments to compute.
     """
 
     _only_shifts = False
@@ -31,11 +31,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return shifted(ops.cast(inputs, self.compute_dtype), -self.moving_mean)
         x = ops.cast(inputs, self.compute_dtype)
         usual = mask is None and not (self.renorm or self.synchronized) and self.axis in (-1, len(x.shape) - 1)
-        if not usual or not can_fuse(x):
+        if not (training and usual and can_fuse(x)):
             return super().call(inputs, training=training, mask=mask)
         scale = ops.ones(x.shape[-1]) if self.gamma is None else ops.cast(self.gamma, "float32")
         offset = ops.zeros(x.shape[-1]) if self.beta is None else ops.cast(self.beta, "float32")
-        if not (training and self.trainable):
+        if not self.trainable:
             mean, variance = ops.cast(self.moving_mean, "float32"), ops.cast(self.moving_variance, "float32")
             return fused(x, scale, offset, self.epsilon, mean, variance)[0]
         outputs, *moments = fused(x, scale, offset, self.epsilon)
