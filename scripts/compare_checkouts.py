@@ -1,6 +1,6 @@
 """Steps, predictions, or the time to the first step of recipes: this checkout against another one, in turn.
 
-    python scripts/compare_checkouts.py OTHER step|predict|first RECIPE[,key=value …] … [--rounds 10]
+    python scripts/compare_checkouts.py OTHER step|predict|first "RECIPE [key=value …]" … [--rounds 10]
 
 `git worktree add OTHER COMMIT` makes one of another commit. `step` and `predict` repeat the first batch of the recipe's
 data in two processes that run in turn; `first` is from the start of the `train` command to the end of its first step.
@@ -112,7 +112,7 @@ def main():
     given = parser.parse_args()
     print(f"| {given.what} | this, s | other, s | ratio | least, greatest |\n| --- | --- | --- | --- | --- |")
     for recipe in given.recipes:
-        name, *words = recipe.split(",")
+        name, *words = recipe.split()
         sides = [Checkout(folder, given.what, name, words) for folder in (HERE.parents[1], given.other)]
         rounds = []
         for number in range(given.rounds):
