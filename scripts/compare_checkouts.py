@@ -24,7 +24,7 @@ name = "visiontasks.training.interrupt"
 def watch():
     while not hasattr(sys.modules.get(name), "Interrupt"):
         time.sleep(0.05)
-    sys.modules[name].Interrupt.on_train_batch_end = lambda *_: os._exit(0)
+    sys.modules[name].Interrupt.on_train_batch_end = lambda *_, **__: os._exit(0)
 threading.Thread(target=watch, daemon=True).start()
 runpy.run_module("visiontasks.train", run_name="__main__", alter_sys=True)
 """
