@@ -13,8 +13,8 @@ from visiontasks.recipe.schema import Recipe
 from visiontasks.training import devices
 
 POLICIES = ("float32", "mixed_bfloat16")
-# timing takes up to a minute, mostly TensorFlow's tracing, and gains nothing where float32 stays; on two cores
-# EfficientNet-Lite0, a small network, learns from so many pixels in half an hour
+# timing takes 20 s on a quiet machine, mostly TensorFlow's tracing, and gains nothing where float32 stays; on two cores
+# EfficientNet-Lite0, a small network, learns from so many pixels in ten minutes
 LONG = 8000 * 224 * 224  # pixels of a training for each core
 MARGIN = 0.9  # a smaller difference may be noise, and float32 is more exact
 MOST_SECONDS = 600
@@ -64,7 +64,7 @@ def step_seconds(recipe: Recipe, loader) -> dict[str, float]:
     Another process takes them: the run draws the same random numbers and has the same memory as without.
 
     Raises:
-        CalledProcessError, TimeoutExpired: the process failed, or took ten times what it usually takes.
+        CalledProcessError, TimeoutExpired: the process failed, or took far longer than it does on a busy machine.
     """
     task = (recipe, len(loader), loader.fields, loader.names, next(iter(loader)))
     command = [sys.executable, "-m", "visiontasks.precision"]

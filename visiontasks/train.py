@@ -63,8 +63,9 @@ def train(arguments: list[str]) -> int:
 
     with recipe_paths():
         scope = devices.scope(recipe.train.devices, recipe.data.batch)
-        policy = devices.precision(recipe.train.precision, capability)
-        if not dry:
+        if dry:
+            policy = devices.precision(recipe.train.precision, capability)
+        else:
             policy, timed = precision.resolve(recipe, train_set, capability)
             reporter.line(timed)
             # written into the run, so that whatever goes on from there does not decide anew

@@ -45,6 +45,27 @@ def assert_equal(ours, theirs, tolerance, statistics=1e-6):
         np.testing.assert_allclose(a, b, rtol=statistics, atol=statistics)
 
 
+@pytest.mark.parametrize(
+    ("given", "operation"),
+    [
+        ({"training": True}, True),
+        ({"training": True, "trainable": False}, True),
+        ({"training": False}, False),
+        ({"training": True, "axis": 1}, False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_where_the_operation_is_used(given, operation, jit_compile):
+    """In training without XLA; otherwise the tests below would compare Keras's layer with itself."""
+    arguments = dict(given)
+    training = arguments.pop("training")
+    layer = BatchNormalization(**arguments)
+    traced = tf.function(lambda x: layer(x, training=training), jit_compile=jit_compile)
+    graph = traced.get_concrete_function(tf.TensorSpec(SHAPE, "float32")).graph
+    assert any(one.type == "FusedBatchNormV3" for one in graph.get_operations()) == (operation and not jit_compile)
+
+
 @pytest.mark.parametrize("policy", ROUNDING)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("arguments", [{}, {"scale": False}, {"center": False}, {"trainable": False}], ids=str)
