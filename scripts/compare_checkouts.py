@@ -2,9 +2,10 @@
 
     python scripts/compare_checkouts.py OTHER step|predict|first "RECIPE [key=value …]" … [--rounds 10]
 
-`git worktree add OTHER COMMIT` makes one of another commit. `step` and `predict` repeat the first batch of the recipe's
-data in two processes that run in turn; `first` is from the start of the `train` command to the end of its first step.
-Prints the medians of both and the median, least and greatest ratio of the rounds, this checkout's to the other's.
+`git worktree add OTHER COMMIT` makes one of another commit. `step` (of the stage that trains everything) and `predict`
+repeat the first batch of the recipe's data in two processes that run in turn; `first` is from the start of the `train`
+command to the end of its first step. Prints the medians of both and the median, least and greatest ratio of the rounds,
+this checkout's to the other's.
 """
 
 import argparse
@@ -39,16 +40,14 @@ def repeat(what: str, name: str, words: list[str]):
     import numpy as np
 
     from visiontasks import build
-    from visiontasks.training.optimizers import optimizer
+    from visiontasks.training import fit
 
     recipe, _ = build.recipe(name, words)
-    t = recipe.train
     keras.utils.set_random_seed(0)
-    keras.config.set_dtype_policy(devices.precision(t.precision, devices.gpu_capability()))
+    keras.config.set_dtype_policy(devices.precision(recipe.train.precision, devices.gpu_capability()))
     loader, _ = build.loaders(recipe)
     model = build.model(recipe, loader)
-    model.compile(optimizer(t.optimizer, t.schedule, 1000, 100, t.clip_norm, t.ema), jit_compile=t.jit)
-    model.optimizer.build(model.trainable_variables)
+    fit.prepare(model, recipe.train, False, {"total_steps": 1000, "steps_per_epoch": 100})
     batch = {field: np.asarray(value) for field, value in next(iter(loader)).items()}
 
     def once():
@@ -73,7 +72,7 @@ class Checkout:
         self.words, self.process = [f"recipe={name}", *words], None
         if what != "first":
             command = [sys.executable, str(HERE), "--repeat", what, name, *words]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             self.process = subprocess.Popen(command, cwd=folder, env=self.environment, **pipes)
             self._read("ready")
 

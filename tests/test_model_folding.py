@@ -21,6 +21,7 @@ CASES = [
     ("efficientnet_lite0", "yolo", 0),
     ("efficientnet_lite0", "ssd", 3),
     ("resnet18", "classifier", 0),
+    ("resnet18 frozen_batch", "classifier", 0),
     ("xception", "classifier", 0),
     ("densenet121", "classifier", 62),
     ("vgg11", "classifier", 0),
@@ -53,7 +54,9 @@ def norms(model):
 @pytest.mark.parametrize(("backbone", "head", "stay"), CASES)
 def test_outputs_are_equal_and_no_norm_is_left_that_could_be_folded(backbone, head, stay):
     keras.utils.set_random_seed(0)
-    model = vt.VisionModel(vt.backbone(backbone, input_shape=(96, 96, 3)), HEADS[head]())
+    name, *norm = backbone.split()
+    arguments = {"norm": norm[0]} if norm else {}
+    model = vt.VisionModel(vt.backbone(name, input_shape=(96, 96, 3), **arguments), HEADS[head]())
     trained_looking(model)
     before = [keras.ops.convert_to_numpy(variable) for variable in model.weights]
     copy = folded(model)
@@ -151,3 +154,9 @@ def test_a_predictor_folds_once_and_again_after_training():
     np.testing.assert_allclose(predicted(), model.predict(images, verbose=0)["scores"], atol=1e-5)
     assert np.abs(predicted() - before).max() > 0.01
     assert folding() is not first
+    # whatever weight a user sets
+    second = folding()
+    kernel = model.backbone.layers[-2].kernel
+    kernel.assign(kernel * np.array([1, 1, 1.5, 1]))
+    assert folding() is not second
+    np.testing.assert_allclose(predicted(), model.predict(images, verbose=0)["scores"], atol=1e-5)

@@ -1,7 +1,7 @@
 """The process of one measurement: `python -m gpu_measures.child KIND ARGUMENTS`, the arguments as JSON.
 
 What it has measured so far goes, line by line, to the file $GPU_ROW, so that a row keeps what was known before a crash
-or the end of its time. Processes that only compile run beside each other; whoever takes a time runs alone.
+or the end of its time. Processes that only compile run beside each other; a process that is timing runs alone.
 """
 
 import contextlib
@@ -13,8 +13,11 @@ import math
 import os
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
+
+PATIENCE = 60.0  # seconds that a process waits to be alone
 
 
 class Skipped(Exception):
@@ -49,16 +52,33 @@ def beside_others():
 
 @contextlib.contextmanager
 def alone():
-    """For what takes a time: no other process compiles or takes one."""
-    with _locked("door", fcntl.LOCK_EX), _locked("room", fcntl.LOCK_EX):
+    """For timing: no other process compiles or times.
+
+    If one has not finished within PATIENCE, the time is taken beside it, and the row says so: what compiles for
+    minutes, or hangs, must cost no other row.
+    """
+    with _locked("door", fcntl.LOCK_EX, PATIENCE) as first, _locked("room", fcntl.LOCK_EX, PATIENCE) as only:
+        if not (first and only):
+            report(beside_others=True)
         yield
 
 
 @contextlib.contextmanager
-def _locked(name, how):
+def _locked(name, how, patience=float("inf")):
+    """Holds a lock, or after `patience` seconds does not; gives which."""
+    end = time.monotonic() + patience
     with Path(os.environ["GPU_SCRATCH"], f"{name}.lock").open("w") as file:
-        fcntl.flock(file, how)
-        yield
+        while not (held := _tried(file, how)) and time.monotonic() < end:
+            time.sleep(0.02)
+        yield held
+
+
+def _tried(file, how):
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _end_with_parent():
@@ -71,6 +91,10 @@ def main():
     kind, arguments = sys.argv[1], json.loads(sys.argv[2])
     _end_with_parent()
     try:
+        if os.environ.get("KERAS_BACKEND") == "torch":
+            import torch
+
+            torch.set_float32_matmul_precision("high")  # TF32 on a GPU that has it, as JAX does
         importlib.import_module(f"gpu_measures.{kind}").measure(**arguments)
     except Skipped as reason:
         report(state="skipped", why=str(reason))

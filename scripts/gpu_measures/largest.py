@@ -1,32 +1,46 @@
-"""A recipe's images a second from its own batch on, four times as many each time, until memory ends or time."""
+"""A recipe's images a second, with four times as many images a step each time, until memory or time ends."""
 
 from gpu_measures import child, network, steps
 
-MOST, TINY_MOST = 1024, 4
+FIRST, MOST, TINY_MOST = 64, 4096, 4
 
 
 def measure(recipe: str, precision: str, tiny: bool):
     made = network.recipe_of(recipe, tiny)
-    model, loader = network.model_of(made, precision)
-    loader.close()
-    images_per_second, size, factor = {}, made.data.batch, 4
-    while size <= (TINY_MOST if tiny else MOST):
+    size, most, factor = (made.data.batch, TINY_MOST, 2) if tiny else (FIRST, MOST, 4)
+    seconds_of, images_per_second, peak_bytes, ended = stepper(made, precision, tiny), {}, {}, False
+    while size <= most:
         try:
-            data = network.resident(network.batch_of(made, size))
-            network.seconds_of_steps(model, data, 1)
-            seconds, _, logs = network.seconds_a_step(model, data, steps.TINY_SECONDS if tiny else steps.SECONDS)
+            seconds, not_finite = seconds_of(size)
         except Exception as error:
             if not network.out_of_memory(error):
                 raise
             child.report(out_of_memory=size)
-            if factor == 2:
+            if size == 1 or size // 2 in images_per_second:
                 return
-            size, factor = size // 2, 2  # between the last that fits and this one
+            size, ended = size // 2, True
+            # on JAX a step that fails takes the weights with it
+            seconds_of = stepper(made, precision, tiny)
             continue
         images_per_second[size] = size / seconds
-        peak, of = network.peak_memory()
-        child.report(batch=size, images_per_second=images_per_second, peak_bytes=peak, memory_of=of)
-        child.report(not_finite=steps.not_finite(model, logs))
-        if factor == 2:
+        if not ended:  # then the peak is that of what did not fit
+            peak_bytes[size], memory_of = network.peak_memory()
+            child.report(peak_bytes=peak_bytes, memory_of=memory_of)
+        child.report(images_per_second=images_per_second, not_finite=not_finite)
+        if ended:
             return
-        size *= 2 if tiny else factor
+        size *= factor
+
+
+def stepper(recipe, precision, tiny):
+    """A function from a batch's size to (seconds a step, what is not finite), all with one model."""
+    model, loader = network.model_of(recipe, precision)
+    loader.close()
+
+    def seconds_of(size):
+        data = network.resident(network.batch_of(recipe, size))
+        network.seconds_of_steps(model, data, 1)
+        seconds, _, logs = network.seconds_a_step(model, data, steps.TINY_SECONDS if tiny else steps.SECONDS)
+        return seconds, steps.not_finite(model, logs)
+
+    return seconds_of

@@ -14,13 +14,17 @@ from gpu_measures import child
 
 PACKAGES = ("keras", "jax", "jaxlib", "torch", "torchvision", "tensorflow", "timm", "numpy", "grain", "albumentations")
 PACKAGES += ("opencv-python-headless",)
+CPU = "CPU"
 WIDTH, TINY_WIDTH = 8192, 256
 DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 
 
 def measure(tiny: bool):
+    """Raises RuntimeError if the backend has no GPU."""
     child.report(card=card(), driver=driver(), cores=len(os.sched_getaffinity(0)), python=platform.python_version())
     child.report(backend=keras.backend.backend(), versions=versions())
+    if not tiny and card().startswith(CPU):
+        raise RuntimeError("no GPU")
     with child.alone():
         child.report(
             peak_flops={policy: peak(dtype, TINY_WIDTH if tiny else WIDTH) for policy, dtype in DTYPES.items()}
@@ -44,7 +48,7 @@ def card() -> str:
 
         gpus = tf.config.list_physical_devices("GPU")
         found = tf.config.experimental.get_device_details(gpus[0]).get("device_name") if gpus else None
-    return found or f"CPU ({processor()})"
+    return found or f"{CPU} ({processor()})"
 
 
 def processor() -> str:

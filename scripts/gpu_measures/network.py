@@ -17,10 +17,10 @@ IMAGES = 32  # of generated scenes, at most; a larger batch repeats them
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "OOM")
 
 
-def recipe_of(name: str, tiny: bool, *words: str):
-    """A checked recipe on generated scenes, small if `tiny`."""
-    read = recipes.measured().get(name)
-    return build.recipe(name, [*(recipes.overrides(read, None, True) if tiny else ()), *words])[0]
+def recipe_of(name: str, tiny: bool, *words: str, data: str | None = None):
+    """A checked recipe on generated scenes, or a data set of `recipes.DATA`; small if `tiny`."""
+    own = recipes.overrides(recipes.measured()[name], data, tiny)
+    return build.recipe(name, [*own, *words], data and str(recipes.folder(data)))[0]
 
 
 def model_of(recipe, precision: str):
@@ -128,14 +128,16 @@ def _jax_flops(model, batch):
     import jax
 
     groups = (model.trainable_variables, model.non_trainable_variables, model.metrics_variables)
-    values = [[variable.value for variable in group] for group in (*groups, model.optimizer.variables)]
+    groups = [*groups, model.optimizer.variables]
+    values = [[jax.ShapeDtypeStruct(v.shape, v.value.dtype) for v in group] for group in groups]
 
     def loss(trainable, non_trainable, metrics, optimizer):  # the optimizer's hold the loss scale
         return model.compute_loss_and_updates(
             trainable, non_trainable, metrics, batch, None, None, training=True, optimizer_variables=optimizer
         )
 
-    lowered = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(*values)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # the only one that can tell before it compiles
+        lowered = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(*values)
     return (lowered.cost_analysis() or {}).get("flops")
 
 

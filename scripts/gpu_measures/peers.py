@@ -51,6 +51,8 @@ def beside_torch(peer, precision, tiny):
         targets = {"boxes": boxes, "classes": classes} if detects else {"label": classes[:, 0]}
         ours = stepper(model, network.resident({"image": images, **targets}))
         child.report(**compared(ours, rival.step, tiny))
+        peak, of = network.peak_memory()
+        child.report(our_peak_bytes=peak, their_peak_bytes=rival.peak_memory(), memory_of=of)
         try:
             rival.compile("aot_eager" if tiny else "inductor")
             child.report(**{f"compiled_{key}": value for key, value in compared(ours, rival.step, tiny).items()})

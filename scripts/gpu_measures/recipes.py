@@ -1,5 +1,8 @@
 """Which recipes are measured, read from the shipped ones without Keras, and how they are made small for a CPU."""
 
+import os
+from pathlib import Path
+
 from visiontasks import build
 from visiontasks.recipe import reading
 
@@ -48,6 +51,13 @@ def data_of(recipe) -> str | None:
     """The data set of `DATA` that a recipe is trained on; None if there is none."""
     fields = set(build.fields(recipe))
     return next((name for name, given in DATA.items() if fields <= given), None)
+
+
+def folder(data: str) -> Path | None:
+    """The folder of a data set; None where there is none."""
+    root = os.environ.get("GPU_DATA")
+    found = Path(root, data) if root else None
+    return found if found and found.is_dir() else None
 
 
 def overrides(recipe, data: str | None, tiny: bool) -> list[str]:

@@ -19,7 +19,7 @@ GRACE = 3.0  # seconds between asking a process to end and ending it
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """One row to be.
+    """A planned row.
 
     Args:
         kind: a module of this folder.
@@ -95,8 +95,7 @@ class Runner:
                 else:
                     self._wait()
         finally:
-            for running in self._running:
-                _end(running.process)
+            _end(*(running.process for running in self._running))
         for running in list(self._running):
             self._collect(running, "stopped")
         for measurement in waiting:
@@ -132,12 +131,13 @@ class Runner:
         self._running.append(_Process(measurement, process, row, log, now, end))
 
     def _wait(self):
+        late = [one for one in self._running if one.process.poll() is None and time.monotonic() > one.end]
+        _end(*(running.process for running in late))
         for running in list(self._running):
-            if running.process.poll() is not None:
-                self._collect(running)
-            elif time.monotonic() > running.end:
-                _end(running.process)
+            if running in late:
                 self._collect(running, "timed out")
+            elif running.process.poll() is not None:
+                self._collect(running)
         time.sleep(0.05)
 
     def _collect(self, running, ended=None):
@@ -149,7 +149,7 @@ class Runner:
         elif "state" not in values:
             code = running.process.returncode
             name = signal.Signals(-code).name if code < 0 else f"code {code}"
-            values |= {"state": "failed", "why": f"the process ended by {name} without a word"}
+            values |= {"state": "failed", "why": f"the process ended by {name} before it reported a result"}
         if values["state"] == "ok":
             kind = running.measurement.kind
             self._fastest[kind] = min(seconds, self._fastest.get(kind, seconds))
@@ -182,8 +182,9 @@ def child_environment(scratch: Path) -> dict[str, str]:
     }
     for name in folders.values():
         (scratch / name).mkdir(parents=True, exist_ok=True)
+    inherited = {name: value for name, value in os.environ.items() if name != "XLA_CLIENT_MEM_FRACTION"}
     return {
-        **os.environ,
+        **inherited,
         **{variable: str(scratch / name) for variable, name in folders.items()},
         "GPU_SCRATCH": str(scratch),
         "PYTHONPATH": os.pathsep.join(path),
@@ -194,19 +195,23 @@ def child_environment(scratch: Path) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         # several processes share the card, and its peak is what was needed, not what was kept
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95",  # of 0.75: PyTorch has no limit either; with its newer name, an error
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "NO_ALBUMENTATIONS_UPDATE": "1",
     }
 
 
-def _end(process):
-    """End a process and those that it has started."""
-    for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
+def _end(*processes):
+    """End processes and those that they have started, all within GRACE seconds."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        end = time.monotonic() + GRACE
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, end - time.monotonic()))
 
 
 def _read(path: Path) -> dict:

@@ -24,11 +24,12 @@ def render(rows: list[dict], heading: dict) -> str:
     for kind, (title, columns, cells) in TABLES.items():
         shown = [row for row in by_kind[kind] if row["state"] not in ("no time", "stopped")]
         if shown:
-            parts.append(f"### {title}\n\n{_table(columns, [cells(row, machine, rows) for row in shown])}")
+            parts.append(f"### {title}\n\n{_table(columns, [cells(row, machine) for row in shown])}")
     if verdicts := _verdicts(by_kind["trainings"]):
         columns = ("recipe", "data", "float32", "spread, points", "precision", "score", "outside it, points", "")
         title = f"### Half precision beside float32 (at most {POINTS} points outside the spread of its seeds)"
-        parts.append(f"{title}\n\n{_table(columns, verdicts)}")
+        chance = "Of four runs that differ by their seed alone, one lies outside the spread of the other three half of "
+        parts.append(f"{title}\n\n{chance}the time.\n\n{_table(columns, verdicts)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -43,7 +44,7 @@ def _head(machine, heading, rows):
     ]
     if peaks := machine.get("peak_flops"):
         shown = ", ".join(f"{name} {value / 1e12:.4g}" for name, value in peaks.items())
-        lines.append(f"Matrix products measured here, in TFLOP/s: {shown}.")
+        lines.append(f"Matrix products measured here, in TFLOP/s: {shown} (float32: TF32 where the card has it).")
     for state, words in (
         ("no time", "Not measured for lack of time"),
         ("stopped", "Not measured, stopped by a signal"),
@@ -80,6 +81,10 @@ def _table(columns, lines):
 def _note(row):
     """What a reader must know of a row that is not as it should be."""
     notes = [] if row["state"] == "ok" else [f"{row['state']}: {row.get('why', 'unknown')}"]
+    if row.get("beside_others"):
+        notes.append("timed beside another process, which did not end")
+    if row.get("flops") and "backbone" in row["flops_by"]:
+        notes.append("the share is that of the backbone alone")
     if bad := row.get("not_finite"):
         notes.append(f"NaN or infinite: {', '.join(bad[:SHOWN])}{', …' if len(bad) > SHOWN else ''}")
     if "out_of_memory" in row:
@@ -95,12 +100,16 @@ def _number(value, digits=3):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
+def _gigabytes(size):
+    return UNKNOWN if size is None else f"{size / 1e9:.2f}"
+
+
 def _memory(row):
-    return f"{row['peak_bytes'] / 1e9:.2f} ({row['memory_of']})" if "peak_bytes" in row else UNKNOWN
+    return f"{_gigabytes(row['peak_bytes'])} ({row['memory_of']})" if "peak_bytes" in row else UNKNOWN
 
 
 def _share(row, machine):
-    """Of the matrix product's peak."""
+    """The share of the matrix product's peak."""
     peak = machine.get("peak_flops", {}).get(row.get("precision"))
     if not peak or not row.get("flops") or "step_seconds" not in row:
         return UNKNOWN
@@ -118,7 +127,7 @@ def scale_path(scales: list) -> str:
     return ", ".join(f"{_number(value, 5)} ×{count}" if count > 1 else _number(value, 5) for value, count in runs)
 
 
-def _steps(row, machine, rows):
+def _steps(row, machine):
     seconds = row.get("step_seconds")
     return (
         *_which(row),
@@ -138,31 +147,36 @@ def _which(row):
     return row["recipe"], row["precision"], f"{row['batch']}×{size[0]}×{size[1]}" if size else row.get("batch", UNKNOWN)
 
 
-def _largest(row, machine, rows):
-    by_batch = row.get("images_per_second", {})
-    shown = ", ".join(f"{batch}: {_number(value)}" for batch, value in by_batch.items())
-    return row["recipe"], row["precision"], shown, _memory(row), _note(row)
+def _largest(row, machine):
+    shown = _by(row.get("images_per_second", {}), _number), _by(row.get("peak_bytes", {}), _gigabytes)
+    return row["recipe"], row["precision"], *shown, _note(row)
 
 
-def _peers(row, machine, rows):
+def _by(values, shown):
+    return ", ".join(f"{key}: {shown(value)}" for key, value in values.items())
+
+
+def _peers(row, machine):
     size = row.get("size")
     return (
         row["peer"],
         row["precision"],
         f"{row['batch']}×{size[0]}×{size[1]}" if size else UNKNOWN,
         *(_number(row.get(key)) for key in ("our_seconds", "their_seconds", "ratio", "compiled_ratio")),
+        *(_gigabytes(row.get(key)) for key in ("our_peak_bytes", "their_peak_bytes")),
         _note(row),
     )
 
 
-def _feeding(row, machine, rows):
+def _feeding(row, machine):
     waiting = row.get("waiting")
     fed, resident = row.get("fed_step_seconds"), row.get("resident_step_seconds")
     return (
         row["recipe"],
+        row.get("data") or "generated scenes",
         row["precision"],
         f"{row['workers']} {row['worker_kind']}" if "workers" in row else UNKNOWN,
-        _number(row.get("images_per_second")),
+        _by(row.get("images_per_second", {}), _number),
         _number(resident and row["batch"] / resident),
         _number(fed and row["batch"] / fed),
         UNKNOWN if waiting is None else f"{100 * waiting:.0f}%",
@@ -170,7 +184,7 @@ def _feeding(row, machine, rows):
     )
 
 
-def _trainings(row, machine, rows):
+def _trainings(row, machine):
     seconds = row.get("training_seconds")
     minutes = seconds and f"{seconds / 60:.1f}"
     return (
@@ -208,40 +222,48 @@ def _verdicts(rows) -> list[tuple]:
                     run["precision"],
                     f"{run['score']:.4f}",
                     f"{outside:+.2f}",
-                    # a score that is far too good is as wrong as one that is too low; NaN have a score too
-                    "FAIL" if abs(outside) > POINTS or run.get("not_finite") else "PASS",
+                    _verdict(outside, run.get("not_finite"), len(whole)),
                 )
             )
     return lines
 
 
-# {kind: (title, columns, function from a row, the machine's and all rows to cells)}
+def _verdict(outside, not_finite, seeds):
+    # a score that is far too good is as wrong as one that is too low; NaN have a score too
+    if not_finite or seeds == SEEDS and abs(outside) > POINTS:
+        return "FAIL"
+    return "PASS" if seeds == SEEDS else "too few seeds"
+
+
+# {kind: (title, columns, function from a row and the machine's to cells)}
 TABLES = {
     "steps": (
         "Training steps, the batch on the device",
-        ("recipe", "precision", "batch", "steps/s", "images/s", "peak memory, GB", "first step, s")
+        ("recipe", "precision", "batch", "steps/s", "images/s", "peak memory, GB", "first step beside others, s")
         + ("of the matrix product's peak", "loss", "loss scale", "notes"),
         _steps,
     ),
     "peers": (
         "Beside other packages, in turn",
-        ("peer", "precision", "batch", "ours, s", "theirs, s", "ratio", "ratio to torch.compile", "notes"),
+        ("peer", "precision", "batch", "ours, s", "theirs, s", "ours ÷ theirs", "ours ÷ torch.compile")
+        + ("our peak memory, GB", "theirs", "notes"),
         _peers,
     ),
     "feeding": (
         "Input",
-        ("recipe", "precision", "workers", "images/s of the Loader", "of a step on the device", "of a step that is fed")
+        ("recipe", "data", "precision", "workers", "workers: images/s of the Loader")
+        + ("images/s of a step on the device", "of a step that is fed")
         + ("waiting", "notes"),
         _feeding,
     ),
     "trainings": (
         "Trainings by the `train` command",
-        ("recipe", "data", "precision", "seed", "score", "epochs", "minutes", "notes"),
+        ("recipe", "data", "precision", "seed", "score", "epochs", "minutes beside others", "notes"),
         _trainings,
     ),
     "largest": (
         "Images a second by batch",
-        ("recipe", "precision", "batch: images/s", "peak memory, GB", "notes"),
+        ("recipe", "precision", "batch: images/s", "batch: peak memory, GB", "notes"),
         _largest,
     ),
 }

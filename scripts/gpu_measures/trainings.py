@@ -8,13 +8,12 @@ from pathlib import Path
 from gpu_measures import child, recipes
 
 
-def measure(recipe: str, data: str | None, folder: str | None, precision: str, seed: int, tiny: bool):
-    if data is not None and folder is None:
-        raise child.Skipped("no folder of data sets (--data)")
-    if data is not None and not Path(folder, data).is_dir():
-        raise child.Skipped(f"{folder} has no {data}")
+def measure(recipe: str, data: str | None, precision: str, seed: int, tiny: bool):
+    folder = data and recipes.folder(data)
+    if data and not folder:
+        raise child.Skipped(f"no folder of data sets (--data) with {data}")
     runs = Path(os.environ["GPU_ROW"]).with_suffix("")
-    words = [f"recipe={recipe}", *([f"data={folder}/{data}"] if data else [])]
+    words = [f"recipe={recipe}", *([f"data={folder}"] if folder else [])]
     words += recipes.overrides(recipes.measured()[recipe], data, tiny)
     words += [f"train.precision={precision}", f"run.seed={seed}", f"run.dir={runs}"]
     from visiontasks import train

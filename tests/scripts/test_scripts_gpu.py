@@ -26,6 +26,23 @@ if kind == "half":
 if kind == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(60)
+if kind == "holds" and number == 0:
+    with child.beside_others():
+        open(os.environ["GPU_SCRATCH"] + "/held", "w").close()
+        time.sleep(60)
+if kind == "holds":
+    while not os.path.exists(os.environ["GPU_SCRATCH"] + "/held"):
+        time.sleep(0.02)
+    child.PATIENCE = 0.1
+    with child.alone():
+        pass
+if kind == "together":
+    with child.beside_others():
+        open(os.environ["GPU_SCRATCH"] + f"/together{number}", "w").close()
+        end = time.time() + 30
+        while len([name for name in os.listdir(os.environ["GPU_SCRATCH"]) if name.startswith("together")]) < 2:
+            assert time.time() < end, "nobody else came"
+            time.sleep(0.02)
 begun = ended = time.time()
 if kind == "locked":
     with (child.alone if number == 0 else child.beside_others)():
@@ -120,13 +137,26 @@ def test_those_of_a_kind_run_beside_each_other_but_no_time_is_taken_meanwhile(ru
     assert rows[0]["ended"] <= rows[1]["begun"]
 
 
+def test_those_of_a_kind_compile_at_the_same_time(run):
+    assert [row["state"] for row in run(measurements("together", "together", alone=False), at_once=2)] == ["ok", "ok"]
+
+
+def test_one_that_never_ends_does_not_keep_another_from_timing(run):
+    both = measurements("holds", "holds", alone=False)
+    rows = {row["number"]: row for row in run(both, seconds=10.0, at_once=2)}
+    assert rows[0]["state"] == "timed out" and rows[1]["state"] == "ok"
+    assert rows[1]["beside_others"]
+
+
 def test_what_would_be_missed_most_comes_first(gpu):
     from gpu_measures import plan, recipes
 
-    made = plan.measurements(folder="DIR")
+    made = plan.measurements()
     assert made[0].kind == "machine"
     steps = [(one.arguments["recipe"], one.arguments["precision"]) for one in made if one.kind == "steps"]
-    assert steps[: len(recipes.measured())] == [(name, "mixed_bfloat16") for name in recipes.measured()]
+    first = [one.kind for one in made[1 : 1 + len(plan.FIRST) * len(plan.PRECISIONS)]]
+    assert set(first) == {"steps"} and set(plan.FIRST) <= set(recipes.measured())
+    assert set(steps[: len(first)]) == {(name, precision) for name in plan.FIRST for precision in plan.PRECISIONS}
     assert set(steps) == {(name, precision) for name in recipes.measured() for precision in plan.PRECISIONS}
     assert {"classify", "tagging", "unet_seg", "ssd_det", "yolo_det", "faster_rcnn", "retinanet_det"} <= set(
         recipes.measured()
@@ -140,7 +170,7 @@ def test_what_would_be_missed_most_comes_first(gpu):
 def test_the_small_ones_have_every_kind_and_every_recipe(gpu):
     from gpu_measures import plan, recipes, table
 
-    made = plan.measurements(tiny=True, folder="DIR")
+    made = plan.measurements(tiny=True)
     assert {one.kind for one in made} == {"machine", *table.TABLES}
     for kind in ("steps", "largest", "feeding", "trainings"):
         assert {one.arguments["recipe"] for one in made if one.kind == kind} == set(recipes.measured())
@@ -210,6 +240,9 @@ def test_half_precision_is_judged_by_the_spread_of_float32(gpu, score, lost, ver
     (line,) = (line for line in text.splitlines() if line.endswith(("PASS |", "FAIL |")))
     assert "0.9100 (3 of 3 seeds) | 2.00 | mixed_bfloat16" in line
     assert line.endswith(f"{verdict} |")
+    if not lost:
+        text = table.render([*rows[1:], trained("mixed_bfloat16", 0, score)], HEADING)
+        assert "too few seeds" in text and "FAIL" not in text
 
 
 def test_a_run_goes_on_where_an_earlier_one_ended(gpu, tmp_path):
@@ -222,3 +255,63 @@ def test_a_run_goes_on_where_an_earlier_one_ended(gpu, tmp_path):
     assert "Python 3.13" in (tmp_path / "table.md").read_text()
     with pytest.raises(SystemExit, match="rows of A card .jax., and this is Another"):
         results.add({**MACHINE, "card": "Another"})
+
+
+@pytest.fixture
+def measured(gpu, tmp_path, monkeypatch):
+    """Runs a small measurement in this process; what it reports."""
+    import importlib
+
+    from gpu_measures import child
+
+    monkeypatch.setenv("GPU_ROW", str(tmp_path / "row.jsonl"))
+    monkeypatch.setenv("GPU_SCRATCH", str(tmp_path))
+
+    def measured(kind, **arguments):
+        values = {}
+        monkeypatch.setattr(child, "report", lambda **reported: values.update(reported))
+        importlib.import_module(f"gpu_measures.{kind}").measure(**arguments, tiny=True)
+        return values
+
+    return measured
+
+
+def test_each_kind_of_measurement_runs(measured):
+    assert measured("machine")["peak_flops"].keys() == {"float32", "mixed_bfloat16", "mixed_float16"}
+    half = {"recipe": "classify", "precision": "mixed_float16"}
+    row = measured("steps", **half)
+    assert row["images_per_second"] > 0 and row["flops"] > 0 and row["not_finite"] == []
+    assert len(row["loss_scales"]) == 4
+    row = measured("largest", **half)
+    assert list(row["images_per_second"]) == list(row["peak_bytes"]) == [2, 4]
+    row = measured("feeding", **half)
+    assert row["fed_step_seconds"] > 0 and min(row["images_per_second"].values()) > 0
+    row = measured("trainings", **half, data=None, seed=0)
+    assert 0 <= row["score"] <= 1 and row["epochs"] == 1 and row["not_finite"] == []
+
+
+@pytest.mark.parametrize(("fits", "sizes", "failed"), [(200, [64, 128], 256), (50, [32], 64), (300, [64, 256], 512)])
+def test_where_memory_ends_is_found_by_halves(gpu, monkeypatch, fits, sizes, failed):
+    from gpu_measures import largest
+
+    lost = []
+
+    def stepper(*_):
+        ours = len(lost)  # a model, which the failure of a step destroys
+
+        def seconds_of(size):
+            assert ours == len(lost), "the model is that of the step that failed"
+            if size > fits:
+                lost.append(size)
+                raise MemoryError
+            return 1.0, []
+
+        return seconds_of
+
+    monkeypatch.setattr(largest, "stepper", stepper)
+    monkeypatch.setattr(largest.network, "recipe_of", lambda *_: None)
+    values = {}
+    monkeypatch.setattr(largest.child, "report", lambda **reported: values.update(reported))
+    largest.measure("classify", "float32", False)
+    assert sorted(values["images_per_second"]) == sizes
+    assert values["out_of_memory"] == failed

@@ -11,8 +11,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalization, faster on TensorFlow: arguments, weights and results are Keras's.
 
     Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167. Weights files of the two layers are interchangeable.
-    What the operation cannot do is Keras's own code: other backends, XLA, features that are not (B, H, W, C), masks,
-    renormalization, and statistics synchronized over replicas; prediction too, which has no moments to compute.
+    Keras's own code runs where the operation cannot: on other backends, under XLA, and for features that are not
+    (B, H, W, C), masks, renormalization, and statistics synchronized over replicas. It also runs at prediction, where
+    there are no moments to compute.
     """
 
     _only_shifts = False
@@ -33,8 +34,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         usual = mask is None and not (self.renorm or self.synchronized) and self.axis in (-1, len(x.shape) - 1)
         if not (training and usual and can_fuse(x)):
             return super().call(inputs, training=training, mask=mask)
-        scale = ops.ones(x.shape[-1]) if self.gamma is None else ops.cast(self.gamma, "float32")
-        offset = ops.zeros(x.shape[-1]) if self.beta is None else ops.cast(self.beta, "float32")
+        scale = ops.ones(x.shape[-1], "float32") if self.gamma is None else ops.cast(self.gamma, "float32")
+        offset = ops.zeros(x.shape[-1], "float32") if self.beta is None else ops.cast(self.beta, "float32")
         if not self.trainable:
             mean, variance = ops.cast(self.moving_mean, "float32"), ops.cast(self.moving_variance, "float32")
             return fused(x, scale, offset, self.epsilon, mean, variance)[0]

@@ -35,7 +35,7 @@ def fused(x, scale, offset, epsilon: float, mean=None, variance=None):
     from tensorflow import raw_ops
 
     training = mean is None
-    none = ops.zeros(0)
+    none = ops.zeros(0, "float32")
     y, batch_mean, unbiased, *_ = raw_ops.FusedBatchNormV3(
         x=x,
         scale=scale,

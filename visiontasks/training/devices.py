@@ -92,7 +92,7 @@ def precision(asked: str, capability: float | None) -> str:
     """The Keras dtype policy for a recipe's `precision`.
 
     `auto` is bfloat16, which needs no loss scaling, from compute capability 8; float16 with loss scaling on older GPUs;
-    and float32 on a CPU, unless `visiontasks.precision` finds bfloat16 faster.
+    and float32 on a CPU. (`visiontasks.precision` decides before, where a CPU may be faster with bfloat16.)
     """
     if asked != "auto":
         return asked
