@@ -63,7 +63,7 @@ def folded(model: keras.Model) -> keras.Model:
 
     A normalization is folded if it alone takes the output of a convolution without activation: in functional networks,
     and in layers that list such pairs as `convolutions_with_norms`. Returned as it is: a model that cannot be rebuilt
-    from its config, such as one with lambdas, LoRA or quantized layers, and any on JAX, whose compiler fuses a
+    from its config, such as one with lambdas, and any on JAX, whose compiler fuses a
     normalization with the activation that follows anyway.
 
     Args:
@@ -100,6 +100,7 @@ def _of_graph(network):
             type(convolution) in KERNELS
             and convolution.data_format == "channels_last"
             and norm.axis in (-1, 3)
+            and not getattr(convolution, "lora_enabled", False)  # its kernel is a sum
             and convolution.activation is keras.activations.linear
             and len(convolution._inbound_nodes) == 1
             and users.count(id(norm.input)) == 1

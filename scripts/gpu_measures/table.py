@@ -83,7 +83,7 @@ def _note(row):
     notes = [] if row["state"] == "ok" else [f"{row['state']}: {row.get('why', 'unknown')}"]
     if row.get("beside_others"):
         notes.append("timed beside another process, which did not end")
-    if row.get("flops") and "backbone" in row["flops_by"]:
+    if "backbone" in row.get("flops_by", ""):
         notes.append("the share is that of the backbone alone")
     if bad := row.get("not_finite"):
         notes.append(f"NaN or infinite: {', '.join(bad[:SHOWN])}{', …' if len(bad) > SHOWN else ''}")
