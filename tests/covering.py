@@ -45,23 +45,28 @@ def product(columns: dict[str, Sequence]) -> list[dict]:
     return [{"head": tuple(columns["head"]), **dict(zip(single, values, strict=True))} for values in combinations]
 
 
-def cover(columns: dict[str, Sequence], cost=lambda row: 1.0, pairs=PAIRS) -> list[dict]:
+def in_turn(row: dict, number: int):
+    """One of a row's heads, for a row that needs none."""
+    return row["head"][number % len(row["head"])]
+
+
+def cover(columns: dict[str, Sequence], cost=lambda row: 1.0, pairs=PAIRS, spare=in_turn) -> list[dict]:
     """Rows that together cover every pair: greedily the one that covers most of what is missing for its cost.
 
     Args:
         columns: {column: its values}, among them `head`, of which a row has any number.
         cost: what a row costs; of equal gain for its cost the first of `product` is taken.
         pairs: the pairs of columns.
+        spare: the head, given a row and its number, if it adds something for none.
 
     Returns:
-        [{column: value}], `head` a tuple of those heads that the row adds something for, or else of one in turn.
+        [{column: value}], `head` a tuple of those heads that the row adds something for, or else of the spare one.
     """
     missing, rows = wanted(columns, pairs), []
 
     def trimmed(row):
         heads = {one for pair in covered(row, pairs) & missing for column, one in pair if column == "head"}
-        turn = row["head"][len(rows) % len(row["head"])]
-        return {**row, "head": tuple(head for head in row["head"] if head in heads) or (turn,)}
+        return {**row, "head": tuple(head for head in row["head"] if head in heads) or (spare(row, len(rows)),)}
 
     candidates = product(columns)
     while missing:

@@ -61,7 +61,7 @@ def test_predictions_are_in_the_images_original_pixels(folder, tmp_path, monkeyp
     monkeypatch.setattr(devices, "suit_few_cores", lambda: None)  # it is for a process of its own, and lasts
     small = ["backbone={name: unet_encoder, filters: 16, depth: 4}", "head={name: ssd, extra: [half]}"]
     words = ["recipe=ssd_det", f"data={folder}", *small, "data.size=[96, 96]", "data.batch=4", "data.augment=[]"]
-    words += ["train.epochs=40", "train.optimizer.learning_rate=2e-3", "data.workers=1"]
+    words += ["train.epochs=20", "train.optimizer.learning_rate=4e-3", "data.workers=1"]
     assert train.train(words) == 0
     printed = capsys.readouterr().out
     assert "read as voc" in printed and "classes: 2 classes: blue cell, red cell" in printed

@@ -23,16 +23,16 @@ PARTS = ["tests/test_model.py", "tests/losses", "tests/ops", "tests/contracts/te
 
 # of the detectors' contracts the one with a training step: outside it each op compiles alone
 LARGE = "(rcnn or retinanet or yolo) and not saves_loads"
-# what a fresh process does is Python's; the size of images is a shape like another
-SAME = "fresh_process or (one_size_after_another and ssd)"
+# what a fresh process does, and what an argument is, is Python's; the size of images is a shape like another
+SAME = "fresh_process or wrong_use or every_argument or no_stride_divides or (one_size_after_another and (ssd or unet))"
 # without a training step, every kind of layer, normalization across channels, batch norms, groups, depthwise
 OWN = "lenet5 or zfnet or resnet20 or resnext50 or lite0 or unet_encoder"
-# op by op, JAX spends half of the time on optimising what runs once; trainings are compiled as a user's are
+# JAX spends half of the time on optimizing what runs once; test_without_tensorflow.py trains as a user does
 PLAIN = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 # {part: (tests, which of them, environment)}
 CHOSEN = {
     # the five trainings that half precision is judged by are numbers, the same on each backend
-    "training": (TRAINING, "not (loss_scaling or half_precision)", {}),
+    "training": (TRAINING, "not (loss_scaling or half_precision)", PLAIN),
     "precision": (["tests/contracts/test_contracts_precision.py"], "", PLAIN),
     "parts": (PARTS, f"not ({LARGE} or {SAME})", PLAIN),
     "backbones": (

@@ -48,8 +48,8 @@ def python(folder, code, *words, absent=ABSENT, **environment):
     """Run code in a folder, in a process that can import nothing of `absent`."""
     block = f"import sys\nabsent = {absent}\nsys.modules.update(dict.fromkeys(absent))\n"
     kept = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
-    # its own home, because the file there may name a backend; unoptimized, because each step runs twice only
-    env = {**kept, "KERAS_HOME": str(folder / "home"), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **environment}
+    # its own home, because the file there may name a backend
+    env = {**kept, "KERAS_HOME": str(folder / "home"), **environment}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, "-c", block + code, *words]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)

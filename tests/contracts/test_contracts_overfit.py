@@ -5,6 +5,7 @@ import pytest
 from families import model_of, scores
 
 from visiontasks.registry import catalog
+from visiontasks.training import fused_optimizers
 
 FAMILY = "unet_encoder"
 DETECTORS = [name for name in sorted(catalog.parts("heads")) if catalog.find("heads", name).task == "detection"]
@@ -22,7 +23,7 @@ def check_overfit(name):
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # Keras's 0.99 is for thousands of steps: inference would still see the first ones
-    model.compile(keras.optimizers.Adam(1e-3))
+    model.compile(fused_optimizers.Adam(1e-3))
     for _ in range(8):
         model.fit(batch, batch_size=4, epochs=25, verbose=0)
         score = scores(model, batch)[name]["ap50"]

@@ -8,6 +8,7 @@ from covering import LEARNS, PRECISIONS
 from families import NARROW, check_learned, check_saved, scores, train
 
 from visiontasks.model import VisionModel
+from visiontasks.training import fused_optimizers
 
 COVERS = LEARNS
 SMALL = {"ssd": NARROW["ssd"], "unet": {"filters": [32, 16, 16]}}
@@ -92,7 +93,7 @@ def scores_of_seeds(precision, batch):
         return VisionModel(fakes.backbone((32, 32), (1, 2, 3), width=8), heads)
 
     model = made(0)
-    optimizer = keras.optimizers.Adam(3e-3)
+    optimizer = fused_optimizers.Adam(3e-3)
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2**7)
     model.compile(optimizer, jit_compile=False)
