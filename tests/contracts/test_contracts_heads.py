@@ -11,6 +11,7 @@ from visiontasks.arguments import choices
 from visiontasks.model import VisionModel
 from visiontasks.registry import catalog
 from visiontasks.registry.catalog import tasks_of
+from visiontasks.training import fused_optimizers
 
 HEADS = sorted(catalog.parts("heads"))
 
@@ -89,7 +90,7 @@ def test_decodes_to_float32_or_int32_with_the_batch_first(name, policy):
 @pytest.mark.parametrize("name", HEADS)
 def test_saves_loads_and_clones(name, tmp_path):
     model, batch = made(name), fakes.images()
-    model.compile("adam")
+    model.compile(fused_optimizers.Adam())
     model.fit(batch, batch_size=2, verbose=0)
     model.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras")
