@@ -47,7 +47,8 @@ def repeat(what: str, name: str, words: list[str]):
     keras.config.set_dtype_policy(devices.precision(recipe.train.precision, devices.gpu_capability()))
     loader, _ = build.loaders(recipe)
     model = build.model(recipe, loader)
-    fit.prepare(model, recipe.train, False, {"total_steps": 1000, "steps_per_epoch": 100})
+    prepare = getattr(fit, "prepare", None) or fit._prepare  # its name until 2026-11-26
+    prepare(model, recipe.train, False, {"total_steps": 1000, "steps_per_epoch": 100})
     batch = {field: np.asarray(value) for field, value in next(iter(loader)).items()}
 
     def once():
