@@ -19,7 +19,8 @@ PLATFORMS=(manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux_2_17 manylinux
 # 50 MB), pillow, matplotlib, scikit-learn, pyyaml, rich, safetensors, absl-py, protobuf, psutil, etils, cloudpickle,
 # packaging. What is not there, one can name: EXTRA="h5py==3.16.0 rich==15.0.0" scripts/gpu_wheels.sh …
 # It lacks what is below, in versions that fit each other: pydantic 2.14.4 asks for just this pydantic-core and a recent
-# typing_extensions, and albumentations 2.0.8 for this albucore. omegaconf 2.4 has its parser inside; before, it needed antlr, which has no wheel.
+# typing_extensions, and albumentations 2.0.8 for this albucore. omegaconf 2.4 has its parser inside; before, it needed
+# antlr, which has no wheel.
 WHEELS="
 keras==3.15.1 namex==0.1.0 optree==0.20.0
 grain==0.2.18 array-record==0.8.6 portpicker==1.6.0

@@ -4,6 +4,7 @@ bench_detection.py and gpu.py measure this package beside them. Each side waits 
 writes its weights first, so that both can have the same: they decide how many boxes are to be suppressed.
 """
 
+import contextlib
 import dataclasses
 import json
 import resource
@@ -84,11 +85,9 @@ class Rival:
         self._ask("ready")
 
     def _ask(self, what, steps=1):
-        try:
+        with contextlib.suppress(OSError):  # of a process that has ended; so does its output
             self.process.stdin.write(f"{what} {steps}\n")
             self.process.stdin.flush()
-        except OSError:  # of a process that has ended; so does its output
-            pass
         reply = json.loads(self.process.stdout.readline() or '{"error": "its process ended"}')
         if "error" in reply:
             raise RuntimeError(reply["error"])

@@ -106,7 +106,7 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
             return own
         return (2 * own if pairs == PAIRS and row["family"] in NO_BATCH_NORM else own) ** 2
 
-    def spare(row, number):  # what JAX compiles is the same for each head, but takes a minute for some
+    def spare(row, number):  # the passes compile every head on JAX; a training of some compiles for a minute
         return "classifier" if row["backend"] == "jax" else in_turn(row, number)
 
     return product(columns()) if exhaustive else cover(columns(), cost, pairs, spare)

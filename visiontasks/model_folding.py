@@ -19,16 +19,14 @@ KERNELS = {
     layers.DepthwiseConv2D: ("kernel", (2, 3)),
     layers.SeparableConv2D: ("pointwise_kernel", (3,)),
 }
-
-
 SAMPLED = 256  # values of a weight that are compared, at least
 
 
 class Folding:
     """The folded copy of a VisionModel: made on the first call, and again when the model's weights have changed.
 
-    Of each weight some hundred values tell, spread over all of it: to compare every value would take half as long as
-    predicting for one image.
+    Of each weight some hundred values tell, spread over all of it, so a change of a few values in a large kernel may
+    pass unseen. To compare every value would take half as long as predicting for one image.
     """
 
     def __init__(self, model: keras.Model):
@@ -48,7 +46,7 @@ def _sampler(weights):
 
     def samples():
         flat = (ops.reshape(ops.convert_to_tensor(weight), [-1]) for weight in weights)
-        # an odd step meets every channel of a kernel, whose numbers of channels are even
+        # an odd step meets every channel where their number is a power of two, and nearly all others
         return ops.concatenate([ops.cast(values[:: values.shape[0] // SAMPLED | 1], "float32") for values in flat])
 
     if keras.backend.backend() != "tensorflow":
@@ -63,8 +61,8 @@ def folded(model: keras.Model) -> keras.Model:
 
     A normalization is folded if it alone takes the output of a convolution without activation: in functional networks,
     and in layers that list such pairs as `convolutions_with_norms`. Returned as it is: a model that cannot be rebuilt
-    from its config, such as one with lambdas, and any on JAX, whose compiler fuses a
-    normalization with the activation that follows anyway.
+    from its config, such as one with lambdas, and any on JAX, whose compiler fuses a normalization with the activation
+    that follows anyway.
 
     Args:
         model: the VisionModel, which does not change.

@@ -20,7 +20,11 @@ DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16", "mixed_float16": "
 
 
 def measure(tiny: bool):
-    """Raises RuntimeError if the backend has no GPU."""
+    """Report what this machine is, and how fast.
+
+    Raises:
+        RuntimeError: the backend has no GPU, and the measurements are not tiny.
+    """
     child.report(card=card(), driver=driver(), cores=len(os.sched_getaffinity(0)), python=platform.python_version())
     child.report(backend=keras.backend.backend(), versions=versions())
     if not tiny and card().startswith(CPU):

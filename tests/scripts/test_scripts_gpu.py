@@ -290,6 +290,15 @@ def test_each_kind_of_measurement_runs(measured):
     assert 0 <= row["score"] <= 1 and row["epochs"] == 1 and row["not_finite"] == []
 
 
+def test_a_machine_without_a_gpu_is_an_error(gpu, monkeypatch):
+    from gpu_measures import machine
+
+    monkeypatch.setattr(machine.child, "report", lambda **_: None)
+    monkeypatch.setattr(machine, "card", lambda: f"{machine.CPU} (a processor)")
+    with pytest.raises(RuntimeError, match="no GPU"):
+        machine.measure(tiny=False)
+
+
 @pytest.mark.parametrize(("fits", "sizes", "failed"), [(200, [64, 128], 256), (50, [32], 64), (300, [64, 256], 512)])
 def test_where_memory_ends_is_found_by_halves(gpu, monkeypatch, fits, sizes, failed):
     from gpu_measures import largest
