@@ -1,0 +1,135 @@
+"""`InstanceMasks`: the same as whole masks, moved as whole masks are."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from visiontasks.instance_masks import NO_MASK, InstanceMasks, Patch
+
+SIZE = (60, 90)
+
+
+def polygon(rng, center, radius, corners=9):
+    angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius * rng.uniform(0.4, 1, (corners, 1)) + center
+
+
+def polygons(rng, count=5):
+    """Objects of one or two polygons; some reach over the image's edge."""
+    made = []
+    for _ in range(count):
+        parts = [polygon(rng, rng.uniform((0, 0), SIZE[::-1]), rng.uniform(3, 30)) for _ in range(rng.integers(1, 3))]
+        made.append(tuple(parts))
+    return InstanceMasks(made, SIZE)
+
+
+def whole(masks):
+    """The masks as pycocotools decodes them, uint8 (N, H, W)."""
+    height, width = masks.size
+    found = []
+    for shape in masks.shapes:
+        runs = coco_mask.frPyObjects([points.ravel().tolist() for points in shape], height, width)
+        found.append(coco_mask.decode(coco_mask.merge(runs)))
+    return np.stack(found)
+
+
+@given(st.integers(0, 10**6))
+def test_polygons_have_the_pixels_that_coco_gives_them(seed):
+    masks = polygons(np.random.default_rng(seed))
+    expected = whole(masks)
+    np.testing.assert_array_equal(masks.array(), expected)
+    np.testing.assert_array_equal(masks.areas(), expected.sum(axis=(1, 2)))
+    for number, mask in enumerate(expected):
+        np.testing.assert_array_equal(coco_mask.decode(masks.rle(number)), mask)
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        box = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] if mask.any() else [0, 0, 0, 0]
+        np.testing.assert_array_equal(masks.boxes()[number], box)
+
+
+@given(st.integers(0, 10**6))
+def test_pixels_stay_what_they_are(seed):
+    expected = whole(polygons(np.random.default_rng(seed)))
+    masks = InstanceMasks.of(expected)
+    np.testing.assert_array_equal(masks.array(), expected)
+    np.testing.assert_array_equal(masks[expected.any(axis=(1, 2))].array(), expected[expected.any(axis=(1, 2))])
+    region = np.random.default_rng(seed).random(SIZE) < 0.5
+    np.testing.assert_array_equal(masks.within(region).array(), expected * region)
+
+
+MOVES = {
+    "flip": ([[-1, 0, 90], [0, 1, 0]], SIZE),
+    "transpose": ([[0, 1, 0], [1, 0, 0]], SIZE[::-1]),
+    "crop": ([[1, 0, -20], [0, 1, -13]], (30, 40)),
+    "larger": ([[2, 0, 0], [0, 2, 0]], (120, 180)),
+    "smaller": ([[0.5, 0, 0], [0, 0.5, 0]], (30, 45)),
+    "turned": ([[0.8, -0.6, 30], [0.6, 0.8, -10]], (80, 80)),
+}
+
+
+@pytest.mark.parametrize("form", ["polygons", "pixels"])
+@pytest.mark.parametrize("name", MOVES)
+@given(seed=st.integers(0, 10**6))
+def test_moved_as_a_whole_mask_is_within_a_pixel_of_its_edge(name, form, seed):
+    matrix, size = MOVES[name]
+    matrix = np.array(matrix, float)
+    masks = polygons(np.random.default_rng(seed))
+    before = whole(masks)
+    found = (masks if form == "polygons" else InstanceMasks.of(before)).moved(matrix, size).array()
+    centers = matrix[:, 2] + matrix[:, :2] @ [0.5, 0.5] - 0.5
+    exact = name in ("flip", "transpose", "crop")
+    square = np.ones((3, 3), np.uint8)
+
+    def warped(mask, change):
+        """The mask moved as a whole, its edge changed by a pixel; by one of either image where they differ."""
+        mask = change(cv2.copyMakeBorder(mask, 4, 4, 4, 4, cv2.BORDER_CONSTANT), square)
+        forward = np.column_stack([matrix[:, :2], centers - matrix[:, :2] @ [4, 4]])
+        mask = cv2.warpAffine(mask, forward, size[::-1], flags=cv2.INTER_NEAREST)
+        return mask if exact else change(mask, square)
+
+    for mask, ours in zip(before, found, strict=True):
+        assert (ours >= warped(mask, cv2.erode)).all() and (ours <= warped(mask, cv2.dilate)).all()
+    if form == "pixels" and exact:
+        expected = [cv2.warpAffine(m, np.column_stack([matrix[:, :2], centers]), size[::-1]) for m in before]
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("form", ["polygons", "pixels"])
+def test_a_crop_has_the_mask_s_value_at_the_center_of_each_cell(form):
+    masks = polygons(np.random.default_rng(1), 40)
+    expected = whole(masks)
+    masks = masks if form == "polygons" else InstanceMasks.of(expected)
+    inner = expected.sum(axis=(1, 2)) == expected[:, 1:-1, 1:-1].sum(axis=(1, 2))
+    kept = inner & (masks.areas() > 60)
+    masks, expected = masks[kept], expected[kept]
+    assert len(masks) > 5
+    boxes = masks.boxes()
+    crops = masks.crops(boxes, 28)
+    assert crops.shape == (len(masks), 28, 28) and set(np.unique(crops)) == {0, 1}
+    for crop, box, mask in zip(crops, boxes, expected, strict=True):
+        steps = (np.arange(28) + 0.5) / 28
+        columns, rows = (box[axis] + steps * (box[axis + 2] - box[axis]) for axis in (0, 1))
+        nearest = mask[np.floor(rows).astype(int)[:, None], np.floor(columns).astype(int)]
+        assert (crop != nearest).mean() < 0.1  # cells that the edge crosses
+    # half of the objects lie outside of shifted boxes
+    far = masks.crops(boxes + np.float32([1000, 0, 1000, 0]), 7)
+    assert not far.any()
+
+
+def test_an_object_may_have_no_mask():
+    patch = Patch(2, 1, np.ones((3, 4), np.uint8))
+    masks = InstanceMasks([None, patch, ()], (8, 9))
+    assert masks.known.tolist() == [False, True, True]
+    assert np.isnan(masks.areas()[0]) and masks.areas()[1:].tolist() == [12, 0]
+    assert masks.boxes().tolist() == [[0, 0, 0, 0], [2, 1, 6, 4], [0, 0, 0, 0]]
+    assert masks.array().sum() == 12 and masks.rle(0) is None
+    crops = masks.crops(np.float32([[0, 0, 4, 4], [2, 1, 6, 4], [0, 0, 4, 4]]), 5)
+    assert (crops[0] == NO_MASK).all() and (crops[1] == 1).all() and (crops[2] == 0).all()
+    moved = masks.moved([[1, 0, 3], [0, 1, 0]], (8, 9))
+    assert moved.known.tolist() == masks.known.tolist() and moved.boxes()[1].tolist() == [5, 1, 9, 4]
+    both = masks[[1]] + masks[:1]
+    assert len(both) == 2 and both.known.tolist() == [True, False]
+    with pytest.raises(ValueError, match="size: expected masks of images of"):
+        masks + InstanceMasks([], (9, 9))

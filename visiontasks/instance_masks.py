@@ -1,0 +1,240 @@
+"""`InstanceMasks`: the masks of an image's objects, each as polygons or as the pixels of a small window."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+NO_MASK = 255  # fills the crop of an object that has no mask
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Patch:
+    """A mask inside a window of its image.
+
+    Args:
+        left, top: the window's first column and row.
+        pixels: uint8 (height, width) of the window, 0 or 1.
+    """
+
+    left: int
+    top: int
+    pixels: np.ndarray
+
+    def tight(self) -> "Patch":
+        """The smallest window that holds the mask; of an empty mask a window without pixels."""
+        rows, columns = (np.flatnonzero(self.pixels.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return Patch(self.left, self.top, np.zeros((0, 0), np.uint8))
+        pixels = self.pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return Patch(self.left + int(columns[0]), self.top + int(rows[0]), pixels)
+
+
+# polygons, arrays (P, 2) of x, y in pixels, whose union is the mask; pixels; or nothing: the object has no mask
+Shape = tuple[np.ndarray, ...] | Patch | None
+
+
+class InstanceMasks(Sequence):
+    """The masks of N objects of an image of `size` (height, width).
+
+    Whole masks would take N times the image's pixels. Polygons stay polygons while they are moved, as exact as they
+    were; a pixel belongs to them by COCO's rule. Other masks are kept in the window that holds them. Coordinates are
+    continuous: the first pixel spans 0..1.
+
+    Args:
+        shapes: one for each object.
+        size: (height, width) of the image; what lies outside is not part of a mask.
+    """
+
+    def __init__(self, shapes: Iterable[Shape], size: tuple[int, int]):
+        self.shapes, self.size = tuple(shapes), (int(size[0]), int(size[1]))
+
+    @classmethod
+    def of(cls, masks: np.ndarray) -> "InstanceMasks":
+        """From uint8 (N, H, W), 0 or 1."""
+        return cls((Patch(0, 0, mask).tight() for mask in masks), masks.shape[1:])
+
+    def __len__(self):
+        return len(self.shapes)
+
+    def __getitem__(self, index) -> "InstanceMasks":
+        """The masks that an array of bool or int selects, or a slice; of an int, the one."""
+        if isinstance(index, slice):
+            return InstanceMasks(self.shapes[index], self.size)
+        numbers = np.atleast_1d(np.arange(len(self))[index])
+        return InstanceMasks((self.shapes[number] for number in numbers), self.size)
+
+    def __iter__(self) -> Iterator["InstanceMasks"]:
+        return (self[number] for number in range(len(self)))
+
+    def __add__(self, other: "InstanceMasks") -> "InstanceMasks":
+        """Both images' objects, on one image.
+
+        Raises:
+            ValueError: the images differ in size.
+        """
+        if self.size != other.size:
+            raise ValueError(f"size: expected masks of images of {self.size}, got {other.size}.")
+        return InstanceMasks(self.shapes + other.shapes, self.size)
+
+    @property
+    def known(self) -> np.ndarray:
+        """bool (N,): the objects that have a mask."""
+        return np.array([shape is not None for shape in self.shapes], bool)
+
+    def patch(self, number: int) -> Patch | None:
+        """An object's mask inside the image as pixels, in the smallest window; None if it has none."""
+        shape = self.shapes[number]
+        if shape is None:
+            return None
+        height, width = self.size
+        if isinstance(shape, Patch):
+            rows = slice(max(0, -shape.top), max(0, height - shape.top))
+            columns = slice(max(0, -shape.left), max(0, width - shape.left))
+            return Patch(max(0, shape.left), max(0, shape.top), shape.pixels[rows, columns]).tight()
+        if not shape:
+            return Patch(0, 0, np.zeros((0, 0), np.uint8))
+        points = np.concatenate(shape)
+        # COCO counts a pixel whose corner a polygon touches; one more than the extent holds them all
+        left, top = np.clip(np.floor(points.min(axis=0)) - 1, 0, (width, height)).astype(int).tolist()
+        right, bottom = np.clip(np.ceil(points.max(axis=0)) + 1, 0, (width, height)).astype(int).tolist()
+        if right <= left or bottom <= top:
+            return Patch(0, 0, np.zeros((0, 0), np.uint8))
+        return Patch(left, top, _filled(shape, (left, top), 1.0, (bottom - top, right - left))).tight()
+
+    def array(self) -> np.ndarray:
+        """uint8 (N, H, W), 0 or 1; an object without a mask has no pixels."""
+        masks = np.zeros((len(self), *self.size), np.uint8)
+        for number, mask in enumerate(masks):
+            if patch := self.patch(number):
+                rows, columns = patch.pixels.shape
+                mask[patch.top : patch.top + rows, patch.left : patch.left + columns] = patch.pixels
+        return masks
+
+    def areas(self) -> np.ndarray:
+        """float32 (N,): each mask's pixels inside the image; NaN for an object that has none."""
+        patches = map(self.patch, range(len(self)))
+        return np.array([np.nan if patch is None else patch.pixels.sum() for patch in patches], np.float32)
+
+    def boxes(self) -> np.ndarray:
+        """float32 (N, 4): the box around each mask's pixels; zeros for an empty mask or none."""
+        boxes = np.zeros((len(self), 4), np.float32)
+        for number, box in enumerate(boxes):
+            if (patch := self.patch(number)) and patch.pixels.size:
+                rows, columns = patch.pixels.shape
+                box[:] = patch.left, patch.top, patch.left + columns, patch.top + rows
+        return boxes
+
+    def rle(self, number: int) -> dict | None:
+        """A mask as COCO's compressed run lengths, {"size", "counts"}; None if the object has none."""
+        patch = self.patch(number)
+        if patch is None:
+            return None
+        mask = np.zeros(self.size, np.uint8, order="F")
+        rows, columns = patch.pixels.shape
+        mask[patch.top : patch.top + rows, patch.left : patch.left + columns] = patch.pixels
+        return coco_mask.encode(mask)
+
+    def moved(self, matrix: np.ndarray, size: tuple[int, int]) -> "InstanceMasks":
+        """The masks after an affine map of the image, (2, 3), to an image of `size`.
+
+        Pixels are interpolated inside the window alone. What lies outside of either image is cut off: it does not come
+        back with a later move.
+        """
+        matrix = np.asarray(matrix, np.float64)
+
+        def move(shape):
+            if shape is None:
+                return None
+            if isinstance(shape, Patch):
+                return _warped(shape, matrix, size)
+            here = (_clipped(polygon, self.size) for polygon in shape)
+            there = (_clipped(polygon @ matrix[:, :2].T + matrix[:, 2], size) for polygon in here)
+            return tuple(polygon for polygon in there if len(polygon) > 2)
+
+        return InstanceMasks(map(move, self.shapes), size)
+
+    def within(self, region: np.ndarray) -> "InstanceMasks":
+        """What of the masks lies in a region, bool (H, W). Objects without a mask stay so."""
+
+        def of(number):
+            if (patch := self.patch(number)) is None:
+                return None
+            rows, columns = patch.pixels.shape
+            seen = region[patch.top : patch.top + rows, patch.left : patch.left + columns]
+            return Patch(patch.left, patch.top, patch.pixels * seen.astype(np.uint8)).tight()
+
+        return InstanceMasks(map(of, range(len(self))), self.size)
+
+    def crops(self, boxes: np.ndarray, size: int) -> np.ndarray:
+        """Each mask as it lies in its box, on a grid of size × size: uint8 (N, size, size), 0 or 1.
+
+        All 255 for an object that has no mask. A cell has the value at its center.
+
+        Args:
+            boxes: float (N, 4), not empty.
+            size: cells per row and column.
+        """
+        crops = np.full((len(self), size, size), NO_MASK, np.uint8)
+        for crop, box, shape in zip(crops, np.asarray(boxes, np.float64), self.shapes, strict=True):
+            scale = size / (box[2:] - box[:2])
+            if isinstance(shape, Patch):
+                matrix = np.column_stack([np.diag(scale), -box[:2] * scale])
+                placed = _warped(shape, matrix, (size, size))
+                rows, columns = placed.pixels.shape
+                crop[:] = 0
+                crop[placed.top : placed.top + rows, placed.left : placed.left + columns] = placed.pixels
+            elif shape is not None:
+                crop[:] = _filled(shape, box[:2], scale, (size, size))
+        return crops
+
+
+def _clipped(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The part of a polygon inside an image. Sutherland and Hodgman 1974, https://doi.org/10.1145/360767.360802.
+
+    Parts that only the outside connects stay connected, by an edge along the border.
+    """
+    for axis, limit in enumerate(size[::-1]):
+        for side, edge in ((1, 0.0), (-1, float(limit))):
+            inside = side * (polygon[:, axis] - edge) >= 0
+            if inside.all():
+                continue
+            before, was_inside = np.roll(polygon, 1, axis=0), np.roll(inside, 1)
+            crosses = inside != was_inside
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = (edge - before[:, axis]) / (polygon[:, axis] - before[:, axis])
+                crossing = before + share[:, None] * (polygon - before)
+            crossing[:, axis] = edge
+            # of each edge first where it crosses, then where it ends
+            points = np.stack([crossing, polygon], axis=1).reshape(-1, 2)
+            polygon = points[np.stack([crosses, inside], axis=1).ravel()]
+    return polygon
+
+
+def _filled(polygons, origin, scale, size) -> np.ndarray:
+    """Polygons as uint8 pixels of a window of `size`, whose corner is `origin`, enlarged by `scale`."""
+    flat = [((polygon - origin) * scale).ravel().tolist() for polygon in polygons if len(polygon) > 2]
+    if not flat:
+        return np.zeros(size, np.uint8)
+    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, *size)))
+
+
+def _warped(patch: Patch, matrix: np.ndarray, size: tuple[int, int]) -> Patch:
+    """A patch after an affine map to an image of `size`: where the interpolated mask is a half or more."""
+    rows, columns = patch.pixels.shape
+    if not patch.pixels.size:
+        return patch
+    corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]]) + (patch.left, patch.top)
+    corners = corners @ matrix[:, :2].T + matrix[:, 2]
+    low = np.clip(np.floor(corners.min(axis=0)), 0, size[::-1]).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)), 0, size[::-1]).astype(int)
+    if (high <= low).any():
+        return Patch(0, 0, np.zeros((0, 0), np.uint8))
+    # from the window's pixel centers to the new window's, which OpenCV numbers from 0
+    linear = matrix[:, :2]
+    offset = linear @ (np.array([patch.left, patch.top]) + 0.5) + matrix[:, 2] - low - 0.5
+    width, height = (high - low).tolist()
+    pixels = cv2.warpAffine(patch.pixels * 255, np.column_stack([linear, offset]), (width, height))
+    return Patch(int(low[0]), int(low[1]), (pixels > 127).astype(np.uint8))
