@@ -1,4 +1,4 @@
-"""`InstanceMasks`: the masks of an image's objects, each as polygons or as the pixels of a small window."""
+"""`InstanceMasks`: the masks of an image's objects, each as polygons, run lengths or the pixels of a small window."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,16 +32,17 @@ class Patch:
         return Patch(self.left + int(columns[0]), self.top + int(rows[0]), pixels)
 
 
-# polygons, arrays (P, 2) of x, y in pixels, whose union is the mask; pixels; or nothing: the object has no mask
-Shape = tuple[np.ndarray, ...] | Patch | None
+# polygons, arrays (P, 2) of x, y in pixels, whose union is the mask; COCO's compressed run lengths of the image's size;
+# pixels; or nothing: the object has no mask
+Shape = tuple[np.ndarray, ...] | dict | Patch | None
 
 
 class InstanceMasks(Sequence):
     """The masks of N objects of an image of `size` (height, width).
 
     Whole masks would take N times the image's pixels. Polygons stay polygons while they are moved, as exact as they
-    were; a pixel belongs to them by COCO's rule. Other masks are kept in the window that holds them. Coordinates are
-    continuous: the first pixel spans 0..1.
+    were; their pixels are those that COCO gives them. Moved pixels are kept in the window that holds them. Coordinates
+    are continuous: the first pixel spans 0..1.
 
     Args:
         shapes: one for each object.
@@ -87,22 +88,7 @@ class InstanceMasks(Sequence):
     def patch(self, number: int) -> Patch | None:
         """An object's mask inside the image as pixels, in the smallest window; None if it has none."""
         shape = self.shapes[number]
-        if shape is None:
-            return None
-        height, width = self.size
-        if isinstance(shape, Patch):
-            rows = slice(max(0, -shape.top), max(0, height - shape.top))
-            columns = slice(max(0, -shape.left), max(0, width - shape.left))
-            return Patch(max(0, shape.left), max(0, shape.top), shape.pixels[rows, columns]).tight()
-        if not shape:
-            return Patch(0, 0, np.zeros((0, 0), np.uint8))
-        points = np.concatenate(shape)
-        # COCO counts a pixel whose corner a polygon touches; one more than the extent holds them all
-        left, top = np.clip(np.floor(points.min(axis=0)) - 1, 0, (width, height)).astype(int).tolist()
-        right, bottom = np.clip(np.ceil(points.max(axis=0)) + 1, 0, (width, height)).astype(int).tolist()
-        if right <= left or bottom <= top:
-            return Patch(0, 0, np.zeros((0, 0), np.uint8))
-        return Patch(left, top, _filled(shape, (left, top), 1.0, (bottom - top, right - left))).tight()
+        return shape if shape is None or isinstance(shape, Patch) else _patch(self.rle(number))
 
     def array(self) -> np.ndarray:
         """uint8 (N, H, W), 0 or 1; an object without a mask has no pixels."""
@@ -129,9 +115,12 @@ class InstanceMasks(Sequence):
 
     def rle(self, number: int) -> dict | None:
         """A mask as COCO's compressed run lengths, {"size", "counts"}; None if the object has none."""
-        patch = self.patch(number)
-        if patch is None:
-            return None
+        shape = self.shapes[number]
+        if shape is None or isinstance(shape, dict):
+            return shape
+        if isinstance(shape, tuple):
+            return _runs(shape, self.size)
+        patch = shape
         mask = np.zeros(self.size, np.uint8, order="F")
         rows, columns = patch.pixels.shape
         mask[patch.top : patch.top + rows, patch.left : patch.left + columns] = patch.pixels
@@ -148,8 +137,8 @@ class InstanceMasks(Sequence):
         def move(shape):
             if shape is None:
                 return None
-            if isinstance(shape, Patch):
-                return _warped(shape, matrix, size)
+            if not isinstance(shape, tuple):
+                return _warped(_patch(shape) if isinstance(shape, dict) else shape, matrix, size)
             here = (_clipped(polygon, self.size) for polygon in shape)
             there = (_clipped(polygon @ matrix[:, :2].T + matrix[:, 2], size) for polygon in here)
             return tuple(polygon for polygon in there if len(polygon) > 2)
@@ -180,14 +169,14 @@ class InstanceMasks(Sequence):
         crops = np.full((len(self), size, size), NO_MASK, np.uint8)
         for crop, box, shape in zip(crops, np.asarray(boxes, np.float64), self.shapes, strict=True):
             scale = size / (box[2:] - box[:2])
-            if isinstance(shape, Patch):
+            if isinstance(shape, (dict, Patch)):
                 matrix = np.column_stack([np.diag(scale), -box[:2] * scale])
-                placed = _warped(shape, matrix, (size, size))
+                placed = _warped(_patch(shape) if isinstance(shape, dict) else shape, matrix, (size, size))
                 rows, columns = placed.pixels.shape
                 crop[:] = 0
                 crop[placed.top : placed.top + rows, placed.left : placed.left + columns] = placed.pixels
             elif shape is not None:
-                crop[:] = _filled(shape, box[:2], scale, (size, size))
+                crop[:] = coco_mask.decode(_runs([(points - box[:2]) * scale for points in shape], (size, size)))
         return crops
 
 
@@ -213,12 +202,42 @@ def _clipped(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return polygon
 
 
-def _filled(polygons, origin, scale, size) -> np.ndarray:
-    """Polygons as uint8 pixels of a window of `size`, whose corner is `origin`, enlarged by `scale`."""
-    flat = [((polygon - origin) * scale).ravel().tolist() for polygon in polygons if len(polygon) > 2]
+def _runs(polygons, size) -> dict:
+    """The union of polygons as run lengths."""
+    flat = [polygon.ravel().tolist() for polygon in polygons if len(polygon) > 2]
     if not flat:
-        return np.zeros(size, np.uint8)
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, *size)))
+        return coco_mask.encode(np.zeros(size, np.uint8, order="F"))
+    return coco_mask.merge(coco_mask.frPyObjects(flat, *size))
+
+
+def _patch(runs: dict) -> Patch:
+    """The pixels of run lengths, without decoding the rest of the image."""
+    height, _ = runs["size"]
+    left, top, width, rows = (int(value) for value in coco_mask.toBbox(runs))
+    # columns follow each other in runs of zeros and ones
+    edges = np.cumsum([0, *run_lengths(runs["counts"].decode())])
+    lengths = np.diff(np.clip(edges, left * height, (left + width) * height))
+    columns = np.repeat((np.arange(len(lengths)) & 1).astype(np.uint8), lengths).reshape(width, height)
+    return Patch(left, top, np.ascontiguousarray(columns[:, top : top + rows].T))
+
+
+def run_lengths(text: str) -> list[int] | None:
+    """The run lengths in COCO's compressed text; None if it is damaged.
+
+    Five bits for each character; from the third on, a run minus the one two before.
+    """
+    runs, value, shift = [], 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (1 << shift) if bits & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return None if shift else runs
 
 
 def _warped(patch: Patch, matrix: np.ndarray, size: tuple[int, int]) -> Patch:
