@@ -57,6 +57,18 @@ class InstanceMasks(Sequence):
         """From uint8 (N, H, W), 0 or 1."""
         return cls((Patch(0, 0, mask).tight() for mask in masks), masks.shape[1:])
 
+    @classmethod
+    def of_crops(cls, crops: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> "InstanceMasks":
+        """The masks of crops (N, M, M) in boxes (N, 4): what `crops` gives, back on the image."""
+
+        def shape(crop, box):
+            if (crop == NO_MASK).all():
+                return None
+            scale = (box[2:] - box[:2]) / crop.shape[0]
+            return _warped(Patch(0, 0, crop), np.column_stack([np.diag(scale), box[:2]]), size)
+
+        return cls(map(shape, crops, np.asarray(boxes, np.float64)), size)
+
     def __len__(self):
         return len(self.shapes)
 
@@ -84,6 +96,12 @@ class InstanceMasks(Sequence):
     def known(self) -> np.ndarray:
         """bool (N,): the objects that have a mask."""
         return np.array([shape is not None for shape in self.shapes], bool)
+
+    @property
+    def empty(self) -> np.ndarray:
+        """bool (N,): the objects of whose mask a move has left nothing."""
+        shapes = self.shapes
+        return np.array([s == () or isinstance(s, Patch) and not s.pixels.any() for s in shapes], bool)
 
     def patch(self, number: int) -> Patch | None:
         """An object's mask inside the image as pixels, in the smallest window; None if it has none."""

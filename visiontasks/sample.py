@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from visiontasks.instance_masks import NO_MASK, InstanceMasks
+
 VOID = 255  # a mask pixel that counts neither in losses nor in metrics
 UNLABELED = -1  # a missing label or tag, which adds nothing to a loss
 NO_OBJECT = -1  # the class of padding in a batch
@@ -27,7 +29,7 @@ FIELDS = {
     "known": Field("bool", 1, False),
     "ignored": Field("bool", 1, False),
     "mask": Field("int32", 2, VOID),
-    "instance_masks": Field("uint8", 3, 0),
+    "instance_masks": Field("uint8", 3, NO_MASK),
     "keypoints": Field("float32", 3, 0),
 }
 OBJECT_FIELDS = ("boxes", "classes", "ignored", "instance_masks", "keypoints")  # with one entry per object
@@ -115,7 +117,7 @@ class Sample:
         ignored: bool (N,), regions that are neither object nor background (COCO's iscrowd, VOC's difficult): they count
             neither in losses nor in metrics; None: no regions.
         mask: int32 (H, W), the class of each pixel, 255 = void.
-        instance_masks: uint8 (N, H, W), 0 or 1.
+        instance_masks: an InstanceMasks of N objects, some of which may have none; or uint8 (N, H, W), 0 or 1.
         keypoints: float32 (N, K, 3), x, y, visibility (0 not labeled, 1 hidden, 2 visible).
         areas: float32 (N,), the annotated area in pixels² of the image as it was read, by which COCO tells small
             objects from large ones; None: the box's area. Not in batches, and None after a transform.
@@ -136,7 +138,7 @@ class Sample:
     known: np.ndarray | None = None
     ignored: np.ndarray | None = None
     mask: np.ndarray | None = None
-    instance_masks: np.ndarray | None = None
+    instance_masks: InstanceMasks | np.ndarray | None = None
     keypoints: np.ndarray | None = None
     areas: np.ndarray | None = None
     sets: Mapping[str, "Sample | dict"] = dataclasses.field(default_factory=dict)
@@ -152,7 +154,7 @@ class Sample:
             raise self._wrong("image", "at least one pixel", image)
         for name, field in FIELDS.items():
             value = getattr(self, name)
-            if value is None:
+            if value is None or isinstance(value, InstanceMasks):
                 continue
             value = np.asarray(value)
             if value.ndim != field.ndim or not _fits(value.dtype, np.dtype(field.dtype)):
@@ -206,8 +208,12 @@ class Sample:
             count = None if self.known is None else len(self.known)
             check_numbers(self._name("classes"), self.classes, count, None, "; leave out what is no object")
         masks, points = self.instance_masks, self.keypoints
-        if masks is not None and (masks.shape[1:] != (height, width) or masks.max(initial=0) > 1):
-            raise self._wrong("instance_masks", f"0 or 1 in uint8 (N, {height}, {width})", masks)
+        if isinstance(masks, np.ndarray):
+            if masks.shape[1:] != (height, width) or masks.max(initial=0) > 1:
+                raise self._wrong("instance_masks", f"0 or 1 in uint8 (N, {height}, {width})", masks)
+            object.__setattr__(self, "instance_masks", InstanceMasks.of(masks))
+        elif masks is not None and masks.size != (height, width):
+            raise self._wrong("instance_masks", f"masks of an image of {(height, width)}", f"of {masks.size}")
         if points is not None and (points.shape[2] != 3 or not np.isin(points[..., 2], (0, 1, 2)).all()):
             raise self._wrong("keypoints", "x, y, visibility 0, 1 or 2 in float32 (N, K, 3)", points)
 

@@ -13,7 +13,10 @@ from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import BadImage, DataError, UserError
 from visiontasks.geometry import Placement
+from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import FIELDS, OBJECT_FIELDS, Sample, by_set, named
+
+MASK_SIZE = 112
 
 
 class Batch(NamedTuple):
@@ -37,6 +40,7 @@ class Shapes:
         batch_size: images per batch.
         counts: by field, the number of tags, of keypoints per object, and of classes, if `fields` has them.
         max_objects: objects per image.
+        mask_size: rows and columns of an instance mask, as it lies in its object's box.
     """
 
     fields: tuple[str, ...]
@@ -44,6 +48,7 @@ class Shapes:
     batch_size: int
     counts: dict[str, int]
     max_objects: int
+    mask_size: int = MASK_SIZE
 
     def __post_init__(self):
         fields = list(self.fields)
@@ -66,7 +71,7 @@ class Shapes:
                 "classes": (self.max_objects,),
                 "known": (classes,),
                 "ignored": (self.max_objects,),
-                "instance_masks": (self.max_objects, *self.size),
+                "instance_masks": (self.max_objects, self.mask_size, self.mask_size),
                 "keypoints": (self.max_objects, points, 3),
             }
             for field, name in names.items():
@@ -195,6 +200,8 @@ class Assemble:
                 continue
             if name in OBJECT_FIELDS:
                 value = value[chosen]
+                if name == "instance_masks":
+                    value = value.crops(sample.boxes[chosen], values.shape[-1])
                 values[: len(value)] = value
             else:
                 values[...] = value
@@ -223,11 +230,12 @@ def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:
     """
     sets = {}
     for label_set, names in by_set(arrays).items():
-        sets[label_set] = _labels({field: arrays[name][row] for field, name in names.items() if field in FIELDS})
+        labels = {field: arrays[name][row] for field, name in names.items() if field in FIELDS}
+        sets[label_set] = _labels(labels, arrays["image"].shape[1:3])
     return Sample(arrays["image"][row], **sets.pop("", {}), sets=sets)
 
 
-def _labels(labels):
+def _labels(labels, size):
     """The Sample fields of a row of one label set."""
     objects = {name: labels.pop(name) for name in OBJECT_FIELDS if name in labels}
     classes, boxes, known = objects.get("classes"), objects.get("boxes"), labels.pop("known", None)
@@ -236,4 +244,6 @@ def _labels(labels):
         if known is None or known.any() or valid.any():
             labels |= {name: value[valid] for name, value in objects.items()}
             labels["known"] = known
+    if "instance_masks" in labels:
+        labels["instance_masks"] = InstanceMasks.of_crops(labels["instance_masks"], labels["boxes"], size)
     return labels

@@ -5,11 +5,13 @@ import os
 import random
 import threading
 
+import cv2
 import numpy as np
 
-from visiontasks.data.mirror import frame, mirrored
+from visiontasks.data.mirror import MIRRORS, affine_map, frame, mirrored
 from visiontasks.data.placing import THINNEST, cut, inside
 from visiontasks.errors import RecipeError
+from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import VOID, Sample
 
 
@@ -37,10 +39,10 @@ class Composed:
         return self._local.compose
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        compose, moves = self._compose()
+        compose, moves, affine = self._compose()
         compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         try:
-            moved = compose(**(_targets(sample) if moves else {"image": sample.image}))
+            moved = compose(**(_targets(sample, affine) if moves else {"image": sample.image}))
         except Exception as error:  # albumentations and OpenCV raise many types
             height, width = sample.image.shape[:2]
             raise RecipeError(
@@ -55,11 +57,26 @@ class Composed:
                 f"{image.shape}; remove the transform that changes the type or the channels.",
                 "augment",
             )
-        return _labels(sample, moved, self._partners) if moves else dataclasses.replace(sample, image=image)
+        return _labels(sample, moved, self._partners, affine) if moves else dataclasses.replace(sample, image=image)
+
+
+# albumentations' that map an image as a whole by an affine map, and those of other transforms
+AFFINE = {*MIRRORS, "Affine", "Rotate", "RandomRotate90", "SafeRotate", "ShiftScaleRotate"}
+AFFINE |= {"LetterBox", "LongestMaxSize", "RandomScale", "Resize", "SmallestMaxSize", "Pad", "PadIfNeeded"}
+COMPOSITIONS = {"OneOf", "OneOrOther", "RandomOrder", "Sequential", "SomeOf", "SelectiveChannelTransform"}
+
+
+def _is_affine(name, given, moves) -> bool:
+    """Whether a transform that moves pixels maps all of them by one affine map; false for what is not known."""
+    if name in COMPOSITIONS:
+        return all(_is_affine(*inner, moves) for inner in given["transforms"])
+    # with reflection an object appears several times
+    border = given.get("border_mode", cv2.BORDER_CONSTANT) == cv2.BORDER_CONSTANT
+    return not moves(name, given) or (name in AFFINE or "Crop" in name) and border
 
 
 def _compose(entries):
-    """The Compose of some entries, and whether it moves pixels (and not only changes colors)."""
+    """The Compose of some entries; whether it moves pixels (and not only changes colors), and all by an affine map."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import looks for a newer version online
     import albumentations
 
@@ -81,13 +98,15 @@ def _compose(entries):
             "bbox_params": albumentations.BboxParams("pascal_voc", min_width=THINNEST, min_height=THINNEST),
             "keypoint_params": albumentations.KeypointParams("xy", remove_invisible=False),
         }
-    return albumentations.Compose(transforms, **parameters), bool(parameters)
+    affine = all(_is_affine(*entry, moves) for entry in entries)
+    return albumentations.Compose(transforms, **parameters), bool(parameters), affine
 
 
-def _targets(sample: Sample) -> dict[str, np.ndarray]:
+def _targets(sample: Sample, affine: bool) -> dict[str, np.ndarray]:
     """A Sample as albumentations takes it, all label sets at once, so that they move together.
 
-    Boxes and keypoints carry their index, to identify them afterwards.
+    Boxes and keypoints carry their index, to identify them afterwards. Instance masks are moved here if the map is
+    affine: the points of `frame` tell it.
     """
     targets, layers = {"image": sample.image}, []
     for one in (sample, *sample.sets.values()):
@@ -96,14 +115,15 @@ def _targets(sample: Sample) -> dict[str, np.ndarray]:
             layers.append(one.mask[None].astype(np.uint8 if one.mask.max() <= VOID else np.int16))
     if layers:
         targets["mask"] = layers.pop(0)[0]
-    layers += _of_each(sample, "instance_masks")
+    instances = _of_each(sample, "instance_masks")
+    layers += [] if affine else [masks.array() for masks in instances]
     if sum(map(len, layers)):
         targets["masks"] = np.concatenate(layers) if len(layers) > 1 else layers[0]
     if boxes := _of_each(sample, "boxes"):
         boxes = np.concatenate(boxes)
         targets["bboxes"] = np.column_stack([boxes, np.arange(len(boxes))])
     points = [points[..., :2].reshape(-1, 2) for points in _of_each(sample, "keypoints")]
-    if sum(map(len, points)):
+    if sum(map(len, points)) or affine and sum(map(len, instances)):
         # albumentations measures keypoints from the center of the first pixel, this package from its corner
         points = np.concatenate([*points, frame(sample.image)]) - 0.5
         targets["keypoints"] = np.column_stack([points, np.arange(len(points))])
@@ -116,7 +136,7 @@ def _of_each(sample, field) -> list[np.ndarray]:
     return [value for value in values if value is not None]
 
 
-def _labels(sample: Sample, moved: dict, partners: dict[str, np.ndarray]) -> Sample:
+def _labels(sample: Sample, moved: dict, partners: dict[str, np.ndarray], affine: bool) -> Sample:
     """The Sample for albumentations' result."""
     height, width = moved["image"].shape[:2]
     masks = [moved["mask"]] if "mask" in moved else []
@@ -144,9 +164,14 @@ def _labels(sample: Sample, moved: dict, partners: dict[str, np.ndarray]) -> Sam
         changes = {"image": moved["image"]}
         if one.mask is not None:
             changes["mask"] = masks.pop(0).astype(np.int32)
-        if one.instance_masks is not None:
-            own = [layers.pop(0) == 1 for _ in one.instance_masks]  # void does not belong to an object
-            changes["instance_masks"] = np.array(own, np.uint8).reshape(-1, height, width)
+        if one.instance_masks is not None and affine and len(one.instance_masks):
+            matrix = affine_map(frame(sample.image), points[-3:, :2])
+            changes["instance_masks"] = one.instance_masks.moved(matrix, (height, width))
+        elif one.instance_masks is not None:
+            own = [layers.pop(0) == 1 for _ in one.instance_masks.shapes]  # void does not belong to an object
+            own = InstanceMasks.of(np.array(own, np.uint8).reshape(-1, height, width))
+            shapes = zip(own.shapes, one.instance_masks.known, strict=True)
+            changes["instance_masks"] = InstanceMasks((s if known else None for s, known in shapes), (height, width))
         if one.keypoints is not None and points is not None:
             size, shape = one.keypoints.size // 3, one.keypoints.shape
             changes["keypoints"], points = points[:size].reshape(shape), points[size:]

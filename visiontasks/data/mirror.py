@@ -43,7 +43,13 @@ def partners(names: Sequence[str], transform: str) -> np.ndarray:
 
 def frame(image: np.ndarray) -> np.ndarray:
     """float (3, 2): a point in the middle of an image, one to its right and one below it."""
-    return np.array([image.shape[1], image.shape[0]]) / 2 + [[0, 0], [1, 0], [0, 1]]
+    height, width = image.shape[:2]
+    return np.array([width, height]) / 2 + np.array([[0, 0], [width, 0], [0, height]]) / 4
+
+
+def affine_map(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """float (2, 3): the affine map of three points (3, 2) to three others."""
+    return np.linalg.solve(np.column_stack([before, np.ones(3)]), np.asarray(after, np.float64)).T
 
 
 def mirrored(moved: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.data import segmentations
+from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import UNLABELED
 
 _ROUNDING = 1.0  # pixels by which a box may exceed its image, from rounding, without a report
@@ -21,7 +21,8 @@ class Objects:
         ignored: bool (N,), as `Sample.ignored`.
         areas: float32 (N,), as `Sample.areas`; None: the boxes'.
         keypoints: float32 (N, K, 3), or None.
-        masks: the N segmentations as `visiontasks.data.segmentations.check` gives them, or None.
+        masks: the N segmentations as `visiontasks.data.segmentations.check` gives them, each of which may be None, or
+            None.
     """
 
     boxes: np.ndarray
@@ -40,7 +41,7 @@ class Objects:
         Args:
             count: number of classes.
             size: (height, width) of the image.
-            masks: decode the instance masks, if there are any.
+            masks: with the instance masks, if there are any.
             known: as `Sample.known`.
         """
         tags = np.zeros(count, np.float32) if known is None else np.where(known, np.float32(0), UNLABELED)
@@ -52,7 +53,7 @@ class Objects:
         if self.keypoints is not None:
             fields["keypoints"] = self.keypoints.copy()
         if self.masks is not None and masks:
-            fields["instance_masks"] = segmentations.decode(self.masks, size)
+            fields["instance_masks"] = InstanceMasks(map(_shape, self.masks), size)
         return fields
 
     def scaled(self, size: tuple[int, int]) -> "Objects":
@@ -70,6 +71,13 @@ class Objects:
             return UNLABELED
         areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1) if self.areas is None else self.areas
         return int(self.classes[single[np.argmax(areas[single])]])
+
+
+def _shape(segmentation):
+    """A checked segmentation as InstanceMasks has it."""
+    if segmentation is None or isinstance(segmentation, dict):
+        return segmentation
+    return tuple(np.array(polygon, np.float64).reshape(-1, 2) for polygon in segmentation)
 
 
 def zero_based(boxes: np.ndarray) -> np.ndarray:

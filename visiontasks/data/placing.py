@@ -1,6 +1,8 @@
 """Moves a Sample onto a canvas, or the objects of several Samples: images, masks, boxes and keypoints."""
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -31,8 +33,8 @@ def _placed(sample, image, placement, visible):
     if sample.mask is not None:
         changes["mask"] = placement.place_mask(sample.mask)
     if sample.instance_masks is not None:
-        masks = [placement.place_mask(mask) == 1 for mask in sample.instance_masks]
-        changes["instance_masks"] = np.array(masks, np.uint8).reshape(len(masks), *placement.size)
+        matrix = [[scale_x, 0, left], [0, scale_y, top]]
+        changes["instance_masks"] = sample.instance_masks.moved(matrix, placement.size)
     if sample.keypoints is not None:
         points = sample.keypoints.copy()
         points[..., :2] = points[..., :2] * scale + offset
@@ -62,9 +64,10 @@ def cut(sample: Sample, changes: dict, visible: float = 0.0) -> Sample:
         seen = numpy_boxes.area(boxes) >= visible * numpy_boxes.area(changes["boxes"])
         keep &= seen if sample.ignored is None else seen | sample.ignored
         if "instance_masks" in changes:
-            keep &= changes["instance_masks"].any(axis=(1, 2))
-            for number in np.flatnonzero((boxes != changes["boxes"]).any(axis=1) & keep):
-                boxes[number] = tight(boxes[number], changes["instance_masks"][number])
+            masks = changes["instance_masks"]
+            keep &= ~masks.empty
+            for number in np.flatnonzero((boxes != changes["boxes"]).any(axis=1) & keep & masks.known):
+                boxes[number] = tight(boxes[number], masks[number].boxes()[0])
         keep &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         changes["boxes"] = boxes
         changes = {**_objects(sample), **changes, "areas": None}
@@ -72,12 +75,10 @@ def cut(sample: Sample, changes: dict, visible: float = 0.0) -> Sample:
     return dataclasses.replace(sample, **changes)
 
 
-def tight(box: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """A box (4,), tightened around what is left of its object, a region (H, W) that is not empty."""
-    rows, columns = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
-    low, high = (columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)
+def tight(box: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """A box (4,), tightened to what is seen of its object, a box around pixels."""
     # an edge where nothing was cut away stays as exact as it was
-    return np.concatenate([np.maximum(box[:2], low), np.minimum(box[2:], high)])
+    return np.concatenate([np.maximum(box[:2], seen[:2]), np.minimum(box[2:], seen[2:])])
 
 
 def _objects(sample):
@@ -120,7 +121,9 @@ def _joined(samples, mask):
         objects = [{"ignored": np.zeros(len(one.get("boxes", ())), bool), **one} for one in objects]
     if all("boxes" in one for one in objects):
         for name in objects[0].keys() & set.intersection(*(set(one) for one in objects)):
-            changes[name] = np.concatenate([one[name] for one in objects])
+            values = [one[name] for one in objects]
+            masks = name == "instance_masks"
+            changes[name] = functools.reduce(operator.add, values) if masks else np.concatenate(values)
         known = [sample.known for sample in samples if sample.known is not None]
         changes["known"] = np.logical_and.reduce(known) if known else None
     for name in ("label", "tags"):

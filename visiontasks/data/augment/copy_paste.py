@@ -8,6 +8,7 @@ import numpy as np
 from visiontasks.arguments import Chance, Share, between
 from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import THINNEST, alike, choose, joined, tight
+from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import VOID
 
 
@@ -62,11 +63,12 @@ class CopyPaste(Augmentation):
         regions = regions & where
         after = regions.sum(axis=(1, 2))
         boxes = sample.boxes.copy()
+        seen = InstanceMasks.of(regions.astype(np.uint8)).boxes()
         for number in np.flatnonzero((after < before) & (after > 0)):
-            boxes[number] = tight(boxes[number], regions[number])
+            boxes[number] = tight(boxes[number], seen[number])
         changes = {"boxes": boxes}
         if sample.instance_masks is not None:
-            changes["instance_masks"] = regions.astype(np.uint8)
+            changes["instance_masks"] = sample.instance_masks.within(where)
         keep = (after > 0) & (after >= self.visible * before)
         if sample.ignored is not None:  # what is left of an ignored region is no background
             keep |= sample.ignored & (after > 0)
@@ -100,9 +102,15 @@ def _hidden(sample, pasted):
 
 
 def _regions(sample) -> np.ndarray:
-    """bool (N, H, W): each object's mask; without masks, every pixel that its box touches."""
-    if sample.instance_masks is not None:
-        return sample.instance_masks.astype(bool)
+    """bool (N, H, W): each object's mask; without one, every pixel that its box touches."""
+    masks = sample.instance_masks
+    if masks is None:
+        return _touched(sample)
+    regions = masks.array().astype(bool)
+    return regions if masks.known.all() else np.where(masks.known[:, None, None], regions, _touched(sample))
+
+
+def _touched(sample):
     height, width = sample.image.shape[:2]
     # after a flip a coordinate of 36 can be 35.999998
     low, high = np.floor(sample.boxes[:, :2] + 1e-3).astype(int), np.ceil(sample.boxes[:, 2:] - 1e-3).astype(int)
