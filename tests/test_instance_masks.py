@@ -40,7 +40,7 @@ def whole(masks):
 def test_polygons_have_the_pixels_that_coco_gives_them(seed):
     masks = polygons(np.random.default_rng(seed))
     expected = whole(masks)
-    np.testing.assert_array_equal(masks.array(), expected)
+    np.testing.assert_array_equal(masks, expected)
     np.testing.assert_array_equal(masks.areas(), expected.sum(axis=(1, 2)))
     for number, mask in enumerate(expected):
         np.testing.assert_array_equal(coco_mask.decode(masks.rle(number)), mask)
@@ -53,10 +53,10 @@ def test_polygons_have_the_pixels_that_coco_gives_them(seed):
 def test_pixels_stay_what_they_are(seed):
     expected = whole(polygons(np.random.default_rng(seed)))
     masks = InstanceMasks.of(expected)
-    np.testing.assert_array_equal(masks.array(), expected)
-    np.testing.assert_array_equal(masks[expected.any(axis=(1, 2))].array(), expected[expected.any(axis=(1, 2))])
+    np.testing.assert_array_equal(masks, expected)
+    np.testing.assert_array_equal(masks[expected.any(axis=(1, 2))], expected[expected.any(axis=(1, 2))])
     region = np.random.default_rng(seed).random(SIZE) < 0.5
-    np.testing.assert_array_equal(masks.within(region).array(), expected * region)
+    np.testing.assert_array_equal(masks.within(region), expected * region)
 
 
 MOVES = {
@@ -92,7 +92,7 @@ def test_moved_polygons_are_within_a_pixel_of_their_edge(name, seed):
     matrix, size = np.array(MOVES[name][0], float), MOVES[name][1]
     masks = polygons(np.random.default_rng(seed))
     image = [np.array([[0, 0], [SIZE[1], 0], [SIZE[1], SIZE[0]], [0, SIZE[0]]], float)]
-    for shapes, ours in zip(masks.shapes, masks.moved(matrix, size).array(), strict=True):
+    for shapes, ours in zip(masks.shapes, np.asarray(masks.moved(matrix, size)), strict=True):
         least, most = (
             np.minimum(drawn(shapes, matrix, size, change), drawn(image, matrix, size, change))
             for change in (cv2.erode, cv2.dilate)
@@ -106,7 +106,7 @@ def test_moved_polygons_are_within_a_pixel_of_their_edge(name, seed):
 def test_moved_pixels_are_within_a_pixel_of_their_edge(name, seed):
     matrix, size = np.array(MOVES[name][0], float), MOVES[name][1]
     before = whole(polygons(np.random.default_rng(seed)))
-    found = InstanceMasks.of(before).moved(matrix, size).array()
+    found = np.asarray(InstanceMasks.of(before).moved(matrix, size))
     square = np.ones((3, 3), np.uint8)
 
     def warped(mask, change):
@@ -149,7 +149,7 @@ def test_an_object_may_have_no_mask():
     assert masks.known.tolist() == [False, True, True]
     assert np.isnan(masks.areas()[0]) and masks.areas()[1:].tolist() == [12, 0]
     assert masks.boxes().tolist() == [[0, 0, 0, 0], [2, 1, 6, 4], [0, 0, 0, 0]]
-    assert masks.array().sum() == 12 and masks.rle(0) is None
+    assert np.asarray(masks).sum() == 12 and masks.rle(0) is None
     crops = masks.crops(np.float32([[0, 0, 4, 4], [2, 1, 6, 4], [0, 0, 4, 4]]), 5)
     assert (crops[0] == NO_MASK).all() and (crops[1] == 1).all() and (crops[2] == 0).all()
     moved = masks.moved([[1, 0, 3], [0, 1, 0]], (8, 9))

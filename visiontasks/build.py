@@ -94,6 +94,7 @@ def _loading(recipe, sources):
         workers=min(MOST_WORKERS, cores()) if d.workers is None else d.workers,
         worker_kind=d.worker_kind,
         max_objects=d.max_objects,
+        mask_size=d.mask_size,
     )
 
 

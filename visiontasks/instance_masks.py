@@ -108,14 +108,14 @@ class InstanceMasks(Sequence):
         shape = self.shapes[number]
         return shape if shape is None or isinstance(shape, Patch) else _patch(self.rle(number))
 
-    def array(self) -> np.ndarray:
-        """uint8 (N, H, W), 0 or 1; an object without a mask has no pixels."""
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        """`np.asarray(masks)`: uint8 (N, H, W), 0 or 1; an object without a mask has no pixels."""
         masks = np.zeros((len(self), *self.size), np.uint8)
         for number, mask in enumerate(masks):
             if patch := self.patch(number):
                 rows, columns = patch.pixels.shape
                 mask[patch.top : patch.top + rows, patch.left : patch.left + columns] = patch.pixels
-        return masks
+        return masks if dtype is None else masks.astype(dtype)
 
     def areas(self) -> np.ndarray:
         """float32 (N,): each mask's pixels inside the image; NaN for an object that has none."""

@@ -95,7 +95,7 @@ def assert_boxes_are_where_the_colours_are(sample, missing=0.0):
         if region.any():
             assert_tight(box, region)
         if sample.instance_masks is not None:
-            mask = sample.instance_masks[i].astype(bool)
+            mask = np.asarray(sample.instance_masks, bool)[i]
             assert_tight(box, mask)
             assert (mask ^ region).sum() <= 2 * EDGE * (x2 - x1 + y2 - y1) + 4
     assert (sample.boxes >= 0).all() and (sample.boxes[:, 2:] <= (width, height)).all()
@@ -156,7 +156,7 @@ def test_what_is_pasted_and_what_it_hides_is_exact(before, masks, seed):
         seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         np.testing.assert_allclose(result.boxes[i], seen, atol=1e-3)
         if masks:
-            np.testing.assert_array_equal(result.instance_masks[i], visible[number])
+            np.testing.assert_array_equal(result.instance_masks[i], [visible[number]])
         (x, y, seen), region = result.keypoints[i, 0], visible[number]
         if seen == 2:
             assert region[int(y), int(x)]
@@ -182,7 +182,7 @@ def test_a_crop_keeps_the_objects_whose_center_it_shows(seed):
         x, y, visible = points[0]
         assert visible == 2 and 0 <= x <= whole.image.shape[1]
         assert shown(moved.image[max(0, int(y) - 2) : int(y) + 3, max(0, int(x) - 2) : int(x) + 3], number).any()
-    for box, number, mask in zip(moved.boxes, moved.classes, moved.instance_masks, strict=True):
+    for box, number, mask in zip(moved.boxes, moved.classes, np.asarray(moved.instance_masks), strict=True):
         rows, columns = np.nonzero(shown(moved.image, number))
         seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         np.testing.assert_allclose(box, seen, atol=5)  # up to three pixels of the canvas for one of the image

@@ -62,17 +62,17 @@ def test_a_sample_carries_every_label(tmp_path):
     assert (sample.id, sample.path) == ("1.png", str(tmp_path / "images/1.png"))
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[3:13, 2:12] = 1
-    np.testing.assert_array_equal(sample.instance_masks[0], expected)
-    assert sample.instance_masks[1].all()
+    np.testing.assert_array_equal(sample.instance_masks[0], expected[None])
+    assert np.asarray(sample.instance_masks[1]).all()
     columns = np.zeros(600, np.uint8)
     columns[100:400] = 1  # run lengths go down the columns
-    np.testing.assert_array_equal(sample.instance_masks[2], columns.reshape(WIDTH, HEIGHT).T)
+    np.testing.assert_array_equal(sample.instance_masks[2], [columns.reshape(WIDTH, HEIGHT).T])
 
 
 def test_masks_are_decoded_only_for_a_batch_that_has_them(tmp_path):
     source = coco(tmp_path, entry(segmentation=[SQUARE]))
     assert source.read(0, ("boxes",)).instance_masks is None
-    assert source.read(0, ("instance_masks",)).instance_masks.sum() == 100 == source[0].instance_masks.sum()
+    assert source.read(0, ("instance_masks",)).instance_masks.areas() == [100] == source[0].instance_masks.areas()
 
 
 def test_item_17_gaps_in_the_ids_close_and_the_ids_are_kept(tmp_path):
@@ -201,7 +201,7 @@ def test_items_24_to_27_boxes(tmp_path, box, kept, message):
 
 def test_item_28_polygons_of_fewer_than_three_points(tmp_path):
     source = coco(tmp_path, entry(segmentation=[[1, 1, 5, 5], SQUARE]), entry(id=2, segmentation=[[1, 1, 5, 5]]))
-    assert len(source[0].boxes) == 1 and source[0].instance_masks.sum() == 100
+    assert len(source[0].boxes) == 1 and source[0].instance_masks.areas() == [100]
     assert source.report.count("polygon of fewer than 3 points, object skipped") == 1
 
 
@@ -265,7 +265,8 @@ def test_item_32_a_missing_box_is_derived(tmp_path):
 def test_objects_without_segmentations(tmp_path):
     assert "instance_masks" not in coco(tmp_path, entry()).fields
     source = coco(tmp_path, entry(), entry(id=2, segmentation=[SQUARE]))
-    assert source[0].instance_masks is None and "1 of 2 objects have no segmentation" in str(source.report)
+    assert source[0].instance_masks.known.tolist() == [False, True] and source[0].instance_masks[1].areas() == [100]
+    assert "1 of 2 objects have no segmentation: of those only the box is learned" in str(source.report)
 
 
 PERSON = [{"id": 1, "name": "person", "keypoints": ["head", "hand"]}, {"id": 2, "name": "ball"}]
@@ -462,7 +463,7 @@ def test_coco_mini_agrees_with_pycocotools():
         for number, one in enumerate(result):
             x, y, width, height = one["bbox"]
             np.testing.assert_allclose(sample.boxes[number], [x, y, x + width, y + height], atol=1)
-            np.testing.assert_array_equal(sample.instance_masks[number], theirs.annToMask(one))
+            np.testing.assert_array_equal(sample.instance_masks[number], [theirs.annToMask(one)])
             assert source.category_ids[sample.classes[number]] == one["category_id"]
             assert sample.ignored[number] == one["iscrowd"] and sample.areas[number] == np.float32(one["area"])
             crowds += one["iscrowd"]
@@ -484,7 +485,7 @@ def test_real_keypoints(name, points):
 def test_nuclei_masks_fill_their_boxes():
     source = Coco(str(SHARED / "nuclei/annotations/instances_val.json"))
     sample = source[0]
-    for mask, box in zip(sample.instance_masks, sample.boxes, strict=True):
+    for mask, box in zip(np.asarray(sample.instance_masks), sample.boxes, strict=True):
         x, y, width, height = cv2.boundingRect(mask)
         assert [x, y, x + width, y + height] == box.tolist()
-    assert sample.areas.tolist() == sample.instance_masks.sum(axis=(1, 2)).tolist()
+    assert sample.areas.tolist() == sample.instance_masks.areas().tolist()

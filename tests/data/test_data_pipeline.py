@@ -138,8 +138,8 @@ def test_evaluation_keeps_order_and_pixels_and_pads_the_last_batch():
 def test_objects_are_padded_and_the_largest_stay():
     fields = ("boxes", "classes", "instance_masks", "keypoints")
     source = Scenes(6)
-    (batch,) = evaluation(source, fields=fields, batch=6, size=(64, 64), max_objects=4)
-    assert batch["boxes"].shape == (6, 4, 4) and batch["instance_masks"].shape == (6, 4, 64, 64)
+    (batch,) = evaluation(source, fields=fields, batch=6, size=(64, 64), max_objects=4, mask_size=7)
+    assert batch["boxes"].shape == (6, 4, 4) and batch["instance_masks"].shape == (6, 4, 7, 7)
     assert batch["keypoints"].shape == (6, 4, 2, 3)
     for row in range(6):
         kept = list(range(row))[-4:]  # the last are the largest

@@ -9,17 +9,18 @@ from pycocotools import mask as coco_mask
 
 from visiontasks.data import segmentations
 from visiontasks.errors import DataError
+from visiontasks.instance_masks import InstanceMasks, run_lengths
 
 
 @given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1)))
 def test_run_lengths_as_text_and_as_numbers_give_the_mask_they_were_made_of(mask):
     size = mask.shape
     text = coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
-    runs = segmentations._numbers(text)
+    runs = run_lengths(text)
     assert sum(runs) == mask.size
     for counts in (text, runs):
         result = segmentations.check({"size": list(size), "counts": counts}, size, "it")
-        np.testing.assert_array_equal(segmentations.decode([result], size), [mask])
+        np.testing.assert_array_equal(InstanceMasks([result], size), [mask])
         assert segmentations.area(result, size) == mask.sum()
         if mask.any():
             rows, columns = np.nonzero(mask)
@@ -33,7 +34,7 @@ def test_text_that_is_no_run_lengths_of_this_image_never_reaches_pycocotools(tex
         result = segmentations.check({"size": [4, 5], "counts": text}, (4, 5), "it")
     except DataError:
         return
-    assert set(np.unique(segmentations.decode([result], (4, 5)))) <= {0, 1}
+    assert set(np.unique(np.asarray(InstanceMasks([result], (4, 5))))) <= {0, 1}
 
 
 def test_polygons():

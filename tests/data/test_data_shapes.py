@@ -50,10 +50,10 @@ def test_other_seeds_and_indices_give_other_scenes():
 
 def test_masks_boxes_classes_and_tags_agree():
     for sample in samples():
-        assert (sample.instance_masks.sum(axis=0) <= 1).all()  # what is seen of two objects never overlaps
-        semantic = (sample.instance_masks * (sample.classes + 1)[:, None, None]).sum(axis=0)
+        assert (np.asarray(sample.instance_masks).sum(axis=0) <= 1).all()  # what is seen of two objects never overlaps
+        semantic = (np.asarray(sample.instance_masks) * (sample.classes + 1)[:, None, None]).sum(axis=0)
         np.testing.assert_array_equal(sample.mask, semantic)
-        runs = coco.encode(np.asfortranarray(sample.instance_masks.transpose(1, 2, 0)))
+        runs = coco.encode(np.asfortranarray(np.asarray(sample.instance_masks).transpose(1, 2, 0)))
         x, y, width, height = coco.toBbox(runs).T
         np.testing.assert_array_equal(sample.boxes, np.stack([x, y, x + width, y + height], axis=1))
         assert sample.label == sample.classes[np.argmax(coco.area(runs))]
@@ -66,7 +66,9 @@ def test_points_lie_where_their_objects_are():
     seen = 0
     for sample in samples():
         height, width = sample.mask.shape
-        for points, mask, number in zip(sample.keypoints, sample.instance_masks, sample.classes, strict=True):
+        for points, mask, number in zip(
+            sample.keypoints, np.asarray(sample.instance_masks), sample.classes, strict=True
+        ):
             for name, (x, y, visibility) in zip(names, points, strict=True):
                 if visibility == 0:
                     assert x == y == 0
@@ -93,7 +95,7 @@ def test_circles_in_the_open_are_as_large_as_their_box():
     result = 0
     for sample in samples():
         for box, mask, points, number in zip(
-            sample.boxes, sample.instance_masks, sample.keypoints, sample.classes, strict=True
+            sample.boxes, np.asarray(sample.instance_masks), sample.keypoints, sample.classes, strict=True
         ):
             x1, y1, x2, y2 = box
             whole = (points[:, 2] == 2).all() and CLASSES[number] == "circle"
@@ -111,7 +113,7 @@ def test_circles_in_the_open_are_as_large_as_their_box():
 def test_no_object_is_hidden_beyond_naming():
     full_area = {"circle": np.pi, "square": 2.645, "triangle": 1.718}  # in radii squared, at the mean stretch
     for sample in samples():
-        for mask, number in zip(sample.instance_masks, sample.classes, strict=True):
+        for mask, number in zip(np.asarray(sample.instance_masks), sample.classes, strict=True):
             # the smallest radius is 0.12 of the shorter side; the least stretch exp(-0.15) each way
             least = SHOWN * full_area.get(CLASSES[number], 1.0) * (0.12 * 128) ** 2 * np.exp(-0.3)
             assert mask.sum() >= 0.9 * least

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations
 
-from visiontasks.data import albumentations_catalog
+from visiontasks.data import albumentations_catalog, composed
 from visiontasks.data.placing import place
 from visiontasks.data.transforms import Augment, check_augment
 from visiontasks.errors import RecipeError
 from visiontasks.geometry import PAD_VALUE, Placement
+from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import VOID, Sample
 
 BASES = (albumentations.BasicTransform, albumentations.core.composition.BaseCompose)
@@ -69,7 +70,7 @@ def assert_labels_agree_with_image(sample):
     labeled = certain & (sample.mask != VOID)
     assert (sample.mask == gray)[labeled].mean() > 0.97
     for box, kind, mask, points in zip(
-        sample.boxes, sample.classes, sample.instance_masks, sample.keypoints, strict=True
+        sample.boxes, sample.classes, np.asarray(sample.instance_masks), sample.keypoints, strict=True
     ):
         of_object = gray == kind + 1
         assert (mask.astype(bool) == of_object)[certain].mean() > 0.97
@@ -204,7 +205,7 @@ def test_what_vanishes_is_dropped_with_all_its_fields():
 def test_an_image_without_objects_may_change_its_shape():
     empty = noise(96, 128, boxes=np.zeros((0, 4), np.float32), instance_masks=np.zeros((0, 96, 128), np.uint8))
     moved = Augment([{"Transpose": {"p": 1.0}}], (128, 96))(empty, rng())
-    assert moved.image.shape == (128, 96, 3) and moved.instance_masks.shape == (0, 128, 96)
+    assert moved.image.shape == (128, 96, 3) and np.asarray(moved.instance_masks).shape == (0, 128, 96)
 
 
 PAIRED = ("nose", "left_eye", "right_eye", "Ear L", "Ear R")
@@ -259,7 +260,7 @@ def test_laid_bare_pixels_are_void_in_masks_and_no_part_of_objects():
     shift = {"Affine": {"translate_px": {"x": [40, 40], "y": [0, 0]}, "p": 1.0}}
     sample = scene()
     moved = Augment([shift], (96, 128))(sample, rng())
-    assert (moved.mask[:, :39] == VOID).all() and not moved.instance_masks[:, :, :39].any()
+    assert (moved.mask[:, :39] == VOID).all() and not np.asarray(moved.instance_masks)[:, :, :39].any()
     assert set(np.unique(moved.instance_masks)) <= {0, 1}
     shift["Affine"]["fill_mask"] = 0
     assert (Augment([shift], (96, 128))(sample, rng()).mask[:, :39] == 0).all()
@@ -314,6 +315,84 @@ def test_every_transform_keeps_class_numbers_and_depends_on_the_generator_alone(
     assert set(np.unique(first.mask)) <= {*np.unique(sample.mask), VOID}
     for field in ("image", "mask", "boxes", "classes", "instance_masks", "keypoints"):
         np.testing.assert_array_equal(getattr(first, field), getattr(again, field))
+
+
+AFFINE_GIVEN = GIVEN | {
+    "Affine": {"rotate": [-40, 40], "scale": [0.6, 1.4], "translate_px": [-20, 20], "shear": [-10, 10]},
+    "Pad": {"padding": [3, 5, 7, 9]},
+    "LongestMaxSize": {"max_size": 200},
+    "RandomScale": {"scale_limit": [-0.4, 0.6]},
+    "Resize": {"height": 70, "width": 160},
+    "SmallestMaxSize": {"max_size": 60},
+}
+
+
+def stars(seed, count=5, size=(96, 128)):
+    """Objects with polygons of up to 8 points, on noise."""
+    chance, (height, width) = rng(seed), size
+    polygons = []
+    for _ in range(count):
+        angles = np.sort(chance.uniform(0, 2 * np.pi, chance.integers(3, 9)))
+        points = chance.uniform(8, 30, (len(angles), 1)) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        polygons.append((np.clip(points + chance.uniform(10, [width - 10, height - 10]), 0, [width, height]),))
+    masks = InstanceMasks(polygons, size)
+    masks = masks[(masks.boxes()[:, 2:] > masks.boxes()[:, :2]).all(axis=1)]
+    return noise(height, width, seed, boxes=masks.boxes(), classes=np.arange(len(masks)), instance_masks=masks)
+
+
+@pytest.mark.parametrize("name", sorted(composed.AFFINE - {"RandomCropNearBBox"}))
+@pytest.mark.parametrize("form", ["polygons", "pixels"])
+def test_instance_masks_move_by_the_affine_map_as_whole_images_of_them_move(name, form, monkeypatch):
+    entries, square = [(name, {**AFFINE_GIVEN.get(name, {}), "p": 1.0})], np.ones((3, 3), np.uint8)
+    ours = composed.Composed(entries)
+
+    def erode(mask):  # also at the image's border
+        return cv2.erode(mask, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+
+    def dilate(mask):
+        return cv2.dilate(mask, square)
+
+    monkeypatch.setattr(composed, "_is_affine", lambda *_: False)
+    theirs = composed.Composed(entries)
+    common = 0
+    for seed in range(4):
+        sample = stars(seed)
+        whole = np.asarray(sample.instance_masks)
+        moved = ours(sample if form == "polygons" else sample.replace(instance_masks=whole), rng(seed))
+        least, result, most = (
+            theirs(sample.replace(instance_masks=np.stack(masks)), rng(seed))
+            for masks in ([*map(erode, whole)], whole, [*map(dilate, whole)])
+        )
+        np.testing.assert_array_equal(result.image, moved.image)
+        least, result, most = (
+            dict(zip(one.classes.tolist(), np.asarray(one.instance_masks), strict=True))
+            for one in (least, result, most)
+        )
+        for number, mask in zip(moved.classes.tolist(), np.asarray(moved.instance_masks), strict=True):
+            if number not in result:
+                assert mask.sum() <= max(mask.shape)  # a line of pixels, which one way keeps and the other drops
+                continue
+            common += 1
+            assert (mask <= dilate(most[number])).all()
+            assert number not in least or (mask >= erode(least[number])).all()
+    assert common > 3
+
+
+@pytest.mark.parametrize("name", sorted(composed.RESIZES))
+def test_keypoints_and_masks_are_resized_with_the_image(name):
+    columns = np.tile(np.arange(128), (96, 1))
+    image = np.repeat(2 * columns[..., None], 3, axis=2).astype(np.uint8)
+    box, point = np.float32([[50, 40, 80, 60]]), np.float32([[[64, 48, 2]]])
+    sample = Sample(image, mask=columns.astype(np.int32), boxes=box, keypoints=point)
+    for seed in range(4):
+        moved = composed.Composed([(name, {**AFFINE_GIVEN.get(name, {}), "p": 1.0})])(sample, rng(seed))
+        if len(moved.keypoints) == 0 or not moved.keypoints[0, 0, 2]:
+            continue
+        x, y, _ = moved.keypoints[0, 0]
+        row = moved.image[int(y), :, 0] / 2.0 + 0.5  # the column of the old image, from its edge
+        assert abs(np.interp(x - 0.5, np.arange(len(row)), row) - 64) <= 0.51
+        inner = (row > 40) & (row < 80)
+        assert abs((moved.mask[int(y)] + 0.5 - row)[inner].mean()) <= 0.3
 
 
 def test_threads_and_copies_give_what_one_thread_gives():

@@ -16,8 +16,6 @@ from visiontasks.geometry import Placement
 from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import FIELDS, OBJECT_FIELDS, Sample, by_set, named
 
-MASK_SIZE = 112
-
 
 class Batch(NamedTuple):
     """A worker's result; plain containers, so that arrays cross a process border as shared memory."""
@@ -48,7 +46,7 @@ class Shapes:
     batch_size: int
     counts: dict[str, int]
     max_objects: int
-    mask_size: int = MASK_SIZE
+    mask_size: int = 112
 
     def __post_init__(self):
         fields = list(self.fields)

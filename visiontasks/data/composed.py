@@ -1,6 +1,7 @@
 """Runs several albumentations transforms as one step on a Sample: converts its labels to theirs and back."""
 
 import dataclasses
+import functools
 import os
 import random
 import threading
@@ -60,19 +61,41 @@ class Composed:
         return _labels(sample, moved, self._partners, affine) if moves else dataclasses.replace(sample, image=image)
 
 
-# albumentations' that map an image as a whole by an affine map, and those of other transforms
-AFFINE = {*MIRRORS, "Affine", "Rotate", "RandomRotate90", "SafeRotate", "ShiftScaleRotate"}
-AFFINE |= {"LetterBox", "LongestMaxSize", "RandomScale", "Resize", "SmallestMaxSize", "Pad", "PadIfNeeded"}
-COMPOSITIONS = {"OneOf", "OneOrOther", "RandomOrder", "Sequential", "SomeOf", "SelectiveChannelTransform"}
+# albumentations' that resize an image, or a crop of it
+RESIZES = {"Resize", "LongestMaxSize", "SmallestMaxSize", "RandomScale", "RandomResizedCrop", "RandomSizedCrop"}
+RESIZES |= {"RandomSizedBBoxSafeCrop", "CropAndPad"}
+# that map the whole image by one affine map
+AFFINE = {*MIRRORS, *RESIZES, "Affine", "Rotate", "RandomRotate90", "SafeRotate", "ShiftScaleRotate", "Pad"}
+AFFINE |= {"PadIfNeeded", "Crop", "CenterCrop", "RandomCrop", "RandomCropFromBorders", "RandomCropNearBBox"}
+AFFINE |= {"AtLeastOneBBoxRandomCrop", "BBoxSafeRandomCrop"}
 
 
 def _is_affine(name, given, moves) -> bool:
     """Whether a transform that moves pixels maps all of them by one affine map; false for what is not known."""
-    if name in COMPOSITIONS:
+    if "transforms" in given:
         return all(_is_affine(*inner, moves) for inner in given["transforms"])
     # with reflection an object appears several times
     border = given.get("border_mode", cv2.BORDER_CONSTANT) == cv2.BORDER_CONSTANT
-    return not moves(name, given) or (name in AFFINE or "Crop" in name) and border
+    return not moves(name, given) or name in AFFINE and border
+
+
+class _Centered:
+    """Makes a transform that resizes scale keypoints from the image's corner, as it scales the image.
+
+    albumentations scales them from the center of the first pixel: at twice the size they lie half a pixel beside.
+    """
+
+    def apply_to_keypoints(self, keypoints, **parameters):
+        shift = np.where(np.arange(keypoints.shape[1]) < 2, 0.5, 0).astype(keypoints.dtype)
+        return super().apply_to_keypoints(keypoints + shift, **parameters) - shift
+
+
+@functools.cache
+def _class_of(name):
+    import albumentations
+
+    given = getattr(albumentations, name)
+    return type(name, (_Centered, given), {}) if name in RESIZES else given
 
 
 def _compose(entries):
@@ -84,7 +107,9 @@ def _compose(entries):
         if "transforms" in given:
             given = {**given, "transforms": [make(*inner) for inner in given["transforms"]]}
         try:
-            return getattr(albumentations, name)(**given)
+            # OpenCV's other rule for the nearest pixel shifts a mask by up to half a pixel
+            exact = {"mask_interpolation": cv2.INTER_NEAREST_EXACT} if name in RESIZES else {}
+            return _class_of(name)(**given, **exact)
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{name} refuses its arguments: {error}", "augment") from error
 
@@ -116,7 +141,7 @@ def _targets(sample: Sample, affine: bool) -> dict[str, np.ndarray]:
     if layers:
         targets["mask"] = layers.pop(0)[0]
     instances = _of_each(sample, "instance_masks")
-    layers += [] if affine else [masks.array() for masks in instances]
+    layers += [] if affine else list(map(np.asarray, instances))
     if sum(map(len, layers)):
         targets["masks"] = np.concatenate(layers) if len(layers) > 1 else layers[0]
     if boxes := _of_each(sample, "boxes"):

@@ -30,6 +30,7 @@ def load_data(
     workers: int = 2,
     worker_kind: str = "threads",
     max_objects: int = 100,
+    mask_size: int = 112,
     sizes: Sequence[tuple[int, int]] = (),
 ) -> tuple[Loader, Loader]:
     """A training and a validation Loader of one data set.
@@ -45,7 +46,7 @@ def load_data(
         fields: the labels in a batch, such as boxes or vehicles/boxes; by default those of label, tags, mask, classes
             and boxes that the training set has, in all of its label sets.
         split: the share used for validation if there is no validation set, above 0 and below 1; chosen by `seed`.
-        size, batch, augment, resize, seed, workers, worker_kind, max_objects, sizes: arguments of `Loader`.
+        size, batch, augment, resize, seed, workers, worker_kind, max_objects, mask_size, sizes: arguments of `Loader`.
 
     Raises:
         DataError: no source recognizes the folder's layout, or training and validation set have different classes.
@@ -67,6 +68,7 @@ def load_data(
         workers=workers,
         worker_kind=worker_kind,
         max_objects=max_objects,
+        mask_size=mask_size,
         names=train.names,
     )
     return Loader(train, training=True, augment=augment, sizes=sizes, **common), Loader(val, **common)

@@ -44,11 +44,13 @@ class Loader(grain.IterDataset):
     Args:
         source: the samples.
         fields: the labels in a batch; those of a named label set such as vehicles/boxes. A field that a sample lacks
-            gets its absent value. Boxes, classes, instance_masks (whole canvas) and keypoints are padded to
+            gets its absent value. Boxes, classes, instance_masks and keypoints are padded to
             `max_objects`, `classes` with -1 = no object here. With them come
             `ignored`, bool (B, max_objects), and `known`, bool (B, C): false for a class whose objects are not all in
             the batch, for all classes of an image that nobody labeled with boxes. Of too many objects the largest
-            stay, ignored regions last; the classes of those left out are not known there.
+            stay, ignored regions last; the classes of those left out are not known there. An instance mask is
+            uint8 (B, max_objects, mask_size, mask_size), 0 or 1 on a grid over its object's box; 255 where an object
+            has no mask.
         size: (height, width) of the images in a batch.
         batch: images per batch.
         training: see above.
@@ -58,6 +60,7 @@ class Loader(grain.IterDataset):
         workers: threads or processes that make batches; 0 makes them in the caller's thread.
         worker_kind: "threads" or "processes". Processes take seconds to start; they start once, not once per epoch.
         max_objects: objects per image that a batch has room for.
+        mask_size: rows and columns of an instance mask.
         names: class names by field; by default the source's. They fix the number of tags and keypoints.
         sizes: for training, several sizes instead of `size`: each batch has one of them, all equally often. All heights
             and all widths must differ, because TensorFlow learns from the first two batches which axes vary.
@@ -81,6 +84,7 @@ class Loader(grain.IterDataset):
         workers: int = 2,
         worker_kind: str = "threads",
         max_objects: int = 100,
+        mask_size: int = 112,
         names: dict[str, Sequence[str]] | None = None,
         sizes: Sequence[tuple[int, int]] = (),
     ):
@@ -90,7 +94,8 @@ class Loader(grain.IterDataset):
         for key, value, choices in (("resize", resize, MODES), ("worker_kind", worker_kind, WORKER_KINDS)):
             if value not in choices:
                 raise RecipeError(f"unknown choice {value!r}. {near(str(value), choices)}", key)
-        for key, value, least in (("size", min(size), 1), ("workers", workers, 0), ("max_objects", max_objects, 1)):
+        bounds = (("size", min(size), 1), ("workers", workers, 0))
+        for key, value, least in (*bounds, ("max_objects", max_objects, 1), ("mask_size", mask_size, 1)):
             if value < least:
                 raise RecipeError(f"expected at least {least}, got {value}.", key)
         self.source, self.fields, self.size, self.training = source, tuple(fields), tuple(size), training
@@ -98,7 +103,7 @@ class Loader(grain.IterDataset):
         self.epoch = 0
         self.error: UserError | None = None  # what ended the last iteration: TensorFlow passes on only its text
         counts = {name: len(self.names[name]) for name in {*self.fields} & {*self.names}}
-        self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects)
+        self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects, mask_size)
         sizes = tuple(map(tuple, sizes)) if training and sizes else (self.size,)
         _check_sizes(sizes, len(self))
         points = {label_set: self.names[name] for name, label_set, field in _split(fields) if field == "keypoints"}

@@ -1,4 +1,4 @@
-"""Segmentations in COCO's formats, polygons and run lengths: checked, measured, and decoded to masks."""
+"""Segmentations in COCO's formats, polygons and run lengths: checked and measured."""
 
 from array import array
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from visiontasks.errors import DataError
+from visiontasks.instance_masks import run_lengths
 
 
 def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] | None = None) -> list | dict | None:
@@ -57,7 +58,7 @@ def _check_runs(segmentation, size, name) -> dict:
             f"{name}: expected run lengths of the image's size [height, width] {list(size)}, got {written}; "
             "export the segmentation again for this image."
         )
-    numbers = _numbers(counts) if isinstance(counts, str) else counts
+    numbers = run_lengths(counts) if isinstance(counts, str) else counts
     whole = isinstance(numbers, list) and all(type(number) is int and number >= 0 for number in numbers)
     # pycocotools does not check this: for runs that end too early it returns uninitialized memory
     if not whole or sum(numbers) != size[0] * size[1]:
@@ -68,30 +69,6 @@ def _check_runs(segmentation, size, name) -> dict:
     if isinstance(counts, str):
         return {"size": list(size), "counts": counts.encode()}
     return coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
-
-
-def _numbers(text: str) -> list[int] | None:
-    """The run lengths in COCO's compressed text: five bits per character, each run minus the one two before."""
-    runs, value, shift = [], 0, 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > 30:
-            return None
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            value -= (1 << shift) if bits & 16 else 0
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return None if shift else runs
-
-
-def decode(segmentations: Sequence[list | dict], size: tuple[int, int]) -> np.ndarray:
-    """The masks of checked segmentations: uint8 (N, H, W), 0 or 1."""
-    masks = np.zeros((len(segmentations), *size), np.uint8)
-    for mask, segmentation in zip(masks, segmentations, strict=True):
-        mask[:] = coco_mask.decode(_runs(segmentation, size))
-    return masks
 
 
 def area(segmentation: list | dict, size: tuple[int, int]) -> float:

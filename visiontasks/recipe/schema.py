@@ -58,6 +58,7 @@ class DataRecipe:
         "maximum objects per image; beyond it the smallest are left out, and those classes are not known in it",
         100,
     )
+    mask_size: Count = _key("rows and columns of an instance mask, as it lies in its object's box", 112)
     split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)
     workers: Whole | None = _key(
         "threads or processes that read images; null = one per core, at most 8; 0 = none, in the training thread", None

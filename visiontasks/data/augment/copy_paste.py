@@ -106,7 +106,7 @@ def _regions(sample) -> np.ndarray:
     masks = sample.instance_masks
     if masks is None:
         return _touched(sample)
-    regions = masks.array().astype(bool)
+    regions = np.asarray(masks, bool)
     return regions if masks.known.all() else np.where(masks.known[:, None, None], regions, _touched(sample))
 
 

@@ -115,13 +115,11 @@ class Coco(ObjectFiles):
         without = sum(mask is None for _, objects in self.items for mask in objects.masks)
         count = sum(len(objects.masks) for _, objects in self.items)
         lacking = set() if file.points else {"keypoints"}
-        if without:
+        if without == count:
             lacking.add("instance_masks")
-            if without < count:
-                self.report.add(
-                    f"file in which {without} of {count} objects have no segmentation, so it gives no masks",
-                    str(self.path),
-                )
+        elif without:
+            what = f"file in which {without} of {count} objects have no segmentation: of those only the box is learned"
+            self.report.add(what, str(self.path))
         self.fields = type(self).fields - lacking
 
     @functools.cached_property
