@@ -188,11 +188,8 @@ class InstanceMasks(Sequence):
         for crop, box, shape in zip(crops, np.asarray(boxes, np.float64), self.shapes, strict=True):
             scale = size / (box[2:] - box[:2])
             if isinstance(shape, (dict, Patch)):
-                matrix = np.column_stack([np.diag(scale), -box[:2] * scale])
-                placed = _warped(_patch(shape) if isinstance(shape, dict) else shape, matrix, (size, size))
-                rows, columns = placed.pixels.shape
-                crop[:] = 0
-                crop[placed.top : placed.top + rows, placed.left : placed.left + columns] = placed.pixels
+                patch = _patch(shape) if isinstance(shape, dict) else shape
+                crop[:] = _resampled(patch, np.diag(scale), -box[:2] * scale, (size, size)) if patch.pixels.size else 0
             elif shape is not None:
                 crop[:] = coco_mask.decode(_runs([(points - box[:2]) * scale for points in shape], (size, size)))
         return crops
@@ -233,29 +230,32 @@ def _patch(runs: dict) -> Patch:
     height, _ = runs["size"]
     left, top, width, rows = (int(value) for value in coco_mask.toBbox(runs))
     # columns follow each other in runs of zeros and ones
-    edges = np.cumsum([0, *run_lengths(runs["counts"].decode())])
+    edges = np.concatenate([[0], np.cumsum(run_lengths(runs["counts"]))])
     lengths = np.diff(np.clip(edges, left * height, (left + width) * height))
     columns = np.repeat((np.arange(len(lengths)) & 1).astype(np.uint8), lengths).reshape(width, height)
     return Patch(left, top, np.ascontiguousarray(columns[:, top : top + rows].T))
 
 
-def run_lengths(text: str) -> list[int] | None:
-    """The run lengths in COCO's compressed text; None if it is damaged.
+def run_lengths(text: bytes | str) -> np.ndarray | None:
+    """int64 (R,): the run lengths in COCO's compressed text; None if it is damaged.
 
-    Five bits for each character; from the third on, a run minus the one two before.
+    A character has five bits of a number and whether more follow; from the third run on a number is the difference to
+    the run two before.
     """
-    runs, value, shift = [], 0, 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > 30:
-            return None
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            value -= (1 << shift) if bits & 16 else 0
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return None if shift else runs
+    text = text.encode() if isinstance(text, str) else text
+    bits = np.frombuffer(text, np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(bits & 32 == 0)
+    if not len(bits) or ends[-1:].tolist() != [len(bits) - 1] or (bits < 0).any() or (bits >= 64).any():
+        return None
+    lengths = np.diff(ends, prepend=-1)
+    if lengths.max() > 7:  # more than 32 bits
+        return None
+    starts = ends - lengths + 1
+    runs = np.add.reduceat((bits & 31) << 5 * (np.arange(len(bits)) - np.repeat(starts, lengths)), starts)
+    runs -= np.where(bits[ends] & 16, 1 << 5 * lengths, 0)
+    for first in (1, 2):
+        runs[first::2] = np.cumsum(runs[first::2])
+    return runs
 
 
 def _warped(patch: Patch, matrix: np.ndarray, size: tuple[int, int]) -> Patch:
@@ -269,9 +269,14 @@ def _warped(patch: Patch, matrix: np.ndarray, size: tuple[int, int]) -> Patch:
     high = np.clip(np.ceil(corners.max(axis=0)), 0, size[::-1]).astype(int)
     if (high <= low).any():
         return Patch(0, 0, np.zeros((0, 0), np.uint8))
-    # from the window's pixel centers to the new window's, which OpenCV numbers from 0
-    linear = matrix[:, :2]
-    offset = linear @ (np.array([patch.left, patch.top]) + 0.5) + matrix[:, 2] - low - 0.5
     width, height = (high - low).tolist()
-    pixels = cv2.warpAffine(patch.pixels * 255, np.column_stack([linear, offset]), (width, height))
-    return Patch(int(low[0]), int(low[1]), (pixels > 127).astype(np.uint8))
+    pixels = _resampled(patch, matrix[:, :2], matrix[:, 2] - low, (height, width))
+    return Patch(int(low[0]), int(low[1]), pixels)
+
+
+def _resampled(patch, linear, offset, size) -> np.ndarray:
+    """uint8 `size`: where a patch is a half or more after an affine map, interpolated."""
+    # between pixel centers, which OpenCV numbers from 0
+    offset = linear @ (np.array([patch.left, patch.top]) + 0.5) + offset - 0.5
+    pixels = cv2.warpAffine(patch.pixels * 255, np.column_stack([linear, offset]), size[::-1])
+    return (pixels > 127).view(np.uint8)

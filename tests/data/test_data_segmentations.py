@@ -16,7 +16,7 @@ from visiontasks.instance_masks import InstanceMasks, run_lengths
 def test_run_lengths_as_text_and_as_numbers_give_the_mask_they_were_made_of(mask):
     size = mask.shape
     text = coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
-    runs = run_lengths(text)
+    runs = run_lengths(text).tolist()
     assert sum(runs) == mask.size
     for counts in (text, runs):
         result = segmentations.check({"size": list(size), "counts": counts}, size, "it")

@@ -59,6 +59,7 @@ def _check_runs(segmentation, size, name) -> dict:
             "export the segmentation again for this image."
         )
     numbers = run_lengths(counts) if isinstance(counts, str) else counts
+    numbers = numbers.tolist() if isinstance(numbers, np.ndarray) else numbers
     whole = isinstance(numbers, list) and all(type(number) is int and number >= 0 for number in numbers)
     # pycocotools does not check this: for runs that end too early it returns uninitialized memory
     if not whole or sum(numbers) != size[0] * size[1]:
