@@ -59,7 +59,7 @@ def heads(rounds):
     print(f"efficientnet_lite0, 320×320, batch 4, {keras.backend.backend()}")
     for name in sorted(catalog.parts("heads")):
         part = catalog.find("heads", name)
-        if part.task != "detection":
+        if part.task({}) != "detection":
             continue
         backbone = vt.backbone("efficientnet_lite0", weights=None, input_shape=(320, 320, 3))
         model = vt.VisionModel(backbone, part.load()(CLASSES))

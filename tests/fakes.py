@@ -44,12 +44,14 @@ def images(count=4, size=(32, 32), seed=0):
         tags[i, (label + 1) % len(CLASSES)] = i % 2
     objects = {"boxes": np.tile(box, (count, 1, 1)), "classes": labels[:, None]}
     objects |= {"known": np.ones((count, len(CLASSES)), bool), "ignored": np.zeros((count, 1), bool)}
+    objects["instance_masks"] = np.ones((count, 1, 8, 8), np.uint8)  # a block fills its box
     return {"image": images, "label": labels, "tags": tags, "mask": masks, **objects}
 
 
 def scenes(count, size):
     """Generated scenes as one batch with every label that a head learns from, and their class names by field."""
     from visiontasks.data.sources.shapes import Shapes
+    from visiontasks.instance_masks import NO_MASK
     from visiontasks.sample import NO_OBJECT
 
     source = Shapes(count, size=size)
@@ -62,9 +64,11 @@ def scenes(count, size):
     batch["classes"] = np.full((count, most), NO_OBJECT, np.int32)
     batch["known"] = np.ones((count, len(source.names["classes"])), bool)
     batch["ignored"] = np.zeros((count, most), bool)
+    batch["instance_masks"] = np.full((count, most, 28, 28), NO_MASK, np.uint8)
     for row, sample in enumerate(samples):
         batch["boxes"][row, : len(sample.boxes)] = sample.boxes
         batch["classes"][row, : len(sample.boxes)] = sample.classes
+        batch["instance_masks"][row, : len(sample.boxes)] = sample.instance_masks.crops(sample.boxes, 28)
     return batch, source.names
 
 
@@ -88,8 +92,8 @@ def smooth(head, outputs, batch):
         return outputs
     boxes = batch["boxes"] + np.float32(0.37)  # not at the corner of a cell
     kept = {key: value for key, value in outputs.items() if key not in ("proposals", "valid", "regions")}
-    branches = {branch.name: branch(outputs["pyramid"], boxes) for branch in (head.boxes, *head.branches)}
-    return kept | branches
+    branches = {branch.name: branch(outputs["pyramid"], boxes, batch["classes"]) for branch in head.branches}
+    return kept | {"boxes": head.boxes(outputs["pyramid"], boxes)} | branches
 
 
 def losses(head, batch, outputs):

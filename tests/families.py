@@ -66,6 +66,7 @@ NARROW = {
     # cells of 4 pixels: in larger ones two objects of a scene have their centres, and a cell knows one
     "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
 }
+NARROW["mask_rcnn"] = {**NARROW["rcnn"], "mask": {"filters": 16, "layers": 1, "bins": 4}}
 # U-Net's filters on each step up, from C5 to the image; of a family that ends before, the last ones
 UNET = [128, 64, 32, 16, 16]
 
@@ -200,7 +201,7 @@ def steps_for(family, policy):
 
 # heads of which a term may rise while they learn: what R-CNN's second stage is shown gets harder, and so does the
 # confidence of the first YOLO, which is that of a box's overlap
-TERMS_RISE = ("rcnn", "yolo_v1")
+TERMS_RISE = ("rcnn", "mask_rcnn", "yolo_v1")
 
 
 def check_learned(losses):

@@ -62,14 +62,17 @@ def check_final_boxes(predictions, expected, count=None):
             assert len(same) and np.abs(boxes[same] - got["boxes"][i][place]).max(-1).min() < 0.01, place
 
 
-def check_losses_and_gradients(model, expected, layer_of, terms):
-    """Losses within 1e-3 of `loss_…` ({ours: theirs}), and gradients of `grad_…` in what a script wrote."""
+def check_losses_and_gradients(model, expected, layer_of, terms, more=()):
+    """Losses within 1e-3 of `loss_…` ({ours: theirs}), and gradients of `grad_…` in what a script wrote.
+
+    `more` are targets beside boxes and classes.
+    """
     if keras.backend.backend() != "tensorflow":
         pytest.skip("takes gradients with TensorFlow")
     import tensorflow as tf
 
     (head,) = model.heads.values()
-    targets = {"boxes": expected["boxes"], "classes": expected["classes"].astype("int32")}
+    targets = {"boxes": expected["boxes"], "classes": expected["classes"].astype("int32"), **dict(more)}
     with tf.GradientTape() as tape:
         computed = head.compute_losses(targets, model(expected["images"], training=True))
         losses = {name: term.mean for name, term in computed.items()}

@@ -59,6 +59,27 @@ def pair(least: float, most: float | None = None, kind: type = float):
     return Annotated[tuple[number, number], AfterValidator(_rising), Field(description=text)]
 
 
+def options(**kinds):
+    """The type of a mapping of arguments, each of its type, any of which may be missing."""
+
+    def fit(given):
+        for name, value in given.items():
+            if name not in kinds or not _fits(kinds[name], value):
+                raise ValueError(name)
+        return given
+
+    text = ", ".join(f"{name}: {describe(kind)}" for name, kind in kinds.items())
+    return Annotated[dict[str, Any], AfterValidator(fit), Field(description=f"a mapping of any of {{{text}}}")]
+
+
+def _fits(annotation, value) -> bool:
+    try:
+        _adapter(annotation).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
 def check(name: str, annotation, value):
     """The value as the annotation takes it: a list becomes a tuple, a whole number a float where that is asked for.
 
@@ -263,5 +284,16 @@ def fields_of(fields: tuple[str, ...], fields_with: dict[str, tuple[str, ...]], 
         fields_with: {argument: fields that are added where it is given, and neither false nor 0}.
         arguments: of its constructor, defaults included.
     """
-    added = (field for name, more in fields_with.items() if arguments.get(name) for field in more)
+    added = (field for name, more in fields_with.items() if _given(arguments, name) for field in more)
     return tuple(dict.fromkeys((*fields, *added)))
+
+
+def task_of(task: str, tasks_with: dict[str, str], arguments: dict) -> str:
+    """The task of a head, given its arguments: that of the last one in `tasks_with` that is given, or `task`."""
+    return [task, *(other for name, other in tasks_with.items() if _given(arguments, name))][-1]
+
+
+def _given(arguments, name) -> bool:
+    # an empty mapping asks for a part with its defaults
+    value = arguments.get(name)
+    return value is not None and (isinstance(value, dict) or bool(value))

@@ -120,12 +120,14 @@ class Placement(_Layout):
         # OpenCV resizes at most 512 channels at once
         return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(rows, columns, -1)
 
-    def restore_boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """Map float32 (N, 4) boxes on the canvas back to the original's pixels, clipped to the image; in every mode.
+    def restore_boxes(self, boxes: np.ndarray, clip: bool = True) -> np.ndarray:
+        """Map float32 (N, 4) boxes on the canvas back to the original's pixels, in every mode.
 
-        It inverts `boxes * scale + offset`. A box that lies on padding alone comes back with zero width or height.
+        It inverts `boxes * scale + offset`. By default boxes are clipped to the image: one that lies on padding alone
+        comes back with zero width or height.
         """
         (scale_y, scale_x), (top, left), (height, width) = self.scale, self.offset, self.original
         # in float64: a quotient in float32 would be off by some thousandths of a pixel in a large image
         corners = (np.asarray(boxes, np.float64).reshape(-1, 2, 2) - (left, top)) / (scale_x, scale_y)
-        return np.clip(corners, 0, (width, height)).astype(np.float32).reshape(-1, 4)
+        corners = np.clip(corners, 0, (width, height)) if clip else corners
+        return corners.astype(np.float32).reshape(-1, 4)

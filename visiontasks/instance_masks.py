@@ -117,6 +117,23 @@ class InstanceMasks(Sequence):
                 mask[patch.top : patch.top + rows, patch.left : patch.left + columns] = patch.pixels
         return masks if dtype is None else masks.astype(dtype)
 
+    def flat(self, order: Iterable[int], visible: float = 0.0) -> np.ndarray:
+        """int32 (H, W): the number of the mask that each pixel belongs to, or -1.
+
+        Args:
+            order: numbers of objects that have a mask, the one on top first.
+            visible: masks of which those before them leave less than this share are left out.
+        """
+        labels = np.full(self.size, -1, np.int32)
+        for number in order:
+            patch = self.patch(number)
+            rows, columns = patch.pixels.shape
+            window = labels[patch.top : patch.top + rows, patch.left : patch.left + columns]
+            free = (window < 0) & (patch.pixels > 0)
+            if free.sum() >= visible * patch.pixels.sum():
+                window[free] = number
+        return labels
+
     def areas(self) -> np.ndarray:
         """float32 (N,): each mask's pixels inside the image; NaN for an object that has none."""
         patches = map(self.patch, range(len(self)))

@@ -4,7 +4,8 @@
 
 For each model it writes FOLDER/MODEL.pth, seeded random weights, and FOLDER/MODEL.npz: `images` uint8 (2, H, W, 3),
 targets as `boxes` (2, G, 4) and `classes` (2, G) from 0, raw answers, `final_boxes0`, `final_scores0`, `final_classes0`
-(of image 0, and so on), `loss_…` of each term and `grad_…` of some weights. Of models that take images of any size
+(of image 0, and so on), of Mask R-CNN also `masks` uint8 (2, G, H, W) and `final_masks0` of the first eight, `loss_…`
+of each term and `grad_…` of some weights. Of models that take images of any size
 also `b_images` and `b_…`, the answers to them. Random choices are replaced by the first ones. With a folder of
 JPEGs, `photographs0_images` and `photographs0_…` are the answers to its first two at one size, and so on for the next
 ones: at four sizes, or at the one that the model takes; computed in float64.
@@ -77,9 +78,9 @@ def retinanet_resnet50_fpn():
     return model, sizes
 
 
-def fasterrcnn_resnet50_fpn():
+def fasterrcnn_resnet50_fpn(make=torchvision.models.detection.fasterrcnn_resnet50_fpn):
     model, sizes = on_pyramid(
-        torchvision.models.detection.fasterrcnn_resnet50_fpn,
+        make,
         num_classes=CLASSES + 1,
         rpn_pre_nms_top_n_test=300,
         rpn_post_nms_top_n_test=200,
@@ -104,10 +105,25 @@ def fasterrcnn_resnet50_fpn():
     return model, sizes
 
 
+def maskrcnn_resnet50_fpn():
+    model, sizes = fasterrcnn_resnet50_fpn(torchvision.models.detection.maskrcnn_resnet50_fpn)
+    branch = (model.roi_heads.mask_head, model.roi_heads.mask_predictor)
+    with torch.no_grad():
+        for part in branch:
+            spread(part, [])
+        up = model.roi_heads.mask_predictor.conv5_mask
+        torch.nn.init.kaiming_normal_(up.weight, mode="fan_out")
+        up.weight.data -= up.weight.mean((0, 2, 3), keepdim=True)
+        last = model.roi_heads.mask_predictor.mask_fcn_logits
+        last.weight.data *= 1.5 / float(answers(model, seen(sizes[0]))["raw_masks"].std())
+    return model, sizes
+
+
 MODELS = {
     "ssd300_vgg16": ssd300_vgg16,
     "retinanet_resnet50_fpn": retinanet_resnet50_fpn,
     "fasterrcnn_resnet50_fpn": fasterrcnn_resnet50_fpn,
+    "maskrcnn_resnet50_fpn": maskrcnn_resnet50_fpn,
 }
 
 
@@ -139,6 +155,18 @@ def targets(height, width):
     return found
 
 
+def ellipses(boxes, height, width):
+    """uint8 (G, H, W): an ellipse in each box, turned, so that the mask is neither whole nor symmetric."""
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    masks = []
+    for number, (x1, y1, x2, y2) in enumerate(boxes):
+        x, y = (2 * columns - x1 - x2) / (x2 - x1), (2 * rows - y1 - y2) / (y2 - y1)
+        u, v = x * np.cos(number) - y * np.sin(number), x * np.sin(number) + y * np.cos(number)
+        inside = (np.abs(x) < 1) & (np.abs(y) < 1)
+        masks.append((u**2 + (1.7 * v) ** 2 < 1) & inside)
+    return np.stack(masks).astype(np.uint8)
+
+
 def reference(name, folder, of_photographs=None):
     model, sizes = MODELS[name]()
     sizes = sizes if isinstance(sizes[0], tuple) else (sizes,)
@@ -159,6 +187,10 @@ def reference(name, folder, of_photographs=None):
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
     labels = [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(c) + first_class(name)} for b, c in truth]
+    if name.startswith("mask"):
+        arrays["masks"] = np.stack([ellipses(b, *sizes[0]) for b, _ in truth])
+        for label, masks in zip(labels, arrays["masks"], strict=True):
+            label["masks"] = torch.from_numpy(masks)
     torch.randperm = lambda count, **_: torch.arange(count)
     unresized(model, arrays["images"])
     losses = model(tensors(arrays["images"]), labels)
@@ -167,7 +199,7 @@ def reference(name, folder, of_photographs=None):
     for key, parameter in model.named_parameters():
         if key in WATCHED[name]:
             arrays[f"grad_{key}"] = parameter.grad.numpy()
-    np.savez(folder / f"{name}.npz", **arrays)
+    np.savez_compressed(folder / f"{name}.npz", **arrays)
 
 
 def first_class(name):
@@ -205,6 +237,8 @@ def answers(model, images, dtype=torch.float32):
         watch(model.rpn.anchor_generator, lambda out: {"anchors": out[0]})
         watch(model.rpn, lambda out: {f"proposals{i}": boxes for i, boxes in enumerate(out[0])})
         watch(model.roi_heads.box_predictor, lambda out: {"raw_cls_logits": out[0], "raw_bbox_regression": out[1]})
+        if model.roi_heads.has_mask():
+            watch(model.roi_heads.mask_predictor, lambda out: {"raw_masks": out})
     else:
         watch(model.head, lambda out: {f"raw_{key}": value for key, value in out.items()})
         watch(model.anchor_generator, lambda out: {"anchors": out[0]})
@@ -219,6 +253,8 @@ def answers(model, images, dtype=torch.float32):
     for i, one in enumerate(found):
         arrays |= {f"final_boxes{i}": one["boxes"].numpy(), f"final_scores{i}": one["scores"].numpy()}
         arrays[f"final_classes{i}"] = one["labels"].numpy() - first
+        if "masks" in one:
+            arrays[f"final_masks{i}"] = one["masks"][:8, 0].numpy()  # whole images
     return arrays
 
 
@@ -243,6 +279,13 @@ WATCHED = {
         "rpn.head.conv.0.0.weight",
         "roi_heads.box_head.fc7.weight",
         "roi_heads.box_predictor.bbox_pred.bias",
+    ),
+    "maskrcnn_resnet50_fpn": (
+        "backbone.body.layer3.0.conv2.weight",
+        "backbone.fpn.layer_blocks.1.0.weight",
+        "roi_heads.mask_head.0.0.weight",
+        "roi_heads.mask_predictor.conv5_mask.weight",
+        "roi_heads.mask_predictor.mask_fcn_logits.bias",
     ),
 }
 

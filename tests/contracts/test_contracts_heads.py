@@ -138,14 +138,14 @@ def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_its_task_takes_its_predictions(name):
+    from visiontasks.data.batch import row_of
     from visiontasks.geometry import Placement
-    from visiontasks.sample import Sample
 
     model, batch = made(name), fakes.images(1)
     (task,) = tasks_of(model).values()
     predictions = model.predict(batch["image"], verbose=0)
     one = {key: value[0] for key, value in predictions.items()}
-    sample = Sample(batch["image"][0], **{k: v[0] for k, v in batch.items() if k != "image"})
+    sample = row_of(batch, 0)
     restored = task.restore(one, Placement(sample.original_size, batch["image"].shape[1:3]))
     metric = task.metric()
     metric.update(sample, restored)
@@ -185,6 +185,8 @@ def another(argument):
     }
     # of anchors on a pyramid
     others |= {"ratios": [1.0, 3.0]}
+    # of an R-CNN's branches
+    others |= {"mask": {"filters": 8, "layers": 1, "bins": 4, "batch_norm": True, "agnostic": True}}
     return others[argument.name]
 
 

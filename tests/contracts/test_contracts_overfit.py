@@ -8,7 +8,7 @@ from visiontasks.registry import catalog
 from visiontasks.training import fused_optimizers
 
 FAMILY = "unet_encoder"
-DETECTORS = [name for name in sorted(catalog.parts("heads")) if catalog.find("heads", name).task == "detection"]
+DETECTORS = [name for name in sorted(catalog.parts("heads")) if catalog.find("heads", name).task({}) == "detection"]
 
 
 @pytest.mark.parametrize("name", DETECTORS)

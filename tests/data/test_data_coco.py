@@ -14,6 +14,7 @@ from visiontasks.data.images import write_image
 from visiontasks.data.load import load_data
 from visiontasks.data.sources.coco import Coco
 from visiontasks.errors import DataError
+from visiontasks.sample import VOID
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
@@ -54,7 +55,7 @@ def test_a_sample_carries_every_label(tmp_path):
         entry(id=3, iscrowd=1, area=400.0, segmentation={"size": [HEIGHT, WIDTH], "counts": [100, 300, 200]}),
     )
     sample = source[0]
-    assert source.fields == {"boxes", "classes", "tags", "label", "instance_masks"}
+    assert source.fields == {"boxes", "classes", "tags", "label", "instance_masks", "mask"}
     assert sample.boxes.tolist() == [[2, 3, 12, 13], [0, 0, 30, 20], [2, 3, 12, 13]]
     assert sample.classes.tolist() == [0, 1, 0] and sample.ignored.tolist() == [False, False, True]
     assert sample.areas.tolist() == [100, 5, 400] and sample.tags.tolist() == [1, 1]
@@ -489,3 +490,22 @@ def test_nuclei_masks_fill_their_boxes():
         x, y, width, height = cv2.boundingRect(mask)
         assert [x, y, x + width, y + height] == box.tolist()
     assert sample.areas.tolist() == sample.instance_masks.areas().tolist()
+
+
+def test_semantic_masks_follow_from_objects(tmp_path):
+    """Of overlapping objects the smaller is on top; crowds and objects without a mask are void."""
+    small = [4, 5, 8, 5, 8, 9, 4, 9]
+    crowd = {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * (WIDTH - 2), 2 * HEIGHT]}
+    source = coco(
+        tmp_path,
+        entry(segmentation=[SQUARE]),
+        entry(id=2, category_id=7, bbox=[4, 5, 4, 4], segmentation=[small]),
+        entry(id=3, bbox=[WIDTH - 2, 0, 2, HEIGHT], segmentation=crowd, iscrowd=1),
+        entry(id=4, bbox=[14, 15, 3.5, 4]),
+    )
+    assert source.derived == {"mask"} and source.names["mask"] == ("background", *source.names["classes"])
+    expected = np.zeros((HEIGHT, WIDTH), np.int32)
+    expected[3:13, 2:12], expected[5:9, 4:8] = 1, 2  # dog, cat
+    expected[:, -2:] = expected[15:19, 14:18] = VOID
+    np.testing.assert_array_equal(source[0].mask, expected)
+    assert source.read(0, ("boxes",)).mask is None

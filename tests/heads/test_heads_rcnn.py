@@ -171,7 +171,7 @@ class Visibility(Branch):
     def build(self, pyramid_shape, boxes_shape):
         self.dense.build((None, None, self.bins**2 * pyramid_shape[1][-1]))
 
-    def call(self, pyramid, boxes):
+    def call(self, pyramid, boxes, classes, training=None):
         features = roi_align(pyramid, boxes, self.bins, 1)
         return self.dense(ops.reshape(features, (-1, boxes.shape[1], self.bins**2 * features.shape[-1])))[..., 0]
 
@@ -232,7 +232,7 @@ def test_a_further_branch_learns_its_field_and_predicts_for_the_final_boxes(tmp_
 
 @pytest.mark.parametrize("method", ["call", "compute_losses", "decode"])
 def test_a_branch_without_a_method_is_an_error_that_names_it(method):
-    arguments = {"call": (None, None), "compute_losses": (None, None, None), "decode": (None, None)}[method]
+    arguments = {"call": (None, None, None), "compute_losses": (None, None, None), "decode": (None, None)}[method]
     with pytest.raises(NotImplementedError, match="Branch"):
         getattr(Branch(), method)(*arguments)
 

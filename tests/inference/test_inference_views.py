@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visiontasks.inference.merging import _cut_off, merge_boxes
+from visiontasks.inference.merging import cut_off, merge_boxes
 from visiontasks.inference.views import View, views
 from visiontasks.ops import numpy_boxes
 from visiontasks.preprocess import Preprocess
@@ -164,7 +164,7 @@ def test_scores_of_a_part_pass_to_the_whole():
 
 def one_by_one(boxes, scores, classes, windows, seen_in, image_size, threshold):
     """What merge_boxes does, in plain loops: each box in its turn is compared with all that are left."""
-    cut = _cut_off(boxes, windows, image_size)
+    cut = cut_off(boxes, windows, image_size)
     order = np.lexsort((-scores, cut))
     boxes, scores, classes, windows, seen_in, cut = (
         np.array(a[order]) for a in (boxes, scores, classes, windows, seen_in, cut)
@@ -189,7 +189,7 @@ def one_by_one(boxes, scores, classes, windows, seen_in, image_size, threshold):
             mine_seen_in |= set(seen_in[parts])
             for array in (boxes, windows):
                 array[i, :2], array[i, 2:] = array[parts, :2].min(axis=0), array[parts, 2:].max(axis=0)
-            cut[i] = _cut_off(boxes[i], windows[i], image_size)
+            cut[i] = cut_off(boxes[i], windows[i], image_size)
     order = np.array(kept, int)[np.argsort(-scores[kept], kind="stable")]
     return boxes[order], scores[order], classes[order]
 

@@ -48,7 +48,7 @@ def heads(tmp_path, monkeypatch):
 
 def test_a_head_of_three_lines_is_a_part_like_its_base(heads):
     part, base = catalog.find("heads", "mask_rcnn"), catalog.find("heads", "rcnn")
-    assert part.arguments == base.arguments and part.task == "detection" and part.any_size
+    assert part.arguments == base.arguments and part.task({}) == "detection" and part.any_size
     assert part.fields({}) == (*base.fields({}), "instance_masks")
     with pytest.raises(RecipeError, match=r"^head.overlap: expected a share from 0 to below 1, got 2\.$"):
         catalog.check_arguments(part, {"overlap": 2}, "head")

@@ -35,6 +35,7 @@ class Subset(Derived):
     def __init__(self, source: Source, indices: Iterable[int]):
         self.source, self.indices, self.results = source, list(indices), source.results
         self.fields, self.names, self.report = source.fields, source.names, source.report
+        self.derived = source.derived
 
     @property
     def partial(self):
@@ -59,7 +60,7 @@ class Named(Derived):
         if further := sorted(field for field in source.fields if "/" in field):
             raise DataError(f"expected a source whose label sets have no name, got the fields {further}.", "set")
         self.source, self.label_set, self.report, self.results = source, label_set, source.report, source.results
-        self.fields = frozenset(named(label_set, source.fields))
+        self.fields, self.derived = (frozenset(named(label_set, names)) for names in (source.fields, source.derived))
         self.names = dict(zip(named(label_set, source.names), source.names.values(), strict=True))
 
     @property
@@ -99,6 +100,7 @@ class Mixed(Derived):
         parts = (source.sources if isinstance(source, Mixed) else [source] for source in sources)
         self.sources, self.report, self.names = [*itertools.chain(*parts)], Report() if report is None else report, {}
         self.fields = frozenset().union(*(source.fields for source in self.sources))
+        self.derived = frozenset().union(*(source.derived for source in self.sources))
         self._ends = list(itertools.accumulate(map(len, self.sources)))
         for source in self.sources:
             if report is None:

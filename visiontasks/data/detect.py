@@ -28,8 +28,8 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
 
     Args:
         root: the folder.
-        wanted: fields that the heads learn from. The source that gives most of them is chosen; among equals the
-            order is `PRECEDENCE`, then by name.
+        wanted: fields that the heads learn from. The source that gives most of them is chosen, where a derived one
+            counts half; among equals the order is `PRECEDENCE`, then by name.
 
     Returns:
         {"train": {"source": name, its arguments}, "val": the same or None}, and the sentence.
@@ -50,7 +50,8 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
         arguments = source.recognize(root)
         if arguments is not None:
             rank = PRECEDENCE.index(name) if name in PRECEDENCE else len(PRECEDENCE)
-            candidates.append((-len(wanted & source.fields), rank, name, arguments))
+            given = len(wanted & source.fields) - len(wanted & source.fields & source.derived) / 2
+            candidates.append((-given, rank, name, arguments))
     if not candidates:
         seen = sorted(p.name + "/" * p.is_dir() for p in root.iterdir() if not p.name.startswith("."))
         raise DataError(

@@ -55,7 +55,8 @@ def load_data(
     train, val = load_sources(data, fields or (), split, seed)
     if fields is None:
         sets = sorted(by_set(train.fields).items())
-        fields = [name for key, given in sets for name in named(key, DEFAULT_FIELDS) if name in train.fields]
+        given = train.fields - train.derived
+        fields = [name for key, _ in sets for name in named(key, DEFAULT_FIELDS) if name in given]
     fields = tuple(fields)
     _same_names(train, val, fields)
     same_images(train, val)
@@ -129,7 +130,10 @@ def _load(split, where, names) -> Source:
     catalog.check_arguments(part, arguments, where)
     of_set = {field: names[name] for field, name in by_set(names).get(label_set or "", {}).items()}
     fields = of_set.keys() & set(getattr(part.load(), "fields", of_set))  # some know theirs only when they are read
-    kinds = {tuple(of_set[field]) for field in fields - {"keypoints"}}
+    derived = fields & getattr(part.load(), "derived", frozenset())  # from the classes, after the background
+    kinds = {tuple(of_set[field]) for field in fields - derived - {"keypoints"}} or {
+        tuple(of_set[field][1:]) for field in derived
+    }
     if len(kinds) == 1 and "names" not in arguments and any(a.name == "names" for a in part.arguments):
         arguments["names"] = list(*kinds)  # a split that lacks a class would number the others differently
     with under(where):

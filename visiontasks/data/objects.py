@@ -1,12 +1,12 @@
 """The objects of one image from an annotation file, and the Sample fields that follow from them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from visiontasks.instance_masks import InstanceMasks
-from visiontasks.sample import UNLABELED
+from visiontasks.sample import UNLABELED, VOID
 
 _ROUNDING = 1.0  # pixels by which a box may exceed its image, from rounding, without a report
 
@@ -32,16 +32,24 @@ class Objects:
     keypoints: np.ndarray | None = None
     masks: tuple | None = None
 
-    def fields(self, count: int, size: tuple[int, int], masks: bool = True, known: np.ndarray | None = None) -> dict:
+    def fields(
+        self,
+        count: int,
+        size: tuple[int, int],
+        wanted: Collection[str] = ("instance_masks", "mask"),
+        known: np.ndarray | None = None,
+    ) -> dict:
         """The Sample fields of these objects.
 
         `tags` are the classes present, including ignored ones, and -1 for those that are neither present nor known;
-        `label` is the class of the largest object, or -1.
+        `label` is the class of the largest object, or -1. `mask` is 0, background, or the class of the object + 1, of
+        overlapping ones the smaller one's; void are ignored regions, the boxes of objects that have no mask, and, if
+        not all classes are known, what is no object.
 
         Args:
             count: number of classes.
             size: (height, width) of the image.
-            masks: with the instance masks, if there are any.
+            wanted: of `instance_masks` and `mask` those to compute, if there are masks.
             known: as `Sample.known`.
         """
         tags = np.zeros(count, np.float32) if known is None else np.where(known, np.float32(0), UNLABELED)
@@ -52,9 +60,25 @@ class Objects:
             fields["areas"] = self.areas.copy()
         if self.keypoints is not None:
             fields["keypoints"] = self.keypoints.copy()
-        if self.masks is not None and masks:
-            fields["instance_masks"] = InstanceMasks(map(_shape, self.masks), size)
+        masks = None if self.masks is None else InstanceMasks(map(_shape, self.masks), size)
+        if masks is not None and "instance_masks" in wanted:
+            fields["instance_masks"] = masks
+        if masks is not None and "mask" in wanted:
+            fields["mask"] = self._semantic(masks, known)
         return fields
+
+    def _semantic(self, masks, known) -> np.ndarray:
+        """int32 (H, W): `mask` as `fields` gives it."""
+        areas = np.nan_to_num(masks.areas(), nan=np.inf)
+        order = np.argsort(areas, kind="stable")
+        labels = masks.flat(order[(masks.known & ~self.ignored)[order]])
+        void = masks.flat(np.flatnonzero(masks.known & self.ignored)) >= 0
+        for x1, y1, x2, y2 in self.boxes[~masks.known]:
+            void[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = True
+        rest = VOID if known is not None and not known.all() else 0
+        return np.where(labels >= 0, np.append(self.classes + 1, 0)[labels], np.where(void, VOID, rest)).astype(
+            np.int32
+        )
 
     def scaled(self, size: tuple[int, int]) -> "Objects":
         """Boxes and polygons given as shares of the image, in pixels of an image of (height, width)."""

@@ -15,22 +15,24 @@ from visiontasks.drawing.panels import INK, PAPER, elided, fitted, font, unit
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """A box to draw: x1, y1, x2, y2 in pixels of the image, its text and its color."""
+    """A box to draw: x1, y1, x2, y2 in pixels of the image, its text and its color; not `outlined`: only the text."""
 
     box: tuple[float, float, float, float]
     text: str
     color: tuple[int, int, int]
     dashed: bool = False
+    outlined: bool = True
 
 
-def boxed(image: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
+def boxed(image: np.ndarray, marks: Sequence[Mark], drawn: np.ndarray | None = None) -> np.ndarray:
     """The fitted `image` with the outline and text of every mark; the first marks are on top.
 
     Args:
         image: uint8 (H, W, 3).
         marks: the most important first.
+        drawn: the fitted image with what is drawn already.
     """
-    drawn = fitted(image)
+    drawn = fitted(image) if drawn is None else drawn
     if not marks:
         return drawn
     factor = np.divide(drawn.shape[1::-1], image.shape[1::-1])
@@ -40,6 +42,8 @@ def boxed(image: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
     for (low, high), mark in zip(reversed(corners), reversed(marks), strict=True):
         # a box's last pixel is the one before its end
         x1, y1, x2, y2 = (int(v) for v in (*np.floor(low), *np.maximum(np.ceil(high) - 1, low)))
+        if not mark.outlined:
+            continue
         if mark.dashed:
             _dashes(draw, (x1, y1, x2, y2), mark.color, line)
         else:

@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from visiontasks.arguments import Checked, Classes, fields_of
+from visiontasks.arguments import Checked, Classes, fields_of, task_of
 from visiontasks.losses.reduction import Term
 from visiontasks.sample import prefix
 from visiontasks.taps import Tap, levels_among
@@ -44,6 +44,7 @@ class Head(Checked, keras.layers.Layer):
             of `fields_with` for its arguments. In a batch their names have the `prefix` of its label set. `known` and
             `ignored` belong to objects, if a batch has them: see ops/objects.py.
         fields_with: {argument: further Sample fields that it learns from if the argument is given}.
+        tasks_with: {argument: the task instead of `task` if the argument is given}.
         divisible: whether image height and width must be multiples of the deepest level's stride if it taps several
             levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
             other takes any size.
@@ -54,6 +55,7 @@ class Head(Checked, keras.layers.Layer):
     task: str
     fields: tuple[str, ...]
     fields_with: dict[str, tuple[str, ...]] = {}
+    tasks_with: dict[str, str] = {}
     divisible = True
     any_size = True
 
@@ -67,6 +69,7 @@ class Head(Checked, keras.layers.Layer):
         self.classes = tuple(map(str, range(classes))) if self.numbered else classes
         self.learns = learns
         self.fields = fields_of(self.fields, self.fields_with, self.arguments)
+        self.task = task_of(self.task, self.tasks_with, self.arguments)
 
     def taps(self, available: dict[str, Tap]) -> tuple[str, ...]:
         """The names of the backbone's taps that it uses, among those available; "image" is the backbone's input."""

@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share
+from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share, Whole
 from visiontasks.heads.detection import DetectionHead, for_each, image_size, pyramid_anchors
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch, Branch
+from visiontasks.heads.rcnn_masks import Mask, MaskBranch
 from visiontasks.layers.feature_pyramid import FeaturePyramid
 from visiontasks.layers.region_proposals import RegionProposals, propose
 from visiontasks.losses import detection
@@ -58,8 +59,16 @@ class RCNN(DetectionHead):
         score_threshold: boxes with a lower score are removed.
         iou_threshold: a box with a higher IoU with a better one of its class is removed.
         detections: maximum boxes per image, D.
+        batch_norm: normalize after the convolutions of the pyramid and of the box branch.
+        proposal_layers: number of 3×3 convolutions of the first stage.
+        box_layers: number of 3×3 convolutions of the box branch.
+        dense_layers: number of its dense layers.
+        mask: arguments of the mask branch (`MaskBranch` in rcnn_masks.py), {} for its defaults: with it the head is
+            Mask R-CNN, learns from instance masks too and predicts `masks`. None: no masks.
     """
 
+    fields_with = {"mask": ("instance_masks",)}
+    tasks_with = {"mask": "instances"}
     strides = (2, 32)
     most = 4
 
@@ -89,6 +98,11 @@ class RCNN(DetectionHead):
         score_threshold: Share = 0.05,
         iou_threshold: Share = 0.5,
         detections: Count = 100,
+        batch_norm: bool = False,
+        proposal_layers: Count = 1,
+        box_layers: Whole = 0,
+        dense_layers: Count = 2,
+        mask: Mask | None = None,
         **kwargs,
     ):
         super().__init__(classes, levels, score_threshold, iou_threshold, detections, **kwargs)
@@ -101,10 +115,13 @@ class RCNN(DetectionHead):
         self.overlap, self.samples, self.positives = overlap, samples, positives
         self.seeds = keras.random.SeedGenerator()
         half = {"dtype": self.dtype_policy}
-        self.pyramid = FeaturePyramid(filters, "max_pool", name="pyramid", **half)
-        self.region_proposals = RegionProposals(filters, len(ratios), name="region_proposals", **half)
-        self.boxes = BoxBranch(len(self.classes), bins, bin_samples, units, name="boxes", **half)
+        self.pyramid = FeaturePyramid(filters, "max_pool", batch_norm, name="pyramid", **half)
+        self.region_proposals = RegionProposals(filters, len(ratios), proposal_layers, name="region_proposals", **half)
+        form = {"dense_layers": dense_layers, "layers": box_layers, "batch_norm": batch_norm}
+        self.boxes = BoxBranch(len(self.classes), bins, bin_samples, units, **form, name="boxes", **half)
         self.branches = []
+        if mask is not None:
+            self.add_branch(MaskBranch(len(self.classes), **mask, name="masks", **half))
 
     def add_branch(self, branch: Branch):
         """Add a branch, such as a mask for each object; for the constructors of subclasses.
@@ -137,7 +154,7 @@ class RCNN(DetectionHead):
 
     def call(self, features, training=None):
         size = image_size(features, "rcnn")
-        maps = self.pyramid([features[tap.name] for tap in self.tapped])
+        maps = self.pyramid([features[tap.name] for tap in self.tapped], training=training)
         level_anchors = pyramid_anchors(maps, size, self._sizes, self.ratios)
         size = for_each(size, ops.shape(maps[0])[0])
         objectness, deltas = self.region_proposals(maps)
@@ -161,16 +178,20 @@ class RCNN(DetectionHead):
             "valid": proposals["valid"],
             "size": size,
         }
-        return outputs if training else {**outputs, "regions": self.boxes(outputs["pyramid"], outputs["proposals"])}
+        return outputs if training else {**outputs, "regions": self._regions(outputs)}
+
+    def _regions(self, outputs):
+        return self.boxes(outputs["pyramid"], outputs["proposals"], outputs["valid"], training=False)
 
     def compute_losses(self, targets, outputs, training=True):
         losses = self._proposal_losses(targets, outputs, training)
         samples = self.sample(targets, outputs, training)
-        regions = self.boxes(outputs["pyramid"], samples["boxes"])
+        regions = self.boxes(outputs["pyramid"], samples["boxes"], samples["valid"], training=training)
         losses |= self.boxes.compute_losses(regions, samples, targets)
         objects = {key: value[:, : int(self.samples * self.positives)] for key, value in samples.items()}
         for branch in self.branches:
-            losses |= branch.compute_losses(branch(outputs["pyramid"], objects["boxes"]), objects, targets)
+            raw = branch(outputs["pyramid"], objects["boxes"], objects["labels"] - 1, training=training)
+            losses |= branch.compute_losses(raw, objects, targets)
         return losses
 
     def keys(self, shape, training):
@@ -236,7 +257,7 @@ class RCNN(DetectionHead):
 
     def scored(self, outputs):
         # outputs of a training step are decoded only for a metric
-        regions = outputs.get("regions") or self.boxes(outputs["pyramid"], outputs["proposals"])
+        regions = outputs.get("regions") or self._regions(outputs)
         proposals = {"boxes": outputs["proposals"], "valid": outputs["valid"], "size": outputs["size"]}
         candidates = self.boxes.candidates(regions, proposals)
         return tuple(candidates[key] for key in ("boxes", "scores", "classes"))
@@ -244,6 +265,8 @@ class RCNN(DetectionHead):
     def decode(self, outputs):
         detections = super().decode(outputs)
         predictions = dict(detections)
+        classes = ops.where(detections["valid"], detections["classes"], -1)
         for branch in self.branches:
-            predictions |= branch.decode(branch(outputs["pyramid"], detections["boxes"]), detections)
+            raw = branch(outputs["pyramid"], detections["boxes"], classes, training=False)
+            predictions |= branch.decode(raw, detections)
         return predictions

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from visiontasks.arguments import Checked, Count
+from visiontasks.arguments import Checked, Count, Whole
+from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes as box_ops
@@ -18,22 +19,24 @@ SMALLEST = 0.01  # minimum width and height of a final box in pixels
 class Branch(Checked, keras.layers.Layer):
     """A layer of an R-CNN's second stage with its own output for each box. Abstract: a subclass implements all below.
 
-    A subclass of RCNN adds it in its constructor, which gives the head the branch's fields, loss terms and predictions:
+    `RCNN` adds those that its arguments name. A subclass adds its own in its constructor, which gives the head the
+    branch's fields, loss terms and predictions:
 
-        class MaskRCNN(RCNN):
-            fields = (*RCNN.fields, *MaskBranch.fields)  # for recipes, which are read without importing Keras
+        class AttributeRCNN(RCNN):
+            fields = (*RCNN.fields, *AttributeBranch.fields)  # for recipes, which are read without importing Keras
 
-            def __init__(self, classes: Classes, mask_size: Count = 28, **kwargs):
+            def __init__(self, classes: Classes, attributes: Count, **kwargs):
                 super().__init__(classes, **kwargs)
-                self.add_branch(MaskBranch(mask_size, name="masks", dtype=self.dtype_policy))
+                self.add_branch(AttributeBranch(attributes, name="attributes", dtype=self.dtype_policy))
 
     It learns from the samples that may have an object, and predicts for the final boxes. These methods run in the
     graph:
 
     - `build(pyramid, boxes)`: creates the layers for the shapes of the inputs of `call`.
-    - `call(pyramid, boxes)`: {level number: features (B, H, W, C)} in the head's compute dtype and boxes (B, N, 4) in
-      pixels, float32 whatever the policy, to raw outputs (B, N, …). See `ops.roi_align`. Layers inside cast their
-      inputs and weights; a weight of the branch's own is not cast.
+    - `call(pyramid, boxes, classes, training)`: to raw outputs (B, N, …). `pyramid` is {level number: features
+      (B, H, W, C)} in the head's compute dtype; see `ops.roi_align`. `boxes` are (B, N, 4) in pixels, float32 whatever
+      the policy, and int32 `classes` (B, N) theirs: -1 for background and padding, which come last and whose outputs
+      have no meaning. Layers inside cast their inputs and weights; a weight of the branch's own is not cast.
     - `compute_losses(outputs, samples, targets)`: to {term: Term(total, count)}, one for each name in `loss_terms`.
       `targets` are the head's, by field name. `samples` are `boxes` float32 (B, N, 4), those with an object first;
       `valid` bool (B, N), false for padding; `labels` int32 (B, N), 0 background, class + 1 for an object; `matches`
@@ -57,7 +60,7 @@ class Branch(Checked, keras.layers.Layer):
         super().__init_subclass__(**kwargs)
         keras.saving.register_keras_serializable(package=cls.__module__.partition(".")[0])(cls)
 
-    def call(self, pyramid: dict, boxes):
+    def call(self, pyramid: dict, boxes, classes, training=None):
         raise NotImplementedError(f"{type(self).__name__} computes no outputs.")
 
     def compute_losses(self, outputs, samples: dict, targets: dict) -> dict[str, Term]:
@@ -67,6 +70,37 @@ class Branch(Checked, keras.layers.Layer):
     def decode(self, outputs, detections: dict) -> dict:
         """Raw outputs for the final boxes to predictions: {name: tensor (B, D, …)}."""
         raise NotImplementedError(f"{type(self).__name__} decodes nothing.")
+
+
+def conv_stack(count: int, filters: int, batch_norm: bool, dtype) -> tuple[list, list]:
+    """3×3 convolutions "conv1" and so on, and their batch normalizations "bn1" and so on or none: for `apply_stack`."""
+    # He et al. 2015, https://arxiv.org/abs/1502.01852, section 2.2, by the number of outputs
+    spread = keras.initializers.VarianceScaling
+    convs = [
+        keras.layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            use_bias=not batch_norm,
+            kernel_initializer=spread(2.0, "fan_out", "untruncated_normal"),
+            name=f"conv{number}",
+            dtype=dtype,
+        )
+        for number in range(1, count + 1)
+    ]
+    numbers = range(1, count + 1) if batch_norm else ()
+    return convs, [BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"bn{n}", dtype=dtype) for n in numbers]
+
+
+def apply_stack(convs: list, norms: list, x, valid, training):
+    """Convolve, normalize and rectify features of boxes, (B · N, S, S, C); statistics are of the `valid` (B, N)."""
+    mask = None
+    if norms and valid is not None:
+        mask = ops.broadcast_to(ops.reshape(valid, (-1, 1, 1)), ops.shape(x)[:-1])
+    for number, conv in enumerate(convs):
+        x = conv(x)
+        x = ops.relu(norms[number](x, training=training, mask=mask) if norms else x)
+    return x
 
 
 class BoxBranch(Branch):
@@ -82,18 +116,33 @@ class BoxBranch(Branch):
         bins: features per row and column of a box.
         bin_samples: points per row and column of a bin.
         units: of each dense layer.
+        dense_layers: number of dense layers before the last.
+        layers: number of 3×3 convolutions before these, of as many filters as the pyramid.
+        batch_norm: normalize after each of the convolutions, which then have no bias.
     """
 
     loss_terms = ("classification", "localization")
 
-    def __init__(self, classes: Count, bins: Count, bin_samples: Count, units: Count, **kwargs):
+    def __init__(
+        self,
+        classes: Count,
+        bins: Count,
+        bin_samples: Count,
+        units: Count,
+        dense_layers: Count = 2,
+        layers: Whole = 0,
+        batch_norm: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.columns, self.bins, self.bin_samples = classes + 1, bins, bin_samples
+        self.layers, self.batch_norm = layers, batch_norm
 
         def dense(name, count, **arguments):
             return keras.layers.Dense(count, name=name, **arguments)
 
-        self.hidden = [dense(name, units, activation="relu", dtype=self.dtype_policy) for name in ("fc6", "fc7")]
+        names = [f"fc{number}" for number in range(6, 6 + dense_layers)]  # as in VGG, where two of these come from
+        self.hidden = [dense(name, units, activation="relu", dtype=self.dtype_policy) for name in names]
         # Gaussian as in section 2.3; float32 whatever the policy, because exponentials of the outputs follow
         normal = keras.initializers.RandomNormal
         self.class_scores = dense("classes", self.columns, kernel_initializer=normal(stddev=0.01), dtype="float32")
@@ -101,6 +150,9 @@ class BoxBranch(Branch):
 
     def build(self, pyramid_shape, boxes_shape):
         (channels,) = {shape[-1] for shape in pyramid_shape.values()}
+        self.convs, self.norms = conv_stack(self.layers, channels, self.batch_norm, self.dtype_policy)
+        for layer in (*self.convs, *self.norms):
+            layer.build((None, self.bins, self.bins, channels))
         shape = (None, None, self.bins**2 * channels)
         for layer in self.hidden:
             layer.build(shape)
@@ -108,9 +160,13 @@ class BoxBranch(Branch):
         self.class_scores.build(shape)
         self.boxes.build(shape)
 
-    def call(self, pyramid, boxes):
+    def call(self, pyramid, boxes, valid=None, training=None):
+        """Raw outputs; `valid`, bool (B, N), is false for padding, which no statistics should count."""
         features = roi_align(pyramid, boxes, self.bins, self.bin_samples)
         count = boxes.shape[1]
+        if self.convs:
+            features = ops.reshape(features, (-1, *features.shape[2:]))
+            features = apply_stack(self.convs, self.norms, features, valid, training)
         x = ops.reshape(features, (-1, count, self.bins**2 * features.shape[-1]))
         for layer in self.hidden:
             x = layer(x)

@@ -34,7 +34,7 @@ def merge_boxes(
     Returns:
         the merged boxes, scores and classes, best first.
     """
-    cut = _cut_off(boxes, windows, image_size)
+    cut = cut_off(boxes, windows, image_size)
     order = np.lexsort((-scores, cut))
     boxes, scores, classes, windows, seen_in, cut = (
         np.array(a)[order] for a in (boxes, scores, classes, windows, seen_in, cut)
@@ -66,7 +66,7 @@ def _survivors(boxes, scores, windows, seen_in, cut, image_size, threshold) -> n
     for start in range(0, len(boxes), BLOCK):
         rows = start + np.flatnonzero(left[start : start + BLOCK])
         rest = start + np.flatnonzero(left[start:])
-        i, j = _overlapping_pairs(boxes[rows], boxes[rest])
+        i, j = overlapping_pairs(boxes[rows], boxes[rest])
         i, j = rows[i], rest[j]
         later = (i < j) & (seen_in[i] != seen_in[j])
         i, j = i[later], j[later]
@@ -92,7 +92,7 @@ def _survivors(boxes, scores, windows, seen_in, cut, image_size, threshold) -> n
                 for array in (boxes, windows):
                     array[row, :2] = np.minimum(array[row, :2], array[grown, :2].min(axis=0))
                     array[row, 2:] = np.maximum(array[row, 2:], array[grown, 2:].max(axis=0))
-                cut[row] = _cut_off(boxes[row], windows[row], image_size)
+                cut[row] = cut_off(boxes[row], windows[row], image_size)
                 shown_in = np.union1d(shown_in, seen_in[grown])
                 later, box = boxes[row + 1 :], boxes[row]
                 overlaps = (later[:, :2] < box[2:]).all(axis=1) & (later[:, 2:] > box[:2]).all(axis=1)
@@ -102,7 +102,7 @@ def _survivors(boxes, scores, windows, seen_in, cut, image_size, threshold) -> n
     return np.array(kept, int)
 
 
-def _overlapping_pairs(boxes, others) -> tuple[np.ndarray, np.ndarray]:
+def overlapping_pairs(boxes, others) -> tuple[np.ndarray, np.ndarray]:
     """The indices (P,), (P,) of all overlapping pairs of boxes (N, 4) and others (M, 4)."""
     i, j = _starting_within(boxes, others, "left")
     more_j, more_i = _starting_within(others, boxes, "right")  # pairs with equal left edges are in the first list only
@@ -121,7 +121,7 @@ def _starting_within(boxes, others, side) -> tuple[np.ndarray, np.ndarray]:
     return i, order[np.arange(len(i)) + np.repeat(first - (np.cumsum(count) - count), count)]
 
 
-def _cut_off(boxes, windows, image_size) -> np.ndarray:
+def cut_off(boxes, windows, image_size) -> np.ndarray:
     """bool (…,): whether boxes end at an edge of their window that is not an edge of the image."""
     height, width = image_size
     extents = np.tile(windows[..., 2:] - windows[..., :2], 2)

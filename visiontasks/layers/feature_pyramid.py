@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Checked, Count
+from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.layers.nearest_resize import resize_axis
 
 
@@ -22,11 +23,18 @@ class FeaturePyramid(Checked, keras.layers.Layer):
             "convs": two, by 3×3 convolutions of stride 2 with a ReLU between them (Lin et al. 2017,
             https://arxiv.org/abs/1708.02002, footnote 2; as in torchvision they start from the pyramid's last map, not
             from the backbone's).
+        batch_norm: normalize after each convolution, which then has no bias; not those of `top`.
     """
 
-    def __init__(self, filters: Count = 256, top: Literal["max_pool", "convs"] | None = None, **kwargs):
+    def __init__(
+        self,
+        filters: Count = 256,
+        top: Literal["max_pool", "convs"] | None = None,
+        batch_norm: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.filters, self.top = filters, top
+        self.filters, self.top, self.batch_norm = filters, top, batch_norm
 
     def build(self, shapes):
         def conv(name, kernel, stride=1):
@@ -38,6 +46,7 @@ class FeaturePyramid(Checked, keras.layers.Layer):
                 stride,
                 padding="same" if stride == 1 else "valid",
                 kernel_initializer=initializer,
+                use_bias=not self.batch_norm or name.startswith("top"),
                 dtype=self.dtype_policy,
                 name=name,
             )
@@ -47,14 +56,23 @@ class FeaturePyramid(Checked, keras.layers.Layer):
         self.lateral = [conv(f"lateral{i}", 1) for i in range(len(shapes))]
         self.output_convs = [conv(f"output{i}", 3) for i in range(len(shapes))]
         self.top_convs = [conv(f"top{i}", 3, 2) for i in range(2)] if self.top == "convs" else []
+        self.norms = {}
+        for layer in (*self.lateral, *self.output_convs) if self.batch_norm else ():
+            norm = BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"{layer.name}_bn", dtype=self.dtype_policy)
+            norm.build((None, None, None, self.filters))
+            self.norms[layer.name] = norm
 
-    def call(self, maps):
-        merged = self.lateral[-1](maps[-1])
-        outputs = [self.output_convs[-1](merged)]
+    def _conv(self, layer, x, training):
+        x = layer(x)
+        return self.norms[layer.name](x, training=training) if self.batch_norm else x
+
+    def call(self, maps, training=None):
+        merged = self._conv(self.lateral[-1], maps[-1], training)
+        outputs = [self._conv(self.output_convs[-1], merged, training)]
         for x, lateral, conv in zip(maps[-2::-1], self.lateral[-2::-1], self.output_convs[-2::-1], strict=True):
-            x = lateral(x)
+            x = self._conv(lateral, x, training)
             merged = x + enlarge(merged, tuple(x.shape[1:3]))
-            outputs.insert(0, conv(merged))
+            outputs.insert(0, self._conv(conv, merged, training))
         if self.top == "max_pool":
             outputs.append(outputs[-1][:, ::2, ::2])
         for i, conv in enumerate(self.top_convs):

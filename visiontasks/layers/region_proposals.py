@@ -19,31 +19,37 @@ class RegionProposals(Checked, keras.layers.Layer):
     Args:
         filters: channels of the feature maps.
         anchors: anchors per cell.
+        layers: number of 3×3 convolutions.
     """
 
-    def __init__(self, filters: Count, anchors: Count, **kwargs):
+    def __init__(self, filters: Count, anchors: Count, layers: Count = 1, **kwargs):
         super().__init__(**kwargs)
         self.filters, self.anchors = filters, anchors
         small = keras.initializers.RandomNormal(stddev=0.01)  # section 3.1.3
-        self.conv = keras.layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            activation="relu",
-            kernel_initializer="he_normal",  # the paper's 0.01 is for 256 filters; with fewer almost nothing would pass
-            dtype=self.dtype_policy,
-            name="conv",
-        )
+        self.convs = [
+            keras.layers.Conv2D(
+                filters,
+                3,
+                padding="same",
+                activation="relu",
+                # the paper's 0.01 is for 256 filters; with fewer almost nothing would pass
+                kernel_initializer="he_normal",
+                dtype=self.dtype_policy,
+                name=f"conv{number or ''}",
+            )
+            for number in range(layers)
+        ]
         # float32 whatever the policy: exponentials of the outputs follow
         self.objectness = keras.layers.Conv2D(anchors, 1, kernel_initializer=small, dtype="float32", name="objectness")
         self.boxes = keras.layers.Conv2D(anchors * 4, 1, kernel_initializer=small, dtype="float32", name="boxes")
 
     def build(self, shapes):
-        for layer in (self.conv, self.objectness, self.boxes):
+        for layer in (*self.convs, self.objectness, self.boxes):
             layer.build((None, None, None, self.filters))
 
     def call(self, maps):
-        maps = [self.conv(x) for x in maps]
+        for conv in self.convs:
+            maps = [conv(x) for x in maps]
         sizes = [x.shape[1] * x.shape[2] * self.anchors for x in maps]
         logits = [ops.reshape(self.objectness(x), (-1, size)) for x, size in zip(maps, sizes, strict=True)]
         return logits, [ops.reshape(self.boxes(x), (-1, size, 4)) for x, size in zip(maps, sizes, strict=True)]

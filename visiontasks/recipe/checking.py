@@ -51,7 +51,7 @@ def _arguments(part, spec, where, key="name", filled=()):
 
 def _check_head(recipe, name):
     spec, where, part = recipe.parts[name], _where(recipe, name), head(recipe, name)
-    if part.task == "classification" and spec.get("classes") == ALL_CLASSES:
+    if part.task(spec) == "classification" and spec.get("classes") == ALL_CLASSES:
         changed = sorted({"hidden", "pooling", "activation"} & spec.keys())
         if changed:
             raise RecipeError(
@@ -60,7 +60,7 @@ def _check_head(recipe, name):
             )
         spec = {key: value for key, value in spec.items() if key != "classes"}
     _arguments(part, spec, where, filled=("classes",))
-    if recipe.data.resize == "crop" and not catalog.task(part.task).definition.whole_image:
+    if recipe.data.resize == "crop" and not catalog.task(part.task(spec)).definition.whole_image:
         raise RecipeError(
             f"data.resize: crop removes pixels that {where} must predict; use data.resize=letterbox or stretch."
         )

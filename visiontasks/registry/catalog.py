@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from visiontasks.arguments import NonNegative, Positive, check, fields_of
+from visiontasks.arguments import NonNegative, Positive, check, fields_of, task_of
 from visiontasks.errors import RecipeError, UserError, near
 from visiontasks.registry.syntax import REQUIRED, Argument, Class, Module, arguments_of, docstring, module
 
@@ -42,10 +42,10 @@ class Part:
         """The first line of the docstring."""
         return self.doc.split("\n")[0]
 
-    @property
-    def task(self) -> str:
-        """Of a head: the task that provides metrics and drawings."""
-        return self.definition.task
+    def task(self, arguments: dict) -> str:
+        """Of a head: the task that provides metrics and drawings, given its arguments."""
+        given = {argument.name: argument.default for argument in self.arguments} | arguments
+        return task_of(self.definition.task, self.definition.tasks_with, given)
 
     @property
     def any_size(self) -> bool:

@@ -66,6 +66,19 @@ DETECTORS = {
         by_class={"roi_heads.box_predictor.cls_score": (1, True), "roi_heads.box_predictor.bbox_pred": (4, True)},
         grids=rcnn.GRIDS,
     ),
+    ("resnet50", "mask_rcnn"): Detector(
+        file="maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
+        ap=37.9,
+        backbone=rcnn.PUBLISHED_BACKBONE,
+        head=rcnn.HEAD,
+        layer_of=rcnn.layer_of,
+        by_class={
+            "roi_heads.box_predictor.cls_score": (1, True),
+            "roi_heads.box_predictor.bbox_pred": (4, True),
+            "roi_heads.mask_predictor.mask_fcn_logits": (1, True),
+        },
+        grids=rcnn.GRIDS,
+    ),
 }
 
 

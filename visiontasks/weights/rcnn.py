@@ -1,9 +1,12 @@
-"""Maps the tensors of torchvision's Faster R-CNN checkpoints to the weights of a VisionModel of `resnet50` and `rcnn`.
+"""Maps the tensors of torchvision's R-CNN checkpoints to the weights of a VisionModel of `resnet50` and `rcnn`.
 
-The head's default arguments give torchvision's network. The published file, fasterrcnn_resnet50_fpn_coco-258fb6c6.pth
-(COCO AP 37.0, published by torchvision), has rows for the background and for COCO's ids 1 to 90; coco.py selects the
-rows of the wanted classes. Its backbone has frozen batch norms without epsilon, as set below.
+The head's default arguments give torchvision's networks, Faster R-CNN and, with `mask`, Mask R-CNN. The published
+files, fasterrcnn_resnet50_fpn_coco-258fb6c6.pth (COCO AP 37.0, published by torchvision) and
+maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth (37.9, masks 34.6), have rows for the background and for COCO's ids 1 to 90;
+coco.py selects the rows of the wanted classes. Their backbones have frozen batch norms without epsilon, as set below.
 """
+
+import re
 
 from visiontasks.weights import retinanet
 
@@ -12,8 +15,14 @@ PUBLISHED_BACKBONE = retinanet.PUBLISHED_BACKBONE
 # PyTorch flattens the features of a box by channel first
 GRIDS = {"roi_heads.box_head.fc6": (7, 7)}
 
+# maskrcnn_resnet50_fpn_v2 and fasterrcnn_resnet50_fpn_v2, of which the backbone's batch norms are trained
+HEAD_V2 = HEAD | {"batch_norm": True, "proposal_layers": 2, "box_layers": 4, "dense_layers": 1}
+GRIDS_V2 = {"roi_heads.box_head.5": (7, 7)}
+
 _LAYERS = {
     "rpn.head.conv.0.0": "region_proposals/conv",
+    "rpn.head.conv.1.0": "region_proposals/conv1",
+    "roi_heads.box_head.5": "boxes/fc6",
     "rpn.head.conv": "region_proposals/conv",  # until torchvision 0.13
     "rpn.head.cls_logits": "region_proposals/objectness",
     "rpn.head.bbox_pred": "region_proposals/boxes",
@@ -21,6 +30,8 @@ _LAYERS = {
     "roi_heads.box_head.fc7": "boxes/fc7",
     "roi_heads.box_predictor.cls_score": "boxes/classes",
     "roi_heads.box_predictor.bbox_pred": "boxes/boxes",
+    "roi_heads.mask_predictor.conv5_mask": "masks/upsample",
+    "roi_heads.mask_predictor.mask_fcn_logits": "masks/logits",
 }
 
 
@@ -29,4 +40,9 @@ def layer_of(module: str) -> str:
 
     An unknown name is returned unchanged, for the error.
     """
+    if norm := re.fullmatch(r"roi_heads\.(box|mask)_head\.(\d)\.([01])", module):
+        branch, layer = {"box": "boxes", "mask": "masks"}[norm[1]], ("conv", "bn")[int(norm[3])]
+        return f"{branch}/{layer}{int(norm[2]) + 1}"
+    if conv := re.fullmatch(r"roi_heads\.mask_head\.mask_fcn(\d)", module):  # until torchvision 0.13
+        return f"masks/conv{conv[1]}"
     return _LAYERS.get(module) or retinanet.of_pyramid(module)

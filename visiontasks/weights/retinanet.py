@@ -34,8 +34,9 @@ def layer_of(module: str) -> str:
 
 def of_pyramid(module: str) -> str:
     """The layer of a ResNet or of its feature pyramid."""
-    if level := re.fullmatch(r"backbone\.fpn\.(inner|layer)_blocks\.(\d)(\.0)?", module):
-        return f"pyramid/{ {'inner': 'lateral', 'layer': 'output'}[level[1]] }{level[2]}"
+    if level := re.fullmatch(r"backbone\.fpn\.(inner|layer)_blocks\.(\d)(\.[01])?", module):
+        norm = "_bn" if level[3] == ".1" else ""
+        return f"pyramid/{ {'inner': 'lateral', 'layer': 'output'}[level[1]] }{level[2]}{norm}"
     if module.startswith("backbone.body."):
         return resnet.layer_of(module.removeprefix("backbone.body.")) or module
     return module

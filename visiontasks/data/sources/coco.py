@@ -18,11 +18,11 @@ _MOST_FILES = 50  # a folder with more JSON files has one per image, in another 
 class Coco(ObjectFiles):
     """COCO's instances or person_keypoints JSON; gives `boxes`, `classes`, `tags` and `label`.
 
-    Also `instance_masks` if every object has a segmentation, `keypoints` if the categories name them, and what scoring
-    needs: `ignored` (iscrowd) and `areas`. The class index of a category is its rank by id, so gaps close. `tags` are
-    the classes present, `label` is the class of the largest object that is not ignored. A listed image without
-    annotations is kept, as an image without objects. Masks are decoded when a sample is read, and only if the batch
-    has masks.
+    Also `instance_masks` and, derived from them, `mask` (0 background, then the classes) if objects have segmentations,
+    `keypoints` if the categories name them, and what scoring needs: `ignored` (iscrowd) and `areas`. The class index of
+    a category is its rank by id, so gaps close. `tags` are the classes present, `label` is the class of the largest
+    object that is not ignored. A listed image without annotations is kept, as an image without objects. A polygon
+    becomes pixels only where a batch needs them.
 
     Args:
         annotations: the JSON file.
@@ -42,7 +42,7 @@ class Coco(ObjectFiles):
     """
 
     LAYOUT = "COCO: DIR/annotations/instances_{train,val}*.json and the images in DIR/{train,val}* or DIR/images/…"
-    fields = ObjectFiles.fields | {"instance_masks", "keypoints"}
+    fields = ObjectFiles.fields | {"instance_masks", "mask", "keypoints"}
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Coco(ObjectFiles):
         count = sum(len(objects.masks) for _, objects in self.items)
         lacking = set() if file.points else {"keypoints"}
         if without == count:
-            lacking.add("instance_masks")
+            lacking |= {"instance_masks", "mask"}
         elif without:
             what = f"file in which {without} of {count} objects have no segmentation: of those only the box is learned"
             self.report.add(what, str(self.path))

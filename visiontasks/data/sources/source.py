@@ -70,6 +70,8 @@ class Source(Checked, abc.ABC):
     Attributes:
         fields: the Sample fields that its samples have, such as frozenset({"label"}).
         names: class names by field, such as {"label": ("cat", "dog")}.
+        derived: those of the fields that are computed from others. A folder's source that has them as labels is
+            preferred.
         report: what was skipped or corrected; filled by the constructor and by reading.
         known: bool (C,), the classes or tags that the data were annotated for; None: all.
         LAYOUT: the folder layout that `recognize` accepts; None for a source without one.
@@ -77,6 +79,7 @@ class Source(Checked, abc.ABC):
 
     LAYOUT: str | None = None
     fields: frozenset[str]
+    derived: frozenset[str] = frozenset()
     names: dict[str, tuple[str, ...]]
     known: np.ndarray | None = None
 
@@ -194,11 +197,14 @@ class ObjectFiles(Files):
     """A source of image files with `Objects`; its constructor calls `name_classes`, and `check_objects` at its end."""
 
     fields = frozenset({"boxes", "classes", "tags", "label"})
+    derived = frozenset({"mask"})
 
     def name_classes(self, names: Iterable[str], listed: Iterable[str] | None = None):
         """Set the class names; those that are not `listed` are not `known`. None: all are."""
         names = tuple(map(str, names))
         self.names = dict.fromkeys(("classes", "tags", "label"), names)
+        if "mask" in self.fields:
+            self.names["mask"] = ("background", *names)
         for name in () if listed is None else sorted(set(names) - set(listed)):
             self.known = np.isin(names, list(listed))
             self.report.add("class that the annotations do not list, so it is not known", name)
@@ -220,8 +226,7 @@ class ObjectFiles(Files):
         return names.index(name)
 
     def labels(self, objects, size, fields):
-        masks = "instance_masks" in self.fields and "instance_masks" in fields
-        return objects.fields(len(self.names["classes"]), size, masks, self.known)
+        return objects.fields(len(self.names["classes"]), size, self.fields & set(fields), self.known)
 
     def check_size(self, where, path: Path, listed: Sequence, size: tuple[int, int]):
         """Raise unless an image has the (height, width) that its annotations list; what is not listed is reported.

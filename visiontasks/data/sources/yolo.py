@@ -21,7 +21,7 @@ _ROUNDING = 1e-3  # of the image's width or height: 1.0006 is a rounded 1
 
 
 class Yolo(ObjectFiles):
-    """Ultralytics' YOLO layout; gives `boxes`, `classes`, `tags` and `label`, and `instance_masks` from polygons.
+    """Ultralytics' YOLO layout; gives `boxes`, `classes`, `tags`, `label`, and `instance_masks` and `mask` of polygons.
 
     For images/…/a.jpg, labels/…/a.txt has one row per object: its class and the box's center, width and height, or its
     class and a polygon x1 y1 x2 y2 x3 y3 …, all as shares of the image. A data set has either boxes or polygons. `tags`
@@ -44,7 +44,7 @@ class Yolo(ObjectFiles):
     """
 
     LAYOUT = "YOLO: DIR/data.yaml with names, train and val, or DIR/classes.txt; DIR/images and DIR/labels/*.txt"
-    fields = ObjectFiles.fields | {"instance_masks"}
+    fields = ObjectFiles.fields | {"instance_masks", "mask"}
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Yolo(ObjectFiles):
             )
         self.check_objects(self.data, f"label files such as {labels[0]} with objects")
         if True not in kinds:
-            self.fields = type(self).fields - {"instance_masks"}
+            self.fields = type(self).fields - {"instance_masks", "mask"}
 
     def _class_indices(self, content) -> list[int | None]:
         """The index in `names` of each class in the label files; None if `names` lacks it."""

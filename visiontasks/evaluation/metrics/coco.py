@@ -7,6 +7,7 @@ import importlib.util
 import io
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from visiontasks.errors import UserError
 from visiontasks.evaluation.metrics.matching import Detections, GroundTruth
@@ -46,23 +47,41 @@ def check_backend(backend: str):
         raise UserError(f"{backend} is not installed; pip install {backend}, or use pycocotools.", "backend")
 
 
-def coco_scores(targets: GroundTruth, detections: Detections, classes: int, backend: str = "pycocotools") -> CocoScores:
-    """Score the detections of all images; as in COCO, at most 100 per image and class count."""
+def coco_scores(
+    targets: GroundTruth,
+    detections: Detections,
+    classes: int,
+    backend: str = "pycocotools",
+    masks: tuple[list[dict], list[dict]] | None = None,
+) -> CocoScores:
+    """Score the detections of all images; as in COCO, at most 100 per image and class count.
+
+    Args:
+        masks: the run lengths of the targets and of the detections, which are then scored instead of the boxes.
+    """
     if not len(targets.image):
         empty = np.full((len(RECALLS), classes), np.nan)
         return CocoScores(dict.fromkeys(METRICS, float("nan")), empty[0], empty)
     api, module, name = BACKENDS[backend]
     api, evaluator = importlib.import_module(api), getattr(importlib.import_module(module), name)
     # an image without any box changes nothing
-    images = [{"id": i} for i in (np.union1d(targets.image, detections.image) + 1).tolist()]
+    numbers = (np.union1d(targets.image, detections.image) + 1).tolist()
+    images = [{"id": number, "height": 0, "width": 0} for number in numbers]  # run lengths have their own size
     categories = [{"id": i + 1} for i in range(classes)]
     areas = detections.boxes[:, 2] * detections.boxes[:, 3]
+    if masks is not None:
+        areas = coco_mask.area(masks[1]).astype(np.float64) if masks[1] else np.zeros(0)
     # pycocotools prints its progress
     with contextlib.redirect_stdout(io.StringIO()), _no_garbage_collection():
         truth = _records(targets, area=targets.areas, iscrowd=targets.crowd.astype(int))
         results = _records(detections, area=areas, score=detections.scores)
+        for records, runs in zip((truth, results), masks or (), strict=False):
+            for record, segmentation in zip(records, runs, strict=True):
+                record["segmentation"] = segmentation
         evaluation = evaluator(
-            _index(api, images, categories, truth), _index(api, images, categories, results), iouType="bbox"
+            _index(api, images, categories, truth),
+            _index(api, images, categories, results),
+            iouType="bbox" if masks is None else "segm",
         )
         evaluation.evaluate()
         evaluation.accumulate()

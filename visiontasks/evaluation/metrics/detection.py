@@ -83,6 +83,11 @@ class Detection(Metric):
         self._images += 1
         self._scored = None
 
+    @property
+    def rows(self) -> tuple[GroundTruth, Detections]:
+        """The objects and the detections of all images that were counted."""
+        return joined(self._targets), joined(self._detections)
+
     def result(self):
         scored = self._score()
         targets, detections = scored.targets, scored.detections
@@ -138,7 +143,7 @@ class Detection(Metric):
     def _score(self) -> "_Scored":
         """Everything that is costly, computed once."""
         if self._scored is None:
-            targets, detections = joined(self._targets), joined(self._detections)
+            targets, detections = self.rows
             pairs = overlapping(targets, detections, IOU, crowd=True)
             outcomes, hits = coco_outcomes(targets, detections, pairs)
             f1, threshold = best_f1(outcomes, detections.scores, int((~targets.crowd).sum()))

@@ -23,13 +23,18 @@ class Detection(Task):
     main_metric = "ap"
 
     def restore(self, prediction, placement):
+        return self.restored(prediction, placement)[1]
+
+    def restored(self, prediction, placement) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The rows of a prediction that are detections, best first, and these as `restore` gives them."""
         boxes = placement.restore_boxes(prediction["boxes"])
         scores = np.asarray(prediction["scores"], np.float32)
         # boxes on padding are empty; NaN, of a diverged training, compares false and is dropped too
         kept = np.asarray(prediction["valid"], bool) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores == scores)
         order = np.argsort(-scores[kept], kind="stable")
+        rows = np.flatnonzero(kept)[order]
         classes = np.asarray(prediction["classes"], np.int32)
-        return {name: value[kept][order] for name, value in zip(_COLUMNS, (boxes, scores, classes), strict=True)}
+        return rows, {name: value[rows] for name, value in zip(_COLUMNS, (boxes, scores, classes), strict=True)}
 
     def merge(self, predictions, views):
         """The boxes of all views, each object once; see `merge_boxes`."""
@@ -51,33 +56,42 @@ class Detection(Task):
         ignored = np.zeros(len(sample.boxes), bool) if sample.ignored is None else sample.ignored
         order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
         marks = [self._mark(sample.boxes[i], sample.classes[i], ignored=ignored[i]) for i in order]
-        counts = [("", sample.classes[~ignored]), (" (not counted)", sample.classes[ignored])]
+        return captioned(boxed(image, marks), self._truth_entries(sample.classes, ignored))
+
+    def _truth_entries(self, classes, ignored):
+        counts = [("", classes[~ignored]), (" (not counted)", classes[ignored])]
         entries = [
             Entry(f"{self._name(number)}{note}: {count}", GRAY if note else self._color(number), filled=not note)
             for note, classes in counts
             for number, count in zip(*np.unique(classes, return_counts=True), strict=True)
         ]
-        return captioned(boxed(image, marks), entries or [Entry("no objects")])
+        return entries or [Entry("no objects")]
 
     def draw_prediction(self, image, prediction):
         """The detections of score 0.3 and above, the best on top; the others are counted below."""
+        shown, entries = self._shown(prediction)
         boxes, scores, classes = (prediction[name] for name in _COLUMNS)
-        shown = np.argsort(-scores, kind="stable")[: min(MOST_SHOWN, int((scores >= SHOWN_FROM).sum()))]
         marks = [self._mark(boxes[i], classes[i], scores[i]) for i in shown]
+        return captioned(boxed(image, marks), entries)
+
+    def _shown(self, prediction):
+        """The numbers of the detections to draw, the best first, and the legend."""
+        scores, classes = prediction["scores"], prediction["classes"]
+        shown = np.argsort(-scores, kind="stable")[: min(MOST_SHOWN, int((scores >= SHOWN_FROM).sum()))]
         entries = [
             Entry(f"{self._name(number)}: {count}", self._color(number))
             for number, count in zip(*np.unique(classes[shown], return_counts=True), strict=True)
         ]
-        if not marks:
+        if not len(shown):
             best = f", the best {scores.max():.1%}" if len(scores) else ""
             entries.append(Entry(f"nothing above {SHOWN_FROM:.0%}{best}"))
         elif len(shown) < len(scores):
             entries.append(Entry(f"+ {len(scores) - len(shown)} with lower scores"))
-        return captioned(boxed(image, marks), entries)
+        return shown, entries
 
-    def _mark(self, box, number, score=None, ignored=False):
+    def _mark(self, box, number, score=None, ignored=False, outlined=True):
         text = self._name(number) if score is None else f"{self._name(number)} {score:.2f}"
-        return Mark(tuple(box.tolist()), text, GRAY if ignored else self._color(number), dashed=bool(ignored))
+        return Mark(tuple(box.tolist()), text, GRAY if ignored else self._color(number), bool(ignored), outlined)
 
     def _name(self, number):
         return self.names[number]

@@ -1,0 +1,105 @@
+"""Instances: restored to the image's pixels, drawn, and written."""
+
+import io
+import json
+
+import cv2
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from visiontasks.evaluation.tasks.instances import MOST_TAGGED, Instances
+from visiontasks.geometry import Placement
+from visiontasks.instance_masks import InstanceMasks
+from visiontasks.sample import Sample
+
+NAMES = ("disc", "bar")
+
+
+def scene(size=(96, 128), count=6):
+    """A Sample of ellipses of two classes."""
+    rng = np.random.default_rng(0)
+    masks = np.zeros((count, *size), np.uint8)
+    for number, mask in enumerate(masks):
+        center = (12 + number * (size[1] - 24) // count, int(rng.integers(20, size[0] - 20)))
+        cv2.ellipse(mask, center, (8, 14), float(rng.uniform(0, 90)), 0, 360, 1, -1)
+    image = rng.integers(0, 120, (*size, 3), dtype=np.uint8)
+    masks = InstanceMasks.of(masks)
+    return Sample(image, boxes=masks.boxes(), classes=np.arange(count) % 2, instance_masks=masks)
+
+
+def prediction_of(sample, placement, cells=64):
+    """What a perfect network predicts on the canvas, best last, and one box of padding."""
+    masks = sample.instance_masks
+    count, scale = len(masks) + 1, np.tile(placement.scale[::-1], 2)
+    boxes = np.zeros((count, 4), np.float32)
+    boxes[:-1] = sample.boxes * scale + np.tile(placement.offset[::-1], 2)
+    grids = np.concatenate([masks.crops(sample.boxes, cells), np.ones((1, cells, cells))]).astype(np.float32)
+    return {
+        "boxes": boxes,
+        "masks": grids,
+        "scores": np.linspace(0.6, 0.9, count).astype(np.float32),
+        "classes": np.append(sample.classes, 0).astype(np.int32),
+        "valid": np.arange(count) < count - 1,
+    }
+
+
+def test_masks_come_back_in_the_image_s_pixels_best_first():
+    sample = scene()
+    for mode, size in (("letterbox", (200, 160)), ("stretch", (64, 200)), ("letterbox", (96, 128))):
+        placement = Placement((96, 128), size, mode)
+        found = Instances(NAMES).restore(prediction_of(sample, placement), placement)
+        assert found["classes"].tolist() == sample.classes[::-1].tolist() and (np.diff(found["scores"]) < 0).all()
+        ours, theirs = np.asarray(found["masks"]), np.asarray(sample.instance_masks)[::-1]
+        iou = (ours & theirs).sum(axis=(1, 2)) / (ours | theirs).sum(axis=(1, 2))
+        assert iou.min() > 0.93
+        np.testing.assert_allclose(found["boxes"], sample.boxes[::-1], atol=1e-3)
+
+
+def test_a_box_on_the_border_of_its_image_keeps_its_grid():
+    """The part of a mask on padding is cut off; the rest is not stretched to where the box was cut."""
+    placement = Placement((40, 80), (80, 80), "letterbox")  # 20 rows of padding above and below
+    grid = np.zeros((1, 8, 8), np.float32)
+    grid[0, 4:] = 1  # the lower half of a box of which the upper half is on padding
+    prediction = {"boxes": np.float32([[10, 10, 30, 30]]), "masks": grid, "scores": np.float32([0.9])}
+    prediction |= {"classes": np.zeros(1, np.int32), "valid": np.ones(1, bool)}
+    found = Instances(NAMES).restore(prediction, placement)
+    np.testing.assert_allclose(found["boxes"], [[10, 0, 30, 10]])
+    expected = np.zeros((40, 80), np.uint8)
+    expected[0:10, 10:30] = 1
+    np.testing.assert_array_equal(np.asarray(found["masks"])[0], expected)
+
+
+def test_results_are_coco_s_run_lengths_and_a_picture_of_numbers():
+    sample = scene()
+    task, placement = Instances(NAMES), Placement((96, 128), (96, 128), "stretch")
+    found = task.restore(prediction_of(sample, placement), placement)
+    written = json.loads(json.dumps(task.to_json(found)))["objects"]
+    assert [one["class"] for one in written] == [NAMES[i] for i in found["classes"]]
+    for one, mask in zip(written, np.asarray(found["masks"]), strict=True):
+        np.testing.assert_array_equal(coco_mask.decode(one["mask"]), mask)
+    labels = np.asarray(Image.open(io.BytesIO(task.attachments(found)["instances.png"])))
+    assert labels.shape == (96, 128) and labels.max() == len(written)
+    for number, mask in enumerate(np.asarray(found["masks"]), start=1):
+        assert (mask[labels == number] == 1).all() and (labels == number).sum() > 0.5 * mask.sum()
+
+
+def test_drawings_show_each_object_and_no_more_text_than_can_be_read():
+    sample = scene((300, 400))
+    task, placement = Instances(NAMES), Placement((300, 400), (300, 400), "stretch")
+    found = task.restore(prediction_of(sample, placement), placement)
+    for drawn in (task.draw_truth(sample.image, sample), task.draw_prediction(sample.image, found)):
+        assert drawn.dtype == np.uint8 and drawn.shape[0] > 300
+        region = np.asarray(sample.instance_masks).any(axis=0)
+        changed = (drawn[:300, :400] != sample.image).any(axis=-1)
+        assert changed[region].mean() > 0.99
+    plain = task.draw_truth(sample.image, sample)[:300, :400]
+    assert (plain[~region] == sample.image[~region]).mean() > 0.97
+    many = {key: value[np.zeros(MOST_TAGGED + 1, int)] for key, value in found.items()}
+    few = {key: value[np.zeros(MOST_TAGGED, int)] for key, value in found.items()}
+    texts = [task.draw_prediction(sample.image, one)[:300, :400].astype(int) for one in (many, few)]
+    assert np.abs(texts[0] - texts[1]).sum() > 0
+    unlabeled = task.draw_truth(sample.image, Sample(sample.image))
+    assert (unlabeled[:300, :400] == sample.image).all()
+    ignored = sample.replace(ignored=np.ones(6, bool))
+    assert (task.draw_truth(sample.image, ignored)[:300, :400] != plain).any()

@@ -1,0 +1,102 @@
+"""`Instances`: a box, a class and a mask for each object."""
+
+import cv2
+import numpy as np
+
+from visiontasks.drawing.boxes import boxed
+from visiontasks.drawing.colors import color
+from visiontasks.drawing.masks import filled
+from visiontasks.drawing.panels import Entry, captioned
+from visiontasks.evaluation.metrics.instances import Instances as InstancesMetric
+from visiontasks.evaluation.tasks.detection import SHOWN_FROM, Detection
+from visiontasks.inference.merging_masks import merge_masks
+from visiontasks.inference.pasting import pasted
+from visiontasks.instance_masks import InstanceMasks
+
+MOST_TAGGED = 30  # objects with text: more texts than this hide what they name
+
+
+class Instances(Detection):
+    """Predictions are those of `Detection` and {"masks": float32 (K, S, S)}, probabilities on a grid over each box.
+
+    Restored predictions are {"boxes", "scores", "classes", "masks": InstanceMasks} of the valid ones, best first, in
+    the original image's pixels. In drawings objects of one class have different colors, those of several classes their
+    classes' colors.
+    """
+
+    main_metric = "mask_ap"
+
+    def restore(self, prediction, placement):
+        rows, found = self.restored(prediction, placement)
+        boxes = placement.restore_boxes(np.asarray(prediction["boxes"])[rows], clip=False)
+        return {**found, "masks": pasted(np.asarray(prediction["masks"])[rows], boxes, placement.original)}
+
+    def merge(self, predictions, views):
+        """The objects of all views, each once; see `merge_masks`."""
+        size, parts = views[0].image_size, []
+        for prediction, view in zip(predictions, views, strict=True):
+            part = self.restore(prediction, view.placement)
+            top, left, bottom, right = view.window
+            matrix = [[-1, 0, right], [0, 1, top]] if view.flipped else [[1, 0, left], [0, 1, top]]
+            parts.append(
+                {**part, "boxes": view.restore_boxes(part["boxes"]), "masks": part["masks"].moved(matrix, size)}
+            )
+        counts = [len(part["scores"]) for part in parts]
+        windows = np.array([(left, top, right, bottom) for top, left, bottom, right in (v.window for v in views)])
+        columns = (np.concatenate([part[name] for part in parts]) for name in ("boxes", "scores", "classes"))
+        masks = InstanceMasks([shape for part in parts for shape in part["masks"].shapes], size)
+        numbers = np.arange(len(views)).repeat(counts)
+        merged = merge_masks(*columns, masks, windows[numbers], numbers)
+        return dict(zip(("boxes", "scores", "classes", "masks"), merged, strict=True))
+
+    def metric(self):
+        return InstancesMetric(self.names)
+
+    def draw_truth(self, image, sample):
+        """The objects, the smaller ones on top; those without a mask as boxes, ignored ones gray."""
+        if sample.boxes is None or sample.classes is None:
+            return captioned(image, [Entry("not labeled")])
+        masks = sample.instance_masks
+        masks = InstanceMasks([None] * len(sample.boxes), image.shape[:2]) if masks is None else masks
+        ignored = np.zeros(len(sample.boxes), bool) if sample.ignored is None else sample.ignored
+        order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
+        drawn = self._filled(image, masks, order[(masks.known & ~ignored)[order]], sample.classes)
+        rest = [i for i in order if ignored[i] or not masks.known[i]]
+        marks = [self._mark(sample.boxes[i], sample.classes[i], ignored=ignored[i]) for i in rest]
+        return captioned(boxed(image, marks, drawn), self._truth_entries(sample.classes, ignored))
+
+    def draw_prediction(self, image, prediction):
+        """The objects of score 0.3 and above, the best on top; the others are counted below."""
+        shown, entries = self._shown(prediction)
+        drawn = self._filled(image, prediction["masks"], shown, prediction["classes"])
+        tagged = shown if len(shown) <= MOST_TAGGED else ()
+        marks = [
+            self._mark(prediction["boxes"][i], prediction["classes"][i], prediction["scores"][i], outlined=False)
+            for i in tagged
+        ]
+        return captioned(boxed(image, marks, drawn), entries)
+
+    def _filled(self, image, masks, order, classes):
+        numbers = classes if len(self.names) > 1 else np.arange(len(masks))
+        return filled(image, masks.flat(order), [color(int(number)) for number in numbers])
+
+    def to_json(self, prediction):
+        """{"objects": [{"box", "class", "score", "mask"}]}, as `Detection`'s list; a mask is COCO's run lengths.
+
+        {"size": [height, width], "counts": text} is what pycocotools reads.
+        """
+        objects = super().to_json(prediction)
+        order = np.argsort(-prediction["scores"], kind="stable")
+        for entry, number in zip(objects, order.tolist(), strict=True):
+            runs = prediction["masks"].rle(number)
+            entry["mask"] = {"size": list(runs["size"]), "counts": runs["counts"].decode()}
+        return {"objects": objects}
+
+    def attachments(self, prediction):
+        """{"instances.png": an index PNG of 16 bits: a pixel is 0, or the place in the list of its object, from 1}."""
+        order = np.argsort(-prediction["scores"], kind="stable")
+        shown = order[prediction["scores"][order] >= SHOWN_FROM]
+        ranks = np.zeros(len(order) + 1, np.uint16)
+        ranks[order] = np.arange(1, len(order) + 1)
+        labels = prediction["masks"].flat(shown)
+        return {"instances.png": cv2.imencode(".png", ranks[labels])[1].tobytes()}

@@ -1,0 +1,123 @@
+"""`MaskBranch`: the mask of each box, which makes a Faster R-CNN a Mask R-CNN."""
+
+import functools
+
+import keras
+from keras import ops
+
+from visiontasks.arguments import Count, Whole, options
+from visiontasks.heads.rcnn_branches import Branch, apply_stack, conv_stack
+from visiontasks.losses.sigmoid import binary_cross_entropy
+from visiontasks.ops import matching
+from visiontasks.ops.masks import NO_MASK, mask_targets
+from visiontasks.ops.roi_align import roi_align
+
+# of a recipe's `mask`; the same as the branch's
+Mask = options(filters=Count, layers=Whole, bins=Count, bin_samples=Count, batch_norm=bool, agnostic=bool)
+
+
+class MaskBranch(Branch):
+    """A mask of each box for its class, on a grid over the box: Mask R-CNN's branch.
+
+    He et al. 2017, https://arxiv.org/abs/1703.06870, section 3 and figure 4, right: convolutions on a grid of features,
+    a transposed convolution to twice its size, and a mask for each class, of which the class of the box selects one.
+    It learns from the samples with an object that has a mask; a target is the share of a cell that the mask covers.
+
+    Outputs are logits float32 (B, N, S, S), S = 2 · bins, of each box for its class. The last convolution is computed
+    for that class alone: for all of them it would take the most memory of the head. Predictions are `masks`, float32
+    (B, D, S, S), the probability of each cell of a box. visiontasks/inference/pasting.py makes pixels of them.
+
+    Args:
+        classes: number of classes, C.
+        filters: of each convolution.
+        layers: number of convolutions before the transposed one.
+        bins: features per row and column of a box.
+        bin_samples: points per row and column of a bin.
+        batch_norm: normalize after each of those convolutions, which then have no bias.
+        agnostic: one mask for all classes.
+    """
+
+    fields = ("instance_masks",)
+    loss_terms = ("mask",)
+
+    def __init__(
+        self,
+        classes: Count,
+        filters: Count = 256,
+        layers: Whole = 4,
+        bins: Count = 14,
+        bin_samples: Count = 2,
+        batch_norm: bool = False,
+        agnostic: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.bins, self.bin_samples, self.agnostic = bins, bin_samples, agnostic
+        half = {"dtype": self.dtype_policy}
+        self.convs, self.norms = conv_stack(layers, filters, batch_norm, self.dtype_policy)
+        spread = functools.partial(keras.initializers.VarianceScaling, 2.0, "fan_out", "untruncated_normal")
+        self.upsample = keras.layers.Conv2DTranspose(
+            filters, 2, 2, activation="relu", kernel_initializer=spread(), name="upsample", **half
+        )
+        # float32 whatever the policy, because exponentials of the outputs follow; the first of the classes' masks is
+        # the background's, which nothing uses, as in torchvision's files
+        columns = 1 if agnostic else classes + 1
+        self.logits = keras.layers.Conv2D(columns, 1, kernel_initializer=spread(), name="logits", dtype="float32")
+
+    def build(self, pyramid_shape, boxes_shape):
+        (channels,) = {shape[-1] for shape in pyramid_shape.values()}
+        shape = (None, self.bins, self.bins, channels)
+        for layer in self.convs:
+            layer.build(shape)
+            shape = (*shape[:-1], layer.filters)
+        for layer in self.norms:
+            layer.build(shape)
+        self.upsample.build(shape)
+        self.logits.build((None, 2 * self.bins, 2 * self.bins, self.upsample.filters))
+
+    def call(self, pyramid, boxes, classes, training=None):
+        count = boxes.shape[1]
+        # few boxes are real in most batches: the smallest of some fixed numbers is computed that holds them
+        sizes = sorted({-(-count // share) for share in (1, 4)})
+        if self.norms:
+            sizes = [count]  # JAX cannot update moving statistics inside a condition
+        needed = ops.max(ops.sum(ops.cast(classes >= 0, "int32"), axis=1))
+        index = sum((ops.cast(needed > size, "int32") for size in sizes[:-1]), ops.zeros((), "int32"))
+        of_size = [functools.partial(self._padded, size, training) for size in sizes]
+        return (
+            ops.switch(index, of_size, pyramid, boxes, classes)
+            if len(sizes) > 1
+            else of_size[0](pyramid, boxes, classes)
+        )
+
+    def _padded(self, size, training, pyramid, boxes, classes):
+        """The logits of the first `size` boxes of each image, and zeros for the others."""
+        count, boxes, classes = boxes.shape[1], boxes[:, :size], classes[:, :size]
+        x = roi_align(pyramid, boxes, self.bins, self.bin_samples)
+        x = ops.reshape(x, (-1, self.bins, self.bins, x.shape[-1]))
+        x = apply_stack(self.convs, self.norms, x, classes >= 0, training)
+        x = self.upsample(x)
+        cells = 2 * self.bins
+        x = ops.reshape(ops.cast(x, "float32"), (-1, size, cells * cells, x.shape[-1]))
+        columns = ops.zeros_like(classes) if self.agnostic else classes + 1
+        # a product with one-hot rows: the gradient of a gather would add up in an order that changes
+        chosen = ops.one_hot(columns, self.logits.filters, dtype="float32")
+        kernel = ops.matmul(chosen, ops.transpose(ops.convert_to_tensor(self.logits.kernel)[0, 0]))
+        bias = ops.matmul(chosen, ops.expand_dims(ops.convert_to_tensor(self.logits.bias), -1))
+        x = ops.matmul(x, ops.expand_dims(kernel, -1)) + ops.expand_dims(bias, -1)
+        return ops.pad(ops.reshape(x, (-1, size, cells, cells)), [[0, 0], [0, count - size], [0, 0], [0, 0]])
+
+    def compute_losses(self, outputs, samples, targets):
+        masks = targets["instance_masks"]
+        crops = matching.take(
+            ops.reshape(masks, (-1, masks.shape[1], masks.shape[2] * masks.shape[3])), samples["matches"]
+        )
+        learned = ops.logical_and(samples["labels"] > 0, crops[..., 0] != NO_MASK)
+        crops = ops.reshape(crops, (-1, crops.shape[1], *masks.shape[2:]))
+        wanted = mask_targets(crops, samples["targets"], samples["boxes"], outputs.shape[-1])
+        learned = ops.broadcast_to(ops.reshape(learned, (-1, learned.shape[1], 1, 1)), ops.shape(outputs))
+        return {"mask": binary_cross_entropy(wanted, outputs, learned)}
+
+    def decode(self, outputs, detections):
+        valid = ops.reshape(detections["valid"], (-1, outputs.shape[1], 1, 1))
+        return {"masks": ops.where(valid, ops.sigmoid(outputs), 0.0)}

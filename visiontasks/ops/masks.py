@@ -1,0 +1,43 @@
+"""What a proposal sees of its object's mask, from the crops that a batch has."""
+
+import numpy as np
+from keras import ops
+
+NO_MASK = 255  # in the crop of an object without a mask; as `instance_masks.NO_MASK`, which is not for graphs
+
+
+def mask_targets(crops, boxes, regions, size: int):
+    """The share of each cell of a region that an object's mask covers, on a grid of size × size.
+
+    He et al. 2017 (https://arxiv.org/abs/1703.06870), section 3.1: the target is the intersection of a region with the
+    mask of its object. A crop tells the mask on a grid over the object's box, and both grids are parallel, so the exact
+    mean over a cell is a product of two small matrices: there is no sampling.
+
+    Args:
+        crops: uint8 (B, N, M, M), 0 or 1, the mask of each region's object on a grid over the object's box.
+        boxes: float32 (B, N, 4) in pixels, that box.
+        regions: float32 (B, N, 4) in pixels. As `ops.roi_align` has it, each is at least a pixel wide and high.
+        size: cells per row and column, S.
+
+    Returns:
+        float32 (B, N, S, S), 0..1; 0 outside of the object's box. What it is for an object without a mask has no
+        meaning.
+    """
+    count = crops.shape[-1]
+    down, across = (_shares(boxes, regions, axis, size, count) for axis in (1, 0))
+    values = ops.cast(ops.equal(crops, 1), "float32")
+    return ops.matmul(ops.matmul(down, values), ops.swapaxes(across, -1, -2))
+
+
+def _shares(boxes, regions, axis, size, count):
+    """float32 (B, N, S, M): the share of a region's cell along one axis that each cell of the box's grid covers."""
+    start, end = boxes[..., axis], boxes[..., axis + 2]
+    low, high = regions[..., axis], regions[..., axis + 2]
+    high = ops.maximum(high, low + 1.0)
+    scale = count / ops.maximum(end - start, 1e-6)  # cells of the box's grid in a pixel; padding has an empty box
+    low, extent = ops.expand_dims((low - start) * scale, -1), ops.expand_dims((high - low) * scale / size, -1)
+    lower = ops.expand_dims(low + extent * np.arange(size, dtype="float32"), -1)
+    upper = lower + ops.expand_dims(extent, -1)
+    cells = np.arange(count, dtype="float32")
+    covered = ops.minimum(upper, cells + 1.0) - ops.maximum(lower, cells)
+    return ops.maximum(covered, 0.0) / ops.expand_dims(extent, -1)
