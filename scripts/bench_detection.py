@@ -1,7 +1,7 @@
 """Detectors: seconds of a training step and of predicting to final boxes, alone and beside other packages, in turn.
 
     python scripts/bench_detection.py heads [ROUNDS]        every head on efficientnet_lite0
-    python scripts/bench_detection.py torchvision [ROUNDS]  ssd300_vgg16 and fasterrcnn_resnet50_fpn of torchvision
+    python scripts/bench_detection.py torchvision [ROUNDS [NAME …]]  ssd300_vgg16, Faster and Mask R-CNN of torchvision
     python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[keras-cv]")
     python scripts/bench_detection.py scoring [ROUNDS]      the score of 5000 images, and pycocotools alone
 
@@ -10,6 +10,7 @@ with the same weights, which decide how many boxes are to be suppressed; a rival
 """
 
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -19,9 +20,13 @@ import numpy as np
 import rivals
 from rivals import CLASSES, alternate, scenes
 
+from visiontasks.geometry import Placement
+from visiontasks.instance_masks import InstanceMasks
+from visiontasks.registry.catalog import tasks_of
+
 BATCH = 2
 PYTHON = os.environ.get("TORCHVISION_PYTHON", "/usr/bin/python3")
-SIZES = {"ssd300_vgg16": (300, 300), "fasterrcnn_resnet50_fpn": (320, 416)}
+SIZES = {"ssd300_vgg16": (300, 300), "fasterrcnn_resnet50_fpn": (320, 416), "maskrcnn_resnet50_fpn": (320, 416)}
 
 
 def report(what, pairs):
@@ -31,8 +36,16 @@ def report(what, pairs):
 
 
 def timers(model, images, boxes, classes, steps=2):
-    """(seconds of a training step, seconds of predicting a batch) of a compiled Keras model, as functions."""
-    batch = {"image": images, "boxes": boxes, "classes": classes}
+    """(seconds of a training step, seconds of predicting a batch) of a compiled Keras model, as functions.
+
+    Of instances a prediction ends with the run lengths of their masks.
+    """
+    batch, (height, width) = {"image": images, "boxes": boxes, "classes": classes}, images.shape[1:3]
+    (head,) = model.heads.values()
+    if head.task == "instances":
+        whole = [InstanceMasks.of(rivals.ellipses(one, height, width)) for one in boxes]
+        crops = [masks.crops(one, 112) for masks, one in zip(whole, boxes, strict=True)]
+        batch["instance_masks"] = np.stack(crops)
     several = {key: np.concatenate([value] * steps) for key, value in batch.items()}
     size = len(images)
 
@@ -43,7 +56,13 @@ def timers(model, images, boxes, classes, steps=2):
 
     def predict():
         start = time.perf_counter()
-        model.predict(several["image"], batch_size=size, verbose=0)
+        found = model.predict(several["image"], batch_size=size, verbose=0)
+        if head.task == "instances":
+            (task,) = tasks_of(model).values()
+            for row in range(len(found["scores"])):
+                one = {key: value[row] for key, value in found.items()}
+                masks = task.restore(one, Placement((height, width), (height, width)))["masks"]
+                [masks.rle(number) for number in range(len(masks))]
         return (time.perf_counter() - start) / steps
 
     return step, predict
@@ -59,7 +78,7 @@ def heads(rounds):
     print(f"efficientnet_lite0, 320×320, batch 4, {keras.backend.backend()}")
     for name in sorted(catalog.parts("heads")):
         part = catalog.find("heads", name)
-        if part.task({}) != "detection":
+        if part.task({}) not in ("detection", "instances"):
             continue
         backbone = vt.backbone("efficientnet_lite0", weights=None, input_shape=(320, 320, 3))
         model = vt.VisionModel(backbone, part.load()(CLASSES))
@@ -80,7 +99,8 @@ def torchvision(rounds):
     from visiontasks.registry import catalog
     from visiontasks.weights import checkpoint, coco
 
-    for name, size in SIZES.items():
+    for name in sys.argv[3:] or SIZES:
+        size = SIZES[name]
         (backbone, arguments), head = rivals.DETECTORS[name]
         with tempfile.TemporaryDirectory() as folder:
             rival = rivals.Rival(rivals.Settings(name, size, BATCH), folder, PYTHON)
@@ -92,6 +112,8 @@ def torchvision(rounds):
             step, predict = timers(model, *scenes(BATCH, *size))
             report(f"{name}, predict, batch {BATCH}", alternate(predict, rival.predict, rounds))
             report(f"{name}, step, batch {BATCH}", alternate(step, rival.step, rounds))
+            own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of all networks so far
+            print(f"peak memory so far: ours {own / 1e9:.1f} GB, theirs {rival.peak_memory() / 1e9:.1f} GB")
             rival.close()
 
 

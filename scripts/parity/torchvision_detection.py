@@ -33,7 +33,13 @@ def spread(model, scale):
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
             module.weight.data -= module.weight.mean((1, 2, 3), keepdim=True)
-            torch.nn.init.normal_(module.bias, std=0.1)
+            if module.bias is not None:
+                torch.nn.init.normal_(module.bias, std=0.1)
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            for values in (module.bias, module.running_mean):
+                torch.nn.init.normal_(values, std=0.1)
     for module in scale:
         module.weight.data *= 0.08
 
@@ -93,6 +99,7 @@ def fasterrcnn_resnet50_fpn(make=torchvision.models.detection.fasterrcnn_resnet5
         features = list(model.backbone(prepared(sizes[0])).values())
         for conv, number, std in ((model.rpn.head.cls_logits, 0, 1.0), (model.rpn.head.bbox_pred, 1, 0.2)):
             conv.weight.data *= std / torch.cat([x.flatten() for x in model.rpn.head(features)[number]]).std()
+        spread(model.roi_heads.box_head, [])
         for module in model.roi_heads.modules():
             if isinstance(module, torch.nn.Linear):
                 torch.nn.init.normal_(module.weight, std=(2 / module.in_features) ** 0.5)
@@ -105,8 +112,8 @@ def fasterrcnn_resnet50_fpn(make=torchvision.models.detection.fasterrcnn_resnet5
     return model, sizes
 
 
-def maskrcnn_resnet50_fpn():
-    model, sizes = fasterrcnn_resnet50_fpn(torchvision.models.detection.maskrcnn_resnet50_fpn)
+def maskrcnn_resnet50_fpn(make=torchvision.models.detection.maskrcnn_resnet50_fpn):
+    model, sizes = fasterrcnn_resnet50_fpn(make)
     branch = (model.roi_heads.mask_head, model.roi_heads.mask_predictor)
     with torch.no_grad():
         for part in branch:
@@ -119,11 +126,16 @@ def maskrcnn_resnet50_fpn():
     return model, sizes
 
 
+def maskrcnn_resnet50_fpn_v2():
+    return maskrcnn_resnet50_fpn(torchvision.models.detection.maskrcnn_resnet50_fpn_v2)
+
+
 MODELS = {
     "ssd300_vgg16": ssd300_vgg16,
     "retinanet_resnet50_fpn": retinanet_resnet50_fpn,
     "fasterrcnn_resnet50_fpn": fasterrcnn_resnet50_fpn,
     "maskrcnn_resnet50_fpn": maskrcnn_resnet50_fpn,
+    "maskrcnn_resnet50_fpn_v2": maskrcnn_resnet50_fpn_v2,
 }
 
 
@@ -286,6 +298,13 @@ WATCHED = {
         "roi_heads.mask_head.0.0.weight",
         "roi_heads.mask_predictor.conv5_mask.weight",
         "roi_heads.mask_predictor.mask_fcn_logits.bias",
+    ),
+    "maskrcnn_resnet50_fpn_v2": (
+        "backbone.body.layer3.0.conv2.weight",
+        "backbone.fpn.layer_blocks.1.0.weight",
+        "rpn.head.conv.1.0.weight",
+        "roi_heads.box_head.0.0.weight",
+        "roi_heads.mask_head.0.0.weight",
     ),
 }
 

@@ -48,7 +48,11 @@ def test_a_sample_carries_every_label(tmp_path):
 
 def test_polygons_give_boxes_and_masks(tmp_path):
     source = yolo(tmp_path, POLYGON + "\n", "")
-    assert source.fields == {"boxes", "classes", "tags", "label", "instance_masks"}
+    assert source.fields == {"boxes", "classes", "tags", "label", "instance_masks", "mask"}
+    assert source.derived == {"mask"} and source.names["mask"] == ("background", "cat", "dog")
+    expected = np.zeros((HEIGHT, WIDTH), np.int32)
+    expected[5:15, 10:30] = source[0].classes[0] + 1
+    np.testing.assert_array_equal(source[0].mask, expected)
     assert source[0].boxes.tolist() == [[10, 5, 30, 15]]
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[5:15, 10:30] = 1

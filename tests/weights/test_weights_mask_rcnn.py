@@ -15,29 +15,46 @@ from visiontasks.model import VisionModel
 from visiontasks.ops.masks import mask_targets
 from visiontasks.weights import checkpoint, rcnn
 
-NAME = "maskrcnn_resnet50_fpn"
+# {torchvision's name: (our head's arguments, the grids of its file, parameters with COCO's 91 classes)}
+FORMS = {
+    "maskrcnn_resnet50_fpn": (rcnn.HEAD, rcnn.GRIDS, 44_401_393),
+    "maskrcnn_resnet50_fpn_v2": (rcnn.HEAD_V2 | {"mask": {"batch_norm": True}}, rcnn.GRIDS_V2, 46_359_409),
+}
 TERMS = {"objectness": "objectness", "rpn_box": "rpn_box_reg", "classification": "classifier"}
 TERMS = {ours: f"loss_{theirs}" for ours, theirs in (TERMS | {"localization": "box_reg", "mask": "mask"}).items()}
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    return parity.detection(tmp_path_factory.mktemp("mask_rcnn"), NAME)
+@pytest.fixture(scope="module", params=FORMS)
+def form(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def model(reference):
-    head = MaskRCNN(4, **rcnn.HEAD, **COUNTS)
+def reference(form, tmp_path_factory):
+    return parity.detection(tmp_path_factory.mktemp("mask_rcnn"), form)
+
+
+@pytest.fixture(scope="module")
+def model(form, reference):
+    arguments, grids, _ = FORMS[form]
+    head = MaskRCNN(4, **arguments, **COUNTS)
     # the script's random choice is of the first ones
     head.keys = lambda shape, training: keras.ops.expand_dims(keras.ops.arange(shape[1], dtype="float32"), 0)
     model = VisionModel(api.backbone("resnet50", norm="frozen_batch"), head)
-    assert checkpoint.load_whole(model, reference[1], rcnn.layer_of, grids=rcnn.GRIDS) == []
+    assert checkpoint.load_whole(model, reference[1], rcnn.layer_of, grids=grids) == []
+    for layer in head._flatten_layers():  # the script trains with all batch norms as they are
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
     return model
 
 
-def test_it_has_torchvisions_parameters():
-    model = VisionModel(api.backbone("resnet50", (64, 64, 3), norm="frozen_batch"), MaskRCNN(90, **rcnn.HEAD))
-    assert sum(weight.value.size for weight in model.weights if weight.path.endswith(("kernel", "bias"))) == 44_401_393
+@pytest.mark.parametrize("form", FORMS, indirect=False)
+def test_it_has_torchvisions_parameters(form):
+    arguments, _, count = FORMS[form]
+    network = api.backbone("resnet50", (64, 64, 3), norm="batch" if "v2" in form else "frozen_batch")
+    model = VisionModel(network, MaskRCNN(90, **arguments))
+    learned = ("kernel", "bias", "gamma", "beta") if "v2" in form else ("kernel", "bias")
+    assert sum(weight.value.size for weight in model.weights if weight.path.endswith(learned)) == count
 
 
 @pytest.mark.parametrize("images", ["", "b_", *(f"photographs{i}_" for i in range(4))])

@@ -85,14 +85,11 @@ def test_average_precision_is_pycocotools(seed):
             api = COCO()
             api.dataset = truth
             api.createIndex()
-            for one in results:
-                one["bbox"] = coco_mask.toBbox(one["segmentation"]).tolist()
-            found = api.loadRes([dict(one) for one in results])
-            if kind == "bbox":
-                for one in found.anns.values():
-                    one["area"] = one["bbox"][2] * one["bbox"][3]
-                for one in api.anns.values():
-                    one["area"] = one["bbox"][2] * one["bbox"][3]
+            # with a bbox, loadRes would take its area for masks too
+            shown = [{**one, "bbox": coco_mask.toBbox(one["segmentation"]).tolist()} for one in results]
+            found = api.loadRes([dict(one) for one in (results if kind == "segm" else shown)])
+            for one in api.anns.values() if kind == "bbox" else ():
+                one["area"] = one["bbox"][2] * one["bbox"][3]
             evaluation = COCOeval(api, found, kind)
             evaluation.evaluate()
             evaluation.accumulate()
@@ -209,7 +206,8 @@ def test_an_object_without_a_mask_is_ignored_for_masks_and_counts_as_a_box():
     other[0, 19:27, 19:27] = 1
     found = predicted(np.concatenate([mask, other]), [0, 0], [0.9, 0.8])
     result = score([(labeled(masks, [0, 0], boxes=boxes), found)], 1).result()
-    assert result["mask_ap"] == result["pq"] == result["matching_score"] == 1 and result["box_ap50"] == 1
+    assert result["mask_ap"] == pytest.approx(1) and result["box_ap50"] == pytest.approx(1)
+    assert result["pq"] == result["matching_score"] == 1
     # a mask that is beside both is an error
     far = np.zeros((1, 30, 30), np.uint8)
     far[0, 0:4, 20:29] = 1
@@ -224,4 +222,4 @@ def test_classes_that_are_not_known_and_images_without_labels_are_left_out():
     found = predicted(np.concatenate([mask, mask]), [0, 1], [0.9, 0.8])
     sample = labeled(mask, [0], known=np.array([True, False]))
     result = score([(sample, found), (Sample(sample.image), found)], 2).result()
-    assert result["mask_ap"] == result["pq"] == result["matching_score"] == 1
+    assert result["mask_ap"] == pytest.approx(1) and result["pq"] == result["matching_score"] == 1

@@ -114,13 +114,13 @@ class Coco(ObjectFiles):
     def _choose_fields(self, file):
         without = sum(mask is None for _, objects in self.items for mask in objects.masks)
         count = sum(len(objects.masks) for _, objects in self.items)
-        lacking = set() if file.points else {"keypoints"}
+        if not file.points:
+            self.fields -= {"keypoints"}
         if without == count:
-            lacking |= {"instance_masks", "mask"}
+            self.without_masks()
         elif without:
             what = f"file in which {without} of {count} objects have no segmentation: of those only the box is learned"
             self.report.add(what, str(self.path))
-        self.fields = type(self).fields - lacking
 
     @functools.cached_property
     def _numbers(self) -> dict[str, int | str]:

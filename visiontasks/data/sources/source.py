@@ -209,6 +209,11 @@ class ObjectFiles(Files):
             self.known = np.isin(names, list(listed))
             self.report.add("class that the annotations do not list, so it is not known", name)
 
+    def without_masks(self):
+        """The annotations turned out to have none."""
+        self.fields -= {"instance_masks", "mask"}
+        self.names.pop("mask", None)
+
     def number_of(self, name: str, where) -> int:
         """The number of a class.
 

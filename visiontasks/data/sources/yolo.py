@@ -78,7 +78,7 @@ class Yolo(ObjectFiles):
             )
         self.check_objects(self.data, f"label files such as {labels[0]} with objects")
         if True not in kinds:
-            self.fields = type(self).fields - {"instance_masks", "mask"}
+            self.without_masks()
 
     def _class_indices(self, content) -> list[int | None]:
         """The index in `names` of each class in the label files; None if `names` lacks it."""
