@@ -56,7 +56,7 @@ def test_a_box_has_the_mask_of_its_class_however_many_others_there_are():
             ops.convert_to_numpy(made(pyramid, boxes, some))[:, :count], every[:, :count], atol=1e-4
         )
     others = ops.convert_to_numpy(made(pyramid, boxes, (classes + 1) % CLASSES))
-    assert np.abs(others - every).min(axis=(2, 3)).max() > 0.01
+    assert (np.abs(others - every).max(axis=(2, 3)) > 0.1).all()
     agnostic = branch(agnostic=True)
     one, other = (ops.convert_to_numpy(agnostic(pyramid, boxes, c)) for c in (classes, (classes + 1) % CLASSES))
     np.testing.assert_allclose(one, other)
@@ -87,16 +87,3 @@ def test_an_object_without_a_mask_teaches_its_box_alone():
     assert float(none["mask"].count) == float(none["mask"].total) == 0
     for term in every.keys() - {"mask"}:
         np.testing.assert_allclose(float(some[term].mean), float(every[term].mean), rtol=1e-6)
-
-
-def test_masks_are_learned_beside_segmentation_from_the_same_backbone():
-    from visiontasks.heads.unet import UNet
-
-    keras.utils.set_random_seed(0)
-    heads = [MaskRCNN(fakes.CLASSES, **NARROW["mask_rcnn"]), UNet(fakes.CLASSES, filters=[16, 8, 8])]
-    model, batch = VisionModel(fakes.backbone(), heads), fakes.images(4)
-    model.compile(keras.optimizers.Adam(3e-3))
-    history = model.fit(batch, batch_size=4, epochs=12, verbose=0).history
-    for name in ("mask_rcnn/mask", "unet"):
-        losses = next(values for key, values in history.items() if key.startswith(name))
-        assert losses[-1] < 0.8 * losses[0], (name, losses)

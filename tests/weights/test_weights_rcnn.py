@@ -10,10 +10,6 @@ from visiontasks.heads.rcnn import RCNN
 from visiontasks.model import VisionModel
 from visiontasks.weights import checkpoint, rcnn
 
-# as many as the script's: fewer than by default, so that it takes seconds
-COUNTS = {"proposal_candidates": 300, "proposals": 200, "samples": 128}
-COUNTS |= {"training_candidates": 400, "training_proposals": 300}
-
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
@@ -22,7 +18,7 @@ def reference(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(reference):
-    head = RCNN(4, **rcnn.HEAD, **COUNTS)
+    head = RCNN(4, **rcnn.HEAD, **parity.RCNN_COUNTS)
     # the script's random choice is of the first ones
     head.keys = lambda shape, training: keras.ops.expand_dims(keras.ops.arange(shape[1], dtype="float32"), 0)
     model = VisionModel(api.backbone("resnet50", norm="frozen_batch"), head)

@@ -23,7 +23,7 @@ def mask_targets(crops, boxes, regions, size: int):
         float32 (B, N, S, S), 0..1; 0 outside of the object's box. What it is for an object without a mask has no
         meaning.
     """
-    count = crops.shape[-1]
+    count, boxes, regions = crops.shape[-1], ops.cast(boxes, "float32"), ops.cast(regions, "float32")
     down, across = (_shares(boxes, regions, axis, size, count) for axis in (1, 0))
     values = ops.cast(ops.equal(crops, 1), "float32")
     return ops.matmul(ops.matmul(down, values), ops.swapaxes(across, -1, -2))
