@@ -9,6 +9,7 @@ from covering import BACKENDS, PAIRS, PRECISIONS, cover, in_turn, product
 
 from visiontasks import api
 from visiontasks.geometry import Placement
+from visiontasks.instance_masks import InstanceMasks
 from visiontasks.model import VisionModel
 from visiontasks.registry import catalog
 from visiontasks.registry.catalog import tasks_of
@@ -240,6 +241,8 @@ def scores(model, batch) -> dict[str, dict[str, float]]:
             objects = batch["classes"][row] >= 0
             labels = {key: batch[key][row] for key in ("label", "mask", "tags")}
             labels |= {key: batch[key][row][objects] for key in ("boxes", "classes")}
+            crops = batch["instance_masks"][row][objects]
+            labels["instance_masks"] = InstanceMasks.of_crops(crops, labels["boxes"], image.shape[:2])
             one = {key: value[row] for key, value in predictions[name].items()}
             metric.update(Sample(image, **labels), task.restore(one, Placement(image.shape[:2], image.shape[:2])))
         found[name] = metric.result()

@@ -298,7 +298,7 @@ WATCHED = {
         "backbone.body.layer3.0.conv2.weight",
         "backbone.fpn.layer_blocks.1.0.weight",
         "roi_heads.mask_head.0.0.weight",
-        "roi_heads.mask_predictor.conv5_mask.weight",
+        "roi_heads.mask_predictor.mask_fcn_logits.weight",
         "roi_heads.mask_predictor.mask_fcn_logits.bias",
     ),
     "maskrcnn_resnet50_fpn_v2": (

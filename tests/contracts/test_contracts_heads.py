@@ -171,7 +171,7 @@ def another(argument):
     if isinstance(argument.default, bool):
         return not argument.default
     if isinstance(argument.default, int):
-        return argument.default // 2
+        return argument.default // 2 or 2
     if isinstance(argument.default, float):
         return argument.default / 2 if argument.default else 0.25
     others = {"tap": "C2", "levels": ["C1", "C3"], "filters": [8, 4], "hidden": [6], "name": "other"}
