@@ -36,7 +36,7 @@ HOUSE = [
     {"registry", "preprocess", "signals", "keras_backend"},
     {"geometry", "taps"},
     {"sample", "arguments"},
-    {"errors"},
+    {"errors", "instance_masks"},
 ]
 DEPTH = {room: depth for depth, rooms in enumerate(HOUSE) for room in rooms}
 # of these, only the pairs below see each other
@@ -44,7 +44,7 @@ APART = {"drawing", "heads", "backbones", "losses", "layers", "weights", "data"}
 NEIGHBORS = {("heads", "losses"), ("heads", "layers"), ("backbones", "layers"), ("backbones", "weights")}
 NETWORK = {"model", "model_arrays", "model_export", "model_folding", "model_sizes", "model_validation"}
 HOST = {"data", "evaluation", "inference", "drawing", "recipe", "registry", "preprocess", "keras_backend"}
-HOST |= {"sample", "geometry", "arguments", "errors"}
+HOST |= {"sample", "geometry", "arguments", "errors", "instance_masks"}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "keras_hub", "keras_cv"}
 
 

@@ -12,7 +12,7 @@ from visiontasks.errors import RecipeError
 from visiontasks.registry import catalog, syntax
 
 THREE_LINES = """from visiontasks.heads.rcnn import RCNN
-class MaskRCNN(RCNN):
+class SilhouetteRCNN(RCNN):
     fields = (*RCNN.fields, "instance_masks")
 """
 WITH_ARGUMENTS = '''"""A head whose needs depend on its arguments."""
@@ -34,20 +34,20 @@ def heads(tmp_path, monkeypatch):
     """A folder more of heads, found as the package's own are."""
     import visiontasks.heads
 
-    (tmp_path / "mask_rcnn.py").write_text(THREE_LINES)
+    (tmp_path / "silhouette_rcnn.py").write_text(THREE_LINES)
     (tmp_path / "pose_rcnn.py").write_text(WITH_ARGUMENTS)
     monkeypatch.setattr(visiontasks.heads, "__path__", [*visiontasks.heads.__path__, str(tmp_path)])
     importlib.invalidate_caches()
     catalog.parts.cache_clear()
     yield tmp_path
     catalog.parts.cache_clear()
-    for name in ("mask_rcnn", "pose_rcnn"):
+    for name in ("silhouette_rcnn", "pose_rcnn"):
         syntax.module.cache_clear()
         sys.modules.pop(f"visiontasks.heads.{name}", None)
 
 
 def test_a_head_of_three_lines_is_a_part_like_its_base(heads):
-    part, base = catalog.find("heads", "mask_rcnn"), catalog.find("heads", "rcnn")
+    part, base = catalog.find("heads", "silhouette_rcnn"), catalog.find("heads", "rcnn")
     assert part.arguments == base.arguments and part.task({}) == "detection" and part.any_size
     assert part.fields({}) == (*base.fields({}), "instance_masks")
     with pytest.raises(RecipeError, match=r"^head.overlap: expected a share from 0 to below 1, got 2\.$"):
@@ -75,14 +75,14 @@ def test_such_heads_work_in_a_recipe_in_help_and_through_saving(heads, tmp_path)
     from visiontasks.model import VisionModel
     from visiontasks.recipe.reading import check as recipe_of
 
-    plain = {"backbone": {"name": "unet_encoder"}, "head": {"name": "mask_rcnn", "classes": 2}}
+    plain = {"backbone": {"name": "unet_encoder"}, "head": {"name": "silhouette_rcnn", "classes": 2}}
     plain |= {"data": {"train": {"source": "shapes"}}}
     recipe = recipe_of(plain)
     build.check(recipe)
     assert build.fields(recipe) == ("classes", "boxes", "instance_masks")
-    assert "mask_rcnn" in help.page("heads")
-    assert re.search(r"proposal_candidates +a whole number of at least 1; default 1000", help.page("mask_rcnn"))
-    for name, arguments in (("mask_rcnn", {}), ("pose_rcnn", {"points": 17})):
+    assert "silhouette_rcnn" in help.page("heads")
+    assert re.search(r"proposal_candidates +a whole number of at least 1; default 1000", help.page("silhouette_rcnn"))
+    for name, arguments in (("silhouette_rcnn", {}), ("pose_rcnn", {"points": 17})):
         part = catalog.find("heads", name)
         small = {key: value for key, value in NARROW["rcnn"].items() if key in {a.name for a in part.arguments}}
         head = part.load()(fakes.CLASSES, **{**small, **arguments})
@@ -114,7 +114,7 @@ def test_such_a_head_takes_the_class_names_of_the_set_that_it_learns_from(heads,
         {"source": "shapes", "count": 4, "size": [64, 64], "set": "b"},
     ]
     small = {key: value for key, value in NARROW["rcnn"].items() if key != "anchor_samples"}
-    plain = {"backbone": {"name": "unet_encoder", "filters": 8}, "head": {"name": "mask_rcnn", **small}}
+    plain = {"backbone": {"name": "unet_encoder", "filters": 8}, "head": {"name": "silhouette_rcnn", **small}}
     recipe = recipe_of({**plain, "data": {"train": both, "val": both, "size": [64, 64], "batch": 2}})
     train, _ = build.loaders(recipe)
     assert train.fields == ("b/classes", "b/boxes", "b/instance_masks")

@@ -12,11 +12,11 @@ class MaskRCNN(RCNN):
     weights/rcnn.py.
 
     Args:
-        mask: arguments of the mask branch, `MaskBranch` in rcnn_masks.py.
+        mask: arguments of the mask branch, `MaskBranch` in rcnn_masks.py; None for its defaults.
     """
 
     task = "instances"
     fields = ("classes", "boxes", "instance_masks")
 
-    def __init__(self, classes: Classes, mask: Mask = {}, **kwargs):  # noqa: B006
-        super().__init__(classes, mask=mask, **kwargs)
+    def __init__(self, classes: Classes, mask: Mask | None = None, **kwargs):
+        super().__init__(classes, mask=mask or {}, **kwargs)

@@ -7,9 +7,10 @@ from keras import ops
 
 from visiontasks.arguments import Count, Whole, options
 from visiontasks.heads.rcnn_branches import Branch, apply_stack, conv_stack
+from visiontasks.instance_masks import NO_MASK
 from visiontasks.losses.sigmoid import binary_cross_entropy
 from visiontasks.ops import matching
-from visiontasks.ops.masks import NO_MASK, mask_targets
+from visiontasks.ops.masks import mask_targets
 from visiontasks.ops.roi_align import roi_align
 
 # of a recipe's `mask`; the same as the branch's

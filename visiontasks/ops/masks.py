@@ -3,8 +3,6 @@
 import numpy as np
 from keras import ops
 
-NO_MASK = 255  # in the crop of an object without a mask; as `instance_masks.NO_MASK`, which is not for graphs
-
 
 def mask_targets(crops, boxes, regions, size: int):
     """The share of each cell of a region that an object's mask covers, on a grid of size × size.

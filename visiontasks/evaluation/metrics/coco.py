@@ -70,7 +70,7 @@ def coco_scores(
     categories = [{"id": i + 1} for i in range(classes)]
     areas = detections.boxes[:, 2] * detections.boxes[:, 3]
     if masks is not None:
-        areas = coco_mask.area(masks[1]).astype(np.float64) if masks[1] else np.zeros(0)
+        areas = np.array([coco_mask.area(runs) for runs in masks[1]], np.float64)  # of a list it takes 255 at most
     # pycocotools prints its progress
     with contextlib.redirect_stdout(io.StringIO()), _no_garbage_collection():
         truth = _records(targets, area=targets.areas, iscrowd=targets.crowd.astype(int))
