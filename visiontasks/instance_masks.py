@@ -161,6 +161,11 @@ class InstanceMasks(Sequence):
         mask[patch.top : patch.top + rows, patch.left : patch.left + columns] = patch.pixels
         return coco_mask.encode(mask)
 
+    def text(self, number: int) -> dict | None:
+        """As `rle`, as JSON has it."""
+        runs = self.rle(number)
+        return runs and {"size": list(map(int, runs["size"])), "counts": runs["counts"].decode()}
+
     def moved(self, matrix: np.ndarray, size: tuple[int, int]) -> "InstanceMasks":
         """The masks after an affine map of the image, (2, 3), to an image of `size`.
 

@@ -105,6 +105,26 @@ def yolo(root):
     return {"data": str(root / "data.yaml")}
 
 
+def labelme(root):
+    for number in range(4):
+        write(root / f"{number}.jpg", seed=number)
+        shapes = [{"label": "cat", "shape_type": "polygon", "points": [[1, 2], [9, 2], [9, 12]]}] * (number > 0)
+        shapes += [{"label": "dog", "shape_type": "rectangle", "points": [[20, 18], [3, 4]]}] * (number > 1)
+        data = {"shapes": shapes, "imagePath": f"{number}.jpg", "imageHeight": 20, "imageWidth": 24}
+        (root / f"{number}.json").write_text(json.dumps(data))
+    return {"root": str(root)}
+
+
+def instances(root):
+    for number in range(4):
+        write(root / f"images/{number}.png", seed=number)
+        mask = np.zeros((20, 24), np.uint16)
+        mask[2:9, 3 : 5 + number], mask[12:18, 4:20] = 300, 2 * (number > 0)
+        (root / "instances").mkdir(exist_ok=True)
+        write_image(root / f"instances/{number}.png", mask)
+    return {"images": str(root / "images"), "masks": str(root / "instances")}
+
+
 EXAMPLES = {
     "folder": folder,
     "masks": masks,
@@ -113,6 +133,8 @@ EXAMPLES = {
     "coco": coco,
     "voc": voc,
     "yolo": yolo,
+    "labelme": labelme,
+    "instances": instances,
     "images": images,
     "shapes": lambda root: {"count": 4},
 }

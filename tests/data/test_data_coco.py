@@ -14,6 +14,7 @@ from visiontasks.data.images import write_image
 from visiontasks.data.load import load_data
 from visiontasks.data.sources.coco import Coco
 from visiontasks.errors import DataError
+from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import VOID
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -89,6 +90,9 @@ def test_results_carry_the_file_s_own_ids(tmp_path):
     result = {"boxes": np.float32([[1, 2, 5, 9], [0, 0, 3, 3]]), "scores": np.float32([0.5, 0.25])}
     (first,) = source.results(source[1], {**result, "classes": np.int32([2, 0])})  # the file has no bird
     assert first == {"image_id": 71, "category_id": 3, "bbox": [1, 2, 4, 7], "score": 0.5}
+    masks = InstanceMasks.of(np.ones((2, HEIGHT, WIDTH), np.uint8))
+    (first,) = source.results(source[1], {**result, "classes": np.int32([2, 0]), "masks": masks})
+    assert json.loads(json.dumps(first))["segmentation"] == {"size": [HEIGHT, WIDTH], "counts": masks.text(0)["counts"]}
 
 
 def test_names_fix_the_order_and_an_unnamed_class_is_an_error(tmp_path):

@@ -127,18 +127,23 @@ class Coco(ObjectFiles):
         return {self.id_of(path): number for (path, _), number in zip(self.items, self.image_ids, strict=True)}
 
     def results(self, sample, detections):
-        """Detections in COCO's results format, with the file's ids; classes that the file lacks are left out."""
+        """Detections in COCO's results format, with the file's ids; classes that the file lacks are left out.
+
+        With masks each has `bbox` and `segmentation`, as Detectron2 writes them.
+        """
         rows = zip(*(detections[name] for name in ("boxes", "scores", "classes")), strict=True)
-        return [
-            {
+        masks, results = detections.get("masks"), []
+        for row, ((x1, y1, x2, y2), score, number) in enumerate(rows):
+            if self.category_ids[number] < 0:
+                continue
+            result = {
                 "image_id": self._numbers[sample.id],
                 "category_id": self.category_ids[number],
                 "bbox": [float(x1), float(y1), float(x2) - float(x1), float(y2) - float(y1)],
                 "score": float(score),
             }
-            for (x1, y1, x2, y2), score, number in rows
-            if self.category_ids[number] >= 0
-        ]
+            results.append(result | ({} if masks is None else {"segmentation": masks.text(row)}))
+        return results
 
     @classmethod
     def recognize(cls, root):

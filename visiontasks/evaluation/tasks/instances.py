@@ -88,8 +88,7 @@ class Instances(Detection):
         objects = super().to_json(prediction)
         order = np.argsort(-prediction["scores"], kind="stable")
         for entry, number in zip(objects, order.tolist(), strict=True):
-            runs = prediction["masks"].rle(number)
-            entry["mask"] = {"size": list(runs["size"]), "counts": runs["counts"].decode()}
+            entry["mask"] = prediction["masks"].text(number)
         return {"objects": objects}
 
     def attachments(self, prediction):

@@ -1,0 +1,79 @@
+"""Masks of objects in image files: pictures of numbers, and a file for each object."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visiontasks.data.detect import detect
+from visiontasks.data.images import write_image
+from visiontasks.data.sources.instances import Instances
+from visiontasks.errors import DataError
+
+SIZE = (24, 30)
+CASE = Path(__file__).resolve().parents[2] / "../shared/cases/47-dsb2018/data"
+
+
+def picture():
+    mask = np.zeros(SIZE, np.uint16)
+    mask[2:8, 3:9], mask[12:20, 15:28], mask[5:10, 20:22] = 7, 1, 40_000
+    return mask
+
+
+def numbered(root, mask, suffix=""):
+    for name in ("images", "instances"):
+        (root / name).mkdir(exist_ok=True)
+    write_image(root / "images/a.png", np.zeros((*SIZE, 3), np.uint8))
+    write_image(root / f"instances/a{suffix}.png", mask)
+    return Instances(str(root / "images"), str(root / "instances"))
+
+
+def folders(root, *masks, name="1f"):
+    for folder in ("images", "masks"):
+        (root / name / folder).mkdir(parents=True)
+    write_image(root / name / f"images/{name}.png", np.zeros((*SIZE, 3), np.uint8))
+    for number, mask in enumerate(masks):
+        write_image(root / name / f"masks/{number}.png", mask)
+    return Instances(str(root), names=["nucleus"])
+
+
+@pytest.mark.parametrize("suffix", ["", "_mask"])
+def test_each_number_of_a_picture_is_an_object(suffix, tmp_path):
+    source = numbered(tmp_path, picture(), suffix)
+    sample = source[0]
+    assert sample.boxes.tolist() == [[15, 12, 28, 20], [3, 2, 9, 8], [20, 5, 22, 10]]  # 1, 7, 40,000
+    np.testing.assert_array_equal(sample.instance_masks, [picture() == number for number in (1, 7, 40_000)])
+    np.testing.assert_array_equal(sample.mask, picture() > 0)
+    assert source.names["classes"] == ("object",) and source.names["mask"] == ("background", "object")
+
+
+def test_each_file_of_a_folder_is_an_object(tmp_path):
+    masks = [255 * (picture() == number).astype(np.uint8) for number in (1, 7)]
+    source = folders(tmp_path, *masks, np.zeros(SIZE, np.uint8))
+    np.testing.assert_array_equal(source[0].instance_masks, [mask > 0 for mask in masks])
+    assert source.report.count("mask without a pixel, skipped") == 1 and source.names["classes"] == ("nucleus",)
+    parts, _ = detect(tmp_path, ("classes", "boxes", "instance_masks"))
+    assert parts["train"] == {"source": "instances", "images": str(tmp_path)}
+
+
+def test_wrong_files_are_errors_that_name_them(tmp_path):
+    with pytest.raises(DataError, match=r"a.png: expected the height and width \(24, 30\) .* got \(9, 9\)"):
+        numbered(tmp_path, np.ones((9, 9), np.uint8))
+    with pytest.raises(DataError, match="nothing to train on"):
+        numbered(tmp_path, np.zeros(SIZE, np.uint8))
+    with pytest.raises(DataError, match=r"names: expected the name of one class"):
+        Instances(str(tmp_path / "images"), str(tmp_path / "instances"), names=["a", "b"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"images: expected images with masks, got none. masks of objects"):
+        Instances(str(tmp_path / "empty"))
+
+
+def test_a_folder_as_people_have_it():
+    if not CASE.is_dir():
+        pytest.skip(f"needs {CASE}")
+    parts, _ = detect(CASE, ("classes", "boxes", "instance_masks"))
+    assert parts["train"]["source"] == "instances" and parts["train"]["images"].endswith("stage1_train")
+    source = Instances(parts["train"]["images"])
+    assert len(source) == 3 and [len(source[i].boxes) for i in range(3)] == [3, 3, 3]
+    detected, _ = detect(CASE, ("mask",))
+    assert detected["train"]["source"] == "instances"

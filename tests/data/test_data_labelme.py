@@ -1,0 +1,108 @@
+"""labelme's JSON: what its shapes become, and what is done about others."""
+
+import base64
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from visiontasks.data.detect import detect
+from visiontasks.data.images import write_image
+from visiontasks.data.sources.labelme import Labelme
+from visiontasks.errors import DataError
+
+HEIGHT, WIDTH = 30, 40
+CASE = Path(__file__).resolve().parents[2] / "../shared/cases/48-labelme-json/data"
+SQUARE = [[2, 3], [12, 3], [12, 13], [2, 13]]
+
+
+def shape(points=SQUARE, kind="polygon", label="cat", **more):
+    return {"label": label, "points": points, "shape_type": kind, "group_id": None, **more}
+
+
+def labelme(root, *files, **arguments):
+    """A folder of images a, b, … with these shapes; None: an image without a JSON."""
+    for name, shapes in zip("abcd", files, strict=False):
+        write_image(root / f"{name}.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        if shapes is not None:
+            data = {"shapes": shapes, "imagePath": f"{name}.png", "imageHeight": HEIGHT, "imageWidth": WIDTH}
+            (root / f"{name}.json").write_text(json.dumps(data))
+    return Labelme(str(root), **arguments)
+
+
+def test_each_kind_of_shape(tmp_path):
+    pixels = np.zeros((4, 6), np.uint8)
+    pixels[1:3, 1:5] = 255
+    png = base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode()
+    source = labelme(
+        tmp_path,
+        [
+            shape(),
+            shape([[30, 25], [22, 15]], "rectangle", "dog"),
+            shape([[20, 10], [24, 13]], "circle"),
+            shape([[5, 20], [10, 23]], "mask", "dog", mask=png),
+        ],
+        [],
+    )
+    sample, (square, box, circle, mask) = source[0], source[0].instance_masks
+    assert source.names["classes"] == ("cat", "dog") and sample.classes.tolist() == [0, 1, 0, 1]
+    np.testing.assert_allclose(sample.boxes, [[2, 3, 12, 13], [22, 15, 30, 25], [15, 5, 25, 15], [6, 21, 10, 23]])
+    assert square.areas() == [100] and mask.areas() == [8] and not box.known[0]
+    assert abs(circle.areas()[0] - np.pi * 25) < 5
+    assert source[1].boxes.shape == (0, 4) and len(source) == 2
+
+
+def test_shapes_of_one_group_are_one_object(tmp_path):
+    other = [[20, 3], [26, 3], [26, 9], [20, 9]]
+    source = labelme(tmp_path, [shape(group_id=1), shape(other, group_id=1), shape(other, label="dog", group_id=1)])
+    assert source[0].boxes.tolist() == [[2, 3, 26, 13], [20, 3, 26, 9]] and source[0].classes.tolist() == [0, 1]
+    assert source[0].instance_masks.areas().tolist() == [136, 36]
+
+
+def test_what_is_no_object_and_what_is_not_labeled_is_reported(tmp_path):
+    source = labelme(tmp_path, [shape(), shape([[1, 1]], "point"), shape([[0, 0], [5, 5]], "line")], None)
+    assert len(source) == 1 and len(source[0].boxes) == 1
+    assert source.report.count("shape that is no object (point), skipped") == 1
+    assert source.report.count("image without a labelme file, left out") == 1
+
+
+def test_rectangles_alone_are_boxes_without_masks(tmp_path):
+    source = labelme(tmp_path, [shape([[30, 25], [22, 15]], "rectangle")])
+    assert source.fields == {"boxes", "classes", "tags", "label"} and source[0].instance_masks is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (shape(label=" "), r"a.json, shape 1: expected a label, got none"),
+        (shape([[1, 2], [3, 4]]), r"expected 3 points of a polygon or more, got 2"),
+        (shape(["x"]), r"expected points \[\[x, y\], …\], got \['x'\]"),
+        (shape(kind="ellipse"), r"expected a polygon, rectangle, circle or mask, got 'ellipse'"),
+        (shape([[1, 2], [3, 4]], "mask", mask="??"), r"expected a mask, a PNG in base64"),
+    ],
+)
+def test_a_wrong_shape_is_an_error_that_names_it(wrong, text, tmp_path):
+    with pytest.raises(DataError, match=text):
+        labelme(tmp_path, [wrong])
+
+
+def test_names_and_sizes_are_checked(tmp_path):
+    with pytest.raises(DataError, match=r"expected a class among names \(dog\), got 'cat'"):
+        labelme(tmp_path, [shape()], names=["dog"])
+    data = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps({**data, "imageHeight": 99}))
+    with pytest.raises(DataError, match=r"height and width \(30, 40\), got \(99, 40\)"):
+        Labelme(str(tmp_path))
+    with pytest.raises(DataError, match="nothing to train on"):
+        labelme(tmp_path, [])
+
+
+def test_a_folder_as_people_have_it():
+    if not CASE.is_dir():
+        pytest.skip(f"needs {CASE}")
+    parts, _ = detect(CASE, ("classes", "boxes"))
+    assert parts["train"]["source"] == "labelme"
+    source = Labelme(parts["train"]["root"])
+    assert len(source) == 3 and all(len(source[i].boxes) for i in range(3))

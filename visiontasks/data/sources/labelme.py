@@ -1,0 +1,185 @@
+"""labelme: an image and a JSON of shapes of the same name."""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from visiontasks.arguments import Count
+from visiontasks.data.images import MAX_PIXELS, image_size, inside, list_images
+from visiontasks.data.layout import split_folders
+from visiontasks.data.objects import Objects, usable_boxes
+from visiontasks.data.sources.source import ObjectFiles
+from visiontasks.errors import BadImage, DataError
+
+_ROUND = 64  # corners of the polygon for a circle
+_NO_OBJECTS = ("point", "points", "line", "linestrip")
+_HEAD = 4096  # bytes that tell a labelme file: with an embedded image it has megabytes
+
+
+class Labelme(ObjectFiles):
+    """labelme's JSON files beside their images; gives `boxes`, `classes`, `tags`, `label`, `instance_masks` and `mask`.
+
+    Polygons, circles and masks have a mask, rectangles a box alone. Shapes with the same label and group_id are one
+    object. Points and lines are no objects: they are reported. An image without a JSON is not labeled, so it is left
+    out; one whose JSON has no shapes is an image without objects.
+
+    Args:
+        root: the folder of images and JSON files, however deep.
+        names: the classes in order; by default the labels in the files, sorted.
+        max_pixels: larger images are skipped.
+
+    Raises:
+        DataError: there is no JSON or no object, `names` lacks a label, a file is not labelme's, or states another
+            image size; the text names the file and the shape. To check this, every JSON is read once.
+    """
+
+    LAYOUT = "labelme: DIR/*.jpg and DIR/*.json of the same names, or DIR/{train,val}/…"
+    fields = ObjectFiles.fields | {"instance_masks", "mask"}
+
+    def __init__(self, root: str, names: Sequence[str] | None = None, max_pixels: Count = MAX_PIXELS):
+        super().__init__()
+        self.root, self.max_pixels = Path(root), max_pixels
+        if not self.root.is_dir():
+            raise DataError(f"expected a folder {root}, got none. {self.LAYOUT}.", "root")
+        images = {path.with_suffix(""): path for path in list_images(self.root)}
+        files = [path for path in sorted(self.root.rglob("*.json")) if _is_labelme(path)]
+        for path in sorted(images.keys() - {file.with_suffix("") for file in files}):
+            self.report.add("image without a labelme file, left out", str(images[path]))
+        read = list(self.readable(lambda file: self._parse(file, images), files, "Checking annotations"))
+        seen = sorted({name for _, (_, _, shapes) in read for name, *_ in shapes})
+        self.name_classes(seen if names is None else names)
+        self.items = [(path, self._objects(file, size, shapes)) for file, (path, size, shapes) in read]
+        self.check_objects(self.root, "labelme files with polygons, circles, masks or rectangles")
+        if not any(mask is not None for _, objects in self.items for mask in objects.masks):
+            self.without_masks()
+
+    def _parse(self, file, images):
+        """(image, size, [(label, group, polygon or mask or corners, its name)]) of a file."""
+        try:
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
+        except (ValueError, OSError) as error:
+            raise BadImage(file, f"broken JSON ({error})") from error
+        path = images.get(file.with_suffix(""))
+        if path is None:
+            path = inside(file.parent, str(content.get("imagePath") or f"{file.stem}.jpg").replace("\\", "/"))
+        size = image_size(path, self.max_pixels)
+        self.check_size(file, path, [content.get("imageHeight") or 0, content.get("imageWidth") or 0], size)
+        shapes = []
+        for number, shape in enumerate(content["shapes"] or (), start=1):
+            name = f"{file}, shape {number}"
+            if (kind := shape.get("shape_type") or "polygon") in _NO_OBJECTS:
+                self.report.add(f"shape that is no object ({kind}), skipped", name)
+                continue
+            label = str(shape.get("label") or "").strip()
+            if not label:
+                raise DataError(f"{name}: expected a label, got none; name it.")
+            shapes.append((label, shape.get("group_id"), _outline(kind, shape, size, name), name))
+        return path, size, shapes
+
+    def _objects(self, file, size, shapes) -> Objects:
+        groups: dict = {}
+        for number, (label, group, outline, name) in enumerate(shapes):
+            key = (label, "group", group) if group is not None else (label, "shape", number)
+            groups.setdefault(key, []).append((outline, name))
+        boxes, masks = [], []
+        for parts in groups.values():
+            boxes.append(_around([outline for outline, _ in parts]))
+            masks.append(_joined([outline for outline, _ in parts], size))
+        labels = [parts[0][1] for parts in groups.values()]
+        boxes, kept = usable_boxes(np.array(boxes, np.float64), size, labels, self.report)
+        classes = [self.number_of(label, file) for label, *_ in groups]
+        return Objects(
+            boxes,
+            np.array([classes[number] for number in kept], np.int32),
+            np.zeros(len(kept), bool),
+            masks=tuple(masks[number] for number in kept),
+        )
+
+    @classmethod
+    def recognize(cls, root):
+        folders = split_folders(root)
+        if not all(any(map(_is_labelme, sorted(folder.glob("*.json"))[:3])) for folder in folders.values()):
+            return None
+        return {split: {"root": str(folder)} for split, folder in folders.items()}
+
+
+def _is_labelme(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(_HEAD), path.stat().st_size
+            file.seek(max(0, size - _HEAD))
+            tail = file.read()
+    except OSError:
+        return False
+    return b'"shapes"' in head + tail and b'"imagePath"' in head + tail
+
+
+def _outline(kind, shape, size, name):
+    """A shape as the polygon (P, 2), as run lengths, or, of a rectangle, as the corners (4,)."""
+    points = shape.get("points")
+    try:
+        points = np.array(points, np.float64).reshape(-1, 2)
+    except (TypeError, ValueError):
+        raise DataError(f"{name}: expected points [[x, y], …], got {str(points)[:80]}; correct it.") from None
+    least = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}.get(kind)
+    if least is None:
+        raise DataError(f"{name}: expected a polygon, rectangle, circle or mask, got {kind!r}; convert or remove it.")
+    if len(points) < least:
+        raise DataError(f"{name}: expected {least} points of a {kind} or more, got {len(points)}; correct it.")
+    if kind == "polygon":
+        return points
+    if kind == "circle":
+        radius, angles = math.dist(*points[:2]), np.arange(_ROUND) * 2 * np.pi / _ROUND
+        return points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    if kind == "rectangle":
+        return np.concatenate([points.min(axis=0), points.max(axis=0)])
+    return _decoded(shape.get("mask"), points[0], size, name)
+
+
+def _decoded(text, corner, size, name) -> dict:
+    """The run lengths of a mask, a PNG in base64 whose first pixel lies at a corner."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_GRAYSCALE)
+    except (TypeError, binascii.Error, cv2.error):
+        pixels = None
+    if pixels is None:
+        raise DataError(f"{name}: expected a mask, a PNG in base64, got {str(text)[:40]!r}; export it again.")
+    whole = np.zeros(size, np.uint8, order="F")
+    left, top = (max(0, int(round(value))) for value in corner)
+    window = whole[top : top + pixels.shape[0], left : left + pixels.shape[1]]
+    window[:] = pixels[: window.shape[0], : window.shape[1]] > 0
+    return coco_mask.encode(whole)
+
+
+def _around(outlines) -> np.ndarray:
+    """The box around an object's shapes."""
+    boxes = []
+    for outline in outlines:
+        if isinstance(outline, dict):
+            x, y, width, height = coco_mask.toBbox(outline)
+            boxes.append([x, y, x + width, y + height])
+        else:
+            points = outline.reshape(-1, 2)
+            boxes.append([*points.min(axis=0), *points.max(axis=0)])
+    boxes = np.array(boxes, np.float64)
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+
+
+def _joined(outlines, size) -> list | dict | None:
+    """A segmentation as `segmentations.check` gives it, of all shapes of an object; None if one is a rectangle."""
+    if any(isinstance(outline, np.ndarray) and outline.ndim == 1 for outline in outlines):
+        return None
+    if not any(isinstance(outline, dict) for outline in outlines):
+        return [outline.ravel().tolist() for outline in outlines]
+    polygons = [outline.ravel().tolist() for outline in outlines if not isinstance(outline, dict)]
+    runs = [outline for outline in outlines if isinstance(outline, dict)]
+    return coco_mask.merge([*runs, *(coco_mask.frPyObjects(polygons, *size) if polygons else ())])
