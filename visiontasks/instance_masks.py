@@ -200,7 +200,7 @@ class InstanceMasks(Sequence):
     def crops(self, boxes: np.ndarray, size: int) -> np.ndarray:
         """Each mask as it lies in its box, on a grid of size × size: uint8 (N, size, size), 0 or 1.
 
-        All 255 for an object that has no mask. A cell has the value at its center.
+        All 255 for an object that has no mask, or none in its box. A cell has the value at its center.
 
         Args:
             boxes: float (N, 4), not empty.
@@ -214,6 +214,8 @@ class InstanceMasks(Sequence):
                 crop[:] = _resampled(patch, np.diag(scale), -box[:2] * scale, (size, size)) if patch.pixels.size else 0
             elif shape is not None:
                 crop[:] = coco_mask.decode(_runs([(points - box[:2]) * scale for points in shape], (size, size)))
+            if not crop.any():
+                crop[:] = NO_MASK
         return crops
 
 

@@ -14,7 +14,7 @@ from visiontasks.data.images import write_image
 from visiontasks.data.load import load_data
 from visiontasks.data.sources.coco import Coco
 from visiontasks.errors import DataError
-from visiontasks.instance_masks import InstanceMasks
+from visiontasks.instance_masks import NO_MASK, InstanceMasks
 from visiontasks.sample import VOID
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -272,6 +272,23 @@ def test_objects_without_segmentations(tmp_path):
     source = coco(tmp_path, entry(), entry(id=2, segmentation=[SQUARE]))
     assert source[0].instance_masks.known.tolist() == [False, True] and source[0].instance_masks[1].areas() == [100]
     assert "1 of 2 objects have no segmentation: of those only the box is learned" in str(source.report)
+    source = coco(tmp_path, entry(segmentation=[]), entry(id=2, segmentation=[SQUARE]))
+    assert source[0].instance_masks.known.tolist() == [False, True]
+
+
+def test_polygons_outside_of_their_image_and_without_a_pixel_teach_the_box_alone(tmp_path):
+    outside, thin = [100, 3, 112, 3, 112, 13], [2, 3, 12, 3.1, 2, 3.1]
+    source = coco(
+        tmp_path, entry(segmentation=[outside]), entry(id=2, segmentation=[thin]), entry(id=3, segmentation=[SQUARE])
+    )
+    assert source.report.count("polygon outside of its image: of the object only the box is learned") == 1
+    masks, boxes = source[0].instance_masks, source[0].boxes
+    assert masks.known.tolist() == [False, True, True]
+    crops = masks.crops(boxes, 14)
+    assert (crops[0] == NO_MASK).all() and set(np.unique(crops[1])) <= {0, 1, NO_MASK} and (crops[2] == 1).all()
+    partly = coco(tmp_path, entry(bbox=[-4, 3, 16, 10], segmentation=[[-4, 3, 12, 3, 12, 13, -4, 13]]))[0]
+    assert partly.boxes.tolist() == [[0, 3, 12, 13]] and partly.instance_masks.areas() == [120]
+    assert (partly.instance_masks.crops(partly.boxes, 14) == 1).all()
 
 
 PERSON = [{"id": 1, "name": "person", "keypoints": ["head", "hand"]}, {"id": 2, "name": "ball"}]
