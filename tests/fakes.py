@@ -86,6 +86,16 @@ def heads():
     return {name: part.load() for name, part in catalog.parts("heads").items()}
 
 
+def largest_heads():
+    """{name: constructor} of the heads that no other one extends: what has been shown of mask_rcnn is so of rcnn."""
+    found = heads()
+    return {
+        name: head
+        for name, head in found.items()
+        if not any(other is not head and issubclass(other, head) for other in found.values())
+    }
+
+
 def smooth(head, outputs, batch):
     """A head's raw outputs without choices among them: an R-CNN's second stage gets the ground-truth boxes."""
     if not isinstance(outputs, dict) or "proposals" not in outputs:
