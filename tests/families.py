@@ -95,7 +95,7 @@ def model_of(family, names):
 
 
 def columns() -> dict[str, tuple]:
-    """What contracts combine: {"head", "family", "precision", "backend": every one there is}, but heads in others."""
+    """What contracts combine: {"head", "family", "precision", "backend": every one there is; of heads the largest}."""
     return {
         "head": tuple(fakes.largest_heads()),
         "family": tuple(FAMILIES),
