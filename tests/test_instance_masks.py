@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
 from visiontasks.instance_masks import NO_MASK, InstanceMasks, Patch
@@ -140,6 +141,17 @@ def test_a_crop_has_the_mask_s_value_at_the_center_of_each_cell(form):
         assert (crop != nearest).mean() < 0.1  # cells that the edge crosses
     far = masks.crops(boxes + np.float32([1000, 0, 1000, 0]), 7)
     assert (far == NO_MASK).all()  # which say nothing of those boxes
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 1)))
+def test_run_lengths_are_pycocotools(mask):
+    expected = coco_mask.encode(np.asfortranarray(mask))
+    masks = InstanceMasks.of(mask[None])
+    assert masks.rle(0) == expected == InstanceMasks([Patch(0, 0, mask)], mask.shape).rle(0)
+    assert masks.text(0)["counts"] == expected["counts"].decode()
+    again = InstanceMasks([masks.text(0)], mask.shape)
+    assert again.text(0) == masks.text(0) and again.empty[0] == (not mask.any())
+    np.testing.assert_array_equal(again, mask[None])
 
 
 def test_an_object_may_have_no_mask():

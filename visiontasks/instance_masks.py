@@ -1,7 +1,7 @@
 """`InstanceMasks`: the masks of an image's objects, each as polygons, run lengths or the pixels of a small window."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -37,7 +37,7 @@ class Patch:
 Shape = tuple[np.ndarray, ...] | dict | Patch | None
 
 
-class InstanceMasks(Sequence):
+class InstanceMasks:
     """The masks of N objects of an image of `size` (height, width).
 
     Whole masks would take N times the image's pixels. Polygons stay polygons while they are moved, as exact as they
@@ -100,8 +100,13 @@ class InstanceMasks(Sequence):
     @property
     def empty(self) -> np.ndarray:
         """bool (N,): the objects of whose mask a move has left nothing."""
-        shapes = self.shapes
-        return np.array([s == () or isinstance(s, Patch) and not s.pixels.any() for s in shapes], bool)
+
+        def nothing(shape):
+            if isinstance(shape, dict):
+                return not coco_mask.area(shape)
+            return shape == () or isinstance(shape, Patch) and not shape.pixels.any()
+
+        return np.array([nothing(shape) for shape in self.shapes], bool)
 
     def patch(self, number: int) -> Patch | None:
         """An object's mask inside the image as pixels, in the smallest window; None if it has none."""
@@ -155,16 +160,15 @@ class InstanceMasks(Sequence):
             return shape
         if isinstance(shape, tuple):
             return _runs(shape, self.size)
-        patch = shape
-        mask = np.zeros(self.size, np.uint8, order="F")
-        rows, columns = patch.pixels.shape
-        mask[patch.top : patch.top + rows, patch.left : patch.left + columns] = patch.pixels
-        return coco_mask.encode(mask)
+        return _encoded(shape, self.size)
 
     def text(self, number: int) -> dict | None:
         """As `rle`, as JSON has it."""
         runs = self.rle(number)
-        return runs and {"size": list(map(int, runs["size"])), "counts": runs["counts"].decode()}
+        if runs is None:
+            return None
+        counts = runs["counts"]
+        return {"size": list(map(int, runs["size"])), "counts": counts if isinstance(counts, str) else counts.decode()}
 
     def moved(self, matrix: np.ndarray, size: tuple[int, int]) -> "InstanceMasks":
         """The masks after an affine map of the image, (2, 3), to an image of `size`.
@@ -258,6 +262,17 @@ def _patch(runs: dict) -> Patch:
     lengths = np.diff(np.clip(edges, left * height, (left + width) * height))
     columns = np.repeat((np.arange(len(lengths)) & 1).astype(np.uint8), lengths).reshape(width, height)
     return Patch(left, top, np.ascontiguousarray(columns[:, top : top + rows].T))
+
+
+def _encoded(patch: Patch, size) -> dict:
+    """The run lengths of a patch, without the pixels of the rest of the image."""
+    (height, width), (rows, columns) = size, patch.pixels.shape
+    strip = np.zeros((columns, height), np.uint8)
+    strip[:, patch.top : patch.top + rows] = patch.pixels.T
+    edges = np.flatnonzero(np.diff(strip.ravel(), prepend=0, append=0)) + patch.left * height
+    counts = np.diff(np.concatenate([[0], edges, [height * width]]))
+    counts = counts if counts[-1] else counts[:-1]
+    return coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
 
 
 def run_lengths(text: bytes | str) -> np.ndarray | None:

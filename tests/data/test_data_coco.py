@@ -281,7 +281,14 @@ def test_polygons_outside_of_their_image_and_without_a_pixel_teach_the_box_alone
     source = coco(
         tmp_path, entry(segmentation=[outside]), entry(id=2, segmentation=[thin]), entry(id=3, segmentation=[SQUARE])
     )
-    assert source.report.count("polygon outside of its image: of the object only the box is learned") == 1
+    what = "segmentation without a pixel in its image: of the object only the box is learned"
+    assert source.report.count(what) == 1
+    nothing = {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}
+    empty = coco(tmp_path, entry(segmentation=nothing), entry(id=2, segmentation=[SQUARE]))
+    assert empty.report.count(what) == 1 and empty[0].instance_masks.known.tolist() == [False, True]
+    source = coco(
+        tmp_path, entry(segmentation=[outside]), entry(id=2, segmentation=[thin]), entry(id=3, segmentation=[SQUARE])
+    )
     masks, boxes = source[0].instance_masks, source[0].boxes
     assert masks.known.tolist() == [False, True, True]
     crops = masks.crops(boxes, 14)

@@ -74,6 +74,28 @@ def test_what_is_not_the_same_stays_apart():
         assert len(result[1]) == count and result[1][0] == np.float32(0.8)
 
 
+def test_a_whole_object_keeps_its_mask_and_parts_are_put_together():
+    """Also where the other view's mask is wrong."""
+    ours, theirs = np.zeros((2, 1, 40, 100), np.uint8)
+    ours[0, 10:30, 30:55] = theirs[0, 10:30, 32:55] = theirs[0, 2:6, 70:90] = 1
+    masks = InstanceMasks.of(np.concatenate([ours, theirs]))
+    given = masks.boxes(), np.float32([0.9, 0.8]), np.zeros(2, int), masks
+    windows = np.array([[0, 0, 100, 40], [20, 0, 100, 40]])
+    boxes, _, _, merged = merge_masks(*given, windows, np.arange(2))
+    np.testing.assert_array_equal(merged, ours)
+    assert boxes.tolist() == [[30, 10, 55, 30]]
+    # cut by both: each view's part, and in both the one that shows more
+    ours, theirs = np.zeros((2, 1, 40, 100), np.uint8)
+    ours[0, 10:30, 20:60], theirs[0, 11:30, 50:80] = 1, 1
+    masks = InstanceMasks.of(np.concatenate([ours, theirs]))
+    given = masks.boxes(), np.float32([0.9, 0.8]), np.zeros(2, int), masks
+    boxes, _, _, merged = merge_masks(*given, np.array([[0, 0, 60, 40], [50, 0, 100, 40]]), np.arange(2))
+    expected = ours.copy()
+    expected[0, 11:30, 60:80] = 1
+    np.testing.assert_array_equal(merged, expected)
+    assert boxes.tolist() == [[20, 10, 80, 30]]
+
+
 def test_nothing_is_merged_to_nothing():
     empty = np.zeros((0, 4), np.float32)
     found = merge_masks(empty, empty[:, 0], empty[:, 0].astype(int), InstanceMasks([], (9, 9)), empty, empty[:, 0])

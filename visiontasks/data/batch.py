@@ -53,6 +53,7 @@ class Shapes:
         for label_set, names in by_set(self.fields).items():
             if names.keys() & set(OBJECT_FIELDS):
                 more = ("known", "ignored") if names.get("classes") in self.counts else ("ignored",)
+                more += ("boxes",) if "instance_masks" in names else ()  # which they lie in
                 fields += named(label_set, more)
         object.__setattr__(self, "fields", tuple(dict.fromkeys(fields)))
 

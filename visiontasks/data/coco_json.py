@@ -60,8 +60,10 @@ class CocoJson:
                 report.add("polygon of fewer than 3 points, object skipped", entry.name)
             elif entry.box is None:
                 report.add("object with neither box nor segmentation, skipped", entry.name)
-            elif isinstance(entry.mask, list) and not _seen(segmentations.extent(entry.mask), size):
-                report.add("polygon outside of its image: of the object only the box is learned", entry.name)
+            elif entry.mask and not _seen(segmentations.extent(entry.mask), size):
+                report.add(
+                    "segmentation without a pixel in its image: of the object only the box is learned", entry.name
+                )
                 entry.mask = None
         entries = [entry for entry in entries if entry.mask != [] and entry.box is not None]
         boxes, kept = usable_boxes([e.box for e in entries], size, [e.name for e in entries], report)
@@ -81,7 +83,7 @@ class CocoJson:
 def _seen(box, size) -> bool:
     """Whether a box lies in an image of (height, width), at least in part."""
     x1, y1, x2, y2 = box
-    return x1 < size[1] and y1 < size[0] and x2 > 0 and y2 > 0
+    return x1 < min(x2, size[1]) and y1 < min(y2, size[0]) and x2 > 0 and y2 > 0
 
 
 class Entry:

@@ -70,8 +70,14 @@ AFFINE |= {"PadIfNeeded", "Crop", "CenterCrop", "RandomCrop", "RandomCropFromBor
 AFFINE |= {"AtLeastOneBBoxRandomCrop", "BBoxSafeRandomCrop"}
 
 
+# that fill a part of the image, and of masks only if their `fill_mask` says so
+STAYS = {"NoOp", "CoarseDropout", "ConstrainedCoarseDropout", "Erasing", "GridDropout", "XYMasking"}
+
+
 def _is_affine(name, given, moves) -> bool:
     """Whether a transform that moves pixels maps all of them by one affine map; false for what is not known."""
+    if name in STAYS and given.get("fill_mask") is None:
+        return True
     if "transforms" in given:
         return all(_is_affine(*inner, moves) for inner in given["transforms"])
     # with reflection an object appears several times
@@ -109,7 +115,7 @@ def _compose(entries):
         try:
             # OpenCV's other rule for the nearest pixel shifts a mask by up to half a pixel
             exact = {"mask_interpolation": cv2.INTER_NEAREST_EXACT} if name in RESIZES else {}
-            return _class_of(name)(**given, **exact)
+            return _class_of(name)(**{**exact, **given})
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{name} refuses its arguments: {error}", "augment") from error
 

@@ -100,12 +100,17 @@ class Mixed(Derived):
         parts = (source.sources if isinstance(source, Mixed) else [source] for source in sources)
         self.sources, self.report, self.names = [*itertools.chain(*parts)], Report() if report is None else report, {}
         self.fields = frozenset().union(*(source.fields for source in self.sources))
-        self.derived = frozenset().union(*(source.derived for source in self.sources))
+        real = frozenset().union(*(source.fields - source.derived for source in self.sources))
+        # what one source has as labels, the others do not derive
+        self.derived = frozenset().union(*(source.derived & source.fields for source in self.sources)) - real
+        self.fields = real | self.derived
         self._ends = list(itertools.accumulate(map(len, self.sources)))
         for source in self.sources:
             if report is None:
                 self.report.join(source.report)
             for field, names in source.names.items():
+                if field in source.derived & real:
+                    continue
                 if (before := self.names.setdefault(field, names)) != names:
                     raise DataError(
                         f"expected one list of names for {field!r} from all sources, got {list(before)} and "
@@ -125,6 +130,10 @@ class Mixed(Derived):
             raise IndexError(f"expected an index from 0 to {len(self) - 1}, got {index}.")
         number = bisect.bisect_right(self._ends, index)
         return self.sources[number], index - self._ends[number] + len(self.sources[number])
+
+    def read(self, index, fields):
+        source, number = self.locate(index)
+        return source.read(number, [name for name in fields if name in self.derived or name not in source.derived])
 
     def alike(self, index):
         source, number = self.locate(index)

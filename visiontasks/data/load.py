@@ -142,9 +142,12 @@ def _load(split, where, names) -> Source:
 
 
 def _joint_names(sources) -> dict[str, tuple[str, ...]]:
-    joint = {}
+    joint, sources = {}, list(sources)
+    real = set().union(*(source.fields - source.derived for source in sources))
     for source in sources:
         for field, names in source.names.items():
+            if field in source.derived & real:
+                continue
             joint[field] = tuple(dict.fromkeys((*joint.get(field, ()), *names)))
     return joint
 

@@ -96,6 +96,8 @@ def apply_stack(convs: list, norms: list, x, valid, training):
     """Convolve, normalize and rectify features of boxes, (B · N, S, S, C); statistics are of the `valid` (B, N)."""
     mask = None
     if norms and valid is not None:
+        # without any, all: statistics of nothing would be zeros
+        valid = ops.logical_or(valid, ops.logical_not(ops.any(valid)))
         mask = ops.broadcast_to(ops.reshape(valid, (-1, 1, 1)), ops.shape(x)[:-1])
     for number, conv in enumerate(convs):
         x = conv(x)

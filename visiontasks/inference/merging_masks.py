@@ -18,8 +18,9 @@ def merge_masks(
     """Merge the masks of several views: what two views show of one object is, where both look, nearly the same.
 
     Masks of a class, of different views, are one object if their IoU in the area that both views show exceeds the
-    threshold; the most similar are joined first, and an object has at most one mask of each view. Where several views
-    show an object, its pixels are those of the view that shows most of it. So an object that many tiles cut is whole.
+    threshold; the most similar are joined first, and an object has at most one mask of each view. An object keeps the
+    mask of the view that shows it whole. Of one that every view cuts, each pixel is taken from the view that shows most
+    of the object among those that show the pixel.
 
     Args:
         boxes: float (N, 4) x1, y1, x2, y2 in the image's pixels.
@@ -39,11 +40,11 @@ def merge_masks(
     merged = []
     for first in np.unique(group):
         rows = np.flatnonzero(group == first)
-        rows = rows[np.lexsort((-scores[rows], -areas[rows], cut[rows]))]
+        # of whole ones the best first, of parts the largest
+        rows = rows[np.lexsort((-scores[rows], np.where(cut[rows], -areas[rows], 0), cut[rows]))]
         patch, box = patches[rows[0]], boxes[rows[0]]
-        if len(rows) > 1:
+        if cut[rows[0]] and len(rows) > 1:  # otherwise the best view shows all of it
             patch = _assembled([patches[row] for row in rows], windows[rows])
-        if cut[rows[0]] and len(rows) > 1:
             box = np.concatenate([boxes[rows, :2].min(axis=0), boxes[rows, 2:].max(axis=0)])
         merged.append((box, scores[rows].max(), classes[first], patch))
     merged.sort(key=lambda one: -one[1])
@@ -62,13 +63,19 @@ def _same(boxes, classes, patches, windows, seen_in, threshold):
     wanted = (i < j) & (classes[i] == classes[j]) & (seen_in[i] != seen_in[j])
     pairs = []
     for one, other in zip(i[wanted].tolist(), j[wanted].tolist(), strict=True):
-        low = np.maximum(windows[one, :2], windows[other, :2])
-        high = np.minimum(windows[one, 2:], windows[other, 2:])
+        extents = np.array([_extent(patches[number]) for number in (one, other)])
+        low = np.maximum(np.maximum(windows[one, :2], windows[other, :2]), extents[:, :2].min(axis=0))
+        high = np.minimum(np.minimum(windows[one, 2:], windows[other, 2:]), extents[:, 2:].max(axis=0))
         ours, theirs = (_window(patches[number], low, high) for number in (one, other))
         either = (ours | theirs).sum()
         if either and (similar := (ours & theirs).sum() / either) > threshold:
             pairs.append((similar, one, other))
     return [(one, other) for _, one, other in sorted(pairs, key=lambda pair: (-pair[0], *pair[1:]))]
+
+
+def _extent(patch):
+    rows, columns = patch.pixels.shape
+    return patch.left, patch.top, patch.left + columns, patch.top + rows
 
 
 def _window(patch, low, high):

@@ -26,29 +26,23 @@ class RegionProposals(Checked, keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters, self.anchors = filters, anchors
         small = keras.initializers.RandomNormal(stddev=0.01)  # section 3.1.3
-        self.convs = [
-            keras.layers.Conv2D(
-                filters,
-                3,
-                padding="same",
-                activation="relu",
-                # the paper's 0.01 is for 256 filters; with fewer almost nothing would pass
-                kernel_initializer="he_normal",
-                dtype=self.dtype_policy,
-                name=f"conv{number or ''}",
-            )
-            for number in range(layers)
-        ]
+
+        def convolution(name):
+            # the paper's 0.01 is for 256 filters; with fewer almost nothing would pass
+            kind = {"activation": "relu", "kernel_initializer": "he_normal", "dtype": self.dtype_policy}
+            return keras.layers.Conv2D(filters, 3, padding="same", name=name, **kind)
+
+        self.conv, self.further = convolution("conv"), [convolution(f"conv{number}") for number in range(1, layers)]
         # float32 whatever the policy: exponentials of the outputs follow
         self.objectness = keras.layers.Conv2D(anchors, 1, kernel_initializer=small, dtype="float32", name="objectness")
         self.boxes = keras.layers.Conv2D(anchors * 4, 1, kernel_initializer=small, dtype="float32", name="boxes")
 
     def build(self, shapes):
-        for layer in (*self.convs, self.objectness, self.boxes):
+        for layer in (self.conv, *self.further, self.objectness, self.boxes):
             layer.build((None, None, None, self.filters))
 
     def call(self, maps):
-        for conv in self.convs:
+        for conv in (self.conv, *self.further):
             maps = [conv(x) for x in maps]
         sizes = [x.shape[1] * x.shape[2] * self.anchors for x in maps]
         logits = [ops.reshape(self.objectness(x), (-1, size)) for x, size in zip(maps, sizes, strict=True)]

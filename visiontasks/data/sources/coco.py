@@ -129,7 +129,8 @@ class Coco(ObjectFiles):
     def results(self, sample, detections):
         """Detections in COCO's results format, with the file's ids; classes that the file lacks are left out.
 
-        With masks each has `bbox` and `segmentation`, as Detectron2 writes them.
+        With masks each has `bbox` and `segmentation`, as Detectron2 writes them. Before masks are scored `bbox` has to
+        go: with it `COCO.loadRes` takes the boxes' areas for the masks'.
         """
         rows = zip(*(detections[name] for name in ("boxes", "scores", "classes")), strict=True)
         masks, results = detections.get("masks"), []

@@ -1,10 +1,12 @@
 """Masks of single objects in image files: a picture of object numbers for each image, or a file for each object."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from scipy.ndimage import find_objects
 
 from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, image_size, list_images, read_mask
@@ -12,7 +14,9 @@ from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import DataError
+from visiontasks.instance_masks import InstanceMasks, Patch
 
+_SUFFIX = re.compile(r"[_-](masks?|instances?|labels?|ids?|gt)$", re.IGNORECASE)
 _MASK_FOLDERS = ("instances", "instance_masks", "instance")
 
 
@@ -72,9 +76,9 @@ class Instances(ObjectFiles):
         """(image, [its picture]) of each image that has one."""
         images, pairs = list_images(self.root), []
         by_name = {path.relative_to(folder).with_suffix("").as_posix(): path for path in list_images(folder)}
+        by_name |= {bare: path for name, path in by_name.items() if (bare := _SUFFIX.sub("", name)) not in by_name}
         for path in images:
-            key = path.relative_to(self.root).with_suffix("").as_posix()
-            found = by_name.get(key) or next((p for name, p in by_name.items() if name.startswith(f"{key}_")), None)
+            found = by_name.get(path.relative_to(self.root).with_suffix("").as_posix())
             if found is None:
                 self.report.add("image without a mask, skipped", str(path))
             else:
@@ -92,13 +96,16 @@ class Instances(ObjectFiles):
                     f"mask {file}: expected the height and width {size} of its image {path}, got {mask.shape}; masks "
                     "are not resized: export this one again."
                 )
-            if self.masks is not None:
-                numbers = np.flatnonzero(np.bincount(mask.ravel()))
-                runs += [_runs(mask == number) for number in numbers[numbers > 0]]
-            elif mask.any():
-                runs.append(_runs(mask > 0))
-            else:
+            labels = mask if self.masks is not None else (mask > 0).astype(np.uint8)
+            windows = [(number, window) for number, window in enumerate(find_objects(labels), start=1) if window]
+            if not windows and self.masks is None:
                 self.report.add("mask without a pixel, skipped", str(file))
+            patches = [
+                Patch(across.start, down.start, (labels[down, across] == number).astype(np.uint8))
+                for number, (down, across) in windows
+            ]
+            found = InstanceMasks(patches, size)
+            runs += map(found.rle, range(len(found)))
         return size, runs
 
     def _objects(self, size, runs) -> Objects:
@@ -117,10 +124,6 @@ class Instances(ObjectFiles):
             return {split: {"images": str(images[split]), "masks": str(masks[split])} for split in images}
         homes = {split: _home(folder) for split, folder in split_folders(root).items()}
         return None if None in homes.values() else {split: {"images": str(home)} for split, home in homes.items()}
-
-
-def _runs(mask) -> dict:
-    return coco_mask.encode(np.asfortranarray(mask, np.uint8))
 
 
 def _home(folder: Path) -> Path | None:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,22 +14,22 @@ from pycocotools import mask as coco_mask
 
 from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, image_size, inside, list_images
-from visiontasks.data.layout import split_folders
+from visiontasks.data.layout import in_results, split_folders
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
 
 _ROUND = 64  # corners of the polygon for a circle
-_NO_OBJECTS = ("point", "points", "line", "linestrip")
-_HEAD = 4096  # bytes that tell a labelme file: with an embedded image it has megabytes
+_LEAST = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}  # points of a shape
+_MOST = 2**26  # bytes: with an embedded image a file has megabytes
 
 
 class Labelme(ObjectFiles):
     """labelme's JSON files beside their images; gives `boxes`, `classes`, `tags`, `label`, `instance_masks` and `mask`.
 
     Polygons, circles and masks have a mask, rectangles a box alone. Shapes with the same label and group_id are one
-    object. Points and lines are no objects: they are reported. An image without a JSON is not labeled, so it is left
-    out; one whose JSON has no shapes is an image without objects.
+    object. Points, lines and other shapes are no objects: they are reported. An image without a JSON is not labeled, so
+    it is left out; one whose JSON has no shapes is an image without objects.
 
     Args:
         root: the folder of images and JSON files, however deep.
@@ -48,11 +49,14 @@ class Labelme(ObjectFiles):
         self.root, self.max_pixels = Path(root), max_pixels
         if not self.root.is_dir():
             raise DataError(f"expected a folder {root}, got none. {self.LAYOUT}.", "root")
-        images = {path.with_suffix(""): path for path in list_images(self.root)}
-        files = [path for path in sorted(self.root.rglob("*.json")) if _is_labelme(path)]
-        for path in sorted(images.keys() - {file.with_suffix("") for file in files}):
-            self.report.add("image without a labelme file, left out", str(images[path]))
-        read = list(self.readable(lambda file: self._parse(file, images), files, "Checking annotations"))
+        images = list_images(self.root)
+        by_stem = {path.with_suffix(""): path for path in images}
+        files = [path for path in sorted(self.root.rglob("*.json")) if not in_results(path) and _is_labelme(path)]
+        read = list(self.readable(lambda file: self._parse(file, by_stem), files, "Checking annotations"))
+        labeled = {path.resolve() for _, (path, *_) in read}
+        for path in images:
+            if path.resolve() not in labeled:
+                self.report.add("image without a labelme file, left out", str(path))
         seen = sorted({name for _, (_, _, shapes) in read for name, *_ in shapes})
         self.name_classes(seen if names is None else names)
         self.items = [(path, self._objects(file, size, shapes)) for file, (path, size, shapes) in read]
@@ -66,21 +70,27 @@ class Labelme(ObjectFiles):
             content = json.loads(file.read_text(encoding="utf-8-sig"))
         except (ValueError, OSError) as error:
             raise BadImage(file, f"broken JSON ({error})") from error
-        path = images.get(file.with_suffix(""))
-        if path is None:
-            path = inside(file.parent, str(content.get("imagePath") or f"{file.stem}.jpg").replace("\\", "/"))
+        named = str(content.get("imagePath") or f"{file.stem}.jpg").replace("\\", "/")
+        path = Path(os.path.normpath(file.parent / named))
+        if not path.is_file() and file.with_suffix("") in images:  # as often after files were moved
+            path = images[file.with_suffix("")]
+        path = inside(self.root, os.path.relpath(path, self.root))
         size = image_size(path, self.max_pixels)
         self.check_size(file, path, [content.get("imageHeight") or 0, content.get("imageWidth") or 0], size)
         shapes = []
         for number, shape in enumerate(content["shapes"] or (), start=1):
             name = f"{file}, shape {number}"
-            if (kind := shape.get("shape_type") or "polygon") in _NO_OBJECTS:
-                self.report.add(f"shape that is no object ({kind}), skipped", name)
+            if (kind := shape.get("shape_type") or "polygon") not in _LEAST:
+                self.report.add(f"shape that is no polygon, circle, mask or rectangle ({kind}), skipped", name)
                 continue
             label = str(shape.get("label") or "").strip()
             if not label:
                 raise DataError(f"{name}: expected a label, got none; name it.")
-            shapes.append((label, shape.get("group_id"), _outline(kind, shape, size, name), name))
+            outline = _outline(kind, shape, size, name)
+            if outline is None:
+                self.report.add(f"{kind} of fewer than {_LEAST[kind]} points, skipped", name)
+            else:
+                shapes.append((label, shape.get("group_id"), outline, name))
         return path, size, shapes
 
     def _objects(self, file, size, shapes) -> Objects:
@@ -115,26 +125,21 @@ def _is_labelme(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            head, size = file.read(_HEAD), path.stat().st_size
-            file.seek(max(0, size - _HEAD))
-            tail = file.read()
+            content = file.read(_MOST)
     except OSError:
         return False
-    return b'"shapes"' in head + tail and b'"imagePath"' in head + tail
+    return b'"shapes"' in content and b'"imagePath"' in content
 
 
 def _outline(kind, shape, size, name):
-    """A shape as the polygon (P, 2), as run lengths, or, of a rectangle, as the corners (4,)."""
+    """A shape as the polygon (P, 2), as run lengths, or, of a rectangle, as the corners (4,); None: too few points."""
     points = shape.get("points")
     try:
         points = np.array(points, np.float64).reshape(-1, 2)
     except (TypeError, ValueError):
         raise DataError(f"{name}: expected points [[x, y], …], got {str(points)[:80]}; correct it.") from None
-    least = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}.get(kind)
-    if least is None:
-        raise DataError(f"{name}: expected a polygon, rectangle, circle or mask, got {kind!r}; convert or remove it.")
-    if len(points) < least:
-        raise DataError(f"{name}: expected {least} points of a {kind} or more, got {len(points)}; correct it.")
+    if len(points) < _LEAST[kind]:
+        return None
     if kind == "polygon":
         return points
     if kind == "circle":

@@ -33,8 +33,8 @@ class Instances(Metric):
     "matching_score50", "matching_score75" and "matching_score90" are at one IoU. "matching_score_by_image" is the mean
     over the images instead, as in the Data Science Bowl 2018; an image with neither objects nor masks is left out.
 
-    An object that has no mask is, for masks, an ignored region, as COCO's crowds: a mask of which more than half lies
-    on such regions is no error.
+    An object that has no mask is, for masks, an ignored region of its class, as COCO's crowds: a mask of that class of
+    which more than half lies on such regions is no error.
 
     Args:
         names: of the classes.
@@ -57,8 +57,9 @@ class Instances(Metric):
         boxes, classes = sample.boxes[rows], sample.classes[rows]
         truth = InstanceMasks([None] * len(rows), size) if sample.instance_masks is None else sample.instance_masks
         truth = truth[rows]
-        ignored = ~truth.known if sample.ignored is None else ~truth.known | sample.ignored[rows]
-        shapes = ((_rectangle(box),) if s is None else s for s, box in zip(truth.shapes, boxes, strict=True))
+        without = ~truth.known | truth.empty
+        ignored = without if sample.ignored is None else without | sample.ignored[rows]
+        shapes = ((_rectangle(b),) if no else s for s, no, b in zip(truth.shapes, without, boxes, strict=True))
         truth = InstanceMasks(shapes, size)
         areas = truth.areas() if sample.areas is None else sample.areas[rows]
         masks, scores, found = (prediction[name][seen] for name in ("masks", "scores", "classes"))
@@ -70,7 +71,10 @@ class Instances(Metric):
         order = np.argsort(-scores, kind="stable")
         objects = np.argsort(areas, kind="stable")  # the smaller ones on top, so that none vanishes
         labels = truth.flat(objects[~ignored[objects]])
-        on_ignored = (truth.flat(np.flatnonzero(ignored)) >= 0) & (labels < 0)
+        kinds = np.unique(classes[ignored]).tolist()
+        on_ignored = {
+            kind: (truth.flat(np.flatnonzero(ignored & (classes == kind))) >= 0) & (labels < 0) for kind in kinds
+        }
         predicted = masks.flat(order[scores[order] >= SCORED_FROM], VISIBLE)
         self._pictures.add(labels, classes, predicted, found, on_ignored)
 

@@ -26,13 +26,13 @@ class Pictures:
         Args:
             truth, predicted: int32 (H, W), the number of the object, or of the mask, at each pixel; -1 none.
             classes, found: int (N,), (P,), the class of each number.
-            ignored: bool (H, W): a mask that matches nothing and has more than half of its pixels here is not counted.
+            ignored: {class: bool (H, W)}, its ignored regions: a mask of the class that matches nothing and has more
+                than half of its pixels there is not counted.
         """
         size = (len(classes) + 1, len(found) + 1)
         pairs = (truth + 1) * np.int64(size[1]) + predicted + 1
         shared = np.bincount(pairs.ravel(), minlength=size[0] * size[1]).reshape(size)
         areas, covered = shared.sum(axis=1)[1:], shared.sum(axis=0)[1:]
-        on_ignored = np.bincount(predicted[ignored] + 1, minlength=size[1])[1:] > covered / 2
         counts = np.zeros(len(IOUS) + 2)
         for number in np.union1d(classes[areas > 0], found[covered > 0]):
             rows = np.flatnonzero((classes == number) & (areas > 0))
@@ -40,6 +40,8 @@ class Pictures:
             overlap = shared[1:, 1:][np.ix_(rows, columns)]
             iou = overlap / (areas[rows, None] + covered[columns] - overlap)
             self.best += iou.max(axis=1, initial=0).tolist()
+            region = predicted[ignored[number]] if number in ignored else predicted[:0]
+            on_ignored = np.bincount(region.ravel() + 1, minlength=size[1])[1:] > covered / 2
             counted = ~on_ignored[columns]
             for place, threshold in enumerate(IOUS):
                 counts[place] += _matches(iou, threshold)
@@ -56,7 +58,8 @@ class Pictures:
         pooled = _scores(counts.sum(axis=0))
         return {
             "pq": mean_of_defined(ratio(ious, (objects + masks) / 2)),
-            "sq": mean_of_defined(ratio(ious, matches)),
+            # a class of which nothing is matched has 0, as in panopticapi
+            "sq": mean_of_defined(np.where((matches == 0) & (objects + masks > 0), 0.0, ratio(ious, matches))),
             "rq": mean_of_defined(ratio(matches, (objects + masks) / 2)),
             "matching_score": float(pooled.mean()),
             **{
