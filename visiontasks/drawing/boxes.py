@@ -1,7 +1,8 @@
 """Draws boxes with text on images.
 
 The text of a box is in the image, beside the box: with a dozen close objects a legend could not tell them apart. It is
-placed where it covers the least of other texts.
+placed where it covers the least of other texts. Of many objects those smaller than their text have none: it would hide
+its neighbors.
 """
 
 import dataclasses
@@ -11,6 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from visiontasks.drawing.panels import INK, PAPER, elided, fitted, font, unit
+
+FEW = 8  # objects that all have a text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +54,11 @@ def boxed(image: np.ndarray, marks: Sequence[Mark], drawn: np.ndarray | None = N
     taken = np.zeros((len(marks), 4))
     tags = []
     for number, (box, mark) in enumerate(zip(corners, marks, strict=True)):
-        if mark.text:
-            tag = _tag(box.ravel(), mark.text, canvas.size, unit(drawn), taken[:number])
+        if not mark.text:
+            continue
+        tag = _tag(box.ravel(), mark.text, canvas.size, unit(drawn), taken[:number])
+        (x1, y1, x2, y2), *_ = tag
+        if len(marks) <= FEW or (x2 - x1) * (y2 - y1) <= np.prod(box[1] - box[0]):
             taken[number] = tag[0]
             tags.append((*tag, mark.color))
     for (x1, y1, x2, y2), text, letters, color in reversed(tags):

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from visiontasks.drawing.boxes import FEW
 from visiontasks.evaluation.tasks.instances import MOST_TAGGED, Instances
 from visiontasks.geometry import Placement
 from visiontasks.instance_masks import InstanceMasks
@@ -96,10 +97,17 @@ def test_drawings_show_each_object_and_no_more_text_than_can_be_read():
         assert changed[region].mean() > 0.99
     plain = task.draw_truth(sample.image, sample)[:300, :400]
     assert (plain[~region] == sample.image[~region]).mean() > 0.97
-    many = {key: value[np.zeros(MOST_TAGGED + 1, int)] for key, value in found.items()}
-    few = {key: value[np.zeros(MOST_TAGGED, int)] for key, value in found.items()}
-    texts = [task.draw_prediction(sample.image, one)[:300, :400].astype(int) for one in (many, few)]
-    assert np.abs(texts[0] - texts[1]).sum() > 0
+
+    def with_text(count, large):
+        """Whether copies of an object have texts; large ones are larger than their text."""
+        copies = {key: value[np.zeros(count, int)] for key, value in found.items()}
+        copies["boxes"] = np.float32([[20, 40, 380, 280]] if large else [[20, 40, 36, 70]]).repeat(count, axis=0)
+        tagged = task.draw_prediction(sample.image, copies)[:300, :400]
+        plain = task.draw_prediction(sample.image, {**copies, "scores": np.full(count, 0.1, np.float32)})[:300, :400]
+        return ((tagged != plain).any(axis=-1) & ~region).sum() > 200
+
+    assert with_text(FEW, False) and with_text(FEW + 1, True) and with_text(MOST_TAGGED, True)
+    assert not with_text(FEW + 1, False) and not with_text(MOST_TAGGED + 1, True)
     unlabeled = task.draw_truth(sample.image, Sample(sample.image))
     assert (unlabeled[:300, :400] == sample.image).all()
     ignored = sample.replace(ignored=np.ones(6, bool))

@@ -61,7 +61,7 @@ class Detection(Task):
     def _truth_entries(self, classes, ignored):
         counts = [("", classes[~ignored]), (" (not counted)", classes[ignored])]
         entries = [
-            Entry(f"{self._name(number)}{note}: {count}", GRAY if note else self._color(number), filled=not note)
+            Entry(f"{self._name(number)}{note}: {count}", GRAY if note else self._swatch(number), filled=not note)
             for note, classes in counts
             for number, count in zip(*np.unique(classes, return_counts=True), strict=True)
         ]
@@ -79,7 +79,7 @@ class Detection(Task):
         scores, classes = prediction["scores"], prediction["classes"]
         shown = np.argsort(-scores, kind="stable")[: min(MOST_SHOWN, int((scores >= SHOWN_FROM).sum()))]
         entries = [
-            Entry(f"{self._name(number)}: {count}", self._color(number))
+            Entry(f"{self._name(number)}: {count}", self._swatch(number))
             for number, count in zip(*np.unique(classes[shown], return_counts=True), strict=True)
         ]
         if not len(shown):
@@ -98,6 +98,10 @@ class Detection(Task):
 
     def _color(self, number):
         return color(int(number))
+
+    def _swatch(self, number):
+        """The color of a class in the legend; None: it has none."""
+        return self._color(number)
 
     def to_json(self, prediction):
         """[{"box": [x1, y1, x2, y2], "class", "score"}], best first, without a score threshold.

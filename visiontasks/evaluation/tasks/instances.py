@@ -13,7 +13,7 @@ from visiontasks.inference.merging_masks import merge_masks
 from visiontasks.inference.pasting import pasted
 from visiontasks.instance_masks import InstanceMasks
 
-MOST_TAGGED = 30  # objects with text: more texts than this hide what they name
+MOST_TAGGED = 30  # objects with text: more than this no eye reads
 
 
 class Instances(Detection):
@@ -75,6 +75,9 @@ class Instances(Detection):
             for i in tagged
         ]
         return captioned(boxed(image, marks, drawn), entries)
+
+    def _swatch(self, number):
+        return self._color(number) if len(self.names) > 1 else None
 
     def _filled(self, image, masks, order, classes):
         numbers = classes if len(self.names) > 1 else np.arange(len(masks))
