@@ -105,7 +105,7 @@ def torchvision(rounds):
         with tempfile.TemporaryDirectory() as folder:
             rival = rivals.Rival(rivals.Settings(name, size, BATCH), folder, PYTHON)
             network = vt.backbone(backbone, input_shape=(*size, 3), **arguments)
-            detector = coco.DETECTORS[backbone, head]
+            detector = coco.DETECTORS[name]
             model = vt.VisionModel(network, catalog.find("heads", head).load()(CLASSES, **detector.head))
             checkpoint.load_whole(model, rival.weights, detector.layer_of, grids=detector.grids)
             model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)

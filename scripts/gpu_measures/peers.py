@@ -65,7 +65,7 @@ def beside_torch(peer, precision, tiny):
 def detector(peer, size, weights):
     """Our network for one of torchvision's, with its weights."""
     (backbone, arguments), head = rivals.DETECTORS[peer]
-    published = coco.DETECTORS[backbone, head]
+    published = coco.DETECTORS[peer]
     made = catalog.find("heads", head).load()(rivals.CLASSES, **published.head)
     model = vt.VisionModel(vt.backbone(backbone, input_shape=(*size, 3), **arguments), made)
     checkpoint.load_whole(model, weights, published.layer_of, grids=published.grids)

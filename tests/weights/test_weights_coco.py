@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
     """torchvision's SSD300 of five rows: the background, three classes, and at 3 one that has no name."""
     folder = tmp_path_factory.mktemp("ssd")
     parity.run("torchvision_detection.py", folder, "ssd300_vgg16")
-    (folder / "ssd300_vgg16.pth").rename(folder / coco.DETECTORS["vgg16", "ssd"].file)
+    (folder / "ssd300_vgg16.pth").rename(folder / coco.DETECTORS["ssd300_vgg16"].file)
     return folder
 
 
@@ -55,15 +55,15 @@ def test_classes_find_their_rows_by_name(published):
 def test_a_file_is_coco_s_by_its_rows_whatever_its_name(published, folder, tmp_path):
     """A renamed official file; and one of a training with as many rows as the head's own classes need."""
     expected, path = published["raw_cls_logits"], tmp_path / "mine.pth"
-    path.write_bytes((folder / coco.DETECTORS["vgg16", "ssd"].file).read_bytes())
+    path.write_bytes((folder / coco.DETECTORS["ssd300_vgg16"].file).read_bytes())
     for words, rows in ((["head.classes=[cow, cat]"], [0, 4, 1]), (["head.classes=[w, x, y, z]"], [0, 1, 2, 3, 4])):
         got = raw(words, published["images"], weights=path)
         np.testing.assert_allclose(got["classes"], expected[..., rows], atol=1e-4)
 
 
-@pytest.mark.parametrize(("pair", "anchors"), [(("vgg16", "ssd"), 6), (("resnet50", "retinanet"), 9)])
-def test_rows_tell_coco_s_last_layers_from_others(pair, anchors):
-    by_class = coco.DETECTORS[pair].by_class
+@pytest.mark.parametrize(("name", "anchors"), [("ssd300_vgg16", 6), ("retinanet_resnet50_fpn", 9)])
+def test_rows_tell_coco_s_last_layers_from_others(name, anchors):
+    by_class = coco.DETECTORS[name].by_class
     ((module, (_, background)),) = by_class.items()
     for classes in (1, 12, 20, 79, 80):
         own = {f"{module}.0.weight": np.zeros((anchors * (classes + background), 1))}
@@ -90,23 +90,24 @@ def test_a_class_that_coco_lacks_starts_the_last_layers_anew(published):
 
 
 @pytest.mark.parametrize(
-    ("pair", "module", "anchors", "each", "rows"),
+    ("name", "module", "anchors", "each", "rows"),
     [
-        (("vgg16", "ssd"), "head.classification_head.module_list.1", 6, 1, [0, 18, 1]),
-        (("resnet50", "retinanet"), "head.classification_head.cls_logits", 9, 1, [18, 1]),
-        (("resnet50", "rcnn"), "roi_heads.box_predictor.cls_score", 1, 1, [0, 18, 1]),
-        (("resnet50", "rcnn"), "roi_heads.box_predictor.bbox_pred", 1, 4, [0, 18, 1]),
+        ("ssd300_vgg16", "head.classification_head.module_list.1", 6, 1, [0, 18, 1]),
+        ("retinanet_resnet50_fpn", "head.classification_head.cls_logits", 9, 1, [18, 1]),
+        ("fasterrcnn_resnet50_fpn", "roi_heads.box_predictor.cls_score", 1, 1, [0, 18, 1]),
+        ("fasterrcnn_resnet50_fpn", "roi_heads.box_predictor.bbox_pred", 1, 4, [0, 18, 1]),
+        ("maskrcnn_resnet50_fpn_v2", "roi_heads.mask_predictor.mask_fcn_logits", 1, 1, [0, 18, 1]),
     ],
 )
-def test_rows_of_classes_in_a_published_tensor(pair, module, anchors, each, rows):
+def test_rows_of_classes_in_a_published_tensor(name, module, anchors, each, rows):
     """91 rows of each anchor, COCO's ids from 1 to 90; where 0 is the background it stays first."""
     tensor = np.arange(anchors * 91 * each * 2).reshape(-1, 2)
-    got = coco._rows_of(coco.DETECTORS[pair].by_class, ("dog", "person"), f"{module}.weight", tensor)
+    got = coco._rows_of(coco.DETECTORS[name].by_class, ("dog", "person"), f"{module}.weight", tensor)
     expected = [tensor[(a * 91 + row) * each + i] for a in range(anchors) for row in rows for i in range(each)]
     np.testing.assert_array_equal(got, expected)
-    assert coco._rows_of(coco.DETECTORS[pair].by_class, None, f"{module}.weight", tensor) is None
+    assert coco._rows_of(coco.DETECTORS[name].by_class, None, f"{module}.weight", tensor) is None
     other = "head.regression_head.bbox_reg.weight"
-    assert coco._rows_of(coco.DETECTORS[pair].by_class, None, other, tensor) is tensor
+    assert coco._rows_of(coco.DETECTORS[name].by_class, None, other, tensor) is tensor
 
 
 def test_a_recipe_of_other_parts_or_arguments_is_an_error():
@@ -128,6 +129,8 @@ def test_a_recipe_of_other_parts_or_arguments_is_an_error():
 def test_the_recipes_for_coco_are_the_published_networks(name):
     """What a recipe says and what the checkpoint needs are the same, where there is a checkpoint."""
     made = recipe.read(name)
-    if (made.backbone["name"], made.head["name"]) not in coco.DETECTORS:
+    if (made.backbone["name"], made.head["name"]) not in {one.parts for one in coco.DETECTORS.values()}:
         pytest.skip("no checkpoint is published for it")
     build.recipe(name, ["weights=coco"])
+    found = coco.find("coco", made.backbone, made.parts)
+    assert ("v2" in found.file) == ("v2" in name) and found.parts[0] == made.backbone["name"]

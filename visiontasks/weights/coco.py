@@ -18,6 +18,7 @@ class Detector:
     """A published checkpoint of one backbone with one head.
 
     Args:
+        parts: names of backbone and head.
         file: the file's name, which ends in the first eight digits of its SHA-256.
         ap: published box AP on COCO's val2017, in percent.
         backbone: the backbone's arguments for torchvision's network.
@@ -28,6 +29,7 @@ class Detector:
         grids: of dense layers on flattened feature maps; see `checkpoint.load_whole`.
     """
 
+    parts: tuple[str, str]
     file: str
     ap: float
     backbone: dict
@@ -38,9 +40,12 @@ class Detector:
     grids: dict[str, tuple[int, int]] | None = None
 
 
-# https://pytorch.org/vision/stable/models.html, {(backbone, head): its checkpoint}
+_RCNN_ROWS = {"roi_heads.box_predictor.cls_score": (1, True), "roi_heads.box_predictor.bbox_pred": (4, True)}
+_MASK_ROWS = _RCNN_ROWS | {"roi_heads.mask_predictor.mask_fcn_logits": (1, True)}
+# https://pytorch.org/vision/stable/models.html, {torchvision's name: the checkpoint}
 DETECTORS = {
-    ("vgg16", "ssd"): Detector(
+    "ssd300_vgg16": Detector(
+        parts=("vgg16", "ssd"),
         file="ssd300_vgg16_coco-b556d3b4.pth",
         ap=25.1,
         backbone={"ceil_pooling": True},
@@ -49,7 +54,8 @@ DETECTORS = {
         by_class={"head.classification_head": (1, True)},
         pixels=((122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0)),  # Caffe's, as its VGG was trained
     ),
-    ("resnet50", "retinanet"): Detector(
+    "retinanet_resnet50_fpn": Detector(
+        parts=("resnet50", "retinanet"),
         file="retinanet_resnet50_fpn_coco-eeacb38b.pth",
         ap=36.4,
         backbone=retinanet.PUBLISHED_BACKBONE,
@@ -57,27 +63,45 @@ DETECTORS = {
         layer_of=retinanet.layer_of,
         by_class={"head.classification_head.cls_logits": (1, False)},
     ),
-    ("resnet50", "rcnn"): Detector(
+    "fasterrcnn_resnet50_fpn": Detector(
+        parts=("resnet50", "rcnn"),
         file="fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
         ap=37.0,
         backbone=rcnn.PUBLISHED_BACKBONE,
         head=rcnn.HEAD,
         layer_of=rcnn.layer_of,
-        by_class={"roi_heads.box_predictor.cls_score": (1, True), "roi_heads.box_predictor.bbox_pred": (4, True)},
+        by_class=_RCNN_ROWS,
         grids=rcnn.GRIDS,
     ),
-    ("resnet50", "mask_rcnn"): Detector(
+    "maskrcnn_resnet50_fpn": Detector(
+        parts=("resnet50", "mask_rcnn"),
         file="maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
         ap=37.9,
         backbone=rcnn.PUBLISHED_BACKBONE,
         head=rcnn.HEAD,
         layer_of=rcnn.layer_of,
-        by_class={
-            "roi_heads.box_predictor.cls_score": (1, True),
-            "roi_heads.box_predictor.bbox_pred": (4, True),
-            "roi_heads.mask_predictor.mask_fcn_logits": (1, True),
-        },
+        by_class=_MASK_ROWS,
         grids=rcnn.GRIDS,
+    ),
+    "fasterrcnn_resnet50_fpn_v2": Detector(
+        parts=("resnet50", "rcnn"),
+        file="fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
+        ap=46.7,
+        backbone={},
+        head=rcnn.HEAD_V2,
+        layer_of=rcnn.layer_of,
+        by_class=_RCNN_ROWS,
+        grids=rcnn.GRIDS_V2,
+    ),
+    "maskrcnn_resnet50_fpn_v2": Detector(
+        parts=("resnet50", "mask_rcnn"),
+        file="maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
+        ap=47.4,
+        backbone={},
+        head=rcnn.HEAD_V2 | {"mask": {"batch_norm": True}},
+        layer_of=rcnn.layer_of,
+        by_class=_MASK_ROWS,
+        grids=rcnn.GRIDS_V2,
     ),
 }
 
@@ -104,11 +128,17 @@ def find(weights: str, backbone: dict, heads: dict[str, dict]) -> Detector:
             "weights",
         )
     head = next(iter(heads.values()))
-    detector = DETECTORS.get((backbone["name"], head["name"])) if len(heads) == 1 else None
-    if detector is None:
-        known = ", ".join(f"{b} with {h}" for b, h in DETECTORS)
+    name = "mask_rcnn" if head["name"] == "rcnn" and head.get("mask") is not None else head["name"]
+    detectors = [one for one in DETECTORS.values() if one.parts == (backbone["name"], name) and len(heads) == 1]
+    if not detectors:
+        known = ", ".join(dict.fromkeys(f"{b} with {h}" for b, h in (one.parts for one in DETECTORS.values())))
         given = f"{backbone['name']} with {', '.join(part['name'] for part in heads.values())}"
         raise RecipeError(f"there are whole checkpoints for {known}; got {given}.", "weights")
+    for detector in reversed(detectors):  # the later forms need more; a recipe near none of them is told of the first
+        needed = {**detector.backbone, **detector.head}
+        if all((head if key in detector.head else backbone).get(key) == value for key, value in needed.items()):
+            return detector
+    detector = detectors[0]
     for where, given, needed in (("backbone", backbone, detector.backbone), ("head", head, detector.head)):
         for key, value in needed.items():
             if given.get(key) != value:
