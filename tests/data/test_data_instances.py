@@ -1,4 +1,4 @@
-"""Masks of objects in image files: pictures of numbers, and a file for each object."""
+"""Masks of objects in image files: index images, and a file for each object."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SIZE = (24, 30)
 CASE = Path(__file__).resolve().parents[2] / "../shared/cases/47-dsb2018/data"
 
 
-def picture():
+def index_image():
     mask = np.zeros(SIZE, np.uint16)
     mask[2:8, 3:9], mask[12:20, 15:28], mask[5:10, 20:22] = 7, 1, 40_000
     return mask
@@ -38,17 +38,17 @@ def folders(root, *masks, name="1f"):
 
 
 @pytest.mark.parametrize("suffix", ["", "_mask"])
-def test_each_number_of_a_picture_is_an_object(suffix, tmp_path):
-    source = numbered(tmp_path, picture(), suffix)
+def test_each_number_of_an_index_image_is_an_object(suffix, tmp_path):
+    source = numbered(tmp_path, index_image(), suffix)
     sample = source[0]
     assert sample.boxes.tolist() == [[15, 12, 28, 20], [3, 2, 9, 8], [20, 5, 22, 10]]  # 1, 7, 40,000
-    np.testing.assert_array_equal(sample.instance_masks, [picture() == number for number in (1, 7, 40_000)])
-    np.testing.assert_array_equal(sample.mask, picture() > 0)
+    np.testing.assert_array_equal(sample.instance_masks, [index_image() == number for number in (1, 7, 40_000)])
+    np.testing.assert_array_equal(sample.mask, index_image() > 0)
     assert source.names["classes"] == ("object",) and source.names["mask"] == ("background", "object")
 
 
 def test_each_file_of_a_folder_is_an_object(tmp_path):
-    masks = [255 * (picture() == number).astype(np.uint8) for number in (1, 7)]
+    masks = [255 * (index_image() == number).astype(np.uint8) for number in (1, 7)]
     source = folders(tmp_path, *masks, np.zeros(SIZE, np.uint8))
     np.testing.assert_array_equal(source[0].instance_masks, [mask > 0 for mask in masks])
     assert source.report.count("mask without a pixel, skipped") == 1 and source.names["classes"] == ("nucleus",)

@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from visiontasks.evaluation.metrics.coco import METRICS
 from visiontasks.evaluation.metrics.instances import Instances
-from visiontasks.evaluation.metrics.pictures import IOUS, Pictures
+from visiontasks.evaluation.metrics.label_maps import IOUS, LabelMaps
 from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import Sample
 
@@ -101,7 +101,7 @@ def test_average_precision_is_pycocotools(seed):
 
 
 def flat(rng, count, size=(40, 50)):
-    """int32 (H, W) and the number of its objects: a picture of ellipses, without objects of no pixel."""
+    """int32 (H, W) and the number of its objects: a label map of ellipses, without objects of no pixel."""
     masks = InstanceMasks.of(ellipses(rng, count, size))
     labels = masks.flat(range(count))
     numbers = np.unique(labels[labels >= 0])
@@ -110,7 +110,7 @@ def flat(rng, count, size=(40, 50)):
     return renumbered[labels], len(numbers)
 
 
-def two_pictures(seed):
+def two_label_maps(seed):
     rng = np.random.default_rng(seed)
     truth, count = flat(rng, int(rng.integers(1, 7)))
     predicted_, found = flat(rng, int(rng.integers(1, 7)))
@@ -134,10 +134,10 @@ def best_matches(iou, threshold):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_panoptic_quality_and_matching_score_by_plain_loops(seed):
-    pictures = [two_pictures(10 * seed + i) for i in range(3)]
-    ours, ious, by_image = Pictures(1), [], []
+    label_maps = [two_label_maps(10 * seed + i) for i in range(3)]
+    ours, ious, by_image = LabelMaps(1), [], []
     totals = np.zeros((len(IOUS), 3))
-    for truth, count, predicted_, found in pictures:
+    for truth, count, predicted_, found in label_maps:
         ours.add(truth, np.zeros(count, int), predicted_, np.zeros(found, int), {})
         iou = np.zeros((count, found))
         for i, j in np.ndindex(count, found):
@@ -160,12 +160,12 @@ def test_panoptic_quality_and_matching_score_by_plain_loops(seed):
 
 def test_matching_score_and_panoptic_quality_are_stardists():
     matching = pytest.importorskip("stardist.matching", reason="needs stardist, which the project does not")
-    pictures = [two_pictures(100 + i) for i in range(8)]
-    ours = Pictures(1)
-    for truth, count, predicted_, found in pictures:
+    label_maps = [two_label_maps(100 + i) for i in range(8)]
+    ours = LabelMaps(1)
+    for truth, count, predicted_, found in label_maps:
         ours.add(truth, np.zeros(count, int), predicted_, np.zeros(found, int), {})
     result = ours.result()
-    pair = [[one[i] + 1 for one in pictures] for i in (0, 2)]
+    pair = [[one[i] + 1 for one in label_maps] for i in (0, 2)]
     theirs = [matching.matching_dataset(*pair, thresh=threshold, show_progress=False) for threshold in IOUS]
     np.testing.assert_allclose(result["matching_score"], np.mean([one.accuracy for one in theirs]))
     np.testing.assert_allclose(result["matching_score75"], theirs[5].accuracy)

@@ -1,4 +1,4 @@
-"""Masks of single objects in image files: a picture of object numbers for each image, or a file for each object."""
+"""Masks of single objects in image files: an index image for each image, or a file for each object."""
 
 import re
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ _MASK_FOLDERS = ("instances", "instance_masks", "instance")
 class Instances(ObjectFiles):
     """Objects of one class, whose masks are image files; gives `boxes`, `classes`, `instance_masks`, `mask`, ….
 
-    Either a picture for each image, with its name (or its name and a suffix, such as _mask): 0 is background, each
+    Either an index image for each image, with its name (or its name and a suffix, such as _mask): 0 is background, each
     other number is an object, 8 or 16 bits. Or, as in the Data Science Bowl 2018, a folder for each image, with the
     image in `images` and a file for each object in `masks`, in which every value but 0 belongs to it.
 
     Args:
         images: the folder of images, or of the folders for each image.
-        masks: the folder of pictures; None: each image has a folder of its own.
+        masks: the folder of index images; None: each image has a folder of its own.
         names: the name of the class.
         max_pixels: larger images are skipped.
 
@@ -61,7 +61,7 @@ class Instances(ObjectFiles):
                 f"expected the name of one class, because masks tell no classes, got {list(names)}.", "names"
             )
         self.name_classes(names)
-        pairs = _folders(self.root) if masks is None else self._pictures(Path(masks))
+        pairs = _folders(self.root) if masks is None else self._index_images(Path(masks))
         if not pairs:
             raise DataError(
                 f"expected images with masks, got none. {self.LAYOUT}.", "images" if masks is None else "masks"
@@ -72,8 +72,8 @@ class Instances(ObjectFiles):
         ]
         self.check_objects(self.root if masks is None else masks, "masks with an object")
 
-    def _pictures(self, folder) -> list[tuple[Path, list[Path]]]:
-        """(image, [its picture]) of each image that has one."""
+    def _index_images(self, folder) -> list[tuple[Path, list[Path]]]:
+        """(image, [its index image]) of each image that has one."""
         images, pairs = list_images(self.root), []
         by_name = {path.relative_to(folder).with_suffix("").as_posix(): path for path in list_images(folder)}
         by_name |= {bare: path for name, path in by_name.items() if (bare := _SUFFIX.sub("", name)) not in by_name}

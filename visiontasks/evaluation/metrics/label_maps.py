@@ -1,4 +1,4 @@
-"""Metrics of pictures in which a pixel belongs to one object at most: panoptic quality and the matching score."""
+"""Metrics of label maps, in which a pixel belongs to one object at most: panoptic quality and the matching score."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -8,7 +8,7 @@ from visiontasks.evaluation.metrics.confusion import mean_of_defined, ratio
 IOUS = np.arange(50, 100, 5) / 100
 
 
-class Pictures:
+class LabelMaps:
     """Counts matches of objects and masks, by class, over images.
 
     Args:
@@ -20,34 +20,34 @@ class Pictures:
         self._counts = []  # per image: matches at each of IOUS, then objects, then masks
         self.best = []  # of each object, the IoU with the mask of its class that overlaps it most
 
-    def add(self, truth, classes, predicted, found, ignored):
+    def add(self, target, classes, predicted, predicted_classes, ignored):
         """Count an image.
 
         Args:
-            truth, predicted: int32 (H, W), the number of the object, or of the mask, at each pixel; -1 none.
-            classes, found: int (N,), (P,), the class of each number.
+            target, predicted: int32 (H, W), the number of the object, or of the predicted mask, at each pixel; -1 none.
+            classes, predicted_classes: int (N,), (P,), the class of each number.
             ignored: {class: bool (H, W)}, its ignored regions: a mask of the class that matches nothing and has more
                 than half of its pixels there is not counted.
         """
-        size = (len(classes) + 1, len(found) + 1)
-        pairs = (truth + 1) * np.int64(size[1]) + predicted + 1
+        size = (len(classes) + 1, len(predicted_classes) + 1)
+        pairs = (target + 1) * np.int64(size[1]) + predicted + 1
         shared = np.bincount(pairs.ravel(), minlength=size[0] * size[1]).reshape(size)
         areas, covered = shared.sum(axis=1)[1:], shared.sum(axis=0)[1:]
         counts = np.zeros(len(IOUS) + 2)
-        for number in np.union1d(classes[areas > 0], found[covered > 0]):
+        for number in np.union1d(classes[areas > 0], predicted_classes[covered > 0]):
             rows = np.flatnonzero((classes == number) & (areas > 0))
-            columns = np.flatnonzero((found == number) & (covered > 0))
+            columns = np.flatnonzero((predicted_classes == number) & (covered > 0))
             overlap = shared[1:, 1:][np.ix_(rows, columns)]
             iou = overlap / (areas[rows, None] + covered[columns] - overlap)
             self.best += iou.max(axis=1, initial=0).tolist()
             region = predicted[ignored[number]] if number in ignored else predicted[:0]
-            on_ignored = np.bincount(region.ravel() + 1, minlength=size[1])[1:] > covered / 2
-            counted = ~on_ignored[columns]
-            for place, threshold in enumerate(IOUS):
-                counts[place] += _matches(iou, threshold)
-            sure = iou > 0.5  # at most one in each row and column, because no pixel belongs to two
-            counted |= sure.any(axis=0)
-            self._qualities[number] += sure.sum(), iou[sure].sum(), len(rows), counted.sum()
+            mostly_ignored = np.bincount(region.ravel() + 1, minlength=size[1])[1:] > covered / 2
+            counted = ~mostly_ignored[columns]
+            for index, threshold in enumerate(IOUS):
+                counts[index] += _matches(iou, threshold)
+            matched = iou > 0.5  # at most one in each row and column, because no pixel belongs to two
+            counted |= matched.any(axis=0)
+            self._qualities[number] += matched.sum(), iou[matched].sum(), len(rows), counted.sum()
             counts[-2:] += len(rows), counted.sum()
         self._counts.append(counts)
 
