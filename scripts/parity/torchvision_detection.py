@@ -188,8 +188,8 @@ def reference(name, folder, of_photographs=None):
     for before, size in zip(("", "b_"), sizes, strict=False):
         arrays |= {f"{before}{key}": value for key, value in answers(model, seen(size)).items()}
     if of_photographs:
-        # masks in float64 take a minute for each size
-        several = PHOTOGRAPHS[:2] if name.startswith("mask") else PHOTOGRAPHS
+        # masks in float64 take half a minute for each size
+        several = PHOTOGRAPHS[: {"maskrcnn_resnet50_fpn": 2, "maskrcnn_resnet50_fpn_v2": 1}.get(name)]
         for i, size in enumerate(several if len(sizes) > 1 else sizes):
             # in float64: two programs in float32, each up to 6e-5 off it, would be compared with each other
             found = answers(copy.deepcopy(model).double(), photographs(of_photographs, size, 2 * i), torch.float64)

@@ -14,6 +14,7 @@ from visiontasks.registry.catalog import tasks_of
 from visiontasks.training import fused_optimizers
 
 HEADS = sorted(catalog.parts("heads"))
+LARGEST = sorted(fakes.largest_heads())
 
 
 SMALL = {"yolo_v1": {"tap": None, "filters": [8, 4], "hidden": [16]}}  # at the deepest level, a few cells
@@ -47,7 +48,7 @@ def test_config_holds_every_constructor_argument(name):
     assert again.get_config() == config
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", LARGEST)
 def test_losses_are_the_terms_named_in_float32_and_finite(name):
     model, batch = made(name), fakes.images()
     (head,) = model.heads.values()
@@ -58,7 +59,7 @@ def test_losses_are_the_terms_named_in_float32_and_finite(name):
         assert value.shape == () and np.isfinite(ops.convert_to_numpy(value)) and float(value) > 0
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", LARGEST)
 def test_what_is_not_labeled_adds_no_loss(name):
     model, batch = made(name), fakes.images(4)
     (head,) = model.heads.values()
@@ -74,7 +75,7 @@ def test_what_is_not_labeled_adds_no_loss(name):
         np.testing.assert_allclose(some[term], alone[term], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", LARGEST)
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_decodes_to_float32_or_int32_with_the_batch_first(name, policy):
     keras.config.set_dtype_policy(policy)
@@ -87,7 +88,7 @@ def test_decodes_to_float32_or_int32_with_the_batch_first(name, policy):
         assert np.isfinite(ops.convert_to_numpy(value).astype("float32")).all()
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", LARGEST)
 def test_saves_loads_and_clones(name, tmp_path):
     model, batch = made(name), fakes.images()
     model.compile(fused_optimizers.Adam())
@@ -104,7 +105,7 @@ def test_saves_loads_and_clones(name, tmp_path):
     assert cloned["head"]["config"] == config["head"]["config"]
 
 
-@pytest.mark.parametrize("name", [name for name in HEADS if catalog.find("heads", name).load().any_size])
+@pytest.mark.parametrize("name", [name for name in LARGEST if catalog.find("heads", name).load().any_size])
 def test_predict_and_evaluate_take_one_size_after_another(name):
     model = made(name)
     model.compile("sgd")
@@ -118,7 +119,7 @@ def test_predict_and_evaluate_take_one_size_after_another(name):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", LARGEST)
 def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
     import tensorflow as tf
 

@@ -57,7 +57,9 @@ def test_it_has_torchvisions_parameters(form):
 
 
 @pytest.mark.parametrize("images", ["", "b_", "photographs0_", "photographs1_"])
-def test_masks_of_the_final_boxes(model, reference, images):
+def test_masks_of_the_final_boxes(model, form, reference, images):
+    if form.endswith("v2") and images == "photographs1_":
+        pytest.skip("one size of photographs, because torchvision takes half a minute for each")
     expected = parity.outputs(reference[0], images)
     predictions = model.decode(model(expected["images"]))
     parity.check_final_boxes(predictions, expected)
