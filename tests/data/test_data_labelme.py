@@ -97,6 +97,7 @@ def test_rectangles_alone_are_boxes_without_masks(tmp_path):
     ("wrong", "text"),
     [
         (shape(label=" "), r"a.json, shape 1: expected a label, got none"),
+        ("cat", r"a.json: expected shapes of a label and points, got \['cat'\]"),
         (shape(["x"]), r"expected points \[\[x, y\], …\], got \['x'\]"),
         (shape([[1, 2], [3, 4]], "mask", mask="??"), r"expected a mask, a PNG in base64"),
     ],

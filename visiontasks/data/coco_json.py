@@ -14,6 +14,7 @@ from visiontasks.data.images import inside
 from visiontasks.data.layout import TRAINING, VALIDATION
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.errors import DataError
+from visiontasks.ops import numpy_boxes
 
 _TABLES = ("images", "annotations", "categories")
 _SPLIT = re.compile(rf"(?:^|[._-])((?:{'|'.join((*TRAINING, *VALIDATION))})\d*)(?=[._-]|$)", re.IGNORECASE)
@@ -60,7 +61,7 @@ class CocoJson:
                 report.add("polygon of fewer than 3 points, object skipped", entry.name)
             elif entry.box is None:
                 report.add("object with neither box nor segmentation, skipped", entry.name)
-            elif entry.mask and not _seen(segmentations.extent(entry.mask), size):
+            elif entry.mask and not _is_seen(segmentations.extent(entry.mask), size):
                 report.add(
                     "segmentation without a pixel in its image: of the object only the box is learned", entry.name
                 )
@@ -80,10 +81,9 @@ class CocoJson:
         )
 
 
-def _seen(box, size) -> bool:
+def _is_seen(box, size) -> bool:
     """Whether a box lies in an image of (height, width), at least in part."""
-    x1, y1, x2, y2 = box
-    return x1 < min(x2, size[1]) and y1 < min(y2, size[0]) and x2 > 0 and y2 > 0
+    return numpy_boxes.area(numpy_boxes.clip(np.array(box), np.array([0, 0, size[1], size[0]]))) > 0
 
 
 class Entry:

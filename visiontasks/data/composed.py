@@ -68,8 +68,6 @@ RESIZES |= {"RandomSizedBBoxSafeCrop", "CropAndPad"}
 AFFINE = {*MIRRORS, *RESIZES, "Affine", "Rotate", "RandomRotate90", "SafeRotate", "ShiftScaleRotate", "Pad"}
 AFFINE |= {"PadIfNeeded", "Crop", "CenterCrop", "RandomCrop", "RandomCropFromBorders", "RandomCropNearBBox"}
 AFFINE |= {"AtLeastOneBBoxRandomCrop", "BBoxSafeRandomCrop"}
-
-
 # that fill a part of the image, and of masks only if their `fill_mask` says so
 STAYS = {"NoOp", "CoarseDropout", "ConstrainedCoarseDropout", "Erasing", "GridDropout", "XYMasking"}
 
@@ -199,10 +197,10 @@ def _labels(sample: Sample, moved: dict, partners: dict[str, np.ndarray], affine
             matrix = affine_map(frame(sample.image), points[-3:, :2])
             changes["instance_masks"] = one.instance_masks.moved(matrix, (height, width))
         elif one.instance_masks is not None:
-            own = [layers.pop(0) == 1 for _ in one.instance_masks.shapes]  # void does not belong to an object
-            own = InstanceMasks.of(np.array(own, np.uint8).reshape(-1, height, width))
-            shapes = zip(own.shapes, one.instance_masks.known, strict=True)
-            changes["instance_masks"] = InstanceMasks((s if known else None for s, known in shapes), (height, width))
+            rasters = [layers.pop(0) == 1 for _ in range(len(one.instance_masks))]  # void does not belong to an object
+            shapes = InstanceMasks.of(np.array(rasters, np.uint8).reshape(-1, height, width)).shapes
+            pairs = zip(shapes, one.instance_masks.known, strict=True)
+            changes["instance_masks"] = InstanceMasks((s if known else None for s, known in pairs), (height, width))
         if one.keypoints is not None and points is not None:
             size, shape = one.keypoints.size // 3, one.keypoints.shape
             changes["keypoints"], points = points[:size].reshape(shape), points[size:]

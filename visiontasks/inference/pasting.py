@@ -38,8 +38,8 @@ def pasted(
 def _of_centers(low, high, cells, length):
     """The first pixel of a box along one axis, and float32 (P, S): each pixel's value as a sum of cells."""
     first, last = (int(np.clip(edge, 0, length)) for edge in (np.floor(low), np.ceil(high)))
-    places = (np.arange(first, last) + 0.5 - low) / (high - low) * cells - 0.5
-    return first, np.maximum(1 - np.abs(places[:, None] - np.arange(cells)), 0).astype(np.float32)
+    positions = (np.arange(first, last) + 0.5 - low) / (high - low) * cells - 0.5
+    return first, np.maximum(1 - np.abs(positions[:, None] - np.arange(cells)), 0).astype(np.float32)
 
 
 def _of_whole_pixels(low, high, cells, length):
@@ -47,7 +47,7 @@ def _of_whole_pixels(low, high, cells, length):
     grown = (high - low) / 2 * (cells + 2) / cells
     start, end = int((low + high) / 2 - grown), int((low + high) / 2 + grown)
     count = max(end - start + 1, 1)
-    places = np.clip((np.arange(count) + 0.5) * (cells + 2) / count - 0.5, 0, cells + 1)
-    shares = np.maximum(1 - np.abs(places[:, None] - np.arange(cells + 2)), 0).astype(np.float32)[:, 1:-1]
+    positions = np.clip((np.arange(count) + 0.5) * (cells + 2) / count - 0.5, 0, cells + 1)
+    shares = np.maximum(1 - np.abs(positions[:, None] - np.arange(cells + 2)), 0).astype(np.float32)[:, 1:-1]
     first, last = (int(np.clip(edge, 0, length)) for edge in (start, start + count))
     return first, shares[first - start : last - start]

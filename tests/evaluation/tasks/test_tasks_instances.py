@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from visiontasks.drawing.boxes import FEW
 from visiontasks.evaluation.tasks.instances import MOST_TAGGED, Instances
 from visiontasks.geometry import Placement
-from visiontasks.instance_masks import InstanceMasks
+from visiontasks.instance_masks import InstanceMasks, Patch
 from visiontasks.sample import Sample
 
 NAMES = ("disc", "bar")
@@ -108,6 +108,14 @@ def test_drawings_show_each_object_and_no_more_text_than_can_be_read():
 
     assert with_text(FEW, False) and with_text(FEW + 1, True) and with_text(MOST_TAGGED, True)
     assert not with_text(FEW + 1, False) and not with_text(MOST_TAGGED + 1, True)
+    # a large image has thousands of objects, and all masks are shown
+    rows, columns = np.mgrid[2:290:20, 2:390:20].reshape(2, -1)
+    shapes = [Patch(int(x), int(y), np.ones((8, 8), np.uint8)) for y, x in zip(rows, columns, strict=True)]
+    masks, count = InstanceMasks(shapes, (300, 400)), len(shapes)
+    dense = {"boxes": masks.boxes(), "scores": np.full(count, 0.9, np.float32), "classes": np.zeros(count, np.int32)}
+    drawn = task.draw_prediction(sample.image, {**dense, "masks": masks})[:300, :400]
+    changed = (drawn != sample.image).any(axis=-1)
+    assert count > 200 and all(changed[y + 4, x + 4] for y, x in zip(rows, columns, strict=True))
     unlabeled = task.draw_truth(sample.image, Sample(sample.image))
     assert (unlabeled[:300, :400] == sample.image).all()
     ignored = sample.replace(ignored=np.ones(6, bool))

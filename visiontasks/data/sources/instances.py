@@ -78,11 +78,11 @@ class Instances(ObjectFiles):
         by_name = {path.relative_to(folder).with_suffix("").as_posix(): path for path in list_images(folder)}
         by_name |= {bare: path for name, path in by_name.items() if (bare := _SUFFIX.sub("", name)) not in by_name}
         for path in images:
-            found = by_name.get(path.relative_to(self.root).with_suffix("").as_posix())
-            if found is None:
+            mask = by_name.get(path.relative_to(self.root).with_suffix("").as_posix())
+            if mask is None:
                 self.report.add("image without a mask, skipped", str(path))
             else:
-                pairs.append((path, [found]))
+                pairs.append((path, [mask]))
         return pairs
 
     def _look(self, pair):
@@ -104,8 +104,8 @@ class Instances(ObjectFiles):
                 Patch(across.start, down.start, (labels[down, across] == number).astype(np.uint8))
                 for number, (down, across) in windows
             ]
-            found = InstanceMasks(patches, size)
-            runs += map(found.rle, range(len(found)))
+            masks = InstanceMasks(patches, size)
+            runs += map(masks.rle, range(len(masks)))
         return size, runs
 
     def _objects(self, size, runs) -> Objects:

@@ -13,6 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from visiontasks.arguments import Count
+from visiontasks.data import segmentations
 from visiontasks.data.images import MAX_PIXELS, image_size, inside, list_images
 from visiontasks.data.layout import in_results, split_folders
 from visiontasks.data.objects import Objects, usable_boxes
@@ -37,8 +38,8 @@ class Labelme(ObjectFiles):
         max_pixels: larger images are skipped.
 
     Raises:
-        DataError: there is no JSON or no object, `names` lacks a label, a file is not labelme's, or states another
-            image size; the text names the file and the shape. To check this, every JSON is read once.
+        DataError: there is no JSON or no object, `names` lacks a label, a shape has no label or wrong points, or a file
+            states another image size; the text names the file and the shape. To check this, every JSON is read once.
     """
 
     LAYOUT = "labelme: DIR/*.jpg and DIR/*.json of the same names, or DIR/{train,val}/…"
@@ -70,6 +71,9 @@ class Labelme(ObjectFiles):
             content = json.loads(file.read_text(encoding="utf-8-sig"))
         except (ValueError, OSError) as error:
             raise BadImage(file, f"broken JSON ({error})") from error
+        shapes = content.get("shapes") if isinstance(content, dict) else None
+        if not all(isinstance(shape, dict) for shape in shapes or ()):
+            raise DataError(f"{file}: expected shapes of a label and points, got {str(shapes)[:80]}; export it again.")
         named = str(content.get("imagePath") or f"{file.stem}.jpg").replace("\\", "/")
         path = Path(os.path.normpath(file.parent / named))
         if not path.is_file() and file.with_suffix("") in images:  # as often after files were moved
@@ -77,8 +81,8 @@ class Labelme(ObjectFiles):
         path = inside(self.root, os.path.relpath(path, self.root))
         size = image_size(path, self.max_pixels)
         self.check_size(file, path, [content.get("imageHeight") or 0, content.get("imageWidth") or 0], size)
-        shapes = []
-        for number, shape in enumerate(content["shapes"] or (), start=1):
+        kept = []
+        for number, shape in enumerate(shapes or (), start=1):
             name = f"{file}, shape {number}"
             if (kind := shape.get("shape_type") or "polygon") not in _LEAST:
                 self.report.add(f"shape that is no polygon, circle, mask or rectangle ({kind}), skipped", name)
@@ -90,8 +94,8 @@ class Labelme(ObjectFiles):
             if outline is None:
                 self.report.add(f"{kind} of fewer than {_LEAST[kind]} points, skipped", name)
             else:
-                shapes.append((label, shape.get("group_id"), outline, name))
-        return path, size, shapes
+                kept.append((label, shape.get("group_id"), outline, name))
+        return path, size, kept
 
     def _objects(self, file, size, shapes) -> Objects:
         groups: dict = {}
@@ -167,15 +171,8 @@ def _decoded(text, corner, size, name) -> dict:
 
 def _around(outlines) -> np.ndarray:
     """The box around an object's shapes."""
-    boxes = []
-    for outline in outlines:
-        if isinstance(outline, dict):
-            x, y, width, height = coco_mask.toBbox(outline)
-            boxes.append([x, y, x + width, y + height])
-        else:
-            points = outline.reshape(-1, 2)
-            boxes.append([*points.min(axis=0), *points.max(axis=0)])
-    boxes = np.array(boxes, np.float64)
+    extents = (segmentations.extent(one if isinstance(one, dict) else [one]) for one in outlines)
+    boxes = np.array(list(extents), np.float64)
     return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
 
 

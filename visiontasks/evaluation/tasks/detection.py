@@ -21,6 +21,7 @@ class Detection(Task):
     """
 
     main_metric = "ap"
+    most_shown: int | None = MOST_SHOWN  # in a drawing; None: all
 
     def restore(self, prediction, placement):
         return self.restored(prediction, placement)[1]
@@ -77,7 +78,7 @@ class Detection(Task):
     def _shown(self, prediction):
         """The numbers of the detections to draw, the best first, and the legend."""
         scores, classes = prediction["scores"], prediction["classes"]
-        shown = np.argsort(-scores, kind="stable")[: min(MOST_SHOWN, int((scores >= SHOWN_FROM).sum()))]
+        shown = np.argsort(-scores, kind="stable")[: int((scores >= SHOWN_FROM).sum())][: self.most_shown]
         entries = [
             Entry(f"{self._name(number)}: {count}", self._swatch(number))
             for number, count in zip(*np.unique(classes[shown], return_counts=True), strict=True)

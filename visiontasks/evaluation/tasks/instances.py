@@ -25,6 +25,7 @@ class Instances(Detection):
     """
 
     main_metric = "mask_ap"
+    most_shown = None
 
     def restore(self, prediction, placement):
         rows, found = self.restored(prediction, placement)
