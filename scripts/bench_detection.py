@@ -2,6 +2,7 @@
 
     python scripts/bench_detection.py heads [ROUNDS]        every head on efficientnet_lite0
     python scripts/bench_detection.py torchvision [ROUNDS [NAME …]]  ssd300_vgg16, Faster and Mask R-CNN of torchvision
+    python scripts/bench_detection.py memory [STEPS]        peak memory of a Mask R-CNN that trains on 100 objects at 1024²
     python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[keras-cv]")
     python scripts/bench_detection.py scoring [ROUNDS]      the score of 5000 images, and pycocotools alone
 
@@ -9,6 +10,7 @@ torchvision runs in a process of its own, under the Python in $TORCHVISION_PYTHO
 with the same weights, which decide how many boxes are to be suppressed; a rival waits while the other one works.
 """
 
+import contextlib
 import os
 import resource
 import statistics
@@ -35,7 +37,10 @@ def report(what, pairs):
     print(f"{what:40} ours {a:.3f} s   theirs {b:.3f} s   median ratio {ratio:.3f}", flush=True)
 
 
-def timers(model, images, boxes, classes, steps=2):
+STEPS = 2  # of each call; rivals take as many: what a detector learns decides how many boxes it has to work on
+
+
+def timers(model, images, boxes, classes, steps=STEPS):
     """(seconds of a training step, seconds of predicting a batch) of a compiled Keras model, as functions.
 
     Of instances a prediction ends with the run lengths of their masks.
@@ -92,29 +97,48 @@ def heads(rounds):
         print(f"{name:12} step {a:.3f} s   predict to final boxes {b:.3f} s   {size}", flush=True)
 
 
-def torchvision(rounds):
+@contextlib.contextmanager
+def beside(settings):
+    """(torchvision's network in a process of its own, ours with its weights)."""
     import keras
 
     import visiontasks as vt
     from visiontasks.registry import catalog
     from visiontasks.weights import checkpoint, coco
 
+    (backbone, arguments), head = rivals.DETECTORS[settings.name]
+    with tempfile.TemporaryDirectory() as folder:
+        rival = rivals.Rival(settings, folder, PYTHON)
+        network = vt.backbone(backbone, input_shape=(*settings.size, 3), **arguments)
+        detector = coco.DETECTORS[settings.name]
+        model = vt.VisionModel(network, catalog.find("heads", head).load()(CLASSES, **detector.head))
+        checkpoint.load_whole(model, rival.weights, detector.layer_of, grids=detector.grids)
+        model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
+        yield rival, model
+        rival.close()
+
+
+def print_peaks(rival):
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of all networks so far
+    print(f"peak memory so far: ours {own / 1e9:.1f} GB, theirs {rival.peak_memory() / 1e9:.1f} GB")
+
+
+def torchvision(rounds):
     for name in sys.argv[3:] or SIZES:
         size = SIZES[name]
-        (backbone, arguments), head = rivals.DETECTORS[name]
-        with tempfile.TemporaryDirectory() as folder:
-            rival = rivals.Rival(rivals.Settings(name, size, BATCH), folder, PYTHON)
-            network = vt.backbone(backbone, input_shape=(*size, 3), **arguments)
-            detector = coco.DETECTORS[name]
-            model = vt.VisionModel(network, catalog.find("heads", head).load()(CLASSES, **detector.head))
-            checkpoint.load_whole(model, rival.weights, detector.layer_of, grids=detector.grids)
-            model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
+        with beside(rivals.Settings(name, size, BATCH)) as (rival, model):
             step, predict = timers(model, *scenes(BATCH, *size))
             report(f"{name}, predict, batch {BATCH}", alternate(predict, rival.predict, rounds))
-            report(f"{name}, step, batch {BATCH}", alternate(step, rival.step, rounds))
-            own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of all networks so far
-            print(f"peak memory so far: ours {own / 1e9:.1f} GB, theirs {rival.peak_memory() / 1e9:.1f} GB")
-            rival.close()
+            report(f"{name}, step, batch {BATCH}", alternate(step, lambda: rival.step(STEPS), rounds))
+            print_peaks(rival)
+
+
+def memory(steps, objects=100, size=(1024, 1024)):
+    settings = rivals.Settings("maskrcnn_resnet50_fpn", size, BATCH, objects=objects)
+    with beside(settings) as (rival, model):
+        step, _ = timers(model, *scenes(BATCH, *size, objects), steps)
+        print(f"a step at {size}, batch {BATCH}, {objects} objects: ours {step():.1f} s, theirs {rival.step(steps):.1f} s")
+        print_peaks(rival)
 
 
 def keras_cv(rounds):
@@ -221,7 +245,7 @@ def scoring(rounds, images=5000, classes=80, detections=100):
 
 
 def main():
-    parts = {"heads": heads, "torchvision": torchvision, "keras_cv": keras_cv, "scoring": scoring}
+    parts = {part.__name__: part for part in (heads, torchvision, memory, keras_cv, scoring)}
     if len(sys.argv) < 2 or sys.argv[1] not in parts:
         raise SystemExit(__doc__)
     from visiontasks.training import devices

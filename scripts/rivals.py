@@ -34,26 +34,28 @@ class Settings:
         size: (height, width).
         batch: images a step.
         dtype: "float32", or "bfloat16" or "float16" for autocast.
+        objects: per image.
     """
 
     name: str
     size: tuple[int, int]
     batch: int
     dtype: str = "float32"
+    objects: int = 8
 
     @property
     def detects(self) -> bool:
         return self.name in DETECTORS
 
 
-def scenes(batch, height, width):
-    """Images and their objects: (uint8 (B, H, W, 3), float32 (B, 8, 4), int32 (B, 8))."""
+def scenes(batch, height, width, count=8):
+    """Images and their objects: (uint8 (B, H, W, 3), float32 (B, count, 4), int32 (B, count))."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
-    lengths = rng.uniform(0.1, 0.5, (batch, 8, 2))
-    corners = rng.random((batch, 8, 2)) * (1 - lengths)
+    lengths = rng.uniform(0.1, 0.5, (batch, count, 2))
+    corners = rng.random((batch, count, 2)) * (1 - lengths)
     boxes = np.concatenate([corners, corners + lengths], axis=2) * [width, height, width, height]
-    return images, boxes.astype("float32"), rng.integers(0, CLASSES, (batch, 8)).astype("int32")
+    return images, boxes.astype("float32"), rng.integers(0, CLASSES, (batch, count)).astype("int32")
 
 
 def ellipses(boxes, height, width):
@@ -145,7 +147,7 @@ class _Served:
 
     def _batch(self):
         torch = self.torch
-        images, boxes, classes = scenes(self.settings.batch, *self.settings.size)
+        images, boxes, classes = scenes(self.settings.batch, *self.settings.size, self.settings.objects)
         inputs = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.device, torch.float32) / 255
         inputs = inputs.contiguous(memory_format=self.layout)
         if not self.settings.detects:

@@ -13,7 +13,7 @@ from visiontasks.heads.rcnn_masks import MaskBranch
 from visiontasks.instance_masks import NO_MASK
 from visiontasks.model import VisionModel
 
-CLASSES, COUNT, CELLS = 3, 16, 4
+CLASSES, COUNT, CELLS = 3, 64, 4
 
 
 def branch(**given):
@@ -50,7 +50,7 @@ def test_a_box_has_the_mask_of_its_class_however_many_others_there_are():
     made, (pyramid, boxes, classes) = branch(), inputs()
     every = ops.convert_to_numpy(made(pyramid, boxes, classes))
     assert every.shape == (2, COUNT, 2 * CELLS, 2 * CELLS)
-    for count in (0, 1, 4, 5):
+    for count in (0, 1, 9, 20, 50):  # of each number of boxes that is computed
         some = np.where(np.arange(COUNT) < count, classes, -1)
         np.testing.assert_allclose(
             ops.convert_to_numpy(made(pyramid, boxes, some))[:, :count], every[:, :count], atol=1e-4

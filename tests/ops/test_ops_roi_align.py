@@ -85,18 +85,38 @@ def test_half_precision_features_keep_exact_positions():
     assert float(ops.convert_to_numpy(ops.cast(got, "float32")).item()) == pytest.approx(403, abs=2)
 
 
-def test_features_take_a_gradient():
+def test_boxes_of_any_order_say_which_image_they_are_in():
+    rng = np.random.default_rng(3)
+    pyramid = {n: rng.normal(size=(2, 64 // 2**n, 64 // 2**n, 2)).astype("float32") for n in (2, 3)}
+    boxes = np.float32([[[4, 6, 60, 62], [0, 0, 9, 9]], [[2, 3, 30, 40], [8, 8, 64, 64]]])
+    every = ops.convert_to_numpy(roi_align(pyramid, boxes, 2))
+    images = np.int32([1, 0, 1])
+    some = roi_align(pyramid, boxes[images, [1, 0, 0]], 2, images=images)
+    np.testing.assert_array_equal(ops.convert_to_numpy(some), every[images, [1, 0, 0]])
+
+
+def test_the_gradient_is_the_transposed_map():
+    """Sampling is linear: for all features x and any g, <f(x), g> = <x, gradient of <f, g>>."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("takes the gradient with TensorFlow")
     import tensorflow as tf
 
-    features = tf.Variable(np.ones((1, 8, 8, 2), "float32"))
-    boxes = np.float32([[[0, 0, 16, 16], [4, 4, 60, 60]]])
+    rng = np.random.default_rng(1)
+    pyramid = {n: tf.constant(rng.normal(size=(2, 64 // 2**n, 64 // 2**n, 3)), "float32") for n in (2, 3)}
+    corners = rng.uniform(-20, 40, (2, 5, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(4, 200, (2, 5, 2))], -1).astype("float32")
+    weights = rng.normal(size=(2, 5, 3, 3, 3))
     with tf.GradientTape() as tape:
-        total = tf.reduce_sum(roi_align({3: features}, boxes, 2))
-    gradient = tape.gradient(total, features)
-    # each bin is a mean of weights that sum to 1
-    assert float(tf.reduce_sum(gradient)) == pytest.approx(2 * 2 * 2 * 2, rel=1e-5)
+        tape.watch(pyramid)
+        total = tf.reduce_sum(roi_align(pyramid, boxes, 3) * weights.astype("float32"))
+    gradient = tape.gradient(total, pyramid)
+    basis = rng.normal(size=(4, 2, 8, 8, 3))
+    for level, values in pyramid.items():
+        for one in basis:
+            other = np.repeat(np.repeat(one, 2, 1), 2, 2) if level == 2 else one
+            moved = {**pyramid, level: values + other.astype("float32")}
+            got = np.sum(weights * (ops.convert_to_numpy(roi_align(moved, boxes, 3)))) - float(total)
+            assert got == pytest.approx(float(np.sum(other * gradient[level].numpy())), rel=1e-3, abs=1e-3)
 
 
 def test_in_half_precision_the_gradient_of_a_cell_is_still_the_sum_over_hundreds_of_boxes():

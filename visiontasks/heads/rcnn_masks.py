@@ -17,6 +17,10 @@ from visiontasks.ops.roi_align import roi_align
 Mask = options(filters=Count, layers=Whole, bins=Count, bin_samples=Count, batch_norm=bool, agnostic=bool)
 
 
+SHARES = (8, 4, 2, 1)  # of all boxes of a batch: the numbers that are computed
+SMALLEST = 8  # boxes an image, on average
+
+
 class MaskBranch(Branch):
     """A mask of each box for its class, on a grid over the box: Mask R-CNN's branch.
 
@@ -77,36 +81,40 @@ class MaskBranch(Branch):
         self.logits.build((None, 2 * self.bins, 2 * self.bins, self.upsample.filters))
 
     def call(self, pyramid, boxes, classes, training=None):
-        count = boxes.shape[1]
-        # few boxes are real in most batches: the smallest of some fixed numbers is computed that holds them
-        sizes = sorted({-(-count // share) for share in (1, 4)})
-        if self.norms:
-            sizes = [count]  # JAX cannot update moving statistics inside a condition
-        needed = ops.max(ops.sum(ops.cast(classes >= 0, "int32"), axis=1))
-        index = sum((ops.cast(needed > size, "int32") for size in sizes[:-1]), ops.zeros((), "int32"))
-        of_size = [functools.partial(self._padded, size, training) for size in sizes]
-        return (
-            ops.switch(index, of_size, pyramid, boxes, classes)
-            if len(sizes) > 1
-            else of_size[0](pyramid, boxes, classes)
-        )
+        count, classes = boxes.shape[1], ops.reshape(classes, (-1,))
+        total, real = ops.shape(classes)[0], classes >= 0
+        # most batches have few real boxes: they come first, and the smallest share of all that holds them is computed
+        shares = [share for share in SHARES if count >= SMALLEST * share]
+        if self.norms or not shares:
+            shares = [1]  # JAX cannot update moving statistics inside a condition
+        sizes = [-(-total // share) for share in shares]
+        places = ops.arange(total, dtype="int32")
+        order = ops.argsort(ops.where(real, places, places + total))
+        boxes, classes = (ops.take(x, order, axis=0) for x in (ops.reshape(boxes, (-1, 4)), classes))
+        inputs = pyramid, boxes, order // count, classes
+        needed = ops.sum(ops.cast(real, "int32"))
+        number = sum((ops.cast(needed > size, "int32") for size in sizes[:-1]), ops.zeros((), "int32"))
+        of_size = [functools.partial(self._first, size, training) for size in sizes]
+        logits = ops.switch(number, of_size, *inputs) if len(sizes) > 1 else of_size[0](*inputs)
+        logits = ops.take(logits, ops.argsort(order), axis=0)
+        return ops.reshape(logits, (-1, count, *logits.shape[1:]))
 
-    def _padded(self, size, training, pyramid, boxes, classes):
-        """The logits of the first `size` boxes of each image, and zeros for the others."""
-        count, boxes, classes = boxes.shape[1], boxes[:, :size], classes[:, :size]
-        x = roi_align(pyramid, boxes, self.bins, self.bin_samples)
-        x = ops.reshape(x, (-1, self.bins, self.bins, x.shape[-1]))
+    def _first(self, size, training, pyramid, boxes, images, classes):
+        """The logits of the first `size` boxes of a batch, and zeros for the others."""
+        padding = ops.shape(classes)[0] - size
+        boxes, images, classes = (x[:size] for x in (boxes, images, classes))
+        x = roi_align(pyramid, boxes, self.bins, self.bin_samples, images)
         x = apply_stack(self.convs, self.norms, x, classes >= 0, training)
         x = self.upsample(x)
         cells = 2 * self.bins
-        x = ops.reshape(ops.cast(x, "float32"), (-1, size, cells * cells, x.shape[-1]))
+        x = ops.reshape(ops.cast(x, "float32"), (-1, cells * cells, x.shape[-1]))
         columns = ops.zeros_like(classes) if self.agnostic else classes + 1
         # a product with one-hot rows: the gradient of a gather would add up in an order that changes
         chosen = ops.one_hot(columns, self.logits.filters, dtype="float32")
         kernel = ops.matmul(chosen, ops.transpose(ops.convert_to_tensor(self.logits.kernel)[0, 0]))
         bias = ops.matmul(chosen, ops.expand_dims(ops.convert_to_tensor(self.logits.bias), -1))
         x = ops.matmul(x, ops.expand_dims(kernel, -1)) + ops.expand_dims(bias, -1)
-        return ops.pad(ops.reshape(x, (-1, size, cells, cells)), [[0, 0], [0, count - size], [0, 0], [0, 0]])
+        return ops.pad(ops.reshape(x, (-1, cells, cells)), [[0, padding], [0, 0], [0, 0]])
 
     def compute_losses(self, outputs, samples, targets):
         masks = targets["instance_masks"]

@@ -25,28 +25,35 @@ def level_of(boxes, lowest: int, highest: int):
     return ops.cast(ops.clip(ops.floor(exact), lowest, highest), "int32")
 
 
-def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
+def roi_align(pyramid: dict, boxes, size: int, samples: int = 2, images=None):
     """Features of boxes by bilinear sampling, without rounding the boxes to cells.
 
     Each box is divided into size × size bins; a bin's value is the mean of samples × samples points in it. He et al.
     2017 (https://arxiv.org/abs/1703.06870), section 3. Coordinates as in torchvision with aligned=False: the first
     cell's value lies at 0, not at half a cell, and a box is at least one cell wide and high. Points more than one cell
-    outside of the map are 0. It only gathers, so its gradient is the same on every run and backend.
+    outside of the map are 0. The boxes take no gradient, as in Faster R-CNN (Ren et al. 2015,
+    https://arxiv.org/abs/1506.01497, section 3.2).
 
     Args:
         pyramid: {level number: features (B, H, W, C)}, C the same for all; level n has stride 2ⁿ.
-        boxes: (B, N, 4) in pixels; each uses the level that `level_of` gives, or the next finer existing level.
+        boxes: (B, N, 4) in pixels, or with `images` (R, 4); each uses the level that `level_of` gives, or the next finer
+            existing level.
         size: bins per row and column, S.
         samples: points per row and column of a bin.
+        images: int32 (R,), the row of the batch that each box is in; by default the boxes' first axis is the batch.
 
     Returns:
-        (B, N, S, S, C) in the features' dtype; positions and sums are always computed in float32.
+        (B, N, S, S, C), or (R, S, S, C), in the features' dtype; positions and sums are always computed in float32.
     """
+    if images is None:
+        images = ops.repeat(ops.arange(ops.shape(boxes)[0], dtype="int32"), boxes.shape[1])
+        flat = roi_align(pyramid, ops.reshape(boxes, (-1, 4)), size, samples, images)
+        return ops.reshape(flat, (-1, boxes.shape[1], *flat.shape[1:]))
     levels = sorted(pyramid)
     maps = [pyramid[level] for level in levels]
     heights, widths = ([m.shape[axis] for m in maps] for axis in (1, 2))
     starts = np.cumsum([0] + [h * w for h, w in zip(heights, widths, strict=True)])[:-1]
-    channels, count = maps[0].shape[-1], boxes.shape[1]
+    channels = maps[0].shape[-1]
     # float32: the gradient of one cell is a sum over thousands of points, which half precision cannot accumulate
     table = [ops.reshape(ops.cast(m, "float32"), (-1, m.shape[1] * m.shape[2], channels)) for m in maps]
     table = ops.concatenate(table, axis=1)
@@ -62,35 +69,58 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2):
     corners = ops.cast(boxes, "float32") / ops.expand_dims(stride, -1)
     down = _points(corners[..., 1], corners[..., 3], of_level(heights, "int32"), size, samples)
     across = _points(corners[..., 0], corners[..., 2], of_level(widths, "int32"), size, samples)
-    width, start = (ops.reshape(x, (-1, count, 1, 1)) for x in (of_level(widths, "int32"), of_level(starts, "int32")))
+    width, start = (ops.reshape(x, (-1, 1, 1)) for x in (of_level(widths, "int32"), of_level(starts, "int32")))
     # all maps of a batch in one table, so that one gather reads whole feature vectors
     cells = int(sum(h * w for h, w in zip(heights, widths, strict=True)))
-    start = start + cells * ops.reshape(ops.arange(ops.shape(boxes)[0], dtype="int32"), (-1, 1, 1, 1))
-    table = ops.reshape(table, (-1, channels))
-
-    def at(row, column):
-        indices = start + row * width + column  # (B, N, S, S)
-        return ops.take(table, indices, axis=0)
-
-    mean = 0
+    start = start + cells * ops.reshape(images, (-1, 1, 1))
     # one point of every bin at a time: all points of all boxes would take gigabytes
-    for number, (y, x) in enumerate(np.ndindex(samples, samples), start=1):
-        top, bottom, share_y, inside_y = (ops.expand_dims(values[..., y::samples], -1) for values in down)
-        left, right, share_x, inside_x = (ops.expand_dims(values[..., x::samples], -2) for values in across)
-        share_y, share_x = ops.expand_dims(share_y, -1), ops.expand_dims(share_x, -1)
-        above = _between(at(top, left), at(top, right), share_x)
-        point = _between(above, _between(at(bottom, left), at(bottom, right), share_x), share_y)
-        # a running mean: the order of the terms of a sum would differ between runs of TensorFlow
-        mean = mean + (point * ops.expand_dims(inside_y * inside_x, -1) - mean) / number
-    return ops.cast(mean, maps[0].dtype)
+    points = []
+    for y, x in np.ndindex(samples, samples):
+        top, bottom, below, inside_y = (ops.expand_dims(values[..., y::samples], -1) for values in down)
+        left, right, after, inside_x = (ops.expand_dims(values[..., x::samples], -2) for values in across)
+        cells = [start + row * width + column for row in (top, bottom) for column in (left, right)]
+        points.append((cells, *(ops.expand_dims(share, -1) for share in (below, after, inside_y * inside_x))))
+    return ops.cast(_mean_of_points(ops.reshape(table, (-1, channels)), points), maps[0].dtype)
 
 
-def _between(a, b, share):
-    return a + (b - a) * share
+def _mean_of_points(table, points):
+    """The mean over points of the values between four rows of a table (T, C): float32 (R, S, S, C).
+
+    The gradient is summed point by point too: the one that backends derive holds all rows of all points at once.
+    """
+    rows, channels = ops.shape(table)
+
+    def value(table, cells, below, after, inside):
+        a, b, c, d = (ops.take(table, cell, axis=0) for cell in cells)
+        above = a + (b - a) * after
+        return (above + (c + (d - c) * after - above) * below) * inside
+
+    def gradient(upstream, cells, below, after, inside):
+        shares = [down * across * inside for down in (1 - below, below) for across in (1 - after, after)]
+        values = ops.stack([upstream * share for share in shares])
+        return ops.segment_sum(ops.reshape(values, (-1, channels)), ops.reshape(ops.stack(cells), (-1,)), rows)
+
+    @ops.custom_gradient
+    def mean(table):
+        def grad(*args, upstream=None):  # backends differ in how they call it
+            upstream = args[0] if upstream is None else upstream
+            return _mean(gradient(upstream, *point) for point in points)
+
+        return _mean(value(table, *point) for point in points), grad
+
+    return mean(table)
+
+
+def _mean(terms):
+    """A running mean: TensorFlow adds up the terms of a sum in an order that differs between runs."""
+    mean = 0
+    for number, term in enumerate(terms, start=1):
+        mean = mean + (term - mean) / number
+    return mean
 
 
 def _points(low, high, length, size, samples):
-    """Points along one axis, (B, N, size * samples): lower and upper neighbor, the upper's share, 1 inside or 0."""
+    """Points along one axis, (R, size * samples): lower and upper neighbor, the upper's share, 1 inside or 0."""
     extent = ops.maximum(high - low, 1.0)
     steps = (np.arange(size * samples) + 0.5) / (size * samples)
     points = ops.expand_dims(low, -1) + ops.expand_dims(extent, -1) * ops.convert_to_tensor(steps, "float32")
