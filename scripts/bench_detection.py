@@ -2,7 +2,7 @@
 
     python scripts/bench_detection.py heads [ROUNDS]        every head on efficientnet_lite0
     python scripts/bench_detection.py torchvision [ROUNDS [NAME …]]  ssd300_vgg16, Faster and Mask R-CNN of torchvision
-    python scripts/bench_detection.py memory [STEPS]        peak memory of a Mask R-CNN that trains on 100 objects at 1024²
+    python scripts/bench_detection.py memory [STEPS]        peak memory of Mask R-CNN, 100 objects at 1024²
     python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[keras-cv]")
     python scripts/bench_detection.py scoring [ROUNDS]      the score of 5000 images, and pycocotools alone
 
@@ -137,7 +137,9 @@ def memory(steps, objects=100, size=(1024, 1024)):
     settings = rivals.Settings("maskrcnn_resnet50_fpn", size, BATCH, objects=objects)
     with beside(settings) as (rival, model):
         step, _ = timers(model, *scenes(BATCH, *size, objects), steps)
-        print(f"a step at {size}, batch {BATCH}, {objects} objects: ours {step():.1f} s, theirs {rival.step(steps):.1f} s")
+        print(
+            f"a step at {size}, batch {BATCH}, {objects} objects: ours {step():.1f} s, theirs {rival.step(steps):.1f} s"
+        )
         print_peaks(rival)
 
 

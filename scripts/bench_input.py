@@ -49,11 +49,11 @@ class Files(Source):
         return self.paths[index]
 
 
-def draw_images(folder: Path, count: int):
-    """Images about 500×375 with the spectrum of natural ones: amplitude falls as 1/frequency."""
+def draw_images(folder: Path, count: int, size: tuple[int, int] | None = None):
+    """Images, about 500×375 or of `size`, with the spectrum of natural ones: amplitude falls as 1/frequency."""
     rng = np.random.default_rng(0)
     for number in range(count):
-        height, width = rng.integers(330, 420), rng.integers(450, 550)
+        height, width = size or (rng.integers(330, 420), rng.integers(450, 550))
         frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
         frequency[0, 0] = 1
         channels = []

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from matplotlib.path import Path
 from pycocotools import mask as coco_mask
 
 from visiontasks.instance_masks import NO_MASK, InstanceMasks, Patch
@@ -45,9 +46,18 @@ def test_polygons_have_the_pixels_that_coco_gives_them(seed):
     np.testing.assert_array_equal(masks.areas(), expected.sum(axis=(1, 2)))
     for number, mask in enumerate(expected):
         np.testing.assert_array_equal(coco_mask.decode(masks.rle(number)), mask)
-        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-        box = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] if mask.any() else [0, 0, 0, 0]
-        np.testing.assert_array_equal(masks.boxes()[number], box)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_a_box_is_around_the_pixels_whose_center_a_mask_has(seed):
+    masks = polygons(np.random.default_rng(seed))
+    centers = np.stack(np.meshgrid(np.arange(SIZE[1]) + 0.5, np.arange(SIZE[0]) + 0.5), axis=-1).reshape(-1, 2)
+    for shape, box in zip(masks.shapes, masks.boxes(), strict=True):
+        seen = np.any([Path(np.vstack([p, p[:1]]), closed=True).contains_points(centers) for p in shape], axis=0)
+        inside = centers[seen]
+        expected = [*(inside.min(axis=0) - 0.5), *(inside.max(axis=0) + 0.5)] if seen.any() else [0, 0, 0, 0]
+        np.testing.assert_array_equal(box, expected)
 
 
 @given(st.integers(0, 10**6))

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from visiontasks import polygons, run_lengths
+
 NO_MASK = 255  # fills the crop of an object that has no mask
 
 
@@ -32,17 +34,32 @@ class Patch:
         return Patch(self.left + int(columns[0]), self.top + int(rows[0]), pixels)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Moved:
+    """A mask whose pixels a move has not touched yet: however often it is moved, they are interpolated once.
+
+    Args:
+        pixels: uint8 (height, width), 0 or `ONE`.
+        matrix: float64 (2, 3), the affine map from their coordinates to the image's.
+    """
+
+    pixels: np.ndarray
+    matrix: np.ndarray
+
+
+ONE = 255  # the value of pixels that are to be interpolated
+
 # polygons, arrays (P, 2) of x, y in pixels, whose union is the mask; COCO's compressed run lengths of the image's size;
-# pixels; or nothing: the object has no mask
-Shape = tuple[np.ndarray, ...] | dict | Patch | None
+# pixels, moved or not; or nothing: the object has no mask
+Shape = tuple[np.ndarray, ...] | dict | Patch | Moved | None
 
 
 class InstanceMasks:
     """The masks of N objects of an image of `size` (height, width).
 
     Whole masks would take N times the image's pixels. Polygons stay polygons while they are moved, as exact as they
-    were; their pixels are those that COCO gives them. Moved pixels are kept in the window that holds them. Coordinates
-    are continuous: the first pixel spans 0..1.
+    were; their pixels are those that COCO gives them. Pixels stay what they are, and a map says where they lie.
+    Coordinates are continuous: the first pixel spans 0..1.
 
     Args:
         shapes: one for each object.
@@ -65,7 +82,7 @@ class InstanceMasks:
             if (crop == NO_MASK).all():
                 return None
             scale = (box[2:] - box[:2]) / crop.shape[0]
-            return _warped(Patch(0, 0, crop), np.column_stack([np.diag(scale), box[:2]]), size)
+            return _on_image(Moved(crop * np.uint8(ONE), np.column_stack([np.diag(scale), box[:2]])), size)
 
         return cls(map(shape, crops, np.asarray(boxes, np.float64)), size)
 
@@ -104,14 +121,18 @@ class InstanceMasks:
         def nothing(shape):
             if isinstance(shape, dict):
                 return not coco_mask.area(shape)
-            return shape == () or isinstance(shape, Patch) and not shape.pixels.any()
+            return shape == () or isinstance(shape, (Patch, Moved)) and not shape.pixels.any()
 
         return np.array([nothing(shape) for shape in self.shapes], bool)
 
     def patch(self, number: int) -> Patch | None:
         """An object's mask inside the image as pixels, in the smallest window; None if it has none."""
         shape = self.shapes[number]
-        return shape if shape is None or isinstance(shape, Patch) else _patch(self.rle(number))
+        if shape is None or isinstance(shape, Patch):
+            return shape
+        if isinstance(shape, Moved):
+            return _on_image(shape, self.size)
+        return Patch(*run_lengths.decoded([self.rle(number)])[0])
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         """`np.asarray(masks)`: uint8 (N, H, W), 0 or 1; an object without a mask has no pixels."""
@@ -145,22 +166,34 @@ class InstanceMasks:
         return np.array([np.nan if patch is None else patch.pixels.sum() for patch in patches], np.float32)
 
     def boxes(self) -> np.ndarray:
-        """float32 (N, 4): the box around each mask's pixels; zeros for an empty mask or none."""
+        """float32 (N, 4): the box around the pixels whose center a mask has; zeros for an empty mask or none."""
         boxes = np.zeros((len(self), 4), np.float32)
-        for number, box in enumerate(boxes):
-            if (patch := self.patch(number)) and patch.pixels.size:
-                rows, columns = patch.pixels.shape
-                box[:] = patch.left, patch.top, patch.left + columns, patch.top + rows
+        parts = [(n, p) for n, shape in enumerate(self.shapes) if isinstance(shape, tuple) for p in shape if len(p) > 2]
+        low = [np.clip(np.floor(p.min(axis=0)), 0, self.size[::-1]).astype(int) for _, p in parts]
+        high = [np.clip(np.ceil(p.max(axis=0)), 0, self.size[::-1]).astype(int) for _, p in parts]
+        windows = [(b - a)[::-1] for a, b in zip(low, high, strict=True)]
+        grids = polygons.filled([p - a for a, (_, p) in zip(low, parts, strict=True)], windows)
+        patches = [(n, Patch(*a, grid).tight()) for (n, _), a, grid in zip(parts, low, grids, strict=True)]
+        patches += [(n, self.patch(n)) for n, shape in enumerate(self.shapes) if not isinstance(shape, tuple)]
+        for number, patch in patches:
+            if patch is None or not patch.pixels.size:
+                continue
+            rows, columns = patch.pixels.shape
+            box, (x, y) = boxes[number], (patch.left, patch.top)
+            if not box.any():
+                box[:2] = x, y
+            box[:] = *np.minimum(box[:2], (x, y)), *np.maximum(box[2:], (x + columns, y + rows))
         return boxes
 
     def rle(self, number: int) -> dict | None:
         """A mask as COCO's compressed run lengths, {"size", "counts"}; None if the object has none."""
         shape = self.shapes[number]
-        if shape is None or isinstance(shape, dict):
-            return shape
         if isinstance(shape, tuple):
-            return _runs(shape, self.size)
-        return _encoded(shape, self.size)
+            return run_lengths.of_polygons(shape, self.size)
+        if isinstance(shape, dict):
+            return {"size": shape["size"], "counts": shape["counts"]}
+        patch = self.patch(number)
+        return patch and run_lengths.encoded(patch.left, patch.top, patch.pixels, self.size)
 
     def text(self, number: int) -> dict | None:
         """As `rle`, as JSON has it."""
@@ -173,21 +206,36 @@ class InstanceMasks:
     def moved(self, matrix: np.ndarray, size: tuple[int, int]) -> "InstanceMasks":
         """The masks after an affine map of the image, (2, 3), to an image of `size`.
 
-        Pixels are interpolated inside the window alone. What lies outside of either image is cut off: it does not come
-        back with a later move.
+        What lies outside of either image is cut off: it does not come back with a later move.
         """
-        matrix = np.asarray(matrix, np.float64)
+        matrix, shapes = np.asarray(matrix, np.float64), self._with_pixels()
+        parts = [part for shape in shapes if isinstance(shape, tuple) for part in shape]
+        parts = iter(polygons.moved(parts, matrix, self.size, size))
+        pixels = iter(_moved([shape for shape in shapes if isinstance(shape, Moved)], matrix, size))
 
         def move(shape):
-            if shape is None:
-                return None
-            if not isinstance(shape, tuple):
-                return _warped(_patch(shape) if isinstance(shape, dict) else shape, matrix, size)
-            here = (_clipped(polygon, self.size) for polygon in shape)
-            there = (_clipped(polygon @ matrix[:, :2].T + matrix[:, 2], size) for polygon in here)
-            return tuple(polygon for polygon in there if len(polygon) > 2)
+            if isinstance(shape, tuple):
+                there = [next(parts) for _ in shape]
+                return tuple(polygon for polygon in there if len(polygon) > 2)
+            return shape and next(pixels)
 
-        return InstanceMasks(map(move, self.shapes), size)
+        return InstanceMasks(map(move, shapes), size)
+
+    def _with_pixels(self):
+        """The shapes, but those with pixels as `Moved`."""
+        runs = [shape for shape in self.shapes if isinstance(shape, dict)]
+        windows = iter(run_lengths.decoded(runs, ONE))
+
+        def placed(shape):
+            if isinstance(shape, dict):
+                left, top, pixels = next(windows)
+            elif isinstance(shape, Patch):
+                left, top, pixels = shape.left, shape.top, shape.pixels * np.uint8(ONE)
+            else:
+                return shape
+            return Moved(pixels, np.array([[1.0, 0.0, left], [0.0, 1.0, top]]))
+
+        return [placed(shape) for shape in self.shapes]
 
     def within(self, region: np.ndarray) -> "InstanceMasks":
         """What of the masks lies in a region, bool (H, W). Objects without a mask stay so."""
@@ -210,112 +258,77 @@ class InstanceMasks:
             boxes: float (N, 4), not empty.
             size: cells per row and column.
         """
-        crops = np.full((len(self), size, size), NO_MASK, np.uint8)
-        for crop, box, shape in zip(crops, np.asarray(boxes, np.float64), self.shapes, strict=True):
-            scale = size / (box[2:] - box[:2])
-            if isinstance(shape, (dict, Patch)):
-                patch = _patch(shape) if isinstance(shape, dict) else shape
-                crop[:] = _resampled(patch, np.diag(scale), -box[:2] * scale, (size, size)) if patch.pixels.size else 0
+        boxes, shapes = np.asarray(boxes, np.float64), self._with_pixels()
+        scales = size / (boxes[:, 2:] - boxes[:, :2])
+        # from the image to each grid
+        maps = np.concatenate([scales[:, None] * np.eye(2), (-boxes[:, :2] * scales)[..., None]], axis=2)
+        crops, numbers, parts = np.zeros((len(self), size, size), np.uint8), [], []
+        for number, shape in enumerate(shapes):
+            if isinstance(shape, Moved):
+                crops[number] = _resampled(shape.pixels, _product(maps[number], shape.matrix), (size, size))
             elif shape is not None:
-                crop[:] = coco_mask.decode(_runs([(points - box[:2]) * scale for points in shape], (size, size)))
-            if not crop.any():
-                crop[:] = NO_MASK
+                parts += [(points - boxes[number, :2]) * scales[number] for points in shape]
+                numbers += [number] * len(shape)
+        for number, pixels in zip(numbers, polygons.filled(parts, [(size, size)] * len(parts)), strict=True):
+            crops[number] |= pixels
+        crops[~crops.any(axis=(1, 2))] = NO_MASK
         return crops
 
 
-def _clipped(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The part of a polygon inside an image. Sutherland and Hodgman 1974, https://doi.org/10.1145/360767.360802.
-
-    Parts that only the outside connects stay connected, by an edge along the border.
-    """
-    for axis, limit in enumerate(size[::-1]):
-        for side, edge in ((1, 0.0), (-1, float(limit))):
-            inside = side * (polygon[:, axis] - edge) >= 0
-            if inside.all():
-                continue
-            before, was_inside = np.roll(polygon, 1, axis=0), np.roll(inside, 1)
-            crosses = inside != was_inside
-            with np.errstate(divide="ignore", invalid="ignore"):
-                share = (edge - before[:, axis]) / (polygon[:, axis] - before[:, axis])
-                crossing = before + share[:, None] * (polygon - before)
-            crossing[:, axis] = edge
-            # of each edge first where it crosses, then where it ends
-            points = np.stack([crossing, polygon], axis=1).reshape(-1, 2)
-            polygon = points[np.stack([crosses, inside], axis=1).ravel()]
-    return polygon
+def _product(second, first) -> np.ndarray:
+    """The affine map, (2, 3), that applies one after the other."""
+    product = second[..., :2] @ first
+    product[..., 2] += second[..., 2]
+    return product
 
 
-def _runs(polygons, size) -> dict:
-    """The union of polygons as run lengths."""
-    flat = [polygon.ravel().tolist() for polygon in polygons if len(polygon) > 2]
-    if not flat:
-        return coco_mask.encode(np.zeros(size, np.uint8, order="F"))
-    return coco_mask.merge(coco_mask.frPyObjects(flat, *size))
+def _moved(masks, matrix, size) -> list[Moved]:
+    """Pixels after a further affine map, without those whose center lies outside of an image of `size`."""
+    if not masks:
+        return []
+    matrices, extents = _product(matrix, np.stack([one.matrix for one in masks])), [one.pixels.shape for one in masks]
+    corners = _corners(matrices, np.array(extents))
+    across = ((corners < 0) | (corners > np.array(size[::-1])[:, None])).any(axis=(1, 2)).tolist()
+    return [
+        Moved(_cut(one.pixels, to, size) if crosses else one.pixels, to)
+        for one, to, crosses in zip(masks, matrices, across, strict=True)
+    ]
 
 
-def _patch(runs: dict) -> Patch:
-    """The pixels of run lengths, without decoding the rest of the image."""
-    height, _ = runs["size"]
-    left, top, width, rows = (int(value) for value in coco_mask.toBbox(runs))
-    # columns follow each other in runs of zeros and ones
-    edges = np.concatenate([[0], np.cumsum(run_lengths(runs["counts"]))])
-    lengths = np.diff(np.clip(edges, left * height, (left + width) * height))
-    columns = np.repeat((np.arange(len(lengths)) & 1).astype(np.uint8), lengths).reshape(width, height)
-    return Patch(left, top, np.ascontiguousarray(columns[:, top : top + rows].T))
+def _corners(matrices, extents) -> np.ndarray:
+    """(N, 2, 4): where affine maps (N, 2, 3) move the corners of windows of (height, width)."""
+    windows = np.ones((len(extents), 3, 4))
+    windows[:, 0] = extents[:, 1:] * [0, 1, 0, 1]
+    windows[:, 1] = extents[:, :1] * [0, 0, 1, 1]
+    return matrices @ windows
 
 
-def _encoded(patch: Patch, size) -> dict:
-    """The run lengths of a patch, without the pixels of the rest of the image."""
-    (height, width), (rows, columns) = size, patch.pixels.shape
-    strip = np.zeros((columns, height), np.uint8)
-    strip[:, patch.top : patch.top + rows] = patch.pixels.T
-    edges = np.flatnonzero(np.diff(strip.ravel(), prepend=0, append=0)) + patch.left * height
-    counts = np.diff(np.concatenate([[0], edges, [height * width]]))
-    counts = counts if counts[-1] else counts[:-1]
-    return coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+def _cut(pixels, matrix, size):
+    inside = True
+    across, down = (np.arange(count) + 0.5 for count in pixels.shape[::-1])
+    for (a, b, c), limit in zip(matrix.tolist(), size[::-1], strict=True):
+        # mostly one of the two is 0: then a row or column tells
+        flat = [a * across[None], b * down[:, None]]
+        there = sum((one for one in flat if np.abs(one[-1, -1]) > 1e-6), np.full((1, 1), c))
+        inside = inside & (there >= 0) & (there <= limit)
+    return pixels * inside.view(np.uint8)
 
 
-def run_lengths(text: bytes | str) -> np.ndarray | None:
-    """int64 (R,): the run lengths in COCO's compressed text; None if it is damaged.
-
-    A character has five bits of a number and whether more follow; from the third run on a number is the difference to
-    the run two before.
-    """
-    text = text.encode() if isinstance(text, str) else text
-    bits = np.frombuffer(text, np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero(bits & 32 == 0)
-    if not len(bits) or ends[-1:].tolist() != [len(bits) - 1] or (bits < 0).any() or (bits >= 64).any():
-        return None
-    lengths = np.diff(ends, prepend=-1)
-    if lengths.max() > 7:  # more than 32 bits
-        return None
-    starts = ends - lengths + 1
-    runs = np.add.reduceat((bits & 31) << 5 * (np.arange(len(bits)) - np.repeat(starts, lengths)), starts)
-    runs -= np.where(bits[ends] & 16, 1 << 5 * lengths, 0)
-    for first in (1, 2):
-        runs[first::2] = np.cumsum(runs[first::2])
-    return runs
-
-
-def _warped(patch: Patch, matrix: np.ndarray, size: tuple[int, int]) -> Patch:
-    """A patch after an affine map to an image of `size`: where the interpolated mask is a half or more."""
-    rows, columns = patch.pixels.shape
-    if not patch.pixels.size:
-        return patch
-    corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]]) + (patch.left, patch.top)
-    corners = corners @ matrix[:, :2].T + matrix[:, 2]
-    low = np.clip(np.floor(corners.min(axis=0)), 0, size[::-1]).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=0)), 0, size[::-1]).astype(int)
-    if (high <= low).any():
+def _on_image(moved: Moved, size) -> Patch:
+    """Where moved pixels, interpolated, are a half or more at a pixel's center."""
+    (corners,) = _corners(moved.matrix[None], np.array([moved.pixels.shape]))
+    low = np.clip(np.floor(corners.min(axis=1)), 0, size[::-1]).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=1)), 0, size[::-1]).astype(int)
+    if not moved.pixels.size or (high <= low).any():
         return Patch(0, 0, np.zeros((0, 0), np.uint8))
-    width, height = (high - low).tolist()
-    pixels = _resampled(patch, matrix[:, :2], matrix[:, 2] - low, (height, width))
-    return Patch(int(low[0]), int(low[1]), pixels)
+    matrix = moved.matrix - [[0, 0, low[0]], [0, 0, low[1]]]
+    return Patch(*low.tolist(), _resampled(moved.pixels, matrix, tuple((high - low)[::-1].tolist()))).tight()
 
 
-def _resampled(patch, linear, offset, size) -> np.ndarray:
-    """uint8 `size`: where a patch is a half or more after an affine map, interpolated."""
-    # between pixel centers, which OpenCV numbers from 0
-    offset = linear @ (np.array([patch.left, patch.top]) + 0.5) + offset - 0.5
-    pixels = cv2.warpAffine(patch.pixels * 255, np.column_stack([linear, offset]), size[::-1])
-    return (pixels > 127).view(np.uint8)
+def _resampled(pixels, matrix, size) -> np.ndarray:
+    """uint8 `size`: where pixels, 0 or ONE, are a half or more after an affine map, interpolated."""
+    if not pixels.size:
+        return np.zeros(size, np.uint8)
+    matrix = matrix.copy()
+    matrix[:, 2] += (matrix[:, 0] + matrix[:, 1] - 1) / 2  # between pixel centers, which OpenCV numbers from 0
+    return (cv2.warpAffine(pixels, matrix, size[::-1]) > ONE // 2).view(np.uint8)

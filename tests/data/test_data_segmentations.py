@@ -9,14 +9,15 @@ from pycocotools import mask as coco_mask
 
 from visiontasks.data import segmentations
 from visiontasks.errors import DataError
-from visiontasks.instance_masks import InstanceMasks, run_lengths
+from visiontasks.instance_masks import InstanceMasks
+from visiontasks.run_lengths import lengths_of
 
 
 @given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1)))
 def test_run_lengths_as_text_and_as_numbers_give_the_mask_they_were_made_of(mask):
     size = mask.shape
     text = coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
-    runs = run_lengths(text).tolist()
+    runs = lengths_of(text).tolist()
     assert sum(runs) == mask.size
     for counts in (text, runs):
         result = segmentations.check({"size": list(size), "counts": counts}, size, "it")

@@ -66,8 +66,8 @@ def cut(sample: Sample, changes: dict, visible: float = 0.0) -> Sample:
         if "instance_masks" in changes:
             masks = changes["instance_masks"]
             keep &= ~masks.empty
-            for number in np.flatnonzero((boxes != changes["boxes"]).any(axis=1) & keep & masks.known):
-                boxes[number] = tight(boxes[number], masks[number].boxes()[0])
+            clipped = np.flatnonzero((boxes != changes["boxes"]).any(axis=1) & keep & masks.known)
+            boxes[clipped] = tight(boxes[clipped], masks[clipped].boxes())
         keep &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         changes["boxes"] = boxes
         changes = {**_objects(sample), **changes, "areas": None}
@@ -76,9 +76,9 @@ def cut(sample: Sample, changes: dict, visible: float = 0.0) -> Sample:
 
 
 def tight(box: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """A box (4,), tightened to what is seen of its object, a box around pixels."""
+    """Boxes (…, 4), tightened to what is seen of their objects, boxes around pixels."""
     # an edge where nothing was cut away stays as exact as it was
-    return np.concatenate([np.maximum(box[:2], seen[:2]), np.minimum(box[2:], seen[2:])])
+    return np.concatenate([np.maximum(box[..., :2], seen[..., :2]), np.minimum(box[..., 2:], seen[..., 2:])], axis=-1)
 
 
 def _objects(sample):

@@ -7,7 +7,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from visiontasks.errors import DataError
-from visiontasks.instance_masks import run_lengths
+from visiontasks.run_lengths import lengths_of
 
 
 def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] | None = None) -> list | dict | None:
@@ -58,7 +58,7 @@ def _check_runs(segmentation, size, name) -> dict:
             f"{name}: expected run lengths of the image's size [height, width] {list(size)}, got {written}; "
             "export the segmentation again for this image."
         )
-    numbers = run_lengths(counts) if isinstance(counts, str) else counts
+    numbers = lengths_of(counts) if isinstance(counts, str) else counts
     numbers = numbers.tolist() if isinstance(numbers, np.ndarray) else numbers
     whole = isinstance(numbers, list) and all(type(number) is int and number >= 0 for number in numbers)
     # pycocotools does not check this: for runs that end too early it returns uninitialized memory
@@ -67,9 +67,11 @@ def _check_runs(segmentation, size, name) -> dict:
             f"{name}: expected run lengths that are integers and add up to {size[0]} × {size[1]}, or their compressed "
             f"text, got {_short(counts)}; export the segmentation again."
         )
-    if isinstance(counts, str):
-        return {"size": list(size), "counts": counts.encode()}
-    return coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
+    size = list(size)
+    # the numbers too: to read them from the text takes longer than to move the mask
+    runs = {"size": size, "counts": counts.encode()} if isinstance(counts, str) else None
+    runs = runs or coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
+    return {**runs, "lengths": np.array(numbers, np.uint32)}
 
 
 def area(segmentation: list | dict, size: tuple[int, int]) -> float:

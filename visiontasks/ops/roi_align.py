@@ -36,8 +36,8 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2, images=None):
 
     Args:
         pyramid: {level number: features (B, H, W, C)}, C the same for all; level n has stride 2ⁿ.
-        boxes: (B, N, 4) in pixels, or with `images` (R, 4); each uses the level that `level_of` gives, or the next finer
-            existing level.
+        boxes: (B, N, 4) in pixels, or with `images` (R, 4); each uses the level that `level_of` gives, or the next
+            finer existing level.
         size: bins per row and column, S.
         samples: points per row and column of a bin.
         images: int32 (R,), the row of the batch that each box is in; by default the boxes' first axis is the batch.
