@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -49,7 +50,7 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2, images=None):
         images = ops.repeat(ops.arange(ops.shape(boxes)[0], dtype="int32"), boxes.shape[1])
         flat = roi_align(pyramid, ops.reshape(boxes, (-1, 4)), size, samples, images)
         return ops.reshape(flat, (-1, boxes.shape[1], *flat.shape[1:]))
-    levels = sorted(pyramid)
+    boxes, levels = ops.stop_gradient(ops.cast(boxes, "float32")), sorted(pyramid)
     maps = [pyramid[level] for level in levels]
     heights, widths = ([m.shape[axis] for m in maps] for axis in (1, 2))
     starts = np.cumsum([0] + [h * w for h, w in zip(heights, widths, strict=True)])[:-1]
@@ -66,7 +67,7 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2, images=None):
         return ops.take(ops.convert_to_tensor(np.array(values), dtype), index)
 
     stride = of_level([2.0**level for level in levels], "float32")
-    corners = ops.cast(boxes, "float32") / ops.expand_dims(stride, -1)
+    corners = boxes / ops.expand_dims(stride, -1)
     down = _points(corners[..., 1], corners[..., 3], of_level(heights, "int32"), size, samples)
     across = _points(corners[..., 0], corners[..., 2], of_level(widths, "int32"), size, samples)
     width, start = (ops.reshape(x, (-1, 1, 1)) for x in (of_level(widths, "int32"), of_level(starts, "int32")))
@@ -100,15 +101,19 @@ def _mean_of_points(table, points):
         values = ops.stack([upstream * share for share in shares])
         return ops.segment_sum(ops.reshape(values, (-1, channels)), ops.reshape(ops.stack(cells), (-1,)), rows)
 
+    flat = keras.tree.flatten(points)
+
     @ops.custom_gradient
-    def mean(table):
+    def mean(table, *flat):  # arguments all: JAX does not see what a function closes over
+        given = keras.tree.pack_sequence_as(points, flat)
+
         def grad(*args, upstream=None):  # backends differ in how they call it
             upstream = args[0] if upstream is None else upstream
-            return _mean(gradient(upstream, *point) for point in points)
+            return _mean(gradient(upstream, *point) for point in given), *[None] * len(flat)
 
-        return _mean(value(table, *point) for point in points), grad
+        return _mean(value(table, *point) for point in given), grad
 
-    return mean(table)
+    return mean(table, *flat)
 
 
 def _mean(terms):
