@@ -62,6 +62,14 @@ def test_a_box_has_the_mask_of_its_class_however_many_others_there_are():
     np.testing.assert_allclose(one, other)
 
 
+def test_larger_masks():
+    (pyramid, boxes, classes), made = inputs(), branch(bins=28)
+    logits = made(pyramid, boxes[:, :2], classes[:, :2])
+    assert logits.shape == (2, 2, 56, 56)
+    masks = ops.convert_to_numpy(made.decode(logits, {"valid": np.bool_([[True, False]] * 2)})["masks"])
+    assert masks[:, 0].all() and not masks[:, 1].any()
+
+
 def test_statistics_are_of_boxes_with_an_object():
     made, (pyramid, boxes, classes) = branch(batch_norm=True), inputs()
     some = np.where(np.arange(COUNT) < 3, classes, -1)

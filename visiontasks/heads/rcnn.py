@@ -7,6 +7,7 @@ from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive,
 from visiontasks.heads.detection import DetectionHead, for_each, image_size, pyramid_anchors
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch, Branch
 from visiontasks.heads.rcnn_masks import Mask, MaskBranch
+from visiontasks.heads.rcnn_points import PointBranch
 from visiontasks.layers.feature_pyramid import FeaturePyramid
 from visiontasks.layers.region_proposals import RegionProposals, propose
 from visiontasks.losses import detection
@@ -64,7 +65,8 @@ class RCNN(DetectionHead):
         box_layers: number of 3×3 convolutions of the box branch.
         dense_layers: number of its dense layers.
         mask: arguments of the mask branch (`MaskBranch` in rcnn_masks.py), {} for its defaults: with it the head is
-            Mask R-CNN, learns from instance masks too and predicts `masks`. None: no masks.
+            Mask R-CNN, learns from instance masks too and predicts `masks`. With `refine` its edges are refined by
+            PointRend (`PointBranch` in rcnn_points.py). None: no masks.
     """
 
     fields_with = {"mask": ("instance_masks",)}
@@ -121,7 +123,8 @@ class RCNN(DetectionHead):
         self.boxes = BoxBranch(len(self.classes), bins, bin_samples, units, **form, name="boxes", **half)
         self.branches = []
         if mask is not None:
-            self.add_branch(MaskBranch(len(self.classes), **mask, name="masks", **half))
+            branch = PointBranch if "refine" in mask else MaskBranch
+            self.add_branch(branch(len(self.classes), **mask, name="masks", **half))
 
     def add_branch(self, branch: Branch):
         """Add a branch, such as a mask for each object; for the constructors of subclasses.

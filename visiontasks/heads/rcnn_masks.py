@@ -13,12 +13,30 @@ from visiontasks.ops import matching
 from visiontasks.ops.masks import mask_targets
 from visiontasks.ops.roi_align import roi_align
 
-# of a recipe's `mask`; the same as the branch's
-Mask = options(filters=Count, layers=Whole, bins=Count, bin_samples=Count, batch_norm=bool, agnostic=bool)
+# of a recipe's `mask`: the branch's, and those of rcnn_points.py, whose branch it is with `refine`
+Mask = options(
+    filters=Count,
+    layers=Whole,
+    bins=Count,
+    bin_samples=Count,
+    batch_norm=bool,
+    agnostic=bool,
+    refine=Count,
+    points=Count,
+)
 
 
 SHARES = (8, 4, 2, 1)  # of all boxes of a batch: the numbers that are computed
 SMALLEST = 8  # boxes an image, on average
+
+
+def of_class(x, kernel, bias, columns):
+    """A column of a dense layer for each row: (R, P, C), and (C, K), of which int32 (R,) chooses, to float32 (R, P)."""
+    # a product with one-hot rows: the gradient of a gather would add up in an order that changes
+    chosen = ops.one_hot(columns, kernel.shape[-1], dtype="float32")
+    kernel = ops.expand_dims(ops.matmul(chosen, ops.transpose(ops.convert_to_tensor(kernel))), -1)
+    bias = ops.matmul(chosen, ops.expand_dims(ops.convert_to_tensor(bias), -1))
+    return ops.squeeze(ops.matmul(ops.cast(x, "float32"), kernel), -1) + bias
 
 
 class MaskBranch(Branch):
@@ -91,38 +109,50 @@ class MaskBranch(Branch):
         places = ops.arange(total, dtype="int32")
         order = ops.argsort(ops.where(real, places, places + total))
         boxes, classes = (ops.take(x, order, axis=0) for x in (ops.reshape(boxes, (-1, 4)), classes))
-        inputs = pyramid, boxes, order // count, classes
+        inputs = pyramid, boxes, order // count, classes, *self.per_box(total, training)
         needed = ops.sum(ops.cast(real, "int32"))
         number = sum((ops.cast(needed > size, "int32") for size in sizes[:-1]), ops.zeros((), "int32"))
         of_size = [functools.partial(self._first, size, training) for size in sizes]
-        logits = ops.switch(number, of_size, *inputs) if len(sizes) > 1 else of_size[0](*inputs)
-        logits = ops.take(logits, ops.argsort(order), axis=0)
-        return ops.reshape(logits, (-1, count, *logits.shape[1:]))
+        outputs = ops.switch(number, of_size, *inputs) if len(sizes) > 1 else of_size[0](*inputs)
+        places = ops.argsort(order)
 
-    def _first(self, size, training, pyramid, boxes, images, classes):
-        """The logits of the first `size` boxes of a batch, and zeros for the others."""
-        padding = ops.shape(classes)[0] - size
-        boxes, images, classes = (x[:size] for x in (boxes, images, classes))
+        def of_images(x):
+            return ops.reshape(ops.take(x, places, axis=0), (-1, count, *x.shape[1:]))
+
+        return keras.tree.map_structure(of_images, outputs)
+
+    def per_box(self, count, training) -> tuple:
+        """More that `outputs_of` takes, with a row for each of `count` boxes: what no condition may compute."""
+        return ()
+
+    def _first(self, size, training, pyramid, *inputs):
+        """The outputs of the first `size` boxes of a batch, and zeros for the others."""
+        padding = ops.shape(inputs[0])[0] - size
+        outputs = self.outputs_of(training, pyramid, *(x[:size] for x in inputs))
+        return keras.tree.map_structure(lambda x: ops.pad(x, [[0, padding], *[[0, 0]] * (len(x.shape) - 1)]), outputs)
+
+    def outputs_of(self, training, pyramid, boxes, images, classes):
+        """Raw outputs of R boxes (R, 4) in these rows of the batch, int32 (R,): logits (R, S, S)."""
         x = roi_align(pyramid, boxes, self.bins, self.bin_samples, images)
         x = apply_stack(self.convs, self.norms, x, classes >= 0, training)
         x = self.upsample(x)
         cells = 2 * self.bins
-        x = ops.reshape(ops.cast(x, "float32"), (-1, cells * cells, x.shape[-1]))
-        columns = ops.zeros_like(classes) if self.agnostic else classes + 1
-        # a product with one-hot rows: the gradient of a gather would add up in an order that changes
-        chosen = ops.one_hot(columns, self.logits.filters, dtype="float32")
-        kernel = ops.matmul(chosen, ops.transpose(ops.convert_to_tensor(self.logits.kernel)[0, 0]))
-        bias = ops.matmul(chosen, ops.expand_dims(ops.convert_to_tensor(self.logits.bias), -1))
-        x = ops.matmul(x, ops.expand_dims(kernel, -1)) + ops.expand_dims(bias, -1)
-        return ops.pad(ops.reshape(x, (-1, cells, cells)), [[0, padding], [0, 0], [0, 0]])
+        x = ops.reshape(x, (-1, cells * cells, x.shape[-1]))
+        kernel = ops.convert_to_tensor(self.logits.kernel)[0, 0]
+        x = of_class(x, kernel, self.logits.bias, ops.zeros_like(classes) if self.agnostic else classes + 1)
+        return ops.reshape(x, (-1, cells, cells))
 
-    def compute_losses(self, outputs, samples, targets):
+    def crops_of(self, samples, targets):
+        """The crop of each sample's object, uint8 (B, N, M, M), and whether the sample learns a mask, bool (B, N)."""
         masks = targets["instance_masks"]
         crops = matching.take(
             ops.reshape(masks, (-1, masks.shape[1], masks.shape[2] * masks.shape[3])), samples["matches"]
         )
         learned = ops.logical_and(samples["labels"] > 0, crops[..., 0] != NO_MASK)
-        crops = ops.reshape(crops, (-1, crops.shape[1], *masks.shape[2:]))
+        return ops.reshape(crops, (-1, crops.shape[1], *masks.shape[2:])), learned
+
+    def compute_losses(self, outputs, samples, targets):
+        crops, learned = self.crops_of(samples, targets)
         wanted = mask_targets(crops, samples["targets"], samples["boxes"], outputs.shape[-1])
         learned = ops.broadcast_to(ops.reshape(learned, (-1, learned.shape[1], 1, 1)), ops.shape(outputs))
         return {"mask": binary_cross_entropy(wanted, outputs, learned)}
