@@ -1,11 +1,16 @@
 """Polygons filled on grids, beside matplotlib's test of points."""
 
+import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path
+from pycocotools import mask as coco_mask
 
-from visiontasks.polygons import filled, moved
+from visiontasks.instance_masks import InstanceMasks, Patch
+from visiontasks.polygons import filled, moved, outlines
+from visiontasks.run_lengths import of_polygons
 
 
 def drawn(rng, size):
@@ -53,3 +58,36 @@ def test_each_is_cut_by_itself():
     back = moved([cut, gone], np.array([[1, 0, -5], [0, 1, 0.0]]), (10, 10), (20, 20))
     np.testing.assert_array_equal(back[0], cut - [5, 0])
     assert len(back[1]) == 0
+
+
+def blobs(seed):
+    """Pixels of several parts without holes."""
+    rng = np.random.default_rng(seed)
+    pixels = (cv2.GaussianBlur(rng.random((30, 40)), (0, 0), rng.uniform(0.3, 3)) > 0.5).astype(np.uint8)
+    parts, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros_like(pixels), parts, -1, 1, -1)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_outlines_give_back_the_pixels_to_us_and_to_coco(seed):
+    pixels = blobs(seed)
+    found = outlines(pixels)
+    ours = np.any([*filled(found, [pixels.shape] * len(found)), np.zeros_like(pixels)], axis=0)
+    np.testing.assert_array_equal(ours, pixels > 0)
+    np.testing.assert_array_equal(coco_mask.decode(of_polygons(found, pixels.shape)), pixels)
+
+
+def test_outlines_of_objects():
+    ring = np.ones((5, 6), np.uint8)
+    ring[1:4, 1:5] = 0
+    ring[2, 2:4] = 1  # an island in the hole
+    square = np.array([[1, 1], [4, 1], [4, 4]], float)
+    masks = InstanceMasks([Patch(3, 2, ring), (square,), None, ()], (10, 12))
+    found = masks.outlines(0)
+    box = np.concatenate([np.min([one.min(axis=0) for one in found], 0), np.max([one.max(axis=0) for one in found], 0)])
+    assert box.tolist() == [3.25, 2.25, 8.75, 6.75] and len(found) == 2
+    np.testing.assert_array_equal(masks.outlines(1), [square])
+    assert masks.outlines(3) == [] and outlines(np.zeros((3, 3), np.uint8)) == []
+    with pytest.raises(ValueError, match="number: object 2 has no mask"):
+        masks.outlines(2)

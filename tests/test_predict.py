@@ -7,6 +7,7 @@ import types
 import cv2
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from visiontasks import build, model_folding, predict
 from visiontasks.data.video import Video, VideoWriter
@@ -34,6 +35,13 @@ def blocks_as_objects(canvas, room=40):
     return one
 
 
+def blocks_as_instances(canvas):
+    """The same with masks: the left half of each box."""
+    one = blocks_as_objects(canvas)
+    one["masks"] = np.broadcast_to((np.arange(8) < 4).astype(np.float32), (len(one["boxes"]), 8, 8))
+    return one
+
+
 def likely_classes(canvas):
     """A segmenter: background, red, green; uncertain where the image is dark."""
     values = canvas.astype(np.float32) / 255
@@ -47,13 +55,20 @@ def left_is_red(canvas):
     return {"scores": half.astype(np.float32)}
 
 
+FIELDS = {"instances": ("classes", "boxes", "instance_masks")}
+
+
 class Network:
     """What predict needs of a VisionModel."""
 
     def __init__(self, answer, task):
         self.answer, self.shapes = answer, []
         names = ("background", *COLORS) if task == "segmentation" else tuple(COLORS)
-        self.heads = {"head": types.SimpleNamespace(task=task, classes=names, prefix=lambda fields: "")}
+        self.heads = {
+            "head": types.SimpleNamespace(
+                task=task, classes=names, fields=FIELDS.get(task, ()), prefix=lambda fields: ""
+            )
+        }
         self.preprocess = {"size": SIZE, "resize": "stretch"}
 
     def predict_on_batch(self, images):
@@ -384,6 +399,21 @@ def test_a_task_that_merges_nothing_is_refused_before_the_first_image(using, tmp
     with pytest.raises(UserError, match=f"{word.split('=')[0]}: several predictions of head 'head' cannot be merged"):
         run("source=a.png", word)
     assert not network.shapes
+
+
+def test_masks_are_run_lengths_or_polygons(using, tmp_path):
+    using(blocks_as_instances, "instances")
+    save(tmp_path / "a.png", blocks(160, 160, [("red", (20, 30, 60, 54))]))
+    (as_runs,), (as_polygons,) = (run("source=a.png", *words) for words in ([], ["polygons=true"]))
+    (runs,), (polygons,) = (one["head"]["objects"] for one in (as_runs, as_polygons))
+    pixels = coco_mask.decode(runs["mask"])
+    assert 0.95 * 20 * 24 < pixels.sum() == pixels[30:54, 20:40].sum()
+    again = coco_mask.merge(coco_mask.frPyObjects(polygons.pop("mask"), 160, 160))
+    np.testing.assert_array_equal(coco_mask.decode(again), pixels)
+    assert polygons == {key: value for key, value in runs.items() if key != "mask"}
+    using(blocks_as_objects, "detection")
+    with pytest.raises(UserError, match="polygons: no head of this model predicts masks of objects"):
+        run("source=a.png", "polygons=true")
 
 
 def test_usage_says_every_word():

@@ -203,6 +203,19 @@ class InstanceMasks:
         counts = runs["counts"]
         return {"size": list(map(int, runs["size"])), "counts": counts if isinstance(counts, str) else counts.decode()}
 
+    def outlines(self, number: int) -> list[np.ndarray]:
+        """A mask as polygons (P, 2), none for an empty one: its own, or around its pixels, where a hole is filled.
+
+        Raises:
+            ValueError: the object has no mask.
+        """
+        if (shape := self.shapes[number]) is None:
+            raise ValueError(f"number: object {number} has no mask.")
+        if isinstance(shape, tuple):
+            return list(shape)
+        patch = self.patch(number)
+        return [polygon + (patch.left, patch.top) for polygon in polygons.outlines(patch.pixels)]
+
     def moved(self, matrix: np.ndarray, size: tuple[int, int]) -> "InstanceMasks":
         """The masks after an affine map of the image, (2, 3), to an image of `size`.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 
@@ -98,3 +99,14 @@ def filled(polygons: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> 
         pixels[start : start + height * width].reshape(height, width)
         for start, height, width in zip(starts.tolist(), heights.tolist(), widths.tolist(), strict=True)
     ]
+
+
+def outlines(pixels: np.ndarray) -> list[np.ndarray]:
+    """Polygons (P, 2) around the connected parts of pixels, uint8 (H, W); a hole is not left out.
+
+    They run a quarter of a pixel inside the pixels' edges, so that `filled` gives back the same pixels.
+    """
+    twice = pixels.repeat(2, axis=0).repeat(2, axis=1)
+    parts, nesting = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outer = () if nesting is None else nesting[0, :, 3] < 0
+    return [part[:, 0] / 2 + 0.25 for part, first in zip(parts, outer, strict=True) if first]

@@ -6,7 +6,7 @@ from pathlib import Path
 from visiontasks import cli
 from visiontasks.errors import UserError
 
-WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip")
+WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip", "polygons")
 
 USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLOB|VIDEO [out=DIR] [key=value …]
 
@@ -21,6 +21,8 @@ USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLO
                objects or details in large images
   overlap=…    share of a tile that its neighbor shows too, from 0 to below 1; by default 0.2, best more than an object
   flip=true    also predict for the mirrored image, and merge both predictions
+  polygons=true  objects' masks in predictions.json as polygons, as COCO has them, instead of run lengths; a hole is
+               filled
   key=value    overrides of a recipe=, such as backbone.name=resnet50"""
 
 
@@ -58,12 +60,15 @@ def predict(arguments: list[str]) -> int:
         cli.start_keras()
         predictor = api.Predictor(build.model(recipe))
     predictor.check_merging(options["tile"], options["flip"])
+    polygons = cli.flag(words, "polygons")
+    if polygons and not any("instance_masks" in head.fields for head in predictor.model.heads.values()):
+        raise UserError("no head of this model predicts masks of objects; leave it out.", "polygons")
     out = results_folder(words.get("out"), Path("predictions"))
 
     def stream(samples):
         return predictor.stream(samples, **options)
 
-    with _Writer(out, stream, console) as writer:
+    with _Writer(out, stream, console, polygons) as writer:
         if videos:
             for video in videos:
                 writer.write_video(video)
@@ -95,10 +100,10 @@ def _options(words) -> dict:
 class _Writer:
     """Writes predictions to a folder: `predictions.json`, drawings, and files such as masks."""
 
-    def __init__(self, out, stream, console):
+    def __init__(self, out, stream, console, polygons=False):
         from visiontasks.evaluation.results import Records
 
-        self.out, self.stream, self.console, self._used = out, stream, console, set()
+        self.out, self.stream, self.console, self._used, self._polygons = out, stream, console, set(), polygons
         self._records = Records(out / "predictions.json", 2)
 
     @property
@@ -145,9 +150,10 @@ class _Writer:
 
     def _record(self, prediction, stem, drawing=None, **more) -> str:
         """Append a record, and write its files; returns the stem of their names."""
-        from visiontasks.evaluation.results import file_part
+        from visiontasks.evaluation.results import file_part, with_polygons
 
         values, sample = prediction.to_json(), prediction.sample
+        values = with_polygons(values) if self._polygons else values
         files = {
             f"_{file_part(head)}_{name}": (head, name, content)
             for head, attachments in prediction.attachments().items()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from visiontasks.data.layout import RESULTS
 from visiontasks.errors import UserError
+from visiontasks.instance_masks import InstanceMasks
 
 
 def results_folder(asked: str | None, default: Path, replace: bool = False) -> Path:
@@ -82,6 +83,15 @@ def write_json(path: Path, value):
     """Write `value` as JSON; NaN becomes null."""
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def with_polygons(value):
+    """JSON-ready values whose masks in COCO's run lengths are polygons instead: [[x1, y1, x2, y2, …], …], in pixels."""
+    if isinstance(value, dict) and value.keys() == {"size", "counts"}:
+        return [polygon.ravel().tolist() for polygon in InstanceMasks([value], value["size"]).outlines(0)]
+    if isinstance(value, dict):
+        return {key: with_polygons(one) for key, one in value.items()}
+    return [with_polygons(one) for one in value] if isinstance(value, list) else value
 
 
 def _finite(value):
