@@ -59,13 +59,19 @@ def pair(least: float, most: float | None = None, kind: type = float):
     return Annotated[tuple[number, number], AfterValidator(_rising), Field(description=text)]
 
 
+class _Wrong(ValueError):
+    """What is wrong in a mapping."""
+
+
 def options(**kinds):
     """The type of a mapping of arguments, each of its type, any of which may be missing."""
 
     def fit(given):
         for name, value in given.items():
-            if name not in kinds or not _fits(kinds[name], value):
-                raise ValueError(name)
+            if name not in kinds:
+                raise _Wrong(f"There is no {name!r}. {meant(name, kinds)}".rstrip())
+            if not _fits(kinds[name], value):
+                raise _Wrong(f"{name!r}: expected {describe(kinds[name])}, got {value!r}.")
         return given
 
     text = ", ".join(f"{name}: {describe(kind)}" for name, kind in kinds.items())
@@ -90,8 +96,10 @@ def check(name: str, annotation, value):
     """
     try:
         return _adapter(annotation).validate_python(_plain(value))
-    except ValidationError:
+    except ValidationError as error:
         hint = f" {meant(value, choices(annotation))}".rstrip() if isinstance(value, str) else ""
+        causes = (one.get("ctx", {}).get("error") for one in error.errors())
+        hint += "".join(f" {cause}" for cause in causes if isinstance(cause, _Wrong))
         came = repr(value) if len(repr(value)) < 200 else f"{repr(value)[:200]}…"
         raise UserError(f"expected {describe(annotation)}, got {came}.{hint}", name) from None
 
