@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
@@ -45,6 +46,17 @@ def test_each_number_of_an_index_image_is_an_object(suffix, tmp_path):
     np.testing.assert_array_equal(sample.instance_masks, [index_image() == number for number in (1, 7, 40_000)])
     np.testing.assert_array_equal(sample.mask, index_image() > 0)
     assert source.names["classes"] == ("object",) and source.names["mask"] == ("background", "object")
+
+
+def test_images_turned_by_exif_have_masks_of_the_upright_image(tmp_path):
+    numbered(tmp_path, index_image())
+    (tmp_path / "images/a.png").unlink()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((*SIZE[::-1], 3), np.uint8)).save(tmp_path / "images/a.jpg", exif=exif)
+    sample = Instances(str(tmp_path / "images"), str(tmp_path / "instances"))[0]
+    assert sample.image.shape == (*SIZE, 3)
+    np.testing.assert_array_equal(sample.mask, index_image() > 0)
 
 
 def test_each_file_of_a_folder_is_an_object(tmp_path):

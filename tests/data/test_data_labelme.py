@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
@@ -52,6 +53,17 @@ def test_each_kind_of_shape(tmp_path):
     assert square.areas() == [100] and mask.areas() == [8] and not box.known[0]
     assert abs(circle.areas()[0] - np.pi * 25) < 5
     assert source[1].boxes.shape == (0, 4) and len(source) == 2
+
+
+def test_images_turned_by_exif_are_annotated_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((WIDTH, HEIGHT, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    data = {"shapes": [shape()], "imagePath": "a.jpg", "imageHeight": HEIGHT, "imageWidth": WIDTH}
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    sample = Labelme(str(tmp_path))[0]
+    assert sample.image.shape == (HEIGHT, WIDTH, 3) == (*sample.instance_masks.size, 3)
+    assert sample.boxes.tolist() == [[2, 3, 12, 13]] == sample.instance_masks.boxes().tolist()
 
 
 def test_shapes_of_one_group_are_one_object(tmp_path):

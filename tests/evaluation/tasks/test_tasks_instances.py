@@ -57,6 +57,19 @@ def test_masks_come_back_in_the_image_s_pixels_best_first():
         np.testing.assert_allclose(found["boxes"], sample.boxes[::-1], atol=1e-3)
 
 
+def test_what_a_diverged_network_predicts_is_dropped_or_empty():
+    sample = scene()
+    placement = Placement((96, 128), (96, 128), "letterbox")
+    prediction = prediction_of(sample, placement)
+    prediction["boxes"][0, 1], prediction["scores"][1], prediction["masks"][2] = np.nan, np.nan, np.nan
+    found = Instances(NAMES).restore(prediction, placement)
+    assert found["scores"].tolist() == prediction["scores"][[5, 4, 3, 2]].tolist()
+    assert found["masks"].empty.tolist() == [False, False, False, True]
+    entries = Instances(NAMES).to_json(found)["objects"]
+    assert coco_mask.decode(entries[-1]["mask"]).sum() == 0
+    Instances(NAMES).draw_prediction(sample.image, found)
+
+
 def test_a_box_on_the_border_of_its_image_keeps_its_grid():
     """The part of a mask on padding is cut off; the rest is not stretched to where the box was cut."""
     placement = Placement((40, 80), (80, 80), "letterbox")  # 20 rows of padding above and below
