@@ -1,5 +1,7 @@
 """Draws boxes with text on images.
 
+A line has a dark halo outside and inside, so that it is seen on bright and on busy images.
+
 The text of a box is in the image, beside the box: with a dozen close objects a legend could not tell them apart. It is
 placed where it covers the least of other texts. Of many objects those smaller than their text have none: it would hide
 its neighbors.
@@ -40,17 +42,16 @@ def boxed(image: np.ndarray, marks: Sequence[Mark], drawn: np.ndarray | None = N
         return drawn
     factor = np.divide(drawn.shape[1::-1], image.shape[1::-1])
     canvas = Image.fromarray(drawn)
-    draw, line = ImageDraw.Draw(canvas), max(2, unit(drawn) // 8)
+    draw = ImageDraw.Draw(canvas)
     corners = [np.reshape(mark.box, (2, 2)) * factor for mark in marks]
-    for (low, high), mark in zip(reversed(corners), reversed(marks), strict=True):
-        # a box's last pixel is the one before its end
-        x1, y1, x2, y2 = (int(v) for v in (*np.floor(low), *np.maximum(np.ceil(high) - 1, low)))
-        if not mark.outlined:
-            continue
-        if mark.dashed:
-            _dashes(draw, (x1, y1, x2, y2), mark.color, line)
-        else:
-            draw.rectangle((x1, y1, x2, y2), outline=mark.color, width=line)
+    outlined = [(box, mark) for box, mark in zip(corners, marks, strict=True) if mark.outlined]
+    strokes = [(mark.color, _strokes(*box, mark.dashed, max(2, unit(drawn) // 8))) for box, mark in reversed(outlined)]
+    for _, (pieces, halo) in strokes:  # all halos below all lines, so that no halo hides a neighbor's line
+        for x1, y1, x2, y2 in pieces:
+            draw.rectangle((x1 - halo, y1 - halo, x2 + halo, y2 + halo), fill=INK)
+    for color, (pieces, _) in strokes:
+        for piece in pieces:
+            draw.rectangle(piece, fill=color)
     taken = np.zeros((len(marks), 4))
     tags = []
     for number, (box, mark) in enumerate(zip(corners, marks, strict=True)):
@@ -91,15 +92,24 @@ def _covered(area, others):
     return float(np.maximum(lengths, 0).prod(axis=1).sum())
 
 
-def _dashes(draw, box, color, line):
-    x1, y1, x2, y2 = box
-    step = 4 * line
+def _strokes(low, high, dashed, line):
+    """The rectangles of an outline, on the outermost pixels inside a box, and the width of the dark halo around them.
+
+    Args:
+        low, high: the box's first corner, and its last, in pixels.
+        dashed: whether in dashes.
+        line: the width of the lines; of a small box they are thinner, so that the object is seen.
+    """
+    # a box's last pixel is the one before its end
+    x1, y1, x2, y2 = (int(v) for v in (*np.floor(low), *np.maximum(np.ceil(high) - 1, low)))
+    line = max(1, min(line, max(line // 3, (min(x2 - x1, y2 - y1) + 1) // 6)))
+    step = 4 * line if dashed else max(x2 - x1, y2 - y1) + 1
+    pieces = []
     for x in range(x1, x2 + 1, 2 * step):
-        for y in (y1, y2 - line + 1):
-            draw.rectangle((x, max(y, y1), min(x + step, x2), max(y, y1) + line - 1), fill=color)
+        pieces += [(x, y, min(x + step - 1, x2), y + line - 1) for y in (y1, max(y1, y2 - line + 1))]
     for y in range(y1, y2 + 1, 2 * step):
-        for x in (x1, x2 - line + 1):
-            draw.rectangle((max(x, x1), y, max(x, x1) + line - 1, min(y + step, y2)), fill=color)
+        pieces += [(x, y, x + line - 1, min(y + step - 1, y2)) for x in (x1, max(x1, x2 - line + 1))]
+    return pieces, max(1, line // 3)
 
 
 def _ink(color):

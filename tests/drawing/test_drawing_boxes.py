@@ -1,0 +1,65 @@
+"""Boxes: their lines are seen on any image."""
+
+import numpy as np
+import pytest
+
+from visiontasks.drawing.boxes import Mark, boxed
+from visiontasks.drawing.panels import INK
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+WHITE = np.full((300, 400, 3), 255, np.uint8)
+
+
+def of_color(drawn, rgb):
+    return (drawn == rgb).all(axis=-1)
+
+
+def row_through(drawn, y, x1, x2):
+    """The runs of colors in a row: [(color, length)]."""
+    row = drawn[y, x1:x2]
+    ends = np.append(np.flatnonzero((row[1:] != row[:-1]).any(axis=-1)), len(row) - 1)
+    return [
+        (tuple(row[end].tolist()), int(length)) for end, length in zip(ends, np.diff(ends, prepend=-1), strict=True)
+    ]
+
+
+def test_a_line_has_a_dark_halo_outside_and_inside():
+    drawn = boxed(WHITE, [Mark((50, 40, 250, 200), "", RED)])
+    side = [(INK, 1), (RED, 2), (INK, 1)]
+    white = (255, 255, 255)
+    assert row_through(drawn, 100, 40, 260) == [(white, 9), *side, (white, 194), *side, (white, 9)]
+    columns = row_through(drawn.transpose(1, 0, 2), 100, 30, 210)
+    assert columns == [(white, 9), *side, (white, 154), *side, (white, 9)]
+
+
+def test_dashes_have_one_too():
+    drawn = boxed(WHITE, [Mark((50, 40, 250, 200), "", RED, dashed=True)])
+    left = drawn[60:180, 50]
+    dashes, halo = (left == RED).all(axis=-1), (left == INK).all(axis=-1)
+    assert 0.4 < dashes.mean() < 0.6 and 0.05 < halo.mean() < 0.2 and (left == 255).all(axis=-1).mean() > 0.25
+    for column in (49, 52):
+        assert of_color(drawn, INK)[60:180, column][dashes].all()
+
+
+def test_lines_and_halos_grow_with_the_image():
+    widths = []
+    for scale in (1, 4, 10):
+        drawn = boxed(np.full((300 * scale, 400 * scale, 3), 255, np.uint8), [Mark((0, 0, 200 * scale, 99), "", RED)])
+        row = row_through(drawn, 60, 150 * scale, 250 * scale)
+        widths.append([length for color, length in row if color in (INK, RED)])
+    assert widths[0] == [1, 2, 1] and widths[1] == [1, 5, 1] and widths[2] == [4, 13, 4]
+
+
+def test_a_halo_hides_no_line_of_a_neighbor():
+    boxes = [(50, 40, 150, 140), (150, 40, 250, 140)]
+    drawn = boxed(WHITE, [Mark(boxes[0], "", RED), Mark(boxes[1], "", BLUE)])
+    assert [color for color, _ in row_through(drawn, 90, 140, 160)][1:-1] == [INK, RED, BLUE, INK]
+
+
+@pytest.mark.parametrize("size", [3, 6, 12, 40])
+def test_a_small_object_is_seen_inside_its_box(size):
+    drawn = boxed(np.full((3000, 4000, 3), 255, np.uint8), [Mark((500, 500, 500 + 3 * size, 500 + 3 * size), "", RED)])
+    box = drawn[500 : 500 + 3 * size, 500 : 500 + 3 * size]
+    assert of_color(box, RED).any()
+    assert (box == 255).all(axis=-1).mean() > (0.1 if size >= 12 else -1)
+    assert of_color(boxed(WHITE, [Mark((50, 40, 50 + size, 40 + size), "", RED)]), RED)[40, 50 : 50 + size].all()
