@@ -5,8 +5,7 @@ import pytest
 
 from visiontasks.drawing import panels as drawing
 from visiontasks.drawing.colors import color
-from visiontasks.drawing.panels import Entry, captioned, contact_sheet, fitted, side_by_side, tinted
-from visiontasks.sample import VOID
+from visiontasks.drawing.panels import Entry, captioned, contact_sheet, fitted, side_by_side
 
 SIZES = [(1, 1), (32, 32), (7, 300), (300, 7), (255, 256), (512, 640), (300, 5000), (4500, 4200)]
 LONG = "a class name that goes on and on, far beyond what any image is wide enough to show in one line"
@@ -25,23 +24,6 @@ def test_images_are_drawn_neither_tiny_nor_huge(size):
         factor = drawn.shape[0] // size[0]
         assert (drawn[::factor, ::factor] == noise(*size)).all()
         assert drawn.shape == (size[0] * factor, size[1] * factor, 3)
-
-
-@pytest.mark.parametrize("size", [(32, 32), (200, 300), (640, 480)])
-def test_tint_lies_exactly_on_the_mask(size):
-    """Class 0 keeps every pixel; every pixel of another class moves toward its color; void is greyed."""
-    image, mask = noise(*size), np.zeros(size, np.int32)
-    mask[5:20, 3:28], mask[22:30, 10:17], mask[:3] = 1, 2, VOID
-    drawn, image, mask = tinted(image, mask), fitted(image), fitted(mask)
-    assert (drawn[mask == 0] == image[mask == 0]).all()
-    for number in (1, 2, VOID):
-        target = np.array(drawing.GRAY if number == VOID else color(number))
-        before = np.abs(image[mask == number].astype(int) - target)
-        after = np.abs(drawn[mask == number].astype(int) - target)
-        assert (after <= 0.56 * before + 1).all()
-    outline = np.zeros(mask.shape, bool)
-    outline[1:] |= mask[1:] != mask[:-1]
-    assert (drawn[outline & (mask == 1)] == color(1)).all()
 
 
 def test_a_shrunk_mask_keeps_its_classes():

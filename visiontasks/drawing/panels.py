@@ -1,4 +1,4 @@
-"""Draws labels on images: colors, legends, tinted masks, and rows of images.
+"""Draws legends below images, and rows of images.
 
 Drawings are meant for viewing: a tiny image is enlarged by an integer factor and a huge one is reduced, so that text is
 legible at any size. Text never covers the image; it is in a strip below. Only boxes have text beside them (`boxes.py`).
@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from visiontasks.drawing.colors import GRAY, color
+from visiontasks.drawing.colors import GRAY
 from visiontasks.drawing.fonts import font_file
-from visiontasks.sample import VOID
 
 SMALLEST, LARGEST = 256, 4096  # of the longer of a drawing's width and height
 MOST_ENTRIES = 24  # in a legend
@@ -53,28 +52,6 @@ def unit(image: np.ndarray) -> int:
     """The text height in pixels for an image of this size; lines are an eighth of it."""
     height, width = image.shape[:2]
     return max(14, round(0.026 * min(max(height, width), 3 * min(height, width))))
-
-
-def tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The fitted `image` with each class's pixels tinted and outlined, void hatched, class 0 unchanged.
-
-    Args:
-        image: uint8 (H, W, 3).
-        mask: int32 (H, W), class indices, 255 = void.
-    """
-    image, mask = fitted(image), fitted(mask.astype(np.int16), nearest=True)  # OpenCV has no filters for int32
-    colors = np.array([color(i) for i in range(max(VOID, int(mask.max())) + 1)], np.uint8)
-    colors[VOID] = GRAY
-    layer = colors[mask]
-    drawn = cv2.addWeighted(image, 0.55, layer, 0.45, 0)
-    line = max(1, unit(image) // 8)
-    kernel = np.ones((2 * line + 1,) * 2, np.uint8)
-    outline = cv2.dilate(mask, kernel) != cv2.erode(mask, kernel)
-    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    hatch = (mask == VOID) & ((rows + columns) % (8 * line) < 2 * line)
-    for where, source in ((outline | hatch, layer), (mask == 0, image)):
-        np.copyto(drawn, source, where=where[..., None])
-    return drawn
 
 
 def captioned(image: np.ndarray, entries: Sequence[Entry] = ()) -> np.ndarray:

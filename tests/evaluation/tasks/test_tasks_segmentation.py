@@ -92,7 +92,7 @@ def test_json_lists_only_the_classes_that_a_pixel_has():
 def test_drawings_tint_and_list_the_classes():
     image, mask = np.full((256, 300, 3), 77, np.uint8), np.zeros((256, 300), np.int32)
     mask[20:80, 30:90], mask[100:] = 2, VOID
-    task = Segmentation(["ground", "a", "b", "c"])
+    task = Segmentation(["Background", "a", "b", "c"])
     sample = Sample(image=image, mask=mask)
     drawn = task.draw_truth(image, sample)
     legend = drawn[256:]
@@ -103,6 +103,18 @@ def test_drawings_tint_and_list_the_classes():
     assert (image == 77).all()  # a drawing is a copy
     predicted = np.where(mask == VOID, 0, mask)
     assert (task.draw_prediction(image, {"mask": predicted})[:95] == drawn[:95]).all()
+
+
+@pytest.mark.parametrize("name", ["ground", "void", "unlabeled"])
+def test_only_the_background_is_untinted(name):
+    """Class 0 of many data sets is a class as any other; the background may have any number."""
+    image, mask = np.full((256, 300, 3), 77, np.uint8), np.zeros((256, 300), np.int32)
+    mask[:, 150:] = 1
+    drawn = Segmentation([name, "background"]).draw_truth(image, Sample(image=image, mask=mask))
+    assert (drawn[:256, :150] != 77).any(axis=-1).all() and (drawn[:256, 150:] == 77).all()
+    assert [(drawn[256:] == color(i)).all(axis=-1).any() for i in range(2)] == [True, False]
+    inside = np.argwhere((drawn[256:] == color(0)).all(axis=-1))
+    assert len(inside) > 50  # a filled swatch
 
 
 def test_three_hundred_classes_and_a_big_image_are_drawn():

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 
 from visiontasks.drawing.colors import GRAY, color
-from visiontasks.drawing.panels import Entry, captioned, tinted
+from visiontasks.drawing.masks import tinted
+from visiontasks.drawing.panels import Entry, captioned
 from visiontasks.evaluation.metrics.segmentation import Segmentation as SegmentationMetric
 from visiontasks.evaluation.tasks.task import Task
 from visiontasks.sample import VOID
@@ -16,7 +17,8 @@ class Segmentation(Task):
     """Predictions are {"probabilities": float32 (h, w, C)} in pixels of the network's canvas.
 
     Restored predictions are {"mask": int32 (H, W), the most likely class, "score": float32 (H, W), its probability}, in
-    the original image's pixels.
+    the original image's pixels. In drawings the class called "background", in any case, is not tinted. All others are:
+    a model predicts a class called "void" or "unlabeled" as it predicts any other.
     """
 
     main_metric = "mean_iou"
@@ -58,10 +60,14 @@ class Segmentation(Task):
     def _draw(self, image, mask):
         shares = _shares(mask)
         void = shares.pop(VOID, None)
-        entries = [Entry(self.names[i], color(i) if i else GRAY, share, bool(i)) for i, share in shares.items()]
+        untinted = [i for i, name in enumerate(self.names) if name.casefold() == "background"]
+        entries = [
+            Entry(self.names[i], GRAY if i in untinted else color(i), share, filled=i not in untinted)
+            for i, share in shares.items()
+        ]
         if void:
             entries.append(Entry("void", GRAY, void))
-        return captioned(tinted(image, mask), entries)
+        return captioned(tinted(image, mask, untinted), entries)
 
     def to_json(self, prediction):
         """{"classes": {name: share of pixels}}, largest first."""
