@@ -82,7 +82,7 @@ def histogram_figure(values: Sequence[float], what: str, of: str, bins: int = 20
 
 
 def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str):
-    """A matplotlib Figure of a confusion matrix, each row as percents of its true class.
+    """A matplotlib Figure of a confusion matrix: of each row the percents of its true class, below them the counts.
 
     With more than 40 classes it shows the 40 that were confused most often, and says so.
 
@@ -92,10 +92,8 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str):
         title: what was counted.
     """
     from matplotlib import colormaps
-    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure  # not pyplot: no window system, nothing kept alive
     from matplotlib.font_manager import FontProperties
-    from matplotlib.ticker import EngFormatter
 
     true, predicted, correct = counts.sum(axis=1), counts.sum(axis=0), np.diagonal(counts)
     shown = np.arange(len(names))
@@ -103,18 +101,17 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str):
         wrong = true + predicted - 2 * correct
         title += f"\nthe {MOST_CLASSES} of {len(shown)} classes confused most often"
         shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+    counts = counts[np.ix_(shown, shown)]
     with np.errstate(invalid="ignore"):  # a class that is never true has no shares: NaN, drawn gray
-        shares = (counts / true[:, None])[np.ix_(shown, shown)]
+        shares = counts / true[shown, None]
     labels = [short(names[i]) for i in shown]
-    compact = EngFormatter(places=1, sep="")
-    rows = [f"{label} ({compact(true[i]).replace('.0', '')})" for label, i in zip(labels, shown, strict=True)]
+    rows = [f"{label} ({_compact(true[i])})" for label, i in zip(labels, shown, strict=True)]
 
     annotated = len(shown) <= MOST_ANNOTATED
-    side = 3.2 + (0.34 if annotated else 0.2) * max(5, len(shown))
+    side = 3.2 + (0.42 if annotated else 0.2) * max(5, len(shown))
     figure = Figure(figsize=(side + 1, side), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    norm = PowerNorm(0.5, 0, 1)  # rare confusions are to be seen
-    image = axes.imshow(shares, norm=norm, cmap=colormaps["cividis"].with_extremes(bad="0.85"))
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap=colormaps["Blues"].with_extremes(bad="0.85"))
     figure.colorbar(image, ax=axes, shrink=0.7, format=lambda share, _: f"{share:.0%}")
     # a "$" in a class name is no formula
     axes.set_xticks(range(len(shown)), labels, rotation=90, parse_math=False)
@@ -124,11 +121,38 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str):
     axes.set(xlabel="predicted", ylabel="true (count)")
     axes.set_title(title, fontsize=10)
     if annotated:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.005:  # what would print as 0 stays blank, so that the confusions stand out
-                ink = "black" if norm(share) > 0.5 else "white"
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=8)
+        for row, column in np.argwhere(counts):  # an empty cell stays blank, so that the confusions stand out
+            share = shares[row, column]
+            style = {"ha": "center", "color": "white" if share > 0.5 else "black"}
+            percents = "<1" if share < 0.005 else f"{100 * share:.0f}"
+            axes.text(column, row, percents, va="bottom", fontsize=8, **style)
+            axes.text(column, row + 0.06, _compact(counts[row, column]), va="top", fontsize=6, **style)
     return figure
+
+
+def outcomes_figure(hits: int, wrong: int, missed: int, title: str):
+    """A matplotlib Figure of one class's true positives, false positives and misses, with precision and recall."""
+    from matplotlib.figure import Figure  # not pyplot: no window system, nothing kept alive
+
+    figure = Figure(figsize=(7, 2.8), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    names, counts = ("true positives", "false positives", "false negatives"), (hits, wrong, missed)
+    bars = axes.barh(names, counts, color=("#0072b2", "#d55e00", "0.6"))
+    axes.bar_label(bars, [str(count) for count in counts], padding=4, fontsize=9)
+    axes.invert_yaxis()  # from top to bottom as in `names`
+    axes.set(xlabel="count", xlim=(0, 1.15 * max(1, *counts)), xticks=[])
+    axes.spines[["top", "right"]].set_visible(False)
+    shares = [("precision", hits + wrong), ("recall", hits + missed)]
+    shares = ", ".join(f"{name} {hits / count:.3f}" for name, count in shares if count)
+    axes.set_title(f"{title}\n{shares}", fontsize=10)
+    return figure
+
+
+def _compact(count: int) -> str:
+    """A count in at most five letters: 999, 1.2k, 34.5M."""
+    from matplotlib.ticker import EngFormatter
+
+    return EngFormatter(places=1, sep="")(count).replace(".0", "")
 
 
 def training_figure(

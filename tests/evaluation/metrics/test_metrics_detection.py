@@ -410,6 +410,17 @@ def test_the_confusions_title_is_not_cut_off(classes):
         assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
 
 
+def test_of_one_class_the_hits_errors_and_misses_are_counted():
+    objects = [[0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 240, 40]]
+    boxes = [objects[0], objects[1], [300, 300, 340, 340], [20, 220, 60, 260]]
+    detections = predicted(boxes, [0] * 4, [0.9, 0.5, 0.7, 0.1])
+    axes = score([(labeled(objects, [0] * 3), detections)], 1).charts()["confusion"].axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [2, 1, 1]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["true positives", "false positives", "false negatives"]
+    assert "precision 0.667, recall 0.667" in axes.get_title() and "score ≥ 0.5" in axes.get_title()
+
+
 def test_the_charts_state_what_they_show():
     metric = score(scenes(2, 10, 3), 3)
     charts = metric.charts()

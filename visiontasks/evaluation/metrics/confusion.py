@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.drawing.charts import confusion_figure
+from visiontasks.drawing.charts import confusion_figure, outcomes_figure
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -71,5 +71,7 @@ class Confusion:
         return ratio(self.correct, self.true + self.predicted - self.correct)
 
     def figure(self, title: str):
-        """A matplotlib Figure of the matrix, each row in percent of its true class."""
+        """A matplotlib Figure of the matrix, or of one class, with which it has one cell, the TP, FP and FN."""
+        if len(self.names) == 1:
+            return outcomes_figure(int(self.correct[0]), 0, 0, title)
         return confusion_figure(self.counts, self.names, title)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.drawing.charts import precision_recall_figure
+from visiontasks.drawing.charts import outcomes_figure, precision_recall_figure
 from visiontasks.evaluation.metrics.coco import CocoScores, check_backend, coco_scores
 from visiontasks.evaluation.metrics.confusion import Confusion, by_class, mean_of_defined
 from visiontasks.evaluation.metrics.matching import (
@@ -105,15 +105,25 @@ class Detection(Metric):
         }
 
     def charts(self):
-        """Precision-recall curves at IoU 0.5, and the confusion matrix at the threshold of the best F1."""
+        """Precision-recall curves at IoU 0.5, and the confusion matrix at the threshold of the best F1.
+
+        With one class, the counts of true positives, false positives and false negatives instead of the matrix.
+        """
         scored = self._score()
         if not len(scored.targets.image):
             return {}
-        at = "no detections" if np.isnan(scored.threshold) else f"score ≥ {scored.threshold:.3g}"
-        title = f"objects of each class, % detected as, IoU ≥ {IOU}, {at}\nbackground: not detected, or no object"
+        at = f"IoU ≥ {IOU}, " + ("no detections" if np.isnan(scored.threshold) else f"score ≥ {scored.threshold:.3g}")
+        confusion = self.confusion(scored.threshold)
+        if len(self.names) == 1:
+            (hits, missed), (wrong, _) = confusion.counts.tolist()
+            figure = outcomes_figure(hits, wrong, missed, f"detections, {at}")
+        else:
+            figure = confusion.figure(
+                f"objects of each class, % detected as, {at}\nbackground: not detected, or no object"
+            )
         return {
             "precision_recall": precision_recall_figure(scored.coco.curves, self.names, f"IoU ≥ {IOU}"),
-            "confusion": self.confusion(scored.threshold).figure(title),
+            "confusion": figure,
         }
 
     def confusion(self, threshold: float) -> Confusion:
