@@ -86,7 +86,7 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
     from visiontasks import build
     from visiontasks.data.batch import row_of
     from visiontasks.data.images import write_image
-    from visiontasks.drawing.panels import captioned, contact_sheet, side_by_side
+    from visiontasks.drawing.panels import captioned, grid, side_by_side
     from visiontasks.registry.catalog import tasks_of
     from visiontasks.training.estimate import step_bytes
 
@@ -100,14 +100,14 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
     reporter.line(recipe.to_yaml())
     reporter.model(model, recipe.backbone["name"])
     reporter.step(step_bytes(measured, recipe.data.batch), policy, batch)
-    rows = []
+    cells = []
     for row in range(len(batch["image"])):
         sample = row_of(batch, row)
         drawn = (task.draw_truth(sample.image, sample.of(task.label_set)) for task in tasks.values())
         panels = [captioned(sample.image), *drawn]
-        rows.append(side_by_side(panels, ["as trained on", *tasks]))
+        cells.append(side_by_side(panels, ["as trained on", *tasks]))
     drawn = Path(tempfile.mkdtemp(prefix="visiontasks_")) / "batch.png"
-    write_image(drawn, contact_sheet(rows))
+    write_image(drawn, grid(cells))
     reporter.line(f"one augmented batch with its labels: {drawn}")
     return 0
 

@@ -5,7 +5,7 @@ import pytest
 
 from visiontasks.drawing import panels as drawing
 from visiontasks.drawing.colors import color
-from visiontasks.drawing.panels import Entry, captioned, contact_sheet, fitted, side_by_side
+from visiontasks.drawing.panels import Entry, captioned, contact_sheet, fitted, grid, side_by_side
 
 SIZES = [(1, 1), (32, 32), (7, 300), (300, 7), (255, 256), (512, 640), (300, 5000), (4500, 4200)]
 LONG = "a class name that goes on and on, far beyond what any image is wide enough to show in one line"
@@ -96,3 +96,15 @@ def test_a_sheet_stays_small_enough_to_open():
     small = [noise(20, 30), noise(10, 50)]
     assert contact_sheet(small).shape == (30, 50, 3)
     assert (contact_sheet(small)[20:] == small[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "columns"), [(1, (90, 200), 1), (8, (100, 200), 2), (16, (100, 100), 4), (7, (300, 100), 5)]
+)
+def test_a_grid_is_about_as_wide_as_tall(count, size, columns):
+    cells = [np.full((size[0] - 9 * (i % 2), size[1], 3), i, np.uint8) for i in range(count)]
+    sheet, rows = grid(cells), -(-count // columns)
+    assert sheet.shape[1] == columns * size[1] and abs(sheet.shape[0] - rows * size[0]) <= 9
+    for i in range(count):
+        y, x = i // columns * size[0], i % columns * size[1]
+        assert (sheet[y : y + size[0] - 9, x : x + size[1]] == i).all()

@@ -7,6 +7,7 @@ Exact values are in `predictions.json`.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -157,3 +158,16 @@ def contact_sheet(rows: Sequence[np.ndarray]) -> np.ndarray:
         rows = [cv2.resize(row, size, interpolation=cv2.INTER_AREA) for row, size in zip(rows, sizes, strict=True)]
         width = max(row.shape[1] for row in rows)
     return np.concatenate([_widened(row, width) for row in rows])
+
+
+def grid(cells: Sequence[np.ndarray]) -> np.ndarray:
+    """Images in rows and columns, in order, on a sheet about as wide as tall; at most 8192 by 16384 pixels."""
+    height, width = (max(cell.shape[axis] for cell in cells) for axis in (0, 1))
+    columns = min(len(cells), max(1, round(math.sqrt(len(cells) * height / width))))
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    return contact_sheet(
+        [
+            np.concatenate([_widened(cell, width, max(one.shape[0] for one in row)) for cell in row], axis=1)
+            for row in rows
+        ]
+    )
