@@ -77,7 +77,7 @@ def test_train_reports_its_data_and_writes_a_run(trained):
         assert (run / name).stat().st_size > 0, name
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.keras", "last.keras"}
     assert writes_events() == any((run / "tensorboard").rglob("events.*"))
-    assert len(list((run / "predictions").glob("*.png"))) == 5
+    assert len(list((run / "predictions").glob("*.jpg"))) == 5
     summary = json.loads((run / "summary.json").read_text())
     assert summary["epochs"] == 2 and 0 <= summary["metrics"]["mean_iou"] <= 1
 
@@ -108,7 +108,7 @@ def test_evaluate_takes_a_folder_of_few_images_without_parts(trained, tmp_path):
     printed = command(*words, "data.train.values=[0,255]", cwd=cwd).stdout
     assert "2 images" in printed and "trained on" not in printed
     found = the_run(cwd) / "evaluations" / "few_data.train.values=_0,255"
-    assert len(list((found / "predictions").glob("*.png"))) == 2
+    assert len(list((found / "predictions").glob("*.jpg"))) == 2
     assert 0 <= json.loads((found / "evaluation.json").read_text())["mean_iou"] <= 1
     assert (the_run(cwd) / "evaluation.json").read_bytes() == before
     # with a validation set the values of the training set hold for both

@@ -67,7 +67,7 @@ def test_a_run_is_trained_saved_scored_and_predicts(backend, tmp_path):
     assert (run / "checkpoints" / "best.keras").is_file() and not (run / "tensorboard").exists()
 
     # another process: the file alone makes the model again
-    drawn = next((run / "predictions").glob("*.png"))
+    drawn = next((run / "predictions").glob("*.jpg"))
     done = python(tmp_path, COMMANDS, "evaluate run=runs out=scores", f"predict run=runs source={drawn}", **asked)
     assert done.returncode == 0, done.stderr[-3000:]
     trained, scored = (json.loads((folder / "evaluation.json").read_text()) for folder in (run, tmp_path / "scores"))

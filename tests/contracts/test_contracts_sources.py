@@ -210,13 +210,13 @@ def test_results_within_a_data_set_are_never_read_as_data(name, tmp_path):
     made = make(**arguments)
     detected = detect(tmp_path, made.fields) if made.LAYOUT else None
     for results, files in {
-        "runs/unet_seg/2026": ["recipe.yaml", "metrics.csv", "evaluation.json", "predictions/00_a.png"],
+        "runs/unet_seg/2026": ["recipe.yaml", "metrics.csv", "evaluation.json", "predictions/worst_00_a.jpg"],
         "predictions": ["predictions.json", "a.png", "b_mask.png"],
-        "evaluations/imagenet": ["evaluation.json", "coco_results.json", "confusion.png", "predictions/00_a.png"],
+        "evaluations/imagenet": ["evaluation.json", "coco_results.json", "confusion.png", "predictions/worst_00_a.jpg"],
     }.items():
         folder = results_folder(str(tmp_path / results), tmp_path)
         for file in files:
-            write(folder / file) if file.endswith(".png") else (folder / file).write_text("{}")
+            write(folder / file) if file.endswith((".png", ".jpg")) else (folder / file).write_text("{}")
     if detected:
         assert detect(tmp_path, made.fields) == detected
     again = make(**arguments)

@@ -14,7 +14,7 @@ from visiontasks.data.images import write_image
 from visiontasks.data.load import load_data
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.shapes import Shapes
-from visiontasks.evaluation.evaluator import evaluate, score
+from visiontasks.evaluation.evaluator import evaluate, panels, score
 from visiontasks.evaluation.report import write_evaluation
 from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.heads.ssd import SSD
@@ -97,6 +97,27 @@ def test_several_heads_write_a_file_each(folder, tmp_path):
     }
 
 
+def test_the_worst_the_best_and_random_images_are_drawn(folder, tmp_path):
+    data = {"source": "coco", "annotations": str(folder / "annotations/instances_val.json")}
+    _, loader = load_data({"train": data, "val": data}, size=(96, 128), batch=4)
+    tasks = {"one": Detection(loader.names["classes"])}
+    (tmp_path / "predictions").mkdir()
+    for name in ("00_a.png", "11_b.png", "worst_07_old.jpg", "mine.png", "best_mine.jpg"):
+        (tmp_path / "predictions" / name).write_bytes(b"x")
+    evaluation = write_evaluation(Perturbed(loader, ["one"]), loader, tasks, tmp_path, Console(quiet=True), draw=6)
+    files = sorted(path.name for path in (tmp_path / "predictions").iterdir())
+    kept = [name for name in files if "mine" in name]
+    assert kept == ["best_mine.jpg", "mine.png"]  # only drawings of an earlier evaluation are removed
+    names = [f"{kind}_{rank:02d}" for kind in ("best", "random", "worst") for rank in range(2)]
+    drawn = [name for name in files if name not in kept]
+    assert [name.rsplit("_", 1)[0] for name in drawn] == names
+    assert len({name.rsplit("_", 1)[1] for name in drawn}) == 6  # no image twice
+    for name in drawn:
+        assert (tmp_path / "predictions" / name).read_bytes()[:3] == b"\xff\xd8\xff"  # JPEG
+    scores = [tasks["one"].image_score(one.sample, one.prediction["one"]) for one in evaluation.examples]
+    assert scores[0] <= scores[1] < scores[3] <= scores[2] and all(scores[1] <= s <= scores[3] for s in scores[4:])
+
+
 class Perfect(Perturbed):
     """A model whose heads predict what their label sets have, and in images of other sets a box that is not there."""
 
@@ -132,7 +153,9 @@ def test_each_head_is_scored_and_drawn_by_its_own_label_set(learns):
         assert evaluation.metrics[f"{prefix}ap50"] == pytest.approx(1)
     assert score(model, loader) == pytest.approx(evaluation.metrics, nan_ok=True)
     task, image = Detection(second.names["classes"]), loader.source[0].image
-    drawn = dict(evaluation.drawings[0][1])["two: ground truth" if learns else "ground truth"]
+    (one,) = (one for one in evaluation.examples if (one.sample.image == image).all())
+    drawn = dict(panels(tasks_of(model, loader.fields), one.sample, one.prediction))
+    drawn = drawn["two: ground truth" if learns else "ground truth"]
     labels = row_of(next(iter(loader)), 0).of("others")
     assert (labels.boxes is None) == bool(learns)  # the first image belongs to the other set
     np.testing.assert_array_equal(drawn, task.draw_truth(image, Sample(image) if learns else second[0]))

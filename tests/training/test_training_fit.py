@@ -30,7 +30,7 @@ def test_learns_scores_and_keeps_the_best(tmp_path):
     again = keras.saving.load_model(made.best)
     evaluation = evaluate(again, loaders(("label",))[1], tasks_of(again), draw=3)
     assert evaluation.score == ended["best_score"] and evaluation.metrics["top1"] == 1.0
-    assert len(evaluation.drawings) == 3
+    assert len(evaluation.examples) == 3
     rows = made.metrics.read_text().splitlines()
     assert len(rows) == 31 and "val_top1" in rows[0] and "val_loss" in rows[0]
     assert (made.path / "curves.png").stat().st_size > 1000

@@ -1,10 +1,10 @@
-"""Scores a model over a whole data set in original pixels, and draws some of its images."""
+"""Scores a model over a whole data set in original pixels, and chooses images to draw."""
 
 import dataclasses
 
-import numpy as np
-
 from visiontasks.drawing.panels import captioned
+from visiontasks.evaluation.examples import Example, Examples
+from visiontasks.evaluation.metrics.confusion import mean_of_defined
 from visiontasks.inference.predictor import restored, row_of
 from visiontasks.model_arrays import check_names
 from visiontasks.registry.catalog import tasks_of
@@ -18,33 +18,33 @@ class Evaluation:
         metrics: {metric: value}; with several heads {"HEAD/metric": value}; a class's own value is "iou/NAME".
         score: the mean of the heads' main metrics, which selects the best checkpoint.
         charts: {head name: {file stem: matplotlib Figure}}, such as confusion matrices.
-        drawings: [(name of the image, [panels])]: the image, then ground truth and prediction of each head.
+        examples: images to draw, with their predictions.
         losses: {"loss": …, term: …}, if asked for.
     """
 
     metrics: dict[str, float]
     score: float
     charts: dict[str, dict[str, object]]
-    drawings: list
+    examples: list[Example]
     losses: dict[str, float]
 
 
 def evaluate(
     model, loader, tasks: dict, draw: int = 0, on_batch=None, on_prediction=None, losses: bool = False
 ) -> Evaluation:
-    """Predict the images of a loader, score the predictions in original pixels, and draw some.
+    """Predict the images of a loader, score the predictions in original pixels, and choose some to draw.
 
     Args:
         model: a VisionModel.
         loader: a Loader.
         tasks: {head name: Task}.
-        draw: how many images to draw.
+        draw: how many images to choose: the worst, the best, and random ones, by `Task.image_score`.
         on_batch: called after each batch with the number of images done.
         on_prediction: called with each sample and {head name: its restored prediction}.
         losses: whether to compute the losses, from the same forward passes.
     """
     metrics = {name: task.metric() for name, task in tasks.items()}
-    drawings, done, sums = [], 0, {}
+    done, sums, examples = 0, {}, Examples(min(draw, len(loader.source)))
     for batch, samples in loader.with_samples():
         if losses:
             outputs, of_batch = model.validate_on_batch(batch)
@@ -59,8 +59,8 @@ def evaluate(
                 metric.update(sample.of(tasks[name].label_set), prediction[name])
             if on_prediction:
                 on_prediction(sample, prediction)
-            if len(drawings) < draw:
-                drawings.append((sample.id or sample.path or str(len(drawings)), panels(tasks, sample, prediction)))
+            if draw:
+                examples.offer(_image_score(tasks, sample, prediction), sample, prediction)
         done += len(samples)
         if on_batch:
             on_batch(done)
@@ -71,8 +71,9 @@ def evaluate(
         values |= {prefix + key: float(value) for key, value in result.items()}
         charts[name] = metrics[name].charts()
         mains.append(result[task.main_metric])
-    score = float(np.nanmean(mains)) if not np.isnan(mains).all() else float("nan")
-    return Evaluation(values, score, charts, drawings, model.mean_losses(sums) if sums else {})
+    return Evaluation(
+        values, mean_of_defined(mains), charts, examples.chosen(), model.mean_losses(sums) if sums else {}
+    )
 
 
 def score(model, loader) -> dict[str, float]:
@@ -89,6 +90,13 @@ def score(model, loader) -> dict[str, float]:
     """
     check_names(model.heads.values(), loader)
     return evaluate(model, loader, tasks_of(model, loader.fields)).metrics
+
+
+def _image_score(tasks, sample, prediction) -> float:
+    """The mean of the heads' own; NaN if no head has one."""
+    return mean_of_defined(
+        [task.image_score(sample.of(task.label_set), prediction[name]) for name, task in tasks.items()]
+    )
 
 
 def panels(tasks: dict, sample, prediction: dict) -> list:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from visiontasks.data.images import write_image
 from visiontasks.drawing.panels import side_by_side
-from visiontasks.evaluation.evaluator import Evaluation, evaluate
+from visiontasks.evaluation.evaluator import Evaluation, evaluate, panels
 from visiontasks.evaluation.metrics_table import print_metrics
 from visiontasks.evaluation.results import Records, file_part, write_json
 
 DRAWN = 12
+# of this version and of those before it, which drew the first images
+_DRAWINGS = re.compile(r"(worst|best|random)_\d\d+_.*\.jpg|\d\d_.*\.png")
 
 
 def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int = DRAWN, losses=False) -> Evaluation:
@@ -25,7 +27,7 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
         tasks: {head name: Task}.
         out: an existing folder.
         console: rich's Console.
-        draw: how many images to draw.
+        draw: how many images to draw: a third each of the worst, of the best, and of random ones.
         losses: whether to compute the losses too, unused: the function of training's validation is then used again.
     """
     from rich.progress import Progress
@@ -60,12 +62,15 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
         for stem, chart in charts.items():
             chart.savefig(out / f"{_prefix(name, tasks)}{stem}.png", dpi=100)
     (out / "predictions").mkdir(exist_ok=True)
-    for old in (out / "predictions").glob("[0-9][0-9]_*.png"):  # of an earlier evaluation, on other data
-        old.unlink()
-    for number, (name, panels) in enumerate(evaluation.drawings):
-        titles, images = zip(*panels, strict=True)
-        stem = re.sub(r"[^\w.-]+", "_", Path(name).stem)
-        write_image(out / "predictions" / f"{number:02d}_{stem}.png", side_by_side(images, titles))
+    for old in (out / "predictions").iterdir():
+        if _DRAWINGS.fullmatch(old.name):  # of an earlier evaluation, on other data
+            old.unlink()
+    for number, example in enumerate(evaluation.examples):
+        sample = example.sample
+        titles, images = zip(*panels(tasks, sample, example.prediction), strict=True)
+        stem = re.sub(r"[^\w.-]+", "_", Path(sample.id or sample.path or str(number)).stem)
+        # JPEG: a photograph as PNG is five to ten times as large
+        write_image(out / "predictions" / f"{example.name}_{stem}.jpg", side_by_side(images, titles))
     print_metrics(evaluation.metrics, tasks, console)
     return evaluation
 

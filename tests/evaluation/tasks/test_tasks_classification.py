@@ -43,3 +43,10 @@ def test_main_metric_is_in_the_result():
     metric.update(Sample(image=np.zeros((1, 1, 3), np.uint8), label=3), {"scores": SCORES})
     assert metric.result()[task.main_metric] == 1
     assert task.metric() is not metric
+
+
+def test_an_image_s_score_is_that_of_its_class():
+    task, image = Classification(NAMES), np.zeros((1, 1, 3), np.uint8)
+    assert task.image_score(Sample(image=image, label=4), {"scores": SCORES}) == pytest.approx(0.2)
+    for unlabeled in (Sample(image=image), Sample(image=image, label=-1)):
+        assert np.isnan(task.image_score(unlabeled, {"scores": SCORES}))

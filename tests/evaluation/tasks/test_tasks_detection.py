@@ -125,6 +125,25 @@ def test_ground_truth_is_drawn_in_class_colors_and_ignored_objects_in_dashes():
     assert (IMAGE == 77).all()
 
 
+def test_an_image_s_score_is_the_f1_of_what_is_drawn():
+    boxes = np.float32([[20, 40, 120, 140], [150, 60, 260, 200], [280, 100, 380, 280]])
+    task, sample = Detection(NAMES), Sample(IMAGE, boxes=boxes, classes=np.int32([0, 1, 2]))
+    found = [[20, 40, 120, 140], [150, 60, 260, 200], [300, 0, 340, 40], [280, 100, 380, 280]]
+    # one right, one of another class, one that is not there, and one below the score that is drawn
+    prediction = restored(found, [0.9, 0.8, 0.7, 0.2], [0, 2, 0, 2])
+    assert task.image_score(sample, prediction) == pytest.approx(2 / 6)
+    ignored = sample.replace(ignored=np.array([False, True, False]))
+    assert task.image_score(ignored, prediction) == pytest.approx(2 / 5)
+    known = sample.replace(known=np.array([True, True, False]))
+    assert task.image_score(known, prediction) == pytest.approx(2 / 4)
+    assert task.image_score(sample, restored([], [], [])) == 0
+    nothing = Sample(IMAGE, boxes=np.zeros((0, 4)), classes=np.zeros(0, int))
+    assert task.image_score(nothing, prediction) == 0
+    assert np.isnan(task.image_score(nothing, restored([], [], []))) and np.isnan(
+        task.image_score(Sample(IMAGE), prediction)
+    )
+
+
 @pytest.mark.parametrize("sample", [Sample(IMAGE), Sample(IMAGE, boxes=np.zeros((0, 4)), classes=np.zeros(0, int))])
 def test_no_labels_and_no_objects_are_written(sample):
     drawn = Detection(NAMES).draw_truth(IMAGE, sample)

@@ -143,3 +143,13 @@ def test_real_images_and_their_masks_lie_on_each_other():
         metric = task.metric()
         metric.update(sample, restored)
         assert metric.result()["mean_iou"] > 0.95
+
+
+def test_an_image_s_score_is_its_mean_iou():
+    image, mask = np.zeros((10, 10, 3), np.uint8), np.zeros((10, 10), np.int32)
+    mask[:5], mask[5] = 1, VOID
+    predicted = np.zeros((10, 10), np.int32)
+    predicted[:4] = 1
+    task = Segmentation("abc")
+    assert task.image_score(Sample(image, mask=mask), {"mask": predicted}) == pytest.approx((40 / 50 + 40 / 50) / 2)
+    assert np.isnan(task.image_score(Sample(image), {"mask": predicted}))

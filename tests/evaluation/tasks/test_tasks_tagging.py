@@ -48,3 +48,11 @@ def test_main_metric_is_in_the_result():
     sample = Sample(image=IMAGE, tags=np.array([0, 1, 0, 0, 0, 0], np.float32))
     metric.update(sample, task.restore({"scores": SCORES}, None))
     assert metric.result()[task.main_metric] == 1
+
+
+def test_an_image_s_score_is_what_its_tags_are_given():
+    task = Tagging(NAMES)
+    tags = np.array([0, 1, -1, 1, -1, -1], np.float32)
+    assert task.image_score(Sample(image=IMAGE, tags=tags), {"scores": SCORES}) == pytest.approx((0.9 + 0.9 + 0.2) / 3)
+    for unlabeled in (None, np.full(6, -1, np.float32)):
+        assert np.isnan(task.image_score(Sample(image=IMAGE, tags=unlabeled), {"scores": SCORES}))

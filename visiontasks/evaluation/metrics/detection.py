@@ -9,6 +9,8 @@ from visiontasks.drawing.charts import outcomes_figure, precision_recall_figure
 from visiontasks.evaluation.metrics.coco import CocoScores, check_backend, coco_scores
 from visiontasks.evaluation.metrics.confusion import Confusion, by_class, mean_of_defined
 from visiontasks.evaluation.metrics.matching import (
+    HIT,
+    IGNORED,
     MISS,
     Detections,
     GroundTruth,
@@ -21,6 +23,7 @@ from visiontasks.evaluation.metrics.matching import (
 )
 from visiontasks.evaluation.metrics.metric import Metric, check_classes
 from visiontasks.evaluation.metrics.voc import average_precisions, voc_outcomes
+from visiontasks.sample import Sample
 
 IOU = 0.5  # for VOC's metrics, F1 and the charts
 
@@ -172,6 +175,29 @@ class _Scored:
     f1: float
     threshold: float
     coco: CocoScores
+
+
+def image_outcomes(sample: Sample, prediction: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The outcomes of one image's detections and of its objects, by COCO's rules at IoU 0.5.
+
+    Args:
+        sample: with `boxes` and `classes`.
+        prediction: "boxes", "scores", "classes", as for `Detection`.
+
+    Returns:
+        int8 (K,) HIT, MISS or IGNORED for each detection; int8 (N,) HIT for each object that is detected, MISS for one
+        that is not, IGNORED for one that is not counted.
+    """
+    count, scores, classes = len(sample.boxes), np.asarray(prediction["scores"]), np.asarray(prediction["classes"])
+    crowd = np.zeros(count, bool) if sample.ignored is None else sample.ignored
+    targets = GroundTruth(np.zeros(count, np.int32), _xywh(sample.boxes), sample.classes, crowd, np.zeros(count))
+    detections = Detections(np.zeros(len(scores), np.int32), _xywh(prediction["boxes"]), classes, scores)
+    outcomes, hits = coco_outcomes(targets, detections, overlapping(targets, detections, IOU, crowd=True))
+    found = np.where(crowd, IGNORED, MISS).astype(np.int8)
+    found[hits.target] = HIT
+    if sample.known is not None:
+        outcomes[~sample.known[classes]], found[~sample.known[sample.classes]] = IGNORED, IGNORED
+    return outcomes, found
 
 
 def _xywh(boxes):

@@ -16,6 +16,11 @@ class Classification(Scores):
     def metric(self):
         return ClassificationMetric(self.names)
 
+    def image_score(self, sample, prediction):
+        """The score of the true class."""
+        unlabeled = sample.label is None or sample.label < 0
+        return float("nan") if unlabeled else float(prediction["scores"][sample.label])
+
     def draw_truth(self, image, sample):
         if sample.label is None or sample.label < 0:
             return captioned(image, [Entry("not labeled")])

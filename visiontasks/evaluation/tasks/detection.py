@@ -5,7 +5,10 @@ import numpy as np
 from visiontasks.drawing.boxes import Mark, boxed
 from visiontasks.drawing.colors import GRAY, color
 from visiontasks.drawing.panels import Entry, captioned
+from visiontasks.evaluation.metrics.confusion import ratio
 from visiontasks.evaluation.metrics.detection import Detection as DetectionMetric
+from visiontasks.evaluation.metrics.detection import image_outcomes
+from visiontasks.evaluation.metrics.matching import HIT, IGNORED
 from visiontasks.evaluation.tasks.task import Task
 from visiontasks.inference.merging import merge_boxes
 
@@ -49,6 +52,15 @@ class Detection(Task):
 
     def metric(self):
         return DetectionMetric(self.names)
+
+    def image_score(self, sample, prediction):
+        """The F1 of the detections that are drawn, at IoU 0.5; NaN where there is neither an object nor a detection."""
+        if sample.boxes is None or sample.classes is None:
+            return float("nan")
+        drawn = prediction["scores"] >= SHOWN_FROM
+        outcomes, found = image_outcomes(sample, {name: prediction[name][drawn] for name in _COLUMNS})
+        count = (outcomes != IGNORED).sum() + (found != IGNORED).sum()
+        return float(ratio(2 * (found == HIT).sum(), count))
 
     def draw_truth(self, image, sample):
         """The objects in their classes' colors, ignored ones gray and dashed; the smaller ones on top."""

@@ -1,5 +1,7 @@
 """`Tagging`: any number of tags for each image."""
 
+import numpy as np
+
 from visiontasks.drawing.colors import color
 from visiontasks.drawing.panels import Entry, captioned
 from visiontasks.evaluation.metrics.tagging import Tagging as TaggingMetric
@@ -16,6 +18,13 @@ class Tagging(Scores):
 
     def metric(self):
         return TaggingMetric(self.names)
+
+    def image_score(self, sample, prediction):
+        """The mean over the labeled tags of the score of what is true: that the tag is there, or that it is not."""
+        if sample.tags is None or (sample.tags < 0).all():
+            return float("nan")
+        labeled = sample.tags >= 0
+        return 1 - float(np.abs(prediction["scores"] - sample.tags)[labeled].mean())
 
     def draw_truth(self, image, sample):
         if sample.tags is None or (sample.tags < 0).all():

@@ -52,6 +52,15 @@ class Task(abc.ABC):
     def metric(self) -> Metric:
         """A fresh accumulator over (Sample of the label set in original pixels, restored prediction)."""
 
+    def image_score(self, sample: Sample, prediction: dict[str, np.ndarray]) -> float:
+        """How good one image's restored prediction is, 1 at best, to find the worst and the best images; NaN: no score.
+
+        The Sample is of the label set. By default the main metric of the image alone.
+        """
+        metric = self.metric()
+        metric.update(sample, prediction)
+        return metric.result()[self.main_metric]
+
     @abc.abstractmethod
     def draw_truth(self, image: np.ndarray, sample: Sample) -> np.ndarray:
         """A copy of `image`, uint8 (H, W, 3), with the labels of this task drawn; the Sample is of the label set."""
