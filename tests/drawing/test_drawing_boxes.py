@@ -33,12 +33,23 @@ def test_a_line_has_a_dark_halo_outside_and_inside():
 
 
 def test_dashes_have_one_too():
-    drawn = boxed(WHITE, [Mark((50, 40, 250, 200), "", RED, dashed=True)])
+    drawn = boxed(WHITE, [Mark((50, 40, 250, 200), "", RED, style="dashed")])
     left = drawn[60:180, 50]
     dashes, halo = (left == RED).all(axis=-1), (left == INK).all(axis=-1)
     assert 0.4 < dashes.mean() < 0.6 and 0.05 < halo.mean() < 0.2 and (left == 255).all(axis=-1).mean() > 0.25
     for column in (49, 52):
         assert of_color(drawn, INK)[60:180, column][dashes].all()
+
+
+def test_solid_dashed_and_dotted_lines_are_told_apart():
+    """Dots are shorter than dashes, and with more space between."""
+    runs = {}
+    for style in ("solid", "dashed", "dotted"):
+        drawn = boxed(WHITE, [Mark((50, 40, 250, 200), "", RED, style)])
+        runs[style] = [length for color, length in row_through(drawn, 40, 60, 240) if color == RED]
+    assert runs["solid"] == [180]
+    assert set(runs["dashed"][1:-1]) == {8} and set(runs["dotted"][1:-1]) == {2}
+    assert 80 < sum(runs["dashed"]) < 100 and 40 < sum(runs["dotted"]) < 50
 
 
 def test_lines_and_halos_grow_with_the_image():

@@ -158,4 +158,5 @@ def test_each_head_is_scored_and_drawn_by_its_own_label_set(learns):
     drawn = drawn["two: ground truth" if learns else "ground truth"]
     labels = row_of(next(iter(loader)), 0).of("others")
     assert (labels.boxes is None) == bool(learns)  # the first image belongs to the other set
-    np.testing.assert_array_equal(drawn, task.draw_truth(image, Sample(image) if learns else second[0]))
+    ((_, expected), _) = task.draw_comparison(image, Sample(image) if learns else second[0], one.prediction["two"])
+    np.testing.assert_array_equal(drawn, expected)

@@ -9,12 +9,14 @@ its neighbors.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from visiontasks.drawing.panels import INK, PAPER, elided, fitted, font, unit
 
+STROKES = {"solid": None, "dashed": (4, 4), "dotted": (1, 3)}  # what is drawn and left out, in widths of the line
 FEW = 8  # objects that all have a text
 
 
@@ -25,7 +27,7 @@ class Mark:
     box: tuple[float, float, float, float]
     text: str
     color: tuple[int, int, int]
-    dashed: bool = False
+    style: Literal["solid", "dashed", "dotted"] = "solid"
     outlined: bool = True
 
 
@@ -45,7 +47,7 @@ def boxed(image: np.ndarray, marks: Sequence[Mark], drawn: np.ndarray | None = N
     draw = ImageDraw.Draw(canvas)
     corners = [np.reshape(mark.box, (2, 2)) * factor for mark in marks]
     outlined = [(box, mark) for box, mark in zip(corners, marks, strict=True) if mark.outlined]
-    strokes = [(mark.color, _strokes(*box, mark.dashed, max(2, unit(drawn) // 8))) for box, mark in reversed(outlined)]
+    strokes = [(mark.color, _strokes(*box, mark.style, max(2, unit(drawn) // 8))) for box, mark in reversed(outlined)]
     for _, (pieces, halo) in strokes:  # all halos below all lines, so that no halo hides a neighbor's line
         for x1, y1, x2, y2 in pieces:
             draw.rectangle((x1 - halo, y1 - halo, x2 + halo, y2 + halo), fill=INK)
@@ -92,23 +94,24 @@ def _covered(area, others):
     return float(np.maximum(lengths, 0).prod(axis=1).sum())
 
 
-def _strokes(low, high, dashed, line):
+def _strokes(low, high, style, line):
     """The rectangles of an outline, on the outermost pixels inside a box, and the width of the dark halo around them.
 
     Args:
         low, high: the box's first corner, and its last, in pixels.
-        dashed: whether in dashes.
+        style: of STROKES.
         line: the width of the lines; of a small box they are thinner, so that the object is seen.
     """
     # a box's last pixel is the one before its end
     x1, y1, x2, y2 = (int(v) for v in (*np.floor(low), *np.maximum(np.ceil(high) - 1, low)))
+    longer = max(x2 - x1, y2 - y1) + 1
     line = max(1, min(line, max(line // 3, (min(x2 - x1, y2 - y1) + 1) // 6)))
-    step = 4 * line if dashed else max(x2 - x1, y2 - y1) + 1
+    dash, gap = (line * part for part in STROKES[style] or (longer, 0))
     pieces = []
-    for x in range(x1, x2 + 1, 2 * step):
-        pieces += [(x, y, min(x + step - 1, x2), y + line - 1) for y in (y1, max(y1, y2 - line + 1))]
-    for y in range(y1, y2 + 1, 2 * step):
-        pieces += [(x, y, x + line - 1, min(y + step - 1, y2)) for x in (x1, max(x1, x2 - line + 1))]
+    for x in range(x1, x2 + 1, dash + gap):
+        pieces += [(x, y, min(x + dash - 1, x2), y + line - 1) for y in (y1, max(y1, y2 - line + 1))]
+    for y in range(y1, y2 + 1, dash + gap):
+        pieces += [(x, y, x + line - 1, min(y + dash - 1, y2)) for x in (x1, max(x1, x2 - line + 1))]
     return pieces, max(1, line // 3)
 
 

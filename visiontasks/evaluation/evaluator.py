@@ -104,6 +104,6 @@ def panels(tasks: dict, sample, prediction: dict) -> list:
     drawn = [("image", captioned(sample.image))]
     for name, task in tasks.items():
         prefix = f"{name}: " if len(tasks) > 1 else ""
-        drawn.append((f"{prefix}ground truth", task.draw_truth(sample.image, sample.of(task.label_set))))
-        drawn.append((f"{prefix}prediction", task.draw_prediction(sample.image, prediction[name])))
+        panels = task.draw_comparison(sample.image, sample.of(task.label_set), prediction[name])
+        drawn += [(prefix + title, panel) for title, panel in panels]
     return drawn

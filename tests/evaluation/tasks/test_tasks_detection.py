@@ -10,6 +10,7 @@ from visiontasks.data.sources.shapes import Shapes
 from visiontasks.drawing import boxes as drawn_boxes
 from visiontasks.drawing.boxes import Mark, boxed
 from visiontasks.drawing.colors import GRAY, color
+from visiontasks.evaluation.tasks import detection
 from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.geometry import Placement
 from visiontasks.inference.views import views
@@ -123,6 +124,41 @@ def test_ground_truth_is_drawn_in_class_colors_and_ignored_objects_in_dashes():
     assert (drawing[41:140, 20] == color(0)).all() and (drawing[41:140, 119] == color(0)).all()
     assert (drawing[60:130, 30:110] == 77).all()  # the object itself stays free
     assert (IMAGE == 77).all()
+
+
+def share(panel, box, rgb):
+    """The share of the left line of a box that has a color."""
+    x1, y1, _, y2 = box
+    return (panel[y1 + 20 : y2 - 20, x1] == rgb).all(axis=-1).mean()
+
+
+def test_a_comparison_shows_right_wrong_and_missed_by_line_style(monkeypatch):
+    legends, draw = [], detection.captioned
+    monkeypatch.setattr(
+        detection, "captioned", lambda image, entries: legends.append([e.name for e in entries]) or draw(image, entries)
+    )
+    right, missed, crowd, wrong = (20, 40, 120, 140), (150, 60, 260, 200), (280, 100, 380, 280), (20, 180, 130, 290)
+    sample = Sample(IMAGE, boxes=np.float32([right, missed, crowd]), classes=np.int32([0, 1, 2]))
+    sample = sample.replace(ignored=np.array([False, False, True]))
+    inside = (290, 110, 370, 270)  # of the crowd: neither right nor wrong
+    prediction = restored([right, wrong, inside, missed], [0.9, 0.8, 0.7, 0.1], [0, 1, 2, 1])
+    (title, truth), (other, predicted) = Detection(NAMES).draw_comparison(IMAGE, sample, prediction)
+    assert (title, other) == ("ground truth", "prediction")
+    assert share(truth, right, color(0)) == share(predicted, right, color(0)) == 1
+    assert 0.15 < share(truth, missed, color(1)) < 0.35  # dots
+    assert 0.4 < share(predicted, wrong, color(1)) < 0.6  # dashes
+    assert 0.4 < share(truth, crowd, GRAY) < 0.6 and 0.4 < share(predicted, inside, GRAY) < 0.6
+    assert legends[0][-2:] == ["solid: 1 detected", "dotted: 1 missed"]
+    assert legends[1][-4:] == [
+        "+ 1 with lower scores",
+        "solid: 1 true positives",
+        "dashed: 1 false positives",
+        "gray: 1 not counted",
+    ]
+    plain = Detection(NAMES).draw_prediction(IMAGE, prediction)  # without ground truth nothing is known of it
+    assert share(plain, wrong, color(1)) == 1
+    ((_, unlabeled), _) = Detection(NAMES).draw_comparison(IMAGE, Sample(IMAGE), prediction)
+    assert (unlabeled[:300, :400] == 77).all()
 
 
 def test_an_image_s_score_is_the_f1_of_what_is_drawn():

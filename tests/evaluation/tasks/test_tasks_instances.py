@@ -133,3 +133,25 @@ def test_drawings_show_each_object_and_no_more_text_than_can_be_read():
     assert (unlabeled[:300, :400] == sample.image).all()
     ignored = sample.replace(ignored=np.ones(6, bool))
     assert (task.draw_truth(sample.image, ignored)[:300, :400] != plain).any()
+
+
+def test_a_comparison_boxes_false_positives_and_missed_objects():
+    """Of objects that are right the masks are enough."""
+    sample = scene((300, 400))
+    task, placement = Instances(NAMES), Placement((300, 400), (300, 400), "stretch")
+    found = task.restore(prediction_of(sample, placement), placement)
+    same = found["classes"] == sample.classes[::-1]
+    assert same.all()
+    found["classes"] = found["classes"].copy()
+    found["classes"][0] = 1 - found["classes"][0]  # of the last object: one false positive, one missed
+    (_, truth), (_, predicted) = task.draw_comparison(sample.image, sample, found)
+    for panel, plain in (
+        (truth, task.draw_truth(sample.image, sample)),
+        (predicted, task.draw_prediction(sample.image, found)),
+    ):
+        differs = (panel[:300, :400] != plain[:300, :400]).any(axis=-1)
+        x1, y1, x2, y2 = sample.boxes[-1].astype(int)
+        assert differs[y1 - 1 : y2 + 1, [x1, x2 - 1]].any(axis=0).all()  # a line on both sides
+        differs[max(0, y1 - 25) : y2 + 25, x1 - 1 :] = False  # its text is in there
+        differs[y1 - 25 : y2 + 25, x1 - 120 : x1] = False
+        assert not differs.any()

@@ -8,12 +8,13 @@ from visiontasks.drawing.panels import Entry, captioned
 from visiontasks.evaluation.metrics.confusion import ratio
 from visiontasks.evaluation.metrics.detection import Detection as DetectionMetric
 from visiontasks.evaluation.metrics.detection import image_outcomes
-from visiontasks.evaluation.metrics.matching import HIT, IGNORED
+from visiontasks.evaluation.metrics.matching import HIT, IGNORED, MISS
 from visiontasks.evaluation.tasks.task import Task
 from visiontasks.inference.merging import merge_boxes
 
 SHOWN_FROM = 0.3  # the score from which a detection is drawn: a detector gives a hundred boxes for any image
 MOST_SHOWN = 100
+UNDRAWN = 2  # instead of an outcome: the score is too low
 
 
 class Detection(Task):
@@ -25,6 +26,13 @@ class Detection(Task):
 
     main_metric = "ap"
     most_shown: int | None = MOST_SHOWN  # in a drawing; None: all
+    # {outcome: (line style, line of the legend)} in drawings of an evaluation
+    object_styles = {HIT: ("solid", "solid: {} detected"), MISS: ("dotted", "dotted: {} missed")}
+    detection_styles = {
+        HIT: ("solid", "solid: {} true positives"),
+        MISS: ("dashed", "dashed: {} false positives"),
+        IGNORED: ("gray", "gray: {} not counted"),
+    }
 
     def restore(self, prediction, placement):
         return self.restored(prediction, placement)[1]
@@ -62,32 +70,58 @@ class Detection(Task):
         count = (outcomes != IGNORED).sum() + (found != IGNORED).sum()
         return float(ratio(2 * (found == HIT).sum(), count))
 
-    def draw_truth(self, image, sample):
-        """The objects in their classes' colors, ignored ones gray and dashed; the smaller ones on top."""
+    def draw_truth(self, image, sample, found=None):
+        """The objects in their classes' colors, ignored ones gray and dashed; the smaller ones on top.
+
+        Args:
+            found: the outcomes of the objects, if they are to be shown.
+        """
         if sample.boxes is None or sample.classes is None:
             return captioned(image, [Entry("not labeled")])
         ignored = np.zeros(len(sample.boxes), bool) if sample.ignored is None else sample.ignored
         order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
-        marks = [self._mark(sample.boxes[i], sample.classes[i], ignored=ignored[i]) for i in order]
-        return captioned(boxed(image, marks), self._truth_entries(sample.classes, ignored))
+        styles = styles_of(found, self.object_styles, len(order))
+        marks = [self._mark(sample.boxes[i], sample.classes[i], style=styles[i], ignored=ignored[i]) for i in order]
+        return captioned(boxed(image, marks), self._truth_entries(sample.classes, ignored, found))
 
-    def _truth_entries(self, classes, ignored):
+    def draw_prediction(self, image, prediction, outcomes=None):
+        """The detections of score 0.3 and above, the best on top; the others are counted below.
+
+        Args:
+            outcomes: of the detections, if they are to be shown.
+        """
+        shown, entries = self._shown(prediction, outcomes)
+        boxes, scores, classes = (prediction[name] for name in _COLUMNS)
+        styles = styles_of(outcomes, self.detection_styles, len(scores))
+        marks = [self._mark(boxes[i], classes[i], scores[i], styles[i], styles[i] == "gray") for i in shown]
+        return captioned(boxed(image, marks), entries)
+
+    def draw_comparison(self, image, sample, prediction):
+        """The drawings with a line style for each outcome at IoU 0.5 of boxes, which the legends name.
+
+        Solid: a true positive and its object. Dashed: a false positive. Dotted: a missed object. What is not counted is
+        gray.
+        """
+        if sample.boxes is None or sample.classes is None:
+            return super().draw_comparison(image, sample, prediction)
+        shown, _ = self._shown(prediction)
+        outcomes = np.full(len(prediction["scores"]), UNDRAWN, np.int8)
+        outcomes[shown], found = image_outcomes(sample, {name: prediction[name][shown] for name in _COLUMNS})
+        return [
+            ("ground truth", self.draw_truth(image, sample, found)),
+            ("prediction", self.draw_prediction(image, prediction, outcomes)),
+        ]
+
+    def _truth_entries(self, classes, ignored, found=None):
         counts = [("", classes[~ignored]), (" (not counted)", classes[ignored])]
         entries = [
             Entry(f"{self._name(number)}{note}: {count}", GRAY if note else self._swatch(number), filled=not note)
             for note, classes in counts
             for number, count in zip(*np.unique(classes, return_counts=True), strict=True)
         ]
-        return entries or [Entry("no objects")]
+        return [*entries, *_outcome_entries(found, self.object_styles)] or [Entry("no objects")]
 
-    def draw_prediction(self, image, prediction):
-        """The detections of score 0.3 and above, the best on top; the others are counted below."""
-        shown, entries = self._shown(prediction)
-        boxes, scores, classes = (prediction[name] for name in _COLUMNS)
-        marks = [self._mark(boxes[i], classes[i], scores[i]) for i in shown]
-        return captioned(boxed(image, marks), entries)
-
-    def _shown(self, prediction):
+    def _shown(self, prediction, outcomes=None):
         """The numbers of the detections to draw, the best first, and the legend."""
         scores, classes = prediction["scores"], prediction["classes"]
         shown = np.argsort(-scores, kind="stable")[: int((scores >= SHOWN_FROM).sum())][: self.most_shown]
@@ -100,11 +134,12 @@ class Detection(Task):
             entries.append(Entry(f"nothing above {SHOWN_FROM:.0%}{best}"))
         elif len(shown) < len(scores):
             entries.append(Entry(f"+ {len(scores) - len(shown)} with lower scores"))
-        return shown, entries
+        return shown, [*entries, *_outcome_entries(outcomes, self.detection_styles)]
 
-    def _mark(self, box, number, score=None, ignored=False, outlined=True):
+    def _mark(self, box, number, score=None, style="solid", ignored=False, outlined=True):
         text = self._name(number) if score is None else f"{self._name(number)} {score:.2f}"
-        return Mark(tuple(box.tolist()), text, GRAY if ignored else self._color(number), bool(ignored), outlined)
+        style, ink = ("dashed", GRAY) if ignored else (style, self._color(number))
+        return Mark(tuple(box.tolist()), text, ink, style, outlined)
 
     def _name(self, number):
         return self.names[number]
@@ -136,3 +171,16 @@ class Detection(Task):
 
 
 _COLUMNS = ("boxes", "scores", "classes")  # of a restored prediction
+
+
+def styles_of(outcomes, styles, count) -> list[str]:
+    """The line style of each of `count` boxes; solid if their outcomes are not to be shown."""
+    if outcomes is None:
+        return ["solid"] * count
+    return [styles[outcome][0] if outcome in styles else "solid" for outcome in outcomes.tolist()]
+
+
+def _outcome_entries(outcomes, styles) -> list[Entry]:
+    """The lines of a legend that say what the line styles mean."""
+    counts = {outcome: 0 if outcomes is None else int((outcomes == outcome).sum()) for outcome in styles}
+    return [Entry(text.format(counts[outcome])) for outcome, (_, text) in styles.items() if counts[outcome]]

@@ -1,5 +1,7 @@
 """`Instances`: a box, a class and a mask for each object."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 
@@ -8,7 +10,8 @@ from visiontasks.drawing.colors import color
 from visiontasks.drawing.masks import filled
 from visiontasks.drawing.panels import Entry, captioned
 from visiontasks.evaluation.metrics.instances import Instances as InstancesMetric
-from visiontasks.evaluation.tasks.detection import SHOWN_FROM, Detection
+from visiontasks.evaluation.metrics.matching import HIT
+from visiontasks.evaluation.tasks.detection import SHOWN_FROM, Detection, styles_of
 from visiontasks.inference.merging_masks import merge_masks
 from visiontasks.inference.pasting import pasted
 from visiontasks.instance_masks import InstanceMasks
@@ -21,11 +24,13 @@ class Instances(Detection):
 
     Restored predictions are {"boxes", "scores", "classes", "masks": InstanceMasks} of the valid ones, best first, in
     the original image's pixels. In drawings objects of one class have different colors, those of several classes their
-    classes' colors.
+    classes' colors; in those of an evaluation, false positives and missed objects have boxes.
     """
 
     main_metric = "mask_ap"
     most_shown = None
+    object_styles = {**Detection.object_styles, HIT: ("solid", "no box: {} detected")}
+    detection_styles = {**Detection.detection_styles, HIT: ("solid", "no box: {} true positives")}
 
     def restore(self, prediction, placement):
         rows, found = self.restored(prediction, placement)
@@ -53,7 +58,7 @@ class Instances(Detection):
     def metric(self):
         return InstancesMetric(self.names)
 
-    def draw_truth(self, image, sample):
+    def draw_truth(self, image, sample, found=None):
         """The objects, the smaller ones on top; those without a mask as boxes, ignored ones gray."""
         if sample.boxes is None or sample.classes is None:
             return captioned(image, [Entry("not labeled")])
@@ -62,19 +67,23 @@ class Instances(Detection):
         ignored = np.zeros(len(sample.boxes), bool) if sample.ignored is None else sample.ignored
         order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
         drawn = self._filled(image, masks, order[(masks.known & ~ignored)[order]], sample.classes)
-        rest = [i for i in order if ignored[i] or not masks.known[i]]
-        marks = [self._mark(sample.boxes[i], sample.classes[i], ignored=ignored[i]) for i in rest]
-        return captioned(boxed(image, marks, drawn), self._truth_entries(sample.classes, ignored))
+        styles = styles_of(found, self.object_styles, len(order))
+        rest = [i for i in order if ignored[i] or not masks.known[i] or styles[i] != "solid"]
+        marks = [self._mark(sample.boxes[i], sample.classes[i], style=styles[i], ignored=ignored[i]) for i in rest]
+        return captioned(boxed(image, marks, drawn), self._truth_entries(sample.classes, ignored, found))
 
-    def draw_prediction(self, image, prediction):
+    def draw_prediction(self, image, prediction, outcomes=None):
         """The objects of score 0.3 and above, the best on top; the others are counted below."""
-        shown, entries = self._shown(prediction)
-        drawn = self._filled(image, prediction["masks"], shown, prediction["classes"])
-        tagged = shown if len(shown) <= MOST_TAGGED else ()
+        shown, entries = self._shown(prediction, outcomes)
+        boxes, scores, classes = (prediction[name] for name in ("boxes", "scores", "classes"))
+        drawn = self._filled(image, prediction["masks"], shown, classes)
+        styles = styles_of(outcomes, self.detection_styles, len(scores))
         marks = [
-            self._mark(prediction["boxes"][i], prediction["classes"][i], prediction["scores"][i], outlined=False)
-            for i in tagged
+            self._mark(boxes[i], classes[i], scores[i], styles[i], styles[i] == "gray", styles[i] != "solid")
+            for i in shown
         ]
+        if len(marks) > MOST_TAGGED:
+            marks = [dataclasses.replace(mark, text="") for mark in marks]
         return captioned(boxed(image, marks, drawn), entries)
 
     def _swatch(self, number):

@@ -69,6 +69,15 @@ class Task(abc.ABC):
     def draw_prediction(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> np.ndarray:
         """A copy of `image`, uint8 (H, W, 3), with a restored prediction drawn."""
 
+    def draw_comparison(
+        self, image: np.ndarray, sample: Sample, prediction: dict[str, np.ndarray]
+    ) -> list[tuple[str, np.ndarray]]:
+        """[(title, drawing)] of the ground truth and of the prediction, as an evaluation shows them."""
+        return [
+            ("ground truth", self.draw_truth(image, sample)),
+            ("prediction", self.draw_prediction(image, prediction)),
+        ]
+
     @abc.abstractmethod
     def to_json(self, prediction: dict[str, np.ndarray]) -> list | dict:
         """A restored prediction as JSON-ready values with class names; a dict where there are `attachments`."""
