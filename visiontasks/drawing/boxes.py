@@ -3,8 +3,8 @@
 A line has a dark halo outside and inside, so that it is seen on bright and on busy images.
 
 The text of a box is in the image, beside the box: with a dozen close objects a legend could not tell them apart. It is
-placed where it covers the least of other texts. Of many objects those smaller than their text have none: it would hide
-its neighbors.
+placed where it hides no object and covers the least of other texts. Of many objects, those smaller than their text and
+those without room for it have none.
 """
 
 import dataclasses
@@ -54,15 +54,10 @@ def boxed(image: np.ndarray, marks: Sequence[Mark], drawn: np.ndarray | None = N
     for color, (pieces, _) in strokes:
         for piece in pieces:
             draw.rectangle(piece, fill=color)
-    taken = np.zeros((len(marks), 4))
-    tags = []
-    for number, (box, mark) in enumerate(zip(corners, marks, strict=True)):
-        if not mark.text:
-            continue
-        tag = _tag(box.ravel(), mark.text, canvas.size, unit(drawn), taken[:number])
-        (x1, y1, x2, y2), *_ = tag
-        if len(marks) <= FEW or (x2 - x1) * (y2 - y1) <= np.prod(box[1] - box[0]):
-            taken[number] = tag[0]
+    boxes, tags, many = np.reshape(corners, (-1, 4)), [], len(marks) > FEW
+    for box, mark in zip(boxes, marks, strict=True):
+        tag = _tag(box, mark.text, canvas.size, unit(drawn), boxes, [tag[0] for tag in tags], many)
+        if tag is not None:
             tags.append((*tag, mark.color))
     for (x1, y1, x2, y2), text, letters, color in reversed(tags):
         draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=color)
@@ -70,12 +65,18 @@ def boxed(image: np.ndarray, marks: Sequence[Mark], drawn: np.ndarray | None = N
     return np.asarray(canvas)
 
 
-def _tag(box, text, size, height, taken):
-    """The position of a text, the text that fits, and its font: (x1, y1, x2, y2), text, font."""
+def _tag(box, text, size, height, boxes, taken, many):
+    """The position of a text, the text that fits, and its font: (x1, y1, x2, y2), text, font; None if there is no room.
+
+    A text covers at most half of any box: a small object would be gone. Of many objects it is not larger than its own,
+    and covers no other text.
+    """
     (x1, y1, x2, y2), (columns, rows) = box, size
     letters = font(text, height)
     text = elided(text, letters, columns - height // 2)
     width, tall = round(letters.getlength(text)) + height // 2, round(1.25 * height)
+    if not text or many and width * tall > (x2 - x1) * (y2 - y1):
+        return None
     # candidates: above, inside at the top, below, inside at the bottom; aligned left, then right
     corners = [(x, y) for x in (x1, x2 - width) for y in (y1 - tall, y1, y2, y2 - tall)]
     fits = [c for c in corners if 0 <= c[1] <= rows - tall and 0 <= c[0] <= columns - width]
@@ -83,15 +84,19 @@ def _tag(box, text, size, height, taken):
     tries = [(int(x), int(y)) for x, y in fits] or [
         (int(np.clip(x, 0, max(0, columns - width))), int(np.clip(y, 0, max(0, rows - tall)))) for x, y in corners
     ]
-    covered = [_covered((x, y, x + width, y + tall), taken) for x, y in tries]
-    x, y = tries[int(np.argmin(covered))]  # the first of equal ones
-    return (x, y, x + width, y + tall), text, letters
+    areas = [(x, y, x + width, y + tall) for x, y in tries]
+    sizes, others = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), np.reshape(taken, (-1, 4))
+    areas = [area for area in areas if (_covered(area, boxes) <= sizes / 2).all()]
+    covered = [_covered(area, others).sum() for area in areas]
+    if not areas or many and min(covered) > 0:
+        return None
+    return areas[int(np.argmin(covered))], text, letters  # the first of equal ones
 
 
 def _covered(area, others):
-    """The number of pixels of `others` that an area covers."""
+    """The number of pixels of each of `others` that an area covers."""
     lengths = np.minimum(area[2:], others[:, 2:]) - np.maximum(area[:2], others[:, :2])
-    return float(np.maximum(lengths, 0).prod(axis=1).sum())
+    return np.maximum(lengths, 0).prod(axis=1)
 
 
 def _strokes(low, high, style, line):
