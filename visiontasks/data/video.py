@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -78,7 +79,8 @@ def find_videos(files: str | Path) -> list[Video]:
 class VideoWriter:
     """Writes an MP4 with the size of the first frame, rounded up to even numbers.
 
-    Smaller frames are padded with white, larger ones are cropped.
+    Smaller frames are padded with white, larger ones are cropped. The codec is H.264, which browsers play, if PyAV is
+    installed, and otherwise MPEG-4 part 2, because OpenCV's wheels have no encoder for H.264.
 
     Args:
         path: the file.
@@ -87,7 +89,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | Path, fps: float, room: float = 0.0):
-        self.path, self.fps, self.room, self._writer = Path(path), fps, room, None
+        self.path, self.fps, self.room, self._encoder = Path(path), fps, room, None
 
     def write(self, frame: np.ndarray):
         """Append uint8 (H, W, 3) RGB.
@@ -95,28 +97,78 @@ class VideoWriter:
         Raises:
             DataError: the file cannot be written.
         """
-        if self._writer is None:
+        if self._encoder is None:
             height, width = frame.shape[:2]
             height = round(height * (1 + self.room))
-            self._size = height + height % 2, width + width % 2  # the codec halves its color planes
-            self._writer = cv2.VideoWriter(
-                str(self.path), cv2.VideoWriter_fourcc(*"mp4v"), self.fps, (self._size[1], self._size[0])
-            )
-            if not self._writer.isOpened():
-                raise DataError(f"{self.path} cannot be written as a video.", "out")
+            self._size = height + height % 2, width + width % 2  # the codecs halve their color planes
+            self._encoder = (_H264 if _has_pyav() else _Mpeg4)(self.path, self.fps, self._size)
         height, width = self._size
         frame = frame[:height, :width]
         bottom, right = height - frame.shape[0], width - frame.shape[1]
-        frame = cv2.copyMakeBorder(frame, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=_PAPER)
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self._encoder.write(cv2.copyMakeBorder(frame, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=_PAPER))
 
     def close(self):
         """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
+        if self._encoder is not None:
+            self._encoder.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+
+def _has_pyav() -> bool:
+    """Whether PyAV is installed, with an encoder for H.264."""
+    try:
+        from av import Codec
+        from av.error import FFmpegError
+    except ImportError:
+        return False
+    try:
+        Codec("libx264", "w")
+    except FFmpegError:
+        return False
+    return True
+
+
+class _H264:
+    """PyAV's encoder."""
+
+    def __init__(self, path, fps, size):
+        import av
+
+        # faststart: the index comes first, so that a browser plays what it has loaded
+        self._file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        rate = Fraction(fps).limit_denominator(1001)  # 30000/1001 is television's
+        self._stream = self._file.add_stream("libx264", rate=rate, options={"crf": "20"})
+        (self._stream.height, self._stream.width), self._stream.pix_fmt = size, "yuv420p"  # what browsers decode
+        try:
+            self._file.start_encoding()  # opens the file
+        except OSError as error:
+            raise DataError(f"{path} cannot be written as a video: {error}.", "out") from error
+
+    def write(self, frame):
+        from av import VideoFrame
+
+        self._file.mux(self._stream.encode(VideoFrame.from_ndarray(frame, format="rgb24")))
+
+    def close(self):
+        self._file.mux(self._stream.encode())
+        self._file.close()
+
+
+class _Mpeg4:
+    """OpenCV's encoder."""
+
+    def __init__(self, path, fps, size):
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size[::-1])
+        if not self._writer.isOpened():
+            raise DataError(f"{path} cannot be written as a video.", "out")
+
+    def write(self, frame):
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+    def close(self):
+        self._writer.release()
