@@ -67,6 +67,14 @@ def test_a_halo_hides_no_line_of_a_neighbor():
     assert [color for color, _ in row_through(drawn, 90, 140, 160)][1:-1] == [INK, RED, BLUE, INK]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 9])
+def test_a_line_stays_inside_its_box(size):
+    for height, width in ((300, 400), (3000, 4000)):
+        drawn = boxed(np.full((height, width, 3), 255, np.uint8), [Mark((50, 40, 50 + size, 40 + size), "", RED)])
+        rows, columns = np.nonzero(of_color(drawn, RED))
+        assert (rows.min(), columns.min(), rows.max(), columns.max()) == (40, 50, 39 + size, 49 + size)
+
+
 @pytest.mark.parametrize("size", [3, 6, 12, 40])
 def test_a_small_object_is_seen_inside_its_box(size):
     drawn = boxed(np.full((3000, 4000, 3), 255, np.uint8), [Mark((500, 500, 500 + 3 * size, 500 + 3 * size), "", RED)])

@@ -109,8 +109,8 @@ def _strokes(low, high, style, line):
     """
     # a box's last pixel is the one before its end
     x1, y1, x2, y2 = (int(v) for v in (*np.floor(low), *np.maximum(np.ceil(high) - 1, low)))
-    longer = max(x2 - x1, y2 - y1) + 1
-    line = max(1, min(line, max(line // 3, (min(x2 - x1, y2 - y1) + 1) // 6)))
+    shorter, longer = sorted((x2 - x1 + 1, y2 - y1 + 1))
+    line = max(1, min(line, shorter, max(line // 3, shorter // 6)))
     dash, gap = (line * part for part in STROKES[style] or (longer, 0))
     pieces = []
     for x in range(x1, x2 + 1, dash + gap):
