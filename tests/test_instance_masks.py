@@ -132,6 +132,18 @@ def test_moved_pixels_are_within_a_pixel_of_their_edge(name, seed):
             np.testing.assert_array_equal(ours, warped(mask, lambda mask, _: mask))
 
 
+def test_a_pixel_that_the_border_crosses_stays_and_what_lies_outside_does_not_come_back():
+    row = InstanceMasks.of(np.ones((1, 1, 10), np.uint8))
+    larger = [[1.28, 0, -5.853], [0, 1, 0]]  # its fifth pixel ends at 0.547, beyond the first center
+    moved = row.moved(larger, (1, 6))
+    assert np.asarray(moved).tolist() == [[[1] * 6]]
+    back = np.asarray(moved.moved([[1, 0, 4], [0, 1, 0]], (1, 16)))[0, 0]
+    # what stays of the pixels on the border may lie in the new image, by less than a pixel of theirs
+    assert back.tolist() == [0] * 3 + [1] * 8 + [0] * 5
+    gone = row.moved([[1, 0, -4], [0, 1, 0]], (1, 6)).moved([[1, 0, 4], [0, 1, 0]], (1, 10))
+    assert np.asarray(gone)[0, 0].tolist() == [0] * 4 + [1] * 6
+
+
 @pytest.mark.parametrize("form", ["polygons", "pixels"])
 def test_a_crop_has_the_mask_s_value_at_the_center_of_each_cell(form):
     masks = polygons(np.random.default_rng(1), 40)

@@ -36,18 +36,16 @@ class Patch:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Moved:
-    """A mask whose pixels a move has not touched yet: however often it is moved, they are interpolated once.
+    """A mask whose pixels a move has not touched yet: however often it is moved, they are read once.
 
     Args:
-        pixels: uint8 (height, width), 0 or `ONE`.
+        pixels: uint8 (height, width), 0 or 1.
         matrix: float64 (2, 3), the affine map from their coordinates to the image's.
     """
 
     pixels: np.ndarray
     matrix: np.ndarray
 
-
-ONE = 255  # the value of pixels that are to be interpolated
 
 # polygons, arrays (P, 2) of x, y in pixels, whose union is the mask; COCO's compressed run lengths of the image's size;
 # pixels, moved or not; or nothing: the object has no mask
@@ -82,7 +80,7 @@ class InstanceMasks:
             if (crop == NO_MASK).all():
                 return None
             scale = (box[2:] - box[:2]) / crop.shape[0]
-            return _on_image(Moved(crop * np.uint8(ONE), np.column_stack([np.diag(scale), box[:2]])), size)
+            return _on_image(Moved(crop, np.column_stack([np.diag(scale), box[:2]])), size)
 
         return cls(map(shape, crops, np.asarray(boxes, np.float64)), size)
 
@@ -237,13 +235,13 @@ class InstanceMasks:
     def _with_pixels(self):
         """The shapes, but those with pixels as `Moved`."""
         runs = [shape for shape in self.shapes if isinstance(shape, dict)]
-        windows = iter(run_lengths.decoded(runs, ONE))
+        windows = iter(run_lengths.decoded(runs))
 
         def placed(shape):
             if isinstance(shape, dict):
                 left, top, pixels = next(windows)
             elif isinstance(shape, Patch):
-                left, top, pixels = shape.left, shape.top, shape.pixels * np.uint8(ONE)
+                left, top, pixels = shape.left, shape.top, shape.pixels
             else:
                 return shape
             return Moved(pixels, np.array([[1.0, 0.0, left], [0.0, 1.0, top]]))
@@ -296,7 +294,7 @@ def _product(second, first) -> np.ndarray:
 
 
 def _moved(masks, matrix, size) -> list[Moved]:
-    """Pixels after a further affine map, without those whose center lies outside of an image of `size`."""
+    """Pixels after a further affine map, without those that lie outside of an image of `size`."""
     if not masks:
         return []
     matrices, extents = _product(matrix, np.stack([one.matrix for one in masks])), [one.pixels.shape for one in masks]
@@ -321,14 +319,15 @@ def _cut(pixels, matrix, size):
     across, down = (np.arange(count) + 0.5 for count in pixels.shape[::-1])
     for (a, b, c), limit in zip(matrix.tolist(), size[::-1], strict=True):
         # mostly one of the two is 0: then a row or column tells
-        flat = [a * across[None], b * down[:, None]]
-        there = sum((one for one in flat if np.abs(one[-1, -1]) > 1e-6), np.full((1, 1), c))
-        inside = inside & (there >= 0) & (there <= limit)
+        terms = [a * across[None], b * down[:, None]]
+        there = sum((one for one in terms if np.abs(one[-1, -1]) > 1e-6), np.full((1, 1), c))
+        reach = (abs(a) + abs(b)) / 2 - 1e-6  # of a pixel from its center: what is partly inside stays
+        inside = inside & (there > -reach) & (there < limit + reach)
     return pixels * inside.view(np.uint8)
 
 
 def _on_image(moved: Moved, size) -> Patch:
-    """Where moved pixels, interpolated, are a half or more at a pixel's center."""
+    """The pixels whose center lies in a moved pixel of the mask."""
     (corners,) = _corners(moved.matrix[None], np.array([moved.pixels.shape]))
     low = np.clip(np.floor(corners.min(axis=1)), 0, size[::-1]).astype(int)
     high = np.clip(np.ceil(corners.max(axis=1)), 0, size[::-1]).astype(int)
@@ -339,9 +338,9 @@ def _on_image(moved: Moved, size) -> Patch:
 
 
 def _resampled(pixels, matrix, size) -> np.ndarray:
-    """uint8 `size`: where pixels, 0 or ONE, are a half or more after an affine map, interpolated."""
+    """uint8 `size`: at each center, the value of the pixel that an affine map moves there; 0 beyond all pixels."""
     if not pixels.size:
         return np.zeros(size, np.uint8)
     matrix = matrix.copy()
     matrix[:, 2] += (matrix[:, 0] + matrix[:, 1] - 1) / 2  # between pixel centers, which OpenCV numbers from 0
-    return (cv2.warpAffine(pixels, matrix, size[::-1]) > ONE // 2).view(np.uint8)
+    return cv2.warpAffine(pixels, matrix, size[::-1], flags=cv2.INTER_NEAREST)

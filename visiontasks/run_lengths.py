@@ -28,12 +28,11 @@ def lengths_of(text: bytes | str) -> np.ndarray | None:
     return runs
 
 
-def decoded(masks: Sequence[dict], one: int = 1) -> list[tuple[int, int, np.ndarray]]:
+def decoded(masks: Sequence[dict]) -> list[tuple[int, int, np.ndarray]]:
     """(left, top, uint8 pixels of the smallest window) of masks of one size, without the rest of their image.
 
     Args:
         masks: compressed run lengths {"size", "counts"}; "lengths" may have what `lengths_of` their text gives.
-        one: what a mask's pixels are; the others are 0.
     """
     if not masks:
         return []
@@ -50,7 +49,7 @@ def decoded(masks: Sequence[dict], one: int = 1) -> list[tuple[int, int, np.ndar
     runs = np.diff(ends, prepend=0)
     runs[first] = ends[first] - left * height
     parity = np.arange(len(ends)) - np.repeat(first, counts) & 1
-    pixels = np.repeat((parity * one).astype(np.uint8), runs)
+    pixels = np.repeat(parity.astype(np.uint8), runs)
     stops = np.cumsum(width * height)
     windows = (pixels[i:j] for i, j in zip([0, *stops.tolist()], stops.tolist(), strict=False))
     return [
