@@ -113,11 +113,20 @@ def _strokes(low, high, style, line):
     line = max(1, min(line, shorter, max(line // 3, shorter // 6)))
     dash, gap = (line * part for part in STROKES[style] or (longer, 0))
     pieces = []
-    for x in range(x1, x2 + 1, dash + gap):
-        pieces += [(x, y, min(x + dash - 1, x2), y + line - 1) for y in (y1, max(y1, y2 - line + 1))]
-    for y in range(y1, y2 + 1, dash + gap):
-        pieces += [(x, y, x + line - 1, min(y + dash - 1, y2)) for x in (x1, max(x1, x2 - line + 1))]
+    for x, end in _dashes(x1, x2, dash, gap):
+        pieces += [(x, y, end, y + line - 1) for y in (y1, max(y1, y2 - line + 1))]
+    for y, end in _dashes(y1, y2, dash, gap):
+        pieces += [(x, y, x + line - 1, end) for x in (x1, max(x1, x2 - line + 1))]
     return pieces, max(1, line // 3)
+
+
+def _dashes(first, last, dash, gap):
+    """[(start, end)] of the dashes of a line, one at each of its ends, so that corners are closed."""
+    length = last - first + 1
+    dash = dash if 2 * dash + gap <= length or not gap else max(1, length // 3)
+    count = max(1, round((length - dash) / (dash + gap))) if length > dash else 0
+    starts = np.linspace(first, max(first, last - dash + 1), count + 1).round().astype(int).tolist()
+    return [(start, min(start + dash - 1, last)) for start in starts]
 
 
 def _ink(color):
