@@ -92,7 +92,5 @@ def check_losses_and_gradients(model, expected, layer_of, terms, more=()):
         theirs = expected[key]
         theirs = transfer.conv_kernel(theirs) if theirs.ndim == 4 else theirs.T
         ours = tf.convert_to_tensor(gradients[f"{layer_of(module)}/{name}"]).numpy()
-        # of each output channel. Rounding, which differs between processors, may switch a rectified unit on in one
-        # framework and off in the other, or choose another of a pool's values: some channels differ more
-        apart = np.abs(ours - theirs).reshape(-1, ours.shape[-1]).max(axis=0) / np.abs(theirs).max()
-        assert np.median(apart) < 5e-4 and apart.max() < 5e-3, (key, np.median(apart), apart.max())
+        # below a pool two frameworks differ more: where two values are all but equal, either may be the largest
+        assert np.abs(ours - theirs).max() < 1e-3 * np.abs(theirs).max(), key

@@ -84,6 +84,7 @@ def test_a_recipe_s_argument_makes_it_and_it_learns_and_exports(tmp_path):
     head = MaskRCNN(fakes.CLASSES, **narrow)
     assert isinstance(head.branches[0], PointBranch) and head.loss_terms[-2:] == ("mask", "points")
     assert isinstance(MaskRCNN.from_config(head.get_config()).branches[0], PointBranch)
+    assert MaskRCNN(3, mask={"points": 8}).branches[0].refine == 2
     with pytest.raises(ValueError, match="mask: .*refine"):
         MaskRCNN(3, mask={"refine": 0})
     model = VisionModel(fakes.backbone(), head)

@@ -65,8 +65,8 @@ class RCNN(DetectionHead):
         box_layers: number of 3×3 convolutions of the box branch.
         dense_layers: number of its dense layers.
         mask: arguments of the mask branch (`MaskBranch` in rcnn_masks.py), {} for its defaults: with it the head is
-            Mask R-CNN, learns from instance masks too and predicts `masks`. With `refine` its edges are refined by
-            PointRend (`PointBranch` in rcnn_points.py). None: no masks.
+            Mask R-CNN, learns from instance masks too and predicts `masks`. With `refine` or `points` its edges are
+            refined by PointRend (`PointBranch` in rcnn_points.py). None: no masks.
     """
 
     fields_with = {"mask": ("instance_masks",)}
@@ -123,7 +123,7 @@ class RCNN(DetectionHead):
         self.boxes = BoxBranch(len(self.classes), bins, bin_samples, units, **form, name="boxes", **half)
         self.branches = []
         if mask is not None:
-            branch = PointBranch if "refine" in mask else MaskBranch
+            branch = PointBranch if {"refine", "points"} & {*mask} else MaskBranch
             self.add_branch(branch(len(self.classes), **mask, name="masks", **half))
 
     def add_branch(self, branch: Branch):

@@ -13,7 +13,7 @@ from visiontasks.ops import matching
 from visiontasks.ops.masks import mask_targets
 from visiontasks.ops.roi_align import roi_align
 
-# of a recipe's `mask`: the branch's, and those of rcnn_points.py, whose branch it is with `refine`
+# of a recipe's `mask`: the branch's, and those of rcnn_points.py, whose branch it is with one of these
 Mask = options(
     filters=Count,
     layers=Whole,

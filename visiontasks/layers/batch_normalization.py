@@ -38,11 +38,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
         offset = ops.zeros(x.shape[-1], "float32") if self.beta is None else ops.cast(self.beta, "float32")
         if not self.trainable:
             mean, variance = ops.cast(self.moving_mean, "float32"), ops.cast(self.moving_variance, "float32")
-            if keras.backend.standardize_dtype(x.dtype) == "float32":
-                # its gradient needs no features, which then need not be kept; in half precision a rounded factor would
-                # scale a whole channel wrongly
-                scale = scale * ops.rsqrt(variance + self.epsilon)
-                return shifted(x * scale, offset - mean * scale)
             return fused(x, scale, offset, self.epsilon, mean, variance)[0]
         outputs, *moments = fused(x, scale, offset, self.epsilon)
         for average, value in zip((self.moving_mean, self.moving_variance), moments, strict=True):
