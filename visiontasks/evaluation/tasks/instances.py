@@ -68,8 +68,11 @@ class Instances(Detection):
         order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
         drawn = self._filled(image, masks, order[(masks.known & ~ignored)[order]], sample.classes)
         styles = styles_of(found, self.object_styles, len(order))
-        rest = [i for i in order if ignored[i] or not masks.known[i] or styles[i] != "solid"]
-        marks = [self._mark(sample.boxes[i], sample.classes[i], style=styles[i], ignored=ignored[i]) for i in rest]
+        named = [ignored[i] or not masks.known[i] or styles[i] != "solid" for i in order]
+        marks = [self._mark(sample.boxes[i], sample.classes[i], style=styles[i], ignored=ignored[i]) for i in order]
+        # the others are there so that no text covers them
+        plain = [dataclasses.replace(mark, text="", outlined=False) for mark in marks]
+        marks = [mark if name else other for mark, other, name in zip(marks, plain, named, strict=True)]
         return captioned(boxed(image, marks, drawn), self._truth_entries(sample.classes, ignored, found))
 
     def draw_prediction(self, image, prediction, outcomes=None):
