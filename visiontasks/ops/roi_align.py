@@ -1,8 +1,8 @@
 """RoIAlign: features of boxes on a grid of fixed size, from a pyramid of feature maps."""
 
+import functools
 import math
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -70,26 +70,31 @@ def roi_align(pyramid: dict, boxes, size: int, samples: int = 2, images=None):
     corners = boxes / ops.expand_dims(stride, -1)
     down = _points(corners[..., 1], corners[..., 3], of_level(heights, "int32"), size, samples)
     across = _points(corners[..., 0], corners[..., 2], of_level(widths, "int32"), size, samples)
+    # by point of a bin, (samples, samples, R, S, S): y and rows, x and columns
+    top, bottom, below, inside_y = (ops.reshape(x, (samples, 1, -1, size, 1)) for x in down)
+    left, right, after, inside_x = (ops.reshape(x, (1, samples, -1, 1, size)) for x in across)
     width, start = (ops.reshape(x, (-1, 1, 1)) for x in (of_level(widths, "int32"), of_level(starts, "int32")))
     # all maps of a batch in one table, so that one gather reads whole feature vectors
     cells = int(sum(h * w for h, w in zip(heights, widths, strict=True)))
     start = start + cells * ops.reshape(images, (-1, 1, 1))
-    # one point of every bin at a time: all points of all boxes would take gigabytes
-    points = []
-    for y, x in np.ndindex(samples, samples):
-        top, bottom, below, inside_y = (ops.expand_dims(values[..., y::samples], -1) for values in down)
-        left, right, after, inside_x = (ops.expand_dims(values[..., x::samples], -2) for values in across)
-        cells = [start + row * width + column for row in (top, bottom) for column in (left, right)]
-        points.append((cells, *(ops.expand_dims(share, -1) for share in (below, after, inside_y * inside_x))))
-    return ops.cast(_mean_of_points(ops.reshape(table, (-1, channels)), points), maps[0].dtype)
+    shape = (samples * samples, -1, size, size)
+    rows = [ops.reshape(start + row * width + column, shape) for row in (top, bottom) for column in (left, right)]
+    square = ops.ones((samples, samples, 1, size, size), "float32")
+    shares = [ops.expand_dims(ops.reshape(x * square, shape), -1) for x in (below, after, inside_y * inside_x)]
+    return ops.cast(_mean_of_points(ops.reshape(table, (-1, channels)), rows, shares), maps[0].dtype)
 
 
-def _mean_of_points(table, points):
-    """The mean over points of the values between four rows of a table (T, C): float32 (R, S, S, C).
+def _mean_of_points(table, rows, shares):
+    """The mean over P points of the values between four rows of a table (T, C): float32 (R, S, S, C).
 
-    The gradient is summed point by point too: the one that backends derive holds all rows of all points at once.
+    One point of every bin at a time, because all points of all boxes would take gigabytes. The gradient is summed point
+    by point too: the one that backends derive holds all rows of all points at once.
+
+    Args:
+        rows: of the upper left, upper right, lower left and lower right neighbors: int32 (P, R, S, S) each.
+        shares: of the lower and of the right neighbor, and 1 inside of the map or 0: float32 (P, R, S, S, 1) each.
     """
-    rows, channels = ops.shape(table)
+    (count, channels), (points, _, *bins) = ops.shape(table), rows[0].shape
 
     def value(table, cells, below, after, inside):
         a, b, c, d = (ops.take(table, cell, axis=0) for cell in cells)
@@ -99,35 +104,35 @@ def _mean_of_points(table, points):
     def gradient(upstream, cells, below, after, inside):
         shares = [down * across * inside for down in (1 - below, below) for across in (1 - after, after)]
         values = ops.stack([upstream * share for share in shares])
-        return ops.segment_sum(ops.reshape(values, (-1, channels)), ops.reshape(ops.stack(cells), (-1,)), rows)
+        return ops.segment_sum(ops.reshape(values, (-1, channels)), ops.reshape(ops.stack(cells), (-1,)), count)
 
-    flat = keras.tree.flatten(points)
+    def mean(start, term, given):
+        """A running mean: TensorFlow adds up the terms of a sum in an order that differs between runs."""
+
+        def further(number, found):
+            *cells, below, after, inside = (ops.take(x, number, axis=0) for x in given)
+            share = 1.0 / ops.cast(number + 1, "float32")
+            return found + (term(cells, below, after, inside) - found) * share
+
+        return ops.fori_loop(0, points, further, start)
 
     @ops.custom_gradient
-    def mean(table, *flat):  # arguments all: JAX does not see what a function closes over
-        given = keras.tree.pack_sequence_as(points, flat)
-
+    def of_points(table, *given):  # arguments all: JAX does not see what a function closes over
         def grad(*args, upstream=None):  # backends differ in how they call it
             upstream = args[0] if upstream is None else upstream
-            return _mean(gradient(upstream, *point) for point in given), *[None] * len(flat)
+            slopes = mean(ops.zeros_like(table), functools.partial(gradient, upstream), given)
+            return slopes, *[None] * len(given)
 
-        return _mean(value(table, *point) for point in given), grad
+        start = ops.zeros((ops.shape(given[0])[1], *bins, channels), "float32")
+        return mean(start, functools.partial(value, table), given), grad
 
-    return mean(table, *flat)
-
-
-def _mean(terms):
-    """A running mean: TensorFlow adds up the terms of a sum in an order that differs between runs."""
-    mean = 0
-    for number, term in enumerate(terms, start=1):
-        mean = mean + (term - mean) / number
-    return mean
+    return of_points(table, *rows, *shares)
 
 
 def _points(low, high, length, size, samples):
-    """Points along one axis, (R, size * samples): lower and upper neighbor, the upper's share, 1 inside or 0."""
+    """Points along one axis, (samples, R, size): lower and upper neighbor, the upper's share, 1 inside or 0."""
     extent = ops.maximum(high - low, 1.0)
-    steps = (np.arange(size * samples) + 0.5) / (size * samples)
+    steps = ((np.arange(size * samples) + 0.5) / (size * samples)).reshape(size, samples).T[:, None]
     points = ops.expand_dims(low, -1) + ops.expand_dims(extent, -1) * ops.convert_to_tensor(steps, "float32")
     length = ops.expand_dims(length, -1)
     limit = ops.cast(length, "float32")
