@@ -109,11 +109,11 @@ def test_saves_loads_and_clones(name, tmp_path):
 def test_predict_and_evaluate_take_one_size_after_another(name):
     model = made(name)
     model.compile("sgd")
-    for size in ((32, 32), (64, 32), (32, 32)):
-        batch = fakes.images(3, size)
+    for count, size in ((3, (32, 32)), (2, (64, 32)), (3, (32, 32))):
+        batch = fakes.images(count, size)
         predictions = model.predict(batch["image"], batch_size=2, verbose=0)
         expected = model.decode(outputs_of(model, batch))
-        for key, value in expected.items():  # the last batch has one image alone
+        for key, value in expected.items():  # of three images, the last batch has one alone
             np.testing.assert_allclose(predictions[key], ops.convert_to_numpy(value), rtol=1e-3, atol=1e-3, err_msg=key)
         assert np.isfinite(model.evaluate(batch, batch_size=2, verbose=0)).all()
 
@@ -123,9 +123,7 @@ def test_predict_and_evaluate_take_one_size_after_another(name):
 def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
     import tensorflow as tf
 
-    named = {argument.name for argument in catalog.find("heads", name).arguments}
-    every = {"score_threshold": 0.0} if "score_threshold" in named else {}  # untrained scores are low
-    model, images = made(name, (32, 32), **every), fakes.images(5)["image"]
+    model, images = made(name, (32, 32), **every_score(name)), fakes.images(5)["image"]
     model.export(tmp_path / "saved")
     program = tf.saved_model.load(tmp_path / "saved")
     for count in (5, 1):  # any number of images
@@ -135,6 +133,36 @@ def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
             assert value.dtype == exported[key].numpy().dtype
             assert value.dtype != np.float32 or np.ptp(value) > 0, key  # not padding alone
             np.testing.assert_allclose(exported[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA is TensorFlow's choice; JAX always compiles")
+@pytest.mark.parametrize("name", LARGEST)
+def test_predictions_compiled_by_xla_are_those_without(name):
+    """The passes of test_contracts_precision.py compile the losses; this the choice of boxes."""
+    model, images = made(name, (32, 32), **every_score(name)), fakes.images(4)["image"]
+    model.compile("sgd", jit_compile=True)
+    compiled = model.predict(images, verbose=0)
+    plain = {key: ops.convert_to_numpy(value) for key, value in model.decode(model(images, training=False)).items()}
+    if "boxes" not in plain:
+        for key, value in plain.items():
+            np.testing.assert_allclose(compiled[key], value, atol=1e-4, err_msg=key)
+        return
+    assert compiled["valid"].sum() == plain["valid"].sum() > 0
+    for row, scores in enumerate(compiled["scores"]):  # those whose scores differ by rounding may have changed places
+        for place in np.flatnonzero(compiled["valid"][row]):
+            near = plain["valid"][row] & (np.abs(plain["scores"][row] - scores[place]) < 1e-5)
+            near &= plain["classes"][row] == compiled["classes"][row][place]
+            away = np.abs(plain["boxes"][row][near] - compiled["boxes"][row][place]).max(axis=-1)
+            assert away.min(initial=np.inf) < 1e-4, (row, place)
+            if "masks" in plain:
+                away = np.abs(plain["masks"][row][near] - compiled["masks"][row][place]).max(axis=(-2, -1))
+                assert away.min() < 1e-4, (row, place)
+
+
+def every_score(name):
+    """The argument that keeps every detection: untrained scores are low."""
+    named = {argument.name for argument in catalog.find("heads", name).arguments}
+    return {"score_threshold": 0.0} if "score_threshold" in named else {}
 
 
 @pytest.mark.parametrize("name", HEADS)
