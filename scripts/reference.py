@@ -76,9 +76,19 @@ def _row(*cells) -> str:
 
 
 def _meanings(part) -> dict[str, str]:
-    """{argument: text} from a part's docstring; for arguments that all heads share, from `Head`'s attributes."""
+    """{argument: text} from a part's docstring and its bases'; those that all heads share from `Head`'s attributes."""
     meanings = _entries("visiontasks.heads.head", "Head", "Attributes") if ".heads." in part.module else {}
-    return meanings | _entries(part.module, part.symbol, "Args")
+    for module, symbol in [*_bases(part.definition), (part.module, part.symbol)]:
+        meanings = meanings | _entries(module, symbol, "Args")
+    return meanings
+
+
+def _bases(definition) -> list[tuple[str, str]]:
+    """[(module, symbol)] of a class's bases in the package, the furthest first."""
+    found = []
+    for base in definition._bases if definition else ():
+        found += [*_bases(base), (base._module.name, base._node.name)]
+    return found
 
 
 @functools.cache

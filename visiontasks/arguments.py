@@ -74,8 +74,8 @@ def options(**kinds):
                 raise _Wrong(f"{name!r}: expected {describe(kinds[name])}, got {value!r}.")
         return given
 
-    text = ", ".join(f"{name}: {describe(kind)}" for name, kind in kinds.items())
-    return Annotated[dict[str, Any], AfterValidator(fit), Field(description=f"a mapping of any of {{{text}}}")]
+    text = f"a mapping with any of {', '.join(kinds)}"
+    return Annotated[dict[str, Any], AfterValidator(fit), Field(description=text)]
 
 
 def _fits(annotation, value) -> bool:

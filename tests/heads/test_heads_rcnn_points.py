@@ -33,19 +33,19 @@ def inputs(images=2):
 def test_refined_cells_are_predicted_and_the_others_interpolated():
     made, (pyramid, boxes, classes) = branch(refine=2), inputs()
     made.logits.kernel.assign(np.random.default_rng(0).normal(size=made.logits.kernel.shape))
-    raw = {key: ops.convert_to_numpy(value) for key, value in made(pyramid, boxes, classes).items()}
-    assert raw["logits"].shape == (2, COUNT, 8, 8) and raw["refined"].shape == (2, COUNT, 32, 32)
+    raw = {key: ops.convert_to_numpy(value) for key, value in made.learned(pyramid, boxes, classes).items()}
+    assert raw["logits"].shape == (2, COUNT, 8, 8)
     assert raw["points"].shape == (2, COUNT, 12, 2) and raw["point_logits"].shape == (2, COUNT, 12)
     assert raw["points"].min() >= 0 and raw["points"].max() <= 1
     # without weights and with a bias, every refined cell has the bias
     made.point_logits.kernel.assign(np.zeros(made.point_logits.kernel.shape))
     made.point_logits.bias.assign(np.arange(CLASSES + 1) + 50.0)
-    raw = ops.convert_to_numpy(made(pyramid, boxes, classes)["refined"])
+    raw = ops.convert_to_numpy(made(pyramid, boxes, classes))
+    assert raw.shape == (2, COUNT, 32, 32)
     cells = np.abs(raw - (classes + 51.0)[..., None, None]) < 1e-3
     # 48 of the 16² cells, of which some are spread by the next doubling, and 48 of the 32²
     assert (cells.sum(axis=(2, 3)) >= 48).all() and not cells.all()
-    assert set(made(pyramid, boxes, classes, training=True)) == {"logits", "points", "point_logits"}
-    masks = made.decode({"refined": raw}, {"valid": np.ones((2, COUNT), bool)})["masks"]
+    masks = made.decode(raw, {"valid": np.ones((2, COUNT), bool)})["masks"]
     np.testing.assert_allclose(masks, 1 / (1 + np.exp(-raw)), atol=1e-6)
 
 
@@ -57,7 +57,7 @@ def test_a_point_learns_what_its_crop_has_there():
     crops[0, 1] = NO_MASK
     matches = np.broadcast_to(np.arange(COUNT, dtype="int32"), (2, COUNT))
     samples = {"boxes": boxes, "targets": boxes, "labels": classes + 1, "matches": matches}
-    raw = made(pyramid, boxes, classes, training=True)
+    raw = made.learned(pyramid, boxes, classes, training=True)
     known = np.where(np.arange(2)[:, None] * COUNT + np.arange(COUNT) == 1, 0, 1)
     x = ops.convert_to_numpy(raw["points"])[..., 0]
     for sign, least, most in ((1, 0.0, 0.02), (-1, 5.0, 20.0)):
@@ -78,23 +78,52 @@ def test_a_point_learns_what_its_crop_has_there():
     assert float(ops.convert_to_numpy(term.total)) / float(ops.convert_to_numpy(term.count)) < 1e-3
 
 
-def test_a_recipe_s_argument_makes_it_and_it_learns_and_exports(tmp_path):
+def test_no_point_is_drawn_for_a_prediction(monkeypatch):
+    made, (pyramid, boxes, classes) = branch(), inputs()
+
+    def drawn(*args, **kwargs):
+        raise AssertionError("drawn")
+
+    monkeypatch.setattr(keras.random, "uniform", drawn)
+    made(pyramid, boxes, classes, training=False)
+    with pytest.raises(AssertionError, match="drawn"):
+        made.learned(pyramid, boxes, classes, training=False)
+
+
+def predicted(model, images):
+    """Op by op: to trace takes longer."""
+    return {key: ops.convert_to_numpy(value) for key, value in model.decode(model(images, training=False)).items()}
+
+
+@pytest.mark.parametrize("further", [{}, {"batch_norm": True, "agnostic": True}], ids=["", "batch norm, agnostic"])
+def test_a_recipe_s_argument_makes_it_and_it_learns_and_exports(further, tmp_path):
     keras.utils.set_random_seed(0)
-    narrow = {**NARROW["mask_rcnn"], "mask": {"filters": 8, "layers": 1, "bins": 4, "refine": 1, "points": 8}}
-    head = MaskRCNN(fakes.CLASSES, **narrow)
+    mask = {"filters": 8, "layers": 1, "bins": 4, "refine": 1, "points": 8, **further}
+    head = MaskRCNN(fakes.CLASSES, **{**NARROW["mask_rcnn"], "mask": mask})
     assert isinstance(head.branches[0], PointBranch) and head.loss_terms[-2:] == ("mask", "points")
     assert isinstance(MaskRCNN.from_config(head.get_config()).branches[0], PointBranch)
+    model, batch = VisionModel(fakes.backbone((32, 32)), head), fakes.images(4)
+    tensorflow = keras.backend.backend() == "tensorflow"
+    model.compile(keras.optimizers.Adam(1e-3), run_eagerly=tensorflow)
+    history = model.fit(batch, batch_size=4, epochs=6, verbose=0).history
+    assert history["points_loss"][-1] < history["points_loss"][0]
+    before = predicted(model, batch["image"])
+    assert before["masks"].shape[-2:] == (16, 16)
+    model.save(tmp_path / "m.keras")
+    after = predicted(keras.saving.load_model(tmp_path / "m.keras"), batch["image"])
+    for key in before:
+        np.testing.assert_array_equal(before[key], after[key])
+    if tensorflow and not further:
+        import tensorflow as tf
+
+        model.export(tmp_path / "saved")
+        program = tf.saved_model.load(tmp_path / "saved")
+        exported = program.serve(batch["image"])
+        for key in before:
+            np.testing.assert_allclose(exported[key], before[key], rtol=1e-4, atol=1e-4, err_msg=key)
+
+
+def test_points_alone_ask_for_it_too():
     assert MaskRCNN(3, mask={"points": 8}).branches[0].refine == 2
     with pytest.raises(ValueError, match="mask: .*refine"):
         MaskRCNN(3, mask={"refine": 0})
-    model = VisionModel(fakes.backbone(), head)
-    batch = fakes.images(4)
-    model.compile(keras.optimizers.Adam(1e-3))
-    history = model.fit(batch, batch_size=4, epochs=6, verbose=0).history
-    assert history["points_loss"][-1] < history["points_loss"][0]
-    before = model.predict(batch["image"], verbose=0)
-    assert before["masks"].shape[-2:] == (16, 16)
-    model.save(tmp_path / "m.keras")
-    after = keras.saving.load_model(tmp_path / "m.keras").predict(batch["image"], verbose=0)
-    for key in before:
-        np.testing.assert_array_equal(before[key], after[key])

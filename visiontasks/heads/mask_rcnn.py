@@ -9,10 +9,10 @@ class MaskRCNN(RCNN):
     """Instance segmentation: the boxes of Faster R-CNN, and a mask in each. Short for `rcnn` with its argument `mask`.
 
     He et al. 2017, https://arxiv.org/abs/1703.06870. On `resnet50` it equals torchvision's maskrcnn_resnet50_fpn; see
-    weights/rcnn.py.
+    weights/rcnn.py. Its arguments are those of `rcnn`.
 
     Args:
-        mask: arguments of the mask branch, `MaskBranch` in rcnn_masks.py; None for its defaults.
+        mask: as that of `rcnn`; None for its defaults.
     """
 
     task = "instances"

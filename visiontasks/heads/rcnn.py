@@ -64,9 +64,12 @@ class RCNN(DetectionHead):
         proposal_layers: number of 3×3 convolutions of the first stage.
         box_layers: number of 3×3 convolutions of the box branch.
         dense_layers: number of its dense layers.
-        mask: arguments of the mask branch (`MaskBranch` in rcnn_masks.py), {} for its defaults: with it the head is
-            Mask R-CNN, learns from instance masks too and predicts `masks`. With `refine` or `points` its edges are
-            refined by PointRend (`PointBranch` in rcnn_points.py). None: no masks.
+        mask: with it, {} for its defaults, the head is Mask R-CNN: it learns from instance masks too and predicts
+            `masks`. `filters` (256) of each convolution; `layers` (4) of them before the transposed one; `bins` (14)
+            of features, and 28 cells of a mask, per row and column of a box; `bin_samples` (2) points per row and
+            column of a bin; `batch_norm` after each convolution; `agnostic`: one mask for all classes. With `refine`
+            (2) or `points` (196), edges are refined by PointRend: how many times a mask is doubled, and how many
+            points a box are learned; see rcnn_points.py.
     """
 
     fields_with = {"mask": ("instance_masks",)}
@@ -191,9 +194,10 @@ class RCNN(DetectionHead):
         samples = self.sample(targets, outputs, training)
         regions = self.boxes(outputs["pyramid"], samples["boxes"], samples["valid"], training=training)
         losses |= self.boxes.compute_losses(regions, samples, targets)
-        objects = {key: value[:, : int(self.samples * self.positives)] for key, value in samples.items()}
+        most = max(1, int(self.samples * self.positives))  # as `sampling.balanced` takes
+        objects = {key: value[:, :most] for key, value in samples.items()}
         for branch in self.branches:
-            raw = branch(outputs["pyramid"], objects["boxes"], objects["labels"] - 1, training=training)
+            raw = branch.learned(outputs["pyramid"], objects["boxes"], objects["labels"] - 1, training=training)
             losses |= branch.compute_losses(raw, objects, targets)
         return losses
 

@@ -37,6 +37,7 @@ class Branch(Checked, keras.layers.Layer):
       (B, H, W, C)} in the head's compute dtype; see `ops.roi_align`. `boxes` are (B, N, 4) in pixels, float32 whatever
       the policy, and int32 `classes` (B, N) theirs: -1 for background and padding, which come last and whose outputs
       have no meaning. Layers inside cast their inputs and weights; a weight of the branch's own is not cast.
+    - `learned(pyramid, boxes, classes, training)`: to the raw outputs that `compute_losses` takes; by default `call`'s.
     - `compute_losses(outputs, samples, targets)`: to {term: Term(total, count)}, one for each name in `loss_terms`.
       `targets` are the head's, by field name. `samples` are `boxes` float32 (B, N, 4), those with an object first;
       `valid` bool (B, N), false for padding; `labels` int32 (B, N), 0 background, class + 1 for an object; `matches`
@@ -62,6 +63,10 @@ class Branch(Checked, keras.layers.Layer):
 
     def call(self, pyramid: dict, boxes, classes, training=None):
         raise NotImplementedError(f"{type(self).__name__} computes no outputs.")
+
+    def learned(self, pyramid: dict, boxes, classes, training=None):
+        """Raw outputs for `compute_losses`, of a training or validation step; those of `call` are for `decode`."""
+        return self(pyramid, boxes, classes, training=training)
 
     def compute_losses(self, outputs, samples: dict, targets: dict) -> dict[str, Term]:
         """{term: Term(total, count)} for a batch of samples."""

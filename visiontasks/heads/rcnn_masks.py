@@ -98,7 +98,8 @@ class MaskBranch(Branch):
         self.upsample.build(shape)
         self.logits.build((None, 2 * self.bins, 2 * self.bins, self.upsample.filters))
 
-    def call(self, pyramid, boxes, classes, training=None):
+    def call(self, pyramid, boxes, classes, training=None, learns=False):
+        """`learns`: the outputs are for `compute_losses`, not for `decode`."""
         count, classes = boxes.shape[1], ops.reshape(classes, (-1,))
         total, real = ops.shape(classes)[0], classes >= 0
         # most batches have few real boxes: they come first, and the smallest share of all that holds them is computed
@@ -109,10 +110,10 @@ class MaskBranch(Branch):
         places = ops.arange(total, dtype="int32")
         order = ops.argsort(ops.where(real, places, places + total))
         boxes, classes = (ops.take(x, order, axis=0) for x in (ops.reshape(boxes, (-1, 4)), classes))
-        inputs = pyramid, boxes, order // count, classes, *self.per_box(total, training)
+        inputs = pyramid, boxes, order // count, classes, *self.per_box(total, training, learns)
         needed = ops.sum(ops.cast(real, "int32"))
         number = sum((ops.cast(needed > size, "int32") for size in sizes[:-1]), ops.zeros((), "int32"))
-        of_size = [functools.partial(self._first, size, training) for size in sizes]
+        of_size = [functools.partial(self._first, size, training, learns) for size in sizes]
         outputs = ops.switch(number, of_size, *inputs) if len(sizes) > 1 else of_size[0](*inputs)
         places = ops.argsort(order)
 
@@ -121,17 +122,17 @@ class MaskBranch(Branch):
 
         return keras.tree.map_structure(of_images, outputs)
 
-    def per_box(self, count, training) -> tuple:
+    def per_box(self, count, training, learns) -> tuple:
         """More that `outputs_of` takes, with a row for each of `count` boxes: what no condition may compute."""
         return ()
 
-    def _first(self, size, training, pyramid, *inputs):
+    def _first(self, size, training, learns, pyramid, *inputs):
         """The outputs of the first `size` boxes of a batch, and zeros for the others."""
         padding = ops.shape(inputs[0])[0] - size
-        outputs = self.outputs_of(training, pyramid, *(x[:size] for x in inputs))
+        outputs = self.outputs_of(training, learns, pyramid, *(x[:size] for x in inputs))
         return keras.tree.map_structure(lambda x: ops.pad(x, [[0, padding], *[[0, 0]] * (len(x.shape) - 1)]), outputs)
 
-    def outputs_of(self, training, pyramid, boxes, images, classes):
+    def outputs_of(self, training, learns, pyramid, boxes, images, classes):
         """Raw outputs of R boxes (R, 4) in these rows of the batch, int32 (R,): logits (R, S, S)."""
         x = roi_align(pyramid, boxes, self.bins, self.bin_samples, images)
         x = apply_stack(self.convs, self.norms, x, classes >= 0, training)

@@ -22,9 +22,9 @@ class PointBranch(MaskBranch):
     Here the coarse mask is `MaskBranch`'s; the dense layers see its logit for the box's class, not for all, and no
     gradient passes through it.
 
-    Raw outputs are `logits` float32 (B, N, S, S), the coarse mask; `points` (B, N, P, 2), x and y in 0..1 of the box,
-    and `point_logits` (B, N, P); and, but for training, `refined` (B, N, S · 2ʳ, S · 2ʳ). Predictions are `masks` of
-    that size.
+    Raw outputs for the losses are `logits` float32 (B, N, S, S), the coarse mask; `points` (B, N, P, 2), x and y in 0..1
+    of the box; and `point_logits` (B, N, P). Those for predictions are the refined logits (B, N, S · 2ʳ, S · 2ʳ), and
+    predictions `masks` of that size.
 
     Args:
         classes: number of classes, C.
@@ -55,13 +55,18 @@ class PointBranch(MaskBranch):
             channels = layer.units
         self.point_logits.build((None, None, channels + 1))
 
-    def per_box(self, count, training):
+    def learned(self, pyramid, boxes, classes, training=None):
+        return self(pyramid, boxes, classes, training=training, learns=True)
+
+    def per_box(self, count, training, learns):
+        if not learns:
+            return ()
         # a state of random numbers cannot be updated inside a condition
         shape = (count, point_ops.OVERSAMPLED * self.points, 2)
         return (keras.random.uniform(shape, seed=self.seeds if training else 0),)
 
-    def outputs_of(self, training, pyramid, boxes, images, classes, keys):
-        logits = super().outputs_of(training, pyramid, boxes, images, classes)
+    def outputs_of(self, training, learns, pyramid, boxes, images, classes, *keys):
+        logits = super().outputs_of(training, learns, pyramid, boxes, images, classes)
         level = min(pyramid)
         columns = ops.zeros_like(classes) if self.agnostic else classes + 1
         coarse = ops.stop_gradient(logits)
@@ -76,9 +81,10 @@ class PointBranch(MaskBranch):
             x = ops.concatenate([ops.cast(x, "float32"), known], axis=-1)
             return of_class(x, self.point_logits.kernel, self.point_logits.bias, columns)
 
-        points = point_ops.to_learn(coarse, keys, self.points)
-        outputs = {"logits": logits, "points": points, "point_logits": predicted(points)}
-        return outputs if training else {**outputs, "refined": self._refined(coarse, predicted)}
+        if not learns:
+            return self._refined(coarse, predicted)
+        points = point_ops.to_learn(coarse, *keys, self.points)
+        return {"logits": logits, "points": points, "point_logits": predicted(points)}
 
     def _refined(self, logits, predicted):
         for _ in range(self.refine):
@@ -102,6 +108,3 @@ class PointBranch(MaskBranch):
         wanted = ops.reshape(point_ops.at_cells(grids, cells, border=False), ops.shape(outputs["point_logits"]))
         learned = ops.broadcast_to(ops.expand_dims(learned, -1), ops.shape(wanted))
         return {**losses, "points": binary_cross_entropy(wanted, outputs["point_logits"], learned)}
-
-    def decode(self, outputs, detections):
-        return super().decode(outputs["refined"], detections)

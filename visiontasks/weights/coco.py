@@ -78,7 +78,7 @@ DETECTORS = {
         file="maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
         ap=37.9,
         backbone=rcnn.PUBLISHED_BACKBONE,
-        head=rcnn.HEAD,
+        head=rcnn.HEAD | {"mask": rcnn.MASK},
         layer_of=rcnn.layer_of,
         by_class=_MASK_ROWS,
         grids=rcnn.GRIDS,
@@ -98,7 +98,7 @@ DETECTORS = {
         file="maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
         ap=47.4,
         backbone={},
-        head=rcnn.HEAD_V2 | {"mask": {"batch_norm": True}},
+        head=rcnn.HEAD_V2 | {"mask": rcnn.MASK | {"batch_norm": True}},
         layer_of=rcnn.layer_of,
         by_class=_MASK_ROWS,
         grids=rcnn.GRIDS_V2,
@@ -129,6 +129,8 @@ def find(weights: str, backbone: dict, heads: dict[str, dict]) -> Detector:
         )
     head = next(iter(heads.values()))
     name = "mask_rcnn" if head["name"] == "rcnn" and head.get("mask") is not None else head["name"]
+    if name == "mask_rcnn":  # what is not given is as torchvision's
+        head = {**head, "mask": {**rcnn.MASK, **(head.get("mask") or {})}}
     detectors = [one for one in DETECTORS.values() if one.parts == (backbone["name"], name) and len(heads) == 1]
     if not detectors:
         known = ", ".join(dict.fromkeys(f"{b} with {h}" for b, h in (one.parts for one in DETECTORS.values())))

@@ -19,6 +19,9 @@ GRIDS = {"roi_heads.box_head.fc6": (7, 7)}
 HEAD_V2 = HEAD | {"batch_norm": True, "proposal_layers": 2, "box_layers": 4, "dense_layers": 1}
 GRIDS_V2 = {"roi_heads.box_head.5": (7, 7)}
 
+# the mask branch of maskrcnn_resnet50_fpn; that of the second form has batch norms
+MASK = {"filters": 256, "layers": 4, "bins": 14, "bin_samples": 2, "batch_norm": False, "agnostic": False}
+
 _LAYERS = {
     "rpn.head.conv.0.0": "region_proposals/conv",
     "rpn.head.conv.1.0": "region_proposals/conv1",
