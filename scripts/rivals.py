@@ -190,7 +190,7 @@ class _Served:
         self.network.eval()
         with self.torch.no_grad(), self._autocast():
             found = self.network(self.images)
-        if self.settings.name.startswith("mask"):  # as far as run lengths, which ours gives
+        if self.settings.name.startswith("mask"):  # including encoding to run lengths, as ours
             for one in found:
                 for mask in (one["masks"][:, 0] >= 0.5).cpu().numpy():
                     pixels = mask.T.ravel()

@@ -86,7 +86,7 @@ def _is_affine(name, given, moves) -> bool:
 class _Centered:
     """Makes a transform that resizes scale keypoints from the image's corner, as it scales the image.
 
-    albumentations scales them from the center of the first pixel: at twice the size they lie half a pixel beside.
+    albumentations scales them from the center of the first pixel: at twice the size they are off by half a pixel.
     """
 
     def apply_to_keypoints(self, keypoints, **parameters):
@@ -135,7 +135,7 @@ def _targets(sample: Sample, affine: bool) -> dict[str, np.ndarray]:
     """A Sample as albumentations takes it, all label sets at once, so that they move together.
 
     Boxes and keypoints carry their index, to identify them afterwards. Instance masks are moved here if the map is
-    affine: the points of `frame` tell it.
+    affine: the points of `frame` define it.
     """
     targets, layers = {"image": sample.image}, []
     for one in (sample, *sample.sets.values()):

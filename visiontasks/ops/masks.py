@@ -8,18 +8,17 @@ def mask_targets(crops, boxes, regions, size: int):
     """The share of each cell of a region that an object's mask covers, on a grid of size × size.
 
     He et al. 2017 (https://arxiv.org/abs/1703.06870), section 3.1: the target is the intersection of a region with the
-    mask of its object. A crop tells the mask on a grid over the object's box, and both grids are parallel, so the exact
+    mask of its object. A crop gives the mask on a grid over the object's box, and both grids are parallel, so the exact
     mean over a cell is a product of two small matrices: there is no sampling.
 
     Args:
         crops: uint8 (B, N, M, M), 0 or 1, the mask of each region's object on a grid over the object's box.
         boxes: float32 (B, N, 4) in pixels, that box.
-        regions: float32 (B, N, 4) in pixels. As `ops.roi_align` has it, each is at least a pixel wide and high.
+        regions: float32 (B, N, 4) in pixels. As in torchvision, each counts as at least a pixel wide and high.
         size: cells per row and column, S.
 
     Returns:
-        float32 (B, N, S, S), 0..1; 0 outside of the object's box. What it is for an object without a mask has no
-        meaning.
+        float32 (B, N, S, S), 0..1; 0 outside of the object's box. Undefined for an object without a mask.
     """
     count, boxes, regions = crops.shape[-1], ops.cast(boxes, "float32"), ops.cast(regions, "float32")
     down, across = (_shares(boxes, regions, axis, size, count) for axis in (1, 0))
