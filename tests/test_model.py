@@ -225,7 +225,8 @@ def with_chance():
     few |= {"proposal_candidates": 20, "training_candidates": 20}
     heads = {"boxes": RCNN(fakes.CLASSES, **few), "label": Classifier(fakes.CLASSES, hidden=[8], dropout=0.5)}
     model = VisionModel(keras.Model(inputs, {"C1": branches[0], "C2": x}), heads)
-    model.compile(keras.optimizers.SGD(0.01))
+    # op by op where that is possible: four models are trained for a few steps each
+    model.compile(keras.optimizers.SGD(0.01), run_eagerly=keras.backend.backend() == "tensorflow")
     return model
 
 

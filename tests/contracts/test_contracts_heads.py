@@ -17,6 +17,7 @@ HEADS = sorted(catalog.parts("heads"))
 LARGEST = sorted(fakes.largest_heads())
 
 
+OP_BY_OP = keras.backend.backend() == "tensorflow"  # a few steps: to trace them takes longer
 SMALL = {"yolo_v1": {"tap": None, "filters": [8, 4], "hidden": [16]}}  # at the deepest level, a few cells
 
 
@@ -91,7 +92,7 @@ def test_decodes_to_float32_or_int32_with_the_batch_first(name, policy):
 @pytest.mark.parametrize("name", LARGEST)
 def test_saves_loads_and_clones(name, tmp_path):
     model, batch = made(name), fakes.images()
-    model.compile(fused_optimizers.Adam())
+    model.compile(fused_optimizers.Adam(), run_eagerly=OP_BY_OP)
     model.fit(batch, batch_size=2, verbose=0)
     model.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras")
@@ -124,6 +125,7 @@ def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
     import tensorflow as tf
 
     model, images = made(name, (32, 32), **every_score(name)), fakes.images(5)["image"]
+    model.compile(run_eagerly=OP_BY_OP)
     model.export(tmp_path / "saved")
     program = tf.saved_model.load(tmp_path / "saved")
     for count in (5, 1):  # any number of images
@@ -225,7 +227,7 @@ def test_every_argument_survives_saving_and_trains(name, tmp_path):
     part = catalog.find("heads", name)
     given = {a.name: another(a) for a in part.arguments if a.name not in ("classes", "learns")}
     model, batch = VisionModel(backbone(name), part.load()(fakes.CLASSES, **given)), fakes.images()
-    model.compile("adam", run_eagerly=keras.backend.backend() == "tensorflow")  # one step: to trace it takes longer
+    model.compile("adam", run_eagerly=OP_BY_OP)
     model.fit(batch, batch_size=2, verbose=0)
     model.save(tmp_path / "m.keras")
     (again,) = keras.saving.load_model(tmp_path / "m.keras").heads.values()

@@ -215,8 +215,8 @@ def test_a_further_branch_learns_its_field_and_predicts_for_the_final_boxes(tmp_
     own = np.take_along_axis(batch["keypoints"][:, :, 0, 2], np.maximum(matches, 0), axis=1)
     expected = np.mean((predicted - own)[labeled > 0] ** 2)
     np.testing.assert_allclose(float(losses["visibility"].mean), expected, rtol=1e-5)
-    model.compile(keras.optimizers.Adam(0.05))
-    history = model.fit(batch, batch_size=4, epochs=30, verbose=0).history["visibility_loss"]
+    model.compile(keras.optimizers.Adam(0.02), run_eagerly=keras.backend.backend() == "tensorflow")
+    history = model.fit(batch, batch_size=4, epochs=15, verbose=0).history["visibility_loss"]
     assert np.mean(history[-5:]) < 0.5 * history[0], history
     detections = model.predict(batch["image"], verbose=0)
     assert detections["visibility"].shape == detections["scores"].shape == (4, 7) and detections["valid"].any()

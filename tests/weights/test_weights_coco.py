@@ -123,7 +123,9 @@ def test_a_recipe_of_other_parts_or_arguments_is_an_error():
         build.recipe("ssd_coco", ["weights=imagenet"])
     with pytest.raises(RecipeError, match=r"head.mask: the checkpoint is for .*'agnostic': False.*got .*'refine': 2"):
         build.recipe("mask_rcnn_coco", ["weights=coco", "head.mask={agnostic: true, refine: 2}"])
-    build.recipe("mask_rcnn_v2_coco", ["weights=coco", "head.mask={batch_norm: true, filters: 256}"])  # as torchvision's
+    build.recipe(
+        "mask_rcnn_v2_coco", ["weights=coco", "head.mask={batch_norm: true, filters: 256}"]
+    )  # as torchvision's
     with pytest.raises(UserError, match="gone.pth"):
         api.from_recipe("ssd_coco", "weights=gone.pth", "head.classes=4")
 

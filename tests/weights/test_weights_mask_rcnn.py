@@ -110,7 +110,7 @@ def test_the_loss_of_crops_is_nearly_that_of_whole_masks(model, reference):
 
 
 def test_a_target_from_crops_is_that_of_the_whole_mask_but_for_its_edge(reference):
-    """The mean difference of a cell by the size of the box, from what torchvision samples, which is off by half a pixel."""
+    """The mean difference of a cell by the size of the box, from what torchvision samples, off by half a pixel."""
     expected, rng, off = reference[0], np.random.default_rng(0), {}
     for image in range(2):
         boxes = expected["boxes"][image]

@@ -107,18 +107,18 @@ class MaskBranch(Branch):
         if self.norms or not shares:
             shares = [1]  # JAX cannot update moving statistics inside a condition
         sizes = [-(-total // share) for share in shares]
-        places = ops.arange(total, dtype="int32")
-        order = ops.argsort(ops.where(real, places, places + total))
+        rows = ops.arange(total, dtype="int32")
+        order = ops.argsort(ops.where(real, rows, rows + total))
         boxes, classes = (ops.take(x, order, axis=0) for x in (ops.reshape(boxes, (-1, 4)), classes))
         inputs = pyramid, boxes, order // count, classes, *self.per_box(total, training, learns)
         needed = ops.sum(ops.cast(real, "int32"))
         number = sum((ops.cast(needed > size, "int32") for size in sizes[:-1]), ops.zeros((), "int32"))
         of_size = [functools.partial(self._first, size, training, learns) for size in sizes]
         outputs = ops.switch(number, of_size, *inputs) if len(sizes) > 1 else of_size[0](*inputs)
-        places = ops.argsort(order)
+        rows = ops.argsort(order)
 
         def of_images(x):
-            return ops.reshape(ops.take(x, places, axis=0), (-1, count, *x.shape[1:]))
+            return ops.reshape(ops.take(x, rows, axis=0), (-1, count, *x.shape[1:]))
 
         return keras.tree.map_structure(of_images, outputs)
 

@@ -22,9 +22,9 @@ class PointBranch(MaskBranch):
     Here the coarse mask is `MaskBranch`'s; the dense layers see its logit for the box's class, not for all, and no
     gradient passes through it.
 
-    Raw outputs for the losses are `logits` float32 (B, N, S, S), the coarse mask; `points` (B, N, P, 2), x and y in 0..1
-    of the box; and `point_logits` (B, N, P). Those for predictions are the refined logits (B, N, S · 2ʳ, S · 2ʳ), and
-    predictions `masks` of that size.
+    Raw outputs for the losses are `logits` float32 (B, N, S, S), the coarse mask; `points` (B, N, P, 2), x and y in
+    0..1 of the box; and `point_logits` (B, N, P). Those for predictions are the refined logits (B, N, S · 2ʳ, S · 2ʳ),
+    and predictions `masks` of that size.
 
     Args:
         classes: number of classes, C.
@@ -102,8 +102,10 @@ class PointBranch(MaskBranch):
         crops, learned = self.crops_of(samples, targets)
         boxes, objects = (ops.reshape(samples[key], (-1, 1, 4)) for key in ("boxes", "targets"))
         points = ops.reshape(outputs["points"], (-1, self.points, 2))
-        places = boxes[..., :2] + points * (boxes[..., 2:] - boxes[..., :2])
-        cells = (places - objects[..., :2]) / ops.maximum(objects[..., 2:] - objects[..., :2], 1e-6) * crops.shape[-1]
+        positions = boxes[..., :2] + points * (boxes[..., 2:] - boxes[..., :2])
+        cells = (
+            (positions - objects[..., :2]) / ops.maximum(objects[..., 2:] - objects[..., :2], 1e-6) * crops.shape[-1]
+        )
         grids = ops.cast(ops.equal(ops.reshape(crops, (-1, *crops.shape[2:])), 1), "float32")
         wanted = ops.reshape(point_ops.at_cells(grids, cells, border=False), ops.shape(outputs["point_logits"]))
         learned = ops.broadcast_to(ops.expand_dims(learned, -1), ops.shape(wanted))

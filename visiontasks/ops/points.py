@@ -90,5 +90,5 @@ def with_values(grids, cells, values):
     count = grids.shape[1] * grids.shape[2]
     flat = ops.reshape(grids, (-1,))
     start = ops.reshape(ops.arange(ops.shape(grids)[0], dtype="int32") * count, (-1, 1))
-    places = ops.reshape(start + cells, (-1, 1))
-    return ops.reshape(ops.scatter_update(flat, places, ops.reshape(values, (-1,))), ops.shape(grids))
+    rows = ops.reshape(start + cells, (-1, 1))
+    return ops.reshape(ops.scatter_update(flat, rows, ops.reshape(values, (-1,))), ops.shape(grids))
