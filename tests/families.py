@@ -5,7 +5,7 @@ import contextlib
 import fakes
 import keras
 import numpy as np
-from covering import BACKENDS, LEARNS, PAIRS, PRECISIONS, cover, in_turn, product
+from covering import BACKENDS, PAIRS, PRECISIONS, cover, in_turn, product
 
 from visiontasks import api
 from visiontasks.geometry import Placement
@@ -45,9 +45,9 @@ COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "incepti
 # small networks, on which all heads train jointly, take as many steps as each loss needs, in a graph; large ones learn
 # with one head, op by op and only until they learn, because tracing takes longer than the steps
 STEPS, MORE_STEPS = 30, 60
-# XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes, as are the
-# heads with the most operations
+# XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")
+# heads with the most operations
 LONG = ("rcnn", "mask_rcnn", "retinanet", "yolo")
 NO_BATCH_NORM = ("lenet5", "alexnet", "zfnet", "vgg16")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
@@ -115,11 +115,10 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
             return own
         return (2 * own if pairs == PAIRS and row["family"] in NO_BATCH_NORM else own) ** 2
 
-    def spare(row, number):  # the passes compile every head; a training of some compiles for a minute or three
+    def spare(row, number):  # the passes compile every head, and three trainings have them all
         if row["backend"] == "jax":
             return "classifier"
-        compiles = row["backend"] == "xla" and pairs == LEARNS
-        return in_turn({"head": [head for head in row["head"] if not compiles or head not in LONG]}, number)
+        return in_turn({"head": [head for head in row["head"] if pairs == PAIRS or head not in LONG]}, number)
 
     return product(columns()) if exhaustive else cover(columns(), cost, pairs, spare)
 
