@@ -37,7 +37,8 @@ HOUSE = [
     {"geometry", "taps"},
     {"sample", "arguments"},
     {"errors", "instance_masks"},
-    {"polygons", "run_lengths"},
+    {"run_lengths"},
+    {"polygons"},
 ]
 DEPTH = {room: depth for depth, rooms in enumerate(HOUSE) for room in rooms}
 # of these, only the pairs below see each other

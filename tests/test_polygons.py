@@ -9,7 +9,7 @@ from matplotlib.path import Path
 from pycocotools import mask as coco_mask
 
 from visiontasks.instance_masks import InstanceMasks, Patch
-from visiontasks.polygons import filled, moved, outlines
+from visiontasks.polygons import filled, moved, near, outlines
 from visiontasks.run_lengths import of_polygons
 
 
@@ -46,6 +46,39 @@ def test_what_is_enclosed_twice_is_outside_and_nothing_is_lost_at_the_corners():
     square = np.array([[0.5, 0.5], [3.5, 0.5], [3.5, 2.5], [0.5, 2.5]])  # through centers: each edge has one side
     assert filled([square], [(4, 4)])[0].sum() == 6
     assert filled([], []) == [] and filled([np.zeros((0, 2))], [(2, 3)])[0].tolist() == [[0, 0, 0]] * 2
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=50, deadline=None)
+def test_within_ten_times_the_image_pixels_are_those_of_pycocotools(seed):
+    rng = np.random.default_rng(seed)
+    height, width = size = tuple(rng.integers(1, 30, 2).tolist())
+    polygon = rng.uniform(-10, 10, (rng.integers(3, 9), 2)) * max(size)
+    assert near(polygon, size) is polygon
+    expected = coco_mask.merge(coco_mask.frPyObjects([polygon.ravel().tolist()], height, width))
+    assert of_polygons([polygon], size) == expected
+
+
+@pytest.mark.parametrize("far", [1e4, 1e9, 1e15, 1e300, np.inf])
+def test_a_corner_far_away_is_not_given_to_pycocotools(far):
+    size, square = (20, 30), np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    for polygon in (
+        square * far,
+        np.array([[0, 5], [far, 5], [far, 1e4], [0, 1e4]]),
+        np.array([[-far, 5], [30, 5], [9, 25]]),
+    ):
+        cut = near(np.clip(polygon, -1e300, 1e300), size)
+        assert (cut >= 0).all() and (cut <= size[::-1]).all()
+    assert coco_mask.area(of_polygons([square * far], size)) == 600
+    assert coco_mask.area(of_polygons([np.array([[0, 5], [far, 5], [far, 1e4], [0, 1e4]])], size)) == 450
+    assert coco_mask.area(of_polygons([(square + 2) * far], size)) == 0
+    assert coco_mask.area(of_polygons([np.array([[0, 0], [9, 0], [np.nan, 9]])], size)) == 0
+
+
+def test_a_slope_that_ends_far_away_has_its_pixels():
+    size = (20, 30)
+    expected = coco_mask.frPyObjects([[0, 0, 290, 0, 290, 290]], *size)[0]
+    assert of_polygons([np.array([[0, 0], [1e9, 0], [1e9, 1e9]])], size) == expected
 
 
 def test_each_is_cut_by_itself():

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+_FAR = 10  # times the longer side of the image; nearer polygons keep the pixels that pycocotools gives them
+_MOST = 2**24  # pixels: pycocotools counts fifths of them in 32 bits, and crashes where they overflow
+
 
 def moved(
     polygons: Sequence[np.ndarray], matrix: np.ndarray, here: tuple[int, int], there: tuple[int, int]
@@ -38,6 +41,15 @@ def _inside(polygons, size):
     ends = np.cumsum([len(polygon) for polygon in polygons]).tolist()
     crossing = (outside[i:j].any() for i, j in zip([0, *ends], ends, strict=False))
     return [_clipped(p, size) if crosses else p for p, crosses in zip(polygons, crossing, strict=True)]
+
+
+def near(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A polygon (P, 2) as it is, or, if it reaches far out of its image of `size`, cut to it; none if it has a NaN."""
+    if np.abs(polygon).max(initial=0) <= min(_FAR * max(size), _MOST):
+        return polygon
+    if np.isnan(polygon).any():
+        return polygon[:0]
+    return _clipped(np.clip(polygon, -(2.0**40), 2.0**40), size)  # so that the cut is exact to 1/1000 of a pixel
 
 
 def _clipped(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -205,9 +205,30 @@ def test_items_24_to_27_boxes(tmp_path, box, kept, message):
 
 
 def test_item_28_polygons_of_fewer_than_three_points(tmp_path):
-    source = coco(tmp_path, entry(segmentation=[[1, 1, 5, 5], SQUARE]), entry(id=2, segmentation=[[1, 1, 5, 5]]))
+    nan = [float("nan")] * 6
+    source = coco(
+        tmp_path, entry(segmentation=[[1, 1, 5, 5], SQUARE, nan, [1, 1]]), entry(id=2, segmentation=[[1, 1, 5, 5]])
+    )
     assert len(source[0].boxes) == 1 and source[0].instance_masks.areas() == [100]
     assert source.report.count("polygon of fewer than 3 points, object skipped") == 1
+    assert source.report.count("polygon of fewer than 3 points, left out of its object") == 2
+    assert source.report.count("polygon of NaN or infinity, left out of its object") == 1
+
+
+@pytest.mark.parametrize("far", [1e9, 1e300])
+@pytest.mark.parametrize("area", [100.0, None])
+def test_a_coordinate_far_outside_of_the_image_kills_no_process(tmp_path, far, area):
+    around, away = [0, 0, far, 0, far, far], [far, far, 2 * far, far, 2 * far, 2 * far]
+    near = [0, 0, 200, 0, 200, 200]  # the same half of the image
+    objects = [entry(id=n, segmentation=[polygon], area=area) for n, polygon in enumerate((around, away, near))]
+    source = coco(tmp_path, *objects)
+    masks = source[0].instance_masks
+    assert masks.known.tolist() == [True, False, True]
+    assert abs(masks.areas()[0] - masks.areas()[2]) <= HEIGHT  # a pixel of each row, where the edge crosses it
+    assert source.report.count("polygon that reaches far out of its image, cut to it") == 2
+    assert source.report.count("segmentation without a pixel in its image: of the object only the box is learned") == 1
+    beside = coco(tmp_path, entry(segmentation=[[0, 0, -far, 0, -far, -far]], area=area))
+    assert beside[0].instance_masks is None and len(beside[0].boxes) == 1
 
 
 @pytest.mark.parametrize(
@@ -265,6 +286,21 @@ def test_item_32_a_missing_box_is_derived(tmp_path):
     )
     assert source[0].boxes.tolist() == [[2, 3, 12, 13], [5, 0, 20, 20]] and source[0].areas.tolist() == [100, 300]
     assert source.report.count("object with neither box nor segmentation, skipped") == 1
+    assert source.report.count("box that is missing, NaN or without extent, derived from the segmentation") == 2
+
+
+@pytest.mark.parametrize("box", [[0, 0, 0, 0], [2, 3, 0, 5], [2, 3, 5, -5], [float("nan"), 3, 10, 10]])
+def test_a_box_that_is_none_is_derived_too(tmp_path, box):
+    runs = {"size": [HEIGHT, WIDTH], "counts": [100, 300, 200]}
+    source = coco(
+        tmp_path,
+        entry(bbox=box, segmentation=[SQUARE]),
+        entry(id=2, bbox=box, segmentation=runs),
+        entry(id=3, bbox=box),
+    )
+    assert source[0].boxes.tolist() == [[2, 3, 12, 13], [5, 0, 20, 20]]
+    what = "box that is missing, NaN or without extent, derived from the segmentation"
+    assert source.report.count(what) == 2 and len(str(source.report).splitlines()) == 2
 
 
 def test_objects_without_segmentations(tmp_path):
@@ -277,22 +313,20 @@ def test_objects_without_segmentations(tmp_path):
 
 
 def test_polygons_outside_of_their_image_and_without_a_pixel_teach_the_box_alone(tmp_path):
-    outside, thin = [100, 3, 112, 3, 112, 13], [2, 3, 12, 3.1, 2, 3.1]
-    source = coco(
-        tmp_path, entry(segmentation=[outside]), entry(id=2, segmentation=[thin]), entry(id=3, segmentation=[SQUARE])
-    )
+    outside, thin = [100, 3, 112, 3, 112, 13], [2, 3, 12, 3, 12, 3.1, 2, 3.1]
+    line = [2, 3.3, 12, 3.3, 12, 3.4, 2, 3.4]  # across the centers of the crop's first row
+    objects = [entry(id=n, segmentation=[polygon]) for n, polygon in enumerate((outside, thin, line, SQUARE))]
+    source = coco(tmp_path, *objects)
     what = "segmentation without a pixel in its image: of the object only the box is learned"
     assert source.report.count(what) == 1
     nothing = {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}
     empty = coco(tmp_path, entry(segmentation=nothing), entry(id=2, segmentation=[SQUARE]))
     assert empty.report.count(what) == 1 and empty[0].instance_masks.known.tolist() == [False, True]
-    source = coco(
-        tmp_path, entry(segmentation=[outside]), entry(id=2, segmentation=[thin]), entry(id=3, segmentation=[SQUARE])
-    )
     masks, boxes = source[0].instance_masks, source[0].boxes
-    assert masks.known.tolist() == [False, True, True]
+    assert masks.known.tolist() == [False, True, True, True]
     crops = masks.crops(boxes, 14)
-    assert (crops[0] == NO_MASK).all() and set(np.unique(crops[1])) <= {0, 1, NO_MASK} and (crops[2] == 1).all()
+    assert (crops[:2] == NO_MASK).all() and (crops[3] == 1).all()
+    assert (crops[2, 0] == 1).all() and (crops[2, 1:] == 0).all()
     partly = coco(tmp_path, entry(bbox=[-4, 3, 16, 10], segmentation=[[-4, 3, 12, 3, 12, 13, -4, 13]]))[0]
     assert partly.boxes.tolist() == [[0, 3, 12, 13]] and partly.instance_masks.areas() == [120]
     assert (partly.instance_masks.crops(partly.boxes, 14) == 1).all()

@@ -68,6 +68,40 @@ def test_each_file_of_a_folder_is_an_object(tmp_path):
     assert parts["train"] == {"source": "instances", "images": str(tmp_path)}
 
 
+def test_folders_that_are_not_of_one_image_are_reported(tmp_path):
+    what = "folder without a single image in images, or without masks, skipped"
+    for name, images, masks in (("two", 2, True), ("none", 0, True), ("no_masks", 1, False)):
+        for folder in ("images", "masks") if masks else ("images",):
+            (tmp_path / name / folder).mkdir(parents=True)
+        for number in range(images):
+            write_image(tmp_path / name / f"images/{number}.png", np.zeros((*SIZE, 3), np.uint8))
+    with pytest.raises(DataError, match=rf"got none(.|\n)*{what}"):
+        Instances(str(tmp_path))
+    source = folders(tmp_path, 255 * (index_image() > 6).astype(np.uint8))
+    assert len(source) == 1 and source.report.count(what) == 3
+
+
+def two_parts(value):
+    mask = np.zeros(SIZE, np.uint8)
+    mask[2:8, 3:9] = mask[12:20, 15:28] = value
+    return mask
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_masks_of_one_value_are_no_numbers_of_objects(value, tmp_path):
+    with pytest.raises(DataError, match=rf"components: .*got {value} alone in all 1, and in 1 of them several"):
+        numbered(tmp_path, two_parts(value))
+    folder = str(tmp_path / "images"), str(tmp_path / "instances")
+    assert Instances(*folder, components=True)[0].boxes.tolist() == [[3, 2, 9, 8], [15, 12, 28, 20]]
+    assert Instances(*folder, components=False)[0].boxes.tolist() == [[3, 2, 28, 20]]
+
+
+def test_an_object_of_several_parts_among_others_is_one(tmp_path):
+    mask = two_parts(1)
+    mask[21:23, 0:3] = 2
+    assert len(numbered(tmp_path, mask)[0].boxes) == 2
+
+
 def test_wrong_files_are_errors_that_name_them(tmp_path):
     with pytest.raises(DataError, match=r"a.png: expected the height and width \(24, 30\) .* got \(9, 9\)"):
         numbered(tmp_path, np.ones((9, 9), np.uint8))

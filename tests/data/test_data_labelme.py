@@ -111,12 +111,34 @@ def test_rectangles_alone_are_boxes_without_masks(tmp_path):
         (shape(label=" "), r"a.json, shape 1: expected a label, got none"),
         ("cat", r"a.json: expected shapes of a label and points, got \['cat'\]"),
         (shape(["x"]), r"expected points \[\[x, y\], …\], got \['x'\]"),
+        (shape([[2, 3, 1], [12, 3, 1], [12, 13, 1]]), r"expected points \[\[x, y\], …\], got \[\[2, 3, 1\]"),
+        (shape([2, 3, 12, 3, 12, 13]), r"expected points \[\[x, y\], …\], got \[2, 3"),
+        (shape(group_id=[1]), r"shape 1: expected a number or a text as its group_id, got \[1\]"),
         (shape([[1, 2], [3, 4]], "mask", mask="??"), r"expected a mask, a PNG in base64"),
     ],
 )
 def test_a_wrong_shape_is_an_error_that_names_it(wrong, text, tmp_path):
     with pytest.raises(DataError, match=text):
         labelme(tmp_path, [wrong])
+
+
+@pytest.mark.parametrize(
+    ("corner", "box"),
+    [([-5, -5], [0, 0, 5, 5]), ([35, 25], [35, 25, 40, 30]), ([4, 6], [4, 6, 14, 16])],
+)
+def test_a_mask_over_the_edge_of_its_image_is_cut(corner, box, tmp_path):
+    png = base64.b64encode(cv2.imencode(".png", np.full((10, 10), 255, np.uint8))[1].tobytes()).decode()
+    source = labelme(tmp_path, [shape([corner, np.add(corner, 9).tolist()], "mask", mask=png)])
+    assert source[0].boxes.tolist() == [box]
+    assert source[0].instance_masks.areas() == [(box[2] - box[0]) * (box[3] - box[1])]
+
+
+def test_points_far_outside_are_cut_and_nan_is_skipped(tmp_path):
+    far = [[0, 0], [1e9, 0], [1e9, 1e9]]
+    source = labelme(tmp_path, [shape(far), shape([[1, 1], [float("nan"), 2], [3, 3]]), shape()])
+    assert len(source[0].boxes) == 2 and source[0].instance_masks.known.all()
+    assert source.report.count("polygon that reaches far out of its image, cut to it") == 1
+    assert source.report.count("polygon of NaN or infinity, skipped") == 1
 
 
 def test_names_and_sizes_are_checked(tmp_path):

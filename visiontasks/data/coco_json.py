@@ -14,7 +14,6 @@ from visiontasks.data.images import inside
 from visiontasks.data.layout import TRAINING, VALIDATION
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.errors import DataError
-from visiontasks.ops import numpy_boxes
 
 _TABLES = ("images", "annotations", "categories")
 _SPLIT = re.compile(rf"(?:^|[._-])((?:{'|'.join((*TRAINING, *VALIDATION))})\d*)(?=[._-]|$)", re.IGNORECASE)
@@ -49,23 +48,15 @@ class CocoJson:
             DataError: an annotation is not in COCO's format; the text names the file and the annotation.
         """
         try:
-            return self._objects(
-                [Entry(self, *pair, size) for pair in self.annotations.get(image_id, ())], size, report
-            )
+            entries = [Entry(self, *pair, size, report) for pair in self.annotations.get(image_id, ())]
+            return self._objects(entries, size, report)
         except OverflowError as error:
             raise DataError(f"{self.path}, annotations of image {image_id}: {error}; correct that number.") from error
 
     def _objects(self, entries, size, report) -> Objects:
         for entry in entries:
-            if entry.mask == []:
-                report.add("polygon of fewer than 3 points, object skipped", entry.name)
-            elif entry.box is None:
+            if entry.mask is None and entry.box is None:
                 report.add("object with neither box nor segmentation, skipped", entry.name)
-            elif entry.mask and not _is_seen(segmentations.extent(entry.mask), size):
-                report.add(
-                    "segmentation without a pixel in its image: of the object only the box is learned", entry.name
-                )
-                entry.mask = None
         entries = [entry for entry in entries if entry.mask != [] and entry.box is not None]
         boxes, kept = usable_boxes([e.box for e in entries], size, [e.name for e in entries], report)
         entries = [entries[number] for number in kept]
@@ -81,11 +72,6 @@ class CocoJson:
         )
 
 
-def _is_seen(box, size) -> bool:
-    """Whether a box lies in an image of (height, width), at least in part."""
-    return numpy_boxes.area(numpy_boxes.clip(np.array(box), np.array([0, 0, size[1], size[0]]))) > 0
-
-
 class Entry:
     """One annotation in the package's format: `box` (or None), class `number`, `crowd`, `area`, `mask`, `points`.
 
@@ -93,16 +79,17 @@ class Entry:
         DataError: as `CocoJson.objects`.
     """
 
-    def __init__(self, file: CocoJson, name: str, entry: dict, size: tuple[int, int]):
+    def __init__(self, file: CocoJson, name: str, entry: dict, size: tuple[int, int], report):
         self.name, self.crowd = name, entry.get("iscrowd") in (1, "1")
         self.number = file.category_ids.index(entry["category_id"])
         written = _numbers(entry.get("bbox"), 4, "bbox [x, y, width, height]", name)
-        self.mask = segmentations.check(entry.get("segmentation"), size, name, written)
+        self.mask = segmentations.check(entry.get("segmentation"), size, name, report, written)
         self.box = None
         if written:
             x, y, width, height = written
             self.box = [x, y, x + width, y + height]
-        elif self.mask:
+        if self.mask and not (written and all(map(math.isfinite, written)) and width > 0 and height > 0):
+            report.add("box that is missing, NaN or without extent, derived from the segmentation", name)
             self.box = segmentations.extent(self.mask)
         self.points = _points(entry.get("keypoints"), len(file.points), name)
         area = entry.get("area")

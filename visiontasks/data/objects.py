@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from visiontasks.data.segmentations import points_of
 from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import UNLABELED, VOID
 
@@ -15,14 +16,16 @@ _ROUNDING = 1.0  # pixels by which a box may exceed its image, from rounding, wi
 class Objects:
     """The annotations of N objects of one image.
 
+    Boxes and polygons are in pixels, or, until `scaled`, shares of the image.
+
     Args:
-        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, inside the image.
+        boxes: float32 (N, 4), x1, y1, x2, y2, inside the image.
         classes: int32 (N,).
         ignored: bool (N,), as `Sample.ignored`.
         areas: float32 (N,), as `Sample.areas`; None: the boxes'.
         keypoints: float32 (N, K, 3), or None.
-        masks: the N segmentations as `visiontasks.data.segmentations.check` gives them, each of which may be None, or
-            None.
+        masks: N segmentations, each of polygons, arrays of x1, y1, x2, y2, …, or compressed run lengths, as
+            `visiontasks.data.segmentations.check` gives them, or None; or None.
     """
 
     boxes: np.ndarray
@@ -86,7 +89,7 @@ class Objects:
         boxes = (self.boxes.reshape(-1, 2, 2) * scale).reshape(-1, 4).astype(np.float32)
         masks = self.masks
         if masks is not None:
-            masks = tuple([(np.reshape(polygon, (-1, 2)) * scale).ravel().tolist()] for polygon in masks)
+            masks = tuple([(points_of(polygon) * scale).ravel() for polygon in polygons] for polygons in masks)
         return dataclasses.replace(self, boxes=boxes, masks=masks)
 
     def _largest(self) -> int:
@@ -101,7 +104,7 @@ def _shape(segmentation):
     """A checked segmentation as InstanceMasks has it."""
     if segmentation is None or isinstance(segmentation, dict):
         return segmentation
-    return tuple(np.array(polygon, np.float64).reshape(-1, 2) for polygon in segmentation)
+    return tuple(map(points_of, segmentation))
 
 
 def zero_based(boxes: np.ndarray) -> np.ndarray:

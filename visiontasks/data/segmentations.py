@@ -7,20 +7,25 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from visiontasks.errors import DataError
-from visiontasks.run_lengths import lengths_of
+from visiontasks.ops import numpy_boxes
+from visiontasks.polygons import near
+from visiontasks.run_lengths import lengths_of, of_polygons
 
 
-def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] | None = None) -> list | dict | None:
+def check(
+    segmentation, size: tuple[int, int], name: str, report, box: Sequence[float] | None = None
+) -> list | dict | None:
     """A checked segmentation: polygons, each an array of x1, y1, x2, y2, …, or compressed run lengths.
 
     Args:
         segmentation: as in the annotation file.
         size: (height, width) of the image.
-        name: what errors call the object.
+        name: what errors and the report call the object.
+        report: gets `add(what, name)` for a polygon that is left out or cut, and for an object without a mask.
         box: its bbox as in the file, to detect a box written as a segmentation.
 
     Returns:
-        None if the object has no segmentation; [] if no polygon has three points.
+        None if the object has no segmentation, or none in its image; [] if no polygon has three points.
 
     Raises:
         OverflowError: a number is too large for a float.
@@ -29,14 +34,26 @@ def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] |
     if not segmentation:
         return None
     if isinstance(segmentation, dict):
-        return _check_runs(segmentation, size, name)
+        checked = _check_runs(segmentation, size, name)
+    else:
+        checked = _check_polygons(segmentation, size, name, report, box)
+        if checked == []:
+            return checked
+    if checked and _is_seen(extent(checked), size):
+        return checked
+    report.add("segmentation without a pixel in its image: of the object only the box is learned", name)
+    return None
+
+
+def _check_polygons(segmentation, size, name, report, box) -> list | None:
+    """The usable polygons; None if all lie far outside of the image."""
     if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
         raise DataError(
             f"{name}: expected a segmentation of polygons [[x1, y1, x2, y2, x3, y3, …], …] or run lengths, got "
             f"{_short(segmentation)}; put a single polygon into a list, and remove a box's four numbers."
         )
-    polygons = []
-    for polygon in segmentation:
+    polygons, unusable = [], {}
+    for number, polygon in enumerate(segmentation, start=1):
         if not all(isinstance(number, (int, float)) for number in polygon) or len(polygon) % 2:
             raise DataError(
                 f"{name}: expected a polygon of pairs of numbers x, y, got {len(polygon)} values: {_short(polygon)}."
@@ -46,9 +63,28 @@ def check(segmentation, size: tuple[int, int], name: str, box: Sequence[float] |
                 f"{name}: expected a polygon of three points or more, got the four numbers of the box, "
                 f"{_short(polygon)}; remove the segmentation."
             )
-        if len(polygon) >= 6 and np.isfinite(np.array(polygon, np.float64)).all():
+        points = points_of(polygon)
+        if len(points) < 3:
+            unusable[f"{name}, polygon {number}"] = "polygon of fewer than 3 points"
+        elif not np.isfinite(points).all():
+            unusable[f"{name}, polygon {number}"] = "polygon of NaN or infinity"
+        elif (kept := near(points, size)) is points:
             polygons.append(array("d", polygon))  # a quarter of a list's bytes: COCO as lists takes two gigabytes
-    return polygons
+        else:
+            report.add("polygon that reaches far out of its image, cut to it", f"{name}, polygon {number}")
+            polygons.append(array("d", kept.ravel()))
+    if polygons:
+        for part, what in unusable.items():
+            report.add(f"{what}, left out of its object", part)
+    else:
+        report.add(f"{next(iter(unusable.values()))}, object skipped", name)
+        return []
+    return [polygon for polygon in polygons if len(polygon)] or None
+
+
+def _is_seen(box, size) -> bool:
+    """Whether a box lies in an image of (height, width), at least in part."""
+    return numpy_boxes.area(numpy_boxes.clip(np.array(box), np.array([0, 0, size[1], size[0]]))) > 0
 
 
 def _check_runs(segmentation, size, name) -> dict:
@@ -76,7 +112,8 @@ def _check_runs(segmentation, size, name) -> dict:
 
 def area(segmentation: list | dict, size: tuple[int, int]) -> float:
     """The area of a checked segmentation in pixels²."""
-    return float(coco_mask.area(_runs(segmentation, size)))
+    runs = segmentation if isinstance(segmentation, dict) else of_polygons(list(map(points_of, segmentation)), size)
+    return float(coco_mask.area(runs))
 
 
 def extent(segmentation: list | dict) -> list[float]:
@@ -84,14 +121,13 @@ def extent(segmentation: list | dict) -> list[float]:
     if isinstance(segmentation, dict):
         x, y, width, height = coco_mask.toBbox(segmentation).tolist()
         return [x, y, x + width, y + height]
-    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in segmentation])
+    points = np.concatenate(list(map(points_of, segmentation)))
     return [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
 
 
-def _runs(segmentation, size) -> dict:
-    if isinstance(segmentation, dict):
-        return segmentation
-    return coco_mask.merge(coco_mask.frPyObjects([list(polygon) for polygon in segmentation], *size))
+def points_of(polygon: Sequence[float]) -> np.ndarray:
+    """x1, y1, x2, y2, … as float64 (P, 2)."""
+    return np.array(polygon, np.float64).reshape(-1, 2)
 
 
 def _short(value) -> str:

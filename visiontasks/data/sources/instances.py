@@ -1,9 +1,10 @@
 """Masks of single objects in image files: an index image for each image, or a file for each object."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.ndimage import find_objects
@@ -31,11 +32,13 @@ class Instances(ObjectFiles):
         images: the folder of images, or of the folders for each image.
         masks: the folder of index images; None: each image has a folder of its own.
         names: the name of the class.
+        components: whether each connected part of a mask is an object of its own, as in masks of 0 and 255. By default
+            not, but masks that look like these are an error.
         max_pixels: larger images are skipped.
 
     Raises:
-        DataError: a folder is missing, there is no pair or no object, or a mask has another size than its image; the
-            text names the file. To check this, every mask is read once.
+        DataError: a folder is missing, there is no pair or no object, a mask has another size than its image, or the
+            index images number no objects; the text names the file. To check this, every mask is read once.
     """
 
     LAYOUT = (
@@ -49,10 +52,11 @@ class Instances(ObjectFiles):
         images: str,
         masks: str | None = None,
         names: Sequence[str] = ("object",),
+        components: bool | None = None,
         max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
-        self.root, self.masks, self.max_pixels = Path(images), masks, max_pixels
+        self.root, self.masks, self.components, self.max_pixels = Path(images), masks, components, max_pixels
         for argument, folder in (("images", images), ("masks", masks)):
             if folder is not None and not Path(folder).is_dir():
                 raise DataError(f"expected a folder {folder}, got none.", argument)
@@ -61,15 +65,19 @@ class Instances(ObjectFiles):
                 f"expected the name of one class, because masks tell no classes, got {list(names)}.", "names"
             )
         self.name_classes(names)
-        pairs = _folders(self.root) if masks is None else self._index_images(Path(masks))
+        pairs = list(_folders(self.root, self.report)) if masks is None else self._index_images(Path(masks))
         if not pairs:
+            report = f"\n{self.report}" if self.report else ""
             raise DataError(
-                f"expected images with masks, got none. {self.LAYOUT}.", "images" if masks is None else "masks"
+                f"expected images with masks, got none. {self.LAYOUT}.{report}", "images" if masks is None else "masks"
             )
-        self.items = [
-            (path, self._objects(size, runs))
-            for (path, _), (size, runs) in self.readable(self._look, pairs, "Checking masks")
-        ]
+        self.items, parts = [], {}
+        for (path, files), (size, runs, single) in self.readable(self._look, pairs, "Checking masks"):
+            self.items.append((path, self._objects(size, runs)))
+            if runs:
+                parts[files[0]] = single
+        if masks is not None and components is None:
+            self._check_numbers(parts)
         self.check_objects(self.root if masks is None else masks, "masks with an object")
 
     def _index_images(self, folder) -> list[tuple[Path, list[Path]]]:
@@ -83,12 +91,33 @@ class Instances(ObjectFiles):
                 self.report.add("image without a mask, skipped", str(path))
             else:
                 pairs.append((path, [mask]))
+        used = {mask for _, (mask,) in pairs}
+        for mask in dict.fromkeys(by_name.values()):
+            if mask not in used:
+                self.report.add("mask without an image, skipped", str(mask))
         return pairs
 
+    def _check_numbers(self, parts):
+        """Raise if all index images have the same single number, and several have it in several places.
+
+        Args:
+            parts: {index image with an object: (its only number, of how many connected parts)}; (0, 0): it has several.
+        """
+        values = {value for value, _ in parts.values()}
+        split = [file for file, (_, count) in parts.items() if count > 1]
+        if len(values) == 1 and len(split) >= min(2, len(parts)) > 0:
+            raise DataError(
+                f"expected masks with a number for each object, got {values.pop()} alone in all {len(parts)}, and in "
+                f"{len(split)} of them several connected parts, such as {split[0]}. If each part is an object, it is "
+                "true; if all parts of a mask are one object, false; and masks of classes are for the source masks.",
+                "components",
+                fix="true",
+            )
+
     def _look(self, pair):
-        """The size of an image, and the run lengths of each of its objects."""
+        """The size of an image, the run lengths of each of its objects, and its number as `_check_numbers` has it."""
         path, files = pair
-        size, runs = image_size(path, self.max_pixels), []
+        size, runs, single = image_size(path, self.max_pixels), [], (0, 0)
         for file in files:
             mask = read_mask(file, self.max_pixels)
             if mask.shape != size:
@@ -97,16 +126,16 @@ class Instances(ObjectFiles):
                     "are not resized: export this one again."
                 )
             labels = mask if self.masks is not None else (mask > 0).astype(np.uint8)
-            windows = [(number, window) for number, window in enumerate(find_objects(labels), start=1) if window]
-            if not windows and self.masks is None:
+            patches = _patches(labels)
+            if not patches and self.masks is None:
                 self.report.add("mask without a pixel, skipped", str(file))
-            patches = [
-                Patch(across.start, down.start, (labels[down, across] == number).astype(np.uint8))
-                for number, (down, across) in windows
-            ]
+            if len(patches) == 1 and self.components is None:
+                single = int(labels.max()), cv2.connectedComponents(patches[0].pixels)[0] - 1
+            if self.components:
+                patches = [part for patch in patches for part in _parts(patch)]
             masks = InstanceMasks(patches, size)
             runs += map(masks.rle, range(len(masks)))
-        return size, runs
+        return size, runs, single
 
     def _objects(self, size, runs) -> Objects:
         boxes = np.array([coco_mask.toBbox(one) for one in runs], np.float64).reshape(-1, 4)
@@ -126,20 +155,31 @@ class Instances(ObjectFiles):
         return None if None in homes.values() else {split: {"images": str(home)} for split, home in homes.items()}
 
 
+def _patches(labels, left: int = 0, top: int = 0) -> list[Patch]:
+    """The pixels of each number but 0 in a window of an image."""
+    return [
+        Patch(left + window[1].start, top + window[0].start, (labels[window] == number).astype(np.uint8))
+        for number, window in enumerate(find_objects(labels), start=1)
+        if window
+    ]
+
+
+def _parts(patch: Patch) -> list[Patch]:
+    """Its connected parts; pixels that touch at a corner are connected."""
+    return _patches(cv2.connectedComponents(patch.pixels)[1], patch.left, patch.top)
+
+
 def _home(folder: Path) -> Path | None:
     """The folder of folders for each image: itself, or the first in it, such as stage1_train."""
     candidates = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))]
-    return next((one for one in candidates[:20] if _folders(one, first=True)), None)
+    return next((one for one in candidates[:20] if next(_folders(one), None)), None)
 
 
-def _folders(root: Path, first: bool = False) -> list[tuple[Path, list[Path]]]:
-    """(image, [the mask of each object]) of each folder for one image; of the first alone if that is asked for."""
-    pairs = []
+def _folders(root: Path, report=None) -> Iterator[tuple[Path, list[Path]]]:
+    """(image, [the mask of each object]) of each folder for one image; other folders go to `report`."""
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        if (folder / "images").is_dir() and (folder / "masks").is_dir():
-            images = list_images(folder / "images", recursive=False)
-            if len(images) == 1:
-                pairs.append((images[0], list_images(folder / "masks", recursive=False)))
-        if pairs and first:
-            break
-    return pairs
+        images = list_images(folder / "images", recursive=False)  # none if the folder is missing
+        if len(images) == 1 and (folder / "masks").is_dir():
+            yield images[0], list_images(folder / "masks", recursive=False)
+        elif report is not None:
+            report.add("folder without a single image in images, or without masks, skipped", str(folder))

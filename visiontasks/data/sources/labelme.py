@@ -1,7 +1,6 @@
 """labelme: an image and a JSON of shapes of the same name."""
 
 import base64
-import binascii
 import json
 import math
 import os
@@ -19,6 +18,8 @@ from visiontasks.data.layout import in_results, split_folders
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
+from visiontasks.polygons import near
+from visiontasks.run_lengths import encoded, of_polygons
 
 _ROUND = 64  # corners of the polygon for a circle
 _LEAST = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}  # points of a shape
@@ -72,8 +73,10 @@ class Labelme(ObjectFiles):
         except (ValueError, OSError) as error:
             raise BadImage(file, f"broken JSON ({error})") from error
         shapes = content.get("shapes") if isinstance(content, dict) else None
-        if not all(isinstance(shape, dict) for shape in shapes or ()):
+        if shapes is not None and not (isinstance(shapes, list) and all(isinstance(one, dict) for one in shapes)):
             raise DataError(f"{file}: expected shapes of a label and points, got {str(shapes)[:80]}; export it again.")
+        if not isinstance(content, dict):
+            raise DataError(f"{file}: expected a JSON object with shapes, got {str(content)[:80]}; export it again.")
         named = str(content.get("imagePath") or f"{file.stem}.jpg").replace("\\", "/")
         path = Path(os.path.normpath(file.parent / named))
         if not path.is_file() and file.with_suffix("") in images:  # as often after files were moved
@@ -84,18 +87,37 @@ class Labelme(ObjectFiles):
         kept = []
         for number, shape in enumerate(shapes or (), start=1):
             name = f"{file}, shape {number}"
-            if (kind := shape.get("shape_type") or "polygon") not in _LEAST:
+            if (kind := str(shape.get("shape_type") or "polygon")) not in _LEAST:
                 self.report.add(f"shape that is no polygon, circle, mask or rectangle ({kind}), skipped", name)
                 continue
             label = str(shape.get("label") or "").strip()
             if not label:
                 raise DataError(f"{name}: expected a label, got none; name it.")
-            outline = _outline(kind, shape, size, name)
-            if outline is None:
-                self.report.add(f"{kind} of fewer than {_LEAST[kind]} points, skipped", name)
-            else:
-                kept.append((label, shape.get("group_id"), outline, name))
+            group = shape.get("group_id")
+            if not isinstance(group, (int, float, str, type(None))):
+                raise DataError(f"{name}: expected a number or a text as its group_id, got {group!r}; correct it.")
+            outline = self._outline(kind, shape, size, name)
+            if outline is not None:
+                kept.append((label, group, outline, name))
         return path, size, kept
+
+    def _outline(self, kind, shape, size, name):
+        """A shape as the polygon (P, 2), as run lengths, or of a rectangle as the corners (4,); None: it is skipped."""
+        points = _points(shape.get("points"), name)
+        if len(points) < _LEAST[kind]:
+            self.report.add(f"{kind} of fewer than {_LEAST[kind]} points, skipped", name)
+            return None
+        if not np.isfinite(points).all():
+            self.report.add(f"{kind} of NaN or infinity, skipped", name)
+            return None
+        if kind == "rectangle":
+            return np.concatenate([points.min(axis=0), points.max(axis=0)])
+        if kind == "mask":
+            return _decoded(shape.get("mask"), points[0], size, name)
+        outline = points if kind == "polygon" else _circle(*points[:2])
+        if (kept := near(outline, size)) is not outline:
+            self.report.add(f"{kind} that reaches far out of its image, cut to it", name)
+        return kept if len(kept) else None
 
     def _objects(self, file, size, shapes) -> Objects:
         groups: dict = {}
@@ -135,38 +157,34 @@ def _is_labelme(path: Path) -> bool:
     return b'"shapes"' in content and b'"imagePath"' in content
 
 
-def _outline(kind, shape, size, name):
-    """A shape as the polygon (P, 2), as run lengths, or, of a rectangle, as the corners (4,); None: too few points."""
-    points = shape.get("points")
+def _points(written, name) -> np.ndarray:
+    """float64 (P, 2)."""
     try:
-        points = np.array(points, np.float64).reshape(-1, 2)
-    except (TypeError, ValueError):
-        raise DataError(f"{name}: expected points [[x, y], …], got {str(points)[:80]}; correct it.") from None
-    if len(points) < _LEAST[kind]:
-        return None
-    if kind == "polygon":
-        return points
-    if kind == "circle":
-        radius, angles = math.dist(*points[:2]), np.arange(_ROUND) * 2 * np.pi / _ROUND
-        return points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    if kind == "rectangle":
-        return np.concatenate([points.min(axis=0), points.max(axis=0)])
-    return _decoded(shape.get("mask"), points[0], size, name)
+        points = np.array(written, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        points = None
+    if points is None or points.shape[1:] != (2,) and written != []:
+        raise DataError(f"{name}: expected points [[x, y], …], got {str(written)[:80]}; correct it.")
+    return points.reshape(-1, 2)
+
+
+def _circle(center, rim) -> np.ndarray:
+    """The polygon (P, 2) of a circle through a point."""
+    angles = np.arange(_ROUND) * 2 * np.pi / _ROUND
+    return center + math.dist(center, rim) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _decoded(text, corner, size, name) -> dict:
     """The run lengths of a mask, a PNG in base64 whose first pixel lies at a corner."""
     try:
         pixels = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_GRAYSCALE)
-    except (TypeError, binascii.Error, cv2.error):
+    except (TypeError, ValueError, cv2.error):
         pixels = None
     if pixels is None:
         raise DataError(f"{name}: expected a mask, a PNG in base64, got {str(text)[:40]!r}; export it again.")
-    whole = np.zeros(size, np.uint8, order="F")
-    left, top = (max(0, int(round(value))) for value in corner)
-    window = whole[top : top + pixels.shape[0], left : left + pixels.shape[1]]
-    window[:] = pixels[: window.shape[0], : window.shape[1]] > 0
-    return coco_mask.encode(whole)
+    left, top = (int(round(value)) for value in corner)
+    pixels = pixels[max(0, -top) : max(0, size[0] - top), max(0, -left) : max(0, size[1] - left)]
+    return encoded(min(max(0, left), size[1]), min(max(0, top), size[0]), (pixels > 0).astype(np.uint8), size)
 
 
 def _around(outlines) -> np.ndarray:
@@ -181,7 +199,7 @@ def _joined(outlines, size) -> list | dict | None:
     if any(isinstance(outline, np.ndarray) and outline.ndim == 1 for outline in outlines):
         return None
     if not any(isinstance(outline, dict) for outline in outlines):
-        return [outline.ravel().tolist() for outline in outlines]
-    polygons = [outline.ravel().tolist() for outline in outlines if not isinstance(outline, dict)]
+        return [outline.ravel() for outline in outlines]
     runs = [outline for outline in outlines if isinstance(outline, dict)]
-    return coco_mask.merge([*runs, *(coco_mask.frPyObjects(polygons, *size) if polygons else ())])
+    polygons = [outline for outline in outlines if not isinstance(outline, dict)]
+    return coco_mask.merge([*runs, of_polygons(polygons, size)])

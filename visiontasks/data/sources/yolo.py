@@ -1,6 +1,7 @@
 """YOLO: a data.yaml, a folder of images, and a folder of labels with one text file per image."""
 
 import math
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -188,7 +189,7 @@ class Yolo(ObjectFiles):
                 boxes.append([*points.min(axis=0), *points.max(axis=0)])
         boxes, numbers = usable_boxes(np.array(boxes), (1, 1), names, self.report, _ROUNDING)
         rows = [kept[number] for number in numbers]
-        polygons = None if any(len(row) == 5 for row in rows) else tuple(row[1:] for row in rows)
+        polygons = None if any(len(row) == 5 for row in rows) else tuple([array("d", row[1:])] for row in rows)
         return Objects(boxes, np.array([row[0] for row in rows], np.int32), np.zeros(len(rows), bool), masks=polygons)
 
     def labels(self, shares, size, fields):
