@@ -123,7 +123,12 @@ def _starting_within(boxes, others, side) -> tuple[np.ndarray, np.ndarray]:
 
 def cut_off(boxes, windows, image_size) -> np.ndarray:
     """bool (…,): whether boxes end at an edge of their window that is not an edge of the image."""
+    return cut_edges(boxes, windows, image_size).any(axis=-1)
+
+
+def cut_edges(boxes, windows, image_size) -> np.ndarray:
+    """bool (…, 4): at which edges x1, y1, x2, y2 of their window boxes are cut off, those of the image left out."""
     height, width = image_size
     extents = np.tile(windows[..., 2:] - windows[..., :2], 2)
     inner = np.abs(windows - np.float64([0, 0, width, height])) > 0.5
-    return ((np.abs(boxes - windows) <= np.maximum(1, AT_EDGE * extents)) & inner).any(axis=-1)
+    return (np.abs(boxes - windows) <= np.maximum(1, AT_EDGE * extents)) & inner
