@@ -9,7 +9,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from matplotlib.path import Path
 from pycocotools import mask as coco_mask
 
-from visiontasks.instance_masks import NO_MASK, InstanceMasks, Patch
+from visiontasks.instance_masks import NO_MASK, InstanceMasks
+from visiontasks.mask_shapes import Patch
+from visiontasks.sample import Sample
 
 SIZE = (60, 90)
 
@@ -189,5 +191,50 @@ def test_an_object_may_have_no_mask():
     assert moved.known.tolist() == masks.known.tolist() and moved.boxes()[1].tolist() == [5, 1, 9, 4]
     both = masks[[1]] + masks[:1]
     assert len(both) == 2 and both.known.tolist() == [True, False]
-    with pytest.raises(ValueError, match="size: expected masks of images of"):
+    with pytest.raises(ValueError, match=r"size: expected masks of one image size, got \(8, 9\) and \(9, 9\)"):
         masks + InstanceMasks([], (9, 9))
+
+
+def test_an_empty_mask_of_a_sample_is_none_and_one_that_a_move_empties_is_empty():
+    whole = np.zeros((3, 20, 30), np.uint8)
+    whole[1, 2:8, 3:9] = 1
+    outside = (np.array([[40.0, 3], [50, 3], [50, 9]]),)
+    nothing = {"size": [20, 30], "counts": coco_mask.encode(np.asfortranarray(whole[0]))["counts"]}
+    sample = Sample(
+        np.zeros((20, 30, 3), np.uint8),
+        boxes=np.float32([[0, 0, 5, 5], [3, 2, 9, 8], [1, 1, 4, 4], [0, 0, 9, 9], [0, 0, 9, 9]]),
+        classes=np.zeros(5, int),
+        instance_masks=InstanceMasks([*InstanceMasks.of(whole).shapes, outside, nothing], (20, 30)),
+    )
+    assert sample.instance_masks.known.tolist() == [False, True, False, False, False]
+    moved = InstanceMasks.of(whole).moved([[1, 0, -5], [0, 1, -5]], (20, 30))
+    assert moved.empty.tolist() == [True, False, True]
+    assert InstanceMasks.of(whole).moved([[1, 0, -9], [0, 1, 0]], (20, 30)).empty.all()
+    assert sample.instance_masks.checked() is sample.instance_masks  # not looked at again
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (Patch(25, 0, np.ones((4, 9), np.uint8)), "object 1: expected a window within the image, 30 wide .* 25 to 34"),
+        (Patch(0, 0, np.full((4, 4), 2, np.uint8)), "expected pixels of 0 or 1 in uint8 .* up to 2"),
+        ({"size": [5, 5], "counts": b"9"}, r"expected run lengths of the image's \(height, width\) \(20, 30\), got"),
+        ({"size": [20, 30], "counts": b"9"}, "expected compressed run lengths that add up to 20 × 30"),
+        ((np.zeros((2, 2)),), "expected polygons of three or more points"),
+        ((np.full((3, 2), np.nan),), "object 1: expected finite points"),
+        ("mask", "expected a tuple of polygons, run lengths, a Patch or None, got str"),
+    ],
+)
+def test_a_shape_that_does_not_fit_its_image_is_an_error(shape, message):
+    with pytest.raises(ValueError, match=f"instance_masks.*{message}"):
+        Sample(
+            np.zeros((20, 30, 3), np.uint8),
+            boxes=np.zeros((2, 4), np.float32) + np.float32([0, 0, 9, 9]),
+            classes=np.zeros(2, int),
+            instance_masks=InstanceMasks([None, shape], (20, 30)),
+        )
+
+
+def test_whole_masks_are_always_a_copy():
+    with pytest.raises(ValueError, match="copy: expected None or True, got False"):
+        np.array(InstanceMasks([], (3, 3)), copy=False)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from matplotlib.path import Path
 from pycocotools import mask as coco_mask
 
-from visiontasks.instance_masks import InstanceMasks, Patch
+from visiontasks.instance_masks import InstanceMasks
+from visiontasks.mask_shapes import Patch
 from visiontasks.polygons import filled, moved, near, outlines
 from visiontasks.run_lengths import of_polygons
 

@@ -1,55 +1,14 @@
 """`InstanceMasks`: the masks of an image's objects, each as polygons, run lengths or the pixels of a small window."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from visiontasks import polygons, run_lengths
+from visiontasks.mask_shapes import Moved, Patch, Shape, is_empty, misfit, window
 
 NO_MASK = 255  # fills the crop of an object that has no mask
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Patch:
-    """A mask inside a window of its image.
-
-    Args:
-        left, top: the window's first column and row.
-        pixels: uint8 (height, width) of the window, 0 or 1.
-    """
-
-    left: int
-    top: int
-    pixels: np.ndarray
-
-    def tight(self) -> "Patch":
-        """The smallest window that holds the mask; of an empty mask a window without pixels."""
-        rows, columns = (np.flatnonzero(self.pixels.any(axis=axis)) for axis in (1, 0))
-        if not len(rows):
-            return Patch(self.left, self.top, np.zeros((0, 0), np.uint8))
-        pixels = self.pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return Patch(self.left + int(columns[0]), self.top + int(rows[0]), pixels)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Moved:
-    """A mask whose pixels a move has not touched yet: however often it is moved, they are read once.
-
-    Args:
-        pixels: uint8 (height, width), 0 or 1.
-        matrix: float64 (2, 3), the affine map from their coordinates to the image's.
-    """
-
-    pixels: np.ndarray
-    matrix: np.ndarray
-
-
-# polygons, arrays (P, 2) of x, y in pixels, whose union is the mask; COCO's compressed run lengths of the image's size;
-# pixels, moved or not; or nothing: the object has no mask
-Shape = tuple[np.ndarray, ...] | dict | Patch | Moved | None
 
 
 class InstanceMasks:
@@ -60,17 +19,18 @@ class InstanceMasks:
     Coordinates are continuous: the first pixel spans 0..1.
 
     Args:
-        shapes: one for each object.
+        shapes: one for each object; `checked` says whether they fit.
         size: (height, width) of the image; what lies outside is not part of a mask.
     """
 
     def __init__(self, shapes: Iterable[Shape], size: tuple[int, int]):
         self.shapes, self.size = tuple(shapes), (int(size[0]), int(size[1]))
+        self._checked = False
 
     @classmethod
     def of(cls, masks: np.ndarray) -> "InstanceMasks":
         """From uint8 (N, H, W), 0 or 1."""
-        return cls((Patch(0, 0, mask).tight() for mask in masks), masks.shape[1:])
+        return cls((window(Patch(0, 0, mask)) for mask in masks), masks.shape[1:])
 
     @classmethod
     def of_crops(cls, crops: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> "InstanceMasks":
@@ -80,7 +40,7 @@ class InstanceMasks:
             if (crop == NO_MASK).all():
                 return None
             scale = (box[2:] - box[:2]) / crop.shape[0]
-            return _on_image(Moved(crop, np.column_stack([np.diag(scale), box[:2]])), size)
+            return window(_on_image(Moved(crop, np.column_stack([np.diag(scale), box[:2]])), size))
 
         return cls(map(shape, crops, np.asarray(boxes, np.float64)), size)
 
@@ -90,9 +50,9 @@ class InstanceMasks:
     def __getitem__(self, index) -> "InstanceMasks":
         """The masks that an array of bool or int selects, or a slice; of an int, the one."""
         if isinstance(index, slice):
-            return InstanceMasks(self.shapes[index], self.size)
+            return self._with(self.shapes[index])
         numbers = np.atleast_1d(np.arange(len(self))[index])
-        return InstanceMasks((self.shapes[number] for number in numbers), self.size)
+        return self._with(self.shapes[number] for number in numbers)
 
     def __iter__(self) -> Iterator["InstanceMasks"]:
         return (self[number] for number in range(len(self)))
@@ -104,8 +64,45 @@ class InstanceMasks:
             ValueError: the images differ in size.
         """
         if self.size != other.size:
-            raise ValueError(f"size: expected masks of images of {self.size}, got {other.size}.")
-        return InstanceMasks(self.shapes + other.shapes, self.size)
+            raise ValueError(f"size: expected masks of one image size, got {self.size} and {other.size}.")
+        both = self._with(self.shapes + other.shapes)
+        both._checked = self._checked and other._checked
+        return both
+
+    def _with(self, shapes, size=None) -> "InstanceMasks":
+        """Masks made of these, which need no further check if these needed none."""
+        made = InstanceMasks(shapes, self.size if size is None else size)
+        made._checked = self._checked
+        return made
+
+    def checked(self) -> "InstanceMasks":
+        """The same masks, whose shapes fit their image; one of which nothing lies in it becomes None.
+
+        Masks made of checked ones are not looked at again.
+
+        Raises:
+            ValueError: a shape does not fit.
+        """
+        if not self._checked:
+            for number, shape in enumerate(self.shapes):
+                if wrong := misfit(shape, self.size):
+                    raise ValueError(f"object {number}: {wrong}")
+        elif () not in self.shapes:
+            return self
+        parts = [(n, part) for n, shape in enumerate(self.shapes) if isinstance(shape, tuple) for part in shape]
+        points = [part for _, part in parts]
+        if not np.isfinite(np.concatenate(points or [np.zeros((0, 2))])).all():
+            number = next(n for n, part in parts if not np.isfinite(part).all())
+            raise ValueError(f"object {number}: expected finite points of polygons, got NaN or infinity.")
+        inside = zip(parts, polygons.inside(points, self.size), strict=True)
+        seen = {number for (number, _), part in inside if len(part) > 2}
+
+        def nothing(number, shape):
+            return number not in seen if isinstance(shape, tuple) else is_empty(shape)
+
+        masks = self._with(None if nothing(*one) else one[1] for one in enumerate(self.shapes))
+        masks._checked = True
+        return masks
 
     @property
     def known(self) -> np.ndarray:
@@ -115,13 +112,7 @@ class InstanceMasks:
     @property
     def empty(self) -> np.ndarray:
         """bool (N,): the objects of whose mask a move has left nothing."""
-
-        def nothing(shape):
-            if isinstance(shape, dict):
-                return not coco_mask.area(shape)
-            return shape == () or isinstance(shape, (Patch, Moved)) and not shape.pixels.any()
-
-        return np.array([nothing(shape) for shape in self.shapes], bool)
+        return np.array([is_empty(shape) for shape in self.shapes], bool)
 
     def patch(self, number: int) -> Patch | None:
         """An object's mask inside the image as pixels, in the smallest window; None if it has none."""
@@ -133,7 +124,13 @@ class InstanceMasks:
         return Patch(*run_lengths.decoded([self.rle(number)])[0])
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        """`np.asarray(masks)`: uint8 (N, H, W), 0 or 1; an object without a mask has no pixels."""
+        """`np.asarray(masks)`: uint8 (N, H, W), 0 or 1; an object without a mask has no pixels.
+
+        Raises:
+            ValueError: `copy` is False.
+        """
+        if copy is False:
+            raise ValueError("copy: expected None or True, got False; the whole masks are made, so use np.asarray.")
         masks = np.zeros((len(self), *self.size), np.uint8)
         for number, mask in enumerate(masks):
             if patch := self.patch(number):
@@ -230,7 +227,7 @@ class InstanceMasks:
                 return tuple(polygon for polygon in there if len(polygon) > 2)
             return shape and next(pixels)
 
-        return InstanceMasks(map(move, shapes), size)
+        return self._with(map(move, shapes), size)
 
     def _with_pixels(self):
         """The shapes, but those with pixels as `Moved`."""
@@ -244,7 +241,7 @@ class InstanceMasks:
                 left, top, pixels = shape.left, shape.top, shape.pixels
             else:
                 return shape
-            return Moved(pixels, np.array([[1.0, 0.0, left], [0.0, 1.0, top]]))
+            return Moved(pixels, np.array([[1.0, 0.0, left], [0.0, 1.0, top]])) if pixels.size else ()
 
         return [placed(shape) for shape in self.shapes]
 
@@ -256,9 +253,9 @@ class InstanceMasks:
                 return None
             rows, columns = patch.pixels.shape
             seen = region[patch.top : patch.top + rows, patch.left : patch.left + columns]
-            return Patch(patch.left, patch.top, patch.pixels * seen.astype(np.uint8)).tight()
+            return window(Patch(patch.left, patch.top, patch.pixels * seen.astype(np.uint8)))
 
-        return InstanceMasks(map(of, range(len(self))), self.size)
+        return self._with(map(of, range(len(self))))
 
     def crops(self, boxes: np.ndarray, size: int) -> np.ndarray:
         """Each mask as it lies in its box, on a grid of size × size: uint8 (N, size, size), 0 or 1.
@@ -293,17 +290,21 @@ def _product(second, first) -> np.ndarray:
     return product
 
 
-def _moved(masks, matrix, size) -> list[Moved]:
-    """Pixels after a further affine map, without those that lie outside of an image of `size`."""
+def _moved(masks, matrix, size) -> list[Moved | tuple]:
+    """Pixels after a further affine map, without those that lie outside of an image of `size`; () if none is left."""
     if not masks:
         return []
     matrices, extents = _product(matrix, np.stack([one.matrix for one in masks])), [one.pixels.shape for one in masks]
     corners = _corners(matrices, np.array(extents))
     across = ((corners < 0) | (corners > np.array(size[::-1])[:, None])).any(axis=(1, 2)).tolist()
-    return [
-        Moved(_cut(one.pixels, to, size) if crosses else one.pixels, to)
-        for one, to, crosses in zip(masks, matrices, across, strict=True)
-    ]
+
+    def cut(one, to, crosses):
+        if not crosses:
+            return Moved(one.pixels, to)
+        pixels = _cut(one.pixels, to, size)
+        return Moved(pixels, to) if pixels.any() else ()
+
+    return list(map(cut, masks, matrices, across))
 
 
 def _corners(matrices, extents) -> np.ndarray:

@@ -22,16 +22,17 @@ def moved(
     Returns:
         As many; one of which nothing is left has no points.
     """
-    inside = _inside(polygons, here)
-    if not inside:
+    polygons = inside(polygons, here)
+    if not polygons:
         return []
-    ends = np.cumsum([len(polygon) for polygon in inside]).tolist()
-    points = np.concatenate(inside) @ matrix[:, :2].T + matrix[:, 2]
-    return _inside([points[i:j] for i, j in zip([0, *ends], ends, strict=False)], there)
+    ends = np.cumsum([len(polygon) for polygon in polygons]).tolist()
+    points = np.concatenate(polygons) @ matrix[:, :2].T + matrix[:, 2]
+    return inside([points[i:j] for i, j in zip([0, *ends], ends, strict=False)], there)
 
 
-def _inside(polygons, size):
-    """The polygons cut to an image. Most lie inside, so all are looked at together first."""
+def inside(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> list[np.ndarray]:
+    """The polygons cut to an image of (height, width); one of which nothing is left has no points."""
+    # most lie inside, so all are looked at together first
     if not polygons:
         return []
     outside = np.concatenate(polygons)

@@ -117,7 +117,8 @@ class Sample:
         ignored: bool (N,), regions that are neither object nor background (COCO's iscrowd, VOC's difficult): they count
             neither in losses nor in metrics; None: no regions.
         mask: int32 (H, W), the class of each pixel, 255 = void.
-        instance_masks: an InstanceMasks of N objects, some of which may have none; or uint8 (N, H, W), 0 or 1.
+        instance_masks: an InstanceMasks of N objects, some of which may have none; or uint8 (N, H, W), 0 or 1. An
+            object whose mask has no pixel is one without a mask.
         keypoints: float32 (N, K, 3), x, y, visibility (0 not labeled, 1 hidden, 2 visible).
         areas: float32 (N,), the annotated area in pixels² of the image as it was read, by which COCO tells small
             objects from large ones; None: the box's area. Not in batches, and None after a transform.
@@ -211,9 +212,14 @@ class Sample:
         if isinstance(masks, np.ndarray):
             if masks.shape[1:] != (height, width) or masks.max(initial=0) > 1:
                 raise self._wrong("instance_masks", f"0 or 1 in uint8 (N, {height}, {width})", masks)
-            object.__setattr__(self, "instance_masks", InstanceMasks.of(masks))
+            masks = InstanceMasks.of(masks)
         elif masks is not None and masks.size != (height, width):
             raise self._wrong("instance_masks", f"masks of an image of {(height, width)}", f"of {masks.size}")
+        if masks is not None:
+            try:
+                object.__setattr__(self, "instance_masks", masks.checked())
+            except ValueError as error:
+                raise ValueError(f"{self._name('instance_masks')}: {error}") from None
         if points is not None and (points.shape[2] != 3 or not np.isin(points[..., 2], (0, 1, 2)).all()):
             raise self._wrong("keypoints", "x, y, visibility 0, 1 or 2 in float32 (N, K, 3)", points)
 

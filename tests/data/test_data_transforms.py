@@ -344,7 +344,45 @@ def stars(seed, count=5, size=(96, 128)):
 @pytest.mark.parametrize("name", sorted(composed.AFFINE - {"RandomCropNearBBox"}))
 @pytest.mark.parametrize("form", ["polygons", "pixels"])
 def test_instance_masks_move_by_the_affine_map_as_whole_images_of_them_move(name, form, monkeypatch):
-    entries, square = [(name, {**AFFINE_GIVEN.get(name, {}), "p": 1.0})], np.ones((3, 3), np.uint8)
+    check_against_whole_images([(name, {**AFFINE_GIVEN.get(name, {}), "p": 1.0})], form, monkeypatch)
+
+
+def affine(**given):
+    return "Affine", {"p": 1.0, **given}
+
+
+CHAINS = {
+    "out and back": [affine(translate_px=[-40, -40], fill_mask=VOID), affine(translate_px=[40, 40], fill_mask=VOID)],
+    "larger and smaller": [affine(scale=[1.8, 1.8]), affine(scale=[0.6, 0.6], rotate=[30, 30])],
+    "turned crops": [
+        ("Rotate", {"limit": [30, 30], "p": 1.0}),
+        ("CenterCrop", {"height": 70, "width": 90}),
+        ("Rotate", {"limit": [-25, -25], "p": 1.0}),
+        ("CenterCrop", {"height": 60, "width": 60}),
+    ],
+    "by chance": [
+        ("HorizontalFlip", {"p": 0.5}),
+        ("Rotate", {"limit": [-45, 45], "p": 0.8}),
+        ("RandomResizedCrop", {"size": [80, 100], "scale": [0.3, 1.0], "p": 0.9}),
+        affine(scale=[0.6, 1.4], translate_px=[-20, 20]),
+    ],
+}
+
+
+@pytest.mark.parametrize("form", ["polygons", "pixels"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_what_one_transform_of_several_cuts_off_does_not_come_back(chain, form, monkeypatch):
+    entries = CHAINS[chain]
+    check_against_whole_images(entries, form, monkeypatch, near=len(entries))
+    if chain == "out and back":  # what lay in the first 40 columns is black
+        sample = stars(0)
+        moved = composed.Composed(entries)(sample.replace(mask=np.zeros((96, 128), np.int32)), rng())
+        assert (moved.mask == VOID).any() and not np.asarray(moved.instance_masks)[:, moved.mask == VOID].any()
+
+
+def check_against_whole_images(entries, form, monkeypatch, near=1):
+    """Masks of a Sample differ from moved images of them by at most `near` pixels at their edges."""
+    square = np.ones((2 * near + 1, 2 * near + 1), np.uint8)
     ours = composed.Composed(entries)
 
     def erode(mask):  # also at the image's border

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 import random
 import threading
@@ -40,7 +41,8 @@ class Composed:
         return self._local.compose
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        compose, moves, affine = self._compose()
+        compose, moves, affine, notes = self._compose()
+        notes.clear()
         compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         try:
             moved = compose(**(_targets(sample, affine) if moves else {"image": sample.image}))
@@ -58,7 +60,9 @@ class Composed:
                 f"{image.shape}; remove the transform that changes the type or the channels.",
                 "augment",
             )
-        return _labels(sample, moved, self._partners, affine) if moves else dataclasses.replace(sample, image=image)
+        if not moves:
+            return dataclasses.replace(sample, image=image)
+        return _labels(sample, moved, self._partners, _moves(sample.image, notes) if affine else None)
 
 
 # albumentations' that resize an image, or a crop of it
@@ -94,16 +98,32 @@ class _Centered:
         return super().apply_to_keypoints(keypoints + shift, **parameters) - shift
 
 
+class _Noted:
+    """Makes a transform note what it made of the points of `frame`, which are the last ones, and the image's size."""
+
+    notes: list  # of the composition
+
+    def apply_with_params(self, *args, **kwargs):
+        moved = super().apply_with_params(*args, **kwargs)
+        if "keypoints" in moved:
+            self.notes.append((moved["keypoints"][-3:, :2] + 0.5, moved["image"].shape[:2]))
+        return moved
+
+
 @functools.cache
 def _class_of(name):
     import albumentations
 
     given = getattr(albumentations, name)
-    return type(name, (_Centered, given), {}) if name in RESIZES else given
+    more = ((_Noted,) if name in AFFINE else ()) + ((_Centered,) if name in RESIZES else ())
+    return type(name, (*more, given), {}) if more else given
 
 
 def _compose(entries):
-    """The Compose of some entries; whether it moves pixels (and not only changes colors), and all by an affine map."""
+    """The Compose of some entries; whether it moves pixels (and not only changes colors), and all by affine maps.
+
+    Also a list that gets a note of each such map, see `_moves`.
+    """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import looks for a newer version online
     import albumentations
 
@@ -113,14 +133,17 @@ def _compose(entries):
         try:
             # OpenCV's other rule for the nearest pixel shifts a mask by up to half a pixel
             exact = {"mask_interpolation": cv2.INTER_NEAREST_EXACT} if name in RESIZES else {}
-            return _class_of(name)(**{**exact, **given})
+            made = _class_of(name)(**{**exact, **given})
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{name} refuses its arguments: {error}", "augment") from error
+        made.notes = notes
+        return made
 
     def moves(name, given):
         inner = given.get("transforms", ())
         return issubclass(getattr(albumentations, name), albumentations.DualTransform) or any(moves(*i) for i in inner)
 
+    notes = []
     transforms, parameters = [make(*entry) for entry in entries], {}
     if any(moves(*entry) for entry in entries):
         parameters = {
@@ -128,7 +151,30 @@ def _compose(entries):
             "keypoint_params": albumentations.KeypointParams("xy", remove_invisible=False),
         }
     affine = all(_is_affine(*entry, moves) for entry in entries)
-    return albumentations.Compose(transforms, **parameters), bool(parameters), affine
+    return albumentations.Compose(transforms, **parameters), bool(parameters), affine, notes
+
+
+def _moves(image: np.ndarray, notes: list) -> list[tuple[np.ndarray, tuple[int, int]]]:
+    """The affine maps of the transforms, one after the other, and the image's size after each.
+
+    An image between two others is left out if all that it cuts off lies outside of one of them too.
+    """
+    kept = [(frame(image), image.shape[:2])]
+    for note in notes:
+        if len(kept) > 1 and (_holds(kept[-1], kept[-2]) or _holds(kept[-1], note)):
+            kept.pop()
+        kept.append(note)
+    return [(affine_map(before, after), size) for (before, _), (after, size) in itertools.pairwise(kept)]
+
+
+def _holds(note, other) -> bool:
+    """Whether another image, moved to this one, lies inside it."""
+    (points, limits), (before, (height, width)), near = note, other, 0.01  # pixels, from rounding
+    for (a, b, c), limit in zip(affine_map(before, points).tolist(), limits[::-1], strict=True):
+        ends = c, c + a * width, c + b * height, c + a * width + b * height
+        if min(ends) < -near or max(ends) > limit + near:
+            return False
+    return True
 
 
 def _targets(sample: Sample, affine: bool) -> dict[str, np.ndarray]:
@@ -165,8 +211,8 @@ def _of_each(sample, field) -> list[np.ndarray]:
     return [value for value in values if value is not None]
 
 
-def _labels(sample: Sample, moved: dict, partners: dict[str, np.ndarray], affine: bool) -> Sample:
-    """The Sample for albumentations' result."""
+def _labels(sample: Sample, moved: dict, partners: dict[str, np.ndarray], moves: list | None) -> Sample:
+    """The Sample for albumentations' result, whose instance masks `moves` moves, if there are."""
     height, width = moved["image"].shape[:2]
     masks = [moved["mask"]] if "mask" in moved else []
     layers = list(moved.get("masks", ()))
@@ -193,9 +239,9 @@ def _labels(sample: Sample, moved: dict, partners: dict[str, np.ndarray], affine
         changes = {"image": moved["image"]}
         if one.mask is not None:
             changes["mask"] = masks.pop(0).astype(np.int32)
-        if one.instance_masks is not None and affine and len(one.instance_masks):
-            matrix = affine_map(frame(sample.image), points[-3:, :2])
-            changes["instance_masks"] = one.instance_masks.moved(matrix, (height, width))
+        if one.instance_masks is not None and moves is not None and len(one.instance_masks):
+            chain = functools.reduce(lambda masks, move: masks.moved(*move), moves, one.instance_masks)
+            changes["instance_masks"] = chain
         elif one.instance_masks is not None:
             rasters = [layers.pop(0) == 1 for _ in range(len(one.instance_masks))]  # void does not belong to an object
             shapes = InstanceMasks.of(np.array(rasters, np.uint8).reshape(-1, height, width)).shapes

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from visiontasks.inference.merging import cut_edges, overlapping_pairs
-from visiontasks.instance_masks import InstanceMasks, Patch
+from visiontasks.instance_masks import InstanceMasks
+from visiontasks.mask_shapes import Patch
 
 MARGIN = 3  # pixels by which the edges of two masks of one object may differ: at a seam, all that a sliver has
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from visiontasks.instance_masks import InstanceMasks, Patch
+from visiontasks.instance_masks import InstanceMasks
+from visiontasks.mask_shapes import Patch
 
 THRESHOLD = 0.5  # the probability from which a pixel belongs to an object
 

@@ -11,7 +11,8 @@ from pycocotools import mask as coco_mask
 from visiontasks.drawing.boxes import FEW
 from visiontasks.evaluation.tasks.instances import MOST_TAGGED, Instances
 from visiontasks.geometry import Placement
-from visiontasks.instance_masks import InstanceMasks, Patch
+from visiontasks.instance_masks import InstanceMasks
+from visiontasks.mask_shapes import Patch
 from visiontasks.sample import Sample
 
 NAMES = ("disc", "bar")

@@ -15,7 +15,8 @@ from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import DataError
-from visiontasks.instance_masks import InstanceMasks, Patch
+from visiontasks.instance_masks import InstanceMasks
+from visiontasks.mask_shapes import Patch
 
 _SUFFIX = re.compile(r"[_-](masks?|instances?|labels?|ids?|gt)$", re.IGNORECASE)
 _MASK_FOLDERS = ("instances", "instance_masks", "instance")
