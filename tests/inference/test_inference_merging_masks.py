@@ -12,7 +12,7 @@ from visiontasks.preprocess import Preprocess
 
 
 def blobs(size, count, seed=0, largest=300):
-    """uint8 (N, H, W): turned ellipses that do not touch, up to many tiles long."""
+    """uint8 (N, H, W): rotated ellipses that do not touch, up to many tiles long."""
     rng, taken, masks = np.random.default_rng(seed), np.zeros((size, size), np.uint8), []
     while len(masks) < count:
         mask = np.zeros((size, size), np.uint8)
@@ -24,14 +24,18 @@ def blobs(size, count, seed=0, largest=300):
     return np.stack(masks)
 
 
-def seen(whole, scores, parts, thinnest=1):
-    """What a perfect network answers for each view: (boxes, scores, classes, masks, windows, view)."""
-    columns = []
+def seen(whole, scores, parts, thinnest=1, noise=0):
+    """Each view's masks, or up to `noise` pixels larger or smaller: (boxes, scores, classes, masks, windows, view)."""
+    columns, rng = [], np.random.default_rng(0)
     for number, view in enumerate(parts):
         top, left, bottom, right = view.window
         for mask, score in zip(whole, scores, strict=True):
             cut = np.zeros_like(mask)
             cut[top:bottom, left:right] = mask[top:bottom, left:right]
+            if noise and cut.any():
+                change = (cv2.erode, cv2.dilate)[rng.integers(2)]
+                cut = change(cut, np.ones((2 * rng.integers(noise + 1) + 1,) * 2, np.uint8))
+                cut[:top] = cut[bottom:] = cut[:, :left] = cut[:, right:] = 0
             box = InstanceMasks.of(cut[None]).boxes()[0]
             if min(box[2] - box[0], box[3] - box[1]) >= thinnest:
                 columns.append(
@@ -54,6 +58,56 @@ def test_objects_across_many_seams_are_whole(flip):
     np.testing.assert_array_equal(np.asarray(masks), whole)
     np.testing.assert_array_equal(merged, scores)
     np.testing.assert_array_equal(boxes, InstanceMasks.of(whole).boxes())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_masks_that_differ_by_pixels_leave_no_slivers_at_seams(seed):
+    """Two pixels more or less of half of the masks, as networks differ from tile to tile."""
+    whole = blobs(700, 40, seed, largest=120)
+    parts = views((700, 700), Preprocess((128, 128), "stretch"), tile=256)
+    masks = merge_masks(*seen(whole, np.full(len(whole), 0.9, np.float32), parts, noise=2))[3]
+    found = np.asarray(masks).astype(bool)
+    overlap = [(found & mask).sum(axis=(1, 2)) / (found | mask).sum(axis=(1, 2)) for mask in whole.astype(bool)]
+    assert len(found) == len(whole) and (np.max(overlap, axis=1) > 0.5).all()
+    assert len(set(np.argmax(overlap, axis=1))) == len(whole)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_the_arms_of_an_object_in_one_view_are_joined_by_the_view_that_shows_it_whole(turns):
+    u = np.zeros((1, 120, 120), np.uint8)
+    u[0, 10:90, 20:40] = u[0, 10:90, 70:90] = u[0, 70:90, 20:90] = 1
+    u = np.rot90(u, turns, axes=(1, 2)).copy()
+    ends = ((0, 60), (40, 120)) if turns < 2 else ((0, 80), (60, 120))
+    windows = [(0, low, 120, high) if turns % 2 == 0 else (low, 0, high, 120) for low, high in ends]
+    shapes, seen_in = [], []
+    for view, (x1, y1, x2, y2) in enumerate(windows):
+        part = np.zeros((120, 120), np.uint8)
+        part[y1:y2, x1:x2] = u[0, y1:y2, x1:x2]
+        count, labels = cv2.connectedComponents(part)
+        shapes += [*InstanceMasks.of(np.stack([labels == n for n in range(1, count)]).astype(np.uint8)).shapes]
+        seen_in += [view] * (count - 1)
+    assert sorted(np.bincount(seen_in)) == [1, 2]
+    masks = InstanceMasks(shapes, (120, 120))
+    given = masks.boxes(), np.full(3, 0.9), np.zeros(3, int), masks, np.array(windows)[seen_in], np.array(seen_in)
+    np.testing.assert_array_equal(merge_masks(*given)[3], u)
+
+
+def test_touching_objects_of_one_view_stay_apart():
+    """A chain of squares, each with its own neighbors on both sides, across two seams."""
+    whole = np.zeros((24, 120, 200), np.uint8)
+    for number in range(24):
+        row, column = divmod(number, 12)
+        whole[number, 30 + 20 * row : 50 + 20 * row, 2 + 16 * column : 18 + 16 * column] = 1
+    parts = views((120, 200), Preprocess((64, 64), "stretch"), tile=80)
+    for noise in (0, 1):
+        masks = merge_masks(*seen(whole, np.full(24, 0.9, np.float32), parts, noise=noise))[3]
+        assert len(masks) == 24, noise
+
+
+def test_masks_without_pixels_are_left_out():
+    masks = InstanceMasks([(), None, *InstanceMasks.of(np.ones((1, 9, 9), np.uint8)).shapes], (9, 9))
+    given = np.float32([[0, 0, 9, 9]] * 3), np.ones(3), np.zeros(3, int), masks
+    assert len(merge_masks(*given, np.array([[0, 0, 9, 9]] * 3), np.arange(3))[3]) == 1
 
 
 def test_what_is_not_the_same_stays_apart():
