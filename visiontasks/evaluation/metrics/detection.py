@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from visiontasks.drawing.charts import outcomes_figure, precision_recall_figure
 from visiontasks.evaluation.metrics.coco import CocoScores, check_backend, coco_scores
@@ -182,7 +183,8 @@ def image_outcomes(sample: Sample, prediction: dict[str, np.ndarray]) -> tuple[n
 
     Args:
         sample: with `boxes` and `classes`.
-        prediction: "boxes", "scores", "classes", as for `Detection`.
+        prediction: "boxes", "scores", "classes", as for `Detection`; with "masks", an InstanceMasks, the IoU is that of
+            masks, but for objects without one.
 
     Returns:
         int8 (K,) HIT, MISS or IGNORED for each detection; int8 (N,) HIT for each object that is detected, MISS for one
@@ -192,12 +194,27 @@ def image_outcomes(sample: Sample, prediction: dict[str, np.ndarray]) -> tuple[n
     crowd = np.zeros(count, bool) if sample.ignored is None else sample.ignored
     targets = GroundTruth(np.zeros(count, np.int32), _xywh(sample.boxes), sample.classes, crowd, np.zeros(count))
     detections = Detections(np.zeros(len(scores), np.int32), _xywh(prediction["boxes"]), classes, scores)
-    outcomes, hits = coco_outcomes(targets, detections, overlapping(targets, detections, IOU, crowd=True))
+    pairs = overlapping(targets, detections, IOU, crowd=True)
+    if "masks" in prediction and sample.instance_masks is not None and len(scores):
+        pairs = _of_masks(pairs, prediction["masks"], sample.instance_masks, crowd)
+    outcomes, hits = coco_outcomes(targets, detections, pairs)
     found = np.where(crowd, IGNORED, MISS).astype(np.int8)
     found[hits.target] = HIT
     if sample.known is not None:
         outcomes[~sample.known[classes]], found[~sample.known[sample.classes]] = IGNORED, IGNORED
     return outcomes, found
+
+
+def _of_masks(pairs, detected, objects, crowd):
+    """The pairs of one image by the IoU of masks; those of objects without a mask as they are."""
+    known = np.flatnonzero(objects.known)
+    ours, theirs = [detected.rle(n) for n in range(len(detected))], [objects.rle(n) for n in known.tolist()]
+    iou = np.reshape(coco_mask.iou(ours, theirs, crowd[known].tolist()), (len(ours), len(theirs)))
+    rows, columns = np.nonzero(iou >= IOU)
+    rest = pairs.where(~objects.known[pairs.target])
+    return Pairs(
+        np.append(rest.detection, rows), np.append(rest.target, known[columns]), np.append(rest.iou, iou[rows, columns])
+    )
 
 
 def _xywh(boxes):

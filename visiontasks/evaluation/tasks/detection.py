@@ -15,6 +15,7 @@ from visiontasks.inference.merging import merge_boxes
 SHOWN_FROM = 0.3  # the score from which a detection is drawn: a detector gives a hundred boxes for any image
 MOST_SHOWN = 100
 UNDRAWN = 2  # instead of an outcome: the score is too low
+_COLUMNS = ("boxes", "scores", "classes")
 
 
 class Detection(Task):
@@ -26,6 +27,7 @@ class Detection(Task):
 
     main_metric = "ap"
     most_shown: int | None = MOST_SHOWN  # in a drawing; None: all
+    columns: tuple[str, ...] = _COLUMNS  # of a restored prediction
     # {outcome: (line style, line of the legend)} in drawings of an evaluation
     object_styles = {HIT: ("solid", "solid: {} detected"), MISS: ("dotted", "dotted: {} missed")}
     detection_styles = {
@@ -66,7 +68,7 @@ class Detection(Task):
         if sample.boxes is None or sample.classes is None:
             return float("nan")
         drawn = prediction["scores"] >= SHOWN_FROM
-        outcomes, found = image_outcomes(sample, {name: prediction[name][drawn] for name in _COLUMNS})
+        outcomes, found = image_outcomes(sample, {name: prediction[name][drawn] for name in self.columns})
         count = (outcomes != IGNORED).sum() + (found != IGNORED).sum()
         return float(ratio(2 * (found == HIT).sum(), count))
 
@@ -97,7 +99,7 @@ class Detection(Task):
         return captioned(boxed(image, marks), entries)
 
     def draw_comparison(self, image, sample, prediction):
-        """The drawings with a line style for each outcome at IoU 0.5 of boxes, which the legends name.
+        """The drawings with a line style for each outcome at IoU 0.5, of boxes or masks, which the legends name.
 
         Solid: a true positive and its object. Dashed: a false positive. Dotted: a missed object. What is not counted is
         gray.
@@ -106,7 +108,7 @@ class Detection(Task):
             return super().draw_comparison(image, sample, prediction)
         shown, _ = self._shown(prediction)
         outcomes = np.full(len(prediction["scores"]), UNDRAWN, np.int8)
-        outcomes[shown], found = image_outcomes(sample, {name: prediction[name][shown] for name in _COLUMNS})
+        outcomes[shown], found = image_outcomes(sample, {name: prediction[name][shown] for name in self.columns})
         return [
             ("ground truth", self.draw_truth(image, sample, found)),
             ("prediction", self.draw_prediction(image, prediction, outcomes)),
@@ -168,9 +170,6 @@ class Detection(Task):
 
     def results(self, prediction, sample, source):
         return source.results(sample, prediction)
-
-
-_COLUMNS = ("boxes", "scores", "classes")  # of a restored prediction
 
 
 def styles_of(outcomes, styles, count) -> list[str]:

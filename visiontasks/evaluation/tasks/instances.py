@@ -16,8 +16,6 @@ from visiontasks.inference.merging_masks import merge_masks
 from visiontasks.inference.pasting import pasted
 from visiontasks.instance_masks import InstanceMasks
 
-MOST_TAGGED = 30  # objects with text: more than this no eye reads
-
 
 class Instances(Detection):
     """Predictions are those of `Detection` and {"masks": float32 (K, S, S)}, probabilities on a grid over each box.
@@ -29,6 +27,7 @@ class Instances(Detection):
 
     main_metric = "mask_ap"
     most_shown = None
+    columns = (*Detection.columns, "masks")
     object_styles = {**Detection.object_styles, HIT: ("solid", "no box: {} detected")}
     detection_styles = {**Detection.detection_styles, HIT: ("solid", "no box: {} true positives")}
 
@@ -85,8 +84,6 @@ class Instances(Detection):
             self._mark(boxes[i], classes[i], scores[i], styles[i], styles[i] == "gray", styles[i] != "solid")
             for i in shown
         ]
-        if len(marks) > MOST_TAGGED:
-            marks = [dataclasses.replace(mark, text="") for mark in marks]
         return captioned(boxed(image, marks, drawn), entries)
 
     def _swatch(self, number):
