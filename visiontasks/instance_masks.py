@@ -199,7 +199,7 @@ class InstanceMasks:
         return {"size": list(map(int, runs["size"])), "counts": counts if isinstance(counts, str) else counts.decode()}
 
     def outlines(self, number: int) -> list[np.ndarray]:
-        """A mask as polygons (P, 2), none for an empty one: its own, or around its pixels, where a hole is filled.
+        """A mask as polygons (P, 2), none for an empty one: its own, or around its pixels.
 
         Raises:
             ValueError: the object has no mask.

@@ -115,11 +115,23 @@ def filled(polygons: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> 
 
 
 def outlines(pixels: np.ndarray) -> list[np.ndarray]:
-    """Polygons (P, 2) around the connected parts of pixels, uint8 (H, W); a hole is not left out.
+    """Polygons (P, 2) around the connected parts of pixels, uint8 (H, W).
 
-    They run a quarter of a pixel inside the pixels' edges, so that `filled` gives back the same pixels.
+    They run a quarter of a pixel inside the pixels' edges, so that `filled` gives back the same pixels. To a hole, which
+    COCO's polygons cannot say, a polygon goes along a line, around it, and back along the same line.
     """
     twice = pixels.repeat(2, axis=0).repeat(2, axis=1)
     parts, nesting = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    outer = () if nesting is None else nesting[0, :, 3] < 0
-    return [part[:, 0] / 2 + 0.25 for part, first in zip(parts, outer, strict=True) if first]
+    around = [] if nesting is None else nesting[0, :, 3].tolist()  # of a hole the part's number, of a part -1
+    polygons = {number: parts[number][:, 0] / 2 + 0.25 for number, part in enumerate(around) if part < 0}
+    for hole, part in zip(parts, around, strict=True):
+        if part >= 0:
+            polygons[part] = _with_hole(polygons[part], hole[:, 0] / 2 + 0.25)
+    return list(polygons.values())
+
+
+def _with_hole(polygon, hole):
+    """One polygon, of which the two points nearest to each other are joined."""
+    distances = ((polygon[:, None] - hole) ** 2).sum(axis=-1)
+    here, there = np.unravel_index(distances.argmin(), distances.shape)
+    return np.concatenate([polygon[: here + 1], hole[there:], hole[: there + 1], polygon[here:]])

@@ -86,7 +86,10 @@ def write_json(path: Path, value):
 
 
 def with_polygons(value):
-    """JSON-ready values whose masks in COCO's run lengths are polygons instead: [[x1, y1, x2, y2, …], …], in pixels."""
+    """JSON-ready values whose masks in COCO's run lengths are polygons instead: [[x1, y1, x2, y2, …], …], in pixels.
+
+    No task but `Instances` writes {"size", "counts"}.
+    """
     if isinstance(value, dict) and value.keys() == {"size", "counts"}:
         return [polygon.ravel().tolist() for polygon in InstanceMasks([value], value["size"]).outlines(0)]
     if isinstance(value, dict):
