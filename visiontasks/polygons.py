@@ -117,8 +117,8 @@ def filled(polygons: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> 
 def outlines(pixels: np.ndarray) -> list[np.ndarray]:
     """Polygons (P, 2) around the connected parts of pixels, uint8 (H, W).
 
-    They run a quarter of a pixel inside the pixels' edges, so that `filled` gives back the same pixels. To a hole, which
-    COCO's polygons cannot say, a polygon goes along a line, around it, and back along the same line.
+    They run a quarter of a pixel inside the pixels' edges, so that `filled` gives back the same pixels. COCO's polygons
+    have no holes: to one, a polygon goes along a line, around it, and back along the same line.
     """
     twice = pixels.repeat(2, axis=0).repeat(2, axis=1)
     parts, nesting = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import itertools
 import pickle
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -20,6 +21,8 @@ from visiontasks.data.placing import joined, place
 from visiontasks.data.transforms import Augment, augmentations, check_augment
 from visiontasks.errors import RecipeError
 from visiontasks.geometry import PAD_VALUE, Placement, Position
+from visiontasks.instance_masks import InstanceMasks
+from visiontasks.mask_shapes import Patch
 from visiontasks.ops import numpy_boxes
 from visiontasks.registry import catalog
 from visiontasks.sample import UNLABELED, VOID, Sample
@@ -478,3 +481,18 @@ def test_every_class_is_in_the_catalogue_under_its_own_name():
     assert {part.load() for part in augmentations().values()} == own
     assert set(augmentations()) == {cls.__name__ for cls in own}
     assert len(catalog.parts("data/augment")) == len(own)
+
+
+def test_pasting_many_small_objects_makes_no_whole_masks_of_them():
+    """A hundred masks of 1024² would take 100 MB."""
+    rng, size = np.random.default_rng(0), (1024, 1024)
+    shapes = [Patch(*map(int, rng.integers(0, 980, 2)), np.ones((40, 40), np.uint8)) for _ in range(100)]
+    masks = InstanceMasks(shapes, size)
+    image = np.zeros((*size, 3), np.uint8)
+    crowded = Sample(image, boxes=masks.boxes(), classes=np.zeros(100, int), instance_masks=masks)
+    augment = Augment([{"CopyPaste": {"p": 1.0}}], size)
+    tracemalloc.start()
+    pasted = augment(crowded, rng, lambda rng: crowded)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(pasted.boxes) > 100 and peak < 50e6, peak

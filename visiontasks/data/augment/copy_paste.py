@@ -8,7 +8,7 @@ import numpy as np
 from visiontasks.arguments import Chance, Share, between
 from visiontasks.data.augment.augmentation import Augmentation
 from visiontasks.data.placing import THINNEST, alike, choose, joined, tight
-from visiontasks.instance_masks import InstanceMasks
+from visiontasks.mask_shapes import Patch
 from visiontasks.sample import VOID
 
 
@@ -59,13 +59,11 @@ class CopyPaste(Augmentation):
         if sample.boxes is None:
             return sample
         regions = _regions(sample)
-        before = regions.sum(axis=(1, 2))
-        regions = regions & where
-        after = regions.sum(axis=(1, 2))
+        seen = [dataclasses.replace(one, pixels=one.pixels & where[_window(one)]) for one in regions]
+        before, after = (np.array([one.pixels.sum() for one in patches], int) for patches in (regions, seen))
         boxes = sample.boxes.copy()
-        seen = InstanceMasks.of(regions.astype(np.uint8)).boxes()
         for number in np.flatnonzero((after < before) & (after > 0)):
-            boxes[number] = tight(boxes[number], seen[number])
+            boxes[number] = tight(boxes[number], np.float32(_extent(seen[number].tight())))
         changes = {"boxes": boxes}
         if sample.instance_masks is not None:
             changes["instance_masks"] = sample.instance_masks.within(where)
@@ -80,11 +78,14 @@ class CopyPaste(Augmentation):
 
 def _drawn(sample, rng) -> np.ndarray:
     """bool (H, W): where randomly chosen objects of one label set are. An ignored region is no object to paste."""
-    regions = np.zeros((0, *sample.image.shape[:2]), bool) if sample.boxes is None else _regions(sample)
-    objects = np.flatnonzero(np.ones(len(regions), bool) if sample.ignored is None else ~sample.ignored)
+    drawn, count = np.zeros(sample.image.shape[:2], bool), 0 if sample.boxes is None else len(sample.boxes)
+    objects = np.flatnonzero(np.ones(count, bool) if sample.ignored is None or not count else ~sample.ignored)
     if len(objects):
         objects = objects[rng.permutation(len(objects))[: rng.integers(1, len(objects) + 1)]]
-    return regions[objects].any(axis=0)
+        regions = _regions(sample)
+        for number in objects:
+            drawn[_window(regions[number])] |= regions[number].pixels > 0
+    return drawn
 
 
 def _hidden(sample, pasted):
@@ -101,19 +102,28 @@ def _hidden(sample, pasted):
     return dataclasses.replace(sample, keypoints=points)
 
 
-def _regions(sample) -> np.ndarray:
-    """bool (N, H, W): each object's mask; without one, every pixel that its box touches."""
-    masks = sample.instance_masks
-    if masks is None:
-        return _touched(sample)
-    regions = np.asarray(masks, bool)
-    return regions if masks.known.all() else np.where(masks.known[:, None, None], regions, _touched(sample))
-
-
-def _touched(sample):
-    height, width = sample.image.shape[:2]
+def _regions(sample) -> list[Patch]:
+    """Each object's mask; without one, every pixel that its box touches."""
+    masks, (height, width) = sample.instance_masks, sample.image.shape[:2]
     # after a flip a coordinate of 36 can be 35.999998
     low, high = np.floor(sample.boxes[:, :2] + 1e-3).astype(int), np.ceil(sample.boxes[:, 2:] - 1e-3).astype(int)
-    rows, columns = np.arange(height)[:, None], np.arange(width)
-    low, high = low[..., None, None], high[..., None, None]
-    return (columns >= low[:, 0]) & (columns < high[:, 0]) & (rows >= low[:, 1]) & (rows < high[:, 1])
+    low, high = np.clip(low, 0, (width, height)), np.clip(high, 0, (width, height))
+
+    def region(number):
+        if masks is not None and masks.shapes[number] is not None:
+            return masks.patch(number)
+        (left, top), (columns, rows) = low[number].tolist(), np.maximum(high[number] - low[number], 0)
+        return Patch(left, top, np.ones((rows, columns), np.uint8))
+
+    return list(map(region, range(len(sample.boxes))))
+
+
+def _extent(patch):
+    rows, columns = patch.pixels.shape
+    return patch.left, patch.top, patch.left + columns, patch.top + rows
+
+
+def _window(patch) -> tuple[slice, slice]:
+    """Where it lies in its image."""
+    left, top, right, bottom = _extent(patch)
+    return np.s_[top:bottom, left:right]
