@@ -50,10 +50,12 @@ def merge_masks(
     patches = [masks.patch(number) for number in rows.tolist()]
     edges = cut_edges(boxes, windows, masks.size)
     links = _links(boxes, classes, patches, windows, seen_in, edges, threshold)
-    merged = []
-    for members in _groups(links, seen_in):
-        if all(links.repeats[number] - members for number in members):
+    merged, kept, areas = [], set(), np.array([patch.pixels.sum() for patch in patches])
+    # the largest first, so that of two that repeat each other one stays
+    for members in sorted(_groups(links, seen_in), key=lambda group: (-areas[list(group)].max(), min(group))):
+        if all(links.repeats[number] & kept for number in members):
             continue
+        kept |= members
         rows = np.array(sorted(members))
         whole = rows[~edges[rows].any(axis=1)]
         if len(whole):
