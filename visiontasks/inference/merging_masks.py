@@ -50,7 +50,7 @@ def merge_masks(
     patches = [masks.patch(number) for number in rows.tolist()]
     edges = cut_edges(boxes, windows, masks.size)
     links = _links(boxes, classes, patches, windows, seen_in, edges, threshold)
-    merged, kept, areas = [], set(), np.array([patch.pixels.sum() for patch in patches])
+    merged, kept, areas = [], set(), np.array([np.count_nonzero(patch.pixels) for patch in patches])
     # the largest first, so that of two that repeat each other one stays
     for members in sorted(_groups(links, seen_in), key=lambda group: (-areas[list(group)].max(), min(group))):
         if all(links.repeats[number] & kept for number in members):
