@@ -125,7 +125,6 @@ def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
     import tensorflow as tf
 
     model, images = made(name, (32, 32), **every_score(name)), fakes.images(5)["image"]
-    model.compile(run_eagerly=OP_BY_OP)
     model.export(tmp_path / "saved")
     program = tf.saved_model.load(tmp_path / "saved")
     for count in (5, 1):  # any number of images
@@ -149,16 +148,19 @@ def test_predictions_compiled_by_xla_are_those_without(name):
         for key, value in plain.items():
             np.testing.assert_allclose(compiled[key], value, atol=1e-4, err_msg=key)
         return
-    assert compiled["valid"].sum() == plain["valid"].sum() > 0
-    for row, scores in enumerate(compiled["scores"]):  # those whose scores differ by rounding may have changed places
+    same = []
+    for row, scores in enumerate(compiled["scores"]):
         for place in np.flatnonzero(compiled["valid"][row]):
             near = plain["valid"][row] & (np.abs(plain["scores"][row] - scores[place]) < 1e-5)
             near &= plain["classes"][row] == compiled["classes"][row][place]
-            away = np.abs(plain["boxes"][row][near] - compiled["boxes"][row][place]).max(axis=-1)
-            assert away.min(initial=np.inf) < 1e-4, (row, place)
-            if "masks" in plain:
-                away = np.abs(plain["masks"][row][near] - compiled["masks"][row][place]).max(axis=(-2, -1))
-                assert away.min() < 1e-4, (row, place)
+            away = np.zeros(near.sum())
+            for key in {"boxes", "masks"} & plain.keys():
+                differences = np.abs(plain[key][row][near] - compiled[key][row][place])
+                away = np.maximum(away, differences.reshape(len(away), -1).max(axis=1))
+            same.append(away.min(initial=np.inf) < 1e-4)
+    # untrained scores are close: of two whose order is a matter of rounding, the other may have been suppressed
+    assert len(same) > 20 and np.mean(same) > 0.95
+    assert abs(len(same) - plain["valid"].sum()) < 0.05 * len(same)
 
 
 def every_score(name):

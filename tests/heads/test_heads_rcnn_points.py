@@ -118,9 +118,10 @@ def test_a_recipe_s_argument_makes_it_and_it_learns_and_exports(further, tmp_pat
 
         model.export(tmp_path / "saved")
         program = tf.saved_model.load(tmp_path / "saved")
-        exported = program.serve(batch["image"])
-        for key in before:
-            np.testing.assert_allclose(exported[key], before[key], rtol=1e-4, atol=1e-4, err_msg=key)
+        model.compile()  # no longer op by op, whose rounding may choose other cells
+        exported, traced = program.serve(batch["image"]), model.predict(batch["image"], verbose=0)
+        for key in traced:
+            np.testing.assert_allclose(exported[key], traced[key], rtol=1e-5, atol=1e-5, err_msg=key)
 
 
 def test_points_alone_ask_for_it_too():
