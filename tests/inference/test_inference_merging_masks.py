@@ -104,6 +104,29 @@ def test_touching_objects_of_one_view_stay_apart():
         assert len(masks) == 24, noise
 
 
+def test_a_sliver_beyond_a_mask_that_is_too_small_is_left_out():
+    """The view that shows all of an object misses the two columns that the other view shows."""
+    ours, sliver = np.zeros((2, 1, 60, 100), np.uint8)
+    ours[0, 20:40, 20:50] = sliver[0, 25:35, 50:52] = 1
+    masks = InstanceMasks.of(np.concatenate([ours, sliver]))
+    given = masks.boxes(), np.float32([0.9, 0.8]), np.zeros(2, int), masks
+    found = merge_masks(*given, np.array([[0, 0, 80, 60], [50, 0, 100, 60]]), np.arange(2))[3]
+    np.testing.assert_array_equal(found, ours)
+
+
+def test_a_mask_that_is_too_large_does_not_join_its_neighbor():
+    """Of two tiles that share a corner the first shows one object, the other both; all are cut."""
+    whole = np.zeros((2, 150, 150), np.uint8)
+    whole[0, 40:100, 40:80] = whole[1, 100:130, 40:90] = 1
+    shapes = np.zeros((3, 150, 150), np.uint8)
+    shapes[0], shapes[1, :, 50:], shapes[2, :, 50:] = whole[0], whole[0, :, 50:], whole[1, :, 50:]
+    shapes[1, :50], shapes[2, 98:100, 50:90] = 0, 1
+    masks, views_ = InstanceMasks.of(shapes), np.array([0, 1, 1])
+    given = masks.boxes(), np.float32([0.9, 0.8, 0.7]), np.zeros(3, int), masks
+    windows = np.array([[0, 0, 100, 100], [50, 50, 150, 150]])[views_]
+    assert merge_masks(*given, windows, views_)[1].tolist() == np.float32([0.9, 0.7]).tolist()
+
+
 def test_masks_without_pixels_are_left_out():
     masks = InstanceMasks([(), None, *InstanceMasks.of(np.ones((1, 9, 9), np.uint8)).shapes], (9, 9))
     given = np.float32([[0, 0, 9, 9]] * 3), np.ones(3), np.zeros(3, int), masks

@@ -102,15 +102,14 @@ def _links(boxes, classes, patches, windows, seen_in, edges, threshold):
         high = np.minimum(windows[pair, 2:].min(axis=0), extents[:, 2:].max(axis=0))
         seen = [_window(patches[number], low, high) for number in pair]
         areas, common = [pixels.sum() for pixels in seen], (seen[0] & seen[1]).sum()
-        if not min(areas):
-            continue
-        similar = common / (sum(areas) - common)
+        similar = common / max(sum(areas) - common, 1)
         linked, near = similar > threshold, 0.0
-        for part, whole, area in zip(pair, pair[::-1], areas, strict=True):
+        for part, whole, area, pixels in zip(pair, pair[::-1], areas, seen, strict=True):
             more = np.concatenate([windows[whole, :2] < windows[part, :2], windows[whole, 2:] > windows[part, 2:]])
-            if not (edges[part] & more).any():
+            if not area or not (edges[part] & more).any():
                 continue
-            if common > threshold * area:
+            # what is no thicker than the margin may be a neighbor's mask that is too large
+            if common > threshold * area and min(Patch(0, 0, pixels).tight().pixels.shape) > MARGIN:
                 links.parts_of[part].add(whole)
             inside = _near(patches[part], patches[whole], low, high)
             near = max(near, inside / area)
