@@ -3,6 +3,7 @@
     python scripts/bench_detection.py heads [ROUNDS]        every head on efficientnet_lite0
     python scripts/bench_detection.py torchvision [ROUNDS [NAME …]]  ssd300_vgg16, Faster and Mask R-CNN of torchvision
     python scripts/bench_detection.py memory [STEPS]        peak memory of Mask R-CNN, 100 objects at 1024²
+    python scripts/bench_detection.py roi_align [ROUNDS]    RoI align of the mask branch alone
     python scripts/bench_detection.py keras_cv [ROUNDS]     YOLOV8Detector of keras-cv (pip install -e ".[keras-cv]")
     python scripts/bench_detection.py scoring [ROUNDS]      the score of 5000 images, and pycocotools alone
 
@@ -143,6 +144,38 @@ def memory(steps, objects=100, size=(1024, 1024)):
         print_peaks(rival)
 
 
+def roi_align(rounds, count=64, bins=14, channels=256, size=(320, 416)):
+    """Forward, and with the gradient of the features, on TensorFlow."""
+    import tensorflow as tf
+
+    from visiontasks.ops.roi_align import roi_align as align
+
+    rng = np.random.default_rng(0)
+    shapes = {level: (BATCH, *(-(-side // 2**level) for side in size), channels) for level in (2, 3, 4, 5)}
+    pyramid = {level: tf.constant(rng.normal(size=shape).astype(np.float32)) for level, shape in shapes.items()}
+    corners = rng.uniform(0, 200, (BATCH, count, 2))
+    boxes = tf.constant(np.concatenate([corners, corners + rng.uniform(20, 120, corners.shape)], -1), tf.float32)
+
+    @tf.function
+    def forward():
+        return align(pyramid, boxes, bins)
+
+    @tf.function
+    def both():
+        with tf.GradientTape() as tape:
+            tape.watch(list(pyramid.values()))
+            total = tf.reduce_sum(align(pyramid, boxes, bins))
+        return tape.gradient(total, list(pyramid.values()))
+
+    for what, run in (("forward", forward), ("forward and gradient", both)):
+        taken = []
+        for _ in range(rounds + 1):  # the first traces
+            start = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - start)
+        print(f"RoI align, {BATCH} × {count} boxes, {bins}², {what}: {statistics.median(taken[1:]):.3f} s", flush=True)
+
+
 def keras_cv(rounds):
     import keras
     import keras_cv as other
@@ -247,7 +280,7 @@ def scoring(rounds, images=5000, classes=80, detections=100):
 
 
 def main():
-    parts = {part.__name__: part for part in (heads, torchvision, memory, keras_cv, scoring)}
+    parts = {part.__name__: part for part in (heads, torchvision, memory, roi_align, keras_cv, scoring)}
     if len(sys.argv) < 2 or sys.argv[1] not in parts:
         raise SystemExit(__doc__)
     from visiontasks.training import devices

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 
 from visiontasks.instance_masks import InstanceMasks
 from visiontasks.mask_shapes import Patch
-from visiontasks.polygons import filled, moved, near, outlines
+from visiontasks.polygons import cut_far, filled, moved, outlines
 from visiontasks.run_lengths import of_polygons
 
 
@@ -55,7 +55,7 @@ def test_within_ten_times_the_image_pixels_are_those_of_pycocotools(seed):
     rng = np.random.default_rng(seed)
     height, width = size = tuple(rng.integers(1, 30, 2).tolist())
     polygon = rng.uniform(-10, 10, (rng.integers(3, 9), 2)) * max(size)
-    assert near(polygon, size) is polygon
+    assert cut_far(polygon, size) is polygon
     expected = coco_mask.merge(coco_mask.frPyObjects([polygon.ravel().tolist()], height, width))
     assert of_polygons([polygon], size) == expected
 
@@ -68,7 +68,7 @@ def test_a_corner_far_away_is_not_given_to_pycocotools(far):
         np.array([[0, 5], [far, 5], [far, 1e4], [0, 1e4]]),
         np.array([[-far, 5], [30, 5], [9, 25]]),
     ):
-        cut = near(np.clip(polygon, -1e300, 1e300), size)
+        cut = cut_far(np.clip(polygon, -1e300, 1e300), size)
         assert (cut >= 0).all() and (cut <= size[::-1]).all()
     assert coco_mask.area(of_polygons([square * far], size)) == 600
     assert coco_mask.area(of_polygons([np.array([[0, 5], [far, 5], [far, 1e4], [0, 1e4]])], size)) == 450

@@ -319,7 +319,7 @@ def _cut(pixels, matrix, size):
     inside = True
     across, down = (np.arange(count) + 0.5 for count in pixels.shape[::-1])
     for (a, b, c), limit in zip(matrix.tolist(), size[::-1], strict=True):
-        # mostly one of the two is 0: then a row or column tells
+        # mostly one of the two is 0: then a row or a column decides
         terms = [a * across[None], b * down[:, None]]
         there = sum((one for one in terms if np.abs(one[-1, -1]) > 1e-6), np.full((1, 1), c))
         reach = (abs(a) + abs(b)) / 2 - 1e-6  # of a pixel from its center: what is partly inside stays

@@ -21,6 +21,12 @@ class Patch:
     top: int
     pixels: np.ndarray
 
+    @property
+    def extent(self) -> tuple[int, int, int, int]:
+        """x1, y1, x2, y2 of the window."""
+        rows, columns = self.pixels.shape
+        return self.left, self.top, self.left + columns, self.top + rows
+
     def tight(self) -> "Patch":
         """The smallest window that holds the mask; of an empty mask a window without pixels."""
         rows, columns = (np.flatnonzero(self.pixels.any(axis=axis)) for axis in (1, 0))
@@ -77,11 +83,11 @@ def misfit(shape: Shape, size: tuple[int, int]) -> str | None:
     if isinstance(shape, Moved):
         fits = np.shape(shape.matrix) == (2, 3) and np.isfinite(shape.matrix).all()
         return None if fits else f"expected a finite matrix (2, 3), got {_came(shape.matrix)}."
-    (height, width), (rows, columns), (left, top) = size, pixels.shape, (shape.left, shape.top)
-    if left < 0 or top < 0 or left + columns > width or top + rows > height:
+    (height, width), (left, top, right, bottom) = size, shape.extent
+    if left < 0 or top < 0 or right > width or bottom > height:
         return (
-            f"expected a window within the image, {width} wide and {height} high, got columns {left} to "
-            f"{left + columns} and rows {top} to {top + rows}. Cut what lies outside."
+            f"expected a window within the image, {width} wide and {height} high, got columns {left} to {right} and "
+            f"rows {top} to {bottom}. Cut what lies outside."
         )
     return None
 

@@ -44,7 +44,7 @@ def inside(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> list[np.nda
     return [_clipped(p, size) if crosses else p for p, crosses in zip(polygons, crossing, strict=True)]
 
 
-def near(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def cut_far(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A polygon (P, 2) as it is, or, if it reaches far out of its image of `size`, cut to it; none if it has a NaN."""
     if np.abs(polygon).max(initial=0) <= min(_FAR * max(size), _MOST):
         return polygon

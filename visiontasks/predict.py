@@ -21,8 +21,8 @@ USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLO
                objects or details in large images
   overlap=…    share of a tile that its neighbor shows too, from 0 to below 1; by default 0.2, best more than an object
   flip=true    also predict for the mirrored image, and merge both predictions
-  polygons=true  objects' masks in predictions.json as polygons, as COCO has them, instead of run lengths; to a hole
-               leads a line there and back
+  polygons=true  objects' masks in predictions.json as polygons, as COCO has them, instead of run lengths; a polygon
+               goes along a line to a hole, around it, and back
   key=value    overrides of a recipe=, such as backbone.name=resnet50"""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from visiontasks.polygons import near
+from visiontasks.polygons import cut_far
 
 
 def lengths_of(text: bytes | str) -> np.ndarray | None:
@@ -73,7 +73,7 @@ def encoded(left: int, top: int, pixels: np.ndarray, size: tuple[int, int]) -> d
 
 def of_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> dict:
     """The union of polygons (P, 2), with the pixels that COCO gives them."""
-    polygons = [near(polygon, size) for polygon in polygons]
+    polygons = [cut_far(polygon, size) for polygon in polygons]
     flat = [polygon.ravel().tolist() for polygon in polygons if len(polygon) > 2]
     if not flat:
         return coco_mask.encode(np.zeros(size, np.uint8, order="F"))

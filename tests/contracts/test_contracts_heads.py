@@ -136,10 +136,12 @@ def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
             np.testing.assert_allclose(exported[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA is TensorFlow's choice; JAX always compiles")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="with TensorFlow XLA is a choice; JAX always compiles"
+)
 @pytest.mark.parametrize("name", LARGEST)
 def test_predictions_compiled_by_xla_are_those_without(name):
-    """The passes of test_contracts_precision.py compile the losses; this the choice of boxes."""
+    """The passes of test_contracts_precision.py compile the losses, and this compiles the choice of boxes."""
     model, images = made(name, (32, 32), **every_score(name)), fakes.images(4)["image"]
     model.compile("sgd", jit_compile=True)
     compiled = model.predict(images, verbose=0)

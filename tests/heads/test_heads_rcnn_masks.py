@@ -1,5 +1,6 @@
 """The mask branch: what it learns from, and what it leaves out."""
 
+import inspect
 import re
 
 import fakes
@@ -9,11 +10,14 @@ import pytest
 from families import NARROW
 from keras import ops
 
+from visiontasks.arguments import describe
 from visiontasks.heads.mask_rcnn import MaskRCNN
 from visiontasks.heads.rcnn import RCNN
-from visiontasks.heads.rcnn_masks import MaskBranch
+from visiontasks.heads.rcnn_masks import Mask, MaskBranch
+from visiontasks.heads.rcnn_points import PointBranch
 from visiontasks.instance_masks import NO_MASK
 from visiontasks.model import VisionModel
+from visiontasks.weights import rcnn
 
 CLASSES, COUNT, CELLS = 3, 64, 4
 
@@ -48,6 +52,18 @@ def test_an_argument_makes_a_faster_r_cnn_a_mask_r_cnn():
     ):
         with pytest.raises(ValueError, match=f"^mask: expected a mapping with any of .*{re.escape(message)}"):
             MaskRCNN(3, mask=wrong)
+
+
+def test_the_options_of_a_recipe_and_of_torchvision_are_the_branches_arguments():
+    """They are written in three places, because a recipe is checked without importing Keras."""
+    branches = {
+        name: argument
+        for made in (MaskBranch, PointBranch)
+        for name, argument in inspect.signature(made.__init__).parameters.items()
+        if name not in ("self", "classes", "kwargs")
+    }
+    assert describe(Mask) == f"a mapping with any of {', '.join(branches)}"
+    assert {name: branches[name].default for name in rcnn.MASK} == rcnn.MASK
 
 
 def test_a_box_has_the_mask_of_its_class_however_many_others_there_are():

@@ -212,7 +212,7 @@ def _of_each(sample, field) -> list[np.ndarray]:
 
 
 def _labels(sample: Sample, moved: dict, partners: dict[str, np.ndarray], moves: list | None) -> Sample:
-    """The Sample for albumentations' result, whose instance masks `moves` moves, if there are."""
+    """The Sample for albumentations' result, whose instance masks are moved by `moves`; None: by albumentations."""
     height, width = moved["image"].shape[:2]
     masks = [moved["mask"]] if "mask" in moved else []
     layers = list(moved.get("masks", ()))

@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from visiontasks.errors import DataError
 from visiontasks.ops import numpy_boxes
-from visiontasks.polygons import near
+from visiontasks.polygons import cut_far
 from visiontasks.run_lengths import lengths_of, of_polygons
 
 
@@ -68,7 +68,7 @@ def _check_polygons(segmentation, size, name, report, box) -> list | None:
             unusable[f"{name}, polygon {number}"] = "polygon of fewer than 3 points"
         elif not np.isfinite(points).all():
             unusable[f"{name}, polygon {number}"] = "polygon of NaN or infinity"
-        elif (kept := near(points, size)) is points:
+        elif (kept := cut_far(points, size)) is points:
             polygons.append(array("d", polygon))  # a quarter of a list's bytes: COCO as lists takes two gigabytes
         else:
             report.add("polygon that reaches far out of its image, cut to it", f"{name}, polygon {number}")

@@ -67,6 +67,6 @@ def _tint(image, layer, where):
 
 
 def _kernel(image):
-    """What reaches as far as a white line is wide: a pixel, in large images more."""
+    """The structuring element for a white line, one pixel wide, in large images more."""
     size = 2 * max(1, unit(image) // 16) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))

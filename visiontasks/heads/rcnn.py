@@ -64,12 +64,12 @@ class RCNN(DetectionHead):
         proposal_layers: number of 3×3 convolutions of the first stage.
         box_layers: number of 3×3 convolutions of the box branch.
         dense_layers: number of its dense layers.
-        mask: with it, {} for its defaults, the head is Mask R-CNN: it learns from instance masks too and predicts
-            `masks`. `filters` (256) of each convolution; `layers` (4) of them before the transposed one; `bins` (14)
-            of features, and 28 cells of a mask, per row and column of a box; `bin_samples` (2) points per row and
-            column of a bin; `batch_norm` after each convolution; `agnostic`: one mask for all classes. With `refine`
-            (2) or `points` (196), edges are refined by PointRend: how many times a mask is doubled, and how many
-            points a box are learned; see rcnn_points.py.
+        mask: options of the mask branch, {} for their defaults; with them the head is Mask R-CNN: it learns from
+            instance masks too and predicts `masks`; None: no masks. `filters` (256) of each convolution; `layers` (4)
+            of them before the transposed one; `bins` (14) of features, and 28 cells of a mask, per row and column of
+            a box; `bin_samples` (2) points per row and column of a bin; `batch_norm` after each convolution;
+            `agnostic`: one mask for all classes. With `refine` (2) or `points` (196), edges are refined by PointRend:
+            how many times a mask is doubled, and how many points a box are learned; see rcnn_points.py.
     """
 
     fields_with = {"mask": ("instance_masks",)}

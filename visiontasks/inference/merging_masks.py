@@ -97,7 +97,7 @@ def _links(boxes, classes, patches, windows, seen_in, edges, threshold):
     wanted = (i < j) & (classes[i] == classes[j]) & (seen_in[i] != seen_in[j])
     found, links = [], _Links([], [set() for _ in patches], [set() for _ in patches])
     for pair in zip(i[wanted].tolist(), j[wanted].tolist(), strict=True):
-        extents = np.array([_extent(patches[number]) for number in pair])
+        extents = np.array([patches[number].extent for number in pair])
         low = np.maximum(windows[pair, :2].max(axis=0), extents[:, :2].min(axis=0))
         high = np.minimum(windows[pair, 2:].min(axis=0), extents[:, 2:].max(axis=0))
         seen = [_window(patches[number], low, high) for number in pair]
@@ -120,11 +120,6 @@ def _links(boxes, classes, patches, windows, seen_in, edges, threshold):
             found.append((-similar, -near, *pair))
     links.pairs.extend(tuple(one[2:]) for one in sorted(found))
     return links
-
-
-def _extent(patch):
-    rows, columns = patch.pixels.shape
-    return patch.left, patch.top, patch.left + columns, patch.top + rows
 
 
 def _near(part, whole, low, high):
@@ -175,8 +170,8 @@ def _groups(links, seen_in) -> list[set[int]]:
 
 def _assembled(patches, windows, seen_in):
     """One mask; each pixel is taken from the view that shows most of the object among those whose window has it."""
-    low = np.min([(patch.left, patch.top) for patch in patches], axis=0)
-    high = np.max([np.add((patch.left, patch.top), patch.pixels.shape[::-1]) for patch in patches], axis=0)
+    extents = np.array([patch.extent for patch in patches])
+    low, high = extents[:, :2].min(axis=0), extents[:, 2:].max(axis=0)
     views = {}
     for patch, window, view in zip(patches, windows, seen_in.tolist(), strict=True):
         x1, y1, x2, y2 = np.clip(window - np.tile(low, 2), 0, np.tile(high - low, 2))

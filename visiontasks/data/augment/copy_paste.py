@@ -63,7 +63,7 @@ class CopyPaste(Augmentation):
         before, after = (np.array([one.pixels.sum() for one in patches], int) for patches in (regions, seen))
         boxes = sample.boxes.copy()
         for number in np.flatnonzero((after < before) & (after > 0)):
-            boxes[number] = tight(boxes[number], np.float32(_extent(seen[number].tight())))
+            boxes[number] = tight(boxes[number], np.float32(seen[number].tight().extent))
         changes = {"boxes": boxes}
         if sample.instance_masks is not None:
             changes["instance_masks"] = sample.instance_masks.within(where)
@@ -118,12 +118,7 @@ def _regions(sample) -> list[Patch]:
     return list(map(region, range(len(sample.boxes))))
 
 
-def _extent(patch):
-    rows, columns = patch.pixels.shape
-    return patch.left, patch.top, patch.left + columns, patch.top + rows
-
-
 def _window(patch) -> tuple[slice, slice]:
     """Where it lies in its image."""
-    left, top, right, bottom = _extent(patch)
+    left, top, right, bottom = patch.extent
     return np.s_[top:bottom, left:right]

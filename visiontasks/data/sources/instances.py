@@ -62,9 +62,7 @@ class Instances(ObjectFiles):
             if folder is not None and not Path(folder).is_dir():
                 raise DataError(f"expected a folder {folder}, got none.", argument)
         if len(names) != 1:
-            raise DataError(
-                f"expected the name of one class, because masks tell no classes, got {list(names)}.", "names"
-            )
+            raise DataError(f"expected the name of one class, because a mask has no class, got {list(names)}.", "names")
         self.name_classes(names)
         pairs = list(_folders(self.root, self.report)) if masks is None else self._index_images(Path(masks))
         if not pairs:
@@ -130,8 +128,8 @@ class Instances(ObjectFiles):
             patches = _patches(labels)
             if not patches and self.masks is None:
                 self.report.add("mask without a pixel, skipped", str(file))
-            if len(patches) == 1 and self.components is None:
-                single = int(labels.max()), cv2.connectedComponents(patches[0].pixels)[0] - 1
+            if len(patches) == 1 and self.masks is not None and self.components is None:
+                single = int(labels.max()), len(_parts(patches[0]))
             if self.components:
                 patches = [part for patch in patches for part in _parts(patch)]
             masks = InstanceMasks(patches, size)

@@ -18,7 +18,7 @@ from visiontasks.data.layout import in_results, split_folders
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
-from visiontasks.polygons import near
+from visiontasks.polygons import cut_far
 from visiontasks.run_lengths import encoded, of_polygons
 
 _ROUND = 64  # corners of the polygon for a circle
@@ -115,7 +115,7 @@ class Labelme(ObjectFiles):
         if kind == "mask":
             return _decoded(shape.get("mask"), points[0], size, name)
         outline = points if kind == "polygon" else _circle(*points[:2])
-        if (kept := near(outline, size)) is not outline:
+        if (kept := cut_far(outline, size)) is not outline:
             self.report.add(f"{kind} that reaches far out of its image, cut to it", name)
         return kept if len(kept) else None
 

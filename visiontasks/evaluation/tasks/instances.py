@@ -69,7 +69,7 @@ class Instances(Detection):
         styles = styles_of(found, self.object_styles, len(order))
         named = [ignored[i] or not masks.known[i] or styles[i] != "solid" for i in order]
         marks = [self._mark(sample.boxes[i], sample.classes[i], style=styles[i], ignored=ignored[i]) for i in order]
-        # the others are there so that no text covers them
+        # the others only keep their place, so that no text covers them
         plain = [dataclasses.replace(mark, text="", outlined=False) for mark in marks]
         marks = [mark if name else other for mark, other, name in zip(marks, plain, named, strict=True)]
         return captioned(boxed(image, marks, drawn), self._truth_entries(sample.classes, ignored, found))
