@@ -36,7 +36,7 @@ HOUSE = [
     {"registry", "preprocess", "signals", "keras_backend"},
     {"geometry", "taps"},
     {"sample", "arguments"},
-    {"errors", "instance_masks"},
+    {"errors", "instance_masks", "skeleton"},
     {"mask_shapes"},
     {"run_lengths"},
     {"polygons"},
@@ -47,7 +47,7 @@ APART = {"drawing", "heads", "backbones", "losses", "layers", "weights", "data"}
 NEIGHBORS = {("heads", "losses"), ("heads", "layers"), ("backbones", "layers"), ("backbones", "weights")}
 NETWORK = {"model", "model_arrays", "model_export", "model_folding", "model_sizes", "model_validation"}
 HOST = {"data", "evaluation", "inference", "drawing", "recipe", "registry", "preprocess", "keras_backend"}
-HOST |= {"sample", "geometry", "arguments", "errors", "instance_masks", "mask_shapes", "polygons", "run_lengths"}
+HOST |= {"sample", "geometry", "arguments", "errors", "instance_masks", "mask_shapes", "polygons", "run_lengths", "skeleton"}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "keras_hub", "keras_cv"}
 
 

@@ -32,6 +32,7 @@ class CocoJson:
         names: the classes, by default in the order of the category ids.
         category_ids: the original id of each class; -1 for a class that the file lacks.
         points: the names of the keypoints; () if no category has keypoints.
+        limbs: pairs of indices of keypoints, which the file calls skeleton.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class CocoJson:
     names: tuple[str, ...]
     category_ids: tuple[int, ...]
     points: tuple[str, ...]
+    limbs: tuple[tuple[int, int], ...]
 
     def objects(self, image_id, size: tuple[int, int], report) -> Objects:
         """The objects of an image of that (height, width). What cannot be used goes to `report`.
@@ -173,7 +175,21 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
     lists = {tuple(map(str, points)) for points in lists}
     if len(lists) > 1:
         raise DataError(f"{path}: expected one list of keypoints for all categories, got {len(lists)} different lists.")
-    return CocoJson(path, images, annotations, names, category_ids, next(iter(lists), ()))
+    points = next(iter(lists), ())
+    limbs = _limbs((entry.get("skeleton") for entry in categories.values()), len(points), path, report)
+    return CocoJson(path, images, annotations, names, category_ids, points, limbs)
+
+
+def _limbs(written, count, path, report) -> tuple[tuple[int, int], ...]:
+    """The limbs of the first category that has some: pairs of indices, in the file from 1; some exporters begin at 0."""
+    limbs = next((pairs for pairs in written if pairs and isinstance(pairs, list)), [])
+    pairs = [tuple(pair) for pair in limbs if isinstance(pair, list) and len(pair) == 2]
+    first = 0 if any(0 in pair for pair in pairs) else 1
+    ends = [(one - first, other - first) for one, other in pairs if type(one) is type(other) is int]
+    kept = [pair for pair in ends if pair[0] != pair[1] and all(0 <= end < count for end in pair)]
+    if len(kept) < len(limbs) and count:
+        report.add("limb that is no pair of keypoints, left out", str(path))
+    return tuple(kept)
 
 
 def _load(path) -> dict:

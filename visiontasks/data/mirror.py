@@ -1,44 +1,36 @@
 """Left and right: which keypoint becomes which in a mirrored image."""
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from visiontasks.errors import RecipeError
+from visiontasks.skeleton import Skeleton
 
 MIRRORS = ("HorizontalFlip", "VerticalFlip", "Transpose", "D4", "SquareSymmetry")  # albumentations' that may mirror
-_OPPOSITE = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
-_OPPOSITE |= {right: left for left, right in _OPPOSITE.items()}
-# left and right anywhere in a name; l and r only without a letter beside them
-_SIDE = re.compile("left|right|Left|Right|LEFT|RIGHT|(?<![A-Za-z])[lrLR](?![A-Za-z])")
 
 
 def partners(names: Sequence[str], transform: str) -> np.ndarray:
     """int (K,): the index that each keypoint gets in a mirrored image. left_eye gets right_eye's, nose keeps its own.
 
     Args:
-        names: of the keypoints.
+        names: of the keypoints, or their Skeleton.
         transform: the one that mirrors, for the error.
 
     Raises:
-        RecipeError: the names are only numbers, or a name has left or right but no counterpart.
+        RecipeError: neither the skeleton nor the names show the pairs.
     """
-    names = list(map(str, names))
-    if len(names) > 1 and all(name.isdecimal() for name in names):
+    skeleton = Skeleton.of(names)
+    if skeleton.partners is None:
+        expected = "names that show the pairs, such as left_eye and right_eye"
+        if skeleton.unpaired:
+            expected = "{1!r} beside {0!r}".format(*skeleton.unpaired[0])
         raise RecipeError(
-            f"{transform} turns left keypoints into right ones; expected names that show the pairs, "
-            f"such as left_eye and right_eye, got {names}. Name the keypoints so, or remove {transform}.",
+            f"{transform} turns left keypoints into right ones; expected {expected}, got {list(skeleton)}. Name the "
+            f"keypoints so, give the source a skeleton with pairs, or remove {transform}.",
             "augment",
         )
-    others = [_SIDE.sub(lambda side: _OPPOSITE[side[0]], name) for name in names]
-    if missing := [(name, other) for name, other in zip(names, others, strict=True) if other not in names]:
-        raise RecipeError(
-            f"{transform} turns left keypoints into right ones; expected {missing[0][1]!r} beside "
-            f"{missing[0][0]!r}, got {names}. Name it so, or remove {transform}.",
-            "augment",
-        )
-    return np.array([names.index(other) for other in others], int)
+    return np.array(skeleton.partners, int)
 
 
 def frame(image: np.ndarray) -> np.ndarray:

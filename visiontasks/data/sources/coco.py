@@ -9,6 +9,7 @@ from visiontasks.arguments import Count
 from visiontasks.data.coco_json import file_names, image_folder, looks_like_coco, read_coco, split_of
 from visiontasks.data.images import MAX_PIXELS, image_size, inside
 from visiontasks.data.layout import TRAINING, VALIDATION
+from visiontasks.data.skeletons import skeleton_of
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
 
@@ -30,6 +31,9 @@ class Coco(ObjectFiles):
         names: the classes in order; by default the categories in the order of their ids. A class that is no category
             of the file is not `known` in its images.
         max_pixels: larger images are skipped.
+        skeleton: of the keypoints: a mapping with any of keypoints (names), limbs, pairs (left, right) and sigmas (of
+            OKS), or a YAML file with one. By default the file's names and limbs, pairs by names such as left_hip, and
+            COCO's sigmas by name.
 
     Attributes:
         category_ids: the original id of each class; -1 for one of `names` that the file lacks.
@@ -50,6 +54,7 @@ class Coco(ObjectFiles):
         images: str | None = None,
         names: Sequence[str] | None = None,
         max_pixels: Count = MAX_PIXELS,
+        skeleton: str | dict | None = None,
     ):
         super().__init__()
         self.max_pixels = max_pixels
@@ -58,7 +63,7 @@ class Coco(ObjectFiles):
         listed = [name for name, number in zip(file.names, file.category_ids, strict=True) if number >= 0]
         self.name_classes(file.names, listed)
         if file.points:
-            self.names["keypoints"] = file.points
+            self.names["keypoints"] = skeleton_of(skeleton, file.points, self.report, file.path, limbs=file.limbs)
         self.root = self._find_root(images, file)
         self._read(file)
         self._choose_fields(file)
