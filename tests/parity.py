@@ -65,10 +65,12 @@ def check_final_boxes(predictions, expected, count=None):
             assert len(same) and np.abs(boxes[same] - got["boxes"][i][place]).max(-1).min() < 0.01, place
 
 
-def check_losses_and_gradients(model, expected, layer_of, terms, more=()):
+def check_losses_and_gradients(model, expected, layer_of, terms, more=(), deep=()):
     """Losses within 1e-3 of `loss_…` ({ours: theirs}), and gradients of `grad_…` in what a script wrote.
 
-    `more` are targets beside boxes and classes.
+    `more` are targets beside boxes and classes. `deep` are names of weights below many ReLUs with random weights, some
+    of which rounding switches: torchvision's own gradient moves by 1% of its largest value where weights move by 3e-6.
+    There the difference as a whole is small.
     """
     if keras.backend.backend() != "tensorflow":
         pytest.skip("takes gradients with TensorFlow")
@@ -93,4 +95,6 @@ def check_losses_and_gradients(model, expected, layer_of, terms, more=()):
         theirs = transfer.conv_kernel(theirs) if theirs.ndim == 4 else theirs.T
         ours = tf.convert_to_tensor(gradients[f"{layer_of(module)}/{name}"]).numpy()
         # below a pool two frameworks differ more: where two values are all but equal, either may be the largest
-        assert np.abs(ours - theirs).max() < 1e-3 * np.abs(theirs).max(), key
+        largest = np.abs(ours - theirs).max() / np.abs(theirs).max()
+        norm = np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
+        assert norm < 0.02 if any(name in key for name in deep) else largest < 1e-3, f"{key}: {largest}, {norm}"

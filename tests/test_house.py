@@ -47,7 +47,17 @@ APART = {"drawing", "heads", "backbones", "losses", "layers", "weights", "data"}
 NEIGHBORS = {("heads", "losses"), ("heads", "layers"), ("backbones", "layers"), ("backbones", "weights")}
 NETWORK = {"model", "model_arrays", "model_export", "model_folding", "model_sizes", "model_validation"}
 HOST = {"data", "evaluation", "inference", "drawing", "recipe", "registry", "preprocess", "keras_backend"}
-HOST |= {"sample", "geometry", "arguments", "errors", "instance_masks", "mask_shapes", "polygons", "run_lengths", "skeleton"}
+HOST |= {
+    "sample",
+    "geometry",
+    "arguments",
+    "errors",
+    "instance_masks",
+    "mask_shapes",
+    "polygons",
+    "run_lengths",
+    "skeleton",
+}
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "keras_hub", "keras_cv"}
 
 

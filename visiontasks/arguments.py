@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from visiontasks.errors import UserError, meant
+from visiontasks.skeleton import Skeleton
 
 
 def _distinct(names):
@@ -78,12 +79,26 @@ def options(**kinds):
     return Annotated[dict[str, Any], AfterValidator(fit), Field(description=text)]
 
 
+def _of_skeleton(given):
+    try:
+        Skeleton(**given)
+    except TypeError as error:
+        raise _Wrong(f"{error}.") from None
+    except ValueError as error:
+        raise _Wrong(str(error)) from None
+    return given
+
+
 def _fits(annotation, value) -> bool:
     try:
         _adapter(annotation).validate_python(value)
     except ValidationError:
         return False
     return True
+
+
+# Skeleton's arguments
+Points = Annotated[dict[str, Any], AfterValidator(_of_skeleton), Field(description="a Skeleton, or its arguments")]
 
 
 def check(name: str, annotation, value):
@@ -111,9 +126,11 @@ def _adapter(annotation) -> TypeAdapter:
 
 
 def _plain(value):
-    """A value with tuples for lists, Python's numbers for NumPy's, and texts for paths."""
+    """A value with tuples for lists, a mapping for a Skeleton, Python's numbers for NumPy's, and texts for paths."""
     if isinstance(value, bool):
         return value
+    if isinstance(value, Skeleton):
+        value = value.get_config()
     for kind, convert in ((os.PathLike, os.fspath), (numbers.Integral, int), (numbers.Real, float)):
         if isinstance(value, kind):
             return convert(value)
@@ -296,9 +313,14 @@ def fields_of(fields: tuple[str, ...], fields_with: dict[str, tuple[str, ...]], 
     return tuple(dict.fromkeys((*fields, *added)))
 
 
-def task_of(task: str, tasks_with: dict[str, str], arguments: dict) -> str:
-    """The task of a head, given its arguments: that of the last one in `tasks_with` that is given, or `task`."""
-    return [task, *(other for name, other in tasks_with.items() if _given(arguments, name))][-1]
+def task_of(task: str, tasks_with: dict[str | tuple[str, ...], str], arguments: dict) -> str:
+    """The task of a head, given its arguments: the last of `tasks_with` whose arguments are all given, or `task`."""
+    given = (other for names, other in tasks_with.items() if all(_given(arguments, name) for name in _tuple(names)))
+    return [task, *given][-1]
+
+
+def _tuple(names) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
 
 
 def _given(arguments, name) -> bool:

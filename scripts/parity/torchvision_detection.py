@@ -4,14 +4,16 @@
 
 For each model it writes FOLDER/MODEL.pth, seeded random weights, and FOLDER/MODEL.npz: `images` uint8 (2, H, W, 3),
 targets as `boxes` (2, G, 4) and `classes` (2, G) from 0, raw answers, `final_boxes0`, `final_scores0`, `final_classes0`
-(of image 0, and so on), of Mask R-CNN also `masks` uint8 (2, G, H, W) and `final_masks0` of the first eight, `loss_…`
-of each term and `grad_…` of some weights. Of models that take images of any size
+(of image 0, and so on), of Mask R-CNN also `masks` uint8 (2, G, H, W) and `final_masks0` of the first eight, of
+Keypoint R-CNN `keypoints` (2, G, K, 3), `final_keypoints0` and `final_logits0`, `loss_…` of each term and `grad_…` of
+some weights. Of models that take images of any size
 also `b_images` and `b_…`, the answers to them. Random choices are replaced by the first ones. With a folder of
 JPEGs, `photographs0_images` and `photographs0_…` are the answers to its first two at one size, and so on for the next
 ones: at four sizes, or at the one that the model takes; computed in float64.
 """
 
 import copy
+import functools
 import sys
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from PIL import Image
 from torchvision_backbones import MEAN, STD, random_images, randomise
 
 CLASSES = 4  # beside the background
+KEYPOINTS = 5
 # of photographs: the last are nearly those that they have on the disk
 PHOTOGRAPHS = ((320, 320), (192, 416), (480, 352), (416, 640))
 
@@ -130,12 +133,25 @@ def maskrcnn_resnet50_fpn_v2():
     return maskrcnn_resnet50_fpn(torchvision.models.detection.maskrcnn_resnet50_fpn_v2)
 
 
+def keypointrcnn_resnet50_fpn():
+    make = torchvision.models.detection.keypointrcnn_resnet50_fpn
+    made = functools.partial(make, num_keypoints=KEYPOINTS, box_detections_per_img=30)
+    model, sizes = fasterrcnn_resnet50_fpn(made)
+    with torch.no_grad():
+        spread(model.roi_heads.keypoint_head, [])
+        last = model.roi_heads.keypoint_predictor.kps_score_lowres
+        torch.nn.init.normal_(last.bias, std=0.1)
+        last.weight.data *= 2.0 / float(answers(model, seen(sizes[0]))["raw_keypoints"].std())
+    return model, sizes
+
+
 MODELS = {
     "ssd300_vgg16": ssd300_vgg16,
     "retinanet_resnet50_fpn": retinanet_resnet50_fpn,
     "fasterrcnn_resnet50_fpn": fasterrcnn_resnet50_fpn,
     "maskrcnn_resnet50_fpn": maskrcnn_resnet50_fpn,
     "maskrcnn_resnet50_fpn_v2": maskrcnn_resnet50_fpn_v2,
+    "keypointrcnn_resnet50_fpn": keypointrcnn_resnet50_fpn,
 }
 
 
@@ -179,6 +195,16 @@ def ellipses(boxes, height, width):
     return np.stack(masks).astype(np.uint8)
 
 
+def within(boxes):
+    """float32 (G, K, 3): keypoints in and around each box; some are not labeled, some lie on the box's edge."""
+    rng = np.random.default_rng(2)
+    points = rng.uniform(-0.1, 1.1, (len(boxes), KEYPOINTS, 2))
+    points[:, 0] = 1  # the lower right corner
+    marks = rng.integers(0, 3, (len(boxes), KEYPOINTS, 1))
+    points = boxes[:, None, :2] + points * (boxes[:, None, 2:] - boxes[:, None, :2])
+    return np.concatenate([points, marks], axis=-1).astype(np.float32)
+
+
 def reference(name, folder, of_photographs=None):
     model, sizes = MODELS[name]()
     sizes = sizes if isinstance(sizes[0], tuple) else (sizes,)
@@ -188,8 +214,9 @@ def reference(name, folder, of_photographs=None):
     for before, size in zip(("", "b_"), sizes, strict=False):
         arrays |= {f"{before}{key}": value for key, value in answers(model, seen(size)).items()}
     if of_photographs:
-        # masks in float64 take half a minute for each size
-        several = PHOTOGRAPHS[: {"maskrcnn_resnet50_fpn": 2, "maskrcnn_resnet50_fpn_v2": 1}.get(name)]
+        # masks and keypoints in float64 take half a minute for each size
+        limits = {"maskrcnn_resnet50_fpn": 2, "maskrcnn_resnet50_fpn_v2": 1, "keypointrcnn_resnet50_fpn": 1}
+        several = PHOTOGRAPHS[: limits.get(name)]
         for i, size in enumerate(several if len(sizes) > 1 else sizes):
             # in float64: two programs in float32, each up to 6e-5 off it, would be compared with each other
             found = answers(copy.deepcopy(model).double(), photographs(of_photographs, size, 2 * i), torch.float64)
@@ -205,6 +232,10 @@ def reference(name, folder, of_photographs=None):
         arrays["masks"] = np.stack([ellipses(b, *sizes[0]) for b, _ in truth])
         for label, masks in zip(labels, arrays["masks"], strict=True):
             label["masks"] = torch.from_numpy(masks)
+    if name.startswith("keypoint"):
+        arrays["keypoints"] = np.stack([within(b) for b, _ in truth])
+        for label, points in zip(labels, arrays["keypoints"], strict=True):
+            label["keypoints"] = torch.from_numpy(points)
     torch.randperm = lambda count, **_: torch.arange(count)
     unresized(model, arrays["images"])
     losses = model(tensors(arrays["images"]), labels)
@@ -253,6 +284,8 @@ def answers(model, images, dtype=torch.float32):
         watch(model.roi_heads.box_predictor, lambda out: {"raw_cls_logits": out[0], "raw_bbox_regression": out[1]})
         if model.roi_heads.has_mask():
             watch(model.roi_heads.mask_predictor, lambda out: {"raw_masks": out})
+        if model.roi_heads.has_keypoint():
+            watch(model.roi_heads.keypoint_predictor, lambda out: {"raw_keypoints": out})
     else:
         watch(model.head, lambda out: {f"raw_{key}": value for key, value in out.items()})
         watch(model.anchor_generator, lambda out: {"anchors": out[0]})
@@ -269,6 +302,11 @@ def answers(model, images, dtype=torch.float32):
         arrays[f"final_classes{i}"] = one["labels"].numpy() - first
         if "masks" in one:
             arrays[f"final_masks{i}"] = one["masks"][:8, 0].numpy()  # whole images
+        if "keypoints" in one:
+            arrays |= {
+                f"final_keypoints{i}": one["keypoints"].numpy(),
+                f"final_logits{i}": one["keypoints_scores"].numpy(),
+            }
     return arrays
 
 
@@ -307,6 +345,13 @@ WATCHED = {
         "rpn.head.conv.1.0.weight",
         "roi_heads.box_head.0.0.weight",
         "roi_heads.mask_head.0.0.weight",
+    ),
+    "keypointrcnn_resnet50_fpn": (
+        "rpn.head.conv.0.0.weight",
+        "roi_heads.box_head.fc7.weight",
+        "roi_heads.keypoint_head.0.weight",
+        "roi_heads.keypoint_head.12.weight",
+        "roi_heads.keypoint_predictor.kps_score_lowres.weight",
     ),
 }
 

@@ -7,6 +7,7 @@ import keras
 from visiontasks.arguments import Checked, Classes, fields_of, task_of
 from visiontasks.losses.reduction import Term
 from visiontasks.sample import prefix
+from visiontasks.skeleton import Skeleton
 from visiontasks.taps import Tap, levels_among
 
 
@@ -44,7 +45,8 @@ class Head(Checked, keras.layers.Layer):
             of `fields_with` for its arguments. In a batch their names have the `prefix` of its label set. `known` and
             `ignored` belong to objects, if a batch has them: see ops/objects.py.
         fields_with: {argument: further Sample fields that it learns from if the argument is given}.
-        tasks_with: {argument: the task instead of `task` if the argument is given}.
+        tasks_with: {argument, or several: the task instead of `task` if the argument, or each of them, is given}.
+        skeleton: the Skeleton of its keypoints, or None: its `skeleton` argument, which a recipe takes from the data.
         divisible: whether image height and width must be multiples of the deepest level's stride if it taps several
             levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
             other takes any size.
@@ -55,7 +57,8 @@ class Head(Checked, keras.layers.Layer):
     task: str
     fields: tuple[str, ...]
     fields_with: dict[str, tuple[str, ...]] = {}
-    tasks_with: dict[str, str] = {}
+    tasks_with: dict[str | tuple[str, ...], str] = {}
+    skeleton: Skeleton | None = None
     divisible = True
     any_size = True
 

@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share, Whole
+from visiontasks.arguments import Classes, Count, Levels, NonNegative, Points, Positive, Positives, Share, Whole
 from visiontasks.heads.detection import DetectionHead, for_each, image_size, pyramid_anchors
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch, Branch
+from visiontasks.heads.rcnn_keypoints import KeypointBranch, Keypoints
 from visiontasks.heads.rcnn_masks import Mask, MaskBranch
 from visiontasks.heads.rcnn_points import PointBranch
 from visiontasks.layers.feature_pyramid import FeaturePyramid
@@ -14,6 +15,7 @@ from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes, matching, nms, sampling
 from visiontasks.ops.objects import objects
+from visiontasks.skeleton import COCO_PERSON, Skeleton
 
 
 class RCNN(DetectionHead):
@@ -70,10 +72,15 @@ class RCNN(DetectionHead):
             a box; `bin_samples` (2) points per row and column of a bin; `batch_norm` after each convolution;
             `agnostic`: one mask for all classes. With `refine` (2) or `points` (196), edges are refined by PointRend:
             how many times a mask is doubled, and how many points a box are learned; see rcnn_points.py.
+        keypoints: options of the keypoint branch, {} for their defaults; with them the head is Keypoint R-CNN: it
+            learns from keypoints too and predicts them; None: no keypoints. `filters` (512) of each convolution;
+            `layers` (8) of them before the transposed one; `bins` (14) of features, and 56 cells of a heat map, per
+            row and column of a box; `bin_samples` (2) points per row and column of a bin.
+        skeleton: of the keypoints; from the data in a recipe. None: COCO's 17.
     """
 
-    fields_with = {"mask": ("instance_masks",)}
-    tasks_with = {"mask": "instances"}
+    fields_with = {"mask": ("instance_masks",), "keypoints": ("keypoints",)}
+    tasks_with = {"mask": "instances", "keypoints": "pose", ("mask", "keypoints"): "posed_instances"}
     strides = (2, 32)
     most = 4
 
@@ -108,6 +115,8 @@ class RCNN(DetectionHead):
         box_layers: Whole = 0,
         dense_layers: Count = 2,
         mask: Mask | None = None,
+        keypoints: Keypoints | None = None,
+        skeleton: Points | None = None,
         **kwargs,
     ):
         super().__init__(classes, levels, score_threshold, iou_threshold, detections, **kwargs)
@@ -128,6 +137,9 @@ class RCNN(DetectionHead):
         if mask is not None:
             branch = PointBranch if {"refine", "points"} & {*mask} else MaskBranch
             self.add_branch(branch(len(self.classes), **mask, name="masks", **half))
+        if keypoints is not None:
+            self.skeleton = Skeleton(**skeleton) if skeleton else COCO_PERSON
+            self.add_branch(KeypointBranch(len(self.skeleton), **keypoints, name="keypoints", **half))
 
     def add_branch(self, branch: Branch):
         """Add a branch, such as a mask for each object; for the constructors of subclasses.

@@ -1,5 +1,7 @@
 """`Branch`: the contract of the branches of an R-CNN's second stage; and `BoxBranch`, which every R-CNN has."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -12,6 +14,8 @@ from visiontasks.ops.objects import objects
 from visiontasks.ops.roi_align import roi_align
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
+SHARES = (8, 4, 2, 1)  # of all boxes of a batch: the numbers that are computed
+SMALLEST = 8  # boxes an image, on average
 BETA = 1 / 9  # where the box loss becomes linear, as in torchvision and Detectron
 SMALLEST = 0.01  # minimum width and height of a final box in pixels
 
@@ -75,6 +79,57 @@ class Branch(Checked, keras.layers.Layer):
     def decode(self, outputs, detections: dict) -> dict:
         """Raw outputs for the final boxes to predictions: {name: tensor (B, D, …)}."""
         raise NotImplementedError(f"{type(self).__name__} decodes nothing.")
+
+
+class ObjectBranch(Branch):
+    """A branch that looks at objects alone: for padding and background its outputs are zeros, and cost little.
+
+    Abstract: a subclass implements `outputs_of`, which computes raw outputs of R boxes, those of all images of a batch:
+    `pyramid` as for `call`, `boxes` (R, 4), int32 `images` (R,), the row of the batch that each box belongs to, and
+    int32 `classes` (R,), -1 for what is no object. It gives a tensor, or a nest of them, whose first axis is R.
+
+    Attributes:
+        norms: the batch normalizations, if it has some.
+    """
+
+    norms: list = []
+
+    def outputs_of(self, training, learns, pyramid, boxes, images, classes, *more):
+        raise NotImplementedError(f"{type(self).__name__} computes no outputs.")
+
+    def call(self, pyramid, boxes, classes, training=None, learns=False):
+        """`learns`: the outputs are for `compute_losses`, not for `decode`."""
+        count, classes = boxes.shape[1], ops.reshape(classes, (-1,))
+        total, real = ops.shape(classes)[0], classes >= 0
+        # most batches have few real boxes: they come first, and the smallest share of all that holds them is computed
+        shares = [share for share in SHARES if count >= SMALLEST * share]
+        if self.norms or not shares:
+            shares = [1]  # JAX cannot update moving statistics inside a condition
+        sizes = [-(-total // share) for share in shares]
+        rows = ops.arange(total, dtype="int32")
+        order = ops.argsort(ops.where(real, rows, rows + total))
+        boxes, classes = (ops.take(x, order, axis=0) for x in (ops.reshape(boxes, (-1, 4)), classes))
+        inputs = pyramid, boxes, order // count, classes, *self.per_box(total, training, learns)
+        needed = ops.sum(ops.cast(real, "int32"))
+        number = sum((ops.cast(needed > size, "int32") for size in sizes[:-1]), ops.zeros((), "int32"))
+        of_size = [functools.partial(self._first, size, training, learns) for size in sizes]
+        outputs = ops.switch(number, of_size, *inputs) if len(sizes) > 1 else of_size[0](*inputs)
+        rows = ops.argsort(order)
+
+        def of_images(x):
+            return ops.reshape(ops.take(x, rows, axis=0), (-1, count, *x.shape[1:]))
+
+        return keras.tree.map_structure(of_images, outputs)
+
+    def per_box(self, count, training, learns) -> tuple:
+        """More that `outputs_of` takes, with a row for each of `count` boxes: what no condition may compute."""
+        return ()
+
+    def _first(self, size, training, learns, pyramid, *inputs):
+        """The outputs of the first `size` boxes of a batch, and zeros for the others."""
+        padding = ops.shape(inputs[0])[0] - size
+        outputs = self.outputs_of(training, learns, pyramid, *(x[:size] for x in inputs))
+        return keras.tree.map_structure(lambda x: ops.pad(x, [[0, padding], *[[0, 0]] * (len(x.shape) - 1)]), outputs)
 
 
 def conv_stack(count: int, filters: int, batch_norm: bool, dtype) -> tuple[list, list]:

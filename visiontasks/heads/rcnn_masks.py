@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Count, Whole, options
-from visiontasks.heads.rcnn_branches import Branch, apply_stack, conv_stack
+from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, conv_stack
 from visiontasks.instance_masks import NO_MASK
 from visiontasks.losses.sigmoid import binary_cross_entropy
 from visiontasks.ops import matching
@@ -26,10 +26,6 @@ Mask = options(
 )
 
 
-SHARES = (8, 4, 2, 1)  # of all boxes of a batch: the numbers that are computed
-SMALLEST = 8  # boxes an image, on average
-
-
 def of_class(x, kernel, bias, columns):
     """A column of a dense layer for each row: (R, P, C), and (C, K), of which int32 (R,) chooses, to float32 (R, P)."""
     # a product with one-hot rows: the gradient of a gather would add up in an order that changes
@@ -39,7 +35,7 @@ def of_class(x, kernel, bias, columns):
     return ops.squeeze(ops.matmul(ops.cast(x, "float32"), kernel), -1) + bias
 
 
-class MaskBranch(Branch):
+class MaskBranch(ObjectBranch):
     """A mask of each box for its class, on a grid over the box: Mask R-CNN's branch.
 
     He et al. 2017, https://arxiv.org/abs/1703.06870, section 3 and figure 4, right: convolutions on a grid of features,
@@ -97,40 +93,6 @@ class MaskBranch(Branch):
             layer.build(shape)
         self.upsample.build(shape)
         self.logits.build((None, 2 * self.bins, 2 * self.bins, self.upsample.filters))
-
-    def call(self, pyramid, boxes, classes, training=None, learns=False):
-        """`learns`: the outputs are for `compute_losses`, not for `decode`."""
-        count, classes = boxes.shape[1], ops.reshape(classes, (-1,))
-        total, real = ops.shape(classes)[0], classes >= 0
-        # most batches have few real boxes: they come first, and the smallest share of all that holds them is computed
-        shares = [share for share in SHARES if count >= SMALLEST * share]
-        if self.norms or not shares:
-            shares = [1]  # JAX cannot update moving statistics inside a condition
-        sizes = [-(-total // share) for share in shares]
-        rows = ops.arange(total, dtype="int32")
-        order = ops.argsort(ops.where(real, rows, rows + total))
-        boxes, classes = (ops.take(x, order, axis=0) for x in (ops.reshape(boxes, (-1, 4)), classes))
-        inputs = pyramid, boxes, order // count, classes, *self.per_box(total, training, learns)
-        needed = ops.sum(ops.cast(real, "int32"))
-        number = sum((ops.cast(needed > size, "int32") for size in sizes[:-1]), ops.zeros((), "int32"))
-        of_size = [functools.partial(self._first, size, training, learns) for size in sizes]
-        outputs = ops.switch(number, of_size, *inputs) if len(sizes) > 1 else of_size[0](*inputs)
-        rows = ops.argsort(order)
-
-        def of_images(x):
-            return ops.reshape(ops.take(x, rows, axis=0), (-1, count, *x.shape[1:]))
-
-        return keras.tree.map_structure(of_images, outputs)
-
-    def per_box(self, count, training, learns) -> tuple:
-        """More that `outputs_of` takes, with a row for each of `count` boxes: what no condition may compute."""
-        return ()
-
-    def _first(self, size, training, learns, pyramid, *inputs):
-        """The outputs of the first `size` boxes of a batch, and zeros for the others."""
-        padding = ops.shape(inputs[0])[0] - size
-        outputs = self.outputs_of(training, learns, pyramid, *(x[:size] for x in inputs))
-        return keras.tree.map_structure(lambda x: ops.pad(x, [[0, padding], *[[0, 0]] * (len(x.shape) - 1)]), outputs)
 
     def outputs_of(self, training, learns, pyramid, boxes, images, classes):
         """Raw outputs of R boxes (R, 4) in these rows of the batch, int32 (R,): logits (R, S, S)."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.errors import RecipeError, UserError
+from visiontasks.skeleton import COCO_PERSON
 from visiontasks.weights import rcnn, retinanet, ssd
 
 NAME = "coco"
@@ -27,6 +28,8 @@ class Detector:
         by_class: {module or prefix of modules: (rows per class, whether the background has rows)}.
         pixels: (mean, std) of its images' normalization, if not ImageNet's.
         grids: of dense layers on flattened feature maps; see `checkpoint.load_whole`.
+        classes: the checkpoint's; None: COCO's 80.
+        by_point: modules with rows of COCO's keypoints.
     """
 
     parts: tuple[str, str]
@@ -38,6 +41,8 @@ class Detector:
     by_class: dict[str, tuple[int, bool]]
     pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     grids: dict[str, tuple[int, int]] | None = None
+    classes: tuple[str, ...] | None = None
+    by_point: tuple[str, ...] = ()
 
 
 _RCNN_ROWS = {"roi_heads.box_predictor.cls_score": (1, True), "roi_heads.box_predictor.bbox_pred": (4, True)}
@@ -83,6 +88,18 @@ DETECTORS = {
         by_class=_MASK_ROWS,
         grids=rcnn.GRIDS,
     ),
+    "keypointrcnn_resnet50_fpn": Detector(
+        parts=("resnet50", "keypoint_rcnn"),
+        file="keypointrcnn_resnet50_fpn_coco-fc266e95.pth",
+        ap=54.6,
+        backbone=rcnn.PUBLISHED_BACKBONE,
+        head=rcnn.HEAD | {"keypoints": rcnn.KEYPOINTS},
+        layer_of=rcnn.layer_of,
+        by_class=_RCNN_ROWS,
+        grids=rcnn.GRIDS,
+        classes=("person",),
+        by_point=("roi_heads.keypoint_predictor",),
+    ),
     "fasterrcnn_resnet50_fpn_v2": Detector(
         parts=("resnet50", "rcnn"),
         file="fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
@@ -104,6 +121,11 @@ DETECTORS = {
         grids=rcnn.GRIDS_V2,
     ),
 }
+
+
+def classes_of(detector: Detector) -> tuple[str, ...]:
+    """The classes of a checkpoint."""
+    return tuple(class_ids()) if detector.classes is None else detector.classes
 
 
 @functools.cache
@@ -128,9 +150,11 @@ def find(weights: str, backbone: dict, heads: dict[str, dict]) -> Detector:
             "weights",
         )
     head = next(iter(heads.values()))
-    name = "mask_rcnn" if head["name"] == "rcnn" and head.get("mask") is not None else head["name"]
-    if name == "mask_rcnn":  # what is not given is as torchvision's
-        head = {**head, "mask": {**rcnn.MASK, **(head.get("mask") or {})}}
+    name = head["name"]
+    for argument, form, options in (("mask", "mask_rcnn", rcnn.MASK), ("keypoints", "keypoint_rcnn", rcnn.KEYPOINTS)):
+        if name == form or name == "rcnn" and head.get(argument) is not None:
+            name = form  # what is not given is as torchvision's
+            head = {**head, argument: {**options, **(head.get(argument) or {})}}
     detectors = [one for one in DETECTORS.values() if one.parts == (backbone["name"], name) and len(heads) == 1]
     if not detectors:
         known = ", ".join(dict.fromkeys(f"{b} with {h}" for b, h in (one.parts for one in DETECTORS.values())))
@@ -178,7 +202,9 @@ def load(model, detector: Detector, weights: str) -> list[str]:
         raise UserError(f"expected {NAME} or a file; got {str(path)!r}, and no such file exists.", "weights")
     tensors = checkpoint.read_checkpoint(path)
     skipped, change = [], None
-    if _has_coco_rows(tensors, detector.by_class, len(head.classes)):
+    if detector.classes is not None:
+        change = _of_its_own(detector, head, skipped)
+    elif _has_coco_rows(tensors, detector.by_class, len(head.classes)):
         unknown = [name for name in head.classes if name not in class_ids()]
         if unknown:
             skipped.append(
@@ -191,6 +217,19 @@ def load(model, detector: Detector, weights: str) -> list[str]:
         pixels = model.backbone.get_layer("pixels")
         pixels.mean, pixels.std = detector.pixels
     return skipped
+
+
+def _of_its_own(detector: Detector, head, skipped: list[str]) -> Callable:
+    """`change` for a checkpoint of a few classes; a line in `skipped` for each thing that it does not load."""
+    fresh = ()
+    if len(head.classes) != len(detector.classes):
+        skipped.append(f"{len(head.classes)} classes, the checkpoint has {', '.join(detector.classes)}")
+        fresh += tuple(detector.by_class)
+    if head.skeleton is not None and tuple(head.skeleton) != tuple(COCO_PERSON):
+        skipped.append(f"other keypoints than COCO's: {', '.join(head.skeleton[:5])} …")
+        fresh += detector.by_point
+    skipped[:] = [f"{line}; so {', '.join(fresh)} start from random weights" for line in skipped]
+    return lambda name, array: None if name.startswith(tuple(f"{module}." for module in fresh)) else array
 
 
 def _has_coco_rows(tensors: dict, by_class: dict, classes: int) -> bool:

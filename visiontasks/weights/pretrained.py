@@ -49,7 +49,11 @@ class Pretrained:
             return self.backbone.get("weights") is not None and classes == IMAGENET
         if self.weights != COCO:  # a file has the head's classes
             return classes is not None
-        return classes is None or isinstance(classes, Iterable) and set(classes) <= coco.class_ids().keys()
+        return classes is None or isinstance(classes, Iterable) and set(classes) <= set(self._coco_classes)
+
+    @property
+    def _coco_classes(self) -> tuple[str, ...]:
+        return coco.classes_of(coco.find(self.weights, self.backbone, self.heads))
 
     @property
     def backbone_arguments(self) -> dict:
@@ -72,7 +76,7 @@ class Pretrained:
 
     def class_names(self, head: str) -> tuple[str, ...] | None:
         """The class names of the weights, for a head without classes; None if they have none."""
-        return tuple(coco.class_ids()) if self.weights == COCO and self.heads[head].get("classes") is None else None
+        return self._coco_classes if self.weights == COCO and self.heads[head].get("classes") is None else None
 
     def load(self, model) -> list[str]:
         """Load the whole checkpoint, if there is one, into a VisionModel of these parts; a line for each thing skipped.

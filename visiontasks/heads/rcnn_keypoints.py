@@ -1,0 +1,83 @@
+"""`KeypointBranch`: the keypoints of each box, which makes a Faster R-CNN a Keypoint R-CNN."""
+
+import keras
+from keras import ops
+
+from visiontasks.arguments import Count, options
+from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, conv_stack
+from visiontasks.losses.softmax import cross_entropy
+from visiontasks.ops import matching
+from visiontasks.ops.heatmaps import cells_in_boxes, doubled
+from visiontasks.ops.roi_align import roi_align
+
+Keypoints = options(filters=Count, layers=Count, bins=Count, bin_samples=Count)  # of a recipe's `keypoints`
+
+
+class KeypointBranch(ObjectBranch):
+    """A heat map of each keypoint on a grid over the box: Keypoint R-CNN's branch.
+
+    He et al. 2017, https://arxiv.org/abs/1703.06870, section 5: convolutions on a grid of features, a transposed
+    convolution to twice its size with a map for each keypoint, and interpolation to twice that. A keypoint is one cell
+    of S × S, S = 4 · bins: the loss is the cross-entropy of a softmax over the cells. It learns the labeled keypoints,
+    visible or not, that lie inside the sample's box.
+
+    Outputs are logits float32 (B, N, S / 2, S / 2, K), before the interpolation. Predictions are these as
+    `keypoint_maps`; visiontasks/inference/keypoint_maps.py makes points of them.
+
+    Args:
+        points: number of keypoints, K.
+        filters: of each convolution.
+        layers: number of convolutions before the transposed one.
+        bins: features per row and column of a box.
+        bin_samples: points per row and column of a bin.
+    """
+
+    fields = ("keypoints",)
+    loss_terms = ("keypoints",)
+
+    def __init__(
+        self,
+        points: Count,
+        filters: Count = 512,
+        layers: Count = 8,
+        bins: Count = 14,
+        bin_samples: Count = 2,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.bins, self.bin_samples = bins, bin_samples
+        self.convs, _ = conv_stack(layers, filters, False, self.dtype_policy)
+        spread = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+        # float32 whatever the policy, because exponentials of the outputs follow
+        self.maps = keras.layers.Conv2DTranspose(
+            points, 4, 2, padding="same", kernel_initializer=spread, name="maps", dtype="float32"
+        )
+
+    def build(self, pyramid_shape, boxes_shape):
+        (channels,) = {shape[-1] for shape in pyramid_shape.values()}
+        shape = (None, self.bins, self.bins, channels)
+        for layer in self.convs:
+            layer.build(shape)
+            shape = (*shape[:-1], layer.filters)
+        self.maps.build(shape)
+
+    def outputs_of(self, training, learns, pyramid, boxes, images, classes):
+        """Raw outputs of R boxes (R, 4) in these rows of the batch, int32 (R,): logits (R, S / 2, S / 2, K)."""
+        x = roi_align(pyramid, boxes, self.bins, self.bin_samples, images)
+        return self.maps(apply_stack(self.convs, self.norms, x, None, training))
+
+    def compute_losses(self, outputs, samples, targets):
+        _, count, _, size, points = outputs.shape
+        logits = doubled(ops.reshape(outputs, (-1, size, size, points)))
+        logits = ops.reshape(ops.transpose(logits, (0, 3, 1, 2)), (-1, count, points, 4 * size * size))
+        keypoints = ops.cast(targets["keypoints"], "float32")
+        keypoints = matching.take(ops.reshape(keypoints, (-1, keypoints.shape[1], points * 3)), samples["matches"])
+        keypoints = ops.reshape(keypoints, (-1, count, points, 3))
+        cells, inside = cells_in_boxes(keypoints[..., :2], samples["boxes"], 2 * size)
+        learned = ops.logical_and(inside, keypoints[..., 2] > 0)
+        learned = ops.logical_and(learned, ops.expand_dims(samples["labels"] > 0, -1))
+        return {"keypoints": cross_entropy(cells, logits, learned)}
+
+    def decode(self, outputs, detections):
+        valid = ops.reshape(detections["valid"], (-1, outputs.shape[1], 1, 1, 1))
+        return {"keypoint_maps": ops.where(valid, outputs, 0.0)}
