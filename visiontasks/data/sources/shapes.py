@@ -1,65 +1,79 @@
 """Drawn scenes with every kind of label, for recipes and tests that need no download."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 from pydantic import Field
 
 from visiontasks.arguments import Count, Whole, between, pair
-from visiontasks.data.scenes import CLASSES, POINTS, draw_scene
+from visiontasks.data import figures, scenes
 from visiontasks.data.sources.source import Source
 from visiontasks.sample import Sample
 
 _Size = Annotated[
     tuple[between(32, kind=int), between(32, kind=int)], Field(description="[height, width] of at least 32 pixels")
 ]
+# by scene: what draws it, its classes, its keypoints
+_SCENES = {
+    "shapes": (scenes.draw_scene, scenes.CLASSES, scenes.POINTS),
+    "figures": (figures.draw_figures, figures.CLASSES, figures.POINTS),
+}
 
 
 class Shapes(Source):
-    """Drawn scenes of textured shapes, seeded, with every kind of label; needs no download.
+    """Drawn scenes of textured shapes or human figures, seeded, with every kind of label; needs no download.
 
-    Circle, square, triangle, star, cross and ring overlap on a textured background under uneven light, with noise and
-    blur. Sample i is a function of (seed, i, size, objects). Fields: `label` (the class of the largest visible object),
-    `tags`, `boxes`, `classes`, `mask` (0 background, then the classes), `instance_masks` and `keypoints` (center, top,
-    right, bottom, left of each object, on the object's axes). Masks and boxes cover the visible region.
+    Objects overlap on a textured background under uneven light, with noise and blur: circle, square, triangle, star,
+    cross and ring, or human figures of one class, person. Sample i is a function of (seed, i, size, objects, scene).
+    Fields: `label` (the class of the largest visible object), `tags`, `boxes`, `classes`, `mask` (0 background, then
+    the classes), `instance_masks` and `keypoints`: center, top, right, bottom, left of each shape, on its axes, or a
+    figure's nose, shoulders, elbows, wrists, hips, knees, ankles (COCO's names), visibility 1 where another object or,
+    seen from behind, the head covers them. Masks and boxes cover the visible region.
 
     Args:
         count: number of samples.
         seed: of the scenes; not negative.
         size: height and width in pixels, at least 32.
         objects: [least, most] objects per scene; a scene may have fewer if they do not fit.
+        scene: what is drawn: shapes, or figures, from the front and from behind.
     """
 
     fields = frozenset({"label", "tags", "boxes", "classes", "mask", "instance_masks", "keypoints"})
 
     def __init__(
-        self, count: Count = 512, seed: Whole = 0, size: _Size = (256, 256), objects: pair(1, kind=int) = (2, 6)
+        self,
+        count: Count = 512,
+        seed: Whole = 0,
+        size: _Size = (256, 256),
+        objects: pair(1, kind=int) = (2, 6),
+        scene: Literal["shapes", "figures"] = "shapes",
     ):
         super().__init__()
-        self.count, self.seed, self.size, self.objects = count, seed, size, objects
+        self.count, self.seed, self.size, self.objects, self.scene = count, seed, size, objects, scene
+        self._draw, classes, points = _SCENES[scene]
         self.names = {
-            "label": CLASSES,
-            "tags": CLASSES,
-            "classes": CLASSES,
-            "mask": ("background", *CLASSES),
-            "keypoints": POINTS,
+            "label": classes,
+            "tags": classes,
+            "classes": classes,
+            "mask": ("background", *classes),
+            "keypoints": points,
         }
 
     def __len__(self):
         return self.count
 
     def describe(self, index):
-        return f"shapes/{self.seed}/{index}"
+        return f"{self.scene}/{self.seed}/{index}"
 
     def __getitem__(self, index):
         if not 0 <= index < self.count:
             raise IndexError(f"expected an index from 0 to {self.count - 1}, got {index}.")
-        scene = draw_scene(np.random.default_rng([self.seed, index]), self.size, self.objects)
+        scene = self._draw(np.random.default_rng([self.seed, index]), self.size, self.objects)
         masks = (scene.owner == np.arange(len(scene.classes))[:, None, None]).astype(np.uint8)
         areas = [cv2.countNonZero(mask) for mask in masks]
         boxes = [(x, y, x + w, y + h) for x, y, w, h in map(cv2.boundingRect, masks)]
-        tags = np.zeros(len(CLASSES), np.float32)
+        tags = np.zeros(len(self.names["tags"]), np.float32)
         tags[scene.classes] = 1
         return Sample(
             scene.image,
