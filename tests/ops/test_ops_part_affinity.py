@@ -1,5 +1,6 @@
 """Part affinity fields and the scores of limbs, beside slow loops; the one is the inverse of the other."""
 
+import keras
 import numpy as np
 import people
 import pytest
@@ -57,7 +58,9 @@ def slow_scores(fields, peaks, limbs, stride, samples=10, threshold=0.05, share=
         if not (start[2] > 0 and end[2] > 0 and length > 0):
             continue
         places = [start[:2] + (end - start)[:2] * i / (samples - 1) for i in range(samples)]
-        values = [between_cells(fields[:, :, number], *(place / stride)) @ (end - start)[:2] / length for place in places]
+        values = [
+            between_cells(fields[:, :, number], *(place / stride)) @ (end - start)[:2] / length for place in places
+        ]
         margin = min(margin, np.abs(np.array(values) - threshold).min())
         if sum(value > threshold for value in values) > share * samples:
             scores[number, a, b] = np.mean(values) + min(0.5 * fields.shape[0] * stride / length - 1, 0)
@@ -126,6 +129,19 @@ def test_a_limb_longer_than_half_the_image_loses():
     fields = part_affinity_fields(points, [(0, 1)], (10, 12), 8, 16.0)
     found = scores_of(fields, np.swapaxes(points, 1, 2), [(0, 1)], 8)
     np.testing.assert_allclose(found, [[[[0.5]]]], atol=1e-5)  # 0.5 · 80 / 80 - 1
+
+
+def test_in_a_model_the_batch_may_have_any_size():
+    class Targets(keras.layers.Layer):
+        def call(self, points):
+            return part_affinity_fields(points, people.LIMBS, (12, 16), 8, 8.0)
+
+    points = keras.Input((2, 18, 3))
+    model = keras.Model(points, Targets()(points))
+    assert model.output_shape == (None, 12, 16, 19, 2)
+    truth = np.stack([people.isolated(np.random.default_rng(i), (96, 128), 1, 2) for i in range(3)])
+    expected = fields_of(truth, people.LIMBS, (12, 16), 8, 8.0)
+    np.testing.assert_allclose(model.predict(truth, batch_size=2, verbose=0), expected, atol=1e-6)
 
 
 def test_errors_say_what_is_wrong():

@@ -27,7 +27,7 @@ def part_affinity_fields(points, limbs, size, stride: int, width: float, valid=N
         limbs: [(from, to)], L pairs of points.
         size: (h, w) of the fields, in cells.
         stride: pixels a cell.
-        width: half of a limb's, in pixels.
+        width: pixels from the line of a limb to its border; OpenPose takes one cell, the stride.
         valid: bool (B, N), which people are real; by default all.
 
     Returns:
@@ -59,7 +59,10 @@ def part_affinity_fields(points, limbs, size, stride: int, width: float, valid=N
         return sums[0] + covered * right, sums[1] + covered * down, sums[2] + covered
 
     nothing = ops.zeros((ops.shape(points)[0], height, columns, len(limbs)), "float32")
-    right, down, count = ops.fori_loop(0, points.shape[1], add, (nothing, nothing, nothing))
+    sums = (nothing, nothing, nothing)
+    if points.shape[1]:  # JAX traces the loop even if nobody is in it
+        sums = ops.fori_loop(0, points.shape[1], add, sums)
+    right, down, count = sums
     return ops.stack([right, down], axis=-1) / ops.expand_dims(ops.maximum(count, 1.0), -1)
 
 
