@@ -52,8 +52,8 @@ def read_frozen_graph(path: str | Path) -> Graph:
     Constants have the file's types and shapes. Strings and other constants without a NumPy type are nodes only.
 
     Raises:
-        UserError: no such file; not a GraphDef; a damaged or truncated one, or an input of a node is missing. A file cut
-            between two nodes is a graph itself if no node before reads one behind.
+        UserError: no such file; not a GraphDef; a damaged or truncated one, or an input of a node is missing. A file
+            that was cut after a node is a graph itself if no node reads a lost one.
     """
     path = Path(path)
     if not path.is_file():
