@@ -1,11 +1,12 @@
 """Reads Keras 2's HDF5 files (`.h5`, `.hdf5`) into NumPy arrays, without building or running the model in them.
 
-Such a file also describes its model, and the description may hold Python's byte code (Lambda layers). Only the arrays
-under `model_weights`, and the lists of their names, are read.
+Such a file also describes its model, and the description may hold Python's byte code (Lambda layers). Only arrays are
+read: no attribute's value, since HDF5 1.14 loops endlessly over some damaged texts.
 """
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from visiontasks.errors import UserError
 
 
 def read_h5_file(path: str | Path) -> dict[str, np.ndarray]:
-    """The weights of a whole model or a weights file saved by Keras 2: {"LAYER/variable": array}, in the file's order.
+    """The weights of a whole model or a weights file saved by Keras 2: {"LAYER/variable": array} in the file's types.
 
     If a layer has two variables of one name, as a model within a model does, its keys have the variables' whole paths.
+    Files that Keras 3 saves as `.h5` have this form, too. Kernels saved with the backend Theano, which are turned by
+    180 degrees, stay so.
 
     Raises:
         UserError: no such file; not HDF5 weights of Keras 2; a damaged or truncated file; weights that lie in other
@@ -40,51 +43,49 @@ def read_h5_file(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _weights(file, most: int):
-    whole = "model_weights" in file
-    root = _inside(file, "model_weights") if whole else file
-    backend = file.attrs.get("backend", root.attrs.get("backend", "tensorflow"))
-    backend = backend.decode() if isinstance(backend, bytes) else str(backend)
-    if backend != "tensorflow":  # Theano's kernels are turned by 180 degrees
-        raise ValueError(f"it was saved with the backend {backend}, expected tensorflow")
-    layers = _names(root, "layer_names", most)
-    if layers is None:
-        raise ValueError("it has no list of layers in model_weights")
-    arrays, held = {}, 0
-    for layer in layers:
-        group = _inside(root, layer)
-        names = _names(group, "weight_names", most) or []
-        short = [_plain(name).rpartition("/")[2] for name in names]
-        if len(set(short)) < len(short):
-            short = [_plain(name) for name in names]
-        for name, variable in zip(names, short, strict=True):
-            dataset = _inside(group, name)
-            held += _size(dataset, name)
-            if held > most:
-                raise ValueError(f"{name}: {dataset.shape} is more than the file holds")
-            if f"{layer}/{variable}" in arrays:
-                raise ValueError(f"{layer}/{variable} occurs twice")
-            arrays[f"{layer}/{variable}"] = dataset[()]
-    if not arrays:
-        raise ValueError("it has no weights")
+    root = _linked(file, "model_weights") if "model_weights" in file else file
+    layers, held = {}, 0
+    for layer, name, dataset in _datasets(root, None, "", set()):
+        held += _size(dataset, f"{layer}/{name}")
+        if held > most:
+            raise ValueError(f"{layer}/{name}: {dataset.shape} is more than the file holds")
+        layers.setdefault(layer, {})[re.sub(r":\d+$", "", name)] = dataset
+    if not layers:
+        raise ValueError("it has no weights of layers in model_weights")
+    arrays = {}
+    for layer, datasets in layers.items():
+        short = [name.rpartition("/")[2] for name in datasets]
+        names = short if len(set(short)) == len(short) else datasets
+        arrays.update((f"{layer}/{name}", data[()]) for name, data in zip(names, datasets.values(), strict=True))
     return arrays
 
 
-def _plain(name):
-    return re.sub(r":\d+$", "", name)
-
-
-def _inside(group, path):
-    """A group or data set below a group, reached by hard links alone: others may lead to other files."""
+def _datasets(group, layer: str | None, path: str, seen: set) -> Iterator:
+    """(layer, path within it, data set) of all below a group; a group with a list of weights is a layer."""
     import h5py
 
-    for part in path.strip("/").split("/"):
-        link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
-        if link is None:
-            raise ValueError(f"{path} is missing")
-        if not isinstance(link, h5py.HardLink):
-            raise ValueError(f"{path} is a link, which may lead to another file")
-        group = group[part]
-    return group
+    place = h5py.h5o.get_info(group.id).addr
+    if place in seen:
+        raise ValueError(f"{path} occurs twice")
+    seen.add(place)
+    # a long list is stored in parts
+    if "weight_names" in group.attrs or "weight_names0" in group.attrs:
+        layer, path = path if layer is None else f"{layer}/{path}", ""
+    for name in group:
+        item, below = _linked(group, name), f"{path}/{name}".lstrip("/")
+        if isinstance(item, h5py.Group):
+            yield from _datasets(item, layer, below, seen)
+        elif layer is not None:
+            yield layer, below, item
+
+
+def _linked(group, name):
+    """What a hard link leads to; other links may lead to other files."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name} is a link, which may lead to another file")
+    return group[name]
 
 
 def _size(dataset, name) -> int:
@@ -100,22 +101,3 @@ def _size(dataset, name) -> int:
     if dataset.id.get_create_plist().get_nfilters():  # Keras never compresses; a short file could become any size
         raise ValueError(f"{name} is compressed")
     return math.prod(dataset.shape) * dataset.dtype.itemsize
-
-
-def _names(group, attribute, most) -> list[str] | None:
-    """A list of names; Keras stores a long one in parts. None if there is none."""
-    if attribute not in group.attrs:
-        parts = []
-        while f"{attribute}{len(parts)}" in group.attrs:
-            parts.append(f"{attribute}{len(parts)}")
-    else:
-        parts = [attribute]
-    names = []
-    for part in parts:
-        described = group.attrs.get_id(part)
-        if math.prod(described.shape) * described.dtype.itemsize > most:
-            raise ValueError(f"{part} is more than the file holds")
-        names += [name.decode() if isinstance(name, bytes) else name for name in np.ravel(group.attrs[part])]
-    if any(not isinstance(name, str) for name in names):
-        raise ValueError(f"{attribute} is not a list of names")
-    return names if parts else None
