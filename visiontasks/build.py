@@ -9,6 +9,7 @@ from visiontasks.recipe.reading import read
 from visiontasks.recipe.schema import Recipe, recipe_paths
 from visiontasks.registry import catalog
 from visiontasks.sample import prefix
+from visiontasks.skeleton import Skeleton
 from visiontasks.training.devices import cores
 from visiontasks.weights.pretrained import Pretrained
 
@@ -154,8 +155,8 @@ def _entries(split) -> list[dict]:
     return [entry for one in split for entry in _entries(one)] if isinstance(split, list) else [split]
 
 
-def head(spec: dict, names: tuple[str, ...] | None):
-    """One head, with the data's class names; without data, with the recipe's classes.
+def head(spec: dict, names: tuple[str, ...] | None, skeleton: Skeleton | None = None):
+    """One head, with the data's class names and skeleton; without data, with the recipe's classes.
 
     Raises:
         RecipeError: no classes are known, or the recipe says others than the data have, or in another order.
@@ -172,6 +173,8 @@ def head(spec: dict, names: tuple[str, ...] | None):
         classes = names
     if classes is None:
         raise RecipeError("unknown without data; give their number or a list of names.", "classes")
+    if skeleton is not None:
+        arguments.setdefault("skeleton", skeleton)
     return catalog.find("heads", spec["name"]).load()(classes=classes, **arguments)
 
 
@@ -207,11 +210,13 @@ def model(recipe: Recipe, loader=None):
         arguments, dense_layers[key] = weights.classifier(key)
         learned = catalog.find("heads", part["name"]).fields(part)
         given = loader and loader.names.get(prefix(learned, None, loader.fields) + learned[0])
+        points = next((name for name in learned if name.rpartition("/")[2] == "keypoints"), None)
+        skeleton = loader and points and Skeleton.of(loader.names[prefix(learned, None, loader.fields) + points])
         if given and "classes" in arguments:  # a checkpoint's; the data may have other names for them
             arguments["classes"] = len(arguments["classes"])
         try:
             with under(where):
-                heads[key] = head(part | arguments, given or weights.class_names(key))
+                heads[key] = head(part | arguments, given or weights.class_names(key), skeleton)
         except UserError:
             raise
         except (ValueError, TypeError) as error:

@@ -126,8 +126,12 @@ class Placement(_Layout):
         It inverts `boxes * scale + offset`. By default boxes are clipped to the image: one that lies on padding alone
         comes back with zero width or height.
         """
-        (scale_y, scale_x), (top, left), (height, width) = self.scale, self.offset, self.original
+        height, width = self.original
+        corners = self.restore_points(np.reshape(boxes, (-1, 2, 2)))
+        return (np.clip(corners, 0, np.float32([width, height])) if clip else corners).reshape(-1, 4)
+
+    def restore_points(self, points: np.ndarray) -> np.ndarray:
+        """Map float32 (…, 2) x, y on the canvas back to the original's pixels, in every mode, without clipping."""
+        (scale_y, scale_x), (top, left) = self.scale, self.offset
         # in float64: a quotient in float32 would be off by some thousandths of a pixel in a large image
-        corners = (np.asarray(boxes, np.float64).reshape(-1, 2, 2) - (left, top)) / (scale_x, scale_y)
-        corners = np.clip(corners, 0, (width, height)) if clip else corners
-        return corners.astype(np.float32).reshape(-1, 4)
+        return ((np.asarray(points, np.float64) - (left, top)) / (scale_x, scale_y)).astype(np.float32)

@@ -69,6 +69,13 @@ def check_names(heads, loader, where: str = ""):
                 "loader's source names=[…] with the model's classes in this order.",
                 f"{where}data",
             )
+        points = tuple(loader.names.get(head.prefix(loader.fields) + "keypoints", ()))
+        if head.skeleton is not None and points != tuple(head.skeleton):
+            raise DataError(
+                f"expected the model's keypoints, {list(head.skeleton)}, got {list(points)}. Give data with these, in "
+                "this order.",
+                f"{where}data",
+            )
 
 
 def not_uint8(dtype, where: str = "") -> ValueError:

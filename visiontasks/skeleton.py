@@ -113,6 +113,16 @@ class Skeleton(tuple):
             )
         return tuple(edges)
 
+    @property
+    def sides(self) -> tuple[str | None, ...]:
+        """(K,), "left", "right" or None: of a pair by the names or, where these say nothing, the first is left."""
+        sides = [None] * len(self)
+        for one, other in enumerate(self.partners or ()):
+            if one < other:
+                swapped = _spelling(self[one])[0] == "r"
+                sides[one], sides[other] = ("right", "left") if swapped else ("left", "right")
+        return tuple(sides)
+
     def index_of(self, *parts: str) -> tuple[int, ...] | None:
         """The indices of keypoints by COCO's names, such as left_hip, in any spelling; None if one is missing."""
         spelled = {_spelling(name): number for number, name in enumerate(self)}

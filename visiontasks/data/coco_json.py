@@ -181,7 +181,7 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
 
 
 def _limbs(written, count, path, report) -> tuple[tuple[int, int], ...]:
-    """The limbs of the first category that has some: pairs of indices, in the file from 1; some exporters begin at 0."""
+    """The limbs of the first category that has some: pairs of indices, in the file from 1, of some tools from 0."""
     limbs = next((pairs for pairs in written if pairs and isinstance(pairs, list)), [])
     pairs = [tuple(pair) for pair in limbs if isinstance(pair, list) and len(pair) == 2]
     first = 0 if any(0 in pair for pair in pairs) else 1

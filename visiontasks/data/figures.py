@@ -6,6 +6,7 @@ import numpy as np
 from visiontasks.data.bodies import Body, capsules
 from visiontasks.data.scenes import Drawn, Scene, compose
 from visiontasks.data.textures import BITS, clouds, contrasting, fixed_point, pattern
+from visiontasks.skeleton import Skeleton
 
 CLASSES = ("person",)
 POINTS = (
@@ -37,6 +38,7 @@ LIMBS = (
     ("left_knee", "left_ankle"),
     ("right_knee", "right_ankle"),
 )
+SKELETON = Skeleton(POINTS, LIMBS)
 HEIGHTS = (0.35, 0.9)  # of a figure that stands upright, in shorter sides of the image
 BEHIND = 0.2  # the share of figures that turn their backs to the viewer
 

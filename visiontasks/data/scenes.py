@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 
 from visiontasks.data.textures import BITS, background, clouds, contrasting, fixed_point, pattern, photograph, to_bytes
+from visiontasks.skeleton import Skeleton
 
 CLASSES = ("circle", "square", "triangle", "star", "cross", "ring")
 POINTS = ("center", "top", "right", "bottom", "left")  # on the object's axes, which rotate with it
+SKELETON = Skeleton(POINTS, [("center", tip) for tip in POINTS[1:]], sigmas=[0.05] * len(POINTS))
 SHOWN = 0.5  # the smallest visible share of an object; with less nobody could name it
 HUE_SPREAD = 16.0  # degrees; classes are 60 apart, so the color of one object in sixteen suggests another class
 _AXES = np.array([[0, 0], [0, -1], [1, 0], [0, 1], [-1, 0]], np.float64)

@@ -81,6 +81,61 @@ def histogram_figure(values: Sequence[float], what: str, of: str, bins: int = 20
     return figure
 
 
+def bars_figure(values: Mapping[str, np.ndarray], names: Sequence[str], title: str):
+    """A matplotlib Figure with a panel of bars for each measure, one bar for each name, and its mean.
+
+    Args:
+        values: {measure: float (K,)}, NaN where it is not defined.
+        names: of the K bars.
+        title: what was measured.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no window system, nothing kept alive
+    from matplotlib.font_manager import FontProperties
+
+    figure = Figure(figsize=(2 + 3.2 * len(values), 1.4 + 0.24 * len(names)), dpi=120, layout="constrained")
+    labels, rows = [short(name) for name in names], np.arange(len(names))
+    for axes, (measure, bars) in zip(
+        figure.subplots(1, len(values), sharey=True, squeeze=False)[0], values.items(), strict=True
+    ):
+        drawn = axes.barh(rows, np.nan_to_num(bars), color="#0072b2")
+        axes.bar_label(drawn, ["-" if np.isnan(v) else f"{v:.3f}" for v in bars], padding=3, fontsize=8)
+        mean = np.nanmean(bars) if np.isfinite(bars).any() else np.nan
+        axes.set_title(f"{measure}, mean {mean:.3f}", fontsize=10)
+        axes.set_xlim(0, 1.25 * max(1e-6, np.nanmax(bars, initial=0)))
+        axes.spines[["top", "right"]].set_visible(False)
+    first = figure.axes[0]
+    first.set_yticks(rows, labels, parse_math=False)
+    for label in first.get_yticklabels():
+        label.set_fontproperties(FontProperties(fname=font_file(label.get_text()), size=8))
+    first.invert_yaxis()  # from top to bottom as in `names`
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def calibration_figure(bins: np.ndarray, title: str):
+    """A matplotlib Figure of how often predictions are right, by their scores, and how many there are.
+
+    Args:
+        bins: float64 (B, 3), of each bin of scores in 0..1 the mean score, the share that is right, and the count.
+        title: what was counted.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no window system, nothing kept alive
+
+    figure = Figure(figsize=(6, 5), dpi=120, layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    used = bins[:, 2] > 0
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="a score is the share that is right")
+    axes.plot(bins[used, 0], bins[used, 1], marker="o", color="#0072b2", label="measured")
+    axes.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(fontsize=8, loc="upper left")
+    axes.set_title(title, fontsize=10)
+    centers = (np.arange(len(bins)) + 0.5) / len(bins)
+    below.bar(centers, bins[:, 2], 0.9 / len(bins), color="0.6")
+    below.set(xlabel="score", ylabel="count")
+    axes.grid(color="0.92")
+    return figure
+
+
 def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str):
     """A matplotlib Figure of a confusion matrix: of each row the percents of its true class, below them the counts.
 

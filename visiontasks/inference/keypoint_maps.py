@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-FILLED = 0.53  # of a person's box: the area that OKS measures by, on average over COCO's people
+from visiontasks.ops.numpy_keypoints import FILLED
+
 HALF = np.sqrt(2 * np.log(2))  # where OKS's exp(-d² / 2s²) is a half, in s
 
 
@@ -13,8 +14,8 @@ def keypoints_of(maps: np.ndarray, boxes: np.ndarray, sigmas: Sequence[float]) -
     """The keypoints of D boxes: float32 (D, K, 3), x, y and score; and float32 (D, K), the logits at these points.
 
     As in torchvision: a map, interpolated to twice its size, is enlarged to the box's pixels by bicubic interpolation
-    (with a = -0.75, as OpenCV and PyTorch have it), and the keypoint is its highest pixel. The logit there tells nothing
-    about the others. The score is a probability: what the softmax over the map's cells gives to those within the
+    (with a = -0.75, as OpenCV and PyTorch have it), and the keypoint is its highest pixel. The logit there says little
+    without the others. The score is a probability: what the softmax over the map's cells gives to those within the
     distance at which the keypoint's part of OKS is a half.
 
     Args:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -43,6 +44,21 @@ class View:
         if self.flipped:
             boxes = np.stack([right - left - boxes[:, 2], boxes[:, 1], right - left - boxes[:, 0], boxes[:, 3]], axis=1)
         return boxes + np.float32([left, top, left, top])
+
+    def restore_keypoints(self, points: np.ndarray, partners: Sequence[int] | None) -> np.ndarray:
+        """float32 (N, K, 3), x and y in the window's pixels, as `placement` restores them, and score, to the image's.
+
+        Args:
+            points: of N objects.
+            partners: the index that each keypoint gets in a mirrored image; None: its own.
+        """
+        top, left, _, right = self.window
+        points = points.copy()
+        if self.flipped:
+            points[..., 0] = right - left - points[..., 0]
+            points = points if partners is None else points[:, list(partners)]
+        points[..., :2] += np.float32([left, top])
+        return points
 
     def restore_map(self, values: np.ndarray) -> np.ndarray:
         """(h, w, …) over the window, as `placement` restores it; mirrored back if the view is flipped."""

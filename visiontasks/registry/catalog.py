@@ -157,8 +157,10 @@ def tasks_of(model, fields: Iterable[str] = ()) -> dict:
         model: the VisionModel.
         fields: of the data, by which a head without `learns` finds its label set.
     """
-    heads = model.heads.items()
-    return {name: task(head.task).load()(head.classes, head.prefix(fields).rstrip("/")) for name, head in heads}
+    return {
+        name: task(head.task).load()(head.classes, head.prefix(fields).rstrip("/"), head.skeleton)
+        for name, head in model.heads.items()
+    }
 
 
 @functools.cache

@@ -138,7 +138,7 @@ class Coco(ObjectFiles):
         go: with it `COCO.loadRes` takes the boxes' areas for the masks'.
         """
         rows = zip(*(detections[name] for name in ("boxes", "scores", "classes")), strict=True)
-        masks, results = detections.get("masks"), []
+        masks, points, results = detections.get("masks"), detections.get("keypoints"), []
         for row, ((x1, y1, x2, y2), score, number) in enumerate(rows):
             if self.category_ids[number] < 0:
                 continue
@@ -148,7 +148,8 @@ class Coco(ObjectFiles):
                 "bbox": [float(x1), float(y1), float(x2) - float(x1), float(y2) - float(y1)],
                 "score": float(score),
             }
-            results.append(result | ({} if masks is None else {"segmentation": masks.text(row)}))
+            result |= {} if masks is None else {"segmentation": masks.text(row)}
+            results.append(result | ({} if points is None else {"keypoints": _listed(points[row])}))
         return results
 
     @classmethod
@@ -168,6 +169,11 @@ class Coco(ObjectFiles):
             if images is not None:
                 plan[split] = {"annotations": str(path), "images": str(images)}
         return plan if "train" in plan else None
+
+
+def _listed(points) -> list[float]:
+    """Keypoints as COCO's results have them: x, y and a third number that its tools do not use, here the score."""
+    return [round(float(value), 4) for value in points.ravel()]
 
 
 def _annotation_files(root: Path) -> dict[str, Path]:

@@ -16,8 +16,8 @@ _Size = Annotated[
 ]
 # by scene: what draws it, its classes, its keypoints
 _SCENES = {
-    "shapes": (scenes.draw_scene, scenes.CLASSES, scenes.POINTS),
-    "figures": (figures.draw_figures, figures.CLASSES, figures.POINTS),
+    "shapes": (scenes.draw_scene, scenes.CLASSES, scenes.SKELETON),
+    "figures": (figures.draw_figures, figures.CLASSES, figures.SKELETON),
 }
 
 

@@ -123,8 +123,8 @@ class Source(Checked, abc.ABC):
 
         Args:
             sample: a sample of this source.
-            detections: `boxes` (N, 4), `scores` (N,), `classes` (N,) and maybe `masks`, an InstanceMasks, in the
-                sample's pixels.
+            detections: `boxes` (N, 4), `scores` (N,), `classes` (N,) and maybe `masks`, an InstanceMasks, and
+                `keypoints` (N, K, 3), in the sample's pixels.
         """
         return None
 

@@ -5,18 +5,22 @@ import dataclasses
 import gc
 import importlib.util
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from visiontasks.errors import UserError
 from visiontasks.evaluation.metrics.matching import Detections, GroundTruth
+from visiontasks.ops.numpy_keypoints import boxes_around
 
 # in the order of COCOeval.stats
 METRICS = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
 )
+KEYPOINT_METRICS = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar", "ar50", "ar75", "ar_medium", "ar_large")
+MOST_PEOPLE = 20  # of an image, that COCO scores
 BACKENDS = {
     "pycocotools": ("pycocotools.coco", "pycocotools.cocoeval", "COCOeval"),
     "faster-coco-eval": ("faster_coco_eval", "faster_coco_eval", "COCOeval_faster"),
@@ -29,7 +33,7 @@ class CocoScores:
     """COCOeval's results; NaN where there is no object.
 
     Attributes:
-        metrics: {name in METRICS: value}.
+        metrics: {name in METRICS, or of keypoints in KEYPOINT_METRICS: value}.
         by_class: float64 (C,), the AP of each class over IoU 0.50:0.95.
         curves: float64 (101, C), the precision of each class at RECALLS, at IoU 0.5.
     """
@@ -60,8 +64,7 @@ def coco_scores(
         masks: the run lengths of the targets and of the detections, which are then scored instead of the boxes.
     """
     if not len(targets.image):
-        empty = np.full((len(RECALLS), classes), np.nan)
-        return CocoScores(dict.fromkeys(METRICS, float("nan")), empty[0], empty)
+        return _nothing(METRICS, classes)
     api, module, name = BACKENDS[backend]
     api, evaluator = importlib.import_module(api), getattr(importlib.import_module(module), name)
     # an image without any box changes nothing
@@ -79,17 +82,69 @@ def coco_scores(
             for record, segmentation in zip(records, runs, strict=True):
                 record["segmentation"] = segmentation
         evaluation = evaluator(
-            _index(api, images, categories, truth),
-            _index(api, images, categories, results),
+            _index(api.COCO, images, categories, truth),
+            _index(api.COCO, images, categories, results),
             iouType="bbox" if masks is None else "segm",
         )
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    precision = np.asarray(evaluation.eval["precision"])[..., 0, -1]  # IoU, recall, class; all areas, 100 detections
+    return _scores(evaluation, METRICS)
+
+
+def coco_keypoint_scores(
+    targets: GroundTruth,
+    detections: Detections,
+    classes: int,
+    points: tuple[np.ndarray, np.ndarray],
+    sigmas: Sequence[float],
+) -> CocoScores:
+    """Score keypoints by OKS in place of IoU, with pycocotools; at most 20 objects of an image and class count.
+
+    An object without a labeled keypoint is ignored. Objects below 32² pixels have no metric of their own.
+
+    Args:
+        points: those of the targets, float32 (N, K, 3), and of the detections, (D, K, 3).
+        sigmas: one per keypoint.
+    """
+    if not len(targets.image):
+        return _nothing(KEYPOINT_METRICS, classes)
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    images = [{"id": int(number)} for number in np.union1d(targets.image, detections.image) + 1]
+    categories = [{"id": i + 1} for i in range(classes)]
+    labeled = (points[0][..., 2] > 0).sum(axis=1)
+    # the boxes of results are those around all keypoints, as COCO.loadRes makes them
+    around = boxes_around(points[1], np.ones(points[1].shape[:2], bool))
+    sizes = around[:, 2:] - around[:, :2]
+    results = dataclasses.replace(detections, boxes=np.concatenate([around[:, :2], sizes], axis=1))
+    with contextlib.redirect_stdout(io.StringIO()), _no_garbage_collection():
+        truth = _records(targets, area=targets.areas, iscrowd=targets.crowd.astype(int), num_keypoints=labeled)
+        results = _records(results, area=sizes.prod(axis=1), score=detections.scores)
+        for records, rows in zip((truth, results), points, strict=True):
+            for record, row in zip(records, rows, strict=True):
+                record["keypoints"] = row.astype(np.float64).ravel().tolist()
+        evaluation = COCOeval(
+            _index(COCO, images, categories, truth), _index(COCO, images, categories, results), "keypoints"
+        )
+        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return _scores(evaluation, KEYPOINT_METRICS)
+
+
+def _nothing(metrics, classes):
+    empty = np.full((len(RECALLS), classes), np.nan)
+    return CocoScores(dict.fromkeys(metrics, float("nan")), empty[0], empty)
+
+
+def _scores(evaluation, metrics):
+    precision = np.asarray(evaluation.eval["precision"])[..., 0, -1]  # IoU, recall, class; all areas, most detections
     precision = np.where(precision < 0, np.nan, precision)
-    stats = [float("nan") if value < 0 else float(value) for value in evaluation.stats[: len(METRICS)]]
-    return CocoScores(dict(zip(METRICS, stats, strict=True)), precision.mean(axis=(0, 1)), precision[0])
+    stats = [float("nan") if value < 0 else float(value) for value in evaluation.stats[: len(metrics)]]
+    return CocoScores(dict(zip(metrics, stats, strict=True)), precision.mean(axis=(0, 1)), precision[0])
 
 
 @contextlib.contextmanager
@@ -119,8 +174,8 @@ def _records(rows: GroundTruth | Detections, **columns: np.ndarray) -> list[dict
     ]
 
 
-def _index(api, images, categories, annotations):
-    coco = api.COCO()
+def _index(kind, images, categories, annotations):
+    coco = kind()
     coco.dataset = {"images": images, "categories": categories, "annotations": annotations}
     coco.createIndex()
     return coco

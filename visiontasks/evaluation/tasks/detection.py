@@ -138,9 +138,9 @@ class Detection(Task):
             entries.append(Entry(f"+ {len(scores) - len(shown)} with lower scores"))
         return shown, [*entries, *_outcome_entries(outcomes, self.detection_styles)]
 
-    def _mark(self, box, number, score=None, style="solid", ignored=False, outlined=True):
+    def _mark(self, box, number, score=None, style="solid", ignored=False, outlined=True, ink=None):
         text = self._name(number) if score is None else f"{self._name(number)} {score:.2f}"
-        style, ink = ("dashed", GRAY) if ignored else (style, self._color(number))
+        style, ink = ("dashed", GRAY) if ignored else (style, ink or self._color(number))
         return Mark(tuple(box.tolist()), text, ink, style, outlined)
 
     def _name(self, number):

@@ -65,7 +65,7 @@ class Instances(Detection):
         masks = InstanceMasks([None] * len(sample.boxes), image.shape[:2]) if masks is None else masks
         ignored = np.zeros(len(sample.boxes), bool) if sample.ignored is None else sample.ignored
         order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
-        drawn = self._filled(image, masks, order[(masks.known & ~ignored)[order]], sample.classes)
+        drawn = self.filled(image, masks, order[(masks.known & ~ignored)[order]], sample.classes)
         styles = styles_of(found, self.object_styles, len(order))
         named = [ignored[i] or not masks.known[i] or styles[i] != "solid" for i in order]
         marks = [self._mark(sample.boxes[i], sample.classes[i], style=styles[i], ignored=ignored[i]) for i in order]
@@ -78,7 +78,7 @@ class Instances(Detection):
         """The objects of score 0.3 and above, the best on top; the others are counted below."""
         shown, entries = self._shown(prediction, outcomes)
         boxes, scores, classes = (prediction[name] for name in ("boxes", "scores", "classes"))
-        drawn = self._filled(image, prediction["masks"], shown, classes)
+        drawn = self.filled(image, prediction["masks"], shown, classes)
         styles = styles_of(outcomes, self.detection_styles, len(scores))
         marks = [
             self._mark(boxes[i], classes[i], scores[i], styles[i], styles[i] == "gray", styles[i] != "solid")
@@ -89,7 +89,8 @@ class Instances(Detection):
     def _swatch(self, number):
         return self._color(number) if len(self.names) > 1 else None
 
-    def _filled(self, image, masks, order, classes):
+    def filled(self, image, masks, order, classes):
+        """The fitted image with these objects' masks, the first on top."""
         numbers = classes if len(self.names) > 1 else np.arange(len(masks))
         return filled(image, masks.flat(order), [color(int(number)) for number in numbers])
 

@@ -11,6 +11,7 @@ from visiontasks.evaluation.metrics.metric import Metric
 from visiontasks.geometry import Placement
 from visiontasks.inference.views import View
 from visiontasks.sample import Sample
+from visiontasks.skeleton import Skeleton
 
 
 class Task(abc.ABC):
@@ -19,6 +20,7 @@ class Task(abc.ABC):
     Args:
         names: of the classes.
         label_set: the head's; "" for the one without a name.
+        skeleton: of the head's keypoints, if it has some.
 
     Attributes:
         main_metric: the metric that selects the best checkpoint; higher is better.
@@ -28,8 +30,8 @@ class Task(abc.ABC):
     main_metric: str
     whole_image = False
 
-    def __init__(self, names: Sequence[str], label_set: str = ""):
-        self.names, self.label_set = tuple(names), label_set
+    def __init__(self, names: Sequence[str], label_set: str = "", skeleton: Skeleton | None = None):
+        self.names, self.label_set, self.skeleton = tuple(names), label_set, skeleton
 
     @property
     def mergeable(self) -> bool:

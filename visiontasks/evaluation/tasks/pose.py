@@ -1,0 +1,107 @@
+"""`Pose`: a box, a class and keypoints for each object."""
+
+import numpy as np
+
+from visiontasks.drawing.boxes import boxed
+from visiontasks.drawing.colors import GRAY, color
+from visiontasks.drawing.keypoints import side_entries, skeletons
+from visiontasks.drawing.panels import captioned
+from visiontasks.evaluation.metrics.pose import Pose as PoseMetric
+from visiontasks.evaluation.tasks.detection import Detection, styles_of
+from visiontasks.inference.keypoint_maps import keypoints_of
+from visiontasks.inference.merging_keypoints import merge_keypoints
+
+SHOWN_POINT = 0.2  # the score from which a keypoint is drawn
+
+
+class Pose(Detection):
+    """Predictions are those of `Detection`, and `keypoints` or `keypoint_maps` of each detection.
+
+    `keypoints` are float32 (K, P, 3), x and y in pixels of the network's canvas and score; `keypoint_maps` (K, S, S,
+    P), logits over each box, see visiontasks/inference/keypoint_maps.py. Restored predictions are {"boxes", "scores",
+    "classes", "keypoints": float32 (K, P, 3)} of the valid ones, best first, in the original image's pixels. A score of
+    a keypoint in 0..1 is how likely it is near; 0: the keypoint was not found.
+
+    In drawings objects of one class have different colors, those of several classes their classes' colors.
+    """
+
+    main_metric = "keypoint_ap"
+    columns = (*Detection.columns, "keypoints")
+
+    def restore(self, prediction, placement):
+        rows, found = self.restored(prediction, placement)
+        if "keypoint_maps" in prediction:
+            boxes = np.asarray(prediction["boxes"])[rows]
+            points, _ = keypoints_of(np.asarray(prediction["keypoint_maps"])[rows], boxes, self.skeleton.sigmas)
+        else:
+            points = np.array(prediction["keypoints"], np.float32)[rows]
+        points[..., :2] = placement.restore_points(points[..., :2])
+        return {**found, "keypoints": points}
+
+    def merge(self, predictions, views):
+        """The objects of all views, each once; see `merge_keypoints`."""
+        parts = [self.restore(one, view.placement) for one, view in zip(predictions, views, strict=True)]
+        for part, view in zip(parts, views, strict=True):
+            part["boxes"] = view.restore_boxes(part["boxes"])
+            part["keypoints"] = view.restore_keypoints(part["keypoints"], self.skeleton.partners)
+        windows = np.array([(left, top, right, bottom) for top, left, bottom, right in (v.window for v in views)])
+        numbers = np.arange(len(views)).repeat([len(part["scores"]) for part in parts])
+        columns = (np.concatenate([part[name] for part in parts]) for name in self.columns)
+        merged = merge_keypoints(*columns, windows[numbers], numbers, views[0].image_size, self.skeleton.sigmas)
+        return dict(zip(self.columns, merged, strict=True))
+
+    def metric(self):
+        return PoseMetric(self.names, self.skeleton)
+
+    def draw_truth(self, image, sample, found=None):
+        if sample.boxes is None or sample.classes is None or sample.keypoints is None:
+            return super().draw_truth(image, sample, found)
+        ignored = np.zeros(len(sample.boxes), bool) if sample.ignored is None else sample.ignored
+        order = np.argsort((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1), kind="stable")
+        inks = [GRAY if ignored[i] else self._ink(i, sample.classes[i]) for i in order]
+        drawn = self.below(image, sample.instance_masks, order, sample.classes)
+        drawn = skeletons(image, sample.keypoints[order], self.skeleton, inks, drawn)
+        styles = styles_of(found, self.object_styles, len(order))
+        marks = [
+            self._mark(sample.boxes[i], sample.classes[i], style=styles[i], ignored=ignored[i], ink=ink)
+            for i, ink in zip(order, inks, strict=True)
+        ]
+        entries = [*self._truth_entries(sample.classes, ignored, found), *side_entries(self.skeleton)]
+        return captioned(boxed(image, marks, drawn), entries)
+
+    def draw_prediction(self, image, prediction, outcomes=None):
+        shown, entries = self._shown(prediction, outcomes)
+        boxes, scores, classes, points = (prediction[name] for name in Pose.columns)
+        points = points.copy()
+        points[..., 2] = np.where(points[..., 2] >= SHOWN_POINT, 2, 0)
+        inks = [self._ink(rank, classes[i]) for rank, i in enumerate(shown)]
+        drawn = self.below(image, prediction.get("masks"), shown, classes)
+        drawn = skeletons(image, points[shown], self.skeleton, inks, drawn)
+        styles = styles_of(outcomes, self.detection_styles, len(scores))
+        marks = [
+            self._mark(boxes[i], classes[i], scores[i], styles[i], styles[i] == "gray", ink=ink)
+            for i, ink in zip(shown, inks, strict=True)
+        ]
+        return captioned(boxed(image, marks, drawn), [*entries, *side_entries(self.skeleton)])
+
+    def below(self, image, masks, order, classes):
+        """What lies below the skeletons of these objects: the fitted image, or None for the plain one."""
+        return None
+
+    def _ink(self, number, kind):
+        return color(int(kind if len(self.names) > 1 else number))
+
+    def _swatch(self, number):
+        return self._color(number) if len(self.names) > 1 else None
+
+    def to_json(self, prediction):
+        """As `Detection`'s list, each with "keypoints": {name: [x, y, score]}, without those that were not found."""
+        objects = super().to_json(prediction)
+        order = np.argsort(-prediction["scores"], kind="stable")
+        for entry, points in zip(objects, prediction["keypoints"][order].tolist(), strict=True):
+            entry["keypoints"] = {
+                name: [round(x, 2), round(y, 2), float(f"{score:.4g}")]
+                for name, (x, y, score) in zip(self.skeleton, points, strict=True)
+                if score > 0
+            }
+        return objects

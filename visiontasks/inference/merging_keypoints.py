@@ -1,0 +1,95 @@
+"""Merges the people of several views of one image, so that each has one set of keypoints."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from visiontasks.inference.merging import cut_off
+from visiontasks.ops import numpy_boxes
+from visiontasks.ops.numpy_keypoints import FILLED, oks, similarity
+
+SAME = 0.5  # people of two views with a higher OKS are one; and so are keypoints whose part of it is higher
+SEEN = 0.05  # the score from which a keypoint is compared
+FEWEST = 3  # keypoints that both views must have found; of fewer the boxes decide
+
+
+def merge_keypoints(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    keypoints: np.ndarray,
+    windows: np.ndarray,
+    seen_in: np.ndarray,
+    image_size: tuple[int, int],
+    sigmas: Sequence[float],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Merge the people of several views: greedily from the best, those that no tile cuts off first, by class.
+
+    People of one view are never merged: the head has done its own suppression. A merged person has the box of the best
+    or, if that was cut off, the box around all parts; its highest score; and of each keypoint the mean of the positions
+    that agree with the one of the highest score, weighted by their scores.
+
+    Args:
+        boxes: float (N, 4) x1, y1, x2, y2 in the image's pixels.
+        scores, classes: (N,).
+        keypoints: float32 (N, K, 3), x, y and score.
+        windows: float (N, 4) x1, y1, x2, y2, the window of each person's view.
+        seen_in: integers (N,), the view's index; a window and its mirror image are two views.
+        image_size: (height, width).
+        sigmas: (K,), of OKS.
+
+    Returns:
+        the merged boxes, scores, classes and keypoints, best first.
+    """
+    cut = cut_off(boxes, windows, image_size)
+    order = np.lexsort((-scores, cut))
+    boxes, scores, classes, keypoints, windows, seen_in, cut = (
+        np.array(a)[order] for a in (boxes, scores, classes, keypoints, windows, seen_in, cut)
+    )
+    left, kept = np.ones(len(boxes), bool), []
+    for row in range(len(boxes)):
+        if not left[row]:
+            continue
+        kept.append(row)
+        rest = np.flatnonzero(left & (seen_in != seen_in[row]) & (classes == classes[row]))
+        rest = rest[rest > row]
+        alike = _alike(row, rest, boxes, keypoints, windows, cut, sigmas)
+        # of each other view the one that is most alike
+        best = {seen_in[j]: j for j, value in sorted(zip(rest, alike, strict=True), key=lambda p: p[1]) if value > SAME}
+        group = [row, *best.values()]
+        left[group] = False
+        scores[row] = scores[group].max()
+        if cut[row]:
+            boxes[row] = [*boxes[group, :2].min(axis=0), *boxes[group, 2:].max(axis=0)]
+        area = FILLED * (boxes[row, 2] - boxes[row, 0]) * (boxes[row, 3] - boxes[row, 1])
+        keypoints[row] = _mean(keypoints[group], area, sigmas)
+    kept = np.array(kept, int)
+    kept = kept[np.argsort(-scores[kept], kind="stable")]
+    return boxes[kept], scores[kept], classes[kept], keypoints[kept]
+
+
+def _alike(row, rest, boxes, keypoints, windows, cut, sigmas):
+    """(R,): how alike one person is to others: OKS of the keypoints that both views show, or the IoU of boxes."""
+    if not len(rest):
+        return np.zeros(0)
+    # what both views show of a person that one of them cuts off
+    ours = np.where(cut[rest, None], numpy_boxes.clip(boxes[row], windows[rest]), boxes[row])
+    theirs = np.where(cut[row], numpy_boxes.clip(boxes[rest], windows[row]), boxes[rest])
+    overlap = numpy_boxes.paired_iou(ours, theirs)
+    counted = (keypoints[rest, :, 2] >= SEEN) & (keypoints[row, :, 2] >= SEEN)
+    for one, other in ((keypoints[rest, :, :2], windows[row][None]), (keypoints[None, row, :, :2], windows[rest])):
+        counted &= ((one >= other[:, None, :2]) & (one <= other[:, None, 2:])).all(axis=-1)
+    areas = FILLED * np.maximum(numpy_boxes.area(boxes[rest]), numpy_boxes.area(boxes[row]))
+    close = oks(keypoints[None, row], keypoints[rest], areas, sigmas, counted)[0]
+    return np.where(counted.sum(axis=1) >= FEWEST, close, overlap)
+
+
+def _mean(points, area, sigmas):
+    """(K, 3): one person of several (G, K, 3)."""
+    best = np.take_along_axis(points, points[..., 2].argmax(axis=0)[None, :, None], axis=0)
+    agree = similarity(points, best, area, sigmas) > SAME
+    weights = np.where(agree, points[..., 2], 0)[..., None]
+    total = weights.sum(axis=0)
+    places = (weights * points[..., :2]).sum(axis=0) / np.maximum(total, 1e-9)
+    values = total[:, 0] / np.maximum(((weights[..., 0] > 0) & agree).sum(axis=0), 1)
+    return np.concatenate([np.where(total > 0, places, best[0, :, :2]), values[:, None]], axis=1)
