@@ -1,10 +1,11 @@
 """`Preprocess`: how an image of any size is fitted to the network's canvas."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 from visiontasks.arguments import Count, checked
-from visiontasks.geometry import MODES, Placement
+from visiontasks.geometry import MODES, Placement, Window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +14,8 @@ class Preprocess:
 
     Args:
         size: (height, width) of the canvas in pixels, each from 1 up.
-        resize: a mode of `visiontasks.geometry.Placement`: stretch, letterbox or crop.
+        resize: a mode of `visiontasks.geometry.Placement`: stretch, letterbox or crop; or object: one object fills the
+            canvas, see `visiontasks.geometry.Window`.
 
     Raises:
         UserError: an argument is none of these.
@@ -43,8 +45,18 @@ class Preprocess:
         """{"size": [height, width], "resize": mode}, the arguments of Preprocess."""
         return {"size": list(self.size), "resize": self.resize}
 
-    def placement(self, image_size: tuple[int, int]) -> Placement:
-        """The placement of an image of (height, width) on the canvas."""
+    def placement(
+        self, image_size: tuple[int, int], box: Sequence[float] | None = None
+    ) -> Placement | Window:
+        """The placement of an image of (height, width) on the canvas.
+
+        Args:
+            image_size: see above.
+            box: of the object that fills the canvas, x1, y1, x2, y2, where the mode is `object`; None: the whole image.
+        """
+        if self.resize == "object":
+            height, width = image_size
+            return Window.around((0, 0, width, height) if box is None else box, image_size, self.size)
         return Placement(tuple(image_size), self.size, self.resize)
 
 

@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from visiontasks.data.order import Draw
-from visiontasks.data.placing import place
+from visiontasks.data.placing import place, placement_of
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import BadImage, DataError, UserError
-from visiontasks.geometry import Placement
 from visiontasks.instance_masks import InstanceMasks
 from visiontasks.sample import FIELDS, OBJECT_FIELDS, Sample, by_set, named
 
@@ -125,8 +124,7 @@ class Assemble:
                     another = functools.partial(self._another, number, notes)
                     sample = self.augments[draw.size](sample, np.random.default_rng(seed), another, draw.epoch)
                 else:
-                    placement = Placement(sample.image.shape[:2], draw.size, self.resize)
-                    sample = place(sample, placement)
+                    sample = place(sample, placement_of(sample, draw.size, self.resize))
                 self._fill(arrays, rows, sample, notes)
                 rows += 1
         except UserError as error:

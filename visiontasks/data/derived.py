@@ -1,10 +1,14 @@
-"""Sources made of sources: a `Subset`, a `Named` label set, and several sources `Mixed`, also with different labels."""
+"""Sources made of sources: a `Subset`, a `Named` label set, `EachObject` alone, and several sources `Mixed`."""
 
 import abc
 import bisect
 import itertools
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from visiontasks.data.placing import choose
+from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Report, Source
 from visiontasks.errors import DataError
 from visiontasks.sample import named
@@ -23,6 +27,10 @@ class Derived(Source):
     def read(self, index, fields):
         source, number = self.locate(index)
         return source.read(number, fields)
+
+    def posed(self, index, label_set=""):
+        source, number = self.locate(index)
+        return source.posed(number, label_set)
 
     def describe(self, index):
         source, number = self.locate(index)
@@ -76,9 +84,50 @@ class Named(Derived):
     def alike(self, index):
         return self.source.alike(index)
 
+    def posed(self, index, label_set=""):
+        return self.source.posed(index) if label_set == self.label_set else np.zeros(0, int)
+
     def read(self, index, fields):
         sample = super().read(index, [field.removeprefix(f"{self.label_set}/") for field in fields])
         return sample.of(None).replace(sets={self.label_set: sample})
+
+
+class EachObject(Derived):
+    """One sample for each object of another source that has a labeled keypoint: its image, with this object alone.
+
+    The objects are looked for once, in all images.
+
+    Raises:
+        DataError: no object has a labeled keypoint.
+    """
+
+    def __init__(self, source: Source, label_set: str = ""):
+        self.source, self.label_set, self.results = source, label_set, source.results
+        self.fields, self.names, self.report = source.fields, source.names, source.report
+        self.derived = source.derived
+        found = scan(lambda index: source.posed(index, label_set), range(len(source)), "Looking for people")
+        self.places = [(index, number) for index, numbers in enumerate(found) for number in numbers.tolist()]
+        if not self.places:
+            raise DataError("expected objects with keypoints that are labeled, got none.", "data")
+
+    @property
+    def partial(self):
+        return self.source.partial
+
+    def __len__(self):
+        return len(self.places)
+
+    def locate(self, index):
+        return self.source, self.places[index][0]
+
+    def read(self, index, fields):
+        # whole objects: a source may leave out fields, but not objects
+        more = named(self.label_set, ("boxes", "classes", "keypoints"))
+        sample, number = super().read(index, [*dict.fromkeys((*fields, *more))]), self.places[index][1]
+        one = sample.of(self.label_set)
+        areas = one.areas if one.areas is None else one.areas[[number]]
+        one = choose(one, np.array([number])).replace(areas=areas)
+        return one if not self.label_set else sample.replace(sets={**sample.sets, self.label_set: one})
 
 
 class Mixed(Derived):

@@ -16,11 +16,13 @@ from absl import flags
 
 from visiontasks import signals
 from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
+from visiontasks.data.derived import EachObject
 from visiontasks.data.order import Order
+from visiontasks.data.placing import placement_of
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import DataError, RecipeError, UserError, near
-from visiontasks.geometry import MODES, Placement
+from visiontasks.geometry import MODES, Placement, Window
 from visiontasks.sample import FIELDS, Sample
 
 WORKER_KINDS = ("threads", "processes")
@@ -55,7 +57,8 @@ class Loader(grain.IterDataset):
         batch: images per batch.
         training: see above.
         augment: transforms, as in a recipe; for training only. Those that take several images draw them at random.
-        resize: "stretch", "letterbox" or "crop", see `visiontasks.geometry.Placement`.
+        resize: "stretch", "letterbox" or "crop", see `visiontasks.geometry.Placement`; or "object": each object with
+            keypoints is a sample of its own and fills the canvas, see `visiontasks.geometry.Window`.
         seed: of order and augmentation.
         workers: threads or processes that make batches; 0 makes them in the caller's thread.
         worker_kind: "threads" or "processes". Processes take seconds to start; they start once, not once per epoch.
@@ -89,6 +92,8 @@ class Loader(grain.IterDataset):
         sizes: Sequence[tuple[int, int]] = (),
     ):
         super().__init__()
+        if resize == "object":
+            source, max_objects = EachObject(source, _posed_set(fields)), 1
         self.names = dict(source.names if names is None else names)
         _check(source, fields, self.names, batch, training)
         for key, value, choices in (("resize", resize, MODES), ("worker_kind", worker_kind, WORKER_KINDS)):
@@ -130,9 +135,9 @@ class Loader(grain.IterDataset):
             raise ValueError("with_samples: expected a loader made with training=False, got one for training.")
         return ((batch.arrays, batch.samples) for batch in self._batches(keep=True))
 
-    def placement(self, sample: Sample) -> Placement:
+    def placement(self, sample: Sample) -> Placement | Window:
         """How a sample of `with_samples` lies on its batch's canvas."""
-        return Placement(sample.image.shape[:2], self.size, self.resize)
+        return placement_of(sample, self.size, self.resize)
 
     def names_of(self, epoch: int, step: int) -> list[str]:
         """The files of a batch, row by row. Its images are read again to see which ones were replaced."""
@@ -200,6 +205,14 @@ def _check(source, fields, names, batch, training):
             "batch",
             fix=len(source),
         )
+
+
+def _posed_set(fields) -> str:
+    """The label set of the keypoints."""
+    sets = [label_set for _, label_set, field in _split(fields) if field == "keypoints"]
+    if len(sets) != 1:
+        raise RecipeError(f"object needs the keypoints of one label set, got the fields {list(fields)}.", "resize")
+    return sets[0]
 
 
 def _split(fields):

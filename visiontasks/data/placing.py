@@ -7,14 +7,27 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from visiontasks.geometry import Placement, Position
+from visiontasks.geometry import Placement, Position, Window
 from visiontasks.ops import numpy_boxes
 from visiontasks.sample import OBJECT_FIELDS, SCORING_FIELDS, UNLABELED, Sample
 
 THINNEST = 0.5  # pixels: a box that a transform makes narrower or lower than this is dropped
 
 
-def place(sample: Sample, placement: Placement | Position, visible: float = 0.0) -> Sample:
+def placement_of(sample: Sample, size: tuple[int, int], resize: str) -> Placement | Window:
+    """How a Sample lies on a canvas of (height, width).
+
+    Args:
+        sample: with `object` of one object.
+        size: of the canvas.
+        resize: a mode of `visiontasks.geometry.MODES`.
+    """
+    if resize != "object":
+        return Placement(sample.image.shape[:2], size, resize)
+    return Window.around(sample.boxes[0], sample.image.shape[:2], size)
+
+
+def place(sample: Sample, placement: Placement | Position | Window, visible: float = 0.0) -> Sample:
     """Move a Sample from its own pixels onto the canvas.
 
     Objects that leave the canvas are dropped, also those of whose boxes less than the share `visible` is left. Ignored

@@ -109,7 +109,7 @@ class Augment:
     Args:
         augment: the recipe's list, as `check_augment` takes it; a crop without `size` crops to the canvas's.
         size: (height, width) of the canvas.
-        resize: how an image is placed, a mode of `visiontasks.geometry.Placement`.
+        resize: how an image is placed, a mode of `visiontasks.geometry.MODES`; with `object`, `ObjectCrop` comes first.
         points: the keypoints' names, or {label set: names}; by them left and right ones swap in a mirrored image.
 
     Attributes:
@@ -130,6 +130,13 @@ class Augment:
         points = points if isinstance(points, dict) else {"": points}
         self.augment, self.size, self.resize, self.points = list(augment), tuple(size), resize, points
         parsed = list(_parse(self.augment, "augment", self.size))
+        self._resize = resize
+        if resize == "object":
+            if "ObjectCrop" not in [name for name, _ in parsed[:1]]:
+                parsed.insert(0, ("ObjectCrop", {"p": 0.0}))
+            self._resize = "stretch"  # what lies on the canvas stays there
+        if any(name == "ObjectCrop" for name, _ in parsed[1:]) or resize != "object" and "ObjectCrop" in dict(parsed):
+            raise RecipeError("expected ObjectCrop once, as the first transform, with resize: object.", "augment")
         split = max((n for n, entry in enumerate(parsed, 1) if _at_original_resolution(*entry)), default=0)
         mirror = next((name for name in _all_names(parsed) if name in MIRRORS), None)
         pairs = {name: partners(those, mirror) for name, those in points.items() if mirror and len(those)}
@@ -176,7 +183,7 @@ class Augment:
                 seeded = np.random.default_rng(rng.integers(2**63))
                 return self._run(number, another(seeded), seeded, another, epoch)
 
-            sample = step(sample, rng, Stage(self.size, self.resize, prepared))
+            sample = step(sample, rng, Stage(self.size, self._resize, prepared))
         return sample
 
 

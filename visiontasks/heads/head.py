@@ -7,7 +7,7 @@ import keras
 from visiontasks.arguments import Checked, Classes, fields_of, task_of
 from visiontasks.losses.reduction import Term
 from visiontasks.sample import prefix
-from visiontasks.skeleton import Skeleton
+from visiontasks.skeleton import COCO_PERSON, Skeleton
 from visiontasks.taps import Tap, levels_among
 
 
@@ -46,7 +46,6 @@ class Head(Checked, keras.layers.Layer):
             `ignored` belong to objects, if a batch has them: see ops/objects.py.
         fields_with: {argument: further Sample fields that it learns from if the argument is given}.
         tasks_with: {argument, or several: the task instead of `task` if the argument, or each of them, is given}.
-        skeleton: the Skeleton of its keypoints, or None: its `skeleton` argument, which a recipe takes from the data.
         divisible: whether image height and width must be multiples of the deepest level's stride if it taps several
             levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
             other takes any size.
@@ -58,7 +57,6 @@ class Head(Checked, keras.layers.Layer):
     fields: tuple[str, ...]
     fields_with: dict[str, tuple[str, ...]] = {}
     tasks_with: dict[str | tuple[str, ...], str] = {}
-    skeleton: Skeleton | None = None
     divisible = True
     any_size = True
 
@@ -95,6 +93,13 @@ class Head(Checked, keras.layers.Layer):
     def loss_terms(self) -> tuple[str, ...]:
         """The names of the terms that `compute_losses` returns."""
         raise NotImplementedError(f"{type(self).__name__} does not name its loss terms.")
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        """The Skeleton of its keypoints, from its argument `skeleton`, by default COCO's; None if it learns none."""
+        # not an attribute: Keras would make another tuple of it, without its limbs
+        given = self.arguments.get("skeleton")
+        return (Skeleton(**given) if given else COCO_PERSON) if "keypoints" in self.fields else None
 
     def prefix(self, names) -> str:
         """The prefix of its fields' names in a batch: "", or "NAME/" for a named label set.

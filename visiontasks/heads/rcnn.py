@@ -15,7 +15,6 @@ from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes, matching, nms, sampling
 from visiontasks.ops.objects import objects
-from visiontasks.skeleton import COCO_PERSON, Skeleton
 
 
 class RCNN(DetectionHead):
@@ -138,7 +137,6 @@ class RCNN(DetectionHead):
             branch = PointBranch if {"refine", "points"} & {*mask} else MaskBranch
             self.add_branch(branch(len(self.classes), **mask, name="masks", **half))
         if keypoints is not None:
-            self.skeleton = Skeleton(**skeleton) if skeleton else COCO_PERSON
             self.add_branch(KeypointBranch(len(self.skeleton), **keypoints, name="keypoints", **half))
 
     def add_branch(self, branch: Branch):

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from visiontasks.arguments import Checked
-from visiontasks.data.placing import place
-from visiontasks.geometry import Placement
+from visiontasks.data.placing import place, placement_of
 from visiontasks.sample import Sample
 
 
@@ -18,7 +17,7 @@ class Stage:
 
     Attributes:
         size: (height, width) of the canvas that the network sees.
-        resize: how an image is placed on it, a mode of `visiontasks.geometry.Placement`.
+        resize: how an image is placed on it, a mode of `visiontasks.geometry.MODES`.
         another: returns another Sample of the same data, after the transforms before this one.
     """
 
@@ -28,7 +27,7 @@ class Stage:
 
     def place(self, sample: Sample) -> Sample:
         """The Sample on the canvas; unchanged if it already lies there."""
-        return place(sample, Placement(sample.image.shape[:2], self.size, self.resize))
+        return place(sample, placement_of(sample, self.size, self.resize))
 
 
 class Augmentation(Checked, abc.ABC):

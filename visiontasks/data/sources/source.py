@@ -12,7 +12,7 @@ from visiontasks.arguments import Checked
 from visiontasks.data.images import MAX_PIXELS, read_image
 from visiontasks.data.scan import scan
 from visiontasks.errors import BadImage, DataError
-from visiontasks.sample import Sample
+from visiontasks.sample import Sample, named
 
 
 class Report:
@@ -111,6 +111,14 @@ class Source(Checked, abc.ABC):
         """The sample for a batch of some fields; a source may leave out costly other fields, such as masks."""
         return self[index]
 
+    def posed(self, index: int, label_set: str = "") -> np.ndarray:
+        """The numbers of a sample's objects that have a labeled keypoint and are not ignored; none of a bad image."""
+        try:
+            sample = self.read(index, named(label_set, ("boxes", "classes", "keypoints"))).of(label_set)
+        except BadImage:
+            return np.zeros(0, int)
+        return labeled_objects(sample.keypoints, sample.ignored)
+
     def alike(self, index: int) -> Sequence[int]:
         """The numbers of the samples from the same data set, this one's among them.
 
@@ -140,6 +148,14 @@ class Source(Checked, abc.ABC):
         split.
         """
         return None
+
+
+def labeled_objects(keypoints: np.ndarray | None, ignored: np.ndarray | None) -> np.ndarray:
+    """The numbers of the objects that have a labeled keypoint and are not ignored."""
+    if keypoints is None:
+        return np.zeros(0, int)
+    labeled = (keypoints[..., 2] > 0).any(axis=1)
+    return np.flatnonzero(labeled if ignored is None else labeled & ~ignored)
 
 
 class Files(Source):
@@ -233,6 +249,10 @@ class ObjectFiles(Files):
 
     def labels(self, objects, size, fields):
         return objects.fields(len(self.names["classes"]), size, self.fields & set(fields), self.known)
+
+    def posed(self, index, label_set=""):
+        (objects,) = self.items[index][1:]  # no image need be read
+        return np.zeros(0, int) if label_set else labeled_objects(objects.keypoints, objects.ignored)
 
     def check_size(self, where, path: Path, listed: Sequence, size: tuple[int, int]):
         """Raise unless an image has the (height, width) that its annotations list; what is not listed is reported.

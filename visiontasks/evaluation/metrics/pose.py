@@ -1,4 +1,4 @@
-"""`Pose`: average precision of keypoints by OKS, the share of correct keypoints, their errors, and their calibration."""
+"""`Pose`: average precision of keypoints by OKS, the share of correct ones, their errors, and their calibration."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from visiontasks.drawing.charts import bars_figure, calibration_figure
 from visiontasks.evaluation.metrics.coco import coco_keypoint_scores
-from visiontasks.evaluation.metrics.confusion import by_class, mean_of_defined, ratio
+from visiontasks.evaluation.metrics.confusion import by_class, ratio
 from visiontasks.evaluation.metrics.detection import Detection
 from visiontasks.evaluation.metrics.metric import Metric
 from visiontasks.ops.numpy_keypoints import FILLED, oks, similarity
@@ -67,8 +67,8 @@ class Pose(Metric):
                 f"{sample.keypoints.shape[1]}. Evaluate on data with these keypoints: {', '.join(self.skeleton)}."
             )
         self._detection.update(sample, prediction)
-        image = sample.path or sample.id
-        self._numbers.append(self._images.setdefault(image, len(self._images)) if image else -len(self._numbers) - 1)
+        image = sample.path or sample.id or len(self._numbers)
+        self._numbers.append(self._images.setdefault(image, len(self._images)))
         known = np.ones(len(self.names), bool) if sample.known is None else sample.known
         rows, seen = known[sample.classes], known[prediction["classes"]]
         for points, kept in zip(self._points, (sample.keypoints[rows], prediction["keypoints"][seen]), strict=True):
@@ -109,31 +109,24 @@ class Pose(Metric):
         return columns | {"near": near[labeled]} | {name: scale[person] for name, scale in scales.items()}
 
     def result(self):
-        targets, detections = self._detection.rows
-        columns = self._columns()
+        columns, coco = self._columns(), self._coco()
         return {
-            **{f"keypoint_{key}": value for key, value in self._coco.metrics.items()},
+            **{f"keypoint_{key}": value for key, value in coco.metrics.items()},
             **{name: float(correct) for name, (correct, _) in columns.items()},
             "calibration_error": self._calibration()[1],
             **{f"box_{key}": value for key, value in self._detection.result().items()},
-            **by_class("keypoint_ap", self.names, self._coco.by_class),
+            **by_class("keypoint_ap", self.names, coco.by_class),
             **{key: v for name, (_, each) in columns.items() for key, v in by_class(name, self.skeleton, each).items()},
         }
 
-    @property
     def _coco(self):
-        rows = self._detection.rows
-        points = [np.concatenate(parts) for parts in self._points]
         # updates of one image become one image
-        numbers = np.array(self._numbers, np.int32)
-        merged = []
-        for row, part in zip(rows, points, strict=True):
-            image = numbers[row.image] if len(numbers) else row.image
+        numbers, merged = np.array([*self._numbers, 0], np.int32), []
+        for rows, parts in zip(self._detection.rows, self._points, strict=True):
+            image = numbers[rows.image]
             order = np.argsort(image, kind="stable")
-            columns = {field.name: getattr(row, field.name)[order] for field in dataclasses.fields(row)}
-            merged.append(
-                (type(row)(**{**columns, "image": np.unique(image[order], return_inverse=True)[1]}), part[order])
-            )
+            columns = {field.name: getattr(rows, field.name)[order] for field in dataclasses.fields(rows)}
+            merged.append((type(rows)(**columns | {"image": image[order]}), np.concatenate(parts)[order]))
         (targets, truth), (detections, found) = merged
         return coco_keypoint_scores(targets, detections, len(self.names), (truth, found), self.skeleton.sigmas)
 
@@ -160,7 +153,7 @@ class Pose(Metric):
         return means
 
     def _calibration(self):
-        """([mean score, share that is near, count] of each bin of scores, float64 (B, 3)), and the calibration error."""
+        """The mean score, the share that is near and the count of each bin, float64 (B, 3); and the calibration error."""
         rows = self._all()
         found = np.isfinite(rows["distance"])
         scores, near = np.clip(rows["score"][found], 0, 1), rows["near"][found] >= SIMILAR
@@ -177,9 +170,7 @@ class Pose(Metric):
         if table[:, 2].sum():
             columns = self._columns()
             shown = {name: columns[name][1] for name in (*self._scales, "error")}
-            figures["keypoints"] = bars_figure(
-                shown, self.skeleton, "keypoints of people that are matched with detections"
-            )
+            figures["keypoints"] = bars_figure(shown, self.skeleton, "keypoints of all people")
             title = f"scores of keypoints and how often they are near (OKS ≥ {SIMILAR}), error {error:.3f}"
             figures["calibration"] = calibration_figure(table, title)
         return figures
