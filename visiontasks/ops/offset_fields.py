@@ -34,7 +34,7 @@ def discs(points, size, *, stride: float, radius: float, origin: float | None = 
         (float32 (B, h, w, K), 1 where a labeled keypoint of this kind is at most R away and 0 elsewhere; int32
         (B, h, w, K), the person whose keypoint is the nearest, of equally near ones the first, or -1 outside).
     """
-    grid = np.expand_dims(centers(size, stride, origin), 2)
+    grid = ops.convert_to_tensor(np.expand_dims(centers(size, stride, origin), 2))
     people, kinds = points.shape[1:3]
     points = _with_nobody(points)
     shape = (ops.shape(points)[0], *size, kinds)
@@ -104,11 +104,11 @@ def long_offsets(points, segments, *, stride: float, origin: float | None = None
 
 def _offsets(points, owners, kinds, stride, origin):
     """From cells to keypoints of these kinds (F,) of their owners, int (B, h, w, F or 1), and where they are known."""
-    grid = np.expand_dims(centers(owners.shape[1:3], stride, origin), 2)
+    grid = ops.convert_to_tensor(np.expand_dims(centers(owners.shape[1:3], stride, origin), 2))
     people, count = points.shape[1:3]
     owners = ops.cast(owners, "int32")
     images = ops.reshape(ops.arange(ops.shape(owners)[0], dtype="int32") * (people + 1), (-1, 1, 1, 1))
-    rows = (images + ops.where(owners < 0, people, owners)) * count + np.asarray(kinds, "int32")
+    rows = (images + ops.where(owners < 0, people, owners)) * count + ops.convert_to_tensor(kinds, "int32")
     wanted = ops.take(ops.reshape(_with_nobody(points), (-1, 3)), rows, axis=0)
     known = wanted[..., 2] > 0
     return ops.where(ops.expand_dims(known, -1), wanted[..., :2] - grid, 0.0), known
@@ -138,8 +138,8 @@ def refined(offsets, by, keypoints=None, *, times: int, stride: float):
     size, count = tuple(by.shape[1:3]), by.shape[3]
     keypoints = np.arange(count) if keypoints is None else np.asarray(keypoints)
     cells = math.prod(size)
-    channels = np.tile(keypoints.ravel().astype("int32"), cells)
-    start = np.repeat(centers(size, 1).reshape(cells, 2), keypoints.size, axis=0)
+    channels = ops.convert_to_tensor(np.tile(keypoints.ravel(), cells), "int32")
+    start = ops.convert_to_tensor(np.repeat(centers(size, 1).reshape(cells, 2), keypoints.size, axis=0))
     moved = ops.reshape(ops.cast(offsets, "float32"), (-1, cells * keypoints.size, 2))
     for _ in range(times):
         moved = moved + point_ops.in_channels(by, start + moved / stride, channels)
@@ -162,7 +162,7 @@ def hough_scores(heat, short, *, stride: float, radius: float):
         float32 (B, h, w, K).
     """
     height, width, count = heat.shape[1:]
-    rows, columns, kinds = (x.astype("int32") for x in np.indices((height, width, count)))
+    rows, columns, kinds = (ops.convert_to_tensor(x, "float32") for x in np.indices((height, width, count)))
     images = ops.reshape(ops.arange(ops.shape(heat)[0], dtype="int32"), (-1, 1, 1, 1))
     axes = []
     for place, axis, length in ((rows, 1, height), (columns, 0, width)):
@@ -178,6 +178,6 @@ def hough_scores(heat, short, *, stride: float, radius: float):
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             cell = (images * height + ops.clip(row, 0, height - 1)) * width + ops.clip(column, 0, width - 1)
             vote = ops.where(inside, ops.cast(heat, "float32") * down * across, 0.0)
-            flat = ops.reshape(vote, (-1,)), ops.reshape(cell * count + kinds, (-1,))
+            flat = ops.reshape(vote, (-1,)), ops.reshape(cell * count + ops.cast(kinds, "int32"), (-1,))
             votes = votes + ops.segment_sum(*flat, num_segments=total)
     return ops.reshape(votes, (-1, height, width, count)) * (stride**2 / (math.pi * radius**2))

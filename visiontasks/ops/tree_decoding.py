@@ -93,8 +93,7 @@ def decode_people(
     origin = stride / 2 if origin is None else origin
     last = np.array([width - 1, height - 1], "float32")
     heat = ops.cast(heat, "float32")
-    mid = ops.reshape(mid, (-1, height, width, 2 * mid.shape[3], 2))
-
+    mid = ops.reshape(mid, (ops.shape(mid)[0], height, width, 2 * mid.shape[3], 2))
     images = ops.reshape(ops.arange(ops.shape(heat)[0], dtype="int32") * (height * width), (-1, 1))
 
     # places are in cells, 0 is the center of the first. Values are those of the nearest cell: between the discs of two
@@ -133,14 +132,15 @@ def decode_people(
     begun = _one(roots, kinds)
     places = ops.where(begun, ops.expand_dims(own, 2), 0.0)
     scores = ops.where(begun[..., 0], ops.expand_dims(values, 2), 0.0)
-    places, scores = ops.fori_loop(0, kinds - 1, step, (places, scores))
+    if kinds > 1:  # JAX traces a loop even of no step, and no step can be read then
+        places, scores = ops.fori_loop(0, kinds - 1, step, (places, scores))
     people = ops.concatenate([places * stride + origin, ops.expand_dims(scores, -1)], axis=-1)
     return _distinct(people, own * stride + origin, roots, values >= threshold, count, radius)
 
 
 def _one(keypoints, kinds):
     """bool (B, S, K, 1): which of K keypoints these int32 (B, S) are."""
-    return ops.expand_dims(ops.expand_dims(keypoints, -1) == np.arange(kinds, dtype="int32"), -1)
+    return ops.expand_dims(ops.equal(ops.expand_dims(keypoints, -1), np.arange(kinds, dtype="int32")), -1)
 
 
 def _seeds(heat, count, threshold):
@@ -206,7 +206,8 @@ def people_of_cells(
         int32 (B, h, w): the nearest person; -1 for none.
     """
     size, (people, kinds) = segmentation.shape[1:], keypoints.shape[1:3]
-    targets = ops.cast(long, "float32") + np.expand_dims(centers(size, stride, origin), 2)
+    grid = np.expand_dims(centers(size, stride, origin), 2)
+    targets = ops.cast(long, "float32") + ops.convert_to_tensor(grid)
     extents = ops.maximum(ops.max(keypoints[..., :2], axis=2) - ops.min(keypoints[..., :2], axis=2), 1.0)
     scores = keypoints[..., 2]
     total = ops.sum(scores, axis=-1, keepdims=True) * ops.sqrt(ops.prod(extents, axis=-1, keepdims=True))
