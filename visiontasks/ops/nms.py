@@ -12,10 +12,6 @@ from visiontasks.ops import boxes as box_ops
 def suppress(boxes, scores, threshold: float, valid=None, groups=None):
     """Which boxes greedy suppression keeps: the best box, then the best box that overlaps no kept one, and so on.
 
-    The greedy result is the only fixed point of "keep a box unless a better kept box overlaps it". Repeating that rule
-    for all boxes at once reaches it. The number of rounds is the length of the longest chain of boxes that decide on
-    each other, mostly below ten (Cluster-NMS: Zheng et al. 2021, https://arxiv.org/abs/2005.03572, proposition 1).
-
     Args:
         boxes: (…, K, 4), best first.
         scores: (…, K), decreasing; of equal scores the first is the better.
@@ -29,8 +25,25 @@ def suppress(boxes, scores, threshold: float, valid=None, groups=None):
     overlapping = _overlapping(boxes, boxes, threshold, groups, groups)
     ranks = ops.arange(boxes.shape[-2])
     better = ops.expand_dims(ranks, -1) < ranks  # [i, j]: i comes before j
-    suppresses = ops.cast(ops.logical_and(overlapping, better), "float32")
     valid = ops.ones_like(scores, dtype="bool") if valid is None else valid
+    return greedy(ops.logical_and(overlapping, better), valid)
+
+
+def greedy(suppresses, valid):
+    """What greedy suppression keeps: the best, then the best that no kept one suppresses, and so on.
+
+    The greedy result is the only fixed point of "keep one unless a better kept one suppresses it". Repeating that rule
+    for all at once reaches it. The number of rounds is the length of the longest chain of those that decide on each
+    other, mostly below ten (Cluster-NMS: Zheng et al. 2021, https://arxiv.org/abs/2005.03572, proposition 1).
+
+    Args:
+        suppresses: bool (…, K, K): [i, j] says that i, if it is kept, suppresses j. It must be false unless i < j.
+        valid: bool (…, K); what is not valid is not kept and suppresses nothing.
+
+    Returns:
+        bool (…, K).
+    """
+    suppresses = ops.cast(suppresses, "float32")
 
     def once(kept):
         # float32 sums of up to K ones: a product runs faster than any() over the pairs
@@ -43,7 +56,7 @@ def suppress(boxes, scores, threshold: float, valid=None, groups=None):
     def step(kept, before):
         return once(kept), kept
 
-    kept, _ = ops.while_loop(changed, step, (once(valid), valid), maximum_iterations=boxes.shape[-2])
+    kept, _ = ops.while_loop(changed, step, (once(valid), valid), maximum_iterations=suppresses.shape[-1])
     return kept
 
 

@@ -24,6 +24,27 @@ def at_points(features, positions, images):
     )
 
 
+def in_channels(fields, positions, channels):
+    """As `at_points`, of fields of vectors in which each point reads a channel of its own.
+
+    Args:
+        fields: (B, H, W, F, D).
+        positions: float32 (B, P, 2), x and y in cells: the first cell spans 0..1.
+        channels: int32 (B, P) or (P,), 0..F-1.
+
+    Returns:
+        float32 (B, P, D), with gradients for the fields and the positions.
+    """
+    height, width, count, length = fields.shape[1:]
+    start = ops.reshape(ops.arange(ops.shape(fields)[0], dtype="int32") * (height * width), (-1, 1))
+    table = ops.reshape(fields, (-1, length))
+    return _interpolated(
+        lambda cells: ops.cast(ops.take(table, (start + cells) * count + channels, axis=0), "float32"),
+        positions,
+        (height, width),
+    )
+
+
 def at_cells(grids, positions, border: bool = True):
     """As `at_points`, of grids (R, S, S), one for each row of points: (R, P). Without `border` it is 0 outside."""
     size = tuple(grids.shape[1:3])
