@@ -34,9 +34,10 @@ def test_it_is_a_tuple_of_its_names():
     ],
 )
 def test_left_and_right_by_their_names(left, right):
-    for names, sides in (((left, "tail", right), ("left", None, "right")), ((right, "nose", left), ("right", None, "left"))):
+    for names, sides in ((left, "tail", right), "left right"), ((right, "nose", left), "right left"):
         skeleton = Skeleton(names)
-        assert skeleton.partners == (2, 1, 0) and skeleton.sides == sides and skeleton.unpaired == ()
+        assert skeleton.partners == (2, 1, 0) and skeleton.unpaired == ()
+        assert (skeleton.sides[0], skeleton.sides[2]) == tuple(sides.split()) and skeleton.sides[1] is None
 
 
 @pytest.mark.parametrize("name", ["tail", "nose", "Lamp", "skull", "LED", "roller", "ear", "RGB", "elbow", "Ruler"])

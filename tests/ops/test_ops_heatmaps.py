@@ -165,5 +165,6 @@ def test_cells_in_boxes():
 
 
 def test_a_box_without_extent_holds_nothing():
-    numbers, inside = heatmaps.cells_in_boxes(np.full((1, 1, 1, 2), 3, np.float32), np.full((1, 1, 4), 3, np.float32), 8)
+    point, box = np.full((1, 1, 1, 2), 3, np.float32), np.full((1, 1, 4), 3, np.float32)
+    numbers, inside = heatmaps.cells_in_boxes(point, box, 8)
     assert not ops.convert_to_numpy(inside).any() and not ops.convert_to_numpy(numbers).any()

@@ -30,7 +30,8 @@ def test_oks_is_pycocotools(count, seed):
     rng = np.random.default_rng(seed)
     sigmas = COCO_PERSON.sigmas if count == 17 else rng.uniform(0.02, 0.2, count)
     others = rng.uniform(0, 200, (5, count, 2))
-    points = np.concatenate([others[rng.integers(0, 5, 7)] + rng.normal(0, 6, (7, count, 2)), np.ones((7, count, 1))], 2)
+    points = others[rng.integers(0, 5, 7)] + rng.normal(0, 6, (7, count, 2))
+    points = np.concatenate([points, np.ones((7, count, 1))], axis=2)
     counted = rng.random((5, count)) < 0.6
     counted[:, 0] = True  # without a labeled keypoint pycocotools measures by the box
     areas = rng.uniform(100, 20_000, 5)
