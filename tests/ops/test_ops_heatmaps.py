@@ -7,6 +7,7 @@ from keras import ops
 from visiontasks.ops import heatmaps
 
 ROWS, COLUMNS = 24, 18
+MOST = 80  # points read at once
 
 
 def slow_gaussians(points, labeled, size, sigma):
@@ -49,9 +50,10 @@ def test_a_mirrored_image_has_the_mirrored_map():
 
 
 def read(points, size, sigma, **options):
-    points = np.asarray(points, np.float32).reshape(1, 1, -1, 2)
-    maps = heatmaps.gaussians(points, np.ones(points.shape[:3], bool), size, sigma)
-    return ops.convert_to_numpy(heatmaps.peaks(maps, sigma=sigma, **options))[0]
+    filled = np.ones((1, 1, MOST, 2), np.float32)  # of one shape, which JAX compiles once
+    filled[0, 0, : len(points)] = points
+    maps = heatmaps.gaussians(filled, np.ones(filled.shape[:3], bool), size, sigma)
+    return ops.convert_to_numpy(heatmaps.peaks(maps, sigma=sigma, **options))[0, : len(points)]
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
@@ -95,7 +97,7 @@ def test_simpler_rules(rule, size):
 
 
 def test_on_gaussians_each_rule_is_better_than_the_one_before():
-    points = np.random.default_rng(5).uniform(4, 14, (100, 2)).astype(np.float32)
+    points = np.random.default_rng(5).uniform(4, 14, (MOST, 2)).astype(np.float32)
     errors = {
         rule: np.abs(read(points, (ROWS, COLUMNS), 2.0, refinement=rule)[:, :2] - points).mean()
         for rule in ("none", "quarter", "dark")
@@ -133,7 +135,7 @@ def test_doubled_is_bilinear(size):
     import cv2
 
     maps = np.random.default_rng(2).normal(size=(2, *size, 3)).astype(np.float32)
-    got = ops.convert_to_numpy(heatmaps.doubled(maps))
+    got = ops.convert_to_numpy(heatmaps.doubled(ops.convert_to_tensor(maps)))
     expected = np.stack([np.stack([slow_doubled(one[..., k]) for k in range(3)], axis=-1) for one in maps])
     np.testing.assert_allclose(got, expected, atol=1e-5)
     np.testing.assert_allclose(got[0], cv2.resize(maps[0], None, fx=2, fy=2).reshape(got[0].shape), atol=1e-5)
@@ -157,7 +159,9 @@ def test_cells_in_boxes():
     points = (rng.integers(-50, 1000, (2, 6, 40, 2)) / 16).astype(np.float32)
     corners = boxes[:, :, [[0, 1], [2, 3], [0, 3], [2, 1]]]
     points = np.concatenate([points, corners], axis=2)
-    numbers, inside = map(ops.convert_to_numpy, heatmaps.cells_in_boxes(points, boxes, 8))
+    numbers, inside = map(
+        ops.convert_to_numpy, heatmaps.cells_in_boxes(*map(ops.convert_to_tensor, (points, boxes)), 8)
+    )
     assert numbers.dtype == np.int32 and inside[:, :, -4:].all()
     assert (numbers[:, :, -4:] == [0, 63, 56, 7]).all()  # the lower right corner lies in the last cell
     for index in np.ndindex(2, 6, 44):
@@ -166,5 +170,5 @@ def test_cells_in_boxes():
 
 def test_a_box_without_extent_holds_nothing():
     point, box = np.full((1, 1, 1, 2), 3, np.float32), np.full((1, 1, 4), 3, np.float32)
-    numbers, inside = heatmaps.cells_in_boxes(point, box, 8)
+    numbers, inside = heatmaps.cells_in_boxes(*map(ops.convert_to_tensor, (point, box)), 8)
     assert not ops.convert_to_numpy(inside).any() and not ops.convert_to_numpy(numbers).any()
