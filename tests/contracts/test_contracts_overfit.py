@@ -9,7 +9,11 @@ from visiontasks.registry import catalog
 from visiontasks.training import fused_optimizers
 
 FAMILY = "unet_encoder"
-SCORES = {"detection": "ap50", "instances": "mask_ap50"}  # of heads that find objects, by task
+SCORES = {
+    "detection": "ap50",
+    "pose": "keypoint_ap50",
+    "posed_instances": "mask_ap50",
+}  # of heads that find objects, by task
 TASKS = {name: part.task({}) for name, part in sorted(catalog.parts("heads").items())}
 
 

@@ -9,7 +9,7 @@ from visiontasks.drawing.panels import captioned
 from visiontasks.evaluation.metrics.pose import Pose as PoseMetric
 from visiontasks.evaluation.tasks.detection import Detection, styles_of
 from visiontasks.inference.keypoint_maps import keypoints_of
-from visiontasks.inference.merging_keypoints import merge_keypoints
+from visiontasks.inference.merging_keypoints import merge_keypoints, merge_shown
 
 SHOWN_POINT = 0.2  # the score from which a keypoint is drawn
 
@@ -39,7 +39,9 @@ class Pose(Detection):
         return {**found, "keypoints": points}
 
     def merge(self, predictions, views):
-        """The objects of all views, each once; see `merge_keypoints`."""
+        """The objects of all views, each once: see `merge_keypoints`, or `merge_shown` for views of one object each."""
+        if not views or views[0].shown is not None:
+            return self._of_objects(predictions, views)
         parts = [self.restore(one, view.placement) for one, view in zip(predictions, views, strict=True)]
         for part, view in zip(parts, views, strict=True):
             part["boxes"] = view.restore_boxes(part["boxes"])
@@ -48,6 +50,14 @@ class Pose(Detection):
         numbers = np.arange(len(views)).repeat([len(part["scores"]) for part in parts])
         columns = (np.concatenate([part[name] for part in parts]) for name in self.columns)
         merged = merge_keypoints(*columns, windows[numbers], numbers, views[0].image_size, self.skeleton.sigmas)
+        return dict(zip(self.columns, merged, strict=True))
+
+    def _of_objects(self, predictions, views):
+        points = [
+            view.restore_keypoints(self.restore(one, view.placement)["keypoints"][:1], self.skeleton.partners)
+            for one, view in zip(predictions, views, strict=True)
+        ]
+        merged = merge_shown(points, [view.shown for view in views], self.skeleton)
         return dict(zip(self.columns, merged, strict=True))
 
     def metric(self):
