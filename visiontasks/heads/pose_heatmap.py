@@ -172,7 +172,8 @@ class PoseHeatmap(Head):
             found, scale = ops.stack([x, y, of_x * of_y], axis=-1), 1 / self.simcc["split"]
         scores = ops.clip(found[..., 2], 0.0, 1.0)
         points = ops.concatenate([found[..., :2] * scale, ops.expand_dims(scores, -1)], axis=-1)
-        boxes = heatmaps.boxes_around(points, scores >= SCORED)
+        good = scores >= SCORED
+        boxes = heatmaps.boxes_around(points, ops.logical_or(good, ops.logical_not(ops.any(good, -1, keepdims=True))))
         one = ops.ones_like(scores[:, :1], dtype="int32")
         return {
             "boxes": box_ops.clip(ops.expand_dims(boxes, 1), size),
