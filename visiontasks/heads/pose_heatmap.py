@@ -174,6 +174,7 @@ class PoseHeatmap(Head):
         points = ops.concatenate([found[..., :2] * scale, ops.expand_dims(scores, -1)], axis=-1)
         good = scores >= SCORED
         boxes = heatmaps.boxes_around(points, ops.logical_or(good, ops.logical_not(ops.any(good, -1, keepdims=True))))
+        boxes = boxes + ops.convert_to_tensor([-0.5, -0.5, 0.5, 0.5])  # a single keypoint has a box too
         one = ops.ones_like(scores[:, :1], dtype="int32")
         return {
             "boxes": box_ops.clip(ops.expand_dims(boxes, 1), size),

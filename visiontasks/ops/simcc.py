@@ -20,13 +20,18 @@ def targets(coordinates, count: int, sigma: float):
 def coordinate(logits, sigma: float):
     """The coordinate in classes and its score: (…, C) to float32 (…) and (…).
 
-    The mean position of the classes near the best one, weighted by their probabilities, and the sum of these.
+    The top of the parabola through the logarithms at the best class and its neighbors, exact for `targets`; and the sum
+    of the probabilities of the classes near the best one.
     """
     count = logits.shape[-1]
-    shares = ops.softmax(ops.cast(logits, "float32"), axis=-1)
-    best = ops.cast(ops.argmax(shares, axis=-1), "float32")
-    classes = ops.arange(count, dtype="float32")
-    near = ops.abs(classes - ops.expand_dims(best, -1)) <= math.ceil(NEAR * sigma)
-    near = ops.where(near, shares, 0.0)
-    score = ops.sum(near, axis=-1)
-    return ops.sum(near * (classes + 0.5), axis=-1) / ops.maximum(score, 1e-9), score
+    logits = ops.cast(logits, "float32")
+    best = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    middle = ops.clip(best, 1, count - 2)
+    before, here, after = (
+        ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(middle + step, -1), axis=-1), -1) for step in (-1, 0, 1)
+    )
+    bend = before - 2.0 * here + after
+    shift = ops.where(bend < -1e-9, 0.5 * (before - after) / ops.where(bend < -1e-9, bend, -1.0), 0.0)
+    near = ops.abs(ops.arange(count, dtype="int32") - ops.expand_dims(best, -1)) <= math.ceil(NEAR * sigma)
+    score = ops.sum(ops.where(near, ops.softmax(logits, axis=-1), 0.0), axis=-1)
+    return ops.cast(middle, "float32") + 0.5 + ops.clip(shift, -1.5, 1.5), score
