@@ -105,6 +105,15 @@ def yolo(root):
     return {"data": str(root / "data.yaml")}
 
 
+def points(root):
+    lines = ["scorer,,,me,me,me,me", "bodyparts,,,snout,snout,leftear,leftear", "coords,,,x,y,x,y"]
+    for number, cells in enumerate(("3.5,4,9,12", ",,,", "1,2,,", "NaN,NaN,20,18.25")):
+        write(root / f"labeled-data/video/{number}.png", seed=number)
+        lines.append(f"labeled-data,video,{number}.png,{cells}")
+    (root / "labeled-data/video/CollectedData_me.csv").write_text("\n".join(lines))
+    return {"path": str(root)}
+
+
 def labelme(root):
     for number in range(4):
         write(root / f"{number}.jpg", seed=number)
@@ -133,6 +142,7 @@ EXAMPLES = {
     "coco": coco,
     "voc": voc,
     "yolo": yolo,
+    "points": points,
     "labelme": labelme,
     "instances": instances,
     "images": images,

@@ -370,6 +370,63 @@ def test_categories_with_different_keypoints(tmp_path):
         coco(tmp_path, entry(category_id=1), categories=[PERSON[0], {"id": 2, "name": "x", "keypoints": ["a"]}])
 
 
+def test_categories_that_share_a_list_of_keypoints(tmp_path):
+    """As AP-10K has it: each species names the same keypoints, with limbs from 1."""
+    points = ["left_eye", "right_eye", "nose"]
+    shared = [{"id": n, "name": f"n{n}", "keypoints": points, "skeleton": [[1, 2], [2, 3]]} for n in (5, 1)]
+    categories = [*shared, {"id": 9, "name": "ball"}, {"id": 10, "name": "box", "keypoints": [], "skeleton": []}]
+    seen = {"keypoints": [3, 4, 2, 5, 6, 1, 0, 0, 0]}
+    source = coco(
+        tmp_path,
+        entry(category_id=1, **seen),
+        entry(id=2, category_id=5, **seen),
+        entry(id=3, category_id=9),
+        entry(id=4, category_id=10, keypoints=[]),
+        categories=categories,
+    )
+    skeleton = source.names["keypoints"]
+    assert skeleton == tuple(points) and skeleton.limbs == ((0, 1), (1, 2)) and skeleton.partners == (1, 0, 2)
+    assert source[0].classes.tolist() == [0, 1, 2, 3] and source.posed(0).tolist() == [0, 1]
+    assert source[0].keypoints[:2].tolist() == [[[3, 4, 2], [5, 6, 1], [0, 0, 0]]] * 2 and not source.report
+
+
+def test_keypoints_outside_of_the_image_are_not_labeled(tmp_path):
+    nan = float("nan")
+    source = coco(
+        tmp_path,
+        person([WIDTH + 0.6, 4, 2, WIDTH, HEIGHT, 1]),
+        person([-9, 4, 2, 3, 4, 2], id=2),
+        person([nan, 4, 2, 3, 4, 2], id=3),
+        person([-9, 4, 0, 3, 4, 2], id=4),
+        categories=PERSON,
+    )
+    away = [[0, 0, 0], [3, 4, 2]]
+    assert source[0].keypoints.tolist() == [[[WIDTH, 4, 2], [WIDTH, HEIGHT, 1]], away, away, away]
+    assert {what: source.report.count(what) for what in source.report._seen if "sigma" not in what} == {
+        "keypoint outside of its image, not labeled": 1,
+        "keypoint of NaN or infinity, not labeled": 1,
+    }
+    assert f"{source.path}, annotation 2" in str(source.report)
+
+
+def test_limbs_and_a_skeleton_of_the_recipe(tmp_path):
+    categories = [{**PERSON[0], "skeleton": [[1, 2], [1, 3], [2, 2]]}]
+    source = coco(tmp_path, person([3, 4, 2, 0, 0, 0]), categories=categories)
+    assert source.names["keypoints"].limbs == ((0, 1),)
+    assert source.report.count("limb that is no pair of keypoints, left out") == 1
+    from_zero = [{**PERSON[0], "skeleton": [[0, 1]]}]
+    assert coco(tmp_path, person([3, 4, 2, 0, 0, 0]), categories=from_zero).names["keypoints"].limbs == ((0, 1),)
+    given = {"keypoints": ["top", "left"], "limbs": [], "pairs": [["top", "left"]], "sigmas": [0.1, 0.2]}
+    source = coco(tmp_path, person([3, 4, 2, 0, 0, 0]), categories=categories, skeleton=given)
+    skeleton = source.names["keypoints"]
+    assert (skeleton, skeleton.limbs, skeleton.partners, skeleton.sigmas) == (("top", "left"), (), (1, 0), (0.1, 0.2))
+    points = np.float32([[[3.00004, 4, 0.5], [5, 6, 0]]])
+    (result,) = source.results(
+        source[0], {"boxes": np.float32([[1, 2, 5, 9]]), "scores": [0.5], "classes": [0], "keypoints": points}
+    )
+    assert result["keypoints"] == [3, 4, 0.5, 5, 6, 0] and result["category_id"] == 1
+
+
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "link/secret.png"])
 def test_item_77_a_file_name_that_leads_out(tmp_path, name):
     root = tmp_path / "set"

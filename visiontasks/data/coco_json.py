@@ -12,7 +12,7 @@ import numpy as np
 from visiontasks.data import segmentations
 from visiontasks.data.images import inside
 from visiontasks.data.layout import TRAINING, VALIDATION
-from visiontasks.data.objects import Objects, usable_boxes
+from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.errors import DataError
 
 _TABLES = ("images", "annotations", "categories")
@@ -62,14 +62,14 @@ class CocoJson:
         entries = [entry for entry in entries if entry.mask != [] and entry.box is not None]
         boxes, kept = usable_boxes([e.box for e in entries], size, [e.name for e in entries], report)
         entries = [entries[number] for number in kept]
+        points = np.reshape([entry.points for entry in entries], (len(entries), len(self.points), 3))
+        points = usable_points(points, size, [entry.name for entry in entries], report)
         return Objects(
             boxes,
             np.array([entry.number for entry in entries], np.int32),
             np.array([entry.crowd for entry in entries], bool),
             np.array([entry.area for entry in entries], np.float32),
-            np.array([entry.points for entry in entries], np.float32).reshape(-1, len(self.points), 3)
-            if self.points
-            else None,
+            points if self.points else None,
             tuple(entry.mask for entry in entries),
         )
 
@@ -118,16 +118,15 @@ def _numbers(values, count, what, name) -> list[float] | None:
 
 
 def _points(values, count, name) -> np.ndarray:
-    """float32 (K, 3), zeros where nothing was labeled. `num_keypoints` is not used: it is often wrong."""
+    """float64 (K, 3), as they are written. `num_keypoints` is not used: it is often wrong."""
     if not count or not values:
-        return np.zeros((count, 3), np.float32)
-    points = np.array(_numbers(values, 3 * count, f"list of {count} keypoints (x, y, visibility)", name), np.float32)
+        return np.zeros((count, 3))
+    points = np.array(_numbers(values, 3 * count, f"list of {count} keypoints (x, y, visibility)", name))
     points = points.reshape(-1, 3)
-    points[~np.isfinite(points).all(axis=1)] = 0
+    points[np.isnan(points[:, 2]), 2] = 0
     if not np.isin(points[:, 2], (0, 1, 2)).all():
         bad = points[~np.isin(points[:, 2], (0, 1, 2))][0, 2]
         raise DataError(f"{name}: expected keypoint visibilities 0, 1 or 2, got {bad:g}.")
-    points[points[:, 2] == 0] = 0
     return points
 
 

@@ -11,7 +11,7 @@ from visiontasks.errors import DataError
 from visiontasks.registry import catalog
 
 # the most specific layouts first: an annotation file says more than folders, and folders more than a table
-PRECEDENCE = ("coco", "voc", "yolo", "labelme", "instances", "masks", "folder", "boxes", "csv")
+PRECEDENCE = ("coco", "voc", "yolo", "points", "labelme", "instances", "masks", "folder", "boxes", "csv")
 INHERITED = (
     "names",
     "values",
@@ -21,6 +21,8 @@ INHERITED = (
     "max_pixels",
     "set",
     "skeleton",
+    "class_name",
+    "margin",
 )  # how labels are read, not where they are
 
 

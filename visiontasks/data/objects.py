@@ -16,7 +16,7 @@ _ROUNDING = 1.0  # pixels by which a box may exceed its image, from rounding, wi
 class Objects:
     """The annotations of N objects of one image.
 
-    Boxes and polygons are in pixels, or, until `scaled`, shares of the image.
+    Boxes, polygons and keypoints are in pixels, or, until `scaled`, shares of the image.
 
     Args:
         boxes: float32 (N, 4), x1, y1, x2, y2, inside the image.
@@ -84,13 +84,15 @@ class Objects:
         )
 
     def scaled(self, size: tuple[int, int]) -> "Objects":
-        """Boxes and polygons given as shares of the image, in pixels of an image of (height, width)."""
+        """Boxes, polygons and keypoints given as shares of the image, in pixels of an image of (height, width)."""
         scale = np.array([size[1], size[0]], np.float64)
         boxes = (self.boxes.reshape(-1, 2, 2) * scale).reshape(-1, 4).astype(np.float32)
-        masks = self.masks
+        masks, points = self.masks, self.keypoints
+        if points is not None:
+            points = np.concatenate([points[..., :2] * scale, points[..., 2:]], axis=-1).astype(np.float32)
         if masks is not None:
             masks = tuple([(points_of(polygon) * scale).ravel() for polygon in polygons] for polygons in masks)
-        return dataclasses.replace(self, boxes=boxes, masks=masks)
+        return dataclasses.replace(self, boxes=boxes, masks=masks, keypoints=points)
 
     def _largest(self) -> int:
         single = np.flatnonzero(~self.ignored)
@@ -155,3 +157,32 @@ def usable_boxes(
             elif over[number]:
                 report.add("box that exceeds its image, clipped", name)
     return clipped[kept], np.flatnonzero(kept)
+
+
+def usable_points(
+    points: np.ndarray, size: Sequence[float], names: Sequence[str], report, rounding: float = _ROUNDING
+) -> np.ndarray:
+    """Keypoints as a Sample has them: those that are NaN or outside of their image are not labeled, which is reported.
+
+    Args:
+        points: float (N, K, 3), x, y, visibility; x and y of those that are not labeled do not matter.
+        size: (height, width) of the image, in the points' unit.
+        names: of the N objects, for the report.
+        report: gets `add(what, name)`.
+        rounding: by how much a point may exceed the image; such a point is moved to the edge.
+
+    Returns:
+        float32 (N, K, 3), zeros where nothing is labeled.
+    """
+    points = np.array(points, np.float64)
+    height, width = size
+    labeled, finite = points[..., 2] > 0, np.isfinite(points).all(axis=-1)
+    with np.errstate(invalid="ignore"):
+        clipped = np.clip(points[..., :2], 0, [width, height])
+        outside = labeled & finite & (np.abs(points[..., :2] - clipped) > rounding).any(axis=-1)
+    for what, where in (("of NaN or infinity", labeled & ~finite), ("outside of its image", outside)):
+        for number in np.flatnonzero(where.any(axis=-1)):
+            report.add(f"keypoint {what}, not labeled", names[number])
+    points[..., :2] = clipped
+    points[~(labeled & finite) | outside] = 0
+    return points.astype(np.float32)

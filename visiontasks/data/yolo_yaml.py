@@ -47,8 +47,6 @@ def _read_yaml(file: Path) -> dict:
         raise DataError(f"expected a YAML file such as data.yaml, got {file}: {error}.", "data") from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: expected names, train and val, got {type(content).__name__}.")
-    if content.get("kpt_shape"):
-        raise DataError(f"{file}: expected boxes or polygons, got keypoints (kpt_shape); convert them to COCO's JSON.")
     return content
 
 

@@ -29,8 +29,9 @@ def merge_keypoints(
     """Merge the people of several views: greedily from the best, those that no tile cuts off first, by class.
 
     People of one view are never merged: the head has done its own suppression. A merged person has the box of the best
-    or, if that was cut off, the box around all parts; its highest score; and of each keypoint the mean of the positions
-    that agree with the one of the highest score, weighted by their scores.
+    or, if that was cut off, the box around all parts, also of those that only other parts overlap; its highest score;
+    and of each keypoint the mean of the positions that agree with the one of the highest score, weighted by their
+    scores, over the views that show it.
 
     Args:
         boxes: float (N, 4) x1, y1, x2, y2 in the image's pixels.
@@ -54,18 +55,22 @@ def merge_keypoints(
         if not left[row]:
             continue
         kept.append(row)
-        rest = np.flatnonzero(left & (seen_in != seen_in[row]) & (classes == classes[row]))
-        rest = rest[rest > row]
-        alike = _alike(row, rest, boxes, keypoints, windows, cut, sigmas)
-        # of each other view the one that is most alike
-        best = {seen_in[j]: j for j, value in sorted(zip(rest, alike, strict=True), key=lambda p: p[1]) if value > SAME}
-        group = [row, *best.values()]
-        left[group] = False
+        left[row], group = False, [row]
+        for member in group:  # grows: what no view shows whole, each part continues
+            rest = np.flatnonzero(left & (classes == classes[row]) & ~np.isin(seen_in, seen_in[group]))
+            alike = _alike(member, rest, boxes, keypoints, windows, cut, sigmas)
+            # of each other view the one that is most alike
+            pairs = sorted(zip(rest, alike, strict=True), key=lambda pair: pair[1])
+            best = {seen_in[j]: j for j, value in pairs if value > SAME}
+            group += best.values()
+            left[group] = False
+            if not cut[row]:
+                break
         scores[row] = scores[group].max()
         if cut[row]:
             boxes[row] = [*boxes[group, :2].min(axis=0), *boxes[group, 2:].max(axis=0)]
         area = FILLED * (boxes[row, 2] - boxes[row, 0]) * (boxes[row, 3] - boxes[row, 1])
-        keypoints[row] = _mean(keypoints[group], area, sigmas)
+        keypoints[row] = _mean(keypoints[group], windows[group], area, sigmas)
     kept = np.array(kept, int)
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return boxes[kept], scores[kept], classes[kept], keypoints[kept]
@@ -84,7 +89,9 @@ def _alike(row, rest, boxes, keypoints, windows, cut, sigmas):
         counted &= ((one >= other[:, None, :2]) & (one <= other[:, None, 2:])).all(axis=-1)
     areas = FILLED * np.maximum(numpy_boxes.area(boxes[rest]), numpy_boxes.area(boxes[row]))
     close = oks(keypoints[None, row], keypoints[rest], areas, sigmas, counted)[0]
-    return np.where(counted.sum(axis=1) >= FEWEST, close, overlap)
+    # a keypoint or two say less, but when they are apart, these are two people
+    common = counted.sum(axis=1)
+    return np.where(common >= FEWEST, close, np.where(common > 0, np.minimum(close, overlap), overlap))
 
 
 def merge_shown(
@@ -110,9 +117,15 @@ def merge_shown(
     people = [one for one, _ in by_number.values()]
     boxes = np.array([one.box for one in people], np.float32).reshape(-1, 4)
     areas = FILLED * numpy_boxes.area(boxes)
+    everywhere = np.tile(np.float64([-np.inf, -np.inf, np.inf, np.inf]), (max(1, len(shown)), 1))
     if people:
         rows = zip(by_number.values(), areas, strict=True)
-        points = np.stack([_mean(np.concatenate(several), area, skeleton.sigmas) for (_, several), area in rows])
+        points = np.stack(
+            [
+                _mean(np.concatenate(several), everywhere[: len(several)], area, skeleton.sigmas)
+                for (_, several), area in rows
+            ]
+        )
     good = points[..., 2] >= COUNTED
     means = np.where(good, points[..., 2], 0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
     scores = np.array([one.score for one in people], np.float32) * means
@@ -128,10 +141,13 @@ def merge_shown(
     return boxes[kept], scores[kept].astype(np.float32), kinds[kept], points[kept].astype(np.float32)
 
 
-def _mean(points, area, sigmas):
-    """(K, 3): one person of several (G, K, 3)."""
-    best = np.take_along_axis(points, points[..., 2].argmax(axis=0)[None, :, None], axis=0)
-    agree = similarity(points, best, area, sigmas) > SAME
+def _mean(points, windows, area, sigmas):
+    """(K, 3): one person of several (G, K, 3); a view counts for the keypoints that its window shows."""
+    first = points[..., 2].argmax(axis=0)[None, :, None]
+    best = np.take_along_axis(points, first, axis=0)
+    places, low, high = best[..., :2], windows[:, None, :2], windows[:, None, 2:]
+    shown = ((places >= low) & (places <= high)).all(axis=-1) | (np.arange(len(points))[:, None] == first[..., 0])
+    agree = shown & (similarity(points, best, area, sigmas) > SAME)
     weights = np.where(agree, points[..., 2], 0)[..., None]
     total = weights.sum(axis=0)
     places = (weights * points[..., :2]).sum(axis=0) / np.maximum(total, 1e-9)

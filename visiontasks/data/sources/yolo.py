@@ -10,9 +10,10 @@ import numpy as np
 from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, is_image_name, list_images
 from visiontasks.data.layout import VALIDATION
-from visiontasks.data.objects import Objects, usable_boxes
+from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
+from visiontasks.data.yolo_keypoints import row_points, skeleton_in
 from visiontasks.data.yolo_yaml import inside_root, label_file, locate, names_of, only_yaml, read, root_of
 from visiontasks.errors import DataError
 
@@ -29,6 +30,10 @@ class Yolo(ObjectFiles):
     are the classes present, `label` is the class of the largest object. An image without rows is an image without
     objects. The labels are always read from the text files; a .cache beside them is not used.
 
+    If data.yaml has kpt_shape, the box is followed by keypoints, and the source gives `keypoints`: K times x, y and
+    visibility 0, 1 or 2 with kpt_shape: [K, 3]; with [K, 2] only x, y, where 0 0 is not labeled. flip_idx gives left
+    and right, kpt_names the names, kpt_oks_sigmas the sigmas of OKS.
+
     Args:
         data: the data.yaml, with `names` and, for each split, a folder of images, a list of them or both; or a list of
             the classes, such as classes.txt, beside the folder images or in the labels folder.
@@ -37,15 +42,17 @@ class Yolo(ObjectFiles):
         names: the classes in order; data.yaml's classes are matched to them by name, or by index if data.yaml has only
             their count (nc). By default data.yaml's own. A class that data.yaml does not name is not `known`.
         max_pixels: larger images are skipped.
+        skeleton: of the keypoints: a mapping with any of keypoints (names), limbs, pairs (left, right) and sigmas (of
+            OKS), or a YAML file with one; it comes before what data.yaml says.
 
     Raises:
         DataError: a file, folder or split is missing, a class index has no name, `names` lacks a class, boxes are mixed
-            with polygons, a row has another number of columns or keypoints, or there is no object; the text names the
-            file and the line. To check this, every row is read once.
+            with polygons, a row has another number of columns, kpt_shape or flip_idx is wrong, or there is no object;
+            the text names the file and the line. To check this, every row is read once.
     """
 
     LAYOUT = "YOLO: DIR/data.yaml with names, train and val, or DIR/classes.txt; DIR/images and DIR/labels/*.txt"
-    fields = ObjectFiles.fields | {"instance_masks", "mask"}
+    fields = ObjectFiles.fields | {"instance_masks", "mask", "keypoints"}
 
     def __init__(
         self,
@@ -54,6 +61,7 @@ class Yolo(ObjectFiles):
         root: str | None = None,
         names: Sequence[str] | None = None,
         max_pixels: Count = MAX_PIXELS,
+        skeleton: str | dict | None = None,
     ):
         super().__init__()
         self.data, self.split, self.max_pixels = Path(data), split, max_pixels
@@ -63,6 +71,11 @@ class Yolo(ObjectFiles):
         listed = None if content.get("names") is None else self._written
         self.name_classes(self._written if names is None else names, listed)
         self._indices = self._class_indices(content)
+        self._points = row_points(content, self.data)
+        if self._points:
+            self.names["keypoints"] = skeleton_in(content, self._points.count, self.data, skeleton, self.report)
+        else:
+            self.fields -= {"keypoints"}
         images = self._images(content)
         labels = [label_file(path, self.root) for path in images]
         self.items, kinds = [], {}
@@ -70,7 +83,7 @@ class Yolo(ObjectFiles):
             if rows is None:
                 self.report.add("image without a label file, used as an image without objects", str(path))
             for line, row in rows or ():
-                kinds.setdefault(len(row) > 5, f"{file}, line {line}")
+                kinds.setdefault(len(row) > 5 and not self._points, f"{file}, line {line}")
             self.items.append((path, self._objects(file, rows or ())))
         if len(kinds) > 1:
             raise DataError(
@@ -149,11 +162,13 @@ class Yolo(ObjectFiles):
             row = [float(cell) for cell in line.split()]
         except ValueError:
             raise DataError(f"{name}: expected numbers, got {line[:80]!r}.") from None
-        if len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0 or _has_visibilities(row)):
+        if self._points:
+            self._points.check(row, name)
+        elif len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0 or _has_visibilities(row)):
             raise DataError(
                 f"{name}: expected class, x, y, width, height, or class and a polygon x1 y1 x2 y2 x3 y3 …, got "
                 f"{len(row)} columns"
-                + ("; keypoints are not read from this layout: convert them to COCO's JSON." if len(row) > 6 else ".")
+                + ("; for keypoints write kpt_shape: [their number, 3] into data.yaml." if len(row) > 6 else ".")
             )
         count = len(self._indices)
         if not 0 <= row[0] < count or row[0] != int(row[0]):
@@ -176,21 +191,29 @@ class Yolo(ObjectFiles):
         boxes, names, kept = [], [], []
         for line, row in rows:
             name = f"{file}, line {line}"
-            if any(not math.isnan(n) and not -_ROUNDING <= n <= 1 + _ROUNDING for n in row[1:]):
+            if any(
+                not math.isnan(n) and not -_ROUNDING <= n <= 1 + _ROUNDING
+                for n in (row[1:5] if self._points else row[1:])
+            ):
                 self.report.add("object with numbers outside [0, 1], skipped", name)
                 continue
             kept.append(row)
             names.append(name)
-            if len(row) == 5:
-                x, y, width, height = row[1:]
+            if len(row) == 5 or self._points:
+                x, y, width, height = row[1:5]
                 boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
             else:
                 points = np.reshape(row[1:], (-1, 2))
                 boxes.append([*points.min(axis=0), *points.max(axis=0)])
         boxes, numbers = usable_boxes(np.array(boxes), (1, 1), names, self.report, _ROUNDING)
-        rows = [kept[number] for number in numbers]
+        rows, names = [kept[number] for number in numbers], [names[number] for number in numbers]
+        classes, ignored = np.array([row[0] for row in rows], np.int32), np.zeros(len(rows), bool)
+        if self._points:
+            points = np.array([self._points.of(row) for row in rows], np.float32).reshape(-1, self._points.count, 3)
+            points = usable_points(points, (1, 1), names, self.report, _ROUNDING)
+            return Objects(boxes, classes, ignored, keypoints=points)
         polygons = None if any(len(row) == 5 for row in rows) else tuple([array("d", row[1:])] for row in rows)
-        return Objects(boxes, np.array([row[0] for row in rows], np.int32), np.zeros(len(rows), bool), masks=polygons)
+        return Objects(boxes, classes, ignored, masks=polygons)
 
     def labels(self, shares, size, fields):
         return super().labels(shares.scaled(size), size, fields)

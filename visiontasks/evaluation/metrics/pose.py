@@ -87,8 +87,10 @@ class Pose(Metric):
         areas = FILLED * sizes.prod(axis=1) if sample.areas is None else np.float64(sample.areas[people])
         truth, labeled = truth[people], labeled[people]
         alike = oks(found, truth, areas, self.skeleton.sigmas, labeled)
-        # also of an OKS that is 0 to all digits the nearest
-        alike = np.where(prediction["classes"][:, None] == sample.classes[people], alike + 1e-9, -1)
+        # where OKS is 0 to all digits, or equal, the nearest
+        away = np.linalg.norm(np.float64(found[:, None, :, :2]) - truth[..., :2], axis=-1)
+        away = np.where(labeled, away, 0).sum(axis=-1) / np.maximum(labeled.sum(axis=-1), 1)
+        alike = np.where(prediction["classes"][:, None] == sample.classes[people], alike + 1e-9 / (1 + away), -1)
         rows, columns = linear_sum_assignment(-alike)
         matched = alike[rows, columns] > 0
         partner = np.full(len(people), -1)

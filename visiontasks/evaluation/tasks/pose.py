@@ -36,6 +36,7 @@ class Pose(Detection):
         else:
             points = np.array(prediction["keypoints"], np.float32)[rows]
         points[..., :2] = placement.restore_points(points[..., :2])
+        points[~np.isfinite(points).all(axis=-1)] = 0  # of a diverged training
         return {**found, "keypoints": points}
 
     def merge(self, predictions, views):
