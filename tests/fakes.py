@@ -3,6 +3,8 @@
 import numpy as np
 
 CLASSES = ("disc", "bar", "ring")
+# of a block, as of a generated shape
+SKELETON = {"names": ["center", "top", "right", "bottom", "left"], "limbs": [[0, 1], [0, 2], [0, 3], [0, 4]]}
 
 
 def backbone(size=(None, None), levels=(1, 2, 3), width=4):
@@ -45,6 +47,9 @@ def images(count=4, size=(32, 32), seed=0):
     objects = {"boxes": np.tile(box, (count, 1, 1)), "classes": labels[:, None]}
     objects |= {"known": np.ones((count, len(CLASSES)), bool), "ignored": np.zeros((count, 1), bool)}
     objects["instance_masks"] = np.ones((count, 1, 8, 8), np.uint8)  # a block fills its box
+    middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    tips = middle + half * np.float32([[0, 0], [0, -1], [1, 0], [0, 1], [-1, 0]])
+    objects["keypoints"] = np.tile(np.pad(tips, ((0, 0), (0, 1)), constant_values=2), (count, 1, 1, 1))
     return {"image": images, "label": labels, "tags": tags, "mask": masks, **objects}
 
 
@@ -65,7 +70,9 @@ def scenes(count, size):
     batch["known"] = np.ones((count, len(source.names["classes"])), bool)
     batch["ignored"] = np.zeros((count, most), bool)
     batch["instance_masks"] = np.full((count, most, 28, 28), NO_MASK, np.uint8)
+    batch["keypoints"] = np.zeros((count, most, len(source.names["keypoints"]), 3), np.float32)
     for row, sample in enumerate(samples):
+        batch["keypoints"][row, : len(sample.boxes)] = sample.keypoints
         batch["boxes"][row, : len(sample.boxes)] = sample.boxes
         batch["classes"][row, : len(sample.boxes)] = sample.classes
         batch["instance_masks"][row, : len(sample.boxes)] = sample.instance_masks.crops(sample.boxes, 28)

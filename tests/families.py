@@ -48,7 +48,7 @@ STEPS, MORE_STEPS = 30, 60
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")
 # heads with the most operations
-LONG = ("rcnn", "mask_rcnn", "retinanet", "yolo")
+LONG = ("rcnn", "mask_rcnn", "keypoint_rcnn", "retinanet", "yolo")
 NO_BATCH_NORM = ("lenet5", "alexnet", "zfnet", "vgg16")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
 NARROW = {
@@ -70,6 +70,9 @@ NARROW = {
     "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
 }
 NARROW["mask_rcnn"] = {**NARROW["rcnn"], "mask": {"filters": 16, "layers": 1, "bins": 4}}
+NARROW["keypoint_rcnn"] = NARROW["rcnn"] | {"keypoints": {"filters": 16, "layers": 1, "bins": 4}}
+NARROW["keypoint_rcnn"] |= {"skeleton": fakes.SKELETON}
+NARROW["personlab"] = {"skeleton": fakes.SKELETON, "radius": 8.0, "nms_radius": 2.0}
 # U-Net's filters on each step up, from C5 to the image; of a family that ends before, the last ones
 UNET = [128, 64, 32, 16, 16]
 
@@ -211,7 +214,7 @@ def steps_for(family, policy):
 
 # heads of which a term may rise while they learn: what R-CNN's second stage is shown gets harder, and so does the
 # confidence of the first YOLO, which is that of a box's overlap
-TERMS_RISE = ("rcnn", "mask_rcnn", "yolo_v1")
+TERMS_RISE = ("rcnn", "mask_rcnn", "keypoint_rcnn", "yolo_v1")
 
 
 def check_learned(losses):
@@ -249,7 +252,7 @@ def scores(model, batch) -> dict[str, dict[str, float]]:
         for row, image in enumerate(batch["image"]):
             objects = batch["classes"][row] >= 0
             labels = {key: batch[key][row] for key in ("label", "mask", "tags")}
-            labels |= {key: batch[key][row][objects] for key in ("boxes", "classes")}
+            labels |= {key: batch[key][row][objects] for key in ("boxes", "classes", "keypoints")}
             crops = batch["instance_masks"][row][objects]
             labels["instance_masks"] = InstanceMasks.of_crops(crops, labels["boxes"], image.shape[:2])
             one = {key: value[row] for key, value in predictions[name].items()}

@@ -222,6 +222,7 @@ def another(argument):
     others |= {"ratios": [1.0, 3.0]}
     # of an R-CNN's branches
     others |= {"mask": {"filters": 8, "layers": 1, "bins": 4, "batch_norm": True, "agnostic": True}}
+    others |= {"keypoints": {"filters": 8, "layers": 1, "bins": 4}, "skeleton": fakes.SKELETON}
     return others[argument.name]
 
 
