@@ -77,6 +77,7 @@ NARROW["keypoint_rcnn"] = {
     "detections": 16,
 }
 NARROW["pose_heatmap"] = {"filters": 16, "layers": 2}
+NARROW["personlab"] = {"radius": 8.0, "nms_radius": 2.0}
 # U-Net's filters on each step up, from C5 to the image; of a family that ends before, the last ones
 UNET = [128, 64, 32, 16, 16]
 
