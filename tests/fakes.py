@@ -3,6 +3,8 @@
 import numpy as np
 
 CLASSES = ("disc", "bar", "ring")
+# of COCO's 17 keypoints in a box, x and y from 0 to 1
+PLACES = np.stack([(np.arange(17) % 5 + 0.5) / 5, (np.arange(17) // 5 + 0.5) / 4], axis=1).astype(np.float32)
 
 
 def backbone(size=(None, None), levels=(1, 2, 3), width=4):
@@ -45,6 +47,7 @@ def images(count=4, size=(32, 32), seed=0):
     objects = {"boxes": np.tile(box, (count, 1, 1)), "classes": labels[:, None]}
     objects |= {"known": np.ones((count, len(CLASSES)), bool), "ignored": np.zeros((count, 1), bool)}
     objects["instance_masks"] = np.ones((count, 1, 8, 8), np.uint8)  # a block fills its box
+    objects["keypoints"] = keypoints_in(objects["boxes"])
     return {"image": images, "label": labels, "tags": tags, "mask": masks, **objects}
 
 
@@ -69,7 +72,15 @@ def scenes(count, size):
         batch["boxes"][row, : len(sample.boxes)] = sample.boxes
         batch["classes"][row, : len(sample.boxes)] = sample.classes
         batch["instance_masks"][row, : len(sample.boxes)] = sample.instance_masks.crops(sample.boxes, 28)
+    batch["keypoints"] = np.where(batch["classes"][..., None, None] >= 0, keypoints_in(batch["boxes"]), np.float32(0))
     return batch, source.names
+
+
+def keypoints_in(boxes):
+    """float32 (…, 17, 3): COCO's keypoints at fixed places of boxes (…, 4), all visible."""
+    sides = boxes[..., None, 2:] - boxes[..., None, :2]
+    points = boxes[..., None, :2] + PLACES * sides
+    return np.concatenate([points, np.full((*points.shape[:-1], 1), 2, np.float32)], axis=-1)
 
 
 def unlabeled(batch):
