@@ -15,7 +15,7 @@ from visiontasks.ops.peaks import local_maxima
 from visiontasks.taps import levels_among
 
 STRIDE = 8  # of the level that it taps if there is one
-SPREAD = 0.01  # of the initial weights that give maps
+SPREAD = 1e-3  # of the initial weights that give maps
 
 
 class OpenPose(Head):
