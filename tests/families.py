@@ -68,6 +68,7 @@ NARROW = {
     "yolo": {"levels": ["C2", "C3"]},
     # cells of 4 pixels: in larger ones two objects of a scene have their centres, and a cell knows one
     "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
+    "openpose": {"filters": 16, "stages": 2},
 }
 NARROW["mask_rcnn"] = {**NARROW["rcnn"], "mask": {"filters": 16, "layers": 1, "bins": 4}}
 # two numbers of boxes that its branches compute for predictions, of four: each is a graph of its own

@@ -8,6 +8,7 @@ from visiontasks.drawing.keypoints import side_entries, skeletons
 from visiontasks.drawing.panels import captioned
 from visiontasks.evaluation.metrics.pose import Pose as PoseMetric
 from visiontasks.evaluation.tasks.detection import Detection, styles_of
+from visiontasks.inference.assembling import people_of
 from visiontasks.inference.keypoint_maps import keypoints_of
 from visiontasks.inference.merging_keypoints import merge_keypoints, merge_shown
 
@@ -18,9 +19,10 @@ class Pose(Detection):
     """Predictions are those of `Detection`, and `keypoints` or `keypoint_maps` of each detection.
 
     `keypoints` are float32 (K, P, 3), x and y in pixels of the network's canvas and score; `keypoint_maps` (K, S, S,
-    P), logits over each box, see visiontasks/inference/keypoint_maps.py. Restored predictions are {"boxes", "scores",
-    "classes", "keypoints": float32 (K, P, 3)} of the valid ones, best first, in the original image's pixels. A score of
-    a keypoint in 0..1 is how likely it is near; 0: the keypoint was not found.
+    P), logits over each box, see visiontasks/inference/keypoint_maps.py. Or they are `peaks` and `limb_scores`, of
+    which visiontasks/inference/assembling.py makes people. Restored predictions are {"boxes", "scores", "classes",
+    "keypoints": float32 (K, P, 3)} of the valid ones, best first, in the original image's pixels. A score of a keypoint
+    in 0..1 is how likely it is near; 0: the keypoint was not found.
 
     In drawings objects of one class have different colors, those of several classes their classes' colors.
     """
@@ -29,6 +31,8 @@ class Pose(Detection):
     columns = (*Detection.columns, "keypoints")
 
     def restore(self, prediction, placement):
+        if "limb_scores" in prediction:
+            prediction = people_of(prediction["peaks"], prediction["limb_scores"], self.skeleton)
         rows, found = self.restored(prediction, placement)
         if "keypoint_maps" in prediction:
             boxes = np.asarray(prediction["boxes"])[rows]
