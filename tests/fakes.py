@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from visiontasks.data.scenes import SKELETON  # of the objects of images and scenes
+
 CLASSES = ("disc", "bar", "ring")
 
 
@@ -45,6 +47,9 @@ def images(count=4, size=(32, 32), seed=0):
     objects = {"boxes": np.tile(box, (count, 1, 1)), "classes": labels[:, None]}
     objects |= {"known": np.ones((count, len(CLASSES)), bool), "ignored": np.zeros((count, 1), bool)}
     objects["instance_masks"] = np.ones((count, 1, 8, 8), np.uint8)  # a block fills its box
+    places = np.float32([[0.5, 0.5], [0.5, 0.1], [0.9, 0.5], [0.5, 0.9], [0.1, 0.5]])  # of SKELETON, in the box
+    points = np.concatenate([box[:2] + places * (box[2:] - box[:2]), np.full((len(places), 1), 2, np.float32)], axis=1)
+    objects["keypoints"] = np.tile(points, (count, 1, 1, 1))
     return {"image": images, "label": labels, "tags": tags, "mask": masks, **objects}
 
 
@@ -65,10 +70,12 @@ def scenes(count, size):
     batch["known"] = np.ones((count, len(source.names["classes"])), bool)
     batch["ignored"] = np.zeros((count, most), bool)
     batch["instance_masks"] = np.full((count, most, 28, 28), NO_MASK, np.uint8)
+    batch["keypoints"] = np.zeros((count, most, len(SKELETON), 3), np.float32)
     for row, sample in enumerate(samples):
         batch["boxes"][row, : len(sample.boxes)] = sample.boxes
         batch["classes"][row, : len(sample.boxes)] = sample.classes
         batch["instance_masks"][row, : len(sample.boxes)] = sample.instance_masks.crops(sample.boxes, 28)
+        batch["keypoints"][row, : len(sample.boxes)] = sample.keypoints
     return batch, source.names
 
 
@@ -87,13 +94,24 @@ def heads():
 
 
 def largest_heads():
-    """{name: constructor} of the heads that no other one extends: what has been shown of mask_rcnn is so of rcnn."""
+    """{name: constructor} of the heads that no other one extends: what has been shown of keypoint_rcnn is so of rcnn.
+
+    And of mask_rcnn: where keypoint_rcnn is narrow (families.py), it has a mask branch too.
+    """
     found = heads()
     return {
         name: head
         for name, head in found.items()
-        if not any(other is not head and issubclass(other, head) for other in found.values())
+        if name != "mask_rcnn" and not any(other is not head and issubclass(other, head) for other in found.values())
     }
+
+
+def posed(name) -> dict:
+    """{"skeleton": SKELETON} for a head that takes one."""
+    from visiontasks.registry import catalog
+
+    named = {argument.name for argument in catalog.find("heads", name).arguments}
+    return {"skeleton": SKELETON} if "skeleton" in named else {}
 
 
 def smooth(head, outputs, batch):

@@ -48,7 +48,7 @@ STEPS, MORE_STEPS = 30, 60
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")
 # heads with the most operations
-LONG = ("rcnn", "mask_rcnn", "retinanet", "yolo")
+LONG = ("rcnn", "keypoint_rcnn", "retinanet", "yolo")
 NO_BATCH_NORM = ("lenet5", "alexnet", "zfnet", "vgg16")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
 NARROW = {
@@ -68,8 +68,17 @@ NARROW = {
     "yolo": {"levels": ["C2", "C3"]},
     # cells of 4 pixels: in larger ones two objects of a scene have their centres, and a cell knows one
     "yolo_v1": {"tap": "C1", "filters": [16, 16, 8], "hidden": [128]},
+    "openpose": {"filters": 16, "stages": 2},
 }
 NARROW["mask_rcnn"] = {**NARROW["rcnn"], "mask": {"filters": 16, "layers": 1, "bins": 4}}
+# two numbers of boxes that its branches compute for predictions, of four: each is a graph of its own
+NARROW["keypoint_rcnn"] = {
+    **NARROW["mask_rcnn"],
+    "keypoints": {"filters": 16, "layers": 1, "bins": 4},
+    "detections": 16,
+}
+NARROW["pose_heatmap"] = {"filters": 16, "layers": 2}
+NARROW["personlab"] = {"radius": 8.0, "nms_radius": 2.0}
 # U-Net's filters on each step up, from C5 to the image; of a family that ends before, the last ones
 UNET = [128, 64, 32, 16, 16]
 
@@ -81,7 +90,7 @@ def model_of(family, names):
     batch, classes = fakes.scenes(8, (side, side))
     found, heads = fakes.heads(), {}
     for name in names:
-        narrow = dict(NARROW.get(name, {}))
+        narrow = NARROW.get(name, {}) | fakes.posed(name)
         if narrow.get("tap") not in backbone.output:  # a family that begins at C2
             narrow.pop("tap", None)
         if not set(narrow.get("levels", ())) <= backbone.output.keys():  # one that ends there
@@ -211,7 +220,7 @@ def steps_for(family, policy):
 
 # heads of which a term may rise while they learn: what R-CNN's second stage is shown gets harder, and so does the
 # confidence of the first YOLO, which is that of a box's overlap
-TERMS_RISE = ("rcnn", "mask_rcnn", "yolo_v1")
+TERMS_RISE = ("rcnn", "keypoint_rcnn", "yolo_v1")
 
 
 def check_learned(losses):
@@ -249,7 +258,7 @@ def scores(model, batch) -> dict[str, dict[str, float]]:
         for row, image in enumerate(batch["image"]):
             objects = batch["classes"][row] >= 0
             labels = {key: batch[key][row] for key in ("label", "mask", "tags")}
-            labels |= {key: batch[key][row][objects] for key in ("boxes", "classes")}
+            labels |= {key: batch[key][row][objects] for key in ("boxes", "classes", "keypoints")}
             crops = batch["instance_masks"][row][objects]
             labels["instance_masks"] = InstanceMasks.of_crops(crops, labels["boxes"], image.shape[:2])
             one = {key: value[row] for key, value in predictions[name].items()}

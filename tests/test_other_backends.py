@@ -23,7 +23,7 @@ PARTS = ["tests/test_model.py", "tests/losses", "tests/ops", "tests/contracts/te
 
 # of the detectors' contracts a training step of the one with most states: outside it each op compiles alone, and the
 # gradients of every head are in the precision part
-LARGE = "(rcnn or retinanet or yolo) and not (mask_rcnn and saves_loads)"
+LARGE = "(rcnn or retinanet or yolo) and not (keypoint_rcnn and saves_loads)"
 # what a fresh process does, and what an argument is, is Python's; the size of images is a shape like another
 SAME = "fresh_process or wrong_use or every_argument or no_stride_divides or (one_size_after_another and (ssd or unet))"
 SAME += " or (saves_loads and (ssd or tagger))"

@@ -20,6 +20,7 @@ _LAZY = {
     "VisionModel": ("visiontasks.model", "VisionModel"),
     "Predictor": ("visiontasks.api", "Predictor"),
     "Sample": ("visiontasks.sample", "Sample"),
+    "Skeleton": ("visiontasks.skeleton", "Skeleton"),
     "load": ("visiontasks.api", "load"),
     "load_data": ("visiontasks.data.load", "load_data"),
     "load_model": ("visiontasks.api", "load_model"),

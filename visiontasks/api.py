@@ -9,11 +9,12 @@ from visiontasks.inference.predictor import Predictor
 __all__ = ["Predictor", "backbone", "from_recipe", "load", "load_model"]
 
 
-def load(path: str | Path) -> Predictor:
+def load(path: str | Path, detector: Predictor | None = None) -> Predictor:
     """A Predictor of a saved model: `vt.load("best.keras")("photo.jpg")`.
 
     Args:
         path: a `.keras` file, or a run's folder with its best checkpoint (in a folder of runs, the newest run's).
+        detector: as that of `Predictor`.
 
     Raises:
         UserError: there is no such file or run.
@@ -26,7 +27,7 @@ def load(path: str | Path) -> Predictor:
         path = RunDirectory.find(path).checkpoint
     if not path.is_file():
         raise UserError(f"expected a .keras file or a run's folder; {path} does not exist.", "path")
-    return Predictor(load_model(path, compile=False))
+    return Predictor(load_model(path, compile=False), detector=detector)
 
 
 def load_model(path: str | Path, compile: bool = True):

@@ -42,12 +42,28 @@ def check(recipe: Recipe):
         RecipeError: see `checking.check`, `pretrained` and `check_augment`.
     """
     checking.check(recipe)
+    _check_alone(recipe)
     pretrained(recipe)
     if recipe.data.augment:
         from visiontasks.data.transforms import check_augment
 
         with under("data"):
             check_augment(recipe.data.augment)
+
+
+def _check_alone(recipe):
+    """Raise unless all heads look at one object that fills the image, or none does and `data.resize` is not object."""
+    for name, spec in recipe.parts.items():
+        alone = catalog.find("heads", spec["name"]).definition.alone
+        if alone != (recipe.data.resize == "object"):
+            expected = (
+                "object, because head {!r} looks at one object an image" if alone else "another mode for head {!r}"
+            )
+            raise RecipeError(
+                f"expected {expected.format(name)}, got {recipe.data.resize!r}; set it so"
+                + (", or train that head alone." if len(recipe.parts) > 1 else "."),
+                "data.resize",
+            )
 
 
 def fields(recipe: Recipe, given: Iterable[str] = ()) -> tuple[str, ...]:

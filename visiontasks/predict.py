@@ -4,9 +4,9 @@ import contextlib
 from pathlib import Path
 
 from visiontasks import cli
-from visiontasks.errors import UserError
+from visiontasks.errors import UserError, under
 
-WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip", "polygons")
+WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip", "polygons", "detector")
 
 USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLOB|VIDEO [out=DIR] [key=value …]
 
@@ -16,6 +16,8 @@ USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLO
                as clips/*.mp4; predictions.json numbers the frames of a video from 0
   out=DIR      a new folder for predictions.json and the drawn images or videos; by default predictions, or where that
                exists predictions_2 and so on
+  detector=RUN|RECIPE  a run's folder or a recipe that detects the objects, for a model that looks at one at a time,
+               such as pose_heatmap; without it, the whole image is one object
   batch=N      images, frames or tiles per batch; by default 8
   tile=N       divide images larger than N pixels into tiles of that size, and merge the tiles' predictions: for small
                objects or details in large images
@@ -49,16 +51,18 @@ def predict(arguments: list[str]) -> int:
     console = cli.console()
     videos = find_videos(words["source"])
     images = None if videos else Images(words["source"])
+    detector = _detector(words["detector"], console) if "detector" in words else None
     if "run" in words:
         checkpoint = RunDirectory.find(words["run"]).checkpoint
         console.print(f"checkpoint: {checkpoint}")
         cli.start_keras()
-        predictor = api.load(checkpoint)
+        model = api.load_model(checkpoint, compile=False)
     else:
         recipe, _ = build.recipe(words["recipe"], overrides)
         build.check_complete(recipe)
         cli.start_keras()
-        predictor = api.Predictor(build.model(recipe))
+        model = build.model(recipe)
+    predictor = api.Predictor(model, detector=detector)
     predictor.check_merging(options["tile"], options["flip"])
     polygons = cli.flag(words, "polygons")
     if polygons and not any("instance_masks" in head.fields for head in predictor.model.heads.values()):
@@ -78,6 +82,24 @@ def predict(arguments: list[str]) -> int:
         console.print(f"images skipped or mended:\n{images.report}")
     console.print(f"{writer.count} {'frames' if videos else 'images'}: {out / 'predictions.json'}")
     return 0 if writer.count else 1
+
+
+def _detector(name, console):
+    """The Predictor of a run's folder, a checkpoint or a recipe."""
+    from visiontasks import api, build
+    from visiontasks.training.run_directory import RunDirectory
+
+    path = Path(name)
+    if path.exists():
+        checkpoint = RunDirectory.find(path).checkpoint if path.is_dir() else path
+        console.print(f"detector: {checkpoint}")
+        cli.start_keras()
+        return api.load(checkpoint)
+    recipe, _ = build.recipe(name)
+    with under("detector"):
+        build.check_complete(recipe)
+    cli.start_keras()
+    return api.Predictor(build.model(recipe))
 
 
 def _options(words) -> dict:

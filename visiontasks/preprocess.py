@@ -45,9 +45,7 @@ class Preprocess:
         """{"size": [height, width], "resize": mode}, the arguments of Preprocess."""
         return {"size": list(self.size), "resize": self.resize}
 
-    def placement(
-        self, image_size: tuple[int, int], box: Sequence[float] | None = None
-    ) -> Placement | Window:
+    def placement(self, image_size: tuple[int, int], box: Sequence[float] | None = None) -> Placement | Window:
         """The placement of an image of (height, width) on the canvas.
 
         Args:

@@ -113,6 +113,43 @@ class Skeleton(tuple):
             )
         return tuple(edges)
 
+    def with_neck(self) -> "Skeleton":
+        """With a keypoint `neck` at the end, if it has both shoulders and no neck; otherwise itself.
+
+        The neck is joined to the shoulders, the hips and the nose. It takes the place of the limbs between these, and
+        of those between the two keypoints of a pair. COCO's keypoints then have OpenPose's 19 limbs.
+        """
+        shoulders = self.index_of("left_shoulder", "right_shoulder")
+        if shoulders is None or any("neck" in _part(name) for name in self):
+            return self
+        trunk = (*shoulders, *(self.index_of("left_hip", "right_hip") or ()), *(self.index_of("nose") or ()))
+        others = self.partners or range(len(self))
+        kept = [limb for limb in self.limbs if others[limb[0]] != limb[1] and not {*limb} <= {*trunk}]
+        limbs = [*((len(self), end) for end in trunk), *kept]
+        config = self.get_config()
+        return Skeleton((*self, "neck"), limbs, config["pairs"], config["sigmas"])
+
+    def assembly(self) -> tuple[tuple[tuple[int, int], ...], range]:
+        """All limbs as (from, to) in the order in which people are assembled, and the numbers of the extra ones.
+
+        First trees, from the neck, the left shoulder or the first keypoint outwards: a limb comes after those that lead
+        to it. Then the extra ones: those that close a cycle with limbs that are listed before them.
+        """
+        groups, tree, extra = list(range(len(self))), [], []
+        for one, other in self.limbs:
+            joined, grown = groups[other], groups[one]
+            (extra if joined == grown else tree).append((one, other))
+            groups = [grown if group == joined else group for group in groups]
+        walk, ordered = [], []
+        for root in (*(self.index_of("neck") or self.index_of("left_shoulder") or ()), *range(len(self))):
+            walk += [] if root in walk else [root]
+            for one in walk:  # grows
+                ends = [sum(limb) - one for limb in tree if one in limb]
+                new = [(one, end) for end in ends if end not in walk]
+                ordered += new
+                walk += [end for _, end in new]
+        return (*ordered, *extra), range(len(ordered), len(self.limbs))
+
     @property
     def sides(self) -> tuple[str | None, ...]:
         """(K,), "left", "right" or None: of a pair by the names or, where these say nothing, the first is left."""

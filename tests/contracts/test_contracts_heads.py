@@ -29,7 +29,7 @@ def backbone(name):
 def made(name, size=None, **given):
     keras.utils.set_random_seed(0)
     # narrow where the default has hundreds of channels, which show nothing more
-    arguments = {**NARROW.get(name, {}), **SMALL.get(name, {}), **given}
+    arguments = {**NARROW.get(name, {}), **fakes.posed(name), **SMALL.get(name, {}), **given}
     network = fakes.backbone(size) if size else backbone(name)
     return VisionModel(network, catalog.find("heads", name).load()(fakes.CLASSES, **arguments))
 
@@ -132,7 +132,7 @@ def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
         assert expected.keys() == exported.keys()
         for key, value in expected.items():
             assert value.dtype == exported[key].numpy().dtype
-            assert value.dtype != np.float32 or np.ptp(value) > 0, key  # not padding alone
+            assert value.dtype != np.float32 or value.any(), key  # not padding alone
             np.testing.assert_allclose(exported[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
 
 
@@ -148,7 +148,8 @@ def test_predictions_compiled_by_xla_are_those_without(name):
     plain = {key: ops.convert_to_numpy(value) for key, value in model.decode(model(images, training=False)).items()}
     if "boxes" not in plain:
         for key, value in plain.items():
-            np.testing.assert_allclose(compiled[key], value, atol=1e-4, err_msg=key)
+            # a place between cells is a quotient of differences of logarithms
+            np.testing.assert_allclose(compiled[key], value, rtol=1e-4, atol=1e-4, err_msg=key)
         return
     same = []
     for row, scores in enumerate(compiled["scores"]):
@@ -156,19 +157,19 @@ def test_predictions_compiled_by_xla_are_those_without(name):
             near = plain["valid"][row] & (np.abs(plain["scores"][row] - scores[place]) < 1e-5)
             near &= plain["classes"][row] == compiled["classes"][row][place]
             away = np.zeros(near.sum())
-            for key in {"boxes", "masks"} & plain.keys():
+            for key in {"boxes", "masks", "keypoint_maps", "keypoints"} & plain.keys():
                 differences = np.abs(plain[key][row][near] - compiled[key][row][place])
                 away = np.maximum(away, differences.reshape(len(away), -1).max(axis=1))
             same.append(away.min(initial=np.inf) < 1e-4)
     # untrained scores are close: of two whose order is a matter of rounding, the other may have been suppressed
-    assert len(same) > 20 and np.mean(same) > 0.95
+    assert len(same) >= min(20, plain["valid"].sum()) and np.mean(same) > 0.95
     assert abs(len(same) - plain["valid"].sum()) < 0.05 * len(same)
 
 
 def every_score(name):
     """The argument that keeps every detection: untrained scores are low."""
     named = {argument.name for argument in catalog.find("heads", name).arguments}
-    return {"score_threshold": 0.0} if "score_threshold" in named else {}
+    return dict.fromkeys({"score_threshold", "limb_threshold"} & named, 0.0)
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -192,8 +193,8 @@ def test_its_task_takes_its_predictions(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_a_missing_level_is_an_error_that_says_what_there_is(name):
     part = catalog.find("heads", name)
-    argument = "tap" if "tap" in {a.name for a in part.arguments} else "levels"
-    value = "C9" if argument == "tap" else ["C1", "C9"]
+    argument = next(one for one in ("tap", "level", "levels") if one in {a.name for a in part.arguments})
+    value = ["C1", "C9"] if argument == "levels" else "C9"
     with pytest.raises(ValueError, match=r"C9.*it has \['C1', 'C2', 'C3'\]"):
         VisionModel(fakes.backbone(), part.load()(fakes.CLASSES, **{argument: value}))
 
@@ -222,6 +223,8 @@ def another(argument):
     others |= {"ratios": [1.0, 3.0]}
     # of an R-CNN's branches
     others |= {"mask": {"filters": 8, "layers": 1, "bins": 4, "batch_norm": True, "agnostic": True}}
+    others |= {"keypoints": {"filters": 8, "layers": 1, "bins": 4, "bin_samples": 1}, "level": "C2"}
+    others |= {"skeleton": fakes.SKELETON.get_config(), "simcc": {"split": 1.0, "sigma": 3.0}}
     return others[argument.name]
 
 
@@ -230,7 +233,8 @@ def test_every_argument_survives_saving_and_trains(name, tmp_path):
     """Each argument set to something else than its default, at once."""
     part = catalog.find("heads", name)
     given = {a.name: another(a) for a in part.arguments if a.name not in ("classes", "learns")}
-    model, batch = VisionModel(backbone(name), part.load()(fakes.CLASSES, **given)), fakes.images()
+    network = fakes.backbone((32, 32)) if "simcc" in given else backbone(name)
+    model, batch = VisionModel(network, part.load()(fakes.CLASSES, **given)), fakes.images()
     model.compile("adam", run_eagerly=OP_BY_OP)
     model.fit(batch, batch_size=2, verbose=0)
     model.save(tmp_path / "m.keras")

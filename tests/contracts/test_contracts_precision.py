@@ -76,7 +76,7 @@ WITHOUT_CHOICES = {
     "yolo_v1": {"boxes": 1},
     "rcnn": {"proposal_iou_threshold": 0.99, "samples": 4000, "positives": 0.99, "anchor_positives": 0.99},
 }
-WITHOUT_CHOICES["mask_rcnn"] = WITHOUT_CHOICES["rcnn"]
+WITHOUT_CHOICES["keypoint_rcnn"] = WITHOUT_CHOICES["rcnn"]
 
 
 @pytest.mark.parametrize("name", sorted(fakes.largest_heads()))

@@ -9,9 +9,10 @@ from keras import ops
 from scipy.optimize import linear_sum_assignment
 
 from visiontasks.data.scenes import POINTS, draw_scene
-from visiontasks.inference.assembling import assemble
+from visiontasks.inference.assembling import assemble, people_of
 from visiontasks.ops.part_affinity import limb_scores, part_affinity_fields
 from visiontasks.ops.peaks import local_maxima
+from visiontasks.skeleton import Skeleton
 
 REFERENCE = Path(__file__).resolve().parents[2] / "../shared/weights/openpose_mobilenet_v2_small/reference.npz"
 STAR = [(0, part) for part in range(1, 5)]  # of the scenes' objects: from the center to each tip
@@ -326,3 +327,18 @@ def test_people_of_real_fields_are_the_references_within_a_cell(reference):
     # pixels of the input; a cell has 8
     assert len(distances) == 96 and max(distances) < 5 and np.mean(distances) < 1.25
     assert not left_out and added == ADDED
+
+
+def test_people_of_scores_by_all_points_and_drops_the_neck():
+    skeleton = Skeleton(["nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip"], [[1, 2], [1, 3], [2, 4]])
+    with_neck = skeleton.with_neck()
+    limbs, _ = with_neck.assembly()
+    peaks = np.zeros((6, 2, 3), np.float32)
+    peaks[:, 0] = [[20, 10, 1.5], [30, 20, 1], [10, 20, 1], [30, 40, 0], [10, 40, 0.5], [20, 20, 1]]
+    scores = np.zeros((len(limbs), 2, 2), np.float32)
+    scores[:, 0, 0] = 1
+    found = people_of(peaks, scores, skeleton)
+    np.testing.assert_allclose(found["boxes"], [[9.5, 9.5, 30.5, 40.5]])
+    np.testing.assert_allclose(found["scores"], [(1 + 1 + 1 + 0 + 0.5) / 5])
+    assert found["keypoints"].shape == (1, 5, 3) and not found["keypoints"][0, 3].any()
+    assert found["valid"].all() and found["classes"].tolist() == [0]

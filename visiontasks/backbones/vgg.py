@@ -47,8 +47,8 @@ def vgg(
     """VGG-11, 13, 16 or 19, with or without batch norm: five blocks of 3×3 convolutions, each followed by a pool.
 
     Taps: "C0" to "C4", the last convolution of each block, and "C5", the last pool: 64, 128, 256, 512, 512, 512
-    channels. For the original classification layers, use a `classifier` with pooling flatten and hidden [4096, 4096] on
-    "C5" at 224×224.
+    channels; of VGG-16 and 19 also "conv4_2", 512 channels at stride 8, as OpenPose uses it. For the original
+    classification layers, use a `classifier` with pooling flatten and hidden [4096, 4096] on "C5" at 224×224.
 
     Args:
         variant: such as "vgg11" or "vgg16_bn".
@@ -90,6 +90,8 @@ def vgg(
             if norm:
                 x = normalization(norm, f"block{block}_bn{i}", filters)(x)
             x = layers.ReLU(name=f"{name}_relu")(x)
+            if (block, i) == (4, 2) and i < count:
+                taps["conv4_2"] = x
         taps[f"C{block - 1}"] = x
         x = layers.MaxPooling2D(2, padding="same" if ceil_pooling else "valid", name=f"block{block}_pool")(x)
     taps["C5"] = x

@@ -50,7 +50,7 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
         if source.LAYOUT is None:
             continue
         layouts.append(f"  {name}: {source.LAYOUT}")
-        arguments = source.recognize(root)
+        arguments = source.recognize_for(root, wanted)
         if arguments is not None:
             rank = PRECEDENCE.index(name) if name in PRECEDENCE else len(PRECEDENCE)
             given = len(wanted & source.fields) - len(wanted & source.fields & source.derived) / 2

@@ -45,6 +45,7 @@ def _wave(shape, per_row, per_column, phase):
 
 
 def to_bytes(values, scale=1.0) -> np.ndarray:
+    """Numbers times `scale`, rounded and saturated to uint8."""
     return cv2.addWeighted(values, scale, values, 0, 0, dtype=cv2.CV_8U)  # rounds and saturates
 
 

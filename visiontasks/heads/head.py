@@ -49,6 +49,7 @@ class Head(Checked, keras.layers.Layer):
         divisible: whether image height and width must be multiples of the deepest level's stride if it taps several
             levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
             other takes any size.
+        alone: whether it looks at one object that fills the image: `data.resize` is then object.
         any_size: whether it can be built without a known image size, and then takes images of any size.
         tapped: the levels that it taps, a list of Tap, finest first; set by `build`.
     """
@@ -59,6 +60,7 @@ class Head(Checked, keras.layers.Layer):
     tasks_with: dict[str | tuple[str, ...], str] = {}
     divisible = True
     any_size = True
+    alone = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

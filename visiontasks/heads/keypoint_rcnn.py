@@ -17,6 +17,7 @@ class KeypointRCNN(RCNN):
 
     task = "pose"
     fields = ("classes", "boxes", "keypoints")
+    tasks_with = {"mask": "posed_instances"}
 
     def __init__(self, classes: Classes, keypoints: Keypoints | None = None, **kwargs):
         super().__init__(classes, keypoints=keypoints or {}, **kwargs)

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from visiontasks.skeleton import Skeleton
+
+FEWEST = 3  # points of a person
+
 
 @dataclasses.dataclass(eq=False)
 class _Person:
@@ -20,7 +24,7 @@ def assemble(
     limbs: Sequence[tuple[int, int]],
     *,
     extra_limbs: Sequence[int] = (),
-    least_parts: int = 3,
+    least_parts: int = FEWEST,
     least_score: float = 0.2,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The people of one image: greedy matching limb by limb (Cao et al. 2017, https://arxiv.org/abs/1611.08050, 2.4).
@@ -71,6 +75,39 @@ def assemble(
         parts = list(person.parts)
         row[parts] = peaks[parts, list(person.parts.values())]
     return keypoints, np.array([score for score, _ in kept], np.float32)
+
+
+def people_of(peaks: np.ndarray, limb_scores: np.ndarray, skeleton: Skeleton) -> dict[str, np.ndarray]:
+    """The people of one image, as a task takes detections: those that `assemble` finds, all of class 0.
+
+    A person's score is the mean of the scores of all K points, 0 for those that were not found: so one of whom more was
+    found ranks higher. The box is that around the pixels of the points that were found.
+
+    Args:
+        peaks: float (K, P, 3) x, y in pixels, score; or (K + 1, P, 3) with the neck of `Skeleton.with_neck`.
+        limb_scores: float (L, P, P), of the limbs in the order of `Skeleton.assembly`.
+        skeleton: of K keypoints.
+
+    Returns:
+        {"boxes": float32 (M, 4), "scores": float32 (M,) in 0..1, "classes": int32 (M,), "valid": bool (M,),
+        "keypoints": float32 (M, K, 3) x, y, score, 0 where it is absent}.
+    """
+    peaks, count = np.asarray(peaks, np.float32), len(skeleton)
+    limbs, extra = (skeleton if len(peaks) == count else skeleton.with_neck()).assembly()
+    points, _ = assemble(peaks, np.asarray(limb_scores), limbs, extra_limbs=extra, least_parts=min(FEWEST, len(peaks)))
+    points = points[:, :count]
+    points = points[points[..., 2].any(axis=1)]
+    absent = points[..., 2:] == 0
+    low = np.where(absent, np.inf, points[..., :2] - 0.5).min(axis=1, initial=np.inf)
+    high = np.where(absent, -np.inf, points[..., :2] + 0.5).max(axis=1, initial=-np.inf)
+    points[..., 2] = points[..., 2].clip(0, 1)
+    return {
+        "boxes": np.concatenate([low, high], axis=1),
+        "scores": points[..., 2].mean(axis=1),
+        "classes": np.zeros(len(points), np.int32),
+        "valid": np.ones(len(points), bool),
+        "keypoints": points,
+    }
 
 
 def _matched(scores):

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from visiontasks.inference.merging import cut_off
+from visiontasks.inference.views import Shown
 from visiontasks.ops import numpy_boxes
 from visiontasks.ops.numpy_keypoints import FILLED, oks, similarity
+from visiontasks.skeleton import Skeleton
 
 SAME = 0.5  # people of two views with a higher OKS are one; and so are keypoints whose part of it is higher
 SEEN = 0.05  # the score from which a keypoint is compared
+DOUBLE, COUNTED = 0.9, 0.2  # the OKS of two views of one person, and the score from which a keypoint counts
 FEWEST = 3  # keypoints that both views must have found; of fewer the boxes decide
 
 
@@ -89,6 +92,53 @@ def _alike(row, rest, boxes, keypoints, windows, cut, sigmas):
     # a keypoint or two say less, but when they are apart, these are two people
     common = counted.sum(axis=1)
     return np.where(common >= FEWEST, close, np.where(common > 0, np.minimum(close, overlap), overlap))
+
+
+def merge_shown(
+    keypoints: Sequence[np.ndarray], shown: Sequence[Shown], skeleton: Skeleton
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The people of views of one person each; the keypoints of a view and its mirrored one are averaged.
+
+    The score is that of the detection times the mean of the keypoints' scores of 0.2 and above (Xiao et al. 2018,
+    https://arxiv.org/abs/1804.06208, section 4.1). A person with an OKS above 0.9 with a better one is left out.
+
+    Args:
+        keypoints: of each view, float32 (1, K, 3), x, y and score in the image's pixels.
+        shown: the object of each view.
+        skeleton: of the keypoints.
+
+    Returns:
+        as `merge_keypoints`.
+    """
+    points = np.zeros((0, len(skeleton), 3), np.float32)
+    by_number = {}
+    for one, rows in zip(shown, keypoints, strict=True):
+        by_number.setdefault(one.number, (one, []))[1].append(rows)
+    people = [one for one, _ in by_number.values()]
+    boxes = np.array([one.box for one in people], np.float32).reshape(-1, 4)
+    areas = FILLED * numpy_boxes.area(boxes)
+    everywhere = np.tile(np.float64([-np.inf, -np.inf, np.inf, np.inf]), (max(1, len(shown)), 1))
+    if people:
+        rows = zip(by_number.values(), areas, strict=True)
+        points = np.stack(
+            [
+                _mean(np.concatenate(several), everywhere[: len(several)], area, skeleton.sigmas)
+                for (_, several), area in rows
+            ]
+        )
+    good = points[..., 2] >= COUNTED
+    means = np.where(good, points[..., 2], 0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
+    scores = np.array([one.score for one in people], np.float32) * means
+    order = np.argsort(-scores, kind="stable")
+    every = np.ones(points.shape[:2], bool)
+    alike = oks(points, points, areas, skeleton.sigmas, every)
+    alike = (alike + alike.T) / 2
+    kept = []
+    for row in order.tolist():
+        if all(alike[row, better] <= DOUBLE for better in kept):
+            kept.append(row)
+    kinds = np.array([one.kind for one in people], np.int32)
+    return boxes[kept], scores[kept].astype(np.float32), kinds[kept], points[kept].astype(np.float32)
 
 
 def _mean(points, windows, area, sigmas):

@@ -1,5 +1,7 @@
 """Instance masks of an image from masks on grids over boxes, object by object: never N whole images."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from visiontasks.instance_masks import InstanceMasks
@@ -9,7 +11,7 @@ THRESHOLD = 0.5  # the probability from which a pixel belongs to an object
 
 
 def pasted(
-    masks: np.ndarray,
+    masks: Sequence[np.ndarray],
     boxes: np.ndarray,
     size: tuple[int, int],
     threshold: float = THRESHOLD,
@@ -21,7 +23,7 @@ def pasted(
     older rule, which torchvision has, first moves the box to whole pixels: it is for comparing with torchvision.
 
     Args:
-        masks: float (N, S, S), probabilities.
+        masks: float (N, S, S), or N arrays (S, T), probabilities.
         boxes: float (N, 4) in pixels, not empty.
         size: (height, width) of the image.
         threshold: see above.
@@ -29,8 +31,11 @@ def pasted(
     """
     rule = _of_whole_pixels if whole_pixels else _of_centers
     patches = []
-    for mask, box in zip(np.asarray(masks, np.float32), np.asarray(boxes, np.float64), strict=True):
-        (top, down), (left, across) = (rule(box[axis], box[axis + 2], len(mask), size[1 - axis]) for axis in (1, 0))
+    for mask, box in zip(masks, np.asarray(boxes, np.float64), strict=True):
+        mask = np.asarray(mask, np.float32)
+        (top, down), (left, across) = (
+            rule(box[axis], box[axis + 2], mask.shape[1 - axis], size[1 - axis]) for axis in (1, 0)
+        )
         pixels = (down @ mask @ across.T >= threshold).astype(np.uint8)
         patches.append(Patch(left, top, pixels).tight())
     return InstanceMasks(patches, size)

@@ -11,12 +11,13 @@ from visiontasks.data.images import read_image
 from visiontasks.errors import UserError
 from visiontasks.geometry import Placement
 from visiontasks.inference.prediction import Prediction
-from visiontasks.inference.views import views
+from visiontasks.inference.views import object_views, views
 from visiontasks.preprocess import Preprocess
 from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
 
 BATCH, OVERLAP = 8, 0.2
+DETECTED = 0.3  # the score from which a detector's object is looked at
 
 
 class Predictor:
@@ -26,17 +27,21 @@ class Predictor:
         model: a VisionModel. The first prediction, and the first after further training, takes a second or two longer:
             a copy is made whose batch normalizations are folded into its convolutions.
         preprocess: how images are resized to the network's canvas; by default as in training.
+        detector: a Predictor of a model that detects objects, for a model that looks at one object an image, such as
+            `pose_heatmap`; without one, the whole image is one object.
 
     Raises:
         ValueError: the model has no size (see `Preprocess.of`).
+        UserError: the detector detects none of the model's classes, or the model takes none.
     """
 
-    def __init__(self, model, preprocess: Preprocess | None = None):
+    def __init__(self, model, preprocess: Preprocess | None = None, detector: "Predictor | None" = None):
         from visiontasks.model_folding import Folding  # imports Keras
 
         self.model, self.tasks = model, tasks_of(model)
         self._folding = Folding(model)
         self.preprocess = preprocess or Preprocess.of(model)
+        self._detect = None if detector is None else Detector(detector, self)
 
     def __call__(
         self,
@@ -80,9 +85,14 @@ class Predictor:
         """
         check_options(batch, tile, overlap)
         self.check_merging(tile, flip)
-        return self._stream(samples, batch, lambda size: views(size, self.preprocess, tile, overlap, flip))
+        if self._detect is not None:
+            shown = self._detect(samples, batch=batch, tile=tile, overlap=overlap)
+            seen = ((one, object_views(one.image.shape[:2], self.preprocess, found, flip)) for one, found in shown)
+        else:
+            seen = ((sample, views(sample.image.shape[:2], self.preprocess, tile, overlap, flip)) for sample in samples)
+        return self._stream(seen, batch)
 
-    def _stream(self, samples, batch, views_of):
+    def _stream(self, seen, batch):
         waiting, canvases, full, network = collections.deque(), [], False, self._folding()
 
         def run():
@@ -99,8 +109,8 @@ class Predictor:
                 sample, parts, predictions = waiting.popleft()
                 yield Prediction(sample, self.tasks, self._merged(predictions, parts))
 
-        for sample in samples:
-            parts, predictions = views_of(sample.image.shape[:2]), []
+        for sample, parts in seen:
+            predictions = []
             waiting.append((sample, parts, predictions))
             for part in parts:
                 canvases.append((predictions, part.canvas(sample.image)))
@@ -113,7 +123,7 @@ class Predictor:
         yield from finished()
 
     def _merged(self, predictions, parts):
-        if len(parts) == 1:
+        if len(parts) == 1 and parts[0].shown is None:
             return restored(self.tasks, predictions[0], parts[0].placement)
         return {name: task.merge([one[name] for one in predictions], parts) for name, task in self.tasks.items()}
 
@@ -123,12 +133,50 @@ class Predictor:
         Raises:
             UserError: naming the option and the head.
         """
+        if tile is not None and self.preprocess.resize == "object" and self._detect is None:
+            raise UserError("the model looks at one object, which a tile does not show; give a detector.", "tile")
         for name, task in self.tasks.items():
             if tile is not None and task.whole_image:
                 raise UserError(f"head {name!r} predicts for the whole image, which a tile does not show.", "tile")
             if (tile is not None or flip) and not task.mergeable:
                 key = "flip" if tile is None else "tile"
                 raise UserError(f"several predictions of head {name!r} cannot be merged; leave it out.", key)
+
+
+class Detector:
+    """Finds the objects that another model then looks at one by one.
+
+    Args:
+        predictor: of a model with a head that predicts boxes.
+        user: the Predictor that looks at the objects.
+
+    Raises:
+        UserError: as `Predictor`.
+    """
+
+    def __init__(self, predictor: Predictor, user: Predictor):
+        if user.preprocess.resize != "object":
+            raise UserError("expected none, because this model finds the objects itself; leave it out.", "detector")
+        heads = [name for name, head in predictor.model.heads.items() if "boxes" in head.fields and not head.alone]
+        if not heads:
+            raise UserError(f"expected a model that predicts boxes, got {', '.join(predictor.tasks)}.", "detector")
+        self.predictor, self.head = predictor, heads[0]
+        (head,) = user.model.heads.values()
+        given = predictor.tasks[self.head].names
+        known = head.classes
+        if head.numbered or predictor.model.heads[self.head].numbered:  # only the numbers count
+            known = given[: len(known)]
+        self.kinds = {given.index(name): number for number, name in enumerate(known) if name in given}
+        if not self.kinds:
+            raise UserError(f"expected one that detects {', '.join(known)}, got {', '.join(given[:60])}.", "detector")
+
+    def __call__(self, samples: Iterable[Sample], **options) -> Iterator[tuple[Sample, dict[str, np.ndarray]]]:
+        """Each Sample with the `boxes`, `scores` and `classes` of its objects with a score of 0.3 and above."""
+        for prediction in self.predictor.stream(samples, **options):
+            found = prediction[self.head]
+            kept = (found["scores"] >= DETECTED) & np.isin(found["classes"], list(self.kinds))
+            kinds = np.array([self.kinds[kind] for kind in found["classes"][kept].tolist()], np.int32)
+            yield prediction.sample, {"boxes": found["boxes"][kept], "scores": found["scores"][kept], "classes": kinds}
 
 
 @checked

@@ -6,8 +6,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.geometry import Placement
+from visiontasks.geometry import Placement, Window
 from visiontasks.preprocess import Preprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """The object that a view shows alone.
+
+    Args:
+        number: of the object in its image; a view and its mirrored one have the same.
+        box: x1, y1, x2, y2 in the image's pixels.
+        score: of the detection.
+        kind: the object's class.
+    """
+
+    number: int
+    box: tuple[float, float, float, float]
+    score: float
+    kind: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,18 +36,23 @@ class View:
         window: (top, left, bottom, right) in its pixels.
         preprocess: how the window is fitted to the network's canvas.
         flipped: mirrored from left to right.
+        shown: the object that fills the canvas; the window is then the whole image.
     """
 
     image_size: tuple[int, int]
     window: tuple[int, int, int, int]
     preprocess: Preprocess
     flipped: bool = False
+    shown: Shown | None = None
 
     @property
-    def placement(self) -> Placement:
+    def placement(self) -> Placement | Window:
         """The placement of the window on the canvas."""
         top, left, bottom, right = self.window
-        return self.preprocess.placement((bottom - top, right - left))
+        box = None if self.shown is None else self.shown.box
+        if box is not None and self.flipped:
+            box = (right - box[2], box[1], right - box[0], box[3])
+        return self.preprocess.placement((bottom - top, right - left), box)
 
     def canvas(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3) of the whole image to the canvas, uint8 (*size, 3)."""
@@ -87,6 +109,25 @@ def views(
     return [
         View(tuple(image_size), window, preprocess, mirrored)
         for window in windows
+        for mirrored in ((False, True) if flip else (False,))
+    ]
+
+
+def object_views(
+    image_size: tuple[int, int], preprocess: Preprocess, detections: dict[str, np.ndarray], flip: bool = False
+) -> list[View]:
+    """A view of each object that was detected, each also mirrored if `flip`.
+
+    Args:
+        image_size: (height, width).
+        preprocess: whose mode is `object`.
+        detections: `boxes`, `scores` and `classes`, in the image's pixels.
+        flip: whether to add mirrored views.
+    """
+    rows = zip(*(detections[name].tolist() for name in ("boxes", "scores", "classes")), strict=True)
+    return [
+        View(tuple(image_size), (0, 0, *image_size), preprocess, mirrored, Shown(number, tuple(box), score, kind))
+        for number, (box, score, kind) in enumerate(rows)
         for mirrored in ((False, True) if flip else (False,))
     ]
 

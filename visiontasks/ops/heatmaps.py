@@ -10,6 +10,7 @@ import math
 
 from keras import ops
 
+REFINEMENTS = ("dark", "quarter", "none")
 FLOOR = 1e-10  # of a heat map's values before the logarithm
 
 
@@ -115,12 +116,27 @@ def _quarter(value):
 
 def _blurred(maps, sigma, radius):
     """The maps blurred by a Gaussian that is cut off at a radius."""
-    count = maps.shape[-1]
     weights = [math.exp(-(step**2) / (2 * sigma**2)) for step in range(-radius, radius + 1)]
-    kernel = ops.convert_to_tensor([weight / sum(weights) for weight in weights], "float32")
+    return _filtered(maps, [weight / sum(weights) for weight in weights])
+
+
+def around(maps, cells, radius: int):
+    """The sum of each map over the cells around one of them: (B, rows, columns, K) at int32 (B, K) to (B, K).
+
+    Args:
+        maps: float32.
+        cells: numbered row by row.
+        radius: cells on each side; those beyond the border are 0.
+    """
+    sums = _filtered(maps, [1.0] * (2 * radius + 1))
+    return _at(ops.reshape(sums, (-1, maps.shape[1] * maps.shape[2], maps.shape[3])), cells)
+
+
+def _filtered(maps, weights):
+    """The maps under a filter that is the product of these weights along each axis; beyond the border they are 0."""
+    count, kernel = maps.shape[-1], ops.convert_to_tensor(weights, "float32")
     for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
-        each = ops.tile(ops.reshape(kernel, shape), (1, 1, count, 1))
-        maps = ops.depthwise_conv(maps, each, padding="same")
+        maps = ops.depthwise_conv(maps, ops.tile(ops.reshape(kernel, shape), (1, 1, count, 1)), padding="same")
     return maps
 
 
@@ -161,3 +177,11 @@ def cells_in_boxes(points, boxes, size: int):
     inside = ops.logical_and(inside, ops.all(ops.expand_dims(boxes[..., 2:] > boxes[..., :2], 2), axis=-1))
     numbers = ops.cast(cells[..., 1] * size + cells[..., 0], "int32")
     return ops.where(inside, numbers, 0), inside
+
+
+def boxes_around(points, counted):
+    """The smallest box around the counted keypoints, bool (…, K), of (…, K, 2 or more): float32 (…, 4); 0 without."""
+    counted = ops.expand_dims(counted, -1)
+    low = ops.min(ops.where(counted, points[..., :2], 1e9), axis=-2)
+    high = ops.max(ops.where(counted, points[..., :2], -1e9), axis=-2)
+    return ops.where(ops.any(counted, axis=-2), ops.concatenate([low, high], axis=-1), 0.0)

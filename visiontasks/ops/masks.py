@@ -1,4 +1,4 @@
-"""What a proposal sees of its object's mask, from the crops that a batch has."""
+"""What a proposal sees of its object's mask, and a feature map of all, from the crops that a batch has."""
 
 import numpy as np
 from keras import ops
@@ -20,8 +20,28 @@ def mask_targets(crops, boxes, regions, size: int):
     Returns:
         float32 (B, N, S, S), 0..1; 0 outside of the object's box. Undefined for an object without a mask.
     """
+    return _covered(crops, boxes, regions, (size, size))
+
+
+def coverage(crops, boxes, size, stride: float):
+    """The share of each cell of a map that each object's mask covers, exactly.
+
+    Args:
+        crops: uint8 (B, N, M, M), 0 or 1 on a grid over the object's box; 255 where an object has no mask.
+        boxes: float32 (B, N, 4) in pixels, that box.
+        size: (h, w) of the map, whose first cell begins at 0, 0.
+        stride: pixels from one cell to the next.
+
+    Returns:
+        float32 (B, N, h, w), 0..1; 0 for an object without a mask.
+    """
+    extent = ops.convert_to_tensor([0.0, 0.0, size[1] * stride, size[0] * stride], "float32")
+    return _covered(crops, boxes, ops.reshape(extent, (1, 1, 4)), size)
+
+
+def _covered(crops, boxes, regions, size):
     count, boxes, regions = crops.shape[-1], ops.cast(boxes, "float32"), ops.cast(regions, "float32")
-    down, across = (_shares(boxes, regions, axis, size, count) for axis in (1, 0))
+    down, across = (_shares(boxes, regions, axis, length, count) for axis, length in zip((1, 0), size, strict=True))
     values = ops.cast(ops.equal(crops, 1), "float32")
     return ops.matmul(ops.matmul(down, values), ops.swapaxes(across, -1, -2))
 

@@ -119,7 +119,7 @@ def _with_nobody(points):
     return ops.pad(ops.cast(points, "float32"), [[0, 0], [0, 1], [0, 0], [0, 0]])
 
 
-def refined(offsets, by, keypoints=None, *, times: int, stride: float):
+def refined(offsets, by, keypoints=None, *, times: int, stride: float, limit: float | None = None):
     """Offsets that are corrected by what a field says where they lead to: recurrent refinement, section 3.1.
 
     Each time an offset d of the cell at x becomes d + by(x + d), read by bilinear interpolation, at the border outside
@@ -131,6 +131,8 @@ def refined(offsets, by, keypoints=None, *, times: int, stride: float):
         keypoints: int, of the shape …: the keypoint that each offset leads to. Of mid offsets these are
             `edges[:, ::-1]`; by default there is one offset for each keypoint.
         times: how often.
+        limit: longer corrections, in pixels, are left out. Where one person covers another's keypoint, long offsets
+            lead from there to the keypoint of the wrong one.
 
     Returns:
         float32, of the shape of the offsets.
@@ -142,7 +144,11 @@ def refined(offsets, by, keypoints=None, *, times: int, stride: float):
     start = ops.convert_to_tensor(np.repeat(centers(size, 1).reshape(cells, 2), keypoints.size, axis=0))
     moved = ops.reshape(ops.cast(offsets, "float32"), (-1, cells * keypoints.size, 2))
     for _ in range(times):
-        moved = moved + point_ops.in_channels(by, start + moved / stride, channels)
+        correction = point_ops.in_channels(by, start + moved / stride, channels)
+        if limit is not None:
+            short = ops.sum(ops.square(correction), axis=-1, keepdims=True) <= limit**2
+            correction = ops.where(short, correction, 0.0)
+        moved = moved + correction
     return ops.reshape(moved, (-1, *offsets.shape[1:]))
 
 

@@ -167,11 +167,24 @@ def _distinct(people, seeds, roots, valid, count, radius):
     people = ops.reshape(nms.gather(ops.reshape(people, (-1, total, kinds * 3)), chosen), (-1, count, kinds, 3))
     people = ops.where(ops.reshape(valid, (-1, count, 1, 1)), people, 0.0)
 
+    return {"keypoints": people, "scores": person_scores(people, valid, radius), "valid": valid}
+
+
+def person_scores(people, valid, radius: float):
+    """The mean of a person's scores, without keypoints where an earlier person has the same: float32 (B, N).
+
+    Soft keypoint suppression, section 3.1.
+
+    Args:
+        people: float32 (B, N, K, 3), x, y, score.
+        valid: bool (B, N); the others have 0, and stand after the valid ones.
+        radius: in pixels.
+    """
+    count = people.shape[1]
     near = _distances(ops.expand_dims(people, 2)[..., :2], ops.expand_dims(people, 1)[..., :2]) <= radius
-    earlier = np.expand_dims(ranks[:count, None] < ranks[:count], -1)
+    earlier = np.expand_dims(np.arange(count)[:, None] < np.arange(count), -1)
     covered = ops.any(ops.logical_and(near, earlier), axis=1)
-    scores = ops.sum(ops.where(covered, 0.0, people[..., 2]), axis=-1) / kinds
-    return {"keypoints": people, "scores": ops.where(valid, scores, 0.0), "valid": valid}
+    return ops.where(valid, ops.mean(ops.where(covered, 0.0, people[..., 2]), axis=-1), 0.0)
 
 
 def _distances(points, others):

@@ -53,7 +53,9 @@ class DataRecipe:
     augment: list = _key(
         "transforms by name, albumentations' and those below, in order: [{HorizontalFlip: {p: 0.5}}, …]", []
     )
-    resize: Literal["stretch", "letterbox", "crop"] = _key("how an image fits the size", "stretch")
+    resize: Literal["stretch", "letterbox", "crop", "object"] = _key(
+        "how an image fits the size; object: each object with keypoints fills it alone, for pose_heatmap", "stretch"
+    )
     max_objects: Count = _key(
         "maximum objects per image; beyond it the smallest are left out, and those classes are not known in it",
         100,

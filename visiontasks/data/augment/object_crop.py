@@ -47,7 +47,9 @@ class ObjectCrop(Augmentation):
         if rng.random() < self.p:
             scale, angle, x, y = np.clip(rng.normal(size=4), -MOST, MOST)
             angle = np.radians(self.rotate * angle) * (rng.random() < self.rotate_p)
-            turn = (1 + self.scale * scale) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+            turn = (1 + self.scale * scale) * np.array(
+                [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+            )
             center = np.array([width, height]) / 2
             moved = center + self.shift * np.array([x * width, y * height]) - turn @ center
             matrix = np.column_stack([turn, moved]) @ np.vstack([matrix, [0, 0, 1]])

@@ -154,7 +154,11 @@ class Coco(ObjectFiles):
 
     @classmethod
     def recognize(cls, root):
-        files = _annotation_files(root)
+        return cls.recognize_for(root, ())
+
+    @classmethod
+    def recognize_for(cls, root, wanted):
+        files = _annotation_files(root, "keypoints" in wanted)
         train = next((files[split] for split in TRAINING if split in files), None)
         if train is None and len(files) == 1:
             train = next(iter(files.values()))
@@ -176,12 +180,14 @@ def _listed(points) -> list[float]:
     return [round(float(value), 4) for value in points.ravel()]
 
 
-def _annotation_files(root: Path) -> dict[str, Path]:
-    """{split such as "train": file}. Instances come before keypoints: they have every class. Captions have no boxes."""
+def _annotation_files(root: Path, keypoints: bool) -> dict[str, Path]:
+    """{split such as "train": file}: instances, which have every class, before keypoints, unless these are wanted."""
     folders = [root, *(p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith("."))]
     tables = (sorted(folder.glob("*.json")) for folder in folders)
     paths = [path for files in tables if len(files) <= _MOST_FILES for path in files]
     paths.sort(key=lambda path: (not path.name.startswith("instances"), "keypoints" in path.name))
+    if keypoints:
+        paths.sort(key=lambda path: "keypoints" not in path.name)
     by_split = {}
     for path in paths:
         split = split_of(path).lower().rstrip("0123456789")

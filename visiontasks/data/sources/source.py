@@ -3,7 +3,7 @@
 import abc
 import collections
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +148,11 @@ class Source(Checked, abc.ABC):
         split.
         """
         return None
+
+    @classmethod
+    def recognize_for(cls, root: Path, wanted: Collection[str]) -> dict[str, dict] | None:
+        """As `recognize`; of several annotation files those with the `wanted` fields."""
+        return cls.recognize(root)
 
 
 def labeled_objects(keypoints: np.ndarray | None, ignored: np.ndarray | None) -> np.ndarray:

@@ -155,7 +155,7 @@ class Pose(Metric):
         return means
 
     def _calibration(self):
-        """The mean score, the share that is near and the count of each bin, float64 (B, 3); the calibration error."""
+        """Mean score, share that is near, and count of each bin, float64 (B, 3); and the calibration error."""
         rows = self._all()
         found = np.isfinite(rows["distance"])
         scores, near = np.clip(rows["score"][found], 0, 1), rows["near"][found] >= SIMILAR

@@ -8,8 +8,9 @@ from visiontasks.drawing.keypoints import side_entries, skeletons
 from visiontasks.drawing.panels import captioned
 from visiontasks.evaluation.metrics.pose import Pose as PoseMetric
 from visiontasks.evaluation.tasks.detection import Detection, styles_of
+from visiontasks.inference.assembling import people_of
 from visiontasks.inference.keypoint_maps import keypoints_of
-from visiontasks.inference.merging_keypoints import merge_keypoints
+from visiontasks.inference.merging_keypoints import merge_keypoints, merge_shown
 
 SHOWN_POINT = 0.2  # the score from which a keypoint is drawn
 
@@ -18,9 +19,10 @@ class Pose(Detection):
     """Predictions are those of `Detection`, and `keypoints` or `keypoint_maps` of each detection.
 
     `keypoints` are float32 (K, P, 3), x and y in pixels of the network's canvas and score; `keypoint_maps` (K, S, S,
-    P), logits over each box, see visiontasks/inference/keypoint_maps.py. Restored predictions are {"boxes", "scores",
-    "classes", "keypoints": float32 (K, P, 3)} of the valid ones, best first, in the original image's pixels. A score of
-    a keypoint in 0..1 is how likely it is near; 0: the keypoint was not found.
+    P), logits over each box, see visiontasks/inference/keypoint_maps.py. Or they are `peaks` and `limb_scores`, of
+    which visiontasks/inference/assembling.py makes people. Restored predictions are {"boxes", "scores", "classes",
+    "keypoints": float32 (K, P, 3)} of the valid ones, best first, in the original image's pixels. A score of a keypoint
+    in 0..1 is how likely it is near; 0: the keypoint was not found.
 
     In drawings objects of one class have different colors, those of several classes their classes' colors.
     """
@@ -29,6 +31,8 @@ class Pose(Detection):
     columns = (*Detection.columns, "keypoints")
 
     def restore(self, prediction, placement):
+        if "limb_scores" in prediction:
+            prediction = people_of(prediction["peaks"], prediction["limb_scores"], self.skeleton)
         rows, found = self.restored(prediction, placement)
         if "keypoint_maps" in prediction:
             boxes = np.asarray(prediction["boxes"])[rows]
@@ -40,7 +44,9 @@ class Pose(Detection):
         return {**found, "keypoints": points}
 
     def merge(self, predictions, views):
-        """The objects of all views, each once; see `merge_keypoints`."""
+        """The objects of all views, each once: see `merge_keypoints`, or `merge_shown` for views of one object each."""
+        if not views or views[0].shown is not None:
+            return self._of_objects(predictions, views)
         parts = [self.restore(one, view.placement) for one, view in zip(predictions, views, strict=True)]
         for part, view in zip(parts, views, strict=True):
             part["boxes"] = view.restore_boxes(part["boxes"])
@@ -49,6 +55,14 @@ class Pose(Detection):
         numbers = np.arange(len(views)).repeat([len(part["scores"]) for part in parts])
         columns = (np.concatenate([part[name] for part in parts]) for name in self.columns)
         merged = merge_keypoints(*columns, windows[numbers], numbers, views[0].image_size, self.skeleton.sigmas)
+        return dict(zip(self.columns, merged, strict=True))
+
+    def _of_objects(self, predictions, views):
+        points = [
+            view.restore_keypoints(self.restore(one, view.placement)["keypoints"][:1], self.skeleton.partners)
+            for one, view in zip(predictions, views, strict=True)
+        ]
+        merged = merge_shown(points, [view.shown for view in views], self.skeleton)
         return dict(zip(self.columns, merged, strict=True))
 
     def metric(self):

@@ -1,13 +1,20 @@
 """`PosedInstances`: a box, a class, a mask and keypoints for each object."""
 
+import numpy as np
+
 from visiontasks.evaluation.metrics.metric import Metric
 from visiontasks.evaluation.tasks.instances import Instances
 from visiontasks.evaluation.tasks.pose import Pose
 from visiontasks.evaluation.tasks.task import Task
+from visiontasks.inference.cell_masks import masks_of_cells
 
 
 class PosedInstances(Pose):
-    """Predictions are those of `Pose`, and `masks` as those of `Instances`; so are restored ones."""
+    """Predictions are those of `Pose`, and `masks` as those of `Instances`; so are restored ones.
+
+    Instead of `masks` they may have maps: `people`, int32 (h, w), the row of the person that a cell belongs to, -1 for
+    none, and `segmentation`, float32 (h, w), the probability of a person; see visiontasks/inference/cell_masks.py.
+    """
 
     columns = (*Pose.columns, "masks")
 
@@ -18,6 +25,12 @@ class PosedInstances(Pose):
     merge = Task.merge  # keypoints and masks would be merged into different objects
 
     def restore(self, prediction, placement):
+        if "people" in prediction:
+            rows, _ = self.restored(prediction, placement)
+            people, segmentation = (np.asarray(prediction[name]) for name in ("people", "segmentation"))
+            return super().restore(prediction, placement) | {
+                "masks": masks_of_cells(people, segmentation, rows, placement)
+            }
         return self._instances.restore(prediction, placement) | super().restore(prediction, placement)
 
     def metric(self):
