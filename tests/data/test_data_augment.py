@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from visiontasks.data.augment.copy_paste import CopyPaste
 from visiontasks.data.augment.mix_up import MixUp
 from visiontasks.data.augment.mosaic import Mosaic
+from visiontasks.data.augment.object_crop import ObjectCrop
 from visiontasks.data.augment.scale_jitter import ScaleJitter
 from visiontasks.data.augment.ssd_crop import SSDCrop
 from visiontasks.data.augment.zoom_out import ZoomOut
@@ -480,7 +481,7 @@ def test_a_value_out_of_bounds_is_an_error_before_the_first_image(entry):
 
 
 def test_every_class_is_in_the_catalogue_under_its_own_name():
-    own = {Mosaic, MixUp, CopyPaste, SSDCrop, ZoomOut, ScaleJitter}
+    own = {Mosaic, MixUp, CopyPaste, SSDCrop, ZoomOut, ScaleJitter, ObjectCrop}
     assert {part.load() for part in augmentations().values()} == own
     assert set(augmentations()) == {cls.__name__ for cls in own}
     assert len(catalog.parts("data/augment")) == len(own)
