@@ -105,6 +105,7 @@ class OpenPose(Head):
             branches = {name: self._branch(name, stage, count) for name, count in counts.items()}
             for layers in branches.values():
                 self._build(layers, seen)
+            branches["heat"][-1].bias.assign([0.0] * self.points + [1.0])  # at first all is background
             self.branches.append(branches)
             seen = channels + sum(counts.values())
 
@@ -125,14 +126,10 @@ class OpenPose(Head):
         else:
             layers = [self._conv(self.filters, 7, f"Mconv{i}_stage{stage}_{end}") for i in range(1, 6)]
             layers.append(self._conv(self.filters, 1, f"Mconv6_stage{stage}_{end}"))
-        bias = [0.0] * count
-        if name == "heat":
-            bias[-1] = 1.0  # at first all is background
         last = keras.layers.Conv2D(
             count,
             1,
             kernel_initializer=keras.initializers.RandomNormal(stddev=SPREAD),
-            bias_initializer=lambda shape, dtype=None: ops.convert_to_tensor(bias, dtype),
             dtype="float32",  # whatever the policy: exact places and squared errors follow
             name=f"conv5_5_CPM_{end}" if stage == 1 else f"Mconv7_stage{stage}_{end}",
         )
