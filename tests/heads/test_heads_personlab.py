@@ -67,7 +67,7 @@ def true_outputs(head, batch):
 def restored(head, batch, outputs):
     """(the sample, its prediction) of each image, through the task."""
     predictions = {key: array(value) for key, value in head.decode(outputs).items()}
-    task = (PosedInstances if head.masks else Pose)(CLASSES, SKELETON)
+    task = (PosedInstances if head.masks else Pose)(CLASSES, "", SKELETON)
     for row in range(len(batch["image"])):
         sample = row_of(batch, row)
         size = sample.image.shape[:2]
