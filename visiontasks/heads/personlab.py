@@ -1,7 +1,8 @@
 """PersonLab: pose and instance masks of several people, bottom-up, from fields of offsets."""
 
+import math
+
 import keras
-import numpy as np
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Points, Positive, Share, Whole
@@ -96,7 +97,7 @@ class PersonLab(Head):
         self._forms |= {"segmentation": (), "long": (points, 2)} if masks else {}
         self.convs, self.norms = conv_stack(layers, filters, batch_norm, self.dtype_policy)
         self.maps = [
-            keras.layers.Conv2D(int(np.prod(form)), 1, name=name, dtype="float32")
+            keras.layers.Conv2D(math.prod(form), 1, name=name, dtype="float32")
             for name, form in self._forms.items()
             if 0 not in form
         ]
@@ -173,7 +174,7 @@ class PersonLab(Head):
         if not self.edges:
             return Term(ops.zeros(()), ops.zeros(()))
         mid, known = offset_fields.mid_offsets(points, owners, self.edges, stride=self.stride)
-        ends = np.array(self.edges)[:, ::-1]
+        ends = [edge[::-1] for edge in self.edges]
         found = offset_fields.refined(outputs["mid"], outputs["short"], ends, times=REFINED, stride=self.stride)
         return self._distance(found, mid, known)
 
@@ -206,7 +207,7 @@ class PersonLab(Head):
         """bool (B, h, w): the cells whose center lies in one of the chosen boxes."""
         sides = []
         for axis, length in ((1, size[0]), (0, size[1])):
-            centers = ops.convert_to_tensor((np.arange(length, dtype="float32") + 0.5) * self.stride)
+            centers = (ops.arange(length, dtype="float32") + 0.5) * self.stride
             low, high = (ops.expand_dims(boxes[..., side], -1) for side in (axis, axis + 2))
             inside = ops.logical_and(centers >= low, centers <= high)
             sides.append(ops.cast(ops.logical_and(inside, ops.expand_dims(chosen, -1)), "float32"))
