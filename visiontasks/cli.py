@@ -7,9 +7,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from visiontasks import keras_backend, signals
-from visiontasks.errors import RecipeError, UserError, near
+from visiontasks.errors import RecipeError, UserError, near, under
 
 HELP = ("-h", "--help", "help")
 # log lines of TensorFlow's and XLA's C++ (information, warnings, errors), with or without date
@@ -205,3 +206,21 @@ def flag(words: dict[str, str], key: str) -> bool:
     if value not in ("true", "false"):
         raise RecipeError(f"{key}: expected true or false, got {value!r}.")
     return value == "true"
+
+
+def predictor(name: str, console):
+    """The Predictor that detects objects: of a run's folder, of a `.keras` file, or of a recipe with weights."""
+    from visiontasks import api, build
+    from visiontasks.training.run_directory import RunDirectory
+
+    path = Path(name)
+    if path.exists():
+        checkpoint = RunDirectory.find(path).checkpoint if path.is_dir() else path
+        console.print(f"detector: {checkpoint}")
+        start_keras()
+        return api.load(checkpoint)
+    recipe, _ = build.recipe(name)
+    with under("detector"):
+        build.check_complete(recipe)
+    start_keras()
+    return api.Predictor(build.model(recipe))

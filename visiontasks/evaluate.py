@@ -6,7 +6,7 @@ from pathlib import Path
 from visiontasks import cli
 from visiontasks.errors import UserError, near
 
-WORDS = ("run", "recipe", "data", "split", "out", "batch")
+WORDS = ("run", "recipe", "data", "split", "out", "batch", "detector")
 
 USAGE = """python -m visiontasks.evaluate run=DIR|recipe=NAME [data=DIR] [out=DIR] [batch=N] [data.KEY=VALUE …]
 
@@ -18,6 +18,8 @@ USAGE = """python -m visiontasks.evaluate run=DIR|recipe=NAME [data=DIR] [out=DI
   out=DIR      for evaluation.json, charts and drawn images: a new folder, or that of an earlier evaluation, which is
                replaced; by default the run's folder, and with data= or data.… a folder below its evaluations/ that is
                named after them; evaluations/NAME of a recipe
+  detector=RUN|RECIPE  of a model that looks at one object at a time, such as pose_heatmap: what detects the objects; by
+               default the annotated boxes are looked at
   data.…       the keys of a recipe's data, such as data.train.values=[0,255]; with recipe= any of its keys"""
 
 
@@ -66,7 +68,10 @@ def evaluate(arguments: list[str]) -> int:
     folder = folder / "evaluations" / other if run and other else folder
     out = results_folder(words.get("out"), folder, replace=True)
     console.print(f"{scored}: {len(loader.source)} images")
-    write_evaluation(model, loader, tasks_of(model, loader.fields), out, console)
+    predictor = None
+    if "detector" in words:
+        predictor = api.Predictor(model, detector=cli.predictor(words["detector"], console))
+    write_evaluation(model, loader, tasks_of(model, loader.fields), out, console, predictor=predictor)
     if loader.source.report:
         console.print(f"images skipped or mended:\n{loader.source.report}")
     console.print(f"results: {out}")

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from visiontasks import cli
-from visiontasks.errors import UserError, under
+from visiontasks.errors import UserError
 
 WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip", "polygons", "detector")
 
@@ -51,7 +51,7 @@ def predict(arguments: list[str]) -> int:
     console = cli.console()
     videos = find_videos(words["source"])
     images = None if videos else Images(words["source"])
-    detector = _detector(words["detector"], console) if "detector" in words else None
+    detector = cli.predictor(words["detector"], console) if "detector" in words else None
     if "run" in words:
         checkpoint = RunDirectory.find(words["run"]).checkpoint
         console.print(f"checkpoint: {checkpoint}")
@@ -82,24 +82,6 @@ def predict(arguments: list[str]) -> int:
         console.print(f"images skipped or mended:\n{images.report}")
     console.print(f"{writer.count} {'frames' if videos else 'images'}: {out / 'predictions.json'}")
     return 0 if writer.count else 1
-
-
-def _detector(name, console):
-    """The Predictor of a run's folder, a checkpoint or a recipe."""
-    from visiontasks import api, build
-    from visiontasks.training.run_directory import RunDirectory
-
-    path = Path(name)
-    if path.exists():
-        checkpoint = RunDirectory.find(path).checkpoint if path.is_dir() else path
-        console.print(f"detector: {checkpoint}")
-        cli.start_keras()
-        return api.load(checkpoint)
-    recipe, _ = build.recipe(name)
-    with under("detector"):
-        build.check_complete(recipe)
-    cli.start_keras()
-    return api.Predictor(build.model(recipe))
 
 
 def _options(words) -> dict:

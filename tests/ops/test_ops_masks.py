@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from visiontasks.ops.masks import mask_targets
+from visiontasks.ops.masks import cells_in, mask_targets
 
 
 def share(low, high, start, end):
@@ -46,3 +46,15 @@ def test_a_target_is_the_covered_share_of_each_cell():
 def test_padding_without_extent_gives_numbers():
     found = mask_targets(np.full((1, 2, 4, 4), 255, np.uint8), np.zeros((1, 2, 4), np.float32), np.zeros((1, 2, 4)), 3)
     assert np.isfinite(ops.convert_to_numpy(found)).all()
+
+
+def test_the_cells_in_boxes_are_those_whose_centers_lie_in_one():
+    boxes = np.float32([[[0, 0, 12, 7.9], [20, 4, 30, 30], [2, 2, 60, 60]]])
+    found = ops.convert_to_numpy(cells_in(boxes, np.array([[True, True, False]]), (4, 5), 8))
+    expected = np.zeros((4, 5), bool)
+    for x1, y1, x2, y2 in boxes[0, :2]:
+        for row in range(4):
+            for column in range(5):
+                x, y = 8 * column + 4, 8 * row + 4
+                expected[row, column] |= x1 <= x <= x2 and y1 <= y <= y2
+    np.testing.assert_array_equal(found[0], expected)

@@ -139,6 +139,20 @@ class Loader(grain.IterDataset):
         """How a sample of `with_samples` lies on its batch's canvas."""
         return placement_of(sample, self.size, self.resize)
 
+    def of_images(self) -> "Loader":
+        """A Loader of the whole images of this one's samples, in which each object is alone; itself if none is."""
+        if not isinstance(self.source, EachObject):
+            return self
+        return Loader(
+            self.source.source,
+            fields=self.fields,
+            size=self.size,
+            resize="letterbox",
+            workers=self.workers,
+            worker_kind=self.worker_kind,
+            names=self.names,
+        )
+
     def names_of(self, epoch: int, step: int) -> list[str]:
         """The files of a batch, row by row. Its images are read again to see which ones were replaced."""
         assemble = self._assemble(keep=False)

@@ -30,7 +30,7 @@ class Evaluation:
 
 
 def evaluate(
-    model, loader, tasks: dict, draw: int = 0, on_batch=None, on_prediction=None, losses: bool = False
+    model, loader, tasks: dict, draw: int = 0, on_batch=None, on_prediction=None, losses: bool = False, predictor=None
 ) -> Evaluation:
     """Predict the images of a loader, score the predictions in original pixels, and choose some to draw.
 
@@ -39,29 +39,24 @@ def evaluate(
         loader: a Loader.
         tasks: {head name: Task}.
         draw: how many images to choose: the worst, the best, and random ones, by `Task.image_score`.
-        on_batch: called after each batch with the number of images done.
+        on_batch: called after each image with the number of images done.
         on_prediction: called with each sample and {head name: its restored prediction}.
         losses: whether to compute the losses, from the same forward passes.
+        predictor: a Predictor of the model with a detector, which then gives the boxes of the loader's images.
     """
     metrics = {name: task.metric() for name, task in tasks.items()}
-    done, sums, examples = 0, {}, Examples(min(draw, len(loader.source)))
-    for batch, samples in loader.with_samples():
-        if losses:
-            outputs, of_batch = model.validate_on_batch(batch)
-            sums = {label: sums.get(label, 0) + pair for label, pair in of_batch.items()}
-        else:
-            outputs = model.predict_on_batch(batch["image"])
-        outputs = model.by_head(outputs)
-        # the last batch is padded: it may have more rows than samples
-        for row, sample in enumerate(samples):
-            prediction = restored(tasks, row_of(outputs, row), loader.placement(sample))
-            for name, metric in metrics.items():
-                metric.update(sample.of(tasks[name].label_set), prediction[name])
-            if on_prediction:
-                on_prediction(sample, prediction)
-            if draw:
-                examples.offer(_image_score(tasks, sample, prediction), sample, prediction)
-        done += len(samples)
+    sums, examples = {}, Examples(min(draw, len(loader.source)))
+    pairs = _of_batches(model, loader, tasks, sums if losses else None)
+    if predictor is not None:
+        images = (sample for _, samples in loader.of_images().with_samples() for sample in samples)
+        pairs = ((prediction.sample, dict(prediction)) for prediction in predictor.stream(images))
+    for done, (sample, prediction) in enumerate(pairs, start=1):
+        for name, metric in metrics.items():
+            metric.update(sample.of(tasks[name].label_set), prediction[name])
+        if on_prediction:
+            on_prediction(sample, prediction)
+        if draw:
+            examples.offer(_image_score(tasks, sample, prediction), sample, prediction)
         if on_batch:
             on_batch(done)
     values, charts, mains = {}, {}, []
@@ -74,6 +69,20 @@ def evaluate(
     return Evaluation(
         values, mean_of_defined(mains), charts, examples.chosen(), model.mean_losses(sums) if sums else {}
     )
+
+
+def _of_batches(model, loader, tasks, sums):
+    """(sample, {head name: its restored prediction}) of each sample; losses are added to `sums`, if there is one."""
+    for batch, samples in loader.with_samples():
+        if sums is not None:
+            outputs, of_batch = model.validate_on_batch(batch)
+            sums |= {label: sums.get(label, 0) + pair for label, pair in of_batch.items()}
+        else:
+            outputs = model.predict_on_batch(batch["image"])
+        outputs = model.by_head(outputs)
+        # the last batch is padded: it may have more rows than samples
+        for row, sample in enumerate(samples):
+            yield sample, restored(tasks, row_of(outputs, row), loader.placement(sample))
 
 
 def score(model, loader) -> dict[str, float]:

@@ -15,7 +15,9 @@ DRAWN = 12
 _DRAWINGS = re.compile(r"(worst|best|random)_\d\d+_.*\.jpg|\d\d_.*\.png")
 
 
-def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int = DRAWN, losses=False) -> Evaluation:
+def write_evaluation(
+    model, loader, tasks: dict, out: Path, console, draw: int = DRAWN, losses=False, predictor=None
+) -> Evaluation:
     """Evaluate a model and write `evaluation.json`, charts and `predictions/` to a folder; print the table.
 
     For COCO's data also write the predicted boxes as COCO's tools read them: `coco_results.json`, or with several heads
@@ -29,6 +31,7 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
         console: rich's Console.
         draw: how many images to draw: a third each of the worst, of the best, and of random ones.
         losses: whether to compute the losses too, unused: the function of training's validation is then used again.
+        predictor: as for `evaluate`.
     """
     from rich.progress import Progress
 
@@ -56,6 +59,7 @@ def write_evaluation(model, loader, tasks: dict, out: Path, console, draw: int =
             on_batch=lambda done: bar.update(progress, completed=done),
             on_prediction=write_results,
             losses=losses,
+            predictor=predictor,
         )
     write_json(out / "evaluation.json", evaluation.metrics)
     for name, charts in evaluation.charts.items():

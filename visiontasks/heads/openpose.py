@@ -9,6 +9,7 @@ from visiontasks.arguments import Classes, Count, Points, Positive, Share
 from visiontasks.heads.head import Head
 from visiontasks.losses.reduction import Term
 from visiontasks.ops.heatmaps import gaussians
+from visiontasks.ops.masks import cells_in
 from visiontasks.ops.objects import objects
 from visiontasks.ops.part_affinity import limb_scores, part_affinity_fields
 from visiontasks.ops.peaks import local_maxima
@@ -182,8 +183,8 @@ class OpenPose(Head):
         left_out = ops.logical_or(
             ops.logical_and(first, target.ignored), ops.logical_and(people, ops.logical_not(posed))
         )
-        learned = ops.logical_or(ops.reshape(known, (-1, 1, 1)), self._covered(target.boxes, posed, size))
-        learned = ops.logical_and(learned, ops.logical_not(self._covered(target.boxes, left_out, size)))
+        learned = ops.logical_or(ops.reshape(known, (-1, 1, 1)), cells_in(target.boxes, posed, size, self.stride))
+        learned = ops.logical_and(learned, ops.logical_not(cells_in(target.boxes, left_out, size, self.stride)))
         return maps, learned, ops.logical_or(known, ops.any(posed, axis=-1))
 
     def _with_neck(self, points):
@@ -194,16 +195,6 @@ class OpenPose(Head):
         labeled = ops.minimum(left[..., 2:], right[..., 2:])
         neck = ops.concatenate([(left[..., :2] + right[..., :2]) / 2, labeled], axis=-1)
         return ops.concatenate([points, ops.expand_dims(neck, 2)], axis=2)
-
-    def _covered(self, boxes, counted, size):
-        """bool (B, h, w): the cells whose centers lie in one of those boxes (B, G, 4) that count."""
-        inside = []
-        for axis, length in ((1, size[0]), (0, size[1])):
-            centers = (ops.arange(length, dtype="float32") + 0.5) * self.stride
-            inside.append((centers >= boxes[..., axis, None]) & (centers <= boxes[..., axis + 2, None]))
-        rows, columns = inside
-        rows = ops.cast(ops.logical_and(rows, ops.expand_dims(counted, -1)), "float32")
-        return ops.matmul(ops.transpose(rows, (0, 2, 1)), ops.cast(columns, "float32")) > 0.5
 
     def compute_losses(self, targets, outputs, training=True):
         maps, learned, labeled = self.truth(targets, tuple(outputs["heat"][0].shape[1:3]))

@@ -13,7 +13,7 @@ from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes as box_ops
 from visiontasks.ops import nms, offset_fields
 from visiontasks.ops.expected_oks import expected_oks
-from visiontasks.ops.masks import coverage
+from visiontasks.ops.masks import cells_in, coverage
 from visiontasks.ops.objects import objects
 from visiontasks.ops.tree_decoding import decode_people, people_of_cells, person_scores
 from visiontasks.sample import NO_MASK
@@ -152,7 +152,8 @@ class PersonLab(Head):
 
         def listed(named, without):
             """The cells in which whatever is not a target is background."""
-            hidden = self._painted(target.boxes, ops.logical_or(ignored, ops.logical_and(person, ~without)), size)
+            left_out = ops.logical_or(ignored, ops.logical_and(person, ops.logical_not(without)))
+            hidden = cells_in(target.boxes, left_out, size, self.stride)
             return ops.logical_and(ops.logical_or(ops.reshape(known, (-1, 1, 1)), named), ops.logical_not(hidden))
 
         discs, owners = offset_fields.discs(points, size, radius=self.radius, **place)
@@ -202,16 +203,6 @@ class PersonLab(Head):
         """L1, in radii."""
         distance = ops.sum(ops.abs(ops.cast(found, "float32") - wanted), axis=-1) / self.radius
         return over(distance, known)
-
-    def _painted(self, boxes, chosen, size):
-        """bool (B, h, w): the cells whose center lies in one of the chosen boxes."""
-        sides = []
-        for axis, length in ((1, size[0]), (0, size[1])):
-            centers = (ops.arange(length, dtype="float32") + 0.5) * self.stride
-            low, high = (ops.expand_dims(boxes[..., side], -1) for side in (axis, axis + 2))
-            inside = ops.logical_and(centers >= low, centers <= high)
-            sides.append(ops.cast(ops.logical_and(inside, ops.expand_dims(chosen, -1)), "float32"))
-        return ops.matmul(ops.swapaxes(sides[0], 1, 2), sides[1]) > 0
 
     def decode(self, outputs):
         outputs = {name: ops.cast(value, "float32") for name, value in outputs.items()}

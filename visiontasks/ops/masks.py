@@ -39,6 +39,24 @@ def coverage(crops, boxes, size, stride: float):
     return _covered(crops, boxes, ops.reshape(extent, (1, 1, 4)), size)
 
 
+def cells_in(boxes, chosen, size, stride: float):
+    """bool (B, h, w): the cells of a map whose centers lie in one of the chosen boxes.
+
+    Args:
+        boxes: float32 (B, N, 4) in pixels.
+        chosen: bool (B, N).
+        size: (h, w) of the map, whose first cell begins at 0, 0.
+        stride: pixels from one cell to the next.
+    """
+    inside = []
+    for axis, length in ((1, size[0]), (0, size[1])):
+        centers = (ops.arange(length, dtype="float32") + 0.5) * stride
+        low, high = (ops.expand_dims(boxes[..., side], -1) for side in (axis, axis + 2))
+        inside.append(ops.logical_and(centers >= low, centers <= high))
+    rows = ops.cast(ops.logical_and(inside[0], ops.expand_dims(chosen, -1)), "float32")
+    return ops.matmul(ops.swapaxes(rows, 1, 2), ops.cast(inside[1], "float32")) > 0.5
+
+
 def _covered(crops, boxes, regions, size):
     count, boxes, regions = crops.shape[-1], ops.cast(boxes, "float32"), ops.cast(regions, "float32")
     down, across = (_shares(boxes, regions, axis, length, count) for axis, length in zip((1, 0), size, strict=True))

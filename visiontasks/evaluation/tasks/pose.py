@@ -58,9 +58,11 @@ class Pose(Detection):
         return dict(zip(self.columns, merged, strict=True))
 
     def _of_objects(self, predictions, views):
+        points = [np.array(one["keypoints"][:1], np.float32) for one in predictions]
+        for rows, view in zip(points, views, strict=True):
+            rows[..., :2] = view.placement.restore_points(rows[..., :2])
         points = [
-            view.restore_keypoints(self.restore(one, view.placement)["keypoints"][:1], self.skeleton.partners)
-            for one, view in zip(predictions, views, strict=True)
+            view.restore_keypoints(rows, self.skeleton.partners) for rows, view in zip(points, views, strict=True)
         ]
         merged = merge_shown(points, [view.shown for view in views], self.skeleton)
         return dict(zip(self.columns, merged, strict=True))
