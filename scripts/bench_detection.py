@@ -44,7 +44,7 @@ STEPS = 2  # of each call; rivals take as many: what a detector learns decides h
 def timers(model, images, boxes, classes, steps=STEPS):
     """(seconds of a training step, seconds of predicting a batch) of a compiled Keras model, as functions.
 
-    Of instances a prediction ends with the run lengths of their masks.
+    Of instances a prediction ends with the run lengths of their masks, of poses with keypoints in pixels.
     """
     batch, (height, width) = {"image": images, "boxes": boxes, "classes": classes}, images.shape[1:3]
     (head,) = model.heads.values()
@@ -52,6 +52,8 @@ def timers(model, images, boxes, classes, steps=STEPS):
         whole = [InstanceMasks.of(rivals.ellipses(one, height, width)) for one in boxes]
         crops = [masks.crops(one, 112) for masks, one in zip(whole, boxes, strict=True)]
         batch["instance_masks"] = np.stack(crops)
+    if head.skeleton is not None:
+        batch["keypoints"] = rivals.keypoints(boxes, len(head.skeleton))
     several = {key: np.concatenate([value] * steps) for key, value in batch.items()}
     size = len(images)
 
@@ -63,11 +65,12 @@ def timers(model, images, boxes, classes, steps=STEPS):
     def predict():
         start = time.perf_counter()
         found = model.predict(several["image"], batch_size=size, verbose=0)
-        if head.task == "instances":
+        if head.task in ("instances", "pose"):
             (task,) = tasks_of(model).values()
-            for row in range(len(found["scores"])):
+            for row in range(len(several["image"])):
                 one = {key: value[row] for key, value in found.items()}
-                masks = task.restore(one, Placement((height, width), (height, width)))["masks"]
+                restored = task.restore(one, Placement((height, width), (height, width)))
+                masks = restored.get("masks", ())
                 [masks.rle(number) for number in range(len(masks))]
         return (time.perf_counter() - start) / steps
 

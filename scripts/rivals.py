@@ -22,6 +22,7 @@ DETECTORS = {
     "fasterrcnn_resnet50_fpn": (("resnet50", {"norm": "frozen_batch"}), "rcnn"),
     "retinanet_resnet50_fpn": (("resnet50", {"norm": "frozen_batch"}), "retinanet"),
     "maskrcnn_resnet50_fpn": (("resnet50", {"norm": "frozen_batch"}), "mask_rcnn"),
+    "keypointrcnn_resnet50_fpn": (("resnet50", {"norm": "frozen_batch"}), "keypoint_rcnn"),
 }
 
 
@@ -63,6 +64,13 @@ def ellipses(boxes, height, width):
     rows, columns = np.mgrid[:height, :width] + 0.5
     x1, y1, x2, y2 = (boxes[:, i, None, None] for i in range(4))
     return (((2 * columns - x1 - x2) / (x2 - x1)) ** 2 + ((2 * rows - y1 - y2) / (y2 - y1)) ** 2 < 1).astype(np.uint8)
+
+
+def keypoints(boxes, count=17):
+    """float32 (…, N, count, 3): visible keypoints anywhere in each box (…, N, 4)."""
+    places = np.random.default_rng(0).random((*boxes.shape[:-1], count, 2), np.float32)
+    points = boxes[..., None, :2] + places * (boxes[..., None, 2:] - boxes[..., None, :2])
+    return np.concatenate([points, np.full((*points.shape[:-1], 1), 2, np.float32)], axis=-1).astype(np.float32)
 
 
 def alternate(ours, theirs, rounds):
@@ -158,6 +166,9 @@ class _Served:
         if self.settings.name.startswith("mask"):
             for one in targets:
                 one["masks"] = torch.from_numpy(ellipses(one["boxes"].numpy(), *self.settings.size))
+        if self.settings.name.startswith("keypoint"):
+            for one, points in zip(targets, keypoints(boxes), strict=True):
+                one["keypoints"] = torch.from_numpy(points)
         return list(inputs), [{key: value.to(self.device) for key, value in one.items()} for one in targets]
 
     def _detection_loss(self):
