@@ -7,6 +7,7 @@ import pytest
 
 from visiontasks import api, build
 from visiontasks.errors import RecipeError, UserError
+from visiontasks.heads.keypoint_rcnn import KeypointRCNN
 from visiontasks.recipe import reading as recipe
 from visiontasks.weights import coco, torchvision
 
@@ -139,3 +140,22 @@ def test_the_recipes_for_coco_are_the_published_networks(name):
     build.recipe(name, ["weights=coco"])
     found = coco.find("coco", made.backbone, made.parts)
     assert ("v2" in found.file) == ("v2" in name) and found.parts[0] == made.backbone["name"]
+
+
+def test_a_checkpoint_of_people_gives_other_objects_what_does_not_depend_on_them():
+    made, _ = build.recipe("keypoint_rcnn_coco", ["weights=coco"])
+    assert build.pretrained(made).complete and build.pretrained(made).class_names("keypoint_rcnn") == ("person",)
+    detector, tensor = coco.find("coco", made.backbone, made.parts), np.ones(3)
+    names = [f"{module}.weight" for module in (*detector.by_class, *detector.by_point, "roi_heads.keypoint_head.0")]
+    mouse, two = {"names": ["snout", "tail"]}, ("mouse", "rat")
+    for classes, skeleton, expected in (
+        (("person",), None, []),
+        (("mouse",), mouse, names[2:3]),  # whatever the one class is called
+        (two, None, names[:2]),
+        (two, mouse, names[:3]),
+    ):
+        skipped = []
+        change = coco._of_its_own(detector, KeypointRCNN(classes, skeleton=skeleton), skipped)
+        assert [name for name in names if change(name, tensor) is None] == expected
+        assert len(skipped) == (len(classes) > 1) + (skeleton is not None)
+        assert all(line.endswith("start from random weights") for line in skipped)

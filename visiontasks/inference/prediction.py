@@ -12,7 +12,8 @@ class Prediction(Mapping):
     """{head name: its restored prediction}; with one head the arrays are also attributes: `prediction.boxes`.
 
     classification and tagging: `scores` float32 (C,). detection: `boxes` float32 (K, 4) x1, y1, x2, y2 in pixels,
-    `scores` (K,), `classes` int32 (K,), best first. segmentation: `mask` int32 (H, W) and its `score` float32 (H, W).
+    `scores` (K,), `classes` int32 (K,), best first; instances: also `masks`, an InstanceMasks; pose: also `keypoints`
+    float32 (K, P, 3), x, y and score. segmentation: `mask` int32 (H, W) and its `score` float32 (H, W).
 
     Attributes:
         sample: the image and its path.
