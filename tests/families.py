@@ -48,7 +48,7 @@ STEPS, MORE_STEPS = 30, 60
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")
 # heads with the most operations
-LONG = ("rcnn", "keypoint_rcnn", "retinanet", "yolo")
+LONG = ("rcnn", "keypoint_rcnn", "openpose", "personlab", "retinanet", "yolo")
 NO_BATCH_NORM = ("lenet5", "alexnet", "zfnet", "vgg16")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
 NARROW = {
