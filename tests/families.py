@@ -42,9 +42,9 @@ STEP_SIZES = {"lenet5": 1e-2, "unet_encoder": 1e-3, "alexnet": 1e-4, "zfnet": 1e
 # what a row on it costs, beside the two that learn fast and are small; of a new family 4 is assumed
 COSTS = {"lenet5": 1, "unet_encoder": 1, "alexnet": 2, "zfnet": 2, "vgg16": 3, "resnet20": 3, "googlenet": 5}
 COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "inception_v3": 9}
-# small networks, on which all heads train jointly, take as many steps as each loss needs, in a graph; large ones learn
-# with one head, op by op and only until they learn, because tracing takes longer than the steps
-STEPS, MORE_STEPS = 30, 60
+# at most: a training ends when every loss has fallen. Small networks, on which all heads train jointly, learn in a
+# graph; large ones with one head, op by op, because tracing takes longer than the steps
+STEPS = 60
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")
 # heads with the most operations
@@ -152,22 +152,14 @@ def train(family, policy, names, optimizer=None, jit=False):
     eagerly = not small(family) and keras.backend.backend() == "tensorflow" and not jit
     model.compile(optimizer or steps_for(family, policy), jit_compile=jit or "auto", run_eagerly=eagerly)
     model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice, and keeps both graphs
-    runs, counts, epochs = traced(model), [], STEPS if eagerly else MORE_STEPS
+    runs, counts = traced(model), []
     watch = [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(len(runs)))]
-    watch += [HalfTheLoss() if eagerly else Learned()]
-    history = model.fit(batch, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=watch).history
+    watch += [Learned()]
+    history = model.fit(batch, batch_size=8, epochs=STEPS, shuffle=False, verbose=0, callbacks=watch).history
     if keras.backend.backend() != "torch" and not eagerly:  # which run it anew in every step
         assert counts[0] == counts[-1], f"compiled again after the first epoch: {counts}"
     assert all(np.isfinite(values).all() for values in history.values()), history
     return model, batch, history
-
-
-class HalfTheLoss(keras.callbacks.Callback):
-    """Ends a training as soon as its loss is half of the first."""
-
-    def on_epoch_end(self, epoch, logs):
-        self.first = logs["loss"] if epoch == 0 else self.first
-        self.model.stop_training |= logs["loss"] < 0.5 * self.first
 
 
 class Learned(keras.callbacks.Callback):
