@@ -1,6 +1,7 @@
 """`Branch`: the contract of the branches of an R-CNN's second stage; and `BoxBranch`, which every R-CNN has."""
 
 import functools
+import math
 
 import keras
 from keras import ops
@@ -117,7 +118,9 @@ class ObjectBranch(Branch):
         rows = ops.argsort(order)
 
         def of_images(x):
-            return ops.reshape(ops.take(x, rows, axis=0), (-1, count, *x.shape[1:]))
+            # TensorFlow's gradient of `take` is sparse; through a reshape it is dense, as XLA needs it in a condition
+            flat = ops.reshape(x, (-1, math.prod(x.shape[1:])))
+            return ops.reshape(ops.take(flat, rows, axis=0), (-1, count, *x.shape[1:]))
 
         return keras.tree.map_structure(of_images, outputs)
 
