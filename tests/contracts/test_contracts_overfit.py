@@ -13,7 +13,7 @@ SCORES = {"detection": "ap50", "pose": "keypoint_ap50"}  # of heads that find ob
 TASKS = {name: part.task({}) for name, part in sorted(catalog.parts("heads").items())}
 
 
-# one that looks at one object an image has no scenes; fields of offsets and of limbs need more steps than a test has, so
+# one that looks at one object an image has no scenes; fields of offsets and of limbs need more steps than a test has:
 # these heads' own tests show that they learn, and that the truth gives all people
 OTHERS = ("pose_heatmap", "openpose", "personlab")
 FOUND = [name for name in fakes.largest_heads() if TASKS[name] in SCORES and name not in OTHERS]
