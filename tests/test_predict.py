@@ -66,7 +66,7 @@ class Network:
         names = ("background", *COLORS) if task == "segmentation" else tuple(COLORS)
         self.heads = {
             "head": types.SimpleNamespace(
-                task=task, classes=names, fields=FIELDS.get(task, ()), prefix=lambda fields: ""
+                task=task, classes=names, fields=FIELDS.get(task, ()), prefix=lambda fields: "", skeleton=None
             )
         }
         self.preprocess = {"size": SIZE, "resize": "stretch"}

@@ -8,7 +8,8 @@ import numpy as np
 
 from visiontasks.sample import VOID
 
-MODES = ("stretch", "letterbox", "crop", "object")
+MODES = ("stretch", "letterbox", "crop")  # of a Placement
+RESIZES = (*MODES, "object")  # and of a Window
 PADDING = 1.25  # of the box of an object that fills the canvas alone: what is shown around it
 SAMPLED = 0.4  # bilinear resizing from this scale up, where it reads four of five pixels in a seventh of the time
 PAD_VALUE = 114  # mid gray, near the mean of natural images: filters respond little to such padding
@@ -98,8 +99,8 @@ class Placement(_Layout):
     mode: str = "stretch"
 
     def __post_init__(self):
-        if self.mode not in MODES[:3]:
-            raise ValueError(f"resize: expected one of {', '.join(MODES[:3])}; got {self.mode!r}.")
+        if self.mode not in MODES:
+            raise ValueError(f"resize: expected one of {', '.join(MODES)}; got {self.mode!r}.")
 
     @property
     def resized(self) -> tuple[int, int]:

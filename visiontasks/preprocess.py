@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from visiontasks.arguments import Count, checked
-from visiontasks.geometry import MODES, Placement, Window
+from visiontasks.geometry import RESIZES, Placement, Window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Preprocess:
     """
 
     size: tuple[Count, Count]
-    resize: Literal[MODES] = "stretch"
+    resize: Literal[RESIZES] = "stretch"
 
     @classmethod
     def of(cls, model) -> "Preprocess":

@@ -22,7 +22,7 @@ from visiontasks.data.placing import placement_of
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import DataError, RecipeError, UserError, near
-from visiontasks.geometry import MODES, Placement, Window
+from visiontasks.geometry import RESIZES, Placement, Window
 from visiontasks.sample import FIELDS, Sample
 
 WORKER_KINDS = ("threads", "processes")
@@ -96,7 +96,7 @@ class Loader(grain.IterDataset):
             source, max_objects = EachObject(source, _posed_set(fields)), 1
         self.names = dict(source.names if names is None else names)
         _check(source, fields, self.names, batch, training)
-        for key, value, choices in (("resize", resize, MODES), ("worker_kind", worker_kind, WORKER_KINDS)):
+        for key, value, choices in (("resize", resize, RESIZES), ("worker_kind", worker_kind, WORKER_KINDS)):
             if value not in choices:
                 raise RecipeError(f"unknown choice {value!r}. {near(str(value), choices)}", key)
         bounds = (("size", min(size), 1), ("workers", workers, 0))

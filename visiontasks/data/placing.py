@@ -20,7 +20,7 @@ def placement_of(sample: Sample, size: tuple[int, int], resize: str) -> Placemen
     Args:
         sample: with `object` of one object.
         size: of the canvas.
-        resize: a mode of `visiontasks.geometry.MODES`.
+        resize: a mode of `visiontasks.geometry.RESIZES`.
     """
     if resize != "object":
         return Placement(sample.image.shape[:2], size, resize)

@@ -109,7 +109,7 @@ class Augment:
     Args:
         augment: the recipe's list, as `check_augment` takes it; a crop without `size` crops to the canvas's.
         size: (height, width) of the canvas.
-        resize: how an image is placed, a mode of `visiontasks.geometry.MODES`; with `object`, `ObjectCrop` comes first.
+        resize: how an image is placed, one of `visiontasks.geometry.RESIZES`; with object, ObjectCrop comes first.
         points: the keypoints' names, or {label set: names}; by them left and right ones swap in a mirrored image.
 
     Attributes:

@@ -17,7 +17,7 @@ class Stage:
 
     Attributes:
         size: (height, width) of the canvas that the network sees.
-        resize: how an image is placed on it, a mode of `visiontasks.geometry.MODES`.
+        resize: how an image is placed on it, a mode of `visiontasks.geometry.RESIZES`.
         another: returns another Sample of the same data, after the transforms before this one.
     """
 
