@@ -54,7 +54,7 @@ def check(recipe: Recipe):
 def _check_alone(recipe):
     """Raise unless all heads look at one object that fills the image, or none does and `data.resize` is not object."""
     for name, spec in recipe.parts.items():
-        alone = catalog.find("heads", spec["name"]).definition.alone
+        alone = catalog.find("heads", spec["name"]).alone
         if alone != (recipe.data.resize == "object"):
             expected = (
                 "object, because head {!r} looks at one object an image" if alone else "another mode for head {!r}"

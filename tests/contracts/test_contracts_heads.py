@@ -132,7 +132,7 @@ def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
         assert expected.keys() == exported.keys()
         for key, value in expected.items():
             assert value.dtype == exported[key].numpy().dtype
-            assert value.dtype != np.float32 or value.any(), key  # not padding alone
+            assert value.dtype != np.float32 or value.size == 1 or np.ptp(value) > 0, key  # not padding alone
             np.testing.assert_allclose(exported[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
 
 
@@ -149,7 +149,8 @@ def test_predictions_compiled_by_xla_are_those_without(name):
     if "boxes" not in plain:
         for key, value in plain.items():
             # a place between cells is a quotient of differences of logarithms
-            np.testing.assert_allclose(compiled[key], value, rtol=1e-4, atol=1e-4, err_msg=key)
+            rtol = 1e-4 if key == "peaks" else 1e-7
+            np.testing.assert_allclose(compiled[key], value, rtol=rtol, atol=1e-4, err_msg=key)
         return
     same = []
     for row, scores in enumerate(compiled["scores"]):
@@ -162,7 +163,8 @@ def test_predictions_compiled_by_xla_are_those_without(name):
                 away = np.maximum(away, differences.reshape(len(away), -1).max(axis=1))
             same.append(away.min(initial=np.inf) < 1e-4)
     # untrained scores are close: of two whose order is a matter of rounding, the other may have been suppressed
-    assert len(same) >= min(20, plain["valid"].sum()) and np.mean(same) > 0.95
+    # one that looks at one object an image has no more
+    assert len(same) > (3 if catalog.find("heads", name).alone else 20) and np.mean(same) > 0.95
     assert abs(len(same) - plain["valid"].sum()) < 0.05 * len(same)
 
 

@@ -52,6 +52,11 @@ class Part:
         """Of a head: whether it takes images of any size."""
         return self.definition.any_size
 
+    @property
+    def alone(self) -> bool:
+        """Of a head: whether it looks at one object that fills the image."""
+        return self.definition.alone
+
     def fields(self, arguments: dict) -> tuple[str, ...]:
         """Of a head: the Sample fields that it learns from, given its arguments; NAME/FIELD for a named label set."""
         given = {argument.name: argument.default for argument in self.arguments} | arguments
