@@ -96,6 +96,15 @@ def test_what_cannot_detect_is_refused(pose, detector):
         vt.Predictor(pose)(np.zeros((40, 50, 3), np.uint8), tile=32)
 
 
+def test_mirrored_views_need_to_know_left_and_right():
+    head = PoseHeatmap(("bar",), skeleton={"names": ["left_eye", "tail"]}, filters=8)
+    model = vt.VisionModel(fakes.backbone(SIZE), head, preprocess={"size": list(SIZE), "resize": "object"})
+    image = np.zeros((40, 50, 3), np.uint8)
+    assert vt.Predictor(model)(image).keypoints.shape == (1, 2, 3)
+    with pytest.raises(UserError, match="flip: .*left and right are not known: left_eye, tail"):
+        vt.Predictor(model)(image, flip=True)
+
+
 def test_an_evaluation_looks_at_what_the_detector_finds(detector):
     """As many images as the source has, not objects; their people are scored together."""
     head = PoseHeatmap(6, skeleton=fakes.SKELETON, filters=8)  # of numbers, not of names

@@ -6,24 +6,10 @@ import numpy as np
 from visiontasks.data.bodies import Body, capsules
 from visiontasks.data.scenes import Drawn, Scene, compose
 from visiontasks.data.textures import BITS, clouds, contrasting, fixed_point, pattern
-from visiontasks.skeleton import Skeleton
+from visiontasks.skeleton import COCO_PERSON, Skeleton
 
 CLASSES = ("person",)
-POINTS = (
-    "nose",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
+POINTS = (COCO_PERSON[0], *COCO_PERSON[5:])  # the nose, and all below the head
 LIMBS = (
     ("nose", "left_shoulder"),
     ("nose", "right_shoulder"),

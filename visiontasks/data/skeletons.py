@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
+from visiontasks.data.yaml_file import read_yaml
 from visiontasks.errors import DataError, near
 from visiontasks.skeleton import DEFAULT_SIGMA, Skeleton
 
 _KEYS = ("keypoints", "limbs", "pairs", "sigmas")
-_MOST_BYTES = 2**20  # of a YAML file
 
 
 def skeleton_of(given: str | dict | None, names: Sequence[str] | int, report, where, **stated) -> Skeleton:
@@ -49,13 +47,7 @@ def skeleton_of(given: str | dict | None, names: Sequence[str] | int, report, wh
 def _read(given) -> dict:
     if given is None or isinstance(given, dict):
         return dict(given or {})
-    path = Path(given)
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"expected a YAML file of at most {_MOST_BYTES} bytes, got {path}.", "skeleton")
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"expected a YAML file with {', '.join(_KEYS)}, got {path}: {error}.", "skeleton") from error
+    content = read_yaml(Path(given), f"a YAML file with {', '.join(_KEYS)}", "skeleton")
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected {', '.join(_KEYS)}, got {type(content).__name__}.", "skeleton")
+        raise DataError(f"{given}: expected {', '.join(_KEYS)}, got {type(content).__name__}.", "skeleton")
     return content

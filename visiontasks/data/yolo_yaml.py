@@ -3,13 +3,10 @@
 import contextlib
 from pathlib import Path
 
-import yaml
-
 from visiontasks.data.images import inside
 from visiontasks.data.layout import is_split, read_names, split_folders
+from visiontasks.data.yaml_file import read_yaml
 from visiontasks.errors import DataError
-
-_MOST_BYTES = 2**20  # of a data.yaml; class names need less
 
 
 def only_yaml(root: Path) -> Path | None:
@@ -25,7 +22,10 @@ def only_yaml(root: Path) -> Path | None:
 def read(file: Path) -> dict:
     """The content of a data.yaml, or the equivalent for a list of classes beside the folder `images`."""
     if file.suffix not in (".txt", ".names"):
-        return _read_yaml(file)
+        content = read_yaml(file, "a YAML file such as data.yaml", "data")
+        if not isinstance(content, dict):
+            raise DataError(f"{file}: expected names, train and val, got {type(content).__name__}.")
+        return content
     root = file.parent if (file.parent / "images").is_dir() else file.parent.parent
     if not (root / "images").is_dir():
         raise DataError(f"expected a folder images beside {file}, or beside its folder; there is none.", "data")
@@ -36,18 +36,6 @@ def read(file: Path) -> dict:
     splits = split_folders(root / "images")
     folders = {split: folder.relative_to(root).as_posix() for split, folder in splits.items()}
     return {"names": names, **folders, **({} if root == file.parent else {"path": ".."})}
-
-
-def _read_yaml(file: Path) -> dict:
-    try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise DataError(f"expected a data.yaml of at most {_MOST_BYTES} bytes, got {file}.", "data")
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"expected a YAML file such as data.yaml, got {file}: {error}.", "data") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{file}: expected names, train and val, got {type(content).__name__}.")
-    return content
 
 
 def root_of(file: Path, content: dict) -> Path:

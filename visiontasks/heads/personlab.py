@@ -8,11 +8,12 @@ from keras import ops
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Points, Positive, Share, Whole
 from visiontasks.heads.detection import for_each, image_size
 from visiontasks.heads.head import Head
-from visiontasks.heads.rcnn_branches import apply_stack, conv_stack
+from visiontasks.heads.rcnn_branches import apply_stack, build_stack, conv_stack
 from visiontasks.losses.reduction import Term, over
 from visiontasks.ops import boxes as box_ops
 from visiontasks.ops import nms, offset_fields
 from visiontasks.ops.expected_oks import expected_oks
+from visiontasks.ops.heatmaps import boxes_around
 from visiontasks.ops.masks import cells_in, coverage
 from visiontasks.ops.objects import objects
 from visiontasks.ops.tree_decoding import decode_people, people_of_cells, person_scores
@@ -117,11 +118,7 @@ class PersonLab(Head):
         first, *_ = self.tapped
         self.stride = first.stride
         shape = (None, *first.size, sum(tap.channels for tap in self.tapped))
-        for number, conv in enumerate(self.convs):
-            conv.build(shape)
-            shape = (*shape[:-1], conv.filters)
-            if self.norms:
-                self.norms[number].build(shape)
+        shape = build_stack(self.convs, self.norms, shape)
         for layer in self.maps:
             layer.build(shape)
 
@@ -225,7 +222,7 @@ class PersonLab(Head):
         points = ops.concatenate([points[..., :2], ops.expand_dims(scores, -1)], axis=-1)
         points, valid, _ = self._best_first(points, valid, ops.mean(scores, axis=-1))
         points, valid, scores = self._best_first(points, valid, person_scores(points, valid, self.nms_radius))
-        boxes = box_ops.clip(_around(points), outputs["size"])
+        boxes = box_ops.clip(boxes_around(points, BOXED), outputs["size"])
         predictions = {
             "keypoints": points,
             "boxes": ops.where(ops.expand_dims(valid, -1), boxes, 0.0),
@@ -247,16 +244,6 @@ class PersonLab(Head):
         points = nms.gather(ops.reshape(points, (-1, self.people, kinds * columns)), order)
         points = ops.where(ops.expand_dims(valid, -1), points, 0.0)
         return ops.reshape(points, (-1, self.people, kinds, columns)), valid, ops.where(valid, scores, 0.0)
-
-
-def _around(points):
-    """Boxes (B, D, 4) around points (B, D, K, 3) of a score of `BOXED`, or all if there are not two; never empty."""
-    shown = points[..., 2] >= BOXED
-    few = ops.sum(ops.cast(shown, "int32"), axis=-1, keepdims=True) < 2
-    shown = ops.expand_dims(ops.logical_or(shown, few), -1)
-    low = ops.min(ops.where(shown, points[..., :2], float("inf")), axis=2) - 0.5
-    high = ops.max(ops.where(shown, points[..., :2], -float("inf")), axis=2) + 0.5
-    return ops.concatenate([low, high], axis=-1)
 
 
 def _cross_entropy(wanted, logits):

@@ -17,7 +17,7 @@ from visiontasks.ops.objects import objects
 from visiontasks.taps import levels_among
 
 SimCC = options(split=Positive, sigma=Positive)  # of a recipe's `simcc`
-SCORED = 0.2  # the score from which a keypoint counts for its object's score and box
+BOXED = 0.2  # an object's box lies around the keypoints of this score and above
 
 
 class PoseHeatmap(Head):
@@ -46,7 +46,7 @@ class PoseHeatmap(Head):
         sigma: of the Gaussians, in cells of the map.
         refinement: how a peak is found more exactly than its cell: `visiontasks.ops.heatmaps.peaks`.
         loss: squared, as in the paper; or softmax: the Kullback-Leibler divergence of the softmax over a map's cells
-            from the Gaussian. It learns in fewer steps, and a score is the probability that the keypoint is near.
+            from the Gaussian. It learns in fewer steps, and a score estimates the probability that a keypoint is near.
         simcc: its options, {} for their defaults; None: heat maps. `split` (2) classes per pixel; `sigma` (6) of the
             Gaussian, in classes.
     """
@@ -172,9 +172,7 @@ class PoseHeatmap(Head):
             found, scale = ops.stack([x, y, of_x * of_y], axis=-1), 1 / self.simcc["split"]
         scores = ops.clip(found[..., 2], 0.0, 1.0)
         points = ops.concatenate([found[..., :2] * scale, ops.expand_dims(scores, -1)], axis=-1)
-        good = scores >= SCORED
-        boxes = heatmaps.boxes_around(points, ops.logical_or(good, ops.logical_not(ops.any(good, -1, keepdims=True))))
-        boxes = boxes + ops.convert_to_tensor([-0.5, -0.5, 0.5, 0.5])  # a single keypoint has a box too
+        boxes = heatmaps.boxes_around(points, BOXED)
         one = ops.ones_like(scores[:, :1], dtype="int32")
         return {
             "boxes": box_ops.clip(ops.expand_dims(boxes, 1), size),

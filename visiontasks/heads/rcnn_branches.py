@@ -155,6 +155,16 @@ def conv_stack(count: int, filters: int, batch_norm: bool, dtype) -> tuple[list,
     return convs, [BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"bn{n}", dtype=dtype) for n in numbers]
 
 
+def build_stack(convs: list, norms: list, shape: tuple) -> tuple:
+    """Build what `conv_stack` made for inputs of a shape (B, H, W, C); the shape of the output."""
+    for number, conv in enumerate(convs):
+        conv.build(shape)
+        shape = (*shape[:-1], conv.filters)
+        if norms:
+            norms[number].build(shape)
+    return shape
+
+
 def apply_stack(convs: list, norms: list, x, valid, training):
     """Convolve, normalize and rectify features of boxes, (B · N, S, S, C); statistics are of the `valid` (B, N)."""
     mask = None
@@ -216,8 +226,7 @@ class BoxBranch(Branch):
     def build(self, pyramid_shape, boxes_shape):
         (channels,) = {shape[-1] for shape in pyramid_shape.values()}
         self.convs, self.norms = conv_stack(self.layers, channels, self.batch_norm, self.dtype_policy)
-        for layer in (*self.convs, *self.norms):
-            layer.build((None, self.bins, self.bins, channels))
+        build_stack(self.convs, self.norms, (None, self.bins, self.bins, channels))
         shape = (None, None, self.bins**2 * channels)
         for layer in self.hidden:
             layer.build(shape)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Count, options
-from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, conv_stack
+from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, build_stack, conv_stack
 from visiontasks.losses.softmax import cross_entropy
 from visiontasks.ops import matching
 from visiontasks.ops.heatmaps import cells_in_boxes, doubled
@@ -55,11 +55,7 @@ class KeypointBranch(ObjectBranch):
 
     def build(self, pyramid_shape, boxes_shape):
         (channels,) = {shape[-1] for shape in pyramid_shape.values()}
-        shape = (None, self.bins, self.bins, channels)
-        for layer in self.convs:
-            layer.build(shape)
-            shape = (*shape[:-1], layer.filters)
-        self.maps.build(shape)
+        self.maps.build(build_stack(self.convs, self.norms, (None, self.bins, self.bins, channels)))
 
     def outputs_of(self, training, learns, pyramid, boxes, images, classes):
         """Raw outputs of R boxes (R, 4) in these rows of the batch, int32 (R,): logits (R, S / 2, S / 2, K)."""

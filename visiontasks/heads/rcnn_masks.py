@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Count, Whole, options
-from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, conv_stack
+from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, build_stack, conv_stack
 from visiontasks.instance_masks import NO_MASK
 from visiontasks.losses.sigmoid import binary_cross_entropy
 from visiontasks.ops import matching
@@ -85,13 +85,7 @@ class MaskBranch(ObjectBranch):
 
     def build(self, pyramid_shape, boxes_shape):
         (channels,) = {shape[-1] for shape in pyramid_shape.values()}
-        shape = (None, self.bins, self.bins, channels)
-        for layer in self.convs:
-            layer.build(shape)
-            shape = (*shape[:-1], layer.filters)
-        for layer in self.norms:
-            layer.build(shape)
-        self.upsample.build(shape)
+        self.upsample.build(build_stack(self.convs, self.norms, (None, self.bins, self.bins, channels)))
         self.logits.build((None, 2 * self.bins, 2 * self.bins, self.upsample.filters))
 
     def outputs_of(self, training, learns, pyramid, boxes, images, classes):

@@ -138,6 +138,12 @@ class Predictor:
         for name, task in self.tasks.items():
             if tile is not None and task.whole_image:
                 raise UserError(f"head {name!r} predicts for the whole image, which a tile does not show.", "tile")
+            if flip and task.skeleton is not None and task.skeleton.partners is None:
+                raise UserError(
+                    f"head {name!r} has keypoints of which left and right are not known: {', '.join(task.skeleton)}; "
+                    "leave it out, or train with a skeleton that has pairs.",
+                    "flip",
+                )
             if (tile is not None or flip) and not task.mergeable:
                 key = "flip" if tile is None else "tile"
                 raise UserError(f"several predictions of head {name!r} cannot be merged; leave it out.", key)

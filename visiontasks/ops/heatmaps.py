@@ -179,9 +179,17 @@ def cells_in_boxes(points, boxes, size: int):
     return ops.where(inside, numbers, 0), inside
 
 
-def boxes_around(points, counted):
-    """The smallest box around the counted keypoints, bool (…, K), of (…, K, 2 or more): float32 (…, 4); 0 without."""
-    counted = ops.expand_dims(counted, -1)
-    low = ops.min(ops.where(counted, points[..., :2], 1e9), axis=-2)
-    high = ops.max(ops.where(counted, points[..., :2], -1e9), axis=-2)
-    return ops.where(ops.any(counted, axis=-2), ops.concatenate([low, high], axis=-1), 0.0)
+def boxes_around(points, least: float):
+    """The box around the keypoints of a score, or around all if fewer than two have it: (…, K, 3) to float32 (…, 4).
+
+    It is half a pixel larger on each side, so that it is never empty.
+
+    Args:
+        points: x, y and score.
+        least: the score from which a keypoint counts.
+    """
+    counted = points[..., 2:] >= least
+    counted = ops.logical_or(counted, ops.sum(ops.cast(counted, "int32"), axis=-2, keepdims=True) < 2)
+    low = ops.min(ops.where(counted, points[..., :2], float("inf")), axis=-2)
+    high = ops.max(ops.where(counted, points[..., :2], -float("inf")), axis=-2)
+    return ops.concatenate([low - 0.5, high + 0.5], axis=-1)

@@ -134,8 +134,8 @@ class Coco(ObjectFiles):
     def results(self, sample, detections):
         """Detections in COCO's results format, with the file's ids; classes that the file lacks are left out.
 
-        With masks each has `bbox` and `segmentation`, as Detectron2 writes them. Before masks are scored `bbox` has to
-        go: with it `COCO.loadRes` takes the boxes' areas for the masks'.
+        With masks each has `bbox` and `segmentation`, as Detectron2 writes them. Before masks or keypoints are scored
+        `bbox` has to go: with it `COCO.loadRes` takes the boxes' areas for theirs.
         """
         rows = zip(*(detections[name] for name in ("boxes", "scores", "classes")), strict=True)
         masks, points, results = detections.get("masks"), detections.get("keypoints"), []

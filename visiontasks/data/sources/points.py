@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import yaml
 
 from visiontasks.arguments import Count, NonNegative
 from visiontasks.data.images import MAX_PIXELS, image_size
@@ -13,6 +12,7 @@ from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.skeletons import skeleton_of
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.table import Finder, Rows, read_table, split_tables
+from visiontasks.data.yaml_file import read_yaml
 from visiontasks.errors import DataError
 from visiontasks.ops.numpy_keypoints import boxes_around
 
@@ -20,7 +20,6 @@ _TABLES = "labeled-data/*/CollectedData*.csv"
 _LEAST = 4.0  # pixels around the points: a single point has no extent
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")
 _SINGLE = "single"  # DeepLabCut's individual for points that no animal has, such as a corner of the arena
-_MOST_BYTES = 2**20  # of a config.yaml
 _TRIED = 50  # rows, to find the folder of the images
 
 
@@ -223,11 +222,11 @@ def _project(path: Path) -> Path:
 
 def _limbs(file: Path, parts, report) -> list[tuple[str, str]]:
     """The pairs of keypoints that a config.yaml has as `skeleton`; none without such a file."""
+    if not file.is_file():
+        return []
     try:
-        if not file.is_file() or file.stat().st_size > _MOST_BYTES:
-            return []
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        content = read_yaml(file, "a config.yaml", "path")
+    except DataError:
         report.add("config.yaml that cannot be read, its limbs are not used", str(file))
         return []
     written = content.get("skeleton") if isinstance(content, dict) else None

@@ -172,7 +172,9 @@ class Pose(Metric):
         if table[:, 2].sum():
             columns = self._columns()
             shown = {name: columns[name][1] for name in (*self._scales, "error")}
-            figures["keypoints"] = bars_figure(shown, self.skeleton, "keypoints of all people")
+            figures["keypoints"] = bars_figure(
+                shown, self.skeleton, "keypoints by name; errors are those of matched people"
+            )
             title = f"scores of keypoints and how often they are near (OKS ≥ {SIMILAR}), error {error:.3f}"
             figures["calibration"] = calibration_figure(table, title)
         return figures
