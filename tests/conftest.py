@@ -25,6 +25,15 @@ def _float32_afterwards():
         sys.modules["keras"].config.set_dtype_policy("float32")
 
 
+@pytest.fixture
+def without_weights(monkeypatch):
+    """Weights of zero: to draw those of a large network takes minutes, and shapes do not depend on them."""
+    import keras
+
+    for kind in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
+        monkeypatch.setattr(kind, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
+
+
 # the longest first, so that no worker ends with one of them alone
 LONGEST = (
     "test_other_backends.py",

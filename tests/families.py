@@ -30,13 +30,13 @@ FAMILIES = {
     "efficientnet_b0": ({}, 64),
     "unet_encoder": ({"filters": 8, "depth": 4}, 64),
 }
+# further families of keras.applications, run but not trained; and one whose stages are EfficientNet's
+OTHERS = ("convnext_tiny", "densenet121", "efficientnet_v2_b0", "mobilenet", "mobilenet_v2", "mobilenet_v3_small")
+OTHERS += ("nasnet_mobile", "resnet50_v2", "xception", "efficientpose_i")
 for part in catalog.parts("backbones").values():  # a new file joins with its first network, without a new line here
     # the adapter of keras-hub is an optional extra; tests/backbones/test_backbones_hub.py trains one where it is there
-    if part.module not in {catalog.find("backbones", name).module for name in FAMILIES} and part.name != "hub":
+    if part.module not in {catalog.find("backbones", name).module for name in (*FAMILIES, *OTHERS, "hub")}:
         FAMILIES[part.name] = ({}, 64)
-# further families of keras.applications, run but not trained
-OTHERS = ("convnext_tiny", "densenet121", "efficientnet_v2_b0", "mobilenet", "mobilenet_v2", "mobilenet_v3_small")
-OTHERS += ("nasnet_mobile", "resnet50_v2", "xception")
 # the optimizer's steps, where 3e-4 is not right: see small_steps
 STEP_SIZES = {"lenet5": 1e-2, "unet_encoder": 1e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "inception_v3": 5e-5}
 # what a row on it costs, beside the two that learn fast and are small; of a new family 4 is assumed

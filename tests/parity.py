@@ -13,7 +13,7 @@ from visiontasks.weights import transfer
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts/parity"
 PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "../shared/data/coco-mini/val2017"
 # as many as the script's: fewer than by default, so that it takes seconds
-RCNN_COUNTS = {"proposal_candidates": 300, "proposals": 200, "samples": 128}
+RCNN_COUNTS = {"proposal_candidates": 300, "proposals": 200, "samples": 64}
 RCNN_COUNTS |= {"training_candidates": 400, "training_proposals": 300}
 PYTHON = "/usr/bin/python3"  # Debian's, which its package python3-torchvision belongs to
 

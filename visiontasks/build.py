@@ -227,7 +227,9 @@ def model(recipe: Recipe, loader=None):
         learned = catalog.find("heads", part["name"]).fields(part)
         given = loader and loader.names.get(prefix(learned, None, loader.fields) + learned[0])
         points = next((name for name in learned if name.rpartition("/")[2] == "keypoints"), None)
-        skeleton = loader and points and Skeleton.of(loader.names[prefix(learned, None, loader.fields) + points])
+        skeleton = weights.skeleton
+        if loader and points:
+            skeleton = Skeleton.of(loader.names[prefix(learned, None, loader.fields) + points])
         if given and "classes" in arguments:  # a checkpoint's; the data may have other names for them
             arguments["classes"] = len(arguments["classes"])
         try:

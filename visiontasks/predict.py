@@ -6,7 +6,7 @@ from pathlib import Path
 from visiontasks import cli
 from visiontasks.errors import UserError
 
-WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip", "polygons", "detector")
+WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip", "polygons", "detector", "maps")
 
 USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLOB|VIDEO [out=DIR] [key=value …]
 
@@ -25,6 +25,7 @@ USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLO
   flip=true    also predict for the mirrored image, and merge both predictions
   polygons=true  objects' masks in predictions.json as polygons, as COCO has them, instead of run lengths; a polygon
                goes along a line to a hole, around it, and back
+  maps=true    also draw what keypoints were read from: heat maps, and OpenPose's affinity fields
   key=value    overrides of a recipe=, such as backbone.name=resnet50"""
 
 
@@ -67,12 +68,15 @@ def predict(arguments: list[str]) -> int:
     polygons = cli.flag(words, "polygons")
     if polygons and not any("instance_masks" in head.fields for head in predictor.model.heads.values()):
         raise UserError("no head of this model predicts masks of objects; leave it out.", "polygons")
+    maps = cli.flag(words, "maps")
+    if maps and not any("keypoints" in head.fields for head in predictor.model.heads.values()):
+        raise UserError("no head of this model predicts keypoints; leave it out.", "maps")
     out = results_folder(words.get("out"), Path("predictions"))
 
     def stream(samples):
         return predictor.stream(samples, **options)
 
-    with _Writer(out, stream, console, polygons) as writer:
+    with _Writer(out, stream, console, polygons, maps) as writer:
         if videos:
             for video in videos:
                 writer.write_video(video)
@@ -104,10 +108,11 @@ def _options(words) -> dict:
 class _Writer:
     """Writes predictions to a folder: `predictions.json`, drawings, and files such as masks."""
 
-    def __init__(self, out, stream, console, polygons=False):
+    def __init__(self, out, stream, console, polygons=False, maps=False):
         from visiontasks.evaluation.results import Records
 
         self.out, self.stream, self.console, self._used, self._polygons = out, stream, console, set(), polygons
+        self._maps = maps
         self._records = Records(out / "predictions.json", 2)
 
     @property
@@ -131,7 +136,7 @@ class _Writer:
         with _bar(self.console, len(images)) as advance:
             for prediction in self.stream(samples):
                 stem = self._record(prediction, Path(prediction.sample.path).stem, drawing=".png")
-                write_image(self.out / f"{stem}.png", prediction.draw())
+                write_image(self.out / f"{stem}.png", prediction.draw(self._maps))
                 advance()
 
     def write_video(self, video):
@@ -145,7 +150,7 @@ class _Writer:
             for number, prediction in enumerate(self.stream(samples)):
                 when = {"frame": number, "seconds": round(number / video.fps, 3)}
                 self._record(prediction, f"{target.stem}_{number:06d}", **when)
-                drawn.write(prediction.draw())
+                drawn.write(prediction.draw(self._maps))
                 advance()
                 count += 1
         if video.count and count < video.count:

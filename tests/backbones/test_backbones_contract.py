@@ -1,5 +1,7 @@
 """What every backbone must do."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ FAMILIES += ["resnet50_v2", "unet_encoder", "vgg16", "xception"]
 FAMILIES += [
     "alexnet",
     "csp_darknet_n",
+    "efficientpose_i",
     "googlenet",
     "keras_resnet50",
     "lenet5",
@@ -47,6 +50,8 @@ def expected_levels(name):
         return {"C0": 1, "C1": 2, "C2": 4, "C3": 8, "C4": 16}
     if name == "lenet5" or catalog.find("backbones", name).symbol == "resnet_cifar":
         return {"C0": 1, "C1": 2, "C2": 4}
+    if name.startswith("efficientpose"):
+        return {"C1": 2, "C2": 4, "C3": 8}
     first = next((level for start, level in FIRST.items() if name.startswith(start)), 1)
     return {f"C{n}": 2**n for n in range(first, 6)}
 
@@ -57,13 +62,6 @@ def assert_sizes(name, taps, height, width):
     for tap, stride in expected_levels(name).items():
         for got, side in zip(taps[tap].shape[1:3], (height, width), strict=True):
             assert side // stride - lost <= got <= -(-side // stride), (tap, taps[tap].shape)
-
-
-@pytest.fixture
-def without_weights(monkeypatch):
-    """Weights of zero: to draw those of a large network takes minutes, and shapes do not depend on them."""
-    for kind in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
-        monkeypatch.setattr(kind, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,8 +96,11 @@ def test_free_and_odd_sizes_saving_and_loading(name, tmp_path):
         np.testing.assert_array_equal(a, b, err_msg=tap)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+HALVES = ["mixed_float16", "mixed_bfloat16"]
+
+
+# one of both: a layer looks at the policy's dtypes, whichever they are
+@pytest.mark.parametrize(("name", "policy"), zip(FAMILIES, itertools.cycle(HALVES), strict=False))
 def test_mixed_precision(name, policy):
     keras.config.set_dtype_policy(policy)
     try:
@@ -128,6 +129,8 @@ CHANNELS = {  # of the networks written here, C1 (or the first level) and up, as
     "resnet20": (16, 32, 64),
     "resnet56": (16, 32, 64),
     "efficientnet_lite0": (16, 24, 40, 112, 320),
+    "efficientpose_rt": (16, 24, 3 * 40),
+    "efficientpose_i": (16, 24, 3 * 48),
     "csp_darknet_n": (16, 32, 64, 128, 256),
     "csp_darknet_m": (48, 96, 192, 384, 576),
     "csp_darknet_x": (80, 160, 320, 640, 640),

@@ -40,11 +40,11 @@ def parameters(name, side, **arguments):
         ("efficientnet_b0", 64, 5_288_548),
     ],
 )
-def test_parameters_as_published(name, side, expected):
+def test_parameters_as_published(name, side, expected, without_weights):
     assert parameters(name, side) == expected
 
 
-def test_parameters_of_the_small_and_the_other_form():
+def test_parameters_of_the_small_and_the_other_form(without_weights):
     assert parameters("lenet5", 32) == 61_706
     assert parameters("resnet20", 32) == 269_722
     assert parameters("alexnet", 224, form="torchvision") == 61_100_840

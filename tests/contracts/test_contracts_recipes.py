@@ -75,6 +75,8 @@ def test_trains_through_its_stages_in_miniature(name, tmp_path, apart):
         words.append("backbone.weights=null")  # a download
     if made.backbone.get("norm") == "frozen_batch":  # which normalises nothing without weights
         words.append("backbone.norm=batch")
+    if made.head and made.head["name"].endswith("rcnn"):
+        words.append("head.units=32")  # a dense layer on a flattened map has millions of weights
     if made.data.sizes:
         words.append("data.sizes=[[64, 64]]")  # several: tests/test_commands_detection.py
     extra = (made.head or {}).get("extra")

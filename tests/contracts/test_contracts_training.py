@@ -1,4 +1,4 @@
-"""Every family learns, and every head in every precision; what is saved is what was learned."""
+"""Every family and every head learns, and every backend in every precision; what is saved is what was learned."""
 
 import fakes
 import keras

@@ -1,40 +1,112 @@
-"""EfficientPose from its published files: the heat maps of the original networks on four images."""
+"""EfficientPose from its published files: the heat maps of the original networks on four images, and `pose_person`."""
 
+import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from visiontasks import build, predict
+from visiontasks.backbones.efficientpose import efficientpose
+from visiontasks.data.images import read_image, write_image
 from visiontasks.errors import UserError
-from visiontasks.layers.efficientpose import efficientpose
 from visiontasks.weights import efficientpose as published
 
 FOLDER = Path(__file__).resolve().parents[2] / "../shared/weights/efficientpose"
 needs_files = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs ../shared/weights/efficientpose")
 
 
-@needs_files
-@pytest.mark.parametrize(("variant", "numbers"), [("RT", 447_948), ("I", 707_400)])
-def test_the_heat_maps_of_the_published_networks(variant, numbers):
-    model = efficientpose(variant.lower())
-    published.load(model, FOLDER / f"EfficientPose{variant}.h5")
-    assert model.count_params() == numbers
+def file_of(variant):
+    return str(FOLDER / f"EfficientPose{variant}.h5")
+
+
+def recipe_of(variant, *words):
+    size = {"RT": 224, "I": 256}[variant]
+    words = (f"backbone.name=efficientpose_{variant.lower()}", f"data.size=[{size},{size}]", *words)
+    return build.recipe("pose_person", [f"weights={file_of(variant)}", *words])[0]
+
+
+def pictures(variant, kind):
+    """(names, what `kind` of the reference holds of the four pictures)."""
     with np.load(FOLDER / "reference.npz") as reference:
         names = sorted({key.split("/")[1] for key in reference if key.startswith(f"{variant}/im")})
         assert len(names) == 4
-        images, expected = (
-            np.stack([reference[f"{variant}/{name}/{kind}"] for name in names]) for kind in ("input", "heat_low")
-        )
-    got = keras.ops.convert_to_numpy(model(images))
+        return [reference[f"{variant}/{name}/{kind}"] for name in names]
+
+
+@needs_files
+@pytest.mark.parametrize(("variant", "numbers"), [("RT", 447_948), ("I", 707_400)])
+def test_the_recipe_has_the_heat_maps_and_keypoints_of_the_published_networks(variant, numbers):
+    recipe = recipe_of(variant)
+    build.check_complete(recipe)
+    model = build.model(recipe)
+    assert model.count_params() == numbers
+    (head,) = model.heads.values()
+    images = np.stack(pictures(variant, "input"))
+    outputs = model(images)
+    got = keras.ops.convert_to_numpy(outputs["maps"])
     assert got.dtype == "float32"
-    np.testing.assert_allclose(got, expected, atol=1e-3)  # stored in steps of 1 / 2048
+    np.testing.assert_allclose(got, pictures(variant, "heat_low"), atol=1e-3)  # stored in steps of 1 / 2048
+    # theirs are cells of maps enlarged by eight and smoothed, which flattens a peak: half a cell of the small ones
+    points = keras.ops.convert_to_numpy(model.decode(outputs)["keypoints"])[:, 0]
+    away = np.linalg.norm(points[..., :2] - pictures(variant, "joints_xy"), axis=-1)
+    sure = np.float32(pictures(variant, "joint_scores")) > 0.3
+    assert np.median(away[sure]) < 1.5 and away[sure].max() < 4.5, away.round(1)
+    assert tuple(head.skeleton) == (*np.load(FOLDER / "reference.npz")["joints_names"].tolist(),)
+
+
+@needs_files
+def test_the_recipe_predicts_for_a_photograph_without_training(tmp_path, monkeypatch):
+    (image, *_), (expected, *_) = pictures("RT", "input"), pictures("RT", "joints_xy")
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "photo.png", image)
+    words = [f"weights={file_of('RT')}", "source=photo.png", "maps=true"]
+    assert predict.predict(["recipe=pose_person", *words]) == 0
+    (record,) = json.loads(Path("predictions/predictions.json").read_text(encoding="utf-8"))
+    (person,) = record["head"]
+    assert person["class"] == "person"
+    # the whole image is the object, with some room around it: the network sees it smaller than in the reference
+    found = person["keypoints"]["head_top"]
+    assert np.linalg.norm(np.subtract(found[:2], expected[0])) < 12
+    drawn = read_image("predictions/photo.png")
+    assert drawn.shape[1] > 2 * image.shape[1]  # the heat maps beside it
+
+
+@needs_files
+def test_on_other_keypoints_the_heat_maps_are_to_be_trained():
+    recipe = recipe_of("RT", "head.skeleton={names: [nose, left_hand, right_hand]}", "head.classes=[person]")
+    with pytest.warns(UserWarning, match="other keypoints than MPII's: nose, left_hand"):
+        model = build.model(recipe)
+    stem = model.backbone.get_layer("stem_conv_res1").kernel
+    np.testing.assert_array_equal(stem, published.read_efficientpose(file_of("RT"))["stem_conv_res1/kernel"])
 
 
 @needs_files
 def test_another_variant_s_file_does_not_fit():
     with pytest.raises(UserError, match="does not fit efficientpose_rt"):
-        published.load(efficientpose("rt"), FOLDER / "EfficientPoseI.h5")
+        efficientpose("rt", file_of("I"))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["weights=coco"], "weights: expected a published EfficientPose file"),
+        (["head.layers=1"], "expected the published network's head"),
+        (["head.simcc={}"], "expected the published network's head"),
+        (["head={name: pose_heatmap, layers: 0, classes: [dog]}"], "weights that must be trained"),
+        (["weights=null"], "weights that must be trained"),
+    ],
+)
+def test_parts_that_are_not_the_published_network_are_refused(words, text):
+    with pytest.raises(UserError, match=text):
+        build.check_complete(build.recipe("pose_person", words)[0])
+
+
+def test_a_missing_file_says_where_it_comes_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="github.com/daniegr/EfficientPose.*EfficientPoseRT.h5.*no such file"):
+        build.model(build.recipe("pose_person")[0])
 
 
 @needs_files
@@ -45,20 +117,3 @@ def test_what_is_left_out_is_bilinear_enlargement_by_two(variant):
     for layer in ("upscaled_deconv1", "upscaled_deconv2", "upscaled_confs"):
         np.testing.assert_array_equal(arrays[f"{layer}/kernel"], rows[:, :, None, None] * np.eye(16))
         assert not arrays[f"{layer}/bias"].any()
-
-
-@pytest.mark.parametrize("variant", ["rt", "i"])
-def test_shapes_precision_and_saving(variant, tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    model = efficientpose(variant)
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), "uint8")
-    got = keras.ops.convert_to_numpy(model(images))
-    assert got.shape == (2, 4, 6, 16) and got.dtype == "float32"
-    model.save(tmp_path / "m.keras")
-    again = keras.saving.load_model(tmp_path / "m.keras")
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(again(images)), got, atol=1e-6)
-
-
-def test_wrong_arguments():
-    with pytest.raises(UserError, match="variant"):
-        efficientpose("ii")

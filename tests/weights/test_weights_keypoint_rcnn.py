@@ -25,7 +25,7 @@ def reference(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(reference):
-    head = KeypointRCNN(4, **rcnn.HEAD, skeleton={"names": range(POINTS)}, **parity.RCNN_COUNTS, detections=30)
+    head = KeypointRCNN(4, **rcnn.HEAD, skeleton={"names": range(POINTS)}, **parity.RCNN_COUNTS, detections=20)
     # the script's random choice is of the first ones
     head.keys = lambda shape, training: keras.ops.expand_dims(keras.ops.arange(shape[1], dtype="float32"), 0)
     model = VisionModel(api.backbone("resnet50", norm="frozen_batch"), head)
@@ -33,7 +33,7 @@ def model(reference):
     return model
 
 
-def test_it_has_torchvisions_parameters():
+def test_it_has_torchvisions_parameters(without_weights):
     network = api.backbone("resnet50", input_shape=(64, 64, 3), norm="frozen_batch")
     model = VisionModel(network, KeypointRCNN(1, **rcnn.HEAD))
     counted = [weight for weight in model.weights if weight.path.endswith(("kernel", "bias"))]

@@ -39,7 +39,8 @@ class OpenPose(Head):
     Raw outputs are {"heat": [float32 (B, h, w, K + 1), …], "fields": [float32 (B, h, w, 2 L), …]}, one per stage, x and
     y of the limbs in the order of `Skeleton.assembly`. They decode to `peaks`, float32 (B, K, P, 3), x and y in pixels
     and score, best first, 0 where there is none; and `limb_scores`, float32 (B, L, P, P), from peak a of the first
-    keypoint to peak b of the second; 0: no limb. With `neck` K is one more than the skeleton has.
+    keypoint to peak b of the second; 0: no limb; and, to be drawn, `heat`, float32 (B, h, w), the highest of all
+    keypoints, and `field`, (B, h, w, 2), the sum of all limbs. With `neck` K is one more than the skeleton has.
 
     Args:
         classes: names of the classes, or their number; the first is that of the people.
@@ -211,7 +212,8 @@ class OpenPose(Head):
         peaks = local_maxima(heat[..., :-1], self.people, self.score_threshold, self.stride)
         fields = ops.reshape(fields, (-1, *fields.shape[1:3], len(self.limbs), 2))
         scores = limb_scores(fields, peaks, self.limbs, self.stride, threshold=self.limb_threshold)
-        return {"peaks": peaks, "limb_scores": ops.maximum(scores, 0.0)}
+        shown = {"heat": ops.clip(ops.max(heat[..., :-1], axis=-1), 0.0, 1.0), "field": ops.sum(fields, axis=3)}
+        return {"peaks": peaks, "limb_scores": ops.maximum(scores, 0.0), **shown}
 
 
 def _through(layers, x):

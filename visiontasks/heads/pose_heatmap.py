@@ -6,7 +6,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Level, Points, Positive, options
+from visiontasks.arguments import Classes, Count, Level, Points, Positive, Whole, options
 from visiontasks.heads.detection import for_each, image_size
 from visiontasks.heads.head import Head
 from visiontasks.layers.batch_normalization import BatchNormalization
@@ -35,14 +35,15 @@ class PoseHeatmap(Head):
     Raw outputs are {"maps": float32 (B, h, w, K), "size": (B, 2), the image's}; with `simcc` logits {"x": float32 (B,
     K, W · split), "y": (B, K, H · split)}.
     Predictions are those of the task `pose`, for one object: `keypoints` float32 (B, 1, K, 3), x and y in pixels and
-    score, the box around them, and the mean of their scores.
+    score, the box around them, and the mean of their scores; without `simcc` also `heat`, float32 (B, h, w), the
+    highest of all maps, each scaled so that its peak is the score.
 
     Args:
         classes: names of the classes of objects, or their number. It does not tell them apart.
         skeleton: of the keypoints; from the data in a recipe. None: COCO's 17.
         level: the backbone's level; None for the deepest.
         filters: of each transposed convolution.
-        layers: number of transposed convolutions, each of which doubles the size.
+        layers: number of transposed convolutions, each of which doubles the size; 0 for none.
         sigma: of the Gaussians, in cells of the map.
         refinement: how a peak is found more exactly than its cell: `visiontasks.ops.heatmaps.peaks`.
         loss: squared, as in the paper; or softmax: the Kullback-Leibler divergence of the softmax over a map's cells
@@ -61,7 +62,7 @@ class PoseHeatmap(Head):
         skeleton: Points | None = None,
         level: Level | None = None,
         filters: Count = 256,
-        layers: Count = 3,
+        layers: Whole = 3,
         sigma: Positive = 2.0,
         refinement: Literal[heatmaps.REFINEMENTS] = "dark",
         loss: Literal["squared", "softmax"] = "squared",
@@ -162,9 +163,11 @@ class PoseHeatmap(Head):
         return over(total, ops.any(learned, axis=1))
 
     def decode(self, outputs):
+        shown = {}
         if self.simcc is None:
             size = outputs["size"]
-            found, scale = self._peaks(outputs["maps"]), self.stride
+            found, shown["heat"] = self._peaks(outputs["maps"])
+            scale = self.stride
         else:
             size = ops.stack([ops.cast(outputs[name].shape[-1], "float32") for name in ("y", "x")])
             size = for_each(size / self.simcc["split"], ops.shape(outputs["x"])[0])
@@ -180,17 +183,19 @@ class PoseHeatmap(Head):
             "classes": one - 1,
             "valid": one > 0,
             "keypoints": ops.expand_dims(points, 1),
+            **shown,
         }
 
     def _peaks(self, maps):
         if self.loss == "squared":
-            return heatmaps.peaks(maps, self.refinement, self.sigma)
+            return heatmaps.peaks(maps, self.refinement, self.sigma), ops.clip(ops.max(maps, axis=-1), 0.0, 1.0)
         shape = ops.shape(maps)
         maps = ops.reshape(ops.softmax(ops.reshape(maps, (shape[0], -1, self.points)), axis=1), shape)
         found = heatmaps.peaks(maps, self.refinement, self.sigma)
         best = ops.cast(ops.argmax(ops.reshape(maps, (shape[0], -1, self.points)), axis=1), "int32")
         score = heatmaps.around(maps, best, math.ceil(simcc.NEAR * self.sigma))
-        return ops.concatenate([found[..., :2], ops.expand_dims(score, -1)], axis=-1)
+        heat = ops.max(maps * (score / ops.maximum(found[..., 2], 1e-9))[:, None, None], axis=-1)
+        return ops.concatenate([found[..., :2], ops.expand_dims(score, -1)], axis=-1), heat
 
 
 def divergence(targets, logits):

@@ -49,10 +49,19 @@ class Prediction(Mapping):
         names = {head: task.names for head, task in self._tasks.items()}
         return names if len(names) > 1 else next(iter(names.values()))
 
-    def draw(self) -> np.ndarray:
-        """uint8 (H, W, 3): the image with the predictions drawn on it; several heads side by side."""
-        drawn = [task.draw_prediction(self.sample.image, self[head]) for head, task in self._tasks.items()]
-        return side_by_side(drawn, list(self._tasks)) if len(drawn) > 1 else drawn[0]
+    def draw(self, maps: bool = False) -> np.ndarray:
+        """uint8 (H, W, 3): the image with the predictions drawn on it; several heads side by side.
+
+        Args:
+            maps: whether to draw beside it the maps that keypoints were read from.
+        """
+        panels = []
+        for head, task in self._tasks.items():
+            panels.append((head, task.draw_prediction(self.sample.image, self[head])))
+            panels += task.draw_maps(self.sample.image, self[head]) if maps else []
+        return (
+            side_by_side([drawn for _, drawn in panels], [title for title, _ in panels]) if panels[1:] else panels[0][1]
+        )
 
     def to_json(self) -> dict[str, list | dict]:
         """{head name: JSON-ready values with class names}, as in `predictions.json`; masks are `attachments`."""

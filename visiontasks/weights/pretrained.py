@@ -1,14 +1,15 @@
 """`Pretrained`: the pretrained weights of a recipe, decided before anything is built or downloaded.
 
 A backbone's `weights` are "imagenet", a variant of it ("imagenet:v1"), or a file. A recipe's `weights` are for backbone
-and head together: "coco", or a file. A `classifier` with `classes: imagenet` takes the checkpoint's classification
+and head together: "coco", or a file, of torchvision's or of EfficientPose. A `classifier` with `classes: imagenet` takes the checkpoint's classification
 layers.
 """
 
 import dataclasses
 from collections.abc import Iterable
 
-from visiontasks.weights import coco
+from visiontasks.skeleton import Skeleton
+from visiontasks.weights import coco, efficientpose
 
 IMAGENET, COCO = "imagenet", "coco"
 
@@ -36,8 +37,14 @@ class Pretrained:
     heads: dict[str, dict]
 
     def __post_init__(self):
-        if self.weights is not None:
+        if self._is_efficientpose:
+            efficientpose.check(self.weights, self.heads)
+        elif self.weights is not None:
             coco.find(self.weights, self.backbone, self.heads)
+
+    @property
+    def _is_efficientpose(self) -> bool:
+        return self.weights is not None and self.backbone["name"].startswith("efficientpose")
 
     @property
     def complete(self) -> bool:
@@ -47,13 +54,17 @@ class Pretrained:
     def _knows(self, classes) -> bool:
         if self.weights is None:
             return self.backbone.get("weights") is not None and classes == IMAGENET
-        if self.weights != COCO:  # a file has the head's classes
+        own = self._own_classes
+        if own is None:  # a file has the head's classes
             return classes is not None
-        return classes is None or isinstance(classes, Iterable) and set(classes) <= set(self._coco_classes)
+        return classes is None or isinstance(classes, Iterable) and set(classes) <= set(own)
 
     @property
-    def _coco_classes(self) -> tuple[str, ...]:
-        return coco.classes_of(coco.find(self.weights, self.backbone, self.heads))
+    def _own_classes(self) -> tuple[str, ...] | None:
+        """The classes of a whole checkpoint; None if it does not tell them."""
+        if self._is_efficientpose:
+            return efficientpose.CLASSES
+        return coco.classes_of(coco.find(COCO, self.backbone, self.heads)) if self.weights == COCO else None
 
     @property
     def backbone_arguments(self) -> dict:
@@ -76,7 +87,12 @@ class Pretrained:
 
     def class_names(self, head: str) -> tuple[str, ...] | None:
         """The class names of the weights, for a head without classes; None if they have none."""
-        return self._coco_classes if self.weights == COCO and self.heads[head].get("classes") is None else None
+        return self._own_classes if self.heads[head].get("classes") is None else None
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        """That of the weights' keypoints, if it is not a head's default."""
+        return efficientpose.MPII_PERSON if self._is_efficientpose else None
 
     def load(self, model) -> list[str]:
         """Load the whole checkpoint, if there is one, into a VisionModel of these parts; a line for each thing skipped.
@@ -86,4 +102,6 @@ class Pretrained:
         """
         if self.weights is None:
             return []
+        if self._is_efficientpose:
+            return efficientpose.load(model, self.weights)
         return coco.load(model, coco.find(self.weights, self.backbone, self.heads), self.weights)

@@ -189,3 +189,38 @@ def test_results_are_coco_s(tmp_path):
     coco.createIndex()
     loaded = coco.loadRes(results)
     assert len(loaded.anns) == 2
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS, ids=["letterbox", "stretch", "same", "object"])
+def test_maps_are_drawn_where_the_keypoints_are(placement):
+    """A cell that is bright on the canvas is bright at the same place of the image."""
+    height, width = placement.size
+    rows, columns = height // 4, width // 4
+    heat = np.zeros((rows, columns), np.float32)
+    x, y = placement.restore_points(np.float32([2 * width / 3, height / 2]))
+    heat[int(rows / 2), int(2 * columns / 3)] = 1
+    found = task().restore({**decoded(place(sample(), placement)), "heat": heat}, placement)
+    ((title, drawn),) = task().draw_maps(IMAGE, found)
+    assert title == "heat maps"
+    factor = drawn.shape[1] / SIZE[1]
+    row, column = np.unravel_index(drawn[: int(SIZE[0] * factor)].sum(axis=-1, dtype=int).argmax(), drawn.shape[:2])
+    cell = 4 / min(placement.scale)
+    assert abs(column / factor - x) <= cell and abs(row / factor - y) <= cell
+
+
+def test_fields_and_maps_over_boxes_are_drawn_too():
+    placement = Placement(SIZE, SIZE)
+    cells = {"heat": np.zeros((4, 4), np.float32), "field": np.ones((4, 4, 2), np.float32)}
+    drawn = task().draw_comparison(IMAGE, sample(), task().restore({**decoded(sample()), **cells}, placement))
+    assert [title for title, _ in drawn] == ["ground truth", "prediction", "heat maps", "affinity fields"]
+    prediction = decoded(sample())
+    del prediction["keypoints"]
+    logits = np.zeros((4, 28, 28, 3), np.float32)
+    logits[:, 20, 7] = 20
+    found = task().restore({**prediction, "keypoint_maps": logits}, placement)
+    np.testing.assert_allclose([one.window for one in found["maps"]], BOXES[::-1], atol=1e-3)
+    for one, points in zip(found["maps"], found["keypoints"], strict=True):
+        assert one.heat.argmax() == 20 * 28 + 7
+        assert one.heat.max() == pytest.approx(points[:, 2].max())
+    assert len(task().draw_maps(IMAGE, found)) == 1
+    assert task().draw_maps(IMAGE, task().restore(decoded(sample()), placement)) == []

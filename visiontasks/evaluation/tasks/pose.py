@@ -5,12 +5,14 @@ import numpy as np
 from visiontasks.drawing.boxes import boxed
 from visiontasks.drawing.colors import GRAY, color
 from visiontasks.drawing.keypoints import side_entries, skeletons
+from visiontasks.drawing.maps import field_drawn, heat_drawn
 from visiontasks.drawing.panels import captioned
 from visiontasks.evaluation.metrics.pose import Pose as PoseMetric
 from visiontasks.evaluation.tasks.detection import Detection, styles_of
 from visiontasks.inference.assembling import people_of
 from visiontasks.inference.keypoint_maps import keypoints_of
 from visiontasks.inference.merging_keypoints import merge_keypoints, merge_shown
+from visiontasks.inference.shown_maps import of_boxes, of_canvas
 
 SHOWN_POINT = 0.2  # the score from which a keypoint is drawn
 
@@ -22,7 +24,8 @@ class Pose(Detection):
     P), logits over each box, see visiontasks/inference/keypoint_maps.py. Or they are `peaks` and `limb_scores`, of
     which visiontasks/inference/assembling.py makes people. Restored predictions are {"boxes", "scores", "classes",
     "keypoints": float32 (K, P, 3)} of the valid ones, best first, in the original image's pixels. A score of a keypoint
-    in 0..1 is how likely it is near; 0: the keypoint was not found.
+    in 0..1 is how likely it is near; 0: the keypoint was not found. `maps` are the Maps to draw, see
+    visiontasks/inference/shown_maps.py: of the boxes, or of `heat` and `field` over the canvas.
 
     In drawings objects of one class have different colors, those of several classes their classes' colors.
     """
@@ -31,17 +34,20 @@ class Pose(Detection):
     columns = (*Detection.columns, "keypoints")
 
     def restore(self, prediction, placement):
+        maps = of_canvas(prediction, placement)
         if "limb_scores" in prediction:
             prediction = people_of(prediction["peaks"], prediction["limb_scores"], self.skeleton)
         rows, found = self.restored(prediction, placement)
         if "keypoint_maps" in prediction:
             boxes = np.asarray(prediction["boxes"])[rows]
-            points, _ = keypoints_of(np.asarray(prediction["keypoint_maps"])[rows], boxes, self.skeleton.sigmas)
+            logits = np.asarray(prediction["keypoint_maps"])[rows]
+            points, _ = keypoints_of(logits, boxes, self.skeleton.sigmas)
+            maps = of_boxes(logits, placement.restore_boxes(boxes, clip=False), points[..., 2])
         else:
             points = np.array(prediction["keypoints"], np.float32)[rows]
         points[..., :2] = placement.restore_points(points[..., :2])
         points[~np.isfinite(points).all(axis=-1)] = 0  # of a diverged training
-        return {**found, "keypoints": points}
+        return {**found, "keypoints": points, "maps": maps}
 
     def merge(self, predictions, views):
         """The objects of all views, each once: see `merge_keypoints`, or `merge_shown` for views of one object each."""
@@ -65,7 +71,9 @@ class Pose(Detection):
             view.restore_keypoints(rows, self.skeleton.partners) for rows, view in zip(points, views, strict=True)
         ]
         merged = merge_shown(points, [view.shown for view in views], self.skeleton)
-        return dict(zip(self.columns, merged, strict=True))
+        straight = [(one, view) for one, view in zip(predictions, views, strict=True) if not view.flipped]
+        maps = [maps for one, view in straight for maps in of_canvas(one, view.placement)]
+        return {**dict(zip(self.columns, merged, strict=True)), "maps": maps}
 
     def metric(self):
         return PoseMetric(self.names, self.skeleton)
@@ -100,6 +108,18 @@ class Pose(Detection):
             for i, ink in zip(shown, inks, strict=True)
         ]
         return captioned(boxed(image, marks, drawn), [*entries, *side_entries(self.skeleton)])
+
+    def draw_maps(self, image, prediction):
+        """[(title, drawing)] of the heat maps and affinity fields that the keypoints were read from, if there are."""
+        maps = prediction.get("maps", ())
+        windows = [one.window for one in maps]
+        drawn = [("heat maps", heat_drawn(image, [one.heat for one in maps], windows))] if maps else []
+        if maps and maps[0].field is not None:
+            drawn.append(("affinity fields", field_drawn(image, [one.field for one in maps], windows)))
+        return drawn
+
+    def draw_comparison(self, image, sample, prediction):
+        return [*super().draw_comparison(image, sample, prediction), *self.draw_maps(image, prediction)]
 
     def below(self, image, masks, order, classes):
         """What lies below the skeletons of these objects: the fitted image, or None for the plain one."""

@@ -71,6 +71,10 @@ class Task(abc.ABC):
     def draw_prediction(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> np.ndarray:
         """A copy of `image`, uint8 (H, W, 3), with a restored prediction drawn."""
 
+    def draw_maps(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+        """[(title, drawing)] of the maps that a restored prediction was read from; by default none."""
+        return []
+
     def draw_comparison(
         self, image: np.ndarray, sample: Sample, prediction: dict[str, np.ndarray]
     ) -> list[tuple[str, np.ndarray]]:

@@ -1,7 +1,7 @@
-"""EfficientPose RT and I: EfficientNet backbones and three passes of mobile dense blocks to heat maps of one person.
+"""EfficientPose RT and I: EfficientNet's first stages, then three passes of mobile dense blocks, for one person's pose.
 
 D. Groos, H. Ramampiaro, E. Ihlen: EfficientPose: Scalable single-person pose estimation (2020),
-https://arxiv.org/abs/2004.12186, section 3; the backbones: M. Tan, Q. Le 2019, https://arxiv.org/abs/1905.11946.
+https://arxiv.org/abs/2004.12186, section 3; the stages: M. Tan, Q. Le 2019, https://arxiv.org/abs/1905.11946.
 """
 
 from typing import Literal
@@ -10,17 +10,19 @@ import keras
 from keras import layers
 
 from visiontasks.arguments import InputShape, checked
+from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.layers.pixel_normalization import IMAGENET, PixelNormalization
+from visiontasks.weights import efficientpose as published
 
-JOINTS = 16  # of MPII
-SIZES = {"rt": 224, "i": 256}  # the image's height and width that each was trained with
+NAMES = {"efficientpose_rt": "rt", "efficientpose_i": "i"}
+SIZES = {"efficientpose_rt": 224, "efficientpose_i": 256}  # the image's height and width that each was trained with
 
 # (kernel, stride of the first block, expansion) of EfficientNet's first stages
 _STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6))
-# {variant: one backbone a resolution}, a backbone: (blocks, filters) of each stage. B0 and B2 of EfficientNet to stride
+# {variant: one network a resolution}, a network: (blocks, filters) of each stage. B0 and B2 of EfficientNet to stride
 # 8; the second one sees the image at half its size, so that its stride is 8 one stage earlier
-_BACKBONES = {
+_NETWORKS = {
     "rt": (((1, 16), (2, 24), (2, 40)),),
     "i": (((2, 16), (3, 24), (3, 48)), ((1, 16), (2, 24))),
 }
@@ -28,44 +30,58 @@ _PASSES = ("pass1_block1_mbconv{}_skeleton", "pass2_block1_mbconv{}_detection1",
 
 
 @checked
-def efficientpose(variant: Literal["rt", "i"], input_shape: InputShape = (None, None, 3)) -> keras.Model:
-    """EfficientPose without its upsampling: PCKh@50 on MPII's validation set 82.9 (rt), 85.2 (i), as published.
+def efficientpose(
+    variant: Literal["rt", "i"], weights: str | None = None, input_shape: InputShape = (None, None, 3)
+) -> keras.Model:
+    """EfficientPose to its last feature map: PCKh@0.5 on MPII's validation set 82.9 (rt), 85.2 (i), as published.
 
-    Shapes: uint8 (B, H, W, 3), RGB 0..255, to float32 (B, H / 8, W / 8, 16), a heat map for each of MPII's joints,
-    about 1 at the joint. The layers have the names of the published files. The maps of limbs and joints that the first
-    two passes are trained with are left out; the published network enlarges the heat maps 8 times by a fixed bilinear
-    rule.
+    With the head `pose_heatmap` of `layers: 0`, whose 1×1 convolution makes a heat map for each keypoint, it is the
+    published network. That network enlarges its heat maps 8 times by a fixed bilinear rule; here their peaks are found
+    between the cells. The maps of limbs and keypoints that the first two passes are trained with are left out.
+
+    Taps: "C1" and "C2", EfficientNet's blocks at these strides, and "C3", the third pass. The layers have the names of
+    the published files.
 
     Args:
         variant: "rt" or "i".
-        input_shape: (height, width, 3), multiples of 16; None for any. Trained at 224² (rt) and 256² (i).
+        weights: a published `.h5`, a `.keras` or a `.weights.h5` file, or None: random.
+        input_shape: (height, width, 3); None for any. Trained at 224² (rt) and 256² (i).
+
+    Raises:
+        UserError: the weights do not fit.
     """
-    inputs = keras.Input(input_shape, dtype="uint8", name="image")
+    inputs = image_input(input_shape)
     pixels = PixelNormalization(**IMAGENET, name="pixels")(inputs)
-    features = [_backbone(pixels, _BACKBONES[variant][0], "res1")]
-    for stages in _BACKBONES[variant][1:]:
+    taps = _stages(pixels, _NETWORKS[variant][0], "res1")
+    features = [taps[-1]]
+    for stages in _NETWORKS[variant][1:]:
         half = layers.AveragePooling2D(2, padding="same", name="input_res2")(pixels)
-        features.append(_backbone(half, stages, "res2", cut=True))
+        features.append(_stages(half, stages, "res2", cut=True)[-1])
     filters = features[0].shape[-1]
     x = None
     for number, name in enumerate(_PASSES, 1):
         joined = features if x is None else [x, *features]
         x = layers.Concatenate(name=f"pass{number}_join")(joined) if len(joined) > 1 else joined[0]
         x = _mobile_dense_block(x, filters, name)
-    heat = layers.Conv2D(JOINTS, 1, name="pass3_detection2_confs", dtype="float32")(x)
-    return keras.Model(inputs, heat, name=f"efficientpose_{variant}")
+    model = pyramid_model(inputs, {"C1": taps[0], "C2": taps[1], "C3": x}, f"efficientpose_{variant}")
+    if published.is_published(weights):
+        published.load_backbone(model, weights)
+    else:
+        load_weights(model, weights)
+    return model
 
 
-def _backbone(x, stages, end, cut=False):
-    """A backbone, `cut` before the addition in its last block, as the published network's second one is."""
+def _stages(x, stages, end, cut=False):
+    """The output of each stage; the last block is `cut` before its addition, as in the published second network."""
     x = layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name=f"stem_conv_{end}")(x)
-    x = _norm(x, f"stem_bn_{end}", "silu")
+    x, outputs = _norm(x, f"stem_bn_{end}", "silu"), []
     for number, ((count, filters), (kernel, stride, expansion)) in enumerate(zip(stages, _STAGES, strict=False), 1):
         for i in range(count):
             step = stride if i == 0 else 1
             last = cut and (number, i + 1) == (len(stages), count)
             x = _inverted_residual(x, kernel, step, expansion, filters, f"block{number}{'abc'[i]}_{{}}_{end}", not last)
-    return x
+        outputs.append(x)
+    return outputs
 
 
 def _inverted_residual(x, kernel, stride, expansion, filters, name, residual):

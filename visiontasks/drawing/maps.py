@@ -1,0 +1,70 @@
+"""Draws heat maps and vector fields over images."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from visiontasks.drawing.panels import Entry, captioned, fitted
+
+# a field's directions, by their angle; "twilight" is cyclic, and even in lightness for every kind of color vision
+_DIRECTIONS = (("to the right", 0.0), ("down", 0.25), ("to the left", 0.5), ("up", 0.75))
+FAINT = 0.35  # how much of the image is left below maps
+
+
+def heat_drawn(image: np.ndarray, maps: Sequence[np.ndarray], windows: Sequence[Sequence[float]]) -> np.ndarray:
+    """The image, gray and dark, with heat maps over windows of it; where they overlap, the highest value.
+
+    Args:
+        image: uint8 (H, W, 3).
+        maps: each float (h, w), 0..1.
+        windows: (left, top, right, bottom) of each, in the image's pixels.
+    """
+    below = fitted(image)
+    heat = np.zeros(below.shape[:2], np.float32)
+    for values, window in zip(maps, windows, strict=True):
+        heat = np.maximum(heat, _placed(values, window, image, below))
+    heat = heat.clip(0, 1)
+    inks = cv2.applyColorMap(np.round(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    entries = [Entry(f"{value:g}", _ink(cv2.COLORMAP_INFERNO, value)) for value in (0.25, 0.5, 0.75, 1)]
+    return captioned(_over(below, inks, heat), entries)
+
+
+def field_drawn(image: np.ndarray, fields: Sequence[np.ndarray], windows: Sequence[Sequence[float]]) -> np.ndarray:
+    """The image, gray and dark, with vector fields over windows of it: the color is the direction, as in the legend.
+
+    Args:
+        image: uint8 (H, W, 3).
+        fields: each float (h, w, 2), x and y; a length of 1 and above covers the image.
+        windows: (left, top, right, bottom) of each, in the image's pixels.
+    """
+    below = fitted(image)
+    field = np.zeros((*below.shape[:2], 2), np.float32)
+    for values, window in zip(fields, windows, strict=True):
+        field += _placed(values, window, image, below)
+    turns = np.arctan2(field[..., 1], field[..., 0]) / (2 * np.pi) % 1
+    inks = cv2.applyColorMap(np.round(255 * turns).astype(np.uint8), cv2.COLORMAP_TWILIGHT)[..., ::-1]
+    length = np.linalg.norm(field, axis=-1).clip(0, 1)
+    entries = [Entry(name, _ink(cv2.COLORMAP_TWILIGHT, turn)) for name, turn in _DIRECTIONS]
+    return captioned(_over(below, inks, length), entries)
+
+
+def _placed(values, window, image, below):
+    """Values over a window, interpolated to the pixels of the fitted image; 0 elsewhere."""
+    (rows, columns), (left, top, right, bottom) = values.shape[:2], window
+    factor = np.divide(below.shape[1::-1], image.shape[1::-1])
+    scale = np.float64([right - left, bottom - top]) * factor / (columns, rows)
+    # the first cell's center lies at 0 for OpenCV, half a cell and half a pixel away from here
+    shift = np.float64([left, top]) * factor + scale / 2 - 0.5
+    matrix = np.float64([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
+    return cv2.warpAffine(np.ascontiguousarray(values, np.float32), matrix, below.shape[1::-1], flags=cv2.INTER_LINEAR)
+
+
+def _over(below, inks, shares):
+    gray = cv2.cvtColor(cv2.cvtColor(below, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) * FAINT
+    return np.round(gray + shares[..., None] * (inks - gray)).astype(np.uint8)
+
+
+def _ink(table, share):
+    pixel = np.full((1, 1), round(255 * share), np.uint8)
+    return tuple(cv2.applyColorMap(pixel, table)[0, 0, ::-1].tolist())
