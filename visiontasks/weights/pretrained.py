@@ -1,8 +1,8 @@
 """`Pretrained`: the pretrained weights of a recipe, decided before anything is built or downloaded.
 
 A backbone's `weights` are "imagenet", a variant of it ("imagenet:v1"), or a file. A recipe's `weights` are for backbone
-and head together: "coco", or a file, of torchvision's or of EfficientPose. A `classifier` with `classes: imagenet` takes the checkpoint's classification
-layers.
+and head together: "coco", or a file, of torchvision's or of EfficientPose. A `classifier` with `classes: imagenet`
+takes the checkpoint's classification layers.
 """
 
 import dataclasses
