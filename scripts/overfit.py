@@ -4,8 +4,8 @@
         [rate=1e-3] [head.ARGUMENT=VALUE …]
 
 Trains each head on the first images of DATA that have objects, without augmentation, and prints COCO's scores on them
-every 50 steps, of masks where the head predicts them, until AP50 reaches 0.95 or the steps are spent; then the objects
-that it does not find.
+every 50 steps, of keypoints or masks where the head predicts them, until AP50 reaches 0.95 or the steps are spent; then
+the objects that it does not find. A head that looks at one object alone gets as many objects.
 """
 
 import sys
@@ -28,9 +28,9 @@ from visiontasks.registry.catalog import tasks_of  # noqa: E402
 GOAL, EVERY = 0.95, 50
 
 
-def read_images(folder, count, size, fields=("classes", "boxes")):
-    """(batch of arrays, the samples, their placements, class names) of the first images with objects."""
-    _, loader = vt.load_data(folder, fields=fields, size=(size, size), batch=1, resize="letterbox")
+def read_images(folder, count, size, fields=("classes", "boxes"), resize="letterbox"):
+    """(batch of arrays, the samples, their placements, names by field) of the first images with objects."""
+    _, loader = vt.load_data(folder, fields=fields, size=(size, size), batch=1, resize=resize)
     arrays, samples, placements = [], [], []
     for batch, found in loader.with_samples():
         if found and (batch["classes"][0] >= 0).any():
@@ -40,7 +40,7 @@ def read_images(folder, count, size, fields=("classes", "boxes")):
         if len(samples) == count:
             break
     batch = {key: np.concatenate([one[key] for one in arrays]) for key in arrays[0]}
-    return batch, samples, placements, loader.names["classes"]
+    return batch, samples, placements, loader.names
 
 
 def missed(batch, answers, names):
@@ -61,7 +61,8 @@ def learn(name, arguments, backbone, batch, samples, placements, names, steps, r
     shape = batch["image"].shape[1:]
     weights = "imagenet" if backbone.startswith("efficientnet_lite") else None
     network = api.backbone(backbone, input_shape=shape, weights=weights)
-    model = vt.VisionModel(network, catalog.find("heads", name).load()(names, **arguments))
+    known = {"skeleton": names["keypoints"]} if "keypoints" in names else {}
+    model = vt.VisionModel(network, catalog.find("heads", name).load()(names["classes"], **known, **arguments))
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.05)
     model.compile(keras.optimizers.Adam(schedule, clipnorm=10.0))
     (task,) = tasks_of(model).values()
@@ -72,14 +73,15 @@ def learn(name, arguments, backbone, batch, samples, placements, names, steps, r
         for row, (sample, placement) in enumerate(zip(samples, placements, strict=True)):
             metric.update(sample, task.restore({key: value[row] for key, value in answers.items()}, placement))
         figures = metric.result()
-        of = "mask_" if "mask_ap50" in figures else ""
+        of = next((kind for kind in ("keypoint_", "mask_") if f"{kind}ap50" in figures), "")
         ap50, ap = figures[f"{of}ap50"], figures[f"{of}ap"]
         minutes = (time.monotonic() - started) / 60
         print(f"{name:12} {done:5} steps  loss {loss:.4f}  {of}AP50 {ap50:.4f}  {of}AP {ap:.4f}  ", end="")
+        print(*(f"{key} {figures[key]:.4f} " for key in ("pck", "pck_box") if key in figures), end="")
         print(f"{minutes:.1f} minutes", flush=True)
         if ap50 >= GOAL:
             break
-    for line in missed(batch, answers, names):
+    for line in missed(batch, answers, names["classes"]) if "boxes" in answers else ():
         print(f"{name:12} not found: {line}", flush=True)
     return figures
 
@@ -90,11 +92,13 @@ def main():
     if len(plain) < 2:
         raise SystemExit(__doc__)
     folder, *heads = plain
-    masks = any(catalog.find("heads", name).task({}) == "instances" for name in heads)
-    fields = ("classes", "boxes", *(["instance_masks"] if masks else []))
-    found = read_images(folder, int(words.get("images", 8)), int(words.get("size", 256)), fields)
+    parts = [catalog.find("heads", name) for name in heads]
+    fields = tuple(dict.fromkeys(field for part in parts for field in part.fields({})))
+    resize = "object" if any(part.alone for part in parts) else "letterbox"
+    found = read_images(folder, int(words.get("images", 8)), int(words.get("size", 256)), fields, resize)
     batch, samples, _, names = found
-    print(f"{len(samples)} images, {int((batch['classes'] >= 0).sum())} objects, {len(names)} classes", flush=True)
+    counts = f"{int((batch['classes'] >= 0).sum())} objects, {len(names['classes'])} classes"
+    print(f"{len(samples)} images, {counts}", flush=True)
     arguments = {k.removeprefix("head."): yaml.safe_load(v) for k, v in words.items() if k.startswith("head.")}
     backbone, steps, rate = (
         words.get("backbone", "efficientnet_lite0"),
