@@ -48,11 +48,11 @@ def test_the_recipe_has_the_heat_maps_and_keypoints_of_the_published_networks(va
     got = keras.ops.convert_to_numpy(outputs["maps"])
     assert got.dtype == "float32"
     np.testing.assert_allclose(got, pictures(variant, "heat_low"), atol=1e-3)  # stored in steps of 1 / 2048
-    # theirs are cells of maps enlarged by eight and smoothed, which flattens a peak: half a cell of the small ones
+    # theirs are cells of maps enlarged by eight and smoothed: a flat peak may move by a cell of the small map, 8 pixels
     points = keras.ops.convert_to_numpy(model.decode(outputs)["keypoints"])[:, 0]
     away = np.linalg.norm(points[..., :2] - pictures(variant, "joints_xy"), axis=-1)
     sure = np.float32(pictures(variant, "joint_scores")) > 0.3
-    assert np.median(away[sure]) < 1.5 and away[sure].max() < 4.5, away.round(1)
+    assert np.median(away[sure]) < 1 and away[sure].max() < 8, away.round(1)
     assert tuple(head.skeleton) == (*np.load(FOLDER / "reference.npz")["joints_names"].tolist(),)
 
 

@@ -16,7 +16,7 @@ from visiontasks.ops.roi_align import roi_align
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 SHARES = (8, 4, 2, 1)  # of all boxes of a batch: the numbers that are computed
-SMALLEST = 8  # boxes an image, on average
+FEWEST = 8  # of them, boxes an image on average
 BETA = 1 / 9  # where the box loss becomes linear, as in torchvision and Detectron
 SMALLEST = 0.01  # minimum width and height of a final box in pixels
 
@@ -103,7 +103,7 @@ class ObjectBranch(Branch):
         count, classes = boxes.shape[1], ops.reshape(classes, (-1,))
         total, real = ops.shape(classes)[0], classes >= 0
         # most batches have few real boxes: they come first, and the smallest share of all that holds them is computed
-        shares = [share for share in SHARES if count >= SMALLEST * share]
+        shares = [share for share in SHARES if count >= FEWEST * share]
         if self.norms or not shares:
             shares = [1]  # JAX cannot update moving statistics inside a condition
         sizes = [-(-total // share) for share in shares]
