@@ -8,8 +8,8 @@ targets as `boxes` (2, G, 4) and `classes` (2, G) from 0, raw answers, `final_bo
 Keypoint R-CNN `keypoints` (2, G, K, 3), `final_keypoints0` and `final_logits0`, `loss_…` of each term and `grad_…` of
 some weights. Of models that take images of any size
 also `b_images` and `b_…`, the answers to them. Random choices are replaced by the first ones. With a folder of
-JPEGs, `photographs0_images` and `photographs0_…` are the answers to its first two at one size, and so on for the next
-ones: at four sizes, or at the one that the model takes; computed in float64.
+JPEGs, `photographs0_images` and `photographs0_…` are the answers to its first two at one size, and `photographs1_…`
+those to the next two: at two sizes, or at the one that the model takes; computed in float64.
 """
 
 import copy
@@ -25,8 +25,7 @@ from torchvision_backbones import MEAN, STD, random_images, randomise
 
 CLASSES = 4  # beside the background
 KEYPOINTS = 5
-# of photographs: the last are nearly those that they have on the disk
-PHOTOGRAPHS = ((320, 320), (192, 416), (480, 352), (416, 640))
+PHOTOGRAPHS = ((192, 416), (480, 352))  # sizes that they are read at
 
 
 def spread(model, scale):

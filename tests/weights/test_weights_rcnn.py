@@ -33,7 +33,7 @@ def same_order(ours, theirs):
     return order
 
 
-@pytest.mark.parametrize("images", ["", "b_", *(f"photographs{i}_" for i in range(4))])
+@pytest.mark.parametrize("images", ["", "b_", *(f"photographs{i}_" for i in range(2))])
 def test_raw_outputs_and_final_boxes(model, reference, images):
     expected = parity.outputs(reference[0], images)
     outputs = model(expected["images"])
