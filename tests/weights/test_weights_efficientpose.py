@@ -64,7 +64,7 @@ def test_the_recipe_predicts_for_a_photograph_without_training(tmp_path, monkeyp
     words = [f"weights={file_of('RT')}", "source=photo.png", "maps=true"]
     assert predict.predict(["recipe=pose_person", *words]) == 0
     (record,) = json.loads(Path("predictions/predictions.json").read_text(encoding="utf-8"))
-    (person,) = record["head"]
+    (person,) = record["pose_heatmap"]
     assert person["class"] == "person"
     # the whole image is the object, with some room around it: the network sees it smaller than in the reference
     found = person["keypoints"]["head_top"]

@@ -1,5 +1,6 @@
 """Poses: restored to the image's pixels, drawn, and written."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from visiontasks.data.images import write_image
 from visiontasks.data.placing import place
 from visiontasks.data.sources.coco import Coco
 from visiontasks.drawing.keypoints import LEFT, RIGHT
+from visiontasks.evaluation.metrics.matching import HIT, IGNORED, MISS
 from visiontasks.evaluation.tasks.pose import SHOWN_POINT, Pose
 from visiontasks.geometry import Placement, Window
 from visiontasks.sample import Sample
@@ -224,3 +226,35 @@ def test_fields_and_maps_over_boxes_are_drawn_too():
         assert one.heat.max() == pytest.approx(points[:, 2].max())
     assert len(task().draw_maps(IMAGE, found)) == 1
     assert task().draw_maps(IMAGE, task().restore(decoded(sample()), placement)) == []
+
+
+def test_images_are_judged_by_keypoints_and_not_by_boxes():
+    """A detection in the right box with keypoints elsewhere is a false positive, and its person missed."""
+    good = task().restore(decoded(sample()), Placement(SIZE, SIZE))
+    moved = {**good, "keypoints": good["keypoints"].copy()}
+    moved["keypoints"][0, :, :2] += (0, 60)
+    outcomes, found = task().outcomes(sample(), moved)
+    assert outcomes.tolist() == [MISS, HIT] and found.tolist() == [HIT, MISS]
+    assert task().outcomes(sample(), good)[0].tolist() == [HIT, HIT]
+    assert task().image_score(sample(), good) == pytest.approx(1)
+    assert task().image_score(sample(), moved) == pytest.approx(0.5, abs=0.01)
+    near = {**good, "keypoints": good["keypoints"] + np.float32([4, 0, 0])}
+    assert 0.5 < task().image_score(sample(), near) < 0.95  # not one for all that are hits
+    drawn, same = (dict(task().draw_comparison(IMAGE, sample(), one))["prediction"] for one in (moved, good))
+    assert drawn.shape != same.shape or (drawn != same).any()
+
+
+def test_what_is_not_labeled_or_ignored_is_not_counted():
+    found = task().restore(decoded(sample()), Placement(SIZE, SIZE))
+    nothing = POINTS.copy()
+    nothing[0] = 0
+    for one in (sample(ignored=np.array([True, False])), dataclasses.replace(sample(), keypoints=nothing)):
+        outcomes, objects = task().outcomes(one, found)
+        assert outcomes.tolist() == [HIT, IGNORED] and objects.tolist() == [IGNORED, HIT]
+        assert task().image_score(one, found) == pytest.approx(1)
+    empty = dataclasses.replace(sample(), boxes=BOXES[:0], classes=np.zeros(0, np.int32), keypoints=POINTS[:0])
+    assert task().image_score(empty, found) == 0
+    none = {name: value[:0] for name, value in found.items() if name in task().columns}
+    assert np.isnan(task().image_score(empty, none)) and task().image_score(sample(), none) == 0
+    other = task(("person", "dog")).outcomes(sample(), {**found, "classes": np.int32([1, 0])})
+    assert other[0].tolist() == [MISS, HIT]

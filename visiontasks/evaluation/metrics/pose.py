@@ -7,11 +7,13 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from visiontasks.drawing.charts import bars_figure, calibration_figure
+from visiontasks.evaluation.metrics import detection, matching
 from visiontasks.evaluation.metrics.coco import coco_keypoint_scores
 from visiontasks.evaluation.metrics.confusion import by_class, ratio
 from visiontasks.evaluation.metrics.detection import Detection
 from visiontasks.evaluation.metrics.metric import Metric
 from visiontasks.ops.numpy_keypoints import FILLED, oks, similarity
+from visiontasks.sample import Sample
 from visiontasks.skeleton import Skeleton
 
 TORSO, HEAD, BOX = 0.2, 0.5, 0.2  # the share of its scale within which a keypoint is correct
@@ -77,14 +79,9 @@ class Pose(Metric):
 
     def _matched(self, sample, prediction):
         """Of each labeled keypoint of each person: its number, distance, score, part of OKS, and scales."""
-        truth, found = sample.keypoints, prediction["keypoints"]
-        labeled = truth[..., 2] > 0
-        if sample.ignored is not None:
-            labeled = labeled & ~sample.ignored[:, None]
+        truth, found, labeled = sample.keypoints, prediction["keypoints"], labeled_points(sample)
         people = np.flatnonzero(labeled.any(axis=1))
-        boxes = sample.boxes[people]
-        sizes = np.float64(boxes[:, 2:] - boxes[:, :2])
-        areas = FILLED * sizes.prod(axis=1) if sample.areas is None else np.float64(sample.areas[people])
+        sizes, areas = np.float64(sample.boxes[:, 2:] - sample.boxes[:, :2])[people], areas_of(sample)[people]
         truth, labeled = truth[people], labeled[people]
         alike = oks(found, truth, areas, self.skeleton.sigmas, labeled)
         # where OKS is 0 to all digits, or equal, the nearest
@@ -178,3 +175,46 @@ class Pose(Metric):
             title = f"scores of keypoints and how often they are near (OKS ≥ {SIMILAR}), error {error:.3f}"
             figures["calibration"] = calibration_figure(table, title)
         return figures
+
+
+def labeled_points(sample: Sample) -> np.ndarray:
+    """bool (N, K): the labeled keypoints of the objects that count."""
+    labeled = sample.keypoints[..., 2] > 0
+    return labeled if sample.ignored is None else labeled & ~sample.ignored[:, None]
+
+
+def areas_of(sample: Sample) -> np.ndarray:
+    """float64 (N,): the areas that OKS measures by, in pixels²."""
+    if sample.areas is not None:
+        return np.float64(sample.areas)
+    return FILLED * np.float64(sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
+
+
+def image_oks(sample: Sample, prediction: dict[str, np.ndarray], sigmas: Sequence[float]) -> np.ndarray:
+    """float64 (D, N): the OKS of detections with the objects of an image; 0 for another class or no labeled point."""
+    alike = oks(prediction["keypoints"], sample.keypoints, areas_of(sample), sigmas, labeled_points(sample))
+    return np.where(prediction["classes"][:, None] == sample.classes, alike, 0)
+
+
+def image_outcomes(
+    sample: Sample, prediction: dict[str, np.ndarray], sigmas: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The outcomes of one image's detections and of its objects, as of `metrics.detection`, but at OKS 0.5.
+
+    An object without a labeled keypoint is not counted, nor is a detection whose box lies on such a one.
+    """
+    counted = labeled_points(sample).any(axis=1)
+    by_box, _ = detection.image_outcomes(
+        dataclasses.replace(sample, ignored=~counted, instance_masks=None),
+        {name: prediction[name] for name in ("boxes", "scores", "classes")},
+    )
+    alike = image_oks(sample, prediction, sigmas)
+    rows, columns = np.nonzero(alike >= SIMILAR)
+    hits = matching.greedy(matching.Pairs(rows, columns, alike[rows, columns]), prediction["scores"])
+    outcomes = np.where(by_box == matching.IGNORED, matching.IGNORED, matching.MISS).astype(np.int8)
+    found = np.where(counted, matching.MISS, matching.IGNORED).astype(np.int8)
+    outcomes[hits.detection], found[hits.target] = matching.HIT, matching.HIT
+    if sample.known is not None:
+        outcomes[~sample.known[prediction["classes"]]] = matching.IGNORED
+        found[~sample.known[sample.classes]] = matching.IGNORED
+    return outcomes, found

@@ -68,9 +68,13 @@ class Detection(Task):
         if sample.boxes is None or sample.classes is None:
             return float("nan")
         drawn = prediction["scores"] >= SHOWN_FROM
-        outcomes, found = image_outcomes(sample, {name: prediction[name][drawn] for name in self.columns})
+        outcomes, found = self.outcomes(sample, {name: prediction[name][drawn] for name in self.columns})
         count = (outcomes != IGNORED).sum() + (found != IGNORED).sum()
         return float(ratio(2 * (found == HIT).sum(), count))
+
+    def outcomes(self, sample, prediction):
+        """The outcomes of one image's detections and objects, as `image_outcomes` has them."""
+        return image_outcomes(sample, prediction)
 
     def draw_truth(self, image, sample, found=None):
         """The objects in their classes' colors, ignored ones gray and dashed; the smaller ones on top.
@@ -99,7 +103,7 @@ class Detection(Task):
         return captioned(boxed(image, marks), entries)
 
     def draw_comparison(self, image, sample, prediction):
-        """The drawings with a line style for each outcome at IoU 0.5, of boxes or masks, which the legends name.
+        """The drawings with a line style for each outcome, such as at IoU 0.5, which the legends name.
 
         Solid: a true positive and its object. Dashed: a false positive. Dotted: a missed object. What is not counted is
         gray.
@@ -108,7 +112,7 @@ class Detection(Task):
             return super().draw_comparison(image, sample, prediction)
         shown, _ = self._shown(prediction)
         outcomes = np.full(len(prediction["scores"]), UNDRAWN, np.int8)
-        outcomes[shown], found = image_outcomes(sample, {name: prediction[name][shown] for name in self.columns})
+        outcomes[shown], found = self.outcomes(sample, {name: prediction[name][shown] for name in self.columns})
         return [
             ("ground truth", self.draw_truth(image, sample, found)),
             ("prediction", self.draw_prediction(image, prediction, outcomes)),

@@ -1,14 +1,18 @@
 """`Pose`: a box, a class and keypoints for each object."""
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from visiontasks.drawing.boxes import boxed
 from visiontasks.drawing.colors import GRAY, color
 from visiontasks.drawing.keypoints import side_entries, skeletons
 from visiontasks.drawing.maps import field_drawn, heat_drawn
 from visiontasks.drawing.panels import captioned
+from visiontasks.evaluation.metrics.confusion import ratio
+from visiontasks.evaluation.metrics.matching import IGNORED
 from visiontasks.evaluation.metrics.pose import Pose as PoseMetric
-from visiontasks.evaluation.tasks.detection import Detection, styles_of
+from visiontasks.evaluation.metrics.pose import image_oks, image_outcomes
+from visiontasks.evaluation.tasks.detection import SHOWN_FROM, Detection, styles_of
 from visiontasks.inference.assembling import people_of
 from visiontasks.inference.keypoint_maps import keypoints_of
 from visiontasks.inference.merging_keypoints import merge_keypoints, merge_shown
@@ -77,6 +81,23 @@ class Pose(Detection):
 
     def metric(self):
         return PoseMetric(self.names, self.skeleton)
+
+    def outcomes(self, sample, prediction):
+        """By OKS at 0.5; of unlabeled keypoints by boxes."""
+        if sample.keypoints is None:
+            return super().outcomes(sample, prediction)
+        return image_outcomes(sample, prediction, self.skeleton.sigmas)
+
+    def image_score(self, sample, prediction):
+        """F1 of the detections that are drawn, a hit counted by its OKS; NaN where there is nothing to count."""
+        if sample.boxes is None or sample.classes is None or sample.keypoints is None:
+            return super().image_score(sample, prediction)
+        drawn = prediction["scores"] >= SHOWN_FROM
+        shown = {name: prediction[name][drawn] for name in self.columns}
+        (outcomes, found), alike = self.outcomes(sample, shown), image_oks(sample, shown, self.skeleton.sigmas)
+        similar = np.where((found != IGNORED)[None], alike, 0)
+        matched = similar[linear_sum_assignment(-similar)].sum()
+        return float(ratio(2 * matched, (outcomes != IGNORED).sum() + (found != IGNORED).sum()))
 
     def draw_truth(self, image, sample, found=None):
         if sample.boxes is None or sample.classes is None or sample.keypoints is None:
