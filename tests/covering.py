@@ -10,9 +10,9 @@ from collections.abc import Sequence
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # xla: TensorFlow with jit_compile
 BACKENDS = ("tensorflow", "xla", *(name for name in ("jax", "torch") if importlib.util.find_spec(name)))
-# what must occur together at least once. A pass forward and back, compared with float64, covers all of it:
+# what must occur together at least once in a pass forward and back, compared with float64. What a head makes of a
+# family's levels does not depend on rounding: test_contracts_families.py has every head on every family
 PAIRS = (
-    ("head", "family"),
     ("head", "precision"),
     ("family", "precision"),
     ("head", "backend"),

@@ -124,10 +124,10 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
             return own
         return (2 * own if pairs == PAIRS and row["family"] in NO_BATCH_NORM else own) ** 2
 
-    def spare(row, number):  # the passes compile every head, and three trainings have them all
+    def spare(row, number):  # other rows have the long ones
         if row["backend"] == "jax":
             return "classifier"
-        return in_turn({"head": [head for head in row["head"] if pairs == PAIRS or head not in LONG]}, number)
+        return in_turn({"head": [head for head in row["head"] if head not in LONG]}, number)
 
     return product(columns()) if exhaustive else cover(columns(), cost, pairs, spare)
 

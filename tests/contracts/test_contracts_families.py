@@ -1,14 +1,14 @@
-"""Every head has outputs and losses on the families of backbones that are not trained in these tests."""
+"""Every head has outputs and losses on every family of backbones."""
 
 import fakes
 import keras
 import numpy as np
 import pytest
-from families import OTHERS, model_of
+from families import FAMILIES, OTHERS, model_of
 from keras import ops
 
 
-@pytest.mark.parametrize("family", OTHERS)
+@pytest.mark.parametrize("family", (*FAMILIES, *OTHERS))
 def test_every_head_answers(family):
     keras.utils.set_random_seed(0)
     model, batch = model_of(family, list(fakes.largest_heads()))
