@@ -60,7 +60,7 @@ NARROW = {
         "units": 64,
         "proposals": 100,
         "proposal_candidates": 200,
-        "training_proposals": 100,
+        "training_proposals": 80,
         "training_candidates": 200,
         "anchor_samples": 8192,
         "samples": 800,
@@ -71,11 +71,11 @@ NARROW = {
     "openpose": {"filters": 16, "stages": 2},
 }
 NARROW["mask_rcnn"] = {**NARROW["rcnn"], "mask": {"filters": 16, "layers": 1, "bins": 4}}
-# two numbers of boxes that its branches compute for predictions, of four: each is a graph of its own
+# two numbers of boxes that its branches compute for predictions, of six: each is a graph of its own
 NARROW["keypoint_rcnn"] = {
     **NARROW["mask_rcnn"],
     "keypoints": {"filters": 16, "layers": 1, "bins": 4},
-    "detections": 16,
+    "detections": 24,
 }
 NARROW["pose_heatmap"] = {"filters": 16, "layers": 2}
 NARROW["personlab"] = {"radius": 8.0, "nms_radius": 2.0}

@@ -25,7 +25,9 @@ PARTS = ["tests/test_model.py", "tests/losses", "tests/ops", "tests/contracts/te
 # gradients of every head are in the precision part
 LARGE = "(rcnn or openpose or personlab or retinanet or yolo) and not (keypoint_rcnn and saves_loads)"
 # what a fresh process does, and what an argument is, is Python's; the size of images is a shape like another
-SAME = "fresh_process or wrong_use or every_argument or no_stride_divides or (one_size_after_another and not classifier)"
+SAME = (
+    "fresh_process or wrong_use or every_argument or no_stride_divides or (one_size_after_another and not classifier)"
+)
 SAME += " or (saves_loads and not (keypoint_rcnn or classifier)) or (decodes_to and float16)"
 # many people at several strides: of the loops in these decoders, each op compiles anew for each shape
 SAME += " or crowds_come_back or isolated_people or short_offsets_correct or scores_leave_out or more_seeds"

@@ -13,6 +13,7 @@ from keras import ops
 from visiontasks.arguments import describe
 from visiontasks.heads.mask_rcnn import MaskRCNN
 from visiontasks.heads.rcnn import RCNN
+from visiontasks.heads.rcnn_branches import eighths_of
 from visiontasks.heads.rcnn_masks import Mask, MaskBranch
 from visiontasks.heads.rcnn_points import PointBranch
 from visiontasks.instance_masks import NO_MASK
@@ -70,7 +71,7 @@ def test_a_box_has_the_mask_of_its_class_however_many_others_there_are():
     made, (pyramid, boxes, classes) = branch(), inputs()
     every = ops.convert_to_numpy(made(pyramid, boxes, classes))
     assert every.shape == (2, COUNT, 2 * CELLS, 2 * CELLS)
-    for count in (0, 1, 9, 20, 50):  # of each number of boxes that is computed
+    for count in (0, 1, 9, 20, 40, 50):  # of each number of boxes that is computed
         some = np.where(np.arange(COUNT) < count, classes, -1)
         np.testing.assert_allclose(
             ops.convert_to_numpy(made(pyramid, boxes, some))[:, :count], every[:, :count], atol=1e-4
@@ -80,6 +81,11 @@ def test_a_box_has_the_mask_of_its_class_however_many_others_there_are():
     agnostic = branch(agnostic=True)
     one, other = (ops.convert_to_numpy(agnostic(pyramid, boxes, c)) for c in (classes, (classes + 1) % CLASSES))
     np.testing.assert_allclose(one, other)
+
+
+@pytest.mark.parametrize(("count", "eighths"), [(8, [8]), (24, [4, 8]), (64, [2, 4, 6, 8]), (128, [1, 2, 3, 4, 6, 8])])
+def test_of_few_boxes_fewer_numbers_are_computed(count, eighths):
+    assert eighths_of(count) == eighths
 
 
 def test_larger_masks():

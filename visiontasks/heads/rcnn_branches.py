@@ -15,8 +15,8 @@ from visiontasks.ops.objects import objects
 from visiontasks.ops.roi_align import roi_align
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
-SHARES = (8, 4, 2, 1)  # of all boxes of a batch: the numbers that are computed
-FEWEST = 8  # of them, boxes an image on average
+EIGHTHS = (1, 2, 3, 4, 6, 8)  # of all boxes of a batch: the numbers that are computed
+FEWEST = 12  # boxes an image from one of these numbers to the next: each is a graph of its own
 BETA = 1 / 9  # where the box loss becomes linear, as in torchvision and Detectron
 SMALLEST = 0.01  # minimum width and height of a final box in pixels
 
@@ -102,11 +102,9 @@ class ObjectBranch(Branch):
         """`learns`: the outputs are for `compute_losses`, not for `decode`."""
         count, classes = boxes.shape[1], ops.reshape(classes, (-1,))
         total, real = ops.shape(classes)[0], classes >= 0
-        # most batches have few real boxes: they come first, and the smallest share of all that holds them is computed
-        shares = [share for share in SHARES if count >= FEWEST * share]
-        if self.norms or not shares:
-            shares = [1]  # JAX cannot update moving statistics inside a condition
-        sizes = [-(-total // share) for share in shares]
+        # most batches have few real boxes: they come first, and the smallest number that holds them is computed
+        eighths = [8] if self.norms else eighths_of(count)  # JAX cannot update moving statistics inside a condition
+        sizes = [-(-total * number // 8) for number in eighths]
         rows = ops.arange(total, dtype="int32")
         order = ops.argsort(ops.where(real, rows, rows + total))
         boxes, classes = (ops.take(x, order, axis=0) for x in (ops.reshape(boxes, (-1, 4)), classes))
@@ -133,6 +131,15 @@ class ObjectBranch(Branch):
         padding = ops.shape(inputs[0])[0] - size
         outputs = self.outputs_of(training, learns, pyramid, *(x[:size] for x in inputs))
         return keras.tree.map_structure(lambda x: ops.pad(x, [[0, padding], *[[0, 0]] * (len(x.shape) - 1)]), outputs)
+
+
+def eighths_of(count: int) -> list[int]:
+    """Those of EIGHTHS that are computed of `count` boxes an image: at least FEWEST apart, and the whole."""
+    kept = [8]
+    for number in reversed(EIGHTHS):
+        if count * min(number, kept[0] - number) >= 8 * FEWEST:
+            kept.insert(0, number)
+    return kept
 
 
 def conv_stack(count: int, filters: int, batch_norm: bool, dtype) -> tuple[list, list]:
