@@ -68,15 +68,20 @@ def test_trains_through_its_stages_in_miniature(name, tmp_path, apart):
         elif source == "shapes":
             words.append(f"data.{part}.count=4")
     if made.data.train["source"] == "digits":  # all 1797 of them
-        words.append("data.batch=128")
+        words.append("data.batch=600")
     if made.backbone["name"] in SMALLER:
         words.append(f"backbone.name={SMALLER[made.backbone['name']]}")
     if made.backbone["name"] != "efficientnet_lite0" and made.backbone.get("weights"):
         words.append("backbone.weights=null")  # a download
     if made.backbone.get("norm") == "frozen_batch":  # which normalises nothing without weights
         words.append("backbone.norm=batch")
+    # a dense layer on a flattened map has millions of weights, and so has the paper's U-Net
     if made.head and made.head["name"].endswith("rcnn"):
-        words.append("head.units=32")  # a dense layer on a flattened map has millions of weights
+        words.append("head.units=32")
+    if made.head and made.head["name"] == "yolo_v1":
+        words.append("head.hidden=[32]")
+    if name == "unet_2015":
+        words += ["backbone.filters=8", "head.filters=[64, 32, 16, 8]"]
     if made.data.sizes:
         words.append("data.sizes=[[64, 64]]")  # several: tests/test_commands_detection.py
     extra = (made.head or {}).get("extra")
