@@ -61,8 +61,9 @@ def learn(name, arguments, backbone, batch, samples, placements, names, steps, r
     shape = batch["image"].shape[1:]
     weights = "imagenet" if backbone.startswith("efficientnet_lite") else None
     network = api.backbone(backbone, input_shape=shape, weights=weights)
-    known = {"skeleton": names["keypoints"]} if "keypoints" in names else {}
-    model = vt.VisionModel(network, catalog.find("heads", name).load()(names["classes"], **known, **arguments))
+    part = catalog.find("heads", name)
+    known = {"skeleton": names["keypoints"]} if "keypoints" in part.fields({}) else {}
+    model = vt.VisionModel(network, part.load()(names["classes"], **known, **arguments))
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.05)
     model.compile(keras.optimizers.Adam(schedule, clipnorm=10.0))
     (task,) = tasks_of(model).values()
@@ -92,13 +93,6 @@ def main():
     if len(plain) < 2:
         raise SystemExit(__doc__)
     folder, *heads = plain
-    parts = [catalog.find("heads", name) for name in heads]
-    fields = tuple(dict.fromkeys(field for part in parts for field in part.fields({})))
-    resize = "object" if any(part.alone for part in parts) else "letterbox"
-    found = read_images(folder, int(words.get("images", 8)), int(words.get("size", 256)), fields, resize)
-    batch, samples, _, names = found
-    counts = f"{int((batch['classes'] >= 0).sum())} objects, {len(names['classes'])} classes"
-    print(f"{len(samples)} images, {counts}", flush=True)
     arguments = {k.removeprefix("head."): yaml.safe_load(v) for k, v in words.items() if k.startswith("head.")}
     backbone, steps, rate = (
         words.get("backbone", "efficientnet_lite0"),
@@ -106,6 +100,11 @@ def main():
         words.get("rate", 1e-3),
     )
     for name in heads:
+        part, count, size = catalog.find("heads", name), int(words.get("images", 8)), int(words.get("size", 256))
+        found = read_images(folder, count, size, part.fields({}), "object" if part.alone else "letterbox")
+        batch, samples, _, names = found
+        counts = f"{int((batch['classes'] >= 0).sum())} objects, {len(names['classes'])} classes"
+        print(f"{len(samples)} images, {counts}", flush=True)
         learn(name, arguments, backbone, *found, int(steps), float(rate))
 
 

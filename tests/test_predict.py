@@ -173,6 +173,13 @@ def test_segmentation_is_averaged_over_tiles_and_mirrored_back(using, tmp_path):
     assert (mask == expected).mean() > 0.98
 
 
+def test_maps_of_a_head_without_keypoints_are_refused(using, tmp_path):
+    using(blocks_as_objects, "detection")
+    save(tmp_path / "a.png", blocks(60, 60, [("red", (0, 0, 30, 30))]))
+    with pytest.raises(UserError, match="^maps: no head of this model predicts keypoints"):
+        run("source=a.png", "maps=true")
+
+
 def test_classification_is_the_mean_of_both_directions(using, tmp_path):
     using(left_is_red, "classification")
     save(tmp_path / "a.png", blocks(160, 160, [("red", (0, 0, 80, 160)), ("green", (80, 0, 160, 160))]))

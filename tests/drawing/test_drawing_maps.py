@@ -54,3 +54,13 @@ def test_opposite_fields_cancel():
     window = (50, 50, 150, 150)
     drawn = field_drawn(IMAGE, [field, -field], [window, window])
     assert (drawn[: SIZE[0], :400] == BELOW).all()
+
+
+def test_a_peak_in_a_window_of_a_few_pixels_is_seen():
+    values = np.zeros((28, 28), np.float32)
+    values[13, 5] = 1
+    drawn = heat_drawn(np.zeros((1000, 1000, 3), np.uint8), [values], [(500, 500, 508, 516)])
+    part = drawn[495:521, 495:513].astype(int).sum(axis=-1)
+    assert part.max() > 300 and (drawn[:490, :1000] == 0).all()
+    nothing = heat_drawn(np.zeros((300, 300, 3), np.uint8), [values], [(400, 10, 500, 60)])  # beyond the image
+    assert (nothing[:300, :300] == 0).all()

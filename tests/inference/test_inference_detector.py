@@ -117,3 +117,16 @@ def test_an_evaluation_looks_at_what_the_detector_finds(detector):
     )
     assert [sample.id for sample in seen] == ["shapes/0/0", "shapes/0/1", "shapes/0/2"] and len(loader.source) > 3
     assert np.isfinite(found.metrics["keypoint_ap"])
+
+
+def test_heat_maps_of_every_detection_are_drawn(pose, detector):
+    predictor = vt.Predictor(pose, detector=detector)
+    image = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
+    for flip in (False, True):  # mirrored ones are not
+        prediction = predictor(image, flip=flip)
+        assert len(prediction.maps) == 2
+        left, top, right, bottom = prediction.maps[0].window
+        assert left < 4 and right > 50 and top < 4 and bottom > 76  # around the first one's box
+        assert prediction.draw(maps=True).shape[1] > 1.9 * prediction.draw().shape[1]
+    alone = vt.Predictor(pose)(image, flip=True)
+    assert len(alone.maps) == 1 and len(alone.scores) <= 1  # of whatever both views say, one object

@@ -27,8 +27,8 @@ def recipe_of(variant, *words):
     return build.recipe("pose_person", [f"weights={file_of(variant)}", *words])[0]
 
 
-def pictures(variant, kind):
-    """(names, what `kind` of the reference holds of the four pictures)."""
+def images_of(variant, kind):
+    """(names, what `kind` of the reference holds of the four images)."""
     with np.load(FOLDER / "reference.npz") as reference:
         names = sorted({key.split("/")[1] for key in reference if key.startswith(f"{variant}/im")})
         assert len(names) == 4
@@ -43,22 +43,22 @@ def test_the_recipe_has_the_heat_maps_and_keypoints_of_the_published_networks(va
     model = build.model(recipe)
     assert model.count_params() == numbers
     (head,) = model.heads.values()
-    images = np.stack(pictures(variant, "input"))
+    images = np.stack(images_of(variant, "input"))
     outputs = model(images)
     got = keras.ops.convert_to_numpy(outputs["maps"])
     assert got.dtype == "float32"
-    np.testing.assert_allclose(got, pictures(variant, "heat_low"), atol=1e-3)  # stored in steps of 1 / 2048
+    np.testing.assert_allclose(got, images_of(variant, "heat_low"), atol=1e-3)  # stored in steps of 1 / 2048
     # theirs are cells of maps enlarged by eight and smoothed: a flat peak may move by a cell of the small map, 8 pixels
     points = keras.ops.convert_to_numpy(model.decode(outputs)["keypoints"])[:, 0]
-    away = np.linalg.norm(points[..., :2] - pictures(variant, "joints_xy"), axis=-1)
-    sure = np.float32(pictures(variant, "joint_scores")) > 0.3
+    away = np.linalg.norm(points[..., :2] - images_of(variant, "joints_xy"), axis=-1)
+    sure = np.float32(images_of(variant, "joint_scores")) > 0.3
     assert np.median(away[sure]) < 1 and away[sure].max() < 8, away.round(1)
     assert tuple(head.skeleton) == (*np.load(FOLDER / "reference.npz")["joints_names"].tolist(),)
 
 
 @needs_files
 def test_the_recipe_predicts_for_a_photograph_without_training(tmp_path, monkeypatch):
-    (image, *_), (expected, *_) = pictures("RT", "input"), pictures("RT", "joints_xy")
+    (image, *_), (expected, *_) = images_of("RT", "input"), images_of("RT", "joints_xy")
     monkeypatch.chdir(tmp_path)
     write_image(tmp_path / "photo.png", image)
     words = [f"weights={file_of('RT')}", "source=photo.png", "maps=true"]
@@ -92,8 +92,11 @@ def test_another_variant_s_file_does_not_fit():
     ("words", "text"),
     [
         (["weights=coco"], "weights: expected a published EfficientPose file"),
-        (["head.layers=1"], "expected the published network's head"),
-        (["head.simcc={}"], "expected the published network's head"),
+        (["head={name: yolo}", "data.resize=letterbox"], "expected the published network's head"),
+        (["head.layers=1"], "head.layers: expected 0"),
+        (["head.simcc={}"], "head.simcc: expected None"),
+        (["head.loss=softmax"], "head.loss: expected 'squared'"),
+        (["head.level=C2"], "head.level: expected 'C3'"),
         (["head={name: pose_heatmap, layers: 0, classes: [dog]}"], "weights that must be trained"),
         (["weights=null"], "weights that must be trained"),
     ],

@@ -23,7 +23,12 @@ def heat_drawn(image: np.ndarray, maps: Sequence[np.ndarray], windows: Sequence[
     below = fitted(image)
     heat = np.zeros(below.shape[:2], np.float32)
     for values, window in zip(maps, windows, strict=True):
-        heat = np.maximum(heat, _placed(values, window, image, below))
+        values = np.ascontiguousarray(values, np.float32)
+        # a peak that is narrower than a pixel is seen nevertheless
+        narrow = 1 + np.ceil(1 / np.maximum(_scale(values, window, image, below), 1e-6)).astype(int)
+        narrow = np.where(narrow > 2, narrow, 1)
+        values = cv2.dilate(values, np.ones(np.minimum(narrow, values.shape[1::-1])[::-1], np.uint8))
+        _place(heat, values, window, image, np.maximum)
     heat = heat.clip(0, 1)
     inks = cv2.applyColorMap(np.round(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     entries = [Entry(f"{value:g}", _ink(cv2.COLORMAP_INFERNO, value)) for value in (0.25, 0.5, 0.75, 1)]
@@ -41,7 +46,7 @@ def field_drawn(image: np.ndarray, fields: Sequence[np.ndarray], windows: Sequen
     below = fitted(image)
     field = np.zeros((*below.shape[:2], 2), np.float32)
     for values, window in zip(fields, windows, strict=True):
-        field += _placed(values, window, image, below)
+        _place(field, np.ascontiguousarray(values, np.float32), window, image, np.add)
     turns = np.arctan2(field[..., 1], field[..., 0]) / (2 * np.pi) % 1
     inks = cv2.applyColorMap(np.round(255 * turns).astype(np.uint8), cv2.COLORMAP_TWILIGHT)[..., ::-1]
     length = np.linalg.norm(field, axis=-1).clip(0, 1)
@@ -49,15 +54,29 @@ def field_drawn(image: np.ndarray, fields: Sequence[np.ndarray], windows: Sequen
     return captioned(_over(below, inks, length), entries)
 
 
-def _placed(values, window, image, below):
-    """Values over a window, interpolated to the pixels of the fitted image; 0 elsewhere."""
+def _scale(values, window, image, below):
+    """Pixels of the fitted image per column and per row of the values over a window."""
     (rows, columns), (left, top, right, bottom) = values.shape[:2], window
-    factor = np.divide(below.shape[1::-1], image.shape[1::-1])
-    scale = np.float64([right - left, bottom - top]) * factor / (columns, rows)
+    return (
+        np.float64([right - left, bottom - top]) * np.divide(below.shape[1::-1], image.shape[1::-1]) / (columns, rows)
+    )
+
+
+def _place(drawn, values, window, image, join):
+    """Join values over a window, interpolated to pixels, with `drawn`, which is as large as the fitted image."""
+    factor, scale = np.divide(drawn.shape[1::-1], image.shape[1::-1]), _scale(values, window, image, drawn)
+    corners = np.float64(window).reshape(2, 2) * factor
+    # only the pixels that the values reach, half a cell beyond the window
+    first = np.clip(np.floor(corners[0] - scale / 2), 0, drawn.shape[1::-1]).astype(int)
+    last = np.clip(np.ceil(corners[1] + scale / 2), 0, drawn.shape[1::-1]).astype(int)
+    if (first >= last).any():
+        return
     # the first cell's center lies at 0 for OpenCV, half a cell and half a pixel away from here
-    shift = np.float64([left, top]) * factor + scale / 2 - 0.5
+    shift = corners[0] + scale / 2 - 0.5 - first
     matrix = np.float64([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
-    return cv2.warpAffine(np.ascontiguousarray(values, np.float32), matrix, below.shape[1::-1], flags=cv2.INTER_LINEAR)
+    placed = cv2.warpAffine(values, matrix, tuple((last - first).tolist()), flags=cv2.INTER_LINEAR)
+    part = drawn[first[1] : last[1], first[0] : last[0]]
+    part[:] = join(part, placed)
 
 
 def _over(below, inks, shares):

@@ -45,8 +45,8 @@ class PersonLab(Head):
     and "long": float32 (B, h, w, K, 2). They decode to {"keypoints": float32 (B, D, K, 3) x, y, score; "boxes": float32
     (B, D, 4), around the keypoints; "scores": float32 (B, D), the mean of the keypoints', which are expected OKS;
     "classes": int32 (B, D), "valid": bool (B, D)}, best first, and "heat": float32 (B, h, w), the highest of the heat
-    maps, to be drawn; with masks also "people": int32 (B, h, w), the row of
-    the person that a cell belongs to, or -1, and "segmentation": float32 (B, h, w), the probability of a person.
+    maps, to be drawn; with masks also "people": int32 (B, h, w), the row of the person that a cell belongs to, or -1,
+    and "segmentation": float32 (B, h, w), the probability of a person.
 
     Args:
         classes: names of the classes, or their number.

@@ -7,7 +7,7 @@ import numpy as np
 from visiontasks.inference.merging import cut_off
 from visiontasks.inference.views import Shown
 from visiontasks.ops import numpy_boxes
-from visiontasks.ops.numpy_keypoints import FILLED, oks, similarity
+from visiontasks.ops.numpy_keypoints import FILLED, boxes_around, oks, similarity
 from visiontasks.skeleton import Skeleton
 
 SAME = 0.5  # people of two views with a higher OKS are one; and so are keypoints whose part of it is higher
@@ -100,7 +100,9 @@ def merge_shown(
     """The people of views of one person each; the keypoints of a view and its mirrored one are averaged.
 
     The score is that of the detection times the mean of the keypoints' scores of 0.2 and above (Xiao et al. 2018,
-    https://arxiv.org/abs/1804.06208, section 4.1). A person with an OKS above 0.9 with a better one is left out.
+    https://arxiv.org/abs/1804.06208, section 4.1). A person with an OKS above 0.9 with a better one is left out. Of an
+    object that no detector found, the score is the mean of all keypoints', and the box lies around those of 0.2 and
+    above; without those there is none.
 
     Args:
         keypoints: of each view, float32 (1, K, 3), x, y and score in the image's pixels.
@@ -129,13 +131,15 @@ def merge_shown(
     good = points[..., 2] >= COUNTED
     means = np.where(good, points[..., 2], 0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
     scores = np.array([one.score for one in people], np.float32) * means
+    if people and not people[0].detected:
+        scores, boxes = points[..., 2].mean(axis=1), np.float32(boxes_around(points, good))
     order = np.argsort(-scores, kind="stable")
     every = np.ones(points.shape[:2], bool)
     alike = oks(points, points, areas, skeleton.sigmas, every)
     alike = (alike + alike.T) / 2
     kept = []
     for row in order.tolist():
-        if all(alike[row, better] <= DOUBLE for better in kept):
+        if (boxes[row, 2:] > boxes[row, :2]).all() and all(alike[row, better] <= DOUBLE for better in kept):
             kept.append(row)
     kinds = np.array([one.kind for one in people], np.int32)
     return boxes[kept], scores[kept].astype(np.float32), kinds[kept], points[kept].astype(np.float32)

@@ -13,7 +13,8 @@ class Prediction(Mapping):
 
     classification and tagging: `scores` float32 (C,). detection: `boxes` float32 (K, 4) x1, y1, x2, y2 in pixels,
     `scores` (K,), `classes` int32 (K,), best first; instances: also `masks`, an InstanceMasks; pose: also `keypoints`
-    float32 (K, P, 3), x, y and score. segmentation: `mask` int32 (H, W) and its `score` float32 (H, W).
+    float32 (K, P, 3), x, y and score, and of most heads `maps`, what `draw(maps=True)` shows. segmentation: `mask`
+    int32 (H, W) and its `score` float32 (H, W).
 
     Attributes:
         sample: the image and its path.
@@ -58,7 +59,8 @@ class Prediction(Mapping):
         panels = []
         for head, task in self._tasks.items():
             panels.append((head, task.draw_prediction(self.sample.image, self[head])))
-            panels += task.draw_maps(self.sample.image, self[head]) if maps else []
+            found = task.draw_maps(self.sample.image, self[head]) if maps else []
+            panels += [(f"{head}: {title}" if len(self) > 1 else title, drawn) for title, drawn in found]
         return (
             side_by_side([drawn for _, drawn in panels], [title for title, _ in panels]) if panels[1:] else panels[0][1]
         )

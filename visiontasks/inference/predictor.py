@@ -11,7 +11,7 @@ from visiontasks.data.images import read_image
 from visiontasks.errors import UserError
 from visiontasks.geometry import Placement
 from visiontasks.inference.prediction import Prediction
-from visiontasks.inference.views import object_views, views
+from visiontasks.inference.views import mirrored_views, object_views, views
 from visiontasks.preprocess import Preprocess
 from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
@@ -88,6 +88,8 @@ class Predictor:
         if self._detect is not None:
             shown = self._detect(samples, batch=batch, tile=tile, overlap=overlap)
             seen = ((one, object_views(one.image.shape[:2], self.preprocess, found, flip)) for one, found in shown)
+        elif flip and self.preprocess.resize == "object":
+            seen = ((sample, mirrored_views(sample.image.shape[:2], self.preprocess)) for sample in samples)
         else:
             seen = ((sample, views(sample.image.shape[:2], self.preprocess, tile, overlap, flip)) for sample in samples)
         return self._stream(seen, batch)

@@ -19,12 +19,14 @@ class Shown:
         box: x1, y1, x2, y2 in the image's pixels.
         score: of the detection.
         kind: the object's class.
+        detected: by a detector; otherwise the object is the whole image, and its box is around its keypoints.
     """
 
     number: int
     box: tuple[float, float, float, float]
     score: float
     kind: int
+    detected: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +132,13 @@ def object_views(
         for number, (box, score, kind) in enumerate(rows)
         for mirrored in ((False, True) if flip else (False,))
     ]
+
+
+def mirrored_views(image_size: tuple[int, int], preprocess: Preprocess) -> list[View]:
+    """The views of one object that is the whole image: as it is, and mirrored."""
+    height, width = image_size
+    whole = Shown(0, (0.0, 0.0, float(width), float(height)), 1.0, 0, detected=False)
+    return [View(tuple(image_size), (0, 0, *image_size), preprocess, mirrored, whole) for mirrored in (False, True)]
 
 
 def _starts(length, tile, overlap):

@@ -11,7 +11,7 @@ from visiontasks.weights.h5_file import read_h5_file
 
 URL = "https://github.com/daniegr/EfficientPose, folder models/keras"
 CLASSES = ("person",)
-# those of MPII, Andriluka et al. 2014, in the files' order; sigmas as MMPose has them for MPII
+# those of MPII, Andriluka et al. 2014, in the files' order; sigmas are COCO's, of the four that COCO lacks MMPose's
 MPII_PERSON = Skeleton(
     (
         "head_top",
@@ -67,8 +67,14 @@ def load_backbone(model, path: str | Path):
     Raises:
         UserError: the file cannot be read, or does not fit; the text lists what.
     """
+    transfer.assign(model, _parts(path)[0], str(path))
+
+
+def _parts(path) -> tuple[dict, dict]:
+    """The arrays of the backbone and of the heat maps."""
     arrays = read_efficientpose(path)
-    transfer.assign(model, {key: x for key, x in arrays.items() if not key.startswith(f"{_MAPS}/")}, str(path))
+    maps = {key: array for key, array in arrays.items() if key.startswith(f"{_MAPS}/")}
+    return {key: array for key, array in arrays.items() if key not in maps}, maps
 
 
 def check(weights: str, heads: dict[str, dict]):
@@ -84,12 +90,24 @@ def check(weights: str, heads: dict[str, dict]):
     if not is_published(weights):
         raise RecipeError(f"expected a published EfficientPose file (.h5) from {URL}, got {weights!r}.", "weights")
     head = next(iter(heads.values()))
-    if len(heads) > 1 or head["name"] != "pose_heatmap" or head.get("layers") != 0 or head.get("simcc") is not None:
+    if len(heads) > 1 or head["name"] != "pose_heatmap":
         raise RecipeError(
             "expected the published network's head, {name: pose_heatmap, layers: 0}, alone; got "
             f"{list(heads.values())}. For the backbone only, give them to the backbone.",
             "weights",
         )
+    for argument, choices in (
+        ("layers", (0,)),
+        ("loss", (None, "squared")),
+        ("level", (None, "C3")),
+        ("simcc", (None,)),
+    ):
+        if head.get(argument) not in choices:
+            raise RecipeError(
+                f"expected {choices[-1]!r}, as the published network has it, got {head.get(argument)!r}. Set it so, or "
+                "give the weights to the backbone only.",
+                f"head.{argument}",
+            )
 
 
 def load(model, path: str | Path) -> list[str]:
@@ -103,12 +121,11 @@ def load(model, path: str | Path) -> list[str]:
     """
     if not Path(path).is_file():
         raise UserError(f"expected a file from {URL}; got {str(path)!r}, and no such file exists.", "weights")
-    load_backbone(model.backbone, path)
+    backbone, maps = _parts(path)
+    transfer.assign(model.backbone, backbone, str(path))
     (head,) = model.heads.values()
     if tuple(head.skeleton) != tuple(MPII_PERSON):
         names = ", ".join(head.skeleton[:5])
         return [f"other keypoints than MPII's: {names} …; so the heat maps start from random weights"]
-    arrays = read_efficientpose(path)
-    for variable in head.maps.weights:
-        variable.assign(arrays[f"{_MAPS}/{variable.name}"])
-    return []
+    variables = {f"{_MAPS}/{variable.name}": variable for variable in head.maps.weights}
+    return transfer.assign_variables(head.name, variables, maps, str(path))

@@ -13,6 +13,8 @@ from visiontasks.drawing.keypoints import LEFT, RIGHT
 from visiontasks.evaluation.metrics.matching import HIT, IGNORED, MISS
 from visiontasks.evaluation.tasks.pose import SHOWN_POINT, Pose
 from visiontasks.geometry import Placement, Window
+from visiontasks.inference.views import mirrored_views, views
+from visiontasks.preprocess import Preprocess
 from visiontasks.sample import Sample
 from visiontasks.skeleton import Skeleton
 
@@ -226,6 +228,60 @@ def test_fields_and_maps_over_boxes_are_drawn_too():
         assert one.heat.max() == pytest.approx(points[:, 2].max())
     assert len(task().draw_maps(IMAGE, found)) == 1
     assert task().draw_maps(IMAGE, task().restore(decoded(sample()), placement)) == []
+    # as many drawings where nothing is found, so that those of a video are of one size; no maps of what is not drawn
+    low = task().restore({**prediction, "keypoint_maps": logits, "scores": np.float32([0.1, 0.2, 0, 0])}, placement)
+    assert low["maps"] == [] and len(task().draw_maps(IMAGE, low)) == 1
+
+
+def test_maps_of_tiles_lie_where_the_tiles_do():
+    preprocess = Preprocess((100, 100), "letterbox")
+    seen = views(SIZE, preprocess, tile=100, flip=True)
+    heat = np.full((10, 10), np.nan, np.float32)  # of a diverged training
+    parts = [{**decoded(sample(), valid=np.zeros(4, bool)), "heat": heat} for _ in seen]
+    merged = task().merge(parts, seen)
+    assert [one.window[:2] for one in merged["maps"]] == [view.window[1::-1] for view in seen[::2]]
+    assert all(one.window[2] - one.window[0] == 100 and not one.heat.any() for one in merged["maps"])
+
+
+def test_one_object_in_a_mirrored_image_is_one_whatever_both_views_say():
+    """The keypoints are averaged, here 8 pixels apart; the box lies around those that are likely."""
+    seen = mirrored_views(SIZE, Preprocess((128, 96), "object"))
+    parts = []
+    for view, off in zip(seen, (0, 8), strict=True):
+        points = POINTS[1:] + np.float32([0, off, 0])
+        if view.flipped:
+            points = points[:, [0, 2, 1]]
+            points[..., 0] = SIZE[1] - points[..., 0]
+        placement = view.placement
+        points[..., :2] = points[..., :2] * placement.scale[::-1] + placement.offset[::-1]
+        points[..., 2] = 0.8
+        parts.append({"keypoints": points, "scores": np.float32([0.8])})
+    found = task().merge(parts, seen)
+    np.testing.assert_allclose(found["keypoints"][0, [0, 2], :2], POINTS[1, [0, 2], :2] + [0, 4], atol=0.01)
+    assert len(found["scores"]) == 1 and found["scores"][0] == pytest.approx(found["keypoints"][0, :, 2].mean())
+    np.testing.assert_allclose(found["boxes"][0], [0, 4, 140, 94], atol=0.01)
+    for part in parts:
+        part["keypoints"][..., 2] = 0.1
+    assert len(task().merge(parts, seen)["scores"]) == 0
+
+
+def test_what_was_not_found_is_nowhere():
+    prediction = decoded(sample())
+    prediction["keypoints"][0, 1] = 0
+    placement = Placement(SIZE, (128, 128), "letterbox")
+    assert task().restore(prediction, placement)["keypoints"][1, 1].tolist() == [0, 0, 0]
+
+
+def test_of_people_without_keypoints_one_detection_each_is_not_counted():
+    nothing = POINTS.copy()
+    nothing[0] = 0
+    one = dataclasses.replace(sample(), keypoints=nothing)
+    found = task().restore(decoded(sample()), Placement(SIZE, SIZE))
+    found = {name: np.concatenate([found[name], found[name][1:]]) for name in task().columns}  # twice the same
+    outcomes, _ = task().outcomes(one, found)
+    assert outcomes.tolist() == [HIT, IGNORED, MISS]
+    crowd = task().outcomes(dataclasses.replace(sample(), ignored=np.array([True, False])), found)
+    assert crowd[0].tolist() == [HIT, IGNORED, IGNORED]  # of a crowd all of them
 
 
 def test_images_are_judged_by_keypoints_and_not_by_boxes():

@@ -201,17 +201,24 @@ def image_outcomes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The outcomes of one image's detections and of its objects, as of `metrics.detection`, but at OKS 0.5.
 
-    An object without a labeled keypoint is not counted, nor is a detection whose box lies on such a one.
+    An object without a labeled keypoint is not counted, nor is the detection whose box overlaps it most, nor are those
+    on an ignored region.
     """
     counted = labeled_points(sample).any(axis=1)
-    by_box, _ = detection.image_outcomes(
-        dataclasses.replace(sample, ignored=~counted, instance_masks=None),
-        {name: prediction[name] for name in ("boxes", "scores", "classes")},
-    )
+    ignored = np.zeros(len(counted), bool) if sample.ignored is None else sample.ignored
+    boxes = {name: prediction[name] for name in ("boxes", "scores", "classes")}
+
+    def by_box(rows, crowd):
+        rest = {"keypoints": None, "instance_masks": None, "areas": None, "ignored": np.full(rows.sum(), crowd)}
+        some = dataclasses.replace(sample, boxes=sample.boxes[rows], classes=sample.classes[rows], **rest)
+        return detection.image_outcomes(some, boxes)[0]
+
+    aside = by_box(ignored, True) == matching.IGNORED
+    aside |= by_box(~counted & ~ignored, False) == matching.HIT
     alike = image_oks(sample, prediction, sigmas)
     rows, columns = np.nonzero(alike >= SIMILAR)
     hits = matching.greedy(matching.Pairs(rows, columns, alike[rows, columns]), prediction["scores"])
-    outcomes = np.where(by_box == matching.IGNORED, matching.IGNORED, matching.MISS).astype(np.int8)
+    outcomes = np.where(aside, matching.IGNORED, matching.MISS).astype(np.int8)
     found = np.where(counted, matching.MISS, matching.IGNORED).astype(np.int8)
     outcomes[hits.detection], found[hits.target] = matching.HIT, matching.HIT
     if sample.known is not None:

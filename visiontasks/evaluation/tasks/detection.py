@@ -103,7 +103,7 @@ class Detection(Task):
         return captioned(boxed(image, marks), entries)
 
     def draw_comparison(self, image, sample, prediction):
-        """The drawings with a line style for each outcome, such as at IoU 0.5, which the legends name.
+        """The drawings with a line style for each of the `outcomes`, which the legends name.
 
         Solid: a true positive and its object. Dashed: a false positive. Dotted: a missed object. What is not counted is
         gray.

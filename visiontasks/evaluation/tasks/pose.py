@@ -28,8 +28,8 @@ class Pose(Detection):
     P), logits over each box, see visiontasks/inference/keypoint_maps.py. Or they are `peaks` and `limb_scores`, of
     which visiontasks/inference/assembling.py makes people. Restored predictions are {"boxes", "scores", "classes",
     "keypoints": float32 (K, P, 3)} of the valid ones, best first, in the original image's pixels. A score of a keypoint
-    in 0..1 is how likely it is near; 0: the keypoint was not found. `maps` are the Maps to draw, see
-    visiontasks/inference/shown_maps.py: of the boxes, or of `heat` and `field` over the canvas.
+    in 0..1 is how likely it is near; 0: the keypoint was not found. Where a head has them, `maps` are the Maps to draw,
+    see visiontasks/inference/shown_maps.py: of the boxes, or of `heat` and `field` over the canvas.
 
     In drawings objects of one class have different colors, those of several classes their classes' colors.
     """
@@ -38,7 +38,7 @@ class Pose(Detection):
     columns = (*Detection.columns, "keypoints")
 
     def restore(self, prediction, placement):
-        maps = of_canvas(prediction, placement)
+        maps = of_canvas(prediction, placement) if "heat" in prediction else None
         if "limb_scores" in prediction:
             prediction = people_of(prediction["peaks"], prediction["limb_scores"], self.skeleton)
         rows, found = self.restored(prediction, placement)
@@ -46,12 +46,14 @@ class Pose(Detection):
             boxes = np.asarray(prediction["boxes"])[rows]
             logits = np.asarray(prediction["keypoint_maps"])[rows]
             points, _ = keypoints_of(logits, boxes, self.skeleton.sigmas)
-            maps = of_boxes(logits, placement.restore_boxes(boxes, clip=False), points[..., 2])
+            drawn = found["scores"] >= SHOWN_FROM
+            maps = of_boxes(logits[drawn], placement.restore_boxes(boxes[drawn], clip=False), points[drawn, :, 2])
         else:
             points = np.array(prediction["keypoints"], np.float32)[rows]
+        absent = ~points.any(axis=-1) | ~np.isfinite(points).all(axis=-1)  # not finite: of a diverged training
         points[..., :2] = placement.restore_points(points[..., :2])
-        points[~np.isfinite(points).all(axis=-1)] = 0  # of a diverged training
-        return {**found, "keypoints": points, "maps": maps}
+        points[absent] = 0
+        return {**found, "keypoints": points} | ({} if maps is None else {"maps": maps})
 
     def merge(self, predictions, views):
         """The objects of all views, each once: see `merge_keypoints`, or `merge_shown` for views of one object each."""
@@ -60,12 +62,24 @@ class Pose(Detection):
         parts = [self.restore(one, view.placement) for one, view in zip(predictions, views, strict=True)]
         for part, view in zip(parts, views, strict=True):
             part["boxes"] = view.restore_boxes(part["boxes"])
+            absent = ~part["keypoints"].any(axis=-1, keepdims=True)
+            part["keypoints"] = np.where(absent, 0, part["keypoints"])
             part["keypoints"] = view.restore_keypoints(part["keypoints"], self.skeleton.partners)
         windows = np.array([(left, top, right, bottom) for top, left, bottom, right in (v.window for v in views)])
         numbers = np.arange(len(views)).repeat([len(part["scores"]) for part in parts])
         columns = (np.concatenate([part[name] for part in parts]) for name in self.columns)
         merged = merge_keypoints(*columns, windows[numbers], numbers, views[0].image_size, self.skeleton.sigmas)
-        return dict(zip(self.columns, merged, strict=True))
+        return dict(zip(self.columns, merged, strict=True)) | self._maps(parts, views)
+
+    def _maps(self, parts, views):
+        """{"maps": those of all views that are not mirrored, in the image's pixels}, if there are any."""
+        shown = [
+            one.moved(*view.window[1::-1])
+            for part, view in zip(parts, views, strict=True)
+            for one in part.get("maps", ())
+            if not view.flipped
+        ]
+        return {"maps": shown} if all("maps" in part for part in parts) else {}
 
     def _of_objects(self, predictions, views):
         points = [np.array(one["keypoints"][:1], np.float32) for one in predictions]
@@ -75,9 +89,9 @@ class Pose(Detection):
             view.restore_keypoints(rows, self.skeleton.partners) for rows, view in zip(points, views, strict=True)
         ]
         merged = merge_shown(points, [view.shown for view in views], self.skeleton)
-        straight = [(one, view) for one, view in zip(predictions, views, strict=True) if not view.flipped]
-        maps = [maps for one, view in straight for maps in of_canvas(one, view.placement)]
-        return {**dict(zip(self.columns, merged, strict=True)), "maps": maps}
+        pairs = list(zip(predictions, views, strict=True))
+        parts = [{"maps": of_canvas(one, view.placement)} if "heat" in one else {} for one, view in pairs]
+        return dict(zip(self.columns, merged, strict=True)) | self._maps(parts, views)
 
     def metric(self):
         return PoseMetric(self.names, self.skeleton)
@@ -89,13 +103,17 @@ class Pose(Detection):
         return image_outcomes(sample, prediction, self.skeleton.sigmas)
 
     def image_score(self, sample, prediction):
-        """F1 of the detections that are drawn, a hit counted by its OKS; NaN where there is nothing to count."""
+        """How like the detections that are drawn are to the objects; NaN where there is nothing to count.
+
+        Twice the sum of the OKS of detections with their objects, one to one, by the number of both: F1 if each OKS is
+        0 or 1.
+        """
         if sample.boxes is None or sample.classes is None or sample.keypoints is None:
             return super().image_score(sample, prediction)
         drawn = prediction["scores"] >= SHOWN_FROM
         shown = {name: prediction[name][drawn] for name in self.columns}
         (outcomes, found), alike = self.outcomes(sample, shown), image_oks(sample, shown, self.skeleton.sigmas)
-        similar = np.where((found != IGNORED)[None], alike, 0)
+        similar = np.where((outcomes != IGNORED)[:, None] & (found != IGNORED), alike, 0)
         matched = similar[linear_sum_assignment(-similar)].sum()
         return float(ratio(2 * matched, (outcomes != IGNORED).sum() + (found != IGNORED).sum()))
 
@@ -131,10 +149,15 @@ class Pose(Detection):
         return captioned(boxed(image, marks, drawn), [*entries, *side_entries(self.skeleton)])
 
     def draw_maps(self, image, prediction):
-        """[(title, drawing)] of the heat maps and affinity fields that the keypoints were read from, if there are."""
-        maps = prediction.get("maps", ())
+        """[(title, drawing)] of the heat maps and affinity fields that the keypoints were read from.
+
+        A head that has them has a drawing for every image, so that those of a video are of one size.
+        """
+        if "maps" not in prediction:
+            return []
+        maps = prediction["maps"]
         windows = [one.window for one in maps]
-        drawn = [("heat maps", heat_drawn(image, [one.heat for one in maps], windows))] if maps else []
+        drawn = [("heat maps", heat_drawn(image, [one.heat for one in maps], windows))]
         if maps and maps[0].field is not None:
             drawn.append(("affinity fields", field_drawn(image, [one.field for one in maps], windows)))
         return drawn
