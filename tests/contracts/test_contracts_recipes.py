@@ -78,6 +78,10 @@ def test_trains_through_its_stages_in_miniature(name, tmp_path, apart):
     # a dense layer on a flattened map has millions of weights, and so has the paper's U-Net
     if made.head and made.head["name"].endswith("rcnn"):
         words.append("head.units=32")
+        # op by op, each of thousands of proposals takes several calls
+        few = {"candidates": 60, "proposals": 40}
+        words += [f"head.training_{key}={value}" for key, value in few.items()]
+        words += ["head.proposal_candidates=60", "head.proposals=40", "head.samples=32", "head.detections=10"]
     if made.head and made.head["name"] == "yolo_v1":
         words.append("head.hidden=[32]")
     if name == "unet_2015":
