@@ -172,21 +172,21 @@ from visiontasks.model import VisionModel
 from visiontasks.training import devices
 keras.utils.set_random_seed(0)
 def batch(side):
-    boxes, classes = np.full((4, 1, 4), [4, 4, 20, 20], np.float32), np.zeros((4, 1), np.int32)
-    known = np.ones((4, 2), bool)  # of which TensorFlow has no mean over replicas
-    return {"image": np.full((4, side, side, 3), 99, np.uint8), "boxes": boxes, "classes": classes, "known": known}
+    image, known = np.full((4, side, side, 3), 99, np.uint8), np.ones((4, 2), bool)
+    # TensorFlow has no mean over replicas of truth values
+    return {"image": image, "mask": np.ones((4, side, side), np.int32), "known": known}
 first, second, third = (tf.data.Dataset.from_tensors(batch(side)) for side in (32, 48, 32))
 options = tf.data.Options()
 options.autotune.enabled = False  # to end an iterator, TensorFlow waits for the thread that tunes it, up to minutes
 batches = first.concatenate(second).concatenate(third).with_options(options)
 with devices.scope("all", 4):
     backbone = api.backbone("unet_encoder", filters=4, depth=4, input_shape=(None, None, 3))
-    model = VisionModel(backbone, heads.YOLO(2, levels=["C2", "C3"], bins=4))
+    model = VisionModel(backbone, heads.UNet(2, filters=[4, 4, 4]))
     model.compile(keras.optimizers.SGD(0.01))
     first = model.fit(batches, verbose=0).history["loss"]
 second = model.fit(batches, verbose=0).history["loss"]
 score = model.evaluate(batches, verbose=0, return_dict=True)["loss"]
-rows = [len(model.predict(np.full((4, n, n, 3), 9, np.uint8), verbose=0)["boxes"]) for n in (32, 48)]
+rows = [len(model.predict(np.full((4, n, n, 3), 9, np.uint8), verbose=0)["probabilities"]) for n in (32, 48)]
 print("RESULT" + json.dumps([model.distribute_strategy.num_replicas_in_sync, *first, *second, score, *rows]))
 """
 
