@@ -216,6 +216,8 @@ def test_an_image_without_people_has_none():
     maps, _, _ = maps_of(head, targets(np.zeros((1, 3, 3))) | {"classes": np.int32([[-1]])})
     predictions = {name: array(value)[0] for name, value in head.decode({k: [v] for k, v in maps.items()}).items()}
     found = task.restore(predictions, Placement(SIZE, SIZE))
+    (maps,) = found.pop("maps")
+    assert not maps.heat.any() and not maps.field.any()
     assert {name: value.shape for name, value in found.items()} == {
         "boxes": (0, 4),
         "scores": (0,),
