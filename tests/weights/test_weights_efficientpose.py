@@ -28,7 +28,7 @@ def recipe_of(variant, *words):
 
 
 def images_of(variant, kind):
-    """(names, what `kind` of the reference holds of the four images)."""
+    """What `kind` of the reference holds of each of the four images."""
     with np.load(FOLDER / "reference.npz") as reference:
         names = sorted({key.split("/")[1] for key in reference if key.startswith(f"{variant}/im")})
         assert len(names) == 4
