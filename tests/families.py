@@ -127,10 +127,10 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
     def spare(row, number):  # other rows have the long ones
         if row["backend"] == "jax":
             return "classifier"
-        # open: float32's gradients of a tagger alone on unet_encoder are off by 4 to 5 times what the noise of rounding.py
-        # predicts, growing from one batch norm to the next. A pooling head gives all positions of an image one slope,
-        # most of which a batch norm's gradient may cancel; that this is the cause was not shown. The passes take heads
-        # of maps here, and these beside others; of a training the shortest
+        # open: float32's gradients of a tagger alone on unet_encoder are off by 4 to 5 times what the noise of
+        # rounding.py predicts, growing from one batch norm to the next. A pooling head gives all positions of an image
+        # one slope, most of which a batch norm's gradient may cancel; that this is the cause was not shown. The passes
+        # take heads of maps here, and these beside others; of a training the shortest
         few = ("classifier", "tagger", "yolo_v1", "pose_heatmap")
         others = [head for head in row["head"] if head not in LONG and (head in few) == (pairs != PAIRS)]
         return in_turn({"head": others}, number)
