@@ -38,7 +38,7 @@ def report(what, pairs):
     print(f"{what:40} ours {a:.3f} s   theirs {b:.3f} s   median ratio {ratio:.3f}", flush=True)
 
 
-STEPS = 2  # of each call; rivals take as many: what a detector learns decides how many boxes it has to work on
+STEPS = 2  # of each call; rivals take as many
 
 
 def timers(model, images, boxes, classes, steps=STEPS):
@@ -91,7 +91,7 @@ def heads(rounds):
             continue
         backbone = vt.backbone("efficientnet_lite0", weights=None, input_shape=(320, 320, 3))
         model = vt.VisionModel(backbone, part.load()(CLASSES))
-        model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
+        model.compile(keras.optimizers.SGD(rivals.RATE), jit_compile=False)
         step, predict = timers(model, images, boxes, classes)
         taken = []
         for _ in range(rounds + 1):
@@ -117,7 +117,7 @@ def beside(settings):
         detector = coco.DETECTORS[settings.name]
         model = vt.VisionModel(network, catalog.find("heads", head).load()(CLASSES, **detector.head))
         checkpoint.load_whole(model, rival.weights, detector.layer_of, grids=detector.grids)
-        model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
+        model.compile(keras.optimizers.SGD(rivals.RATE), jit_compile=False)
         yield rival, model
         rival.close()
 
@@ -188,7 +188,7 @@ def keras_cv(rounds):
     size, batch = (320, 320), 4
     images, boxes, classes = scenes(batch, *size)
     ours = vt.VisionModel(vt.backbone("csp_darknet_s", input_shape=(*size, 3)), vt.heads.YOLO(CLASSES, variant="s"))
-    ours.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
+    ours.compile(keras.optimizers.SGD(rivals.RATE), jit_compile=False)
     # what its preset yolo_v8_s_backbone says, which would be downloaded
     backbone = other.models.YOLOV8Backbone(
         stackwise_channels=[64, 128, 256, 512], stackwise_depth=[1, 2, 2, 1], include_rescaling=True
@@ -197,7 +197,7 @@ def keras_cv(rounds):
         num_classes=CLASSES, bounding_box_format="xyxy", backbone=backbone, fpn_depth=1
     )
     theirs.compile(
-        optimizer=keras.optimizers.SGD(1e-4),
+        optimizer=keras.optimizers.SGD(rivals.RATE),
         classification_loss="binary_crossentropy",
         box_loss="ciou",
         jit_compile=False,

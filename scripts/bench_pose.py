@@ -32,7 +32,7 @@ def heads(rounds):
             continue
         backbone = vt.backbone("efficientnet_lite0", weights=None, input_shape=(*size, 3))
         model = vt.VisionModel(backbone, part.load()(1))
-        model.compile(keras.optimizers.SGD(1e-4), jit_compile=False)
+        model.compile(keras.optimizers.SGD(rivals.RATE), jit_compile=False)
         step, predict = bench_detection.timers(model, images, boxes, 0 * classes)
         taken = [(step(), predict()) for _ in range(rounds + 1)]
         a, b = (statistics.median(times) for times in zip(*taken[1:], strict=True))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 CLASSES = 20
+RATE = 0.0  # of learning: weights stay, for they decide how many boxes a detector has to work on
 # {torchvision's name: (our backbone and its arguments, our head)}
 DETECTORS = {
     "ssd300_vgg16": (("vgg16", {"ceil_pooling": True}), "ssd"),
@@ -148,7 +149,7 @@ class _Served:
         torch.backends.cudnn.benchmark = True  # sizes stay; XLA chooses its convolutions likewise
         self.layout = torch.channels_last if gpu else torch.contiguous_format
         self.network.to(self.device, memory_format=self.layout)
-        self.optimizer = torch.optim.SGD(self.network.parameters(), 1e-4)
+        self.optimizer = torch.optim.SGD(self.network.parameters(), RATE)
         self.scaler = torch.amp.GradScaler(self.device.type) if settings.dtype == "float16" else None
         self.images, self.targets = self._batch()
         self.loss = self._detection_loss if settings.detects else self._classification_loss

@@ -47,8 +47,6 @@ COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "incepti
 STEPS = 60
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")
-# heads with the most operations
-LONG = ("rcnn", "keypoint_rcnn", "openpose", "personlab", "retinanet", "yolo")
 NO_BATCH_NORM = ("lenet5", "alexnet", "zfnet", "vgg16")
 # a CPU convolves hundreds of channels in float16 slowly, and they show nothing more
 NARROW = {
@@ -124,16 +122,11 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
             return own
         return (2 * own if pairs == PAIRS and row["family"] in NO_BATCH_NORM else own) ** 2
 
-    def spare(row, number):  # other rows have the long ones
+    def spare(row, number):  # the shortest: other rows have the long ones
         if row["backend"] == "jax":
             return "classifier"
-        # open: float32's gradients of a tagger alone on unet_encoder are off by 4 to 5 times what the noise of
-        # rounding.py predicts, growing from one batch norm to the next. A pooling head gives all positions of an image
-        # one slope, most of which a batch norm's gradient may cancel; that this is the cause was not shown. The passes
-        # take heads of maps here, and these beside others; of a training the shortest
-        few = ("classifier", "tagger", "yolo_v1", "pose_heatmap")
-        others = [head for head in row["head"] if head not in LONG and (head in few) == (pairs != PAIRS)]
-        return in_turn({"head": others}, number)
+        few = [head for head in row["head"] if head in ("classifier", "tagger", "yolo_v1", "pose_heatmap")]
+        return in_turn({"head": few}, number)
 
     return product(columns()) if exhaustive else cover(columns(), cost, pairs, spare)
 

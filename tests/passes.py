@@ -66,14 +66,33 @@ def activated(layer, activation):
 @contextlib.contextmanager
 def around(layers, wrap):
     """Each layer's `call` replaced by `wrap(number, layer, call)` for a while."""
-    own = [layer.call for layer in layers]
-    for number, (layer, call) in enumerate(zip(layers, own, strict=True)):
-        object.__setattr__(layer, "call", wrap(number, layer, call))
+    wrapped = [vars(layer).get("call") for layer in layers]  # by one that is around already
+    for number, layer in enumerate(layers):
+        object.__setattr__(layer, "call", wrap(number, layer, layer.call))
     try:
         yield
     finally:
-        for layer in layers:
+        for layer, before in zip(layers, wrapped, strict=True):
             object.__delattr__(layer, "call")
+            if before:
+                object.__setattr__(layer, "call", before)
+
+
+@contextlib.contextmanager
+def behind(layers, change):
+    """What each layer gives, before an activation that it has inside, is `change(number, value)` for a while."""
+
+    def changed(number, layer, call):
+        return call if bent(layer) else lambda *args, **kwargs: change(number, call(*args, **kwargs))
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(around(layers, changed))
+        for number, layer in enumerate(layers):
+            if bent(layer):
+                inside = layer.activation
+                before = lambda x, number=number, inside=inside: inside(change(number, x))  # noqa: E731
+                stack.enter_context(activated(layer, before))
+        yield
 
 
 def gradients(function, values):
@@ -179,6 +198,27 @@ def one_pass(model, batch, scale=1.0, compiled=False):
             flat = [np.ravel(ops.convert_to_numpy(ops.cast(g, "float64"))) for g in parts]
             vectors[number] = np.concatenate(flat) / scale
     return {key: ops.convert_to_numpy(ops.cast(value, "float64")) for key, value in outputs.items()}, vectors
+
+
+def cotangents(model, batch) -> dict[int, np.ndarray]:
+    """{layer's number: gradient of the functional by what the layer gives `behind` it, the first time it is called}."""
+    layers, zeros = leaves(model), {}
+
+    def seen(number, y):
+        if not keras.tree.is_nested(y) and "float" in keras.backend.standardize_dtype(y.dtype):
+            zeros.setdefault(number, ops.zeros_like(y))
+        return y
+
+    def scalar(values):
+        left = dict(zip(zeros, values, strict=True))
+        with behind(layers, lambda number, y: y + left.pop(number) if number in left else y):
+            return functional(smooth_outputs(model, batch))
+
+    with without_jumps():
+        with behind(layers, seen):
+            smooth_outputs(model, batch)
+        _, found = gradients(scalar, list(zeros.values()))
+    return dict(zip(zeros, map(ops.convert_to_numpy, found), strict=True))
 
 
 def _jax(scalar, kept, values):

@@ -6,24 +6,27 @@ two correct processors drift apart; one forward and one backward pass from the s
 Two comparisons, both with bounds that were stated before anything was measured. u is the unit roundoff of a layer's
 compute dtype: 2⁻⁸ for bfloat16, 2⁻¹¹ for float16, 2⁻²⁴ for float32.
 
-**One layer** (`layer_errors`). Every layer gets the inputs that it had in the network and the weights that it holds;
-its twin in float64 gets the same inputs. Their outputs and, for a random cotangent of ±1, the gradients of inputs and
-weights may differ by (4 + √n) u of their root mean square, n being the number of terms of a sum: 4 for the roundings
-that one value meets outside its sum (weights, output, activation, cotangent), and √n for a sum accumulated in the dtype
-itself: the partial sums of n terms of random sign grow as √k, each rounding adds u of one, and the errors are
-independent (N. J. Higham, T. Mary: A new approach to probabilistic rounding error analysis, 2019). Hardware that
-accumulates in float32 stays far below. Normalization layers subtract a mean from a mean of squares in float32: they may
-add 2⁻²⁴ √n times the condition number of that difference, E[x²] / Var[x]. A layer with an activation inside is compared
-before it: the activation's slope is that of a rounded sum. Of equal values max pooling gives one the whole gradient,
-so that its gradient is not compared.
+**One layer** (`layer_errors`). Every layer gets the inputs and the cotangent that it had in the network and the weights
+that it holds; its twin in float64 gets the same. Their outputs and the gradients of inputs and weights may differ by
+(4 + √n) u of their root mean square, n being the number of terms of a sum: 4 for the roundings that one value meets
+outside its sum (weights, output, activation, cotangent), and √n for a sum accumulated in the dtype itself: the partial
+sums of n terms of random sign grow as √k, each rounding adds u of one, and the errors are independent (N. J. Higham,
+T. Mary: A new approach to probabilistic rounding error analysis, 2019). Hardware that accumulates in float32 stays far
+below. The terms of a gradient may cancel, most of all behind a normalization, whose own gradient takes out the mean:
+its error is a share of what the same terms amount to with random signs, where that is more. Normalization layers
+subtract a mean from a mean of squares in float32: they may add 2⁻²⁴ √n times the condition number of that difference,
+E[x²] / Var[x]. A layer with an activation inside is compared before it: the activation's slope is that of a rounded
+sum. Of equal values max pooling gives one the whole gradient, so that its gradient is not compared.
 
-**The whole network** (`whole_errors`). The float64 network is run again with rounded weights and with noise after each
-layer, on the way there and back, as large as that layer's own error was found to be, or u where that is more. What this
-does to outputs and gradients is what the network itself makes of rounding. A precision may be off by 8 times as much,
-layer by layer: the norm of one error over that of two draws of noise exceeds 8 once in 10⁵ even if only four directions
-carry them (Fisher's F with 4 and 8 degrees of freedom). The median of eight or more has no such tail: 2 times as much.
-Errors that do not come from rounding layers (coordinates in half precision, a value that overflows) are not in the
-noise.
+**The whole network** (`expected`). The float64 network is run again with rounded weights and with noise behind each
+layer, on the way there and back, as large as that layer's own error was found to be, or u where that is more. Noise
+that all positions of a channel share is noise of its own: the gradient of a batch norm subtracts a mean that was
+rounded once, and what is common to thousands of positions grows a hundred times as fast in the sums of the next layer
+as what is not. What this does to outputs and gradients is what the network itself makes of rounding. A precision may be
+off by 8 times as much, layer by layer: the norm of one error over that of two draws of noise exceeds 8 once in 10⁵ even
+if only four directions carry them (Fisher's F with 4 and 8 degrees of freedom). The median of eight or more has no such
+tail: 2 times as much. Errors that do not come from rounding layers (coordinates in half precision, a value that
+overflows) are not in the noise.
 """
 
 import contextlib
@@ -34,7 +37,18 @@ import os
 import keras
 import numpy as np
 from keras import ops
-from passes import activated, around, bent, gradients, leaves, one_pass, smooth_outputs, with_values
+from passes import (
+    activated,
+    around,
+    behind,
+    bent,
+    gradients,
+    leaves,
+    one_pass,
+    smooth_outputs,
+    with_values,
+    without_jumps,
+)
 
 UNIT = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 OWN_ROUNDINGS, OF_ONE, OF_MEDIAN, DRAWS = 4, 8, 2, 2
@@ -76,19 +90,27 @@ def name_of(layer) -> str:
 
 @dataclasses.dataclass
 class Local:
-    """One layer's own errors, each with its bound: of its output, its inputs' gradient and its weights' gradient."""
+    """One layer's own errors.
 
-    unit: float
-    output: Checked
-    inputs: Checked | None = None
-    weights: Checked | None = None
+    Attributes:
+        checks: its errors with their bounds.
+        output, inputs: of its output and of its inputs' gradient (error of single values, error that all positions of a
+            channel share), each as a share of root mean square, at least the unit roundoff.
+        weights: the error of its weights' gradient, likewise.
+    """
 
-    def checks(self):
-        return [check for check in (self.output, self.inputs, self.weights) if check]
+    checks: list[Checked]
+    output: tuple[float, float]
+    inputs: tuple[float, float]
+    weights: float
 
 
-def layer_errors(model, batch) -> dict[int, Local]:
-    """{layer's number: Local} for every layer of the model, each fed with what it gets in a training pass."""
+def layer_errors(model, batch, cotangents) -> dict[int, Local]:
+    """{layer's number: Local} for every layer of the model, each fed with what it gets in a training pass.
+
+    Args:
+        cotangents: `passes.cotangents` of the network.
+    """
     seen = {}
 
     def recorded(number, layer, call):
@@ -99,13 +121,13 @@ def layer_errors(model, batch) -> dict[int, Local]:
         return run
 
     layers = leaves(model)
-    with around(layers, recorded):
+    with around(layers, recorded), without_jumps():
         smooth_outputs(model, batch)
     found, by_kind = {}, {}
     for number, (args, kwargs) in seen.items():
         kind = _kind(layers[number], args, kwargs)
         if kind not in by_kind:
-            by_kind[kind] = _local(layers[number], args, kwargs)
+            by_kind[kind] = _local(layers[number], args, kwargs, cotangents.get(number))
         if by_kind[kind]:
             found[number] = by_kind[kind]
     return found
@@ -121,7 +143,7 @@ def _kind(layer, args, kwargs):
     return repr((type(layer), config, forms, sorted(kwargs)))
 
 
-def _local(layer, args, kwargs):
+def _local(layer, args, kwargs, cotangent):
     flat = keras.tree.flatten(args)
     if any(isinstance(x, keras.KerasTensor) or not hasattr(x, "dtype") for x in flat):
         return None
@@ -141,7 +163,8 @@ def _local(layer, args, kwargs):
             stack.enter_context(activated(one, keras.activations.linear))
         y = layer(*args, **kwargs)
         if not keras.tree.is_nested(y) and "float" in keras.backend.standardize_dtype(y.dtype):
-            return _compared(layer, twin, args, exact, kwargs, ops.convert_to_numpy(ops.cast(y, "float64")))
+            y = ops.convert_to_numpy(ops.cast(y, "float64"))
+            return _compared(layer, twin, args, exact, kwargs, y, cotangent)
     return None
 
 
@@ -149,9 +172,13 @@ def _float64(x):
     return ops.cast(x, "float64") if "float" in keras.backend.standardize_dtype(x.dtype) else x
 
 
-def _compared(layer, twin, args, exact, kwargs, y):
+def _compared(layer, twin, args, exact, kwargs, y, cotangent):
     unit, name = UNIT[layer.compute_dtype], name_of(layer)
     signs = np.random.default_rng(2).choice([-1.0, 1.0], y.shape)
+    if cotangent is None or not cotangent.any():  # what it gives does not reach the functional
+        cotangent = np.ones(y.shape)
+    # as large as sums of it, of one sign, may be in float16
+    cotangent = cotangent / np.linalg.norm(cotangent)
     sizes, kernel = (
         [np.prod(x.shape) for x in keras.tree.flatten(args)],
         sum(np.prod(w.shape) for w in layer.trainable_weights if len(w.shape) > 1),
@@ -171,13 +198,15 @@ def _compared(layer, twin, args, exact, kwargs, y):
     def bound(n):
         return (OWN_ROUNDINGS + np.sqrt(n)) * unit + statistics
 
-    output = Checked(f"{name}: output", relative(y, twin(*exact, **kwargs)), bound(terms[0]))
-    local = Local(unit, output)
+    expected = ops.convert_to_numpy(twin(*exact, **kwargs))
+    checks = [Checked(f"{name}: output", relative(y, expected), bound(terms[0]))]
+    local = Local(checks, _shares([y], [expected], unit), (unit, 0.0), unit)
     movable = [i for i, x in enumerate(keras.tree.flatten(args)) if "float" in keras.backend.standardize_dtype(x.dtype)]
     if not movable:
         return local
 
-    def slopes(made, inputs):
+    def slopes(made, inputs, cotangent):
+        """(gradients of the inputs, gradients of the weights)."""
         variables = list(made.trainable_variables)
         flat = keras.tree.flatten(inputs)
 
@@ -187,72 +216,77 @@ def _compared(layer, twin, args, exact, kwargs, y):
                 moved[i] = value
             given = keras.tree.pack_sequence_as(inputs, moved)
             out = with_values(variables, values[len(movable) :], lambda: made(*given, **kwargs))
-            return (
-                ops.sum(ops.cast(out, "float64") * signs) if made is twin else ops.sum(out * ops.cast(signs, out.dtype))
-            )
+            return ops.sum(out * ops.cast(cotangent, out.dtype))
 
         _, found = gradients(scalar, [flat[i] for i in movable] + [v.value for v in variables])
-        return [ops.convert_to_numpy(ops.cast(g, "float64")).ravel() for g in found]
+        found = [ops.convert_to_numpy(ops.cast(g, "float64")) for g in found]
+        return found[: len(movable)], found[len(movable) :]
 
-    ours, exactly = slopes(layer, args), slopes(twin, exact)
-    split = len(movable)
-    if not isinstance(layer, CHOOSES):
-        error = relative(np.concatenate(ours[:split]), np.concatenate(exactly[:split]))
-        local.inputs = Checked(f"{name}: gradient of its inputs", error, bound(terms[1]))
-    if ours[split:]:
-        error = relative(np.concatenate(ours[split:]), np.concatenate(exactly[split:]))
-        local.weights = Checked(f"{name}: gradient of its weights", error, bound(terms[2]))
+    ours, exactly = slopes(layer, args, cotangent), slopes(twin, exact, cotangent)
+    free = slopes(twin, exact, cotangent * signs)
+    for part, what in enumerate(("inputs", "weights")):
+        if ours[part] and not (what == "inputs" and isinstance(layer, CHOOSES)):
+            size = max(_norm(exactly[part]), _norm(free[part])) or 1.0
+            error = _norm(np.subtract(x, y) for x, y in zip(ours[part], exactly[part], strict=True)) / size
+            checks.append(Checked(f"{name}: gradient of its {what}", error, bound(terms[1 + part])))
+            if _norm(exactly[part]):
+                # of a sum that cancels the rounding of its terms stays
+                least = unit * size / _norm(exactly[part])
+                shares = _shares(ours[part], exactly[part], least)
+                setattr(local, what, shares if what == "inputs" else float(np.hypot(*shares)))
     return local
+
+
+def _norm(arrays) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(x)) for x in arrays)))
+
+
+def _shares(found, expected, least) -> tuple[float, float]:
+    """(error of single values, at least `least`; error common to a channel), as shares of what is expected."""
+    errors = [(a - b).reshape(-1, a.shape[-1]) for a, b in zip(found, expected, strict=True)]
+    size = _norm(expected) or 1.0
+    common = _norm(np.sqrt(len(x)) * x.mean(axis=0) for x in errors)
+    alone = np.sqrt(max(_norm(errors) ** 2 - common**2, 0.0))
+    return max(float(alone / size), least), float(common / size)
 
 
 def noisy_pass(model, batch, own: dict[int, Local], dtypes: list[str], seed: int):
     """`one_pass` of a float64 model with rounded weights and each layer's own error as noise, there and back."""
     rng = np.random.default_rng(seed)
 
-    def noise_of(local):
-        forward, backward = (
-            max(local.output.error, local.unit),
-            max(local.inputs.error if local.inputs else 0, local.unit),
-        )
+    def noise(shares, x):
+        """A function that makes values like x noisy."""
+        normal = shares[0] * rng.standard_normal(x.shape) + shares[1] * rng.standard_normal(x.shape[-1:])
+        return lambda x: x + ops.cast(normal, x.dtype) * ops.stop_gradient(ops.sqrt(ops.mean(ops.square(x))))
 
-        def disturbed(y):
-            ahead, back = rng.standard_normal(y.shape), rng.standard_normal(y.shape)
+    def ahead(number, y):
+        return noise(own[number].output, y)(y) if number in own else y
+
+    def back(number, layer, call):
+        def noisy(x):
+            if "float" not in keras.backend.standardize_dtype(x.dtype):
+                return x
+            disturbed = noise(own[number].inputs, x)
 
             @ops.custom_gradient
-            def noise(y):
-                def slope(*args, upstream=None):
-                    return _with_noise(args[0] if upstream is None else upstream, backward, back)
+            def same(x):
+                return x, lambda *args, upstream=None: disturbed(args[0] if upstream is None else upstream)
 
-                return _with_noise(y, forward, ahead), slope
+            return same(x)
 
-            return noise(y)
+        def run(*args, **kwargs):
+            return call(*keras.tree.map_structure(noisy, args), **kwargs)
 
-        return disturbed
+        return run if number in own else call
 
-    def behind(number, layer, call):
-        if number not in own or bent(layer):
-            return call
-        return lambda *args, **kwargs: noise_of(own[number])(call(*args, **kwargs))
-
-    weights = model.get_weights()
-    for layer, dtype in zip(leaves(model), dtypes, strict=True):
+    weights, layers = model.get_weights(), leaves(model)
+    for layer, dtype in zip(layers, dtypes, strict=True):
         if getattr(layer, "kernel", None) is not None:
             layer.set_weights([_rounded(w, dtype) for w in layer.get_weights()])
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(around(leaves(model), behind))
-        for number, layer in enumerate(leaves(model)):
-            if number in own and bent(layer):  # what is rounded is what the ReLU gets
-                inside, disturbed = layer.activation, noise_of(own[number])
-                before = lambda x, inside=inside, disturbed=disturbed: inside(disturbed(x))  # noqa: E731
-                stack.enter_context(activated(layer, before))
+    with behind(layers, ahead), around(layers, back):
         found = one_pass(model, batch)
     model.set_weights(weights)
     return found
-
-
-def _with_noise(x, share, normal):
-    size = ops.sqrt(ops.mean(ops.square(x)))
-    return x + ops.cast(share * normal, x.dtype) * size
 
 
 def _rounded(weights, dtype):
@@ -305,7 +339,7 @@ def expected(reference, batch, exact, own, dtypes) -> Expected:
         for key, value in exact[part].items():
             values[part, key] = value
             away = np.sqrt(np.mean([relative(draw[part][key], value) ** 2 for draw in draws]))
-            if part and key in own and own[key].weights:  # its own rounding of the sum over all positions
-                away = np.hypot(away, max(own[key].weights.error, own[key].unit))
+            if part and key in own:  # its own rounding of the sum over all positions
+                away = np.hypot(away, own[key].weights)
             spread[part, key] = float(max(away, UNIT["float32"]))
     return Expected(reference.get_weights(), values, spread, list(map(name_of, leaves(reference))))

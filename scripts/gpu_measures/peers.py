@@ -69,13 +69,13 @@ def detector(peer, size, weights):
     made = catalog.find("heads", head).load()(rivals.CLASSES, **published.head)
     model = vt.VisionModel(vt.backbone(backbone, input_shape=(*size, 3), **arguments), made)
     checkpoint.load_whole(model, weights, published.layer_of, grids=published.grids)
-    model.compile(keras.optimizers.SGD(1e-4))
+    model.compile(keras.optimizers.SGD(rivals.RATE))
     return model
 
 
 def classifier(size, classes=rivals.CLASSES):
     model = vt.VisionModel(vt.backbone("resnet50", input_shape=(*size, 3)), vt.heads.Classifier(classes))
-    model.compile(keras.optimizers.SGD(1e-4))
+    model.compile(keras.optimizers.SGD(rivals.RATE))
     return model
 
 

@@ -42,22 +42,22 @@ def model_of(family, names):
 
 @functools.lru_cache(maxsize=1)
 def reference(family, names):
-    """(the network in float64 with weights that rounding does not blow up, its images, a pass)."""
+    """(the network in float64 with weights that rounding does not blow up, its images, a pass, its cotangents)."""
     keras.config.set_dtype_policy("float64")
     keras.utils.set_random_seed(0)
     model, batch = model_of(family, names)
     passes.condition(model, batch)
-    return model, batch, passes.one_pass(model, batch)
+    return model, batch, passes.one_pass(model, batch), passes.cotangents(model, batch)
 
 
 def expected_of(family, precision, names) -> rounding.Expected:
     """What rounding may make of a pass; each layer alone is compared on the way."""
-    exact_model, batch, exact = reference(family, names)
+    exact_model, batch, exact, cotangents = reference(family, names)
     keras.config.set_dtype_policy(precision)
     model, _ = model_of(family, names)
     model.set_weights(exact_model.get_weights())
-    own = rounding.layer_errors(model, batch)
-    report(f"{family} {precision}: layers", [check for local in own.values() for check in local.checks()])
+    own = rounding.layer_errors(model, batch, cotangents)
+    report(f"{family} {precision}: layers", [check for local in own.values() for check in local.checks])
     return rounding.expected(exact_model, batch, exact, own, [x.compute_dtype for x in passes.leaves(model)])
 
 
