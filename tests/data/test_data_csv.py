@@ -91,8 +91,8 @@ def test_a_tag_without_a_column_is_not_labeled(root):
 
 def test_item_20_missing_images_are_skipped_and_counted(root):
     source = table(root, "path,tags\na.jpg,cat\ngone.jpg,dog\n")
-    assert len(source) == 1 and source.report.count("image named in the table but missing, skipped") == 1
-    with pytest.raises(DataError, match=r"^root: .*none of the 1 exists in .*such as 'gone\.jpg'; give the folder"):
+    assert len(source) == 1 and source.report.count("image missing, skipped") == 1
+    with pytest.raises(DataError, match=r"^root: .*none of the 1 that it names in .*gone\.jpg.; give the folder"):
         table(root, "path,tags\ngone.jpg,dog\n")
 
 

@@ -91,13 +91,10 @@ def test_layouts_are_recognised_and_their_arguments_work(tmp_path, names, source
     [
         (),
         ("readme.md",),
-        ("a.jpg", "b.jpg"),
-        ("one/a.jpg",),
         ("train2017/a.jpg", "val2017/b.jpg", "annotations/x.json"),
         ("images/a.jpg", "labels/a.txt"),
         ("JPEGImages/a.jpg", "Annotations/a.txt", "ImageSets/x.txt"),
         ("data.yaml", "images/a.jpg", "labels/a.txt"),
-        ("labels.csv", "elsewhere.png"),
     ],
 )
 def test_unknown_layouts_list_the_known_ones(tmp_path, names):
@@ -107,6 +104,45 @@ def test_unknown_layouts_list_the_known_ones(tmp_path, names):
     for name in ("coco", "voc", "yolo", "boxes", "folder", "masks", "csv"):
         layout = catalog.find("data/sources", name).load().LAYOUT
         assert f"{name}: {layout}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("a.jpg", "b.jpg"), "folder: 2 images lie in .* itself, such as a.jpg; a class is a folder"),
+        (("train/cat.0.jpg", "train/dog.0.jpg"), "folder: 2 images lie in .*train itself, such as cat.0.jpg"),
+        (("one/a.jpg",), "folder: .* holds one folder of images, one; two or more classes are needed"),
+    ],
+)
+def test_what_comes_near_a_layout_says_why_it_is_not_it(tmp_path, names, reason):
+    lay_out(tmp_path, *names)
+    with pytest.raises(DataError, match=f"(?s)What comes near:.*{reason}.*--help sources"):
+        detect(tmp_path)
+
+
+def test_a_coco_file_whose_images_are_elsewhere_says_so(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    images = ", ".join(f'{{"id": {number}, "file_name": "{number}.jpg"}}' for number in range(4))
+    text = f'{{"images": [{images}], "annotations": [], "categories": []}}'
+    (tmp_path / "annotations/instances_train.json").write_text(text)
+    with pytest.raises(DataError, match="coco: COCO file .*none of its images below .*, such as 0.jpg, 1.jpg, 2.jpg"):
+        detect(tmp_path)
+
+
+def test_the_one_data_set_in_a_folder_is_entered_and_of_two_none(tmp_path):
+    lay_out(tmp_path, "set/cat/a.jpg", "set/dog/a.jpg", "docs/readme.md")
+    splits, message = detect(tmp_path)
+    assert splits["train"] == {"source": "folder", "root": str(tmp_path / "set")}
+    assert f"{tmp_path / 'set'} (entered, because nothing else in {tmp_path} is a data set): read as folder" in message
+    lay_out(tmp_path, "other/cat/a.jpg", "other/dog/a.jpg")
+    with pytest.raises(DataError, match="data sets of their own; give one: .*other, .*set"):
+        detect(tmp_path)
+
+
+def test_folders_that_begin_with_the_name_of_a_split_are_no_classes(tmp_path):
+    lay_out(tmp_path, "train-jpg/a.jpg", "test-jpg/b.jpg")
+    with pytest.raises(DataError, match="no source recognizes"):
+        detect(tmp_path, ["label"])
 
 
 def test_a_table_of_boxes_is_no_table_of_tags(tmp_path):

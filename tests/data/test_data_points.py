@@ -170,7 +170,7 @@ def test_layouts(tmp_path):
     [
         (OLD, "labeled-data/v/img0.png,1,2,3,x", r"me\.csv, line 4: expected a number, or nothing .* got 'x'"),
         (OLD, "labeled-data/v/img0.png,1,2,3", r"line 4: expected 5 columns"),
-        (OLD, "labeled-data/v/gone.png,1,2,3,4", "expected image files in the column 'scorer'; none of the 1 exists"),
+        (OLD, "labeled-data/v/gone.png,1,2,3,4", "expected image files, got none of the 1"),
         (OLD, "17,1,2,3,4", "expected image files"),
         (OLD, "labeled-data/v/img0.png,,,,", "nothing to train on: expected rows with points, got none"),
         (OLD, "labeled-data/v/img0.png,1,2,3,4\nlabeled-data/v/img0.png,1,2,3,5", "line 5: expected each image once"),
@@ -199,7 +199,7 @@ def test_errors(tmp_path, header, row, message):
 def test_rows_that_stand_twice_and_missing_images(tmp_path):
     row = "labeled-data/v/img0.png,1,2,,"
     source = points(tmp_path, row, row, "labeled-data/v/gone.png,1,2,3,4")
-    assert len(source) == 1 and noted(source) == {"image named in the table but missing, skipped": 1}
+    assert len(source) == 1 and noted(source) == {"image missing, skipped": 1}
 
 
 def test_names_of_other_classes_are_not_known(tmp_path):

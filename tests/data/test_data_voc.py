@@ -1,6 +1,5 @@
 """PASCAL VOC's XML: what its files may hold, and what is done about it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -183,14 +182,10 @@ def test_item_77_names_that_lead_out(tmp_path):
     lists(root, train=["../../secret"])
     with pytest.raises(DataError, match="expected a file in"):
         Voc(str(root), "train")
-    with pytest.raises(DataError, match="expected a file in"):
+    with pytest.raises(
+        DataError, match="^split: expected the name of a list in .*, got '../../../secret'"
+    ):
         Voc(str(root), "../../../secret")
-    (root / "Annotations/a.xml").unlink()
-    (tmp_path / "out.xml").write_text("<annotation/>")
-    os.symlink(tmp_path / "out.xml", root / "Annotations/b.xml")
-    lists(root, train=["b"])
-    with pytest.raises(DataError, match="expected a file in"):
-        Voc(str(root), "train")
 
 
 @pytest.mark.parametrize(

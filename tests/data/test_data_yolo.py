@@ -1,7 +1,5 @@
 """YOLO's text files: what they may hold, and what is done about it."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -250,8 +248,7 @@ def test_item_77_paths_that_lead_out(tmp_path):
     root.mkdir()
     write(root, [BOX])
     write(tmp_path / "other", [BOX])
-    os.symlink(tmp_path / "other", root / "link")
-    for text in ("train: ../other/images/train", f"train: {tmp_path}/other/images/train", "train: link/images/train"):
+    for text in ("train: ../other/images/train", f"train: {tmp_path}/other/images/train"):
         with pytest.raises(DataError, match=r"data\.yaml: .*expected a file in"):
             Yolo(write(root, [], f"names: [a]\n{text}\n"))
     with pytest.raises(DataError, match=r"^root: .*data\.yaml: .*expected a file in .*give a folder"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.data import segmentations
-from visiontasks.data.images import inside
+from visiontasks.data.finding import Finder
 from visiontasks.data.layout import TRAINING, VALIDATION
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.errors import DataError
@@ -272,10 +272,10 @@ def file_names(path: Path) -> list[str]:
 
 
 def image_folder(path: Path, names: Iterable[str]) -> Path | None:
-    """The folder that holds the images named in an annotation file, or None.
+    """The folder that the image names in an annotation file are relative to, or None: no image is found.
 
     For annotations/instances_train2017.json it tries train2017, train, images/train2017, images/train, images and the
-    folder itself, first beside the annotations folder.
+    folder itself, first beside the annotations folder; then every folder below it.
     """
     split = split_of(path)
     bare = split.rstrip("0123456789")
@@ -283,20 +283,13 @@ def image_folder(path: Path, names: Iterable[str]) -> Path | None:
     roots = (home.parent, home) if home.name.lower().startswith("annotation") else (home,)
     names = list(names)
     for root in roots:
-        for folder in (split, bare, f"images/{split}", f"images/{bare}", "images", "JPEGImages", ""):
-            if any(_leads_to_file(root / folder, name) for name in names):
+        for folder in (split, bare, f"images/{split}", f"images/{bare}", "images", "data", "JPEGImages", ""):
+            if any(map(Finder(root / folder).at_once, names)):
                 return root / folder
-    return None
+    return roots[0] if any(map(Finder(roots[0]).has, names)) else None
 
 
 def split_of(path: Path) -> str:
     """train2017 of instances_train2017.json; train of train/_annotations.coco.json."""
     known = _SPLIT.search(path.stem)
     return known[1] if known else _KIND.sub("", path.stem) or path.parent.name
-
-
-def _leads_to_file(folder, name) -> bool:
-    try:
-        return inside(folder, name).is_file()
-    except (DataError, OSError, ValueError):
-        return False

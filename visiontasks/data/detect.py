@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visiontasks.data.fingerprints import fingerprint
+from visiontasks.data.layout import RESULTS
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 from visiontasks.registry import catalog
@@ -44,33 +45,63 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
     root, wanted = Path(root).expanduser().resolve(), {field.rpartition("/")[2] for field in wanted}
     if not root.is_dir():
         raise DataError(f"expected a folder, got {root}, which is not a folder.", "data")
-    candidates, layouts = [], []
+    candidates, reasons = _readings(root, wanted)
+    entered = ""
+    if not candidates:
+        inner = {folder: _readings(folder, wanted)[0] for folder in _folders(root)}
+        inner = {folder: found for folder, found in inner.items() if found}
+        if len(inner) != 1:
+            raise _unrecognized(root, reasons, inner)
+        ((folder, candidates),) = inner.items()
+        root, entered = folder, f" (entered, because nothing else in {root} is a data set)"
+    given, _, name, arguments = min(candidates, key=lambda entry: entry[:3])
+    splits = {key: {"source": name, **arguments[key]} if key in arguments else None for key in ("train", "val")}
+    others = sorted(entry[2] for entry in candidates if entry[2] != name)
+    notes = [f"it could also be read as {', '.join(others)}"] if others else []
+    notes += [f"not as {other}: {reason}" for other, reason in reasons.items()] if wanted and not given else []
+    return splits, (
+        f"{root}{entered}: read as {name}, {_validation(root, splits['val'])}"
+        + (f" ({'; '.join(notes)})." if notes else ".")
+    )
+
+
+def _readings(root: Path, wanted: set[str]) -> tuple[list[tuple[float, int, str, dict]], dict[str, str]]:
+    """([(minus how many wanted fields it gives, rank, source, arguments)], {source: why it is not its layout})."""
+    candidates, reasons = [], {}
     for name, part in catalog.parts("data/sources").items():
         source = part.load()
         if source.LAYOUT is None:
             continue
-        layouts.append(f"  {name}: {source.LAYOUT}")
         arguments = source.recognize_for(root, wanted)
-        if arguments is not None:
+        if isinstance(arguments, str):
+            reasons[name] = arguments
+        elif arguments is not None:
             rank = PRECEDENCE.index(name) if name in PRECEDENCE else len(PRECEDENCE)
             given = len(wanted & source.fields) - len(wanted & source.fields & source.derived) / 2
             candidates.append((-given, rank, name, arguments))
-    if not candidates:
-        seen = sorted(p.name + "/" * p.is_dir() for p in root.iterdir() if not p.name.startswith("."))
-        raise DataError(
-            f"no source recognizes the layout of {root}; it holds {', '.join(seen[:8]) or 'nothing'}"
-            + (", …" if len(seen) > 8 else "")
-            + ". Expected one of\n"
-            + "\n".join(layouts)
-            + "\nor name a source with its arguments.",
-            "data",
-        )
-    _, _, name, arguments = min(candidates, key=lambda entry: entry[:3])
-    splits = {key: {"source": name, **arguments[key]} if key in arguments else None for key in ("train", "val")}
-    others = sorted(entry[2] for entry in candidates if entry[2] != name)
-    return splits, (
-        f"{root}: read as {name}, {_validation(root, splits['val'])}"
-        + (f" (it could also be read as {', '.join(others)})." if others else ".")
+    return candidates, reasons
+
+
+def _folders(root: Path) -> list[Path]:
+    folders = (p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith("."))
+    return [folder for folder in folders if not (folder / RESULTS).exists()]
+
+
+def _unrecognized(root, reasons, inner) -> DataError:
+    seen = sorted(p.name + "/" * p.is_dir() for p in root.iterdir() if not p.name.startswith("."))
+    text = f"no source recognizes the layout of {root}; it holds {', '.join(seen[:8]) or 'nothing'}"
+    text += (", …" if len(seen) > 8 else "") + "."
+    if inner:
+        shown = ", ".join(str(folder) for folder in list(inner)[:8])
+        return DataError(f"{text} Several folders in it are data sets of their own; give one: {shown}.", "data")
+    if reasons:
+        lines = [f"  {name}: {reason}" for name, reason in reasons.items()]
+        return DataError("\n".join([f"{text} What comes near:", *lines, "`--help sources` lists all layouts."]), "data")
+    sources = {name: part.load() for name, part in catalog.parts("data/sources").items()}
+    layouts = [f"  {name}: {source.LAYOUT}" for name, source in sources.items() if source.LAYOUT is not None]
+    return DataError(
+        text + "\nExpected one of\n" + "\n".join(layouts) + "\nor name a source with its arguments.",
+        "data",
     )
 
 

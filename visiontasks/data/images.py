@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -159,40 +160,51 @@ def write_image(path: str | os.PathLike, image: np.ndarray):
 def list_images(root: str | os.PathLike, recursive: bool = True) -> list[Path]:
     """The image files in `root`, in a stable order: by path, compared folder by folder.
 
-    Image files are recognized by suffix, in any case. Files and folders whose names start with a dot (`.DS_Store`,
-    `._x.jpg`, `.ipynb_checkpoints`) are skipped, and so are folders of results (`layout.RESULTS`).
+    Image files are recognized by suffix, in any case; of what `files_below` lists.
     """
-    paths = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        if RESULTS in files:
-            folders[:] = []
+    folders = files_below(root, recursive)
+    return sorted(folder / name for folder, names in folders for name in names if is_image_name(name))
+
+
+def files_below(root: str | os.PathLike, recursive: bool = True) -> Iterator[tuple[Path, list[str]]]:
+    """(folder, the names of its files) of `root` and the folders below.
+
+    Links are followed, each real folder once. Files and folders whose names start with a dot (`.DS_Store`, `._x.jpg`,
+    `.ipynb_checkpoints`) are skipped, and so are folders of results (`layout.RESULTS`) and what is no regular file.
+    """
+    seen, folders = set(), [Path(root)]
+    while folders:
+        folder = folders.pop()
+        try:
+            status = os.stat(folder)
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError:  # a folder that may not be read
             continue
-        folders[:] = [f for f in folders if not f.startswith(".")] if recursive else []
-        paths += [Path(folder, f) for f in files if is_image_name(f)]
-    return sorted(paths)
+        if (status.st_dev, status.st_ino) in seen or any(entry.name == RESULTS for entry in entries):
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        entries = [entry for entry in entries if not entry.name.startswith(".")]
+        yield folder, [entry.name for entry in entries if _is(entry.is_file) or _leads_nowhere(entry)]
+        if recursive:
+            folders += [folder / entry.name for entry in reversed(entries) if _is(entry.is_dir)]
+
+
+def _is(kind) -> bool:
+    try:
+        return kind()
+    except OSError:  # a link to itself
+        return False
+
+
+def _leads_nowhere(entry) -> bool:
+    """Whether it is a link to what does not exist: a file that is missing, and counted as one."""
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def is_image_name(name: str) -> bool:
     """Whether a file of this name counts as an image."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def inside(root: Path, name: str) -> Path:
-    """`root`/`name`, for a name from a table or an annotation file.
-
-    Raises:
-        DataError: the path leads out of `root`, by "..", an absolute path or a symbolic link.
-    """
-    path = Path(root, name)
-    try:
-        within = path.resolve().is_relative_to(Path(root).resolve())
-    except (ValueError, OSError, RuntimeError) as error:  # a null character, a loop of links
-        raise DataError(f"{name!r}: expected the name of a file, got one that cannot be resolved: {error}.") from error
-    if not within:
-        raise DataError(
-            f"{name}: expected a file in {root}, but it lies outside; give a folder that contains it.", "root"
-        )
-    return path
 
 
 def _bytes_of(path) -> bytes:

@@ -1,16 +1,17 @@
 """Reads text tables whose first row has the column names, and finds the images that they name."""
 
 import csv
-import functools
 import io
 from collections.abc import Callable
 from pathlib import Path
 
-from visiontasks.data.images import inside, is_image_name, list_images
+from visiontasks.data.finding import Finder
+from visiontasks.data.images import is_image_name
 from visiontasks.data.layout import TRAINING, VALIDATION, split_folders
 from visiontasks.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
+TRIED = 50  # rows, to recognize a table by: the files of some may be missing
 
 Rows = list[tuple[int, list[str]]]  # (line, cells)
 
@@ -65,43 +66,6 @@ def _decode(data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-class Finder:
-    """Finds the images that a table names, in a folder; a table may leave the suffix out."""
-
-    def __init__(self, table: Path, root: Path, report):
-        self.table, self.root, self.report = table, root, report
-
-    def find(self, name: str, line: int) -> Path | None:
-        """The image, or None if it is missing, which is reported.
-
-        Raises:
-            DataError: the name leads out of the folder.
-        """
-        try:
-            path = inside(self.root, name)
-        except DataError as error:
-            raise DataError(f"{self.table}, line {line}: {error.args[0]}", error.argument) from None
-        if not path.is_file() and not is_image_name(name):
-            path = self._by_stem.get(path, path)
-        if path.is_file():
-            return path
-        self.report.add("image named in the table but missing, skipped", str(path))
-        return None
-
-    @functools.cached_property
-    def _by_stem(self) -> dict[Path, Path]:
-        return {path.with_suffix(""): path for path in list_images(self.root)}
-
-    def no_images(self, column: str, names: list[str]) -> DataError:
-        """The error for a table of which no image exists."""
-        return DataError(
-            f"{self.table}: expected image files in the column {column!r}; none of the {len(names)} exists in "
-            f"{self.root}, such as {names[0]!r}; give the "
-            "folder that contains them.",
-            "root",
-        )
-
-
 def recognize_tables(root: Path, image_root_of: Callable[[Path], Path | None]) -> dict[str, dict] | None:
     """{split: {"path", "root"}} of the tables in a folder; None without a table, or if a table has no image root."""
     roots = [(split, table, image_root_of(table)) for split, table in split_tables(root).items()]
@@ -131,13 +95,15 @@ def _tables_in(folder: Path) -> list[Path]:
     return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".csv", ".tsv")]
 
 
-def image_root(table: Path, name: str) -> Path | None:
-    """The table's folder or a folder in it, in which the file `name` is an image; or None."""
-    if not name:
-        return None
-    for folder in (table.parent, *(p for p in sorted(table.parent.iterdir()) if p.is_dir())):
-        if (folder / name).is_file() and is_image_name(name):
-            return folder
-        if any(is_image_name(p.name) for p in (folder / name).parent.glob(f"{Path(name).name}.*")):
-            return folder
-    return None
+def image_root(table: Path, names: list[str]) -> Path | None:
+    """The folder in which most of the first names of a table are images: its own, one in it, or any depth; or None."""
+    names = [name for name in dict.fromkeys(names) if name][:TRIED]
+    folders = [table.parent, *(p for p in sorted(table.parent.iterdir()) if p.is_dir() and not p.name.startswith("."))]
+    best, count = None, 0
+    for folder in folders:
+        found = sum(map(Finder(folder).at_once, names))
+        if found > count:
+            best, count = folder, found
+    if best is None and any(map(Finder(table.parent).has, names)):
+        best = table.parent
+    return best

@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from visiontasks.data.images import inside
+from visiontasks.data.finding import inside
 from visiontasks.data.layout import is_split, read_names, split_folders
 from visiontasks.data.yaml_file import read_yaml
 from visiontasks.errors import DataError
@@ -51,25 +51,25 @@ def root_of(file: Path, content: dict) -> Path:
 
 def locate(root: Path, name: str, file: Path) -> Path:
     """The path that a data.yaml means: in the root; of an absolute path of another machine, the end that exists."""
+    name = name.replace("\\", "/")
     if name.startswith("../") and (root / name[3:]).exists():  # Roboflow writes ../train/images for train/images
         name = name[3:]
     folders = Path(name).parts
     if not (root / name).exists() and ".." not in folders:  # /content/set/train/images, from another machine
         ends = (Path(*folders[start:]) for start in range(1, len(folders)))
         # a single folder must be named as a split: "images" would be the same for all splits
-        ends = (end for end in ends if len(end.parts) > 1 or is_split(end.name))
+        ends = (end for end in ends if len(end.parts) > 1 or is_split(end.stem))
         name = next((str(end) for end in ends if (root / end).exists()), name)
     return inside_root(root, name, file)
 
 
 def inside_root(root: Path, name: str, file: Path) -> Path:
     """`root`/`name`, which must not leave the root; the error names `file`."""
-    try:
-        path = inside(root, name)
-        # relative to the root by name too, because a label's path follows from its image's
-        return root / path.resolve().relative_to(root.resolve()) if Path(name).is_absolute() else path
-    except DataError as error:
-        raise DataError(f"{file}: {error.args[0]}", error.argument) from None
+    path = inside(root, name)
+    if path is None:
+        text = f"{file}: {name}: expected a file in {root}, but it lies outside; give a folder that contains it."
+        raise DataError(text, "root")
+    return path
 
 
 def names_of(content: dict, file: Path) -> tuple[str, ...]:

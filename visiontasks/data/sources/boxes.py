@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
+from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
-from visiontasks.data.table import Finder, image_root, read_table, recognize_tables
+from visiontasks.data.table import image_root, read_table, recognize_tables
 from visiontasks.errors import DataError
 
 # the column names that tables use, in any case and with or without _ between the words
@@ -87,11 +88,11 @@ class Boxes(ObjectFiles):
         return corners, cells[4]
 
     def _read(self, images, column):
-        finder = Finder(self.path, self.root, self.report)
-        paths = [(finder.find(name, line), objects) for name, (line, objects) in images.items()]
+        finder = Finder(self.root, self.report)
+        paths = [(finder.find(name, f"{self.path}, line {line}"), objects) for name, (line, objects) in images.items()]
         items = [(path, objects) for path, objects in paths if path is not None]
         if not items:
-            raise finder.no_images(column, list(images))
+            raise finder.none_found(f"{self.path}, column {column!r}", images)
         numbers = [abs(n) for _, objects in items for _, corners, _ in objects for n in corners]
         if numbers and max(numbers) <= 1:
             raise DataError(
@@ -133,4 +134,4 @@ def _image_root(table: Path) -> Path | None:
     columns = _columns(header)
     if len(columns) < len(_COLUMNS):
         return None
-    return image_root(table, rows[0][1][columns["file"]].strip())
+    return image_root(table, [cells[columns["file"]].strip() for _, cells in rows])

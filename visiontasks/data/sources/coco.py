@@ -1,17 +1,17 @@
 """COCO: a JSON file of boxes, masks and keypoints, and the images that it names."""
 
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from visiontasks.arguments import Count
 from visiontasks.data.coco_json import file_names, image_folder, looks_like_coco, read_coco, split_of
-from visiontasks.data.images import MAX_PIXELS, image_size, inside
+from visiontasks.data.finding import SHOWN, Finder
+from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.layout import TRAINING, VALIDATION
 from visiontasks.data.skeletons import skeleton_of
 from visiontasks.data.sources.source import ObjectFiles
-from visiontasks.errors import BadImage, DataError
+from visiontasks.errors import DataError
 
 _MOST_FILES = 50  # a folder with more JSON files has one per image, in another format
 
@@ -77,8 +77,10 @@ class Coco(ObjectFiles):
         return image_folder(self.path, names) or self.path.parent
 
     def _read(self, file):
-        listed = [(number, self._path_of(entry)) for number, entry in file.images.items()]
-        numbers = {}
+        finder, named, numbers = Finder(self.root, self.report), list(map(self._name_of, file.images.values())), {}
+        where = [f"{self.path}, image {number}" for number in file.images]
+        paths = [finder.find(name, place, "images") for name, place in zip(named, where, strict=True)]
+        listed = [pair for pair in zip(file.images, paths, strict=True) if pair[1] is not None]
         for number, path in listed:
             if numbers.setdefault(path, number) != number:
                 raise DataError(
@@ -86,35 +88,20 @@ class Coco(ObjectFiles):
                     "objects of the one would be background in the other: give them one image_id."
                 )
         self.items, self.image_ids = [], []
-        for (number, path), size in self.readable(self._size_of, listed):
+        for (number, path), size in self.readable(lambda item: image_size(item[1], self.max_pixels), listed):
             entry = file.images[number]
             self.check_size(self.path, path, (entry.get("height"), entry.get("width")), size)
             self.items.append((path, file.objects(number, size, self.report)))
             self.image_ids.append(number)
         if not self.items:
-            shown = f", such as {listed[0][1]}" if listed else ""
-            raise DataError(
-                f"{self.path}: expected images in {self.root}, got none of the {len(listed)} that it "
-                f"lists{shown}; give the folder that contains them.",
-                "images",
-            )
+            raise finder.none_found(self.path, named, "images")
         self.check_objects(self.path, ignored="crowds", fix="set iscrowd to 0 for single objects")
 
-    def _path_of(self, entry) -> Path:
+    def _name_of(self, entry) -> str:
         name = entry.get("file_name")
         if not isinstance(name, str) or not name:
             raise DataError(f"{self.path}, image {entry['id']}: expected a file_name, got {name!r}.")
-        try:
-            return inside(self.root, name)
-        except DataError as error:
-            text = f"{self.path}, image {entry['id']}: {error.args[0]}"
-            raise DataError(text, error.argument and "images") from None
-
-    def _size_of(self, item):
-        _, path = item
-        if not os.path.isfile(path):
-            raise BadImage(path, "image missing")
-        return image_size(path, self.max_pixels)
+        return name
 
     def _choose_fields(self, file):
         without = sum(mask is None for _, objects in self.items for mask in objects.masks)
@@ -164,15 +151,19 @@ class Coco(ObjectFiles):
             train = next(iter(files.values()))
         val = next((files[split] for split in VALIDATION if split in files), None)
         if train is None:
-            return None
+            return f"{len(files)} COCO files, none of which is named as a training set" if files else None
         plan = {}
         for split, path in {"train": train, "val": val}.items():
             if path is None or (split == "val" and path == train):
                 continue
-            images = image_folder(path, file_names(path))
+            names = file_names(path)
+            images = image_folder(path, names)
             if images is not None:
                 plan[split] = {"annotations": str(path), "images": str(images)}
-        return plan if "train" in plan else None
+            elif split == "train":
+                shown = ", ".join(names[:SHOWN])
+                return f"COCO file {path} found, but none of its images below {root}, such as {shown}"
+        return plan
 
 
 def _listed(points) -> list[float]:

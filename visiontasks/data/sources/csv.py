@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
+from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS
 from visiontasks.data.sources.source import Files
-from visiontasks.data.table import Finder, image_root, read_table, recognize_tables
+from visiontasks.data.table import TRIED, image_root, read_table, recognize_tables
 from visiontasks.errors import DataError
 from visiontasks.sample import UNLABELED
 
@@ -51,17 +52,17 @@ class Csv(Files):
         self.path, self.max_pixels = Path(path), max_pixels
         self.root = self.path.parent if root is None else Path(root)
         header, rows = read_table(self.path, delimiter)
-        finder = Finder(self.path, self.root, self.report)
+        finder = Finder(self.root, self.report)
         second = {cells[1].strip() for _, cells in rows}
         flags = len(header) > 2 or (second != {""} and second <= set(_FLAGS))
         tags = self._read_flags(header, rows, names) if flags else self._read_lists(rows, names, separator)
         self.items = [
             (path, row)
             for (line, cells), row in zip(rows, tags, strict=True)
-            if (path := finder.find(cells[0].strip(), line)) is not None
+            if (path := finder.find(cells[0].strip(), f"{self.path}, line {line}")) is not None
         ]
         if not self.items:
-            raise finder.no_images(header[0], [cells[0] for _, cells in rows])
+            raise finder.none_found(f"{self.path}, column {header[0]!r}", [cells[0] for _, cells in rows])
 
     def _read_flags(self, header, rows, names):
         columns = [name.strip() for name in header[1:]]
@@ -120,7 +121,7 @@ def _image_root(table: Path) -> Path | None:
         _, rows = read_table(table, None)
     except DataError:
         return None
-    name, *tags = rows[0][1]
-    if len(tags) > 1 and not all(tag.strip() in _FLAGS for tag in tags):
+    rows = [[cell.strip() for cell in cells] for _, cells in rows[:TRIED]]
+    if len(rows[0]) > 2 and not all(tag in _FLAGS for _, *tags in rows for tag in tags):
         return None  # a table of something else, such as boxes
-    return image_root(table, name.strip())
+    return image_root(table, [name for name, *_ in rows])

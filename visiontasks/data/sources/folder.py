@@ -12,7 +12,7 @@ from visiontasks.errors import DataError
 
 # folders that belong to other layouts; a folder of classes is recognized only without them
 _OTHER_LAYOUTS = {"images", "masks", "labels", "annotations", "imagesets", "jpegimages", "segmentationclass"}
-_SPLIT_OF_A_YEAR = re.compile(r"(train|val|test)\d+")  # train2017
+_SPLIT_WITH_SUFFIX = re.compile(r"(train|training|val|valid|validation|test)[\W_\d]")  # train2017, test-jpg
 
 
 class Folder(Files):
@@ -75,16 +75,32 @@ class Folder(Files):
         if "val" not in splits and _has_classes(root):  # a folder named train may be a class of trains
             splits = {"train": root}
         if not _has_classes(splits["train"]):
-            return None
+            return _why_not(splits["train"])
         return {split: {"root": str(folder)} for split, folder in splits.items() if list_images(folder)}
 
 
-def _has_classes(folder: Path) -> bool:
-    """Whether at least two folders directly hold images, and nothing points to another layout."""
-    folders = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+def _class_folders(folder: Path) -> list[Path]:
+    """The folders that directly hold images; none if a name points to another layout or to a split."""
+    folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
     names = [p.name.lower() for p in folders]
-    # "train" alone may be a class beside bus and car; with a validation folder or a year it is a split
-    splits = sum(map(is_split, names)) > 1 or any(map(_SPLIT_OF_A_YEAR.fullmatch, names))
+    # "train" alone may be a class beside bus and car; with a validation folder or a suffix it is a split
+    splits = sum(map(is_split, names)) > 1 or any(map(_SPLIT_WITH_SUFFIX.match, names))
     if splits or any(name in _OTHER_LAYOUTS for name in names):
-        return False
-    return sum(bool(list_images(p, recursive=False)) for p in folders) >= 2
+        return []
+    return [p for p in folders if list_images(p, recursive=False)]
+
+
+def _has_classes(folder: Path) -> bool:
+    return len(_class_folders(folder)) >= 2
+
+
+def _why_not(folder: Path) -> str | None:
+    classes, loose = _class_folders(folder), list_images(folder, recursive=False)
+    if len(classes) == 1:
+        return f"{folder} holds one folder of images, {classes[0].name}; two or more classes are needed"
+    if loose and not classes:
+        return (
+            f"{len(loose)} images lie in {folder} itself, such as {loose[0].name}; a class is a folder: move each "
+            "class's images into one, or write a table of file and label"
+        )
+    return None

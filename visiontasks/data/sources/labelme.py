@@ -13,7 +13,8 @@ from pycocotools import mask as coco_mask
 
 from visiontasks.arguments import Count
 from visiontasks.data import segmentations
-from visiontasks.data.images import MAX_PIXELS, image_size, inside, list_images
+from visiontasks.data.finding import Finder
+from visiontasks.data.images import MAX_PIXELS, image_size, list_images
 from visiontasks.data.layout import in_results, split_folders
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
@@ -51,7 +52,7 @@ class Labelme(ObjectFiles):
         self.root, self.max_pixels = Path(root), max_pixels
         if not self.root.is_dir():
             raise DataError(f"expected a folder {root}, got none. {self.LAYOUT}.", "root")
-        images = list_images(self.root)
+        images, self._finder = list_images(self.root), Finder(self.root, self.report)
         by_stem = {path.with_suffix(""): path for path in images}
         files = [path for path in sorted(self.root.rglob("*.json")) if not in_results(path) and _is_labelme(path)]
         read = list(self.readable(lambda file: self._parse(file, by_stem), files, "Checking annotations"))
@@ -77,11 +78,12 @@ class Labelme(ObjectFiles):
             raise DataError(f"{file}: expected shapes of a label and points, got {str(shapes)[:80]}; export it again.")
         if not isinstance(content, dict):
             raise DataError(f"{file}: expected a JSON object with shapes, got {str(content)[:80]}; export it again.")
-        named = str(content.get("imagePath") or f"{file.stem}.jpg").replace("\\", "/")
-        path = Path(os.path.normpath(file.parent / named))
-        if not path.is_file() and file.with_suffix("") in images:  # as often after files were moved
-            path = images[file.with_suffix("")]
-        path = inside(self.root, os.path.relpath(path, self.root))
+        path = images.get(file.with_suffix(""))  # the name in the file is often that before files were moved
+        if path is None:
+            named = str(content.get("imagePath") or file.stem).replace("\\", "/")
+            path = self._finder.find(f"{os.path.relpath(file.parent, self.root)}/{named}", file)
+        if path is None:
+            raise BadImage(file, "JSON without an image")
         size = image_size(path, self.max_pixels)
         self.check_size(file, path, [content.get("imageHeight") or 0, content.get("imageWidth") or 0], size)
         kept = []

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from visiontasks.arguments import Count, NonNegative
+from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.skeletons import skeleton_of
 from visiontasks.data.sources.source import ObjectFiles
-from visiontasks.data.table import Finder, Rows, read_table, split_tables
+from visiontasks.data.table import Rows, read_table, split_tables
 from visiontasks.data.yaml_file import read_yaml
 from visiontasks.errors import DataError
 from visiontasks.ops.numpy_keypoints import boxes_around
@@ -20,7 +21,6 @@ _TABLES = "labeled-data/*/CollectedData*.csv"
 _LEAST = 4.0  # pixels around the points: a single point has no extent
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")
 _SINGLE = "single"  # DeepLabCut's individual for points that no animal has, such as a corner of the arena
-_TRIED = 50  # rows, to find the folder of the images
 
 
 class Points(ObjectFiles):
@@ -35,7 +35,7 @@ class Points(ObjectFiles):
     Args:
         path: a table, or the folder of a project: all its tables labeled-data/*/CollectedData*.csv are read together.
         root: the folder that the table's file names are relative to, with all of their folders or the last ones; by
-            default the project's or the table's folder.
+            default the project's folder, or the table's.
         class_name: of the animals; by default the only one of `names`, or "animal".
         names: the classes in order, `class_name` among them; by default it alone. The others are not `known`.
         margin: of a box around its points, as a share of the longer side of their extent; at least 4 pixels.
@@ -66,8 +66,7 @@ class Points(ObjectFiles):
         self.path, self.margin, self.max_pixels = Path(path), margin, max_pixels
         files = _tables(self.path)
         project = _project(self.path)
-        folder = self.path if self.path.is_dir() else self.path.parent
-        self.root = folder if root is None else Path(root)
+        self.root = project if root is None else Path(root)
         if class_name is None:
             class_name = names[0] if names and len(names) == 1 else "animal"
         self.name_classes([class_name] if names is None else names, [class_name])
@@ -86,11 +85,11 @@ class Points(ObjectFiles):
 
     def _read(self, tables, parts):
         images = {}
+        finder = Finder(self.root, self.report)
         for table in tables:
-            finder = Finder(table.path, self.root, self.report)
-            for line, name, points in table.rows(self.root, parts):
+            for line, name, points in table.rows(parts):
                 where = f"{table.path}, line {line}"
-                path = finder.find(name, line)
+                path = finder.find(name, where)
                 if path in images and not np.array_equal(points, images[path][1], equal_nan=True):
                     raise DataError(
                         f"{where}: expected each image once, got {path} in {images[path][0]} with other points; remove "
@@ -99,7 +98,7 @@ class Points(ObjectFiles):
                 if path is not None:
                     images.setdefault(path, (where, points))
         if not images:
-            raise finder.no_images(_HEADER[0], [name for _, name, _ in table.rows(self.root, parts)])
+            raise finder.none_found(self.path, [name for table in tables for _, name, _ in table.rows(parts)])
         self.items = []
         for (path, (where, points)), size in self.readable(
             lambda item: image_size(item[0], self.max_pixels), list(images.items())
@@ -173,10 +172,9 @@ class _Table:
             if (individual, part, "y" if axis == "x" else "x") not in self._columns:
                 raise DataError(f"{path}: expected columns x and y of {part}, got {axis} alone.")
 
-    def rows(self, root: Path, parts: Sequence[str]):
-        """(line, image's name below `root`, float64 (N, K, 2): its animals' points, NaN if not labeled) of each row."""
+    def rows(self, parts: Sequence[str]):
+        """(line, image's name, float64 (N, K, 2): its animals' points, NaN if not labeled) of each row."""
         names = ["/".join(filter(None, map(str.strip, cells[: self._lead]))) for _, cells in self._rows]
-        names = _below(root, [name.replace("\\", "/") for name in names])  # Windows writes backslashes
         columns = [
             [[self._columns.get((one, part, axis)) for axis in "xy"] for part in parts] for one in self._individuals
         ]
@@ -192,16 +190,6 @@ class _Table:
             raise DataError(
                 f"{self.path}, line {line}: expected a number, or nothing for a point without a label, got {text!r}."
             ) from None
-
-
-def _below(root: Path, names: list[str]) -> list[str]:
-    """Names without their first folders, as many as it takes for an image to exist in the root."""
-    tried = [PurePosixPath(name).parts for name in names[:_TRIED]]
-    for dropped in range(max(map(len, tried), default=0)):
-        tails = [parts[dropped:] for parts in tried if len(parts) > dropped and parts[dropped] != "/"]
-        if any(root.joinpath(*tail).is_file() for tail in tails):
-            return [str(PurePosixPath(*PurePosixPath(name).parts[dropped:])) for name in names]
-    return names
 
 
 def _tables(path: Path) -> list[Path]:

@@ -141,16 +141,16 @@ class Source(Checked, abc.ABC):
         """The file or name of a sample, without reading it."""
 
     @classmethod
-    def recognize(cls, root: Path) -> dict[str, dict] | None:
-        """The constructor arguments for the folder `root`, or None if its layout is not this source's.
+    def recognize(cls, root: Path) -> dict[str, dict] | str | None:
+        """The constructor arguments for the folder `root`, if its layout is this source's.
 
-        Returns {"train": {constructor arguments}, "val": {constructor arguments}}. Without "val", the training set is
-        split.
+        Returns {"train": {constructor arguments}, "val": {constructor arguments}}, without "val" if the training set is
+        to be split. Of a folder that looks like the layout and yet is not it, the reason, without a period. Else None.
         """
         return None
 
     @classmethod
-    def recognize_for(cls, root: Path, wanted: Collection[str]) -> dict[str, dict] | None:
+    def recognize_for(cls, root: Path, wanted: Collection[str]) -> dict[str, dict] | str | None:
         """As `recognize`; of several annotation files those with the `wanted` fields."""
         return cls.recognize(root)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, image_size, inside, is_image_name, list_images
+from visiontasks.data.finding import Finder
+from visiontasks.data.images import MAX_PIXELS, image_size, is_image_name, list_images
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import ObjectFiles
@@ -72,30 +73,34 @@ class Voc(ObjectFiles):
         """The XML files of the split."""
         if self.split is None:
             return _xml_files(self.annotations)
-        file = inside(self.root, f"ImageSets/Main/{self.split}.txt")
+        if not re.fullmatch(r"[\w.-]+", self.split):
+            raise DataError(
+                f"expected the name of a list in {self.root / 'ImageSets/Main'}, got {self.split!r}.", "split"
+            )
+        file = self.root / f"ImageSets/Main/{self.split}.txt"
         try:
             lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             splits = ", ".join(sorted(path.stem for path in file.parent.glob("*.txt"))) or "none"
             raise DataError(f"expected a list of images {file} (of {splits}), got: {error}.", "split") from error
+        finder = Finder(self.annotations, self.report, _is_xml, "image without an XML file, skipped")
         files = []
         for line in dict.fromkeys(filter(None, lines)):
-            path = _inside(self.annotations, f"{line}.xml", file)
-            if not path.is_file():  # in the lists of one class, 1 or -1 follows the name
-                path = _inside(self.annotations, f"{line.split()[0]}.xml", file)
-            if path.is_file():
-                files.append(path)
-            else:
-                self.report.add("image without an XML file, skipped", str(path))
-        return files
+            # in the lists of one class, 1 or -1 follows the name
+            name = f"{line}.xml" if finder.at_once(f"{line}.xml") else f"{line.split()[0]}.xml"
+            files.append(finder.find(name, file))
+        return [path for path in files if path is not None]
 
     def _read(self, files):
         """(image, XML file, size, [(class name, corners, difficult)]) of each readable image."""
         images = {path.stem: path for path in list_images(self.images)}
+        finder = Finder(self.images, self.report)
 
         def look(file):
             size, name, objects = _parse(file)
-            path = images.get(file.stem) or _inside(self.images, name, file)
+            path = images.get(file.stem) or finder.find(name, file)
+            if path is None:
+                raise BadImage(file, "XML without an image")
             return path, (size, image_size(path, self.max_pixels)), objects
 
         for file, (path, (listed, size), objects) in self.readable(look, files, "Checking annotations"):
@@ -142,6 +147,10 @@ def _is_home(folder: Path) -> bool:
     return (folder / "JPEGImages").is_dir() and bool(_xml_files(folder / "Annotations"))
 
 
+def _is_xml(name: str) -> bool:
+    return name.lower().endswith(".xml")
+
+
 def _xml_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.xml") if not path.name.startswith("."))
 
@@ -161,13 +170,6 @@ def _plan_of_folders(root: Path) -> dict | None:
         }
         plan[split] = {"root": str(folder), **folders}
     return plan
-
-
-def _inside(folder, name, file) -> Path:
-    try:
-        return inside(folder, name)
-    except DataError as error:
-        raise DataError(f"{file}: {error.args[0]}", error.argument) from None
 
 
 class _NoDoctype(ET.TreeBuilder):

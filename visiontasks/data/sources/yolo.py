@@ -1,6 +1,7 @@
 """YOLO: a data.yaml, a folder of images, and a folder of labels with one text file per image."""
 
 import math
+import os
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, is_image_name, list_images
+from visiontasks.data.finding import Finder
+from visiontasks.data.images import MAX_PIXELS, list_images
 from visiontasks.data.layout import VALIDATION
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.yolo_keypoints import row_points, skeleton_in
-from visiontasks.data.yolo_yaml import inside_root, label_file, locate, names_of, only_yaml, read, root_of
+from visiontasks.data.yolo_yaml import label_file, locate, names_of, only_yaml, read, root_of
 from visiontasks.errors import DataError
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -127,15 +129,12 @@ class Yolo(ObjectFiles):
         return list(images)
 
     def _listed(self, file) -> list[Path]:
-        images = []
+        """The images in a list; ./ begins at the list's folder, the rest in the root."""
+        finder, images = Finder(self.root, self.report), []
+        here = os.path.relpath(file.parent, self.root)
         for line in filter(None, map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())):
-            start = file.parent if line.startswith("./") else self.root
-            path = inside_root(start if start.resolve().is_relative_to(self.root.resolve()) else self.root, line, file)
-            if path.is_file() and is_image_name(path.name):
-                images.append(path)
-            else:
-                self.report.add("image missing, skipped", str(path))
-        return images
+            images.append(finder.find(f"{here}/{line}" if line.startswith("./") else line, file))
+        return [path for path in images if path is not None]
 
     def _rows(self, file) -> list[tuple[int, list[float]]] | None:
         """(line, numbers) of each row of a label file; None if the file does not exist."""
