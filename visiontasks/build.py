@@ -124,6 +124,7 @@ def _check_fields(recipe, sources, given):
                     f"data.{part}: head {name!r} learns from {lacking}, but the data give "
                     f"{sorted(source.fields)}. Choose a recipe for those labels, or another folder. (The "
                     "name before / is a source's `set` and a head's `learns`.)"
+                    + (f"\n{source.report}" if source.report else "")
                 )
 
 

@@ -187,8 +187,7 @@ class Assemble:
             rows["known"][:] = True if sample.known is None else sample.known
         chosen = self._chosen(sample, rows)
         if chosen is not None and not chosen.all():
-            what = f"more than {self.shapes.max_objects} objects: the smallest left out, their classes not known there"
-            notes.append((what, sample.path or sample.id))
+            notes.append((too_many(self.shapes.max_objects), sample.path or sample.id))
             if "known" in rows and sample.classes is not None:
                 rows["known"][sample.classes[~chosen]] = False  # otherwise these objects would be background
         for name, values in rows.items():
@@ -212,6 +211,11 @@ class Assemble:
         chosen = np.zeros(len(sizes), bool)
         chosen[np.lexsort((-sizes, ignored))[: self.shapes.max_objects]] = True
         return chosen
+
+
+def too_many(most: int) -> str:
+    """What a report says of an image with more than `most` objects."""
+    return f"more than {most} objects (max_objects): the smallest left out, their classes not known there"
 
 
 def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.data import segmentations
+from visiontasks.data.box_formats import SIDES, check_format
 from visiontasks.data.finding import Finder
-from visiontasks.data.layout import TRAINING, VALIDATION
+from visiontasks.data.layout import TRAINING, VALIDATION, is_split
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.errors import DataError
+from visiontasks.ops import numpy_boxes
 
 _TABLES = ("images", "annotations", "categories")
 _SPLIT = re.compile(rf"(?:^|[._-])((?:{'|'.join((*TRAINING, *VALIDATION))})\d*)(?=[._-]|$)", re.IGNORECASE)
@@ -33,6 +35,7 @@ class CocoJson:
         category_ids: the original id of each class; -1 for a class that the file lacks.
         points: the names of the keypoints; () if no category has keypoints.
         limbs: pairs of indices of keypoints, which the file calls skeleton.
+        crowds: whether objects of iscrowd 1 are crowds, which are ignored; else they are objects.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class CocoJson:
     category_ids: tuple[int, ...]
     points: tuple[str, ...]
     limbs: tuple[tuple[int, int], ...]
+    crowds: bool = True
 
     def objects(self, image_id, size: tuple[int, int], report) -> Objects:
         """The objects of an image of that (height, width). What cannot be used goes to `report`.
@@ -55,8 +59,30 @@ class CocoJson:
         except OverflowError as error:
             raise DataError(f"{self.path}, annotations of image {image_id}: {error}; correct that number.") from error
 
+    def check_boxes(self, sizes: dict):
+        """Raise if most boxes look wrong, of the images of {image id: (height, width)}.
+
+        Raises:
+            DataError: see `check_format`.
+        """
+        boxes, places, areas = [], [], []
+        for number, size in sizes.items():
+            for _, entry in self.annotations.get(number, ()):
+                box, area, mask = (entry.get(key) for key in ("bbox", "area", "segmentation"))
+                if not _is_list(box, 4) or (mask and not min(box[2:]) > 0):  # the rest is an error, or derived
+                    continue
+                boxes.append(box)
+                places.append(size)
+                areas.append(area if isinstance(area, (int, float)) and not mask else math.nan)
+        try:
+            check_format(boxes, places, SIDES, self.path, areas)
+        except OverflowError:  # an error of its own, which names the annotation
+            return
+
     def _objects(self, entries, size, report) -> Objects:
         for entry in entries:
+            if entry.crowd:
+                report.add("object of iscrowd 1, ignored as a crowd (crowd=objects learns it)", entry.name)
             if entry.mask is None and entry.box is None:
                 report.add("object with neither box nor segmentation, skipped", entry.name)
         entries = [entry for entry in entries if entry.mask != [] and entry.box is not None]
@@ -82,7 +108,7 @@ class Entry:
     """
 
     def __init__(self, file: CocoJson, name: str, entry: dict, size: tuple[int, int], report):
-        self.name, self.crowd = name, entry.get("iscrowd") in (1, "1")
+        self.name, self.crowd = name, file.crowds and entry.get("iscrowd") in (1, "1")
         self.number = file.category_ids.index(entry["category_id"])
         written = _numbers(entry.get("bbox"), 4, "bbox [x, y, width, height]", name)
         self.mask = segmentations.check(entry.get("segmentation"), size, name, report, written)
@@ -93,6 +119,9 @@ class Entry:
         if self.mask and not (written and all(map(math.isfinite, written)) and width > 0 and height > 0):
             report.add("box that is missing, NaN or without extent, derived from the segmentation", name)
             self.box = segmentations.extent(self.mask)
+        elif self.box and not self.mask and (degrees := _rotation(entry)):
+            report.add("box with a rotation, taken as the upright box around it", name)
+            self.box = numpy_boxes.turned(self.box, degrees).tolist()
         self.points = _points(entry.get("keypoints"), len(file.points), name)
         area = entry.get("area")
         if isinstance(area, (int, float)) and 0 <= area < math.inf:
@@ -112,9 +141,20 @@ class Entry:
 def _numbers(values, count, what, name) -> list[float] | None:
     if values is None or values == []:
         return None
-    if not isinstance(values, list) or len(values) != count or not all(isinstance(v, (int, float)) for v in values):
+    if not _is_list(values, count):
         raise DataError(f"{name}: expected a {what} of {count} numbers, got {str(values)[:80]}.")
     return [float(value) for value in values]
+
+
+def _is_list(values, count) -> bool:
+    return isinstance(values, list) and len(values) == count and all(isinstance(n, (int, float)) for n in values)
+
+
+def _rotation(entry) -> float:
+    """The degrees by which CVAT's box is turned about its center; 0 if it is upright."""
+    attributes = entry.get("attributes")
+    degrees = attributes.get("rotation") if isinstance(attributes, dict) else None
+    return float(degrees) if isinstance(degrees, (int, float)) and math.isfinite(degrees) and degrees % 180 else 0.0
 
 
 def _points(values, count, name) -> np.ndarray:
@@ -130,13 +170,14 @@ def _points(values, count, name) -> np.ndarray:
     return points
 
 
-def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
+def read_coco(path: Path, names: Sequence[str] | None, report, crowds: bool = True) -> CocoJson:
     """Read an annotation file and check its ids.
 
     Args:
         path: the file.
         names: the classes in order; by default the categories in the order of their ids.
-        report: gets the annotations of images that the file does not list.
+        report: gets the annotations of images that the file does not list, and the categories that are no classes.
+        crowds: as `CocoJson.crowds`.
 
     Raises:
         DataError: the file is not JSON in COCO's format; an id is not an integer, or occurs twice; an annotation has a
@@ -152,6 +193,9 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
         if number not in used and any(other in used for other, same in doubles if same == name):
             report.add("second category of the same name, left out because no object has it", f"{number}: {name}")
             del categories[number]
+    for number in _roots(categories, used, names or ()):
+        what = "category without objects that others name as their supercategory, left out"
+        report.add(what, f"{number}: {categories.pop(number)['name']}")
     category_ids, names = _classes(categories, names, path)
     annotations, seen = {}, set()
     for position, entry in enumerate(data["annotations"]):
@@ -176,7 +220,7 @@ def read_coco(path: Path, names: Sequence[str] | None, report) -> CocoJson:
         raise DataError(f"{path}: expected one list of keypoints for all categories, got {len(lists)} different lists.")
     points = next(iter(lists), ())
     limbs = _limbs((entry.get("skeleton") for entry in categories.values()), len(points), path, report)
-    return CocoJson(path, images, annotations, names, category_ids, points, limbs)
+    return CocoJson(path, images, annotations, names, category_ids, points, limbs, crowds)
 
 
 def _limbs(written, count, path, report) -> tuple[tuple[int, int], ...]:
@@ -227,6 +271,14 @@ def _doubles(categories) -> list[tuple[int, str]]:
     """(id, name) of the categories whose name occurs twice."""
     names = [str(entry.get("name", number)) for number, entry in categories.items()]
     return [(number, name) for number, name in zip(categories, names, strict=True) if names.count(name) > 1]
+
+
+def _roots(categories, used, names) -> list[int]:
+    """The ids of the categories that no object has and others have as supercategory: an export's root, no class."""
+    parents = {str(entry["supercategory"]) for entry in categories.values() if entry.get("supercategory")}
+    own = {number for number, entry in categories.items() if entry.get("supercategory") == entry.get("name")}
+    unused = [number for number in categories if number not in used and number not in own]
+    return [n for n in unused if str(categories[n].get("name")) in parents and categories[n].get("name") not in names]
 
 
 def _classes(categories, names, path) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -290,6 +342,8 @@ def image_folder(path: Path, names: Iterable[str]) -> Path | None:
 
 
 def split_of(path: Path) -> str:
-    """train2017 of instances_train2017.json; train of train/_annotations.coco.json."""
+    """train2017 of instances_train2017.json; train of train/_annotations.coco.json and of train/labels.json."""
     known = _SPLIT.search(path.stem)
-    return known[1] if known else _KIND.sub("", path.stem) or path.parent.name
+    if known:
+        return known[1]
+    return path.parent.name if is_split(path.parent.name) else _KIND.sub("", path.stem) or path.parent.name

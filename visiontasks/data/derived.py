@@ -32,6 +32,10 @@ class Derived(Source):
         source, number = self.locate(index)
         return source.posed(number, label_set)
 
+    def object_count(self, index, label_set=""):
+        source, number = self.locate(index)
+        return source.object_count(number, label_set)
+
     def describe(self, index):
         source, number = self.locate(index)
         return source.describe(number)
@@ -87,6 +91,9 @@ class Named(Derived):
     def posed(self, index, label_set=""):
         return self.source.posed(index) if label_set == self.label_set else np.zeros(0, int)
 
+    def object_count(self, index, label_set=""):
+        return self.source.object_count(index) if label_set == self.label_set else 0
+
     def read(self, index, fields):
         sample = super().read(index, [field.removeprefix(f"{self.label_set}/") for field in fields])
         return sample.of(None).replace(sets={self.label_set: sample})
@@ -119,6 +126,9 @@ class EachObject(Derived):
 
     def locate(self, index):
         return self.source, self.places[index][0]
+
+    def object_count(self, index, label_set=""):
+        return 1
 
     def read(self, index, fields):
         # whole objects: a source may leave out fields, but not objects

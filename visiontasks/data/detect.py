@@ -22,6 +22,7 @@ INHERITED = (
     "max_pixels",
     "set",
     "skeleton",
+    "crowd",
     "class_name",
     "margin",
 )  # how labels are read, not where they are
@@ -31,7 +32,7 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
     """Describe the data set in a folder as a recipe's `data` would, with one sentence for the user.
 
     Args:
-        root: the folder.
+        root: the folder; or a file in it that describes it, such as a data.yaml.
         wanted: fields that the heads learn from. The source that gives most of them is chosen, where a derived one
             counts half; among equals the order is `PRECEDENCE`, then by name.
 
@@ -43,10 +44,13 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
     """
     # absolute, so that a run's recipe works when it is evaluated from another folder
     root, wanted = Path(root).expanduser().resolve(), {field.rpartition("/")[2] for field in wanted}
-    if not root.is_dir():
+    if not root.is_dir() and not root.is_file():
         raise DataError(f"expected a folder, got {root}, which is not a folder.", "data")
     candidates, reasons = _readings(root, wanted)
     entered = ""
+    if not candidates and root.is_file():
+        came = "; ".join(f"as {name}: {reason}" for name, reason in reasons.items()) or "no source reads it"
+        raise DataError(f"expected a folder, or a file such as data.yaml or COCO's JSON, got {root}: {came}.", "data")
     if not candidates:
         inner = {folder: _readings(folder, wanted)[0] for folder in _folders(root)}
         inner = {folder: found for folder, found in inner.items() if found}
@@ -72,7 +76,7 @@ def _readings(root: Path, wanted: set[str]) -> tuple[list[tuple[float, int, str,
         source = part.load()
         if source.LAYOUT is None:
             continue
-        arguments = source.recognize_for(root, wanted)
+        arguments = (source.recognize_file if root.is_file() else source.recognize_for)(root, wanted)
         if isinstance(arguments, str):
             reasons[name] = arguments
         elif arguments is not None:

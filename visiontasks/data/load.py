@@ -7,7 +7,7 @@ import numpy as np
 
 from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.detect import detect, inherit, same_images
-from visiontasks.data.pipeline import Loader
+from visiontasks.data.pipeline import Loader, make_room
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError, RecipeError, under
 from visiontasks.registry import catalog
@@ -29,17 +29,19 @@ def load_data(
     seed: int = 0,
     workers: int = 2,
     worker_kind: str = "threads",
-    max_objects: int = 100,
+    max_objects: int | None = None,
     mask_size: int = 112,
     sizes: Sequence[tuple[int, int]] = (),
 ) -> tuple[Loader, Loader]:
     """A training and a validation Loader of one data set.
 
-    Both use the training set's class names. A validation image that is also a training image is noted in the
+    Both use the training set's class names, and have room for as many objects. What a folder was read as is printed; if
+    several sources can read it, `fields` decides. A validation image that is also a training image is noted in the
     validation source's report.
 
     Args:
-        data: a folder, whose layout decides which source reads it; {"train": split, "val": split or None}, where a
+        data: a folder, whose layout decides which source reads it, or a file that describes it, such as a data.yaml or
+            COCO's JSON; {"train": split, "val": split or None}, where a
             split is {"source": name, its arguments}, a Source, or a list of these, whose images are mixed; a list; a
             Source; or a pair of Sources. With "set" among the arguments a source's labels are in a label set of that
             name, so that two data sets keep their own classes.
@@ -52,6 +54,9 @@ def load_data(
         DataError: no source recognizes the folder's layout, or training and validation set have different classes.
         RecipeError: an argument is wrong; the text names it.
     """
+    if isinstance(data, (str, Path)):
+        data, found = detect(data, fields or ())
+        print(found)
     train, val = load_sources(data, fields or (), split, seed)
     if fields is None:
         sets = sorted(by_set(train.fields).items())
@@ -68,7 +73,7 @@ def load_data(
         seed=seed,
         workers=workers,
         worker_kind=worker_kind,
-        max_objects=max_objects,
+        max_objects=make_room([train, val], fields, max_objects) if resize != "object" else None,
         mask_size=mask_size,
         names=train.names,
     )

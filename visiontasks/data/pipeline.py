@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 
 from visiontasks import signals
-from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
+from visiontasks.data.batch import Assemble, Batch, Shapes, too_many, unreadable
 from visiontasks.data.derived import EachObject
 from visiontasks.data.order import Order
 from visiontasks.data.placing import placement_of
@@ -23,9 +23,10 @@ from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import DataError, RecipeError, UserError, near
 from visiontasks.geometry import RESIZES, Placement, Window
-from visiontasks.sample import FIELDS, Sample
+from visiontasks.sample import FIELDS, OBJECT_FIELDS, Sample
 
 WORKER_KINDS = ("threads", "processes")
+ROOM = 100  # objects per image that a batch has room for in any case
 _COUNTED = ("tags", "keypoints")  # fields whose length is the number of names
 
 
@@ -62,7 +63,8 @@ class Loader(grain.IterDataset):
         seed: of order and augmentation.
         workers: threads or processes that make batches; 0 makes them in the caller's thread.
         worker_kind: "threads" or "processes". Processes take seconds to start; they start once, not once per epoch.
-        max_objects: objects per image that a batch has room for.
+        max_objects: objects per image that a batch has room for; None: for those of every image, at least 100. An image
+            that is known to have more is noted in `source.report` at once.
         mask_size: rows and columns of an instance mask.
         names: class names by field; by default the source's. They fix the number of tags and keypoints.
         sizes: for training, several sizes instead of `size`: each batch has one of them, all equally often. All heights
@@ -86,7 +88,7 @@ class Loader(grain.IterDataset):
         seed: int = 0,
         workers: int = 2,
         worker_kind: str = "threads",
-        max_objects: int = 100,
+        max_objects: int | None = None,
         mask_size: int = 112,
         names: dict[str, Sequence[str]] | None = None,
         sizes: Sequence[tuple[int, int]] = (),
@@ -99,6 +101,7 @@ class Loader(grain.IterDataset):
         for key, value, choices in (("resize", resize, RESIZES), ("worker_kind", worker_kind, WORKER_KINDS)):
             if value not in choices:
                 raise RecipeError(f"unknown choice {value!r}. {near(str(value), choices)}", key)
+        max_objects = make_room([source], fields, max_objects)
         bounds = (("size", min(size), 1), ("workers", workers, 0))
         for key, value, least in (*bounds, ("max_objects", max_objects, 1), ("mask_size", mask_size, 1)):
             if value < least:
@@ -198,6 +201,26 @@ class Loader(grain.IterDataset):
             raise unreadable(len(self.source), notes)
         if not keep and self.epoch == epoch:  # unless it was set meanwhile
             self.epoch = epoch + 1
+
+
+def make_room(sources: Sequence[Source], fields: Sequence[str], max_objects: int | None = None) -> int:
+    """The objects per image for batches of these sources: as given, or for every image, at least `ROOM`.
+
+    An image of more than given, or of more than `ROOM`, is noted in its source's report.
+    """
+    sets = {label_set for _, label_set, field in _split(fields) if field in OBJECT_FIELDS}
+    most = ROOM if max_objects is None else max_objects
+    larger = []
+    for source in sources if sets else ():
+        for index in range(len(source)):
+            count = max(source.object_count(index, label_set) or 0 for label_set in sets)
+            if count > most:
+                larger.append((source, index, count))
+    room = max((count for *_, count in larger), default=most) if max_objects is None else most
+    for source, index, _ in larger:
+        what = f"more than {ROOM} objects: a batch has room for {room}" if room > most else too_many(most)
+        source.report.add(what, source.describe(index))
+    return room
 
 
 def _check(source, fields, names, batch, training):

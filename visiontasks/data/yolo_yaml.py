@@ -1,41 +1,94 @@
-"""A YOLO data set's data.yaml: its classes, and the folders of its images and labels."""
+"""A YOLO data set's data.yaml, obj.data or list of classes: its classes, and the folders or lists of its images."""
 
 import contextlib
 from pathlib import Path
 
 from visiontasks.data.finding import inside
-from visiontasks.data.layout import is_split, read_names, split_folders
+from visiontasks.data.images import is_image_name
+from visiontasks.data.layout import VALIDATION, is_split, read_names, split_folders
 from visiontasks.data.yaml_file import read_yaml
+from visiontasks.data.yolo_labels import labeled
 from visiontasks.errors import DataError
+
+SUFFIXES = (".yaml", ".yml")
+SPLITS = ("train", *VALIDATION)
 
 
 def only_yaml(root: Path) -> Path | None:
-    """The only YAML file, such as coco8.yaml, that has a training set and classes; or None."""
+    """The only YAML file, such as coco8.yaml, that has classes, and a split or their count; or None."""
     paths = []
     for path in sorted((*root.glob("*.yaml"), *root.glob("*.yml"))):
         with contextlib.suppress(DataError):
-            if {"train", "names"} <= read(path).keys():
+            content = read_yaml(path, "a YAML file", "data")
+            if isinstance(content, dict) and "names" in content and content.keys() & {*SPLITS, "nc"}:
                 paths.append(path)
     return paths[0] if len(paths) == 1 else None
 
 
 def read(file: Path) -> dict:
-    """The content of a data.yaml, or the equivalent for a list of classes beside the folder `images`."""
-    if file.suffix not in (".txt", ".names"):
+    """The content of a data.yaml, or the equivalent for darknet's obj.data or for a list of classes.
+
+    Splits that it lacks are looked for: lists of images, train.txt and the like, else folders of images.
+    """
+    if file.suffix in SUFFIXES:
         content = read_yaml(file, "a YAML file such as data.yaml", "data")
         if not isinstance(content, dict):
             raise DataError(f"{file}: expected names, train and val, got {type(content).__name__}.")
-        return content
-    root = file.parent if (file.parent / "images").is_dir() else file.parent.parent
-    if not (root / "images").is_dir():
-        raise DataError(f"expected a folder images beside {file}, or beside its folder; there is none.", "data")
+    elif file.suffix == ".data":
+        content = _read_darknet(file)
+    else:
+        content = {"names": list(_listed_names(file))}
+    if not any(content.get(split) for split in SPLITS):
+        content |= _splits(file, root_of(file, content))
+    return content
+
+
+def _read_darknet(file: Path) -> dict:
+    """The names and splits of darknet's obj.data, rows of key = value; lists that do not exist are left out."""
     try:
-        names = list(read_names(file))
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"expected rows of key = value, got {file}: {error}.", "data") from error
+    rows = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
+    if not rows.get("names"):
+        raise DataError(f"{file}: expected a row names = FILE, got {', '.join(filter(None, rows)) or 'nothing'}.")
+    content = {"names": list(_listed_names(locate(file.parent, rows["names"], file)))}
+    for split in SPLITS:
+        if rows.get(split) and locate(file.parent, rows[split], file).exists():
+            content[split] = rows[split]
+    return content
+
+
+def _listed_names(file: Path) -> tuple[str, ...]:
+    try:
+        return read_names(file)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"expected a list of classes such as classes.txt, got {file}: {error}.", "data") from error
-    splits = split_folders(root / "images")
-    folders = {split: folder.relative_to(root).as_posix() for split, folder in splits.items()}
-    return {"names": names, **folders, **({} if root == file.parent else {"path": ".."})}
+
+
+def _splits(file: Path, home: Path) -> dict[str, str]:
+    """The splits beside a file that names none: {split: list or folder}, and maybe `path`."""
+    if lists := {split: f"{split}.txt" for split in SPLITS if _lists_images(home / f"{split}.txt")}:
+        return lists
+    in_labels = file.suffix not in SUFFIXES and home.name.lower() == "labels" and (home.parent / "images").is_dir()
+    root = home.parent if in_labels else home
+    if not labeled(root):
+        raise DataError(
+            f"expected a folder images beside {file}, or beside its folder, and a folder labels, or images with label "
+            "files beside them; there is none.",
+            "data",
+        )
+    folders = split_folders(root / "images" if (root / "images").is_dir() else root)
+    folders = {split: folder.relative_to(root).as_posix() for split, folder in folders.items()}
+    return {**folders, **({} if root == home else {"path": ".."})}
+
+
+def _lists_images(file: Path) -> bool:
+    try:
+        with open(file, encoding="utf-8-sig") as lines:
+            return is_image_name(next(filter(None, map(str.strip, lines)), "").replace("\\", "/").rpartition("/")[2])
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def root_of(file: Path, content: dict) -> Path:
@@ -44,21 +97,22 @@ def root_of(file: Path, content: dict) -> Path:
     # Ultralytics reads `path` relative to a data set folder of its own: a path that does not exist here is ignored
     if not isinstance(root, str) or not (file.parent / root).is_dir():
         return file.parent
-    if file.suffix not in (".yaml", ".yml"):  # `read` has set this path
+    if file.suffix not in SUFFIXES:  # `read` has set this path
         return (file.parent / root).resolve()
     return inside_root(file.parent, root, file)
 
 
 def locate(root: Path, name: str, file: Path) -> Path:
-    """The path that a data.yaml means: in the root; of an absolute path of another machine, the end that exists."""
+    """The path that a data.yaml means: in the root; of a path of another machine, the end that exists."""
     name = name.replace("\\", "/")
-    if name.startswith("../") and (root / name[3:]).exists():  # Roboflow writes ../train/images for train/images
+    # Roboflow writes ../train/images for train/images, Kaggle's notebooks ../input/set/train/images
+    while name.startswith("../") and ((root / name[3:]).exists() or not (root / name).exists()):
         name = name[3:]
     folders = Path(name).parts
     if not (root / name).exists() and ".." not in folders:  # /content/set/train/images, from another machine
         ends = (Path(*folders[start:]) for start in range(1, len(folders)))
         # a single folder must be named as a split: "images" would be the same for all splits
-        ends = (end for end in ends if len(end.parts) > 1 or is_split(end.stem))
+        ends = (end for end in ends if len(end.parts) > 1 or end.suffix or is_split(end.stem))
         name = next((str(end) for end in ends if (root / end).exists()), name)
     return inside_root(root, name, file)
 
@@ -86,12 +140,3 @@ def names_of(content: dict, file: Path) -> tuple[str, ...]:
     if count is not None and count != len(listed):
         raise DataError(f"{file}: expected as many names as nc, got nc: {count} and {len(listed)} names.")
     return tuple(map(str, listed))
-
-
-def label_file(image: Path, root: Path) -> Path:
-    """labels/…/a.txt for images/…/a.jpg: the last folder named images in the root is replaced."""
-    names = list(image.relative_to(root).parts)
-    folders = [index for index, name in enumerate(names[:-1]) if name == "images"]
-    if folders:
-        names[folders[-1]] = "labels"
-    return root.joinpath(*names).with_suffix(".txt")

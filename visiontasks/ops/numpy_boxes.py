@@ -19,6 +19,14 @@ def clip(boxes: np.ndarray, windows: np.ndarray) -> np.ndarray:
     return np.clip(boxes, np.tile(windows[..., :2], 2), np.tile(windows[..., 2:], 2))
 
 
+def turned(boxes: np.ndarray, degrees: np.ndarray | float) -> np.ndarray:
+    """The upright boxes around boxes (…, 4) x1, y1, x2, y2 that are turned about their centers by degrees (…,)."""
+    boxes, radians = np.asarray(boxes, np.float64), np.deg2rad(degrees)[..., None]
+    centers, halves = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]) / 2
+    reach = np.abs(np.cos(radians)) * halves + np.abs(np.sin(radians)) * halves[..., ::-1]
+    return np.concatenate([centers - reach, centers + reach], axis=-1)
+
+
 def paired_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intersection over union of each box with its counterpart: (…, 4) and (…, 4) to float64 (…,)."""
     boxes, others = np.asarray(boxes, np.float64), np.asarray(others, np.float64)

@@ -56,9 +56,10 @@ class DataRecipe:
     resize: Literal["stretch", "letterbox", "crop", "object"] = _key(
         "how an image fits the size; object: each object with keypoints fills it alone, for pose_heatmap", "stretch"
     )
-    max_objects: Count = _key(
-        "maximum objects per image; beyond it the smallest are left out, and those classes are not known in it",
-        100,
+    max_objects: Count | None = _key(
+        "maximum objects per image; beyond it the smallest are left out, and those classes are not known in it; null = "
+        "room for those of every image, at least 100",
+        None,
     )
     mask_size: Count = _key("rows and columns of an instance mask, as it lies in its object's box", 112)
     split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)

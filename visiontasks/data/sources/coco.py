@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from visiontasks.arguments import Count
 from visiontasks.data.coco_json import file_names, image_folder, looks_like_coco, read_coco, split_of
@@ -21,9 +22,11 @@ class Coco(ObjectFiles):
 
     Also `instance_masks` and, derived from them, `mask` (0 background, then the classes) if objects have segmentations,
     `keypoints` if the categories name them, and what scoring needs: `ignored` (iscrowd) and `areas`. The class index of
-    a category is its rank by id, so gaps close. `tags` are the classes present, `label` is the class of the largest
-    object that is not ignored. A listed image without annotations is kept, as an image without objects. A polygon
-    becomes pixels only where a batch needs them.
+    a category is its rank by id, so gaps close; a category without objects that others name as their supercategory,
+    an export's root, is left out. `tags` are the classes present, `label` is the class of the largest object that is
+    not ignored. A listed image without annotations is kept, as an image without objects; one whose annotations are all
+    unusable is left out. CVAT's turned boxes become the upright boxes around them. A polygon becomes pixels only where
+    a batch needs them.
 
     Args:
         annotations: the JSON file.
@@ -34,6 +37,8 @@ class Coco(ObjectFiles):
         skeleton: of the keypoints: a mapping with any of keypoints (names), limbs, pairs (left, right) and sigmas (of
             OKS), or a YAML file with one. By default the file's names and limbs, pairs by names such as left_hip, and
             COCO's sigmas by name.
+        crowd: what objects of iscrowd 1 are: "ignore", regions that are ignored, as in COCO; "objects", as a tool that
+            exports every brushed mask so means them.
 
     Attributes:
         category_ids: the original id of each class; -1 for one of `names` that the file lacks.
@@ -41,11 +46,15 @@ class Coco(ObjectFiles):
 
     Raises:
         DataError: the file is not JSON in COCO's format, an id is not an integer or not unique, an image has another
-            size than the JSON says, a segmentation is invalid, or there is no image, or no object but crowds; the text
-            names the file and the annotation. To check this, every image's header is read once.
+            size than the JSON says, a segmentation is invalid, most boxes look wrong, or there is no image, or no
+            object but crowds; the text names the file and the annotation. To check this, every image's header is read
+            once.
     """
 
-    LAYOUT = "COCO: DIR/annotations/instances_{train,val}*.json and the images in DIR/{train,val}* or DIR/images/…"
+    LAYOUT = (
+        "COCO: DIR/annotations/instances_{train,val}*.json and the images in DIR/{train,val}* or DIR/images/…; or a "
+        "JSON file beside them, such as DIR/labels.json and DIR/data, also in DIR/train and DIR/val"
+    )
     fields = ObjectFiles.fields | {"instance_masks", "mask", "keypoints"}
 
     def __init__(
@@ -55,10 +64,11 @@ class Coco(ObjectFiles):
         names: Sequence[str] | None = None,
         max_pixels: Count = MAX_PIXELS,
         skeleton: str | dict | None = None,
+        crowd: Literal["ignore", "objects"] = "ignore",
     ):
         super().__init__()
         self.max_pixels = max_pixels
-        file = read_coco(Path(annotations), names, self.report)
+        file = read_coco(Path(annotations), names, self.report, crowds=crowd == "ignore")
         self.path, self.category_ids = file.path, file.category_ids
         listed = [name for name, number in zip(file.names, file.category_ids, strict=True) if number >= 0]
         self.name_classes(file.names, listed)
@@ -88,14 +98,19 @@ class Coco(ObjectFiles):
                     "objects of the one would be background in the other: give them one image_id."
                 )
         self.items, self.image_ids = [], []
-        for (number, path), size in self.readable(lambda item: image_size(item[1], self.max_pixels), listed):
+        found = list(self.readable(lambda item: image_size(item[1], self.max_pixels), listed))
+        if not found:
+            raise finder.none_found(self.path, named, "images")
+        for (number, path), size in found:
             entry = file.images[number]
             self.check_size(self.path, path, (entry.get("height"), entry.get("width")), size)
-            self.items.append((path, file.objects(number, size, self.report)))
-            self.image_ids.append(number)
-        if not self.items:
-            raise finder.none_found(self.path, named, "images")
-        self.check_objects(self.path, ignored="crowds", fix="set iscrowd to 0 for single objects")
+        file.check_boxes({number: size for (number, _), size in found})
+        for (number, path), size in found:
+            objects = file.objects(number, size, self.report)
+            if self.usable(len(file.annotations.get(number, ())), objects, path):
+                self.items.append((path, objects))
+                self.image_ids.append(number)
+        self.check_objects(self.path, ignored="crowds", fix="if they are single objects, set crowd=objects")
 
     def _name_of(self, entry) -> str:
         name = entry.get("file_name")
@@ -152,6 +167,14 @@ class Coco(ObjectFiles):
         val = next((files[split] for split in VALIDATION if split in files), None)
         if train is None:
             return f"{len(files)} COCO files, none of which is named as a training set" if files else None
+        return cls._plan(root, train, val)
+
+    @classmethod
+    def recognize_file(cls, path, wanted):
+        return cls._plan(path.parent, path, None) if path.suffix == ".json" and looks_like_coco(path) else None
+
+    @staticmethod
+    def _plan(root, train, val):
         plan = {}
         for split, path in {"train": train, "val": val}.items():
             if path is None or (split == "val" and path == train):

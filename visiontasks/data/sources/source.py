@@ -10,6 +10,7 @@ import numpy as np
 
 from visiontasks.arguments import Checked
 from visiontasks.data.images import MAX_PIXELS, read_image
+from visiontasks.data.objects import Objects
 from visiontasks.data.scan import scan
 from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import Sample, named
@@ -119,6 +120,10 @@ class Source(Checked, abc.ABC):
             return np.zeros(0, int)
         return labeled_objects(sample.keypoints, sample.ignored)
 
+    def object_count(self, index: int, label_set: str = "") -> int | None:
+        """The number of a sample's objects; None if it is not known before the sample is read."""
+        return None
+
     def alike(self, index: int) -> Sequence[int]:
         """The numbers of the samples from the same data set, this one's among them.
 
@@ -153,6 +158,11 @@ class Source(Checked, abc.ABC):
     def recognize_for(cls, root: Path, wanted: Collection[str]) -> dict[str, dict] | str | None:
         """As `recognize`; of several annotation files those with the `wanted` fields."""
         return cls.recognize(root)
+
+    @classmethod
+    def recognize_file(cls, path: Path, wanted: Collection[str]) -> dict[str, dict] | str | None:
+        """As `recognize_for`, for a file that describes a data set, such as a data.yaml."""
+        return None
 
 
 def labeled_objects(keypoints: np.ndarray | None, ignored: np.ndarray | None) -> np.ndarray:
@@ -255,9 +265,22 @@ class ObjectFiles(Files):
     def labels(self, objects, size, fields):
         return objects.fields(len(self.names["classes"]), size, self.fields & set(fields), self.known)
 
+    def object_count(self, index, label_set=""):
+        return 0 if label_set else len(self.items[index][1].boxes)
+
     def posed(self, index, label_set=""):
         (objects,) = self.items[index][1:]  # no image need be read
         return np.zeros(0, int) if label_set else labeled_objects(objects.keypoints, objects.ignored)
+
+    def usable(self, count: int, objects: Objects, path: Path) -> bool:
+        """Whether an image with so many annotated objects is used. Of which all were skipped, it is reported and not.
+
+        What is left of it would be taught as background.
+        """
+        if count and not len(objects.boxes):
+            self.report.add("image whose objects were all skipped, left out", str(path))
+            return False
+        return True
 
     def check_size(self, where, path: Path, listed: Sequence, size: tuple[int, int]):
         """Raise unless an image has the (height, width) that its annotations list; what is not listed is reported.

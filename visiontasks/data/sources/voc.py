@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
+from visiontasks.data.box_formats import CORNERS, check_format
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size, is_image_name, list_images
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
+from visiontasks.ops import numpy_boxes
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 # the names that exporting tools use, in any case
-_XML_FOLDERS, _IMAGE_FOLDERS = ("annotations", "xml", "xmls", "labels"), ("jpegimages", "images", "pictures")
+_XML_FOLDERS = ("annotations", "annotation", "xml", "xmls", "labels")
+_IMAGE_FOLDERS = ("jpegimages", "images", "image", "img", "imgs", "pictures", "data")
 
 
 class Voc(ObjectFiles):
@@ -26,7 +29,8 @@ class Voc(ObjectFiles):
 
     An object marked difficult is `ignored`: nothing is learned there, and scoring neither rewards nor punishes it.
     `tags` are the classes present, `label` is the class of the largest object that is not difficult. An image whose
-    XML lists no object is kept, as an image without objects.
+    XML lists no object is kept, as an image without objects; one whose objects are all unusable is left out, and so is
+    an image without an XML file. The turned boxes of CVAT and roLabelImg become the upright boxes around them.
 
     Args:
         root: the folder that holds Annotations, JPEGImages and (for `split`) ImageSets/Main.
@@ -39,12 +43,14 @@ class Voc(ObjectFiles):
 
     Raises:
         DataError: a folder or list is missing, there is no object, `names` lacks a class, or an XML has a DOCTYPE,
-            lacks a tag, or states another image size; the text names the file. To check this, every XML is read once.
+            lacks a tag, or states another image size, or most boxes look wrong; the text names the file. To check
+            this, every XML is read once.
     """
 
     LAYOUT = (
         "PASCAL VOC: DIR/Annotations/*.xml, DIR/JPEGImages/*.jpg and DIR/ImageSets/Main/{train,val}.txt; or "
-        "DIR/annotations/*.xml and DIR/images, or both kinds in one folder, each also in DIR/train and DIR/val"
+        "DIR/annotations/*.xml (or annotations/xmls, labels) and DIR/images (or data), or both kinds in one folder, "
+        "each also in DIR/train and DIR/val"
     )
 
     def __init__(
@@ -66,7 +72,10 @@ class Voc(ObjectFiles):
         items = list(self._read(self._listed()))
         seen = sorted({name for *_, objects in items for name, *_ in objects})
         self.name_classes(seen if names is None else names)
-        self.items = [(path, self._objects(xml, size, objects)) for path, xml, size, objects in items]
+        rows = [(row, size) for _, _, size, objects in items for row in objects]
+        check_format([row[1] for row, _ in rows], [size for _, size in rows], CORNERS, self.root)
+        self.items = [(path, self._objects(xml, size, objects), objects) for path, xml, size, objects in items]
+        self.items = [(path, kept) for path, kept, rows in self.items if self.usable(len(rows), kept, path)]
         self.check_objects(self.root, ignored="difficult objects", fix="set difficult to 0")
 
     def _listed(self) -> list[Path]:
@@ -86,8 +95,10 @@ class Voc(ObjectFiles):
         finder = Finder(self.annotations, self.report, _is_xml, "image without an XML file, skipped")
         files = []
         for line in dict.fromkeys(filter(None, lines)):
-            # in the lists of one class, 1 or -1 follows the name
-            name = f"{line}.xml" if finder.at_once(f"{line}.xml") else f"{line.split()[0]}.xml"
+            # in the lists of one class, 1 or -1 follows the name; VoTT writes the name with its suffix
+            names = [*dict.fromkeys((line, line.split()[0]))]
+            names += [Path(name).stem for name in names if is_image_name(name)]
+            name = next((f"{name}.xml" for name in names if finder.at_once(f"{name}.xml")), f"{names[-1]}.xml")
             files.append(finder.find(name, file))
         return [path for path in files if path is not None]
 
@@ -103,9 +114,18 @@ class Voc(ObjectFiles):
                 raise BadImage(file, "XML without an image")
             return path, (size, image_size(path, self.max_pixels)), objects
 
+        used = set()
         for file, (path, (listed, size), objects) in self.readable(look, files, "Checking annotations"):
             self.check_size(file, path, [n if 0 < n < math.inf else 0 for n in listed], size)
+            used.add(path)
+            for number in (number for number, row in enumerate(objects, start=1) if row[3]):
+                self.report.add("box with a rotation, taken as the upright box around it", f"{file}, object {number}")
             yield path, file, size, objects
+        if self.split is None:
+            stems = {file.stem for file in files}
+            for path in images.values():
+                if path not in used and path.stem not in stems:
+                    self.report.add("image without an XML file, not used", str(path))
 
     def id_of(self, path):
         return path.relative_to(self.images).as_posix()
@@ -113,7 +133,7 @@ class Voc(ObjectFiles):
     def _objects(self, file, size, rows) -> Objects:
         numbers = np.array([self.number_of(name, file) for name, *_ in rows], np.int32)
         labels = [f"{file}, object {number}" for number in range(1, 1 + len(rows))]
-        boxes = np.array([corners for _, corners, _ in rows], np.float64).reshape(-1, 4)
+        boxes = np.array([corners for _, corners, *_ in rows], np.float64).reshape(-1, 4)
         if self.one_based:
             if (boxes[:, :2] < 1).any() and (boxes[:, 2:] > 0).any():
                 self.report.add(
@@ -159,17 +179,36 @@ def _plan_of_folders(root: Path) -> dict | None:
     """The arguments for a folder of XML files and a folder of images, or of both; for each split."""
     plan = {}
     for split, folder in split_folders(root).items():
-        files = folder if _xml_files(folder) else child(folder, _XML_FOLDERS)
+        files = _folder_of_xml(folder)
         beside = any(is_image_name(path.name) for path in folder.iterdir())
         images = folder if beside else child(folder, _IMAGE_FOLDERS)
-        if files is None or images is None or not _xml_files(files):
-            return None
-        folders = {
-            "annotations": files.relative_to(folder).as_posix(),
-            "images": images.relative_to(folder).as_posix(),
-        }
-        plan[split] = {"root": str(folder), **folders}
+        if files is None or images is None:
+            return _plan_of_splits(root) if folder == root else None
+        plan[split] = _arguments(folder, files, images)
     return plan
+
+
+def _plan_of_splits(root: Path) -> dict | None:
+    """The arguments for splits in the folder of XML files, such as annotations/train, and in the folder of images."""
+    files, images = child(root, _XML_FOLDERS), child(root, _IMAGE_FOLDERS)
+    if files is None or images is None:
+        return None
+    files, images = split_folders(files), split_folders(images)
+    pairs = {split: (files[split], images[split]) for split in files if split in images and _xml_files(files[split])}
+    return {split: _arguments(root, *pair) for split, pair in pairs.items()} if "train" in pairs else None
+
+
+def _folder_of_xml(folder: Path) -> Path | None:
+    """The folder itself, or one of the usual names in it, or in such a one, as annotations/xmls."""
+    if _xml_files(folder):
+        return folder
+    inner = child(folder, _XML_FOLDERS)
+    return None if inner is None else _folder_of_xml(inner)
+
+
+def _arguments(root: Path, annotations: Path, images: Path) -> dict[str, str]:
+    names = {"annotations": annotations, "images": images}
+    return {"root": str(root)} | {key: path.relative_to(root).as_posix() for key, path in names.items()}
 
 
 class _NoDoctype(ET.TreeBuilder):
@@ -179,8 +218,11 @@ class _NoDoctype(ET.TreeBuilder):
         raise DataError("expected an XML without a DOCTYPE, got one; remove it.")
 
 
-def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[float], bool]]]:
-    """((height, width) as written or zeros, file name, objects); tags are read by name, in any order."""
+def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[float], bool, bool]]]:
+    """((height, width) as written or zeros, file name, objects); tags are read by name, in any order.
+
+    An object is its class, corners, whether it is difficult, and whether its box was turned.
+    """
     try:
         tree = ET.fromstring(file.read_bytes(), ET.XMLParser(target=_NoDoctype()))
     except DataError as error:
@@ -190,15 +232,33 @@ def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[flo
     size = tuple(_number(tree.findtext(f"size/{axis}") or "0", file, axis) for axis in ("height", "width"))
     objects = []
     for number, element in enumerate(tree.findall("object"), start=1):
-        name, box = (element.findtext("name") or "").strip(), element.find("bndbox")
-        corners = [None if box is None else box.findtext(corner) for corner in _CORNERS]
-        if not name or None in corners:
+        name, (corners, degrees) = (element.findtext("name") or "").strip(), _corners(element, file)
+        if not name or corners is None:
             raise DataError(
                 f"{file}, object {number}: expected a name and a bndbox with {', '.join(_CORNERS)}; complete it."
             )
         difficult = _number(element.findtext("difficult") or "0", file, "difficult")
-        objects.append((name, [_number(corner, file, "bndbox") for corner in corners], difficult == 1))
+        corners = numpy_boxes.turned(corners, degrees).tolist() if degrees else corners
+        objects.append((name, corners, difficult == 1, bool(degrees)))
     return size, (tree.findtext("filename") or f"{file.stem}.jpg").strip(), objects
+
+
+def _corners(element, file) -> tuple[list[float] | None, float]:
+    """The corners of an object's box before CVAT or roLabelImg turn it about its center, and by how many degrees."""
+    box, turned = element.find("bndbox"), element.find("robndbox")
+    if turned is not None:
+        texts = [turned.findtext(tag) or "" for tag in ("cx", "cy", "w", "h", "angle")]
+        x, y, width, height, angle = (_number(text, file, "robndbox") for text in texts)
+        corners, degrees = [x - width / 2, y - height / 2, x + width / 2, y + height / 2], math.degrees(angle)
+    else:
+        corners = [None if box is None else box.findtext(corner) for corner in _CORNERS]
+        if None in corners:
+            return None, 0
+        corners = [_number(corner, file, "bndbox") for corner in corners]
+        attributes = element.iterfind("attributes/attribute")
+        values = [one.findtext("value") or "0" for one in attributes if one.findtext("name") == "rotation"]
+        degrees = _number(values[0], file, "rotation") if values else 0
+    return corners, degrees if degrees % 180 and math.isfinite(degrees) else 0
 
 
 def _number(text: str, file, tag) -> float:

@@ -1,5 +1,6 @@
-"""YOLO: a data.yaml, a folder of images, and a folder of labels with one text file per image."""
+"""YOLO: a data.yaml or a list of classes, images, and one text file of labels per image."""
 
+import dataclasses
 import math
 import os
 from array import array
@@ -9,36 +10,41 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
+from visiontasks.data.box_formats import CENTERS, check_format
 from visiontasks.data.finding import Finder
-from visiontasks.data.images import MAX_PIXELS, list_images
-from visiontasks.data.layout import VALIDATION
+from visiontasks.data.images import MAX_PIXELS, is_image_name, list_images
+from visiontasks.data.layout import split_folders
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.yolo_keypoints import row_points, skeleton_in
-from visiontasks.data.yolo_yaml import label_file, locate, names_of, only_yaml, read, root_of
+from visiontasks.data.yolo_labels import Labels, labeled
+from visiontasks.data.yolo_yaml import SPLITS, SUFFIXES, locate, names_of, only_yaml, read, root_of
 from visiontasks.errors import DataError
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_LISTS = ("classes.txt", "labels/classes.txt", "obj.names")  # lists of classes, from tools that write no data.yaml
+# of tools that write no data.yaml: CVAT's and darknet's list of lists, and lists of classes
+_LISTS = ("classes.txt", "labels/classes.txt", "images/classes.txt", "classes.names", "_darknet.labels")
 _ROUNDING = 1e-3  # of the image's width or height: 1.0006 is a rounded 1
 
 
 class Yolo(ObjectFiles):
     """Ultralytics' YOLO layout; gives `boxes`, `classes`, `tags`, `label`, and `instance_masks` and `mask` of polygons.
 
-    For images/…/a.jpg, labels/…/a.txt has one row per object: its class and the box's center, width and height, or its
-    class and a polygon x1 y1 x2 y2 x3 y3 …, all as shares of the image. A data set has either boxes or polygons. `tags`
-    are the classes present, `label` is the class of the largest object. An image without rows is an image without
-    objects. The labels are always read from the text files; a .cache beside them is not used.
+    For images/…/a.jpg, labels/…/a.txt, or a.txt beside a.jpg, has one row per object: its class and the box's center,
+    width and height, or its class and a polygon x1 y1 x2 y2 x3 y3 …, all as shares of the image. Of polygons in a data
+    set that has boxes too, only the boxes are used. `tags` are the classes present, `label` is the class of the largest
+    object. An image without rows is an image without objects; one whose rows are all unusable is left out. The labels
+    are always read from the text files; a .cache beside them is not used.
 
     If data.yaml has kpt_shape, the box is followed by keypoints, and the source gives `keypoints`: K times x, y and
     visibility 0, 1 or 2 with kpt_shape: [K, 3]; with [K, 2] only x, y, where 0 0 is not labeled. flip_idx gives left
     and right, kpt_names the names, kpt_oks_sigmas the sigmas of OKS.
 
     Args:
-        data: the data.yaml, with `names` and, for each split, a folder of images, a list of them or both; or a list of
-            the classes, such as classes.txt, beside the folder images or in the labels folder.
+        data: the data.yaml, with `names` and, for each split, a folder of images, a list of them or both; darknet's and
+            CVAT's obj.data; or a list of the classes, such as classes.txt or obj.names, beside the images or their
+            folder, or in the labels folder. Splits that it lacks are looked for beside it.
         split: train, val or test.
         root: the folder that the paths in data.yaml are relative to and must not leave; by default the file's folder.
         names: the classes in order; data.yaml's classes are matched to them by name, or by index if data.yaml has only
@@ -48,12 +54,15 @@ class Yolo(ObjectFiles):
             OKS), or a YAML file with one; it comes before what data.yaml says.
 
     Raises:
-        DataError: a file, folder or split is missing, a class index has no name, `names` lacks a class, boxes are mixed
-            with polygons, a row has another number of columns, kpt_shape or flip_idx is wrong, or there is no object;
-            the text names the file and the line. To check this, every row is read once.
+        DataError: a file, folder or split is missing, a class index has no name, `names` lacks a class, a row has
+            another number of columns, most boxes look wrong, such as pixels, kpt_shape or flip_idx is wrong, or there
+            is no object; the text names the file and the line. To check this, every row is read once.
     """
 
-    LAYOUT = "YOLO: DIR/data.yaml with names, train and val, or DIR/classes.txt; DIR/images and DIR/labels/*.txt"
+    LAYOUT = (
+        "YOLO: DIR/data.yaml with names, train and val, or DIR/obj.data, or DIR/classes.txt; DIR/images and "
+        "DIR/labels/*.txt, or images and label files in one folder"
+    )
     fields = ObjectFiles.fields | {"instance_masks", "mask", "keypoints"}
 
     def __init__(
@@ -78,22 +87,36 @@ class Yolo(ObjectFiles):
             self.names["keypoints"] = skeleton_in(content, self._points.count, self.data, skeleton, self.report)
         else:
             self.fields -= {"keypoints"}
-        images = self._images(content)
-        labels = [label_file(path, self.root) for path in images]
-        self.items, kinds = [], {}
+        self._read(self._images(content))
+
+    def _read(self, images):
+        finder = Labels(self.root, self.report)
+        labels = list(map(finder.of, images))
+        self.items, written, boxes, polygons = [], array("d"), 0, {}
         for path, file, rows in zip(images, labels, scan(self._rows, labels, "Checking labels"), strict=True):
             if rows is None:
                 self.report.add("image without a label file, used as an image without objects", str(path))
-            for line, row in rows or ():
-                kinds.setdefault(len(row) > 5 and not self._points, f"{file}, line {line}")
-            self.items.append((path, self._objects(file, rows or ())))
-        if len(kinds) > 1:
-            raise DataError(
-                f"{kinds[True]}: expected a box (class and 4 numbers) in each row, or a polygon in each, got a polygon "
-                f"here and a box in {kinds[False]}; export all labels in one form."
-            )
+            for _, row in rows or ():
+                if len(row) == 5 or self._points:
+                    boxes += 1
+                    written.extend(row[1:5])
+                else:
+                    polygons[file] = polygons.get(file, 0) + 1
+                    written.extend(_center_and_size(row[1:]))
+            objects = self._objects(file, rows or ())
+            if self.usable(len(rows or ()), objects, path):
+                self.items.append((path, objects))
+        check_format(np.reshape(written, (-1, 4)), (), CENTERS, self.data, shares=True)
+        if self._whole:
+            for file in finder.without_image(labels):
+                self.report.add("label file without an image, not used", str(file))
         self.check_objects(self.data, f"label files such as {labels[0]} with objects")
-        if True not in kinds:
+        if boxes and polygons:
+            for file, count in polygons.items():
+                what = f"file with polygons in a data set that has {boxes} boxes too: only their boxes are learned"
+                self.report.add(what, f"{file} ({count})")
+            self.items = [(path, dataclasses.replace(objects, masks=None)) for path, objects in self.items]
+        if boxes or not polygons:
             self.without_masks()
 
     def _class_indices(self, content) -> list[int | None]:
@@ -109,11 +132,12 @@ class Yolo(ObjectFiles):
         entries = content.get(self.split, content.get("valid") if self.split == "val" else None)
         entries = [entries] if isinstance(entries, str) else entries
         if not entries or not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-            splits = ", ".join(split for split in ("train", *VALIDATION) if content.get(split))
+            splits = ", ".join(split for split in SPLITS if content.get(split))
             raise DataError(f"expected a split of {self.data} ({splits or 'none'}), got {self.split!r}.", "split")
-        images = {}
+        images, self._whole = {}, True  # of a list, other label files are those of other splits
         for entry in entries:
             path = locate(self.root, entry, self.data)
+            self._whole = self._whole and path.is_dir()
             if path.is_dir():
                 images.update(dict.fromkeys(list_images(path)))
             elif path.is_file():
@@ -130,11 +154,13 @@ class Yolo(ObjectFiles):
 
     def _listed(self, file) -> list[Path]:
         """The images in a list; ./ begins at the list's folder, the rest in the root."""
-        finder, images = Finder(self.root, self.report), []
-        here = os.path.relpath(file.parent, self.root)
-        for line in filter(None, map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())):
-            images.append(finder.find(f"{here}/{line}" if line.startswith("./") else line, file))
-        return [path for path in images if path is not None]
+        finder, here = Finder(self.root, self.report), os.path.relpath(file.parent, self.root)
+        lines = list(filter(None, map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())))
+        found = [finder.find(f"{here}/{line}" if line.startswith("./") else line, file, "root") for line in lines]
+        images = [path for path in found if path is not None]
+        if lines and not images:
+            raise finder.none_found(file, lines)
+        return images
 
     def _rows(self, file) -> list[tuple[int, list[float]]] | None:
         """(line, numbers) of each row of a label file; None if the file does not exist."""
@@ -219,23 +245,65 @@ class Yolo(ObjectFiles):
 
     @classmethod
     def recognize(cls, root):
-        labels = root / "labels"
-        lists = _LISTS if labels.is_dir() and (root / "images").is_dir() else ()
-        file = next((root / name for name in _FILES if (root / name).is_file()), None) or only_yaml(root)
-        file = file or next((root / name for name in lists if (root / name).is_file()), None)
-        if file is None:
+        files = [root / name for name in _FILES]
+        files += [only_yaml(root), *sorted(root.glob("*.data")), *(root / name for name in _LISTS), root / "obj.names"]
+        reason = (
+            f"{root} has images and label files, but not one list of classes: add data.yaml with names, or classes.txt "
+            "with a name a line, or give the file that lists them"
+        )
+        for file in files:
+            if file is not None and file.is_file():
+                try:
+                    if plan := _plan(file):
+                        return plan
+                except DataError as error:
+                    reason = str(error)
+        # Roboflow's darknet export has a list of classes in each split
+        plans = {split: cls.recognize(folder) for split, folder in split_folders(root).items() if folder != root}
+        if isinstance(plans.get("train"), dict):
+            return {split: plan["train"] for split, plan in plans.items() if isinstance(plan, dict)}
+        return reason if ((root / "labels").is_dir() or _has_images(root)) and labeled(root) else None
+
+    @classmethod
+    def recognize_file(cls, path, wanted):
+        if path.suffix not in (*SUFFIXES, ".data", ".names", ".txt", ".labels"):
             return None
         try:
-            content = read(file)
-        except DataError:
-            return None
-        if not content.get("train") or not (content.get("names") or content.get("nc")):
-            return None
-        val = next((split for split in VALIDATION if content.get(split)), None)
-        plan = {"train": {"data": str(file), "split": "train"}}
-        if val is not None:
-            plan["val"] = {"data": str(file), "split": val}
-        return plan
+            return _plan(path) or f"{path} has no split or no names"
+        except DataError as error:
+            return str(error)
+
+
+def _plan(file: Path) -> dict | None:
+    """The arguments for a data.yaml or a list of classes; a validation set that does not exist is left out."""
+    content = read(file)
+    splits = [split for split in SPLITS if content.get(split)]
+    if not splits or not (content.get("names") or content.get("nc")):
+        return None
+    # FiftyOne exports one split, named val unless it is told otherwise
+    train, *others = splits
+    root = root_of(file, content)
+    val = next((split for split in others if _exists(root, content[split], file)), None)
+    plan = {"train": {"data": str(file), "split": train}}
+    return plan if val is None else {**plan, "val": {"data": str(file), "split": val}}
+
+
+def _has_images(folder: Path) -> bool:
+    return any(is_image_name(path.name) for path in folder.iterdir())
+
+
+def _exists(root, entries, file) -> bool:
+    """Whether a split leads to something; one that leads out of the folder is an error later."""
+    try:
+        names = [entries] if isinstance(entries, str) else entries
+        return not isinstance(names, list) or any(locate(root, str(name), file).exists() for name in names)
+    except DataError:
+        return True
+
+
+def _center_and_size(polygon) -> tuple[float, float, float, float]:
+    xs, ys = polygon[::2], polygon[1::2]
+    return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
 
 
 def _has_visibilities(row) -> bool:

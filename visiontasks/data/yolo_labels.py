@@ -1,0 +1,104 @@
+"""The label files of a YOLO data set: which one is an image's, and which ones have no image."""
+
+import os
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from visiontasks.data.images import files_below, is_image_name
+
+_IMAGE_FOLDERS = ("images", "jpegimages")
+_LOOKED_AT = 5  # folders of images in which `labeled` looks for a label file
+
+
+class Labels:
+    """Finds label files: labels/…/a.txt for images/…/a.jpg if that folder has text files, else a.txt beside a.jpg.
+
+    Args:
+        root: the data set's folder; a folder `images` above it does not count.
+        report: gets the label files whose name differs from the image's in letter case or Unicode form.
+    """
+
+    def __init__(self, root: Path, report):
+        self.root, self.report = root, report
+        self._folders: dict[Path, tuple[Path, set[str], dict[str, str]]] = {}
+
+    def of(self, image: Path) -> Path:
+        """The label file of an image; if there is none, where it should be."""
+        folder, names, by_key = self._labels_of(image.parent)
+        name = f"{image.stem}.txt"
+        if name not in names and (other := by_key.get(_folded(name))):
+            self.report.add("label file whose name has another letter case or Unicode form", str(folder / other))
+            name = other
+        return folder / name
+
+    def without_image(self, labels: Iterable[Path]) -> list[Path]:
+        """The files with rows in the folders of these label files that are none of them."""
+        used = set(map(str, labels))
+        folders = {folder: names for folder, names, _ in self._folders.values()}
+        files = [folder / name for folder, names in folders.items() for name in sorted(names)]
+        return [file for file in files if str(file) not in used and _has_row(file)]
+
+    def _labels_of(self, images: Path) -> tuple[Path, set[str], dict[str, str]]:
+        """(the folder of the label files of a folder of images, their names, {folded name: name})."""
+        if images not in self._folders:
+            folder, names = _label_folder(images, self.root)
+            self._folders[images] = folder, names, {_folded(name): name for name in names}
+        return self._folders[images]
+
+
+def labeled(root: Path) -> bool:
+    """Whether a folder holds an image and a label file for it; only its first folders of images are looked at."""
+    seen = 0
+    for folder, names in files_below(root):
+        images = [os.path.splitext(name)[0] for name in names if is_image_name(name)]
+        if images:
+            labels, texts = _label_folder(folder, root)
+            if any(f"{stem}.txt" in texts and _has_row(labels / f"{stem}.txt") for stem in images):
+                return True
+            seen += 1
+            if seen == _LOOKED_AT:
+                break
+    return False
+
+
+def _label_folder(images: Path, root: Path) -> tuple[Path, set[str]]:
+    """The folder of the label files for a folder of images, and the names of its text files."""
+    names = list(images.relative_to(root).parts)
+    places = [place for place, name in enumerate(names) if name.lower() in _IMAGE_FOLDERS]
+    if places:
+        names[places[-1]] = "labels"
+        folder = root.joinpath(*names)
+        texts = _texts(folder)
+        if texts or not _texts(images):
+            return folder, texts
+    return images, _texts(images)
+
+
+def _texts(folder: Path) -> set[str]:
+    try:
+        return {name for name in os.listdir(folder) if name.lower().endswith(".txt") and not name.startswith(".")}
+    except OSError:
+        return set()
+
+
+def _has_row(file: Path) -> bool:
+    """Whether the first row that is not empty is a class and four numbers or more."""
+    try:
+        with open(file, encoding="utf-8-sig") as lines:
+            row = next((line.split() for line in lines if line.strip()), [])
+        return len(row) >= 5 and all(map(_is_number, row))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
