@@ -20,6 +20,7 @@ from visiontasks.sample import VOID
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
 HEIGHT, WIDTH = 20, 30
+CROWD = "object of iscrowd 1, ignored as a crowd (crowd=objects learns it)"
 SQUARE = [2.0, 3.0, 12.0, 3.0, 12.0, 13.0, 2.0, 13.0]
 
 
@@ -276,6 +277,65 @@ def test_item_31_nothing_but_crowds(tmp_path):
         coco(tmp_path)
 
 
+def test_brushed_masks_that_a_tool_exports_as_crowds(tmp_path):
+    runs = {"size": [HEIGHT, WIDTH], "counts": [100, 300, 200]}
+    brushed = [entry(iscrowd=1, segmentation=runs), entry(id=2, iscrowd=1, segmentation=runs)]
+    with pytest.raises(DataError, match="got 2 crowds and no other object .*set crowd=objects"):
+        coco(tmp_path, *brushed)
+    source = coco(tmp_path, *brushed, entry(id=3))
+    assert source.report.count(CROWD) == 2 and source[0].ignored.tolist() == [True, True, False]
+    source = coco(tmp_path, *brushed, crowd="objects")
+    assert source[0].ignored.tolist() == [False, False] and not source.report
+    assert source[0].instance_masks.areas().tolist() == [300, 300]
+
+
+def test_a_category_that_is_only_the_others_supercategory_is_no_class(tmp_path):
+    root = {"id": 0, "name": "pets", "supercategory": "none"}
+    categories = [root, *({**one, "supercategory": "pets"} for one in CATEGORIES)]
+    source = coco(tmp_path, entry(), categories=categories)
+    assert source.names["classes"] == ("dog", "cat") and source.category_ids == (3, 7)
+    what = "category without objects that others name as their supercategory, left out"
+    assert str(source.report) == f"1 × {what}: 0: pets"
+    assert coco(tmp_path, entry(category_id=0), categories=categories).names["classes"] == ("pets", "dog", "cat")
+    given = coco(tmp_path, entry(), categories=categories, names=["pets", "dog", "cat"])
+    assert given.names["classes"] == ("pets", "dog", "cat") and given.known is None
+    person = [{"id": 1, "name": "person", "supercategory": "person"}, {"id": 3, "name": "x", "supercategory": "person"}]
+    assert coco(tmp_path, entry(), categories=person).names["classes"] == ("person", "x")  # as in COCO
+
+
+@pytest.mark.parametrize(
+    ("degrees", "box"),
+    [(90.0, [8, 6, 12, 14]), (270, [8, 6, 12, 14]), (45, [5.757, 5.757, 14.243, 14.243]), (180, None), (0.0, None)],
+)
+def test_turned_boxes_become_the_upright_boxes_around_them(tmp_path, degrees, box):
+    source = coco(tmp_path, entry(bbox=[6, 8, 8, 4], attributes={"occluded": False, "rotation": degrees}))
+    np.testing.assert_allclose(source[0].boxes, [box or [6, 8, 14, 12]], atol=1e-3)
+    assert source.report.count("box with a rotation, taken as the upright box around it") == (box is not None)
+
+
+@pytest.mark.parametrize(
+    ("box", "area", "cause"),
+    [
+        ([10, 8, 25, 18], None, "they seem to be x1, y1, x2, y2"),
+        ([2, 3, 8, 9], 36, "their areas fit x1, y1, x2, y2"),
+        ([0.2, 0.3, 0.4, 0.5], None, "they seem to be shares of the image"),
+        ([40, 30, 9, 9], None, "may be of images of another size"),
+    ],
+)
+def test_most_boxes_in_another_format_are_an_error(tmp_path, box, area, cause):
+    wrong = [entry(id=n, bbox=box, area=area) for n in range(1, 4)]
+    with pytest.raises(DataError, match=f"expected boxes as x, y, width, height in pixels, but 3 of .*{cause}"):
+        coco(tmp_path, *wrong)
+    few = [entry(id=n) for n in range(4, 40)]
+    assert len(coco(tmp_path, *wrong, *few)[0].boxes) >= 36  # some wrong ones are clipped or skipped
+
+
+def test_an_image_whose_objects_are_all_broken_is_no_background(tmp_path):
+    source = coco(tmp_path, entry(bbox=[5, 5, 0, 0]), entry(id=2, image_id=2), images=listed(3))
+    assert source.image_ids == [2, 3] and [len(source[n].boxes) for n in range(2)] == [1, 0]
+    assert source.report.count("image whose objects were all skipped, left out") == 1
+
+
 def test_item_32_a_missing_box_is_derived(tmp_path):
     runs = {"size": [HEIGHT, WIDTH], "counts": [100, 300, 200]}
     source = coco(
@@ -514,6 +574,12 @@ def test_images_turned_by_exif_are_taken_upright(tmp_path):
             ("valid/_annotations.coco.json", "valid"),
         ),
         ({"annotations.json": "images"}, ("annotations.json", "images"), None),
+        ({"labels.json": "data"}, ("labels.json", "data"), None),
+        (
+            {"train/labels.json": "train/data", "val/labels.json": "val/data"},
+            ("train/labels.json", "train/data"),
+            ("val/labels.json", "val/data"),
+        ),
         (
             {"annotations/instances_default.json": "images/default"},
             ("annotations/instances_default.json", "images/default"),
@@ -546,6 +612,7 @@ def test_layouts(tmp_path, files, train, val):
         if pair
     }
     assert len(Coco(**plan["train"])) == 1
+    assert Coco.recognize_file(Path(plan["train"]["annotations"]), ())["train"] == plan["train"]
     assert Coco(plan["train"]["annotations"]).root == tmp_path / train[1]  # detected without the argument too
 
 
@@ -586,7 +653,7 @@ def test_coco_mini_agrees_with_pycocotools():
             assert source.category_ids[sample.classes[number]] == one["category_id"]
             assert sample.ignored[number] == one["iscrowd"] and sample.areas[number] == np.float32(one["area"])
             crowds += one["iscrowd"]
-    assert crowds and not source.report
+    assert crowds == source.report.count(CROWD) and len(str(source.report).splitlines()) == 1
 
 
 @pytest.mark.skipif(not (SHARED / "coco-mini").is_dir(), reason="../shared/data/coco-mini is not beside this checkout")

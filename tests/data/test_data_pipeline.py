@@ -12,6 +12,7 @@ import pytest
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 from visiontasks.data.batch import row_of
+from visiontasks.data.derived import Named, Subset
 from visiontasks.data.load import load_data
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.shapes import Shapes
@@ -149,8 +150,42 @@ def test_objects_are_padded_and_the_largest_stay():
         assert batch["known"][row].tolist() == [number in kept or number >= row for number in range(6)]
         np.testing.assert_allclose(batch["boxes"][row, : len(kept)], source[row].boxes[kept])
         assert not batch["boxes"][row, len(kept) :].any() and not batch["keypoints"][row, len(kept) :].any()
-    what = "more than 4 objects: the smallest left out, their classes not known there"
+    what = "more than 4 objects (max_objects): the smallest left out, their classes not known there"
     assert source.report.count(what) == 1
+
+
+class Counted(Scenes):
+    """As Scenes, where the objects of an image are counted without reading it; those of large numbers are fewer."""
+
+    def __getitem__(self, index):
+        return super().__getitem__(min(index, 5))
+
+    def object_count(self, index, label_set=""):
+        return 0 if label_set else index
+
+
+def test_batches_have_room_for_the_objects_of_every_image():
+    source = Counted(120)
+    loader = evaluation(source, fields=("classes",), batch=1, workers=0)
+    assert next(iter(loader))["classes"].shape == (1, 119)
+    assert source.report.count("more than 100 objects: a batch has room for 119") == 19
+    assert next(iter(evaluation(Scenes(2), fields=("classes",), batch=1)))["classes"].shape == (1, 100)
+    fixed, what = Counted(6), "more than 3 objects (max_objects): the smallest left out, their classes not known there"
+    evaluation(fixed, fields=("classes",), max_objects=3, batch=6)
+    assert fixed.report.count(what) == 2
+    fixed = Counted(6)
+    loader = evaluation(Named(Subset(fixed, [5, 3]), "x"), fields=("x/classes",), batch=2, max_objects=3)
+    assert fixed.report.count(what) == 1  # before an image is read
+    next(iter(loader))
+    assert fixed.report.count(what) == 1
+    assert not evaluation(Counted(120), fields=("label",)).source.report
+
+
+def test_both_loaders_have_room_for_as_many_objects(capsys):
+    both = Counted(103)
+    train, val = load_data((Subset(both, range(3)), both), batch=1, fields=("classes",), workers=0)
+    assert next(iter(train))["classes"].shape == next(iter(val))["classes"].shape == (1, 102)
+    assert capsys.readouterr().out == ""
 
 
 class Partial(Scenes):
@@ -506,6 +541,11 @@ def class_folders(tmp_path):
 
 def described(loader):
     return {loader.source.describe(index) for index in range(len(loader.source))}
+
+
+def test_load_data_says_what_it_read_a_folder_as(class_folders, capsys):
+    load_data(class_folders, batch=1, workers=0)
+    assert capsys.readouterr().out == f"{class_folders}: read as folder, without a validation set.\n"
 
 
 def test_a_folder_is_split_by_the_seed(class_folders):

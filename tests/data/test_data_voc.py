@@ -102,8 +102,9 @@ def test_item_42_a_class_that_names_lacks(tmp_path):
 
 def test_items_24_to_27_boxes(tmp_path):
     boxes = [(3, 4, 3, 9), (9, 4, 3, 9), ("nan", 4, 9, 9), (3, 4, 99, 9), (50, 4, 60, 9), (5, 5, 30.6, 9)]
-    source = voc(tmp_path, *(thing(box=box) for box in boxes))
-    assert source[0].boxes.tolist() == [[2, 3, 30, 9], [4, 4, 30, 9]]
+    good = [(2, 2, 9, 9)] * 6  # few of all boxes are wrong
+    source = voc(tmp_path, *(thing(box=box) for box in boxes + good))
+    assert source[0].boxes.tolist() == [[2, 3, 30, 9], [4, 4, 30, 9]] + 6 * [[1, 1, 9, 9]]
     assert source.report.count("box without extent, skipped") == 2
     for what in (
         "box of NaN or infinity, skipped",
@@ -182,9 +183,7 @@ def test_item_77_names_that_lead_out(tmp_path):
     lists(root, train=["../../secret"])
     with pytest.raises(DataError, match="expected a file in"):
         Voc(str(root), "train")
-    with pytest.raises(
-        DataError, match="^split: expected the name of a list in .*, got '../../../secret'"
-    ):
+    with pytest.raises(DataError, match="^split: expected the name of a list in .*, got '../../../secret'"):
         Voc(str(root), "../../../secret")
 
 
@@ -217,7 +216,15 @@ def test_layouts(tmp_path, splits, train, val):
 
 @pytest.mark.parametrize(
     ("files", "images"),
-    [("annotations", "images"), ("Annotations", "Images"), (".", "."), (".", "images"), ("xml", ".")],
+    [
+        ("annotations", "images"),
+        ("Annotations", "Images"),
+        (".", "."),
+        (".", "images"),
+        ("xml", "."),
+        ("labels", "data"),
+        ("annotations/xmls", "images"),
+    ],
 )
 @pytest.mark.parametrize("splits", [[""], ["train", "valid"]])
 def test_layouts_of_other_tools(tmp_path, files, images, splits):
@@ -233,6 +240,67 @@ def test_layouts_of_other_tools(tmp_path, files, images, splits):
     for spec in filter(None, plan.values()):
         source = Voc(**{key: value for key, value in spec.items() if key != "source"})
         assert source[0].boxes.tolist() == [[2, 3, 12, 13]] and source[0].id == "a.jpg" and not source.report
+
+
+def test_splits_in_the_two_folders(tmp_path):
+    for split in ("train", "val"):
+        lay_out(tmp_path, {"a": thing()}, f"annotations/{split}", f"images/{split}")
+    plan, _ = detect(tmp_path)
+    assert plan["val"]["annotations"] == "annotations/val" and plan["train"]["images"] == "images/train"
+
+
+def lay_out(root, objects, files=".", images="."):
+    for folder in (files, images):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for name, text in objects.items():
+        if text is not None:
+            (root / files / f"{name}.xml").write_text(f"<annotation>{size_of()}{text}</annotation>")
+        write_image(root / images / f"{name}.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+
+
+def test_images_without_an_xml_file_are_counted(tmp_path):
+    lay_out(tmp_path, {"a": thing(), "b": None, "c": None})
+    source = Voc(str(tmp_path), annotations=".", images=".")
+    assert len(source) == 1 and source.report.count("image without an XML file, not used") == 2
+
+
+def test_an_image_whose_objects_are_all_broken_is_no_background(tmp_path):
+    write(tmp_path, f"<annotation>{thing(box=(5, 5, 5, 5))}</annotation>", "b")
+    source = voc(tmp_path, thing())
+    assert len(source) == 1 and source.report.count("image whose objects were all skipped, left out") == 1
+
+
+def test_turned_boxes_become_the_upright_boxes_around_them(tmp_path):
+    """CVAT writes degrees as an attribute, roLabelImg a box of its own with radians."""
+    attribute = "<attribute><name>rotation</name><value>{}</value></attribute>"
+    other = "<attribute><name>color</name><value>red</value></attribute>"
+    cvat = [thing(box=(6, 8, 14, 12), extra=f"<attributes>{other}{attribute.format(n)}</attributes>") for n in (90, 0)]
+    numbers = {"cx": 10, "cy": 10, "w": 8, "h": 4, "angle": np.pi / 2}
+    tags = "".join(f"<{tag}>{number}</{tag}>" for tag, number in numbers.items())
+    rolabelimg = f"<object><name>cat</name><robndbox>{tags}</robndbox></object>"
+    source = voc(tmp_path, *cvat, rolabelimg, one_based=False)
+    np.testing.assert_allclose(source[0].boxes, [[8, 6, 12, 14], [6, 8, 14, 12], [8, 6, 12, 14]], atol=1e-5)
+    assert source.report.count("box with a rotation, taken as the upright box around it") == 2
+
+
+@pytest.mark.parametrize(
+    ("boxes", "cause"),
+    [
+        ([(0.1, 0.2, 0.5, 0.6)] * 3, "they seem to be shares of the image: multiply them"),
+        ([(10, 10, 5, 5), (12, 10, 5, 5), (14, 10, 5, 5)], "they seem to be x, y, width, height"),
+        ([(50, 50, 90, 90)] * 3, "may be of images of another size"),
+    ],
+)
+def test_most_boxes_in_another_format_are_an_error(tmp_path, boxes, cause):
+    with pytest.raises(DataError, match=f"expected boxes as x1, y1, x2, y2 in pixels, but 3 of 3 look wrong.*{cause}"):
+        voc(tmp_path, *(thing(box=box) for box in boxes))
+
+
+def test_lists_with_suffixes(tmp_path):
+    """As VoTT writes them."""
+    write(tmp_path, f"<annotation>{thing()}</annotation>")
+    lists(tmp_path, cat_train=["a.jpg 1"])
+    assert len(Voc(str(tmp_path), "cat_train")) == 1
 
 
 def test_a_validation_set_without_a_class_numbers_the_others_alike(tmp_path):

@@ -61,7 +61,8 @@ def test_polygons_give_boxes_and_masks(tmp_path):
 
 def test_items_26_and_43_numbers_outside_the_image(tmp_path):
     rows = ["0 1.2 0.5 0.1 0.1", "0 0.5 -0.5 0.1 0.1", "0 nan 0.5 0.1 0.1", "0 0.5 0.5 0 0.1", "0 0.5 0.5 1.0006 0.5"]
-    source = yolo(tmp_path, "\n".join([*rows, "0 0.0 0.5 0.5 0.5", BOX]))
+    good = "\n".join(f"1 0.5 0.5 0.{n} 0.4" for n in range(1, 8))  # few of all boxes are wrong
+    source = yolo(tmp_path, "\n".join([*rows, "0 0.0 0.5 0.5 0.5", BOX]), good)
     np.testing.assert_allclose(source[0].boxes, [[0, 5, 40, 15], [0, 5, 10, 15], [16, 6, 24, 14]], atol=1e-4)
     assert {what: source.report.count(what) for what in source.report._seen} == {
         "object with numbers outside [0, 1], skipped": 2,
@@ -79,25 +80,28 @@ def test_items_26_and_43_numbers_outside_the_image(tmp_path):
         ("-1 0.5 0.5 0.1 0.1", "class index from 0 to 1, .* got -1"),
         ("0.5 0.5 0.5 0.1 0.1", "class index from 0 to 1, .* got 0.5"),
         ("nan 0.5 0.5 0.1 0.1", "class index from 0 to 1, .* got nan"),
-        (f"{BOX}\n{POLYGON}", "line 2: expected a box .* got a polygon here and a box in .*a.txt, line 1"),
         (f"{BOX} 0.9", "line 1: expected class, x, y, width, height, or .* got 6 columns"),
         ("0 0.5 0.5 0.1", "got 4 columns"),
         ("0 0.5 0.5 0.1 0.1 0.2 0.3 2", "got 8 columns; for keypoints write kpt_shape"),
         ("0 0.5 0.5 0.1 0.1" + " 0.2 0.3 2" * 4, "got 17 columns; for keypoints write kpt_shape"),
         ("0 0.5 0.5 0.1 x", "expected numbers, got '0 0.5 0.5 0.1 x'"),
     ],
-    ids=["44", "44 below", "44 half", "44 nan", "45", "47 score", "47 four", "47 one point", "47 visibility", "text"],
+    ids=["44", "44 below", "44 half", "44 nan", "47 score", "47 four", "47 one point", "47 visibility", "text"],
 )
-def test_items_44_45_47_rows_that_are_errors(tmp_path, rows, message):
+def test_items_44_47_rows_that_are_errors(tmp_path, rows, message):
     with pytest.raises(
         DataError, match=f"a.txt, {message}" if message.startswith("line") else f"a.txt, line 1: .*{message}"
     ):
         yolo(tmp_path, rows)
 
 
-def test_item_45_across_files(tmp_path):
-    with pytest.raises(DataError, match=r"b\.txt, line 1: expected a box .* a box in .*a\.txt, line 1"):
-        yolo(tmp_path, BOX, POLYGON)
+@pytest.mark.parametrize("labels", [(f"{BOX}\n{POLYGON}",), (BOX, POLYGON)])
+def test_item_45_of_polygons_among_boxes_the_boxes_are_used(tmp_path, labels):
+    source = yolo(tmp_path, *labels)
+    assert source.fields == {"boxes", "classes", "tags", "label"} and "mask" not in source.names
+    assert [10, 5, 30, 15] in source[len(labels) - 1].boxes.tolist()
+    what = "file with polygons in a data set that has 1 boxes too: only their boxes are learned"
+    assert source.report.count(what) == 1 and ".txt (1)" in str(source.report)
 
 
 def test_item_46_rows_that_stand_twice(tmp_path):
@@ -146,7 +150,7 @@ def test_names(tmp_path, text, names):
 def test_data_yaml_that_is_wrong(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         yolo(tmp_path, BOX, text=text)
-    assert not text.startswith(("!!", "-", "names: [a, b\n")) or Yolo.recognize(tmp_path) is None
+    assert not text.startswith(("!!", "-", "names: [a, b\n")) or "data.yaml" in Yolo.recognize(tmp_path)
 
 
 def test_a_yaml_of_another_name_is_found_where_it_is_the_only_one(tmp_path):
@@ -155,7 +159,11 @@ def test_a_yaml_of_another_name_is_found_where_it_is_the_only_one(tmp_path):
     (tmp_path / "recipe.yaml").write_text("backbone: lenet5\n")
     assert Yolo.recognize(tmp_path)["train"] == {"data": str(tmp_path / "coco8.yaml"), "split": "train"}
     (tmp_path / "other.yaml").write_text(YAML)
-    assert Yolo.recognize(tmp_path) is None
+    assert "not one list of classes" in Yolo.recognize(tmp_path)
+    assert detect(tmp_path / "other.yaml")[0]["train"]["data"] == str(tmp_path / "other.yaml")
+    with pytest.raises(DataError, match=r"expected a folder, or a file such as data\.yaml .*: as yolo: .*no split"):
+        (tmp_path / "recipe.yaml").write_text("train: images/train\n")
+        detect(tmp_path / "recipe.yaml")
 
 
 def test_names_given_are_looked_up_by_name(tmp_path):
@@ -253,7 +261,8 @@ def test_item_77_paths_that_lead_out(tmp_path):
             Yolo(write(root, [], f"names: [a]\n{text}\n"))
     with pytest.raises(DataError, match=r"^root: .*data\.yaml: .*expected a file in .*give a folder"):
         Yolo(write(root, [], "names: [a]\npath: ../other\ntrain: images/train\n"))
-    (root / "train.txt").write_text("../other/images/train/a.png\n")
+    write_image(tmp_path / "other/images/train/z.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    (root / "train.txt").write_text("../other/images/train/z.png\n")
     with pytest.raises(DataError, match=r"train\.txt: \.\./other.*expected a file in"):
         Yolo(write(root, [], "names: [a]\ntrain: train.txt\n"))
     path = write(root, [], "names: [a]\ntrain: images/train\n")
@@ -268,3 +277,116 @@ def test_nothing_to_train_on(tmp_path):
 def test_a_huge_data_yaml_is_not_read(tmp_path):
     with pytest.raises(DataError, match="at most 1048576 bytes"):
         yolo(tmp_path, BOX, text=YAML + "#" * 2**20)
+
+
+# layouts of more tools
+
+
+def lay_out(root, images, files):
+    for number, name in enumerate(images):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(root / name, np.full((HEIGHT, WIDTH, 3), number, np.uint8))
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+LISTS = "classes = 2\ntrain = data/train.txt\nvalid = data/valid.txt\nnames = data/obj.names\nbackup = backup/\n"
+NAMES = "names: [cat, dog]\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "labels", "files", "given"),
+    [
+        ("obj_train_data", "obj_train_data", {"obj.data": LISTS, "obj.names": "cat\ndog\n", "train.txt": ""}, ""),
+        ("obj_train_data", "obj_train_data", {"obj.names": "cat\ndog\n", "train.txt": ""}, "obj.names"),
+        ("data", "data", {"obj.names": "cat\ndog\n", "images.txt": "data/a.png\n"}, ""),
+        (".", ".", {"classes.txt": "cat\ndog\n", "README.txt": "of the tool\n"}, ""),
+        ("images", "images", {"images/classes.txt": "cat\ndog\n"}, ""),
+        ("train", "train", {"train/_darknet.labels": "cat\ndog\n"}, ""),
+        ("JPEGImages", "labels", {"classes.names": "cat\ndog\n"}, ""),
+        ("images", "labels", {"data.yaml": f"{NAMES}nc: 2\n"}, ""),
+        ("images/val", "labels/val", {"dataset.yaml": f"{NAMES}path: /gone/set\nval: ./images/val/\n"}, ""),
+        ("train/images", "train/labels", {"data.yaml": f"{NAMES}train: ../input/set/train/images\n"}, ""),
+        ("train/images", "train/labels", {"data.yaml": f"{NAMES}train: C:\\Users\\me\\set\\train\\images\n"}, ""),
+        (
+            "train/images",
+            "train/labels",
+            {"a.yaml": f"{NAMES}train: train/images\nval: valid/images\n", "b.yaml": f"{NAMES}train: x\n"},
+            "a.yaml",
+        ),
+    ],
+    ids=[
+        *("cvat", "obj.names", "yolov4", "labelimg", "beside in images", "roboflow darknet", "voc's folder"),
+        *("supervision", "fiftyone", "kaggle", "windows", "given itself"),
+    ],
+)
+def test_layouts_of_other_tools(tmp_path, folder, labels, files, given):
+    images = [f"{folder}/{name}.png" for name in "ab"]
+    rows = {f"{labels}/{name}.txt": "1 0.5 0.5 0.2 0.4\n" for name in "ab"}
+    lists = {"train.txt": "".join(f"data/{name}\n" for name in images)} if "train.txt" in files else {}
+    lay_out(tmp_path, images, {**rows, **files, **lists})
+    splits, message = detect(tmp_path / given, wanted=("boxes", "classes"))
+    assert "read as yolo, without a validation set" in message
+    source = Yolo(**{key: value for key, value in splits["train"].items() if key != "source"})
+    assert len(source) == 2 and source.names["classes"] == ("cat", "dog")
+    assert all(source[index].classes.tolist() == [1] for index in range(2))
+    assert not source.report or source.report.count("file name with other folders, found by its end") == 2
+
+
+def test_lists_of_both_splits(tmp_path):
+    files = {"obj.data": LISTS, "obj.names": "cat\n", "train.txt": "data/obj/a.png\n", "valid.txt": "data/obj/b.png\n"}
+    lay_out(tmp_path, ["obj/a.png", "obj/b.png"], {**files, "obj/a.txt": BOX, "obj/b.txt": BOX})
+    splits, _ = detect(tmp_path)
+    for split, name in (("train", "a"), ("val", "b")):
+        source = Yolo(**{key: value for key, value in splits[split].items() if key != "source"})
+        assert [source.describe(0)] == [str(tmp_path / f"obj/{name}.png")] and len(source) == 1
+        assert source.report.count("label file without an image, not used") == 0  # it is the other split's
+
+
+def test_a_list_that_names_no_image_shows_three_names(tmp_path):
+    lay_out(tmp_path, ["images/a.png"], {"labels/a.txt": BOX, "train.txt": "x/1.png\nx/2.png\nx/3.png\nx/4.png\n"})
+    (tmp_path / "data.yaml").write_text(f"{NAMES}train: train.txt\n")
+    with pytest.raises(DataError, match=r"got none of the 4 .*\(x/1\.png, x/2\.png, x/3\.png, …\)"):
+        Yolo(str(tmp_path / "data.yaml"))
+
+
+def test_images_and_labels_without_a_list_of_classes_say_so(tmp_path):
+    lay_out(tmp_path, ["a.png"], {"a.txt": BOX})
+    with pytest.raises(DataError, match=r"yolo: .*images and label files, but not one list of classes: add data\.yaml"):
+        detect(tmp_path)
+
+
+def test_label_files_without_an_image_and_of_another_unicode_form(tmp_path):
+    files = {"classes.txt": "cat\n", "lost.txt": BOX, "empty.txt": "", "note.txt": "words\n", "\u00e9.txt": BOX}
+    lay_out(tmp_path, ["a.png", "e\u0301.png"], {**files, "a.TXT": BOX})
+    source = Yolo(str(tmp_path / "classes.txt"))
+    assert [len(source[n].boxes) for n in range(2)] == [1, 1]
+    assert source.report.count("label file whose name has another letter case or Unicode form") == 2
+    assert f"1 × label file without an image, not used: {tmp_path / 'lost.txt'}" in str(source.report)
+
+
+@pytest.mark.parametrize(
+    ("row", "cause"),
+    [
+        ("0 1{} 10 5 5", "they seem to be pixels: divide them by the image's width and height"),
+        ("0 10 5 20 5 20 1{}", "they seem to be pixels"),
+        ("0 0.{} 0.6 0.9 0.95", "they seem to be x1, y1, x2, y2"),
+        ("0 0.0{} 0.05 0.9 0.8", "they seem to be x"),
+    ],
+)
+def test_most_boxes_in_another_format_are_an_error(tmp_path, row, cause):
+    rows = "\n".join(row.format(number) for number in range(5, 9))
+    with pytest.raises(DataError, match=f"expected boxes as center x, .* look wrong, such as .*; {cause}"):
+        yolo(tmp_path, rows, "")
+
+
+def test_an_image_whose_rows_are_all_broken_is_no_background(tmp_path):
+    source = yolo(tmp_path, "0 0.5 0.5 0 0.1\n", BOX, "")
+    assert [source[n].id for n in range(len(source))] == ["images/train/b.png", "images/train/c.png"]
+    assert source.report.count("image whose objects were all skipped, left out") == 1
+
+
+def test_a_validation_set_that_does_not_exist_is_none(tmp_path):
+    write(tmp_path, [BOX], "names: [a]\ntrain: images/train\nval: images/val\n")
+    assert detect(tmp_path)[0]["val"] is None

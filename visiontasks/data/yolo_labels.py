@@ -51,10 +51,10 @@ def labeled(root: Path) -> bool:
     """Whether a folder holds an image and a label file for it; only its first folders of images are looked at."""
     seen = 0
     for folder, names in files_below(root):
-        images = [os.path.splitext(name)[0] for name in names if is_image_name(name)]
+        images = {_folded(os.path.splitext(name)[0]) for name in names if is_image_name(name)}
         if images:
             labels, texts = _label_folder(folder, root)
-            if any(f"{stem}.txt" in texts and _has_row(labels / f"{stem}.txt") for stem in images):
+            if any(_folded(os.path.splitext(text)[0]) in images and _has_row(labels / text) for text in texts):
                 return True
             seen += 1
             if seen == _LOOKED_AT:
