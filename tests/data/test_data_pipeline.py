@@ -160,6 +160,9 @@ class Counted(Scenes):
     def __getitem__(self, index):
         return super().__getitem__(min(index, 5))
 
+    def describe(self, index):
+        return str(index)
+
     def object_count(self, index, label_set=""):
         return 0 if label_set else index
 

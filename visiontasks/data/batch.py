@@ -9,6 +9,7 @@ import numpy as np
 
 from visiontasks.data.order import Draw
 from visiontasks.data.placing import place, placement_of
+from visiontasks.data.room import too_many
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import BadImage, DataError, UserError
@@ -211,11 +212,6 @@ class Assemble:
         chosen = np.zeros(len(sizes), bool)
         chosen[np.lexsort((-sizes, ignored))[: self.shapes.max_objects]] = True
         return chosen
-
-
-def too_many(most: int) -> str:
-    """What a report says of an image with more than `most` objects."""
-    return f"more than {most} objects (max_objects): the smallest left out, their classes not known there"
 
 
 def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:

@@ -7,7 +7,8 @@ import numpy as np
 
 from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.detect import detect, inherit, same_images
-from visiontasks.data.pipeline import Loader, make_room
+from visiontasks.data.pipeline import Loader
+from visiontasks.data.room import make_room
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError, RecipeError, under
 from visiontasks.registry import catalog

@@ -15,18 +15,18 @@ import numpy as np
 from absl import flags
 
 from visiontasks import signals
-from visiontasks.data.batch import Assemble, Batch, Shapes, too_many, unreadable
+from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
 from visiontasks.data.derived import EachObject
 from visiontasks.data.order import Order
 from visiontasks.data.placing import placement_of
+from visiontasks.data.room import make_room
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
 from visiontasks.errors import DataError, RecipeError, UserError, near
 from visiontasks.geometry import RESIZES, Placement, Window
-from visiontasks.sample import FIELDS, OBJECT_FIELDS, Sample
+from visiontasks.sample import FIELDS, Sample
 
 WORKER_KINDS = ("threads", "processes")
-ROOM = 100  # objects per image that a batch has room for in any case
 _COUNTED = ("tags", "keypoints")  # fields whose length is the number of names
 
 
@@ -201,26 +201,6 @@ class Loader(grain.IterDataset):
             raise unreadable(len(self.source), notes)
         if not keep and self.epoch == epoch:  # unless it was set meanwhile
             self.epoch = epoch + 1
-
-
-def make_room(sources: Sequence[Source], fields: Sequence[str], max_objects: int | None = None) -> int:
-    """The objects per image for batches of these sources: as given, or for every image, at least `ROOM`.
-
-    An image of more than given, or of more than `ROOM`, is noted in its source's report.
-    """
-    sets = {label_set for _, label_set, field in _split(fields) if field in OBJECT_FIELDS}
-    most = ROOM if max_objects is None else max_objects
-    larger = []
-    for source in sources if sets else ():
-        for index in range(len(source)):
-            count = max(source.object_count(index, label_set) or 0 for label_set in sets)
-            if count > most:
-                larger.append((source, index, count))
-    room = max((count for *_, count in larger), default=most) if max_objects is None else most
-    for source, index, _ in larger:
-        what = f"more than {ROOM} objects: a batch has room for {room}" if room > most else too_many(most)
-        source.report.add(what, source.describe(index))
-    return room
 
 
 def _check(source, fields, names, batch, training):

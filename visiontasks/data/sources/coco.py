@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from visiontasks.arguments import Count
-from visiontasks.data.coco_json import file_names, image_folder, looks_like_coco, read_coco, split_of
+from visiontasks.data.coco_files import file_names, image_folder, looks_like_coco, split_of
+from visiontasks.data.coco_json import read_coco
 from visiontasks.data.finding import SHOWN, Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.layout import TRAINING, VALIDATION
