@@ -18,6 +18,8 @@ INHERITED = (
     "values",
     "delimiter",
     "separator",
+    "columns",
+    "flags",
     "one_based",
     "max_pixels",
     "set",
