@@ -119,7 +119,7 @@ def test_item_77_a_name_that_leads_out(root):
         ("path,tags\n", "got 1 rows"),
         ("path\na.jpg\n", "expected a first row that names at least two columns"),
         ("a.jpg,1,0\nb.jpg,0,1\n", "expected one column of labels beside 'column 1', or .* got column 2, column 3"),
-        ("path,x,y\na.jpg,1,1\nb.jpg,1,0\nc.jpg,0,2\n", r"line 4, column 'y': expected 0 or 1, .*got '2'"),
+        ("path,x,y\na.jpg,1,1\nb.jpg,1,0\nc.jpg,1,1\nd.jpg,0,2\n", r"line 5, column 'y': expected 0 or 1, .*got '2'"),
         ("path,x,y\na.jpg,1,0\n\nb.jpg,1\n", "line 4: expected 3 columns as in the first row, got 2"),
         ("path,tags\na.jpg,\n", "expected at least one tag"),
     ],

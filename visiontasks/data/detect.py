@@ -20,6 +20,7 @@ INHERITED = (
     "separator",
     "columns",
     "flags",
+    "scale_boxes",
     "one_based",
     "max_pixels",
     "set",

@@ -16,19 +16,8 @@ TRIED = 50  # rows, to recognize a table by: the files of some may be missing
 _FILES = ("file", "filename", "filepath", "imagepath", "imagefile", "imagefilename", "imgpath", "imgfile", "imgname")
 _FILES += ("fname", "path", "imagename", "image", "img", "picture", "photo", "imageid", "imgid", "idcode", "id")
 # the same of a column that has one class in each cell
-CLASS = (
-    "class",
-    "classname",
-    "label",
-    "labelname",
-    "classlabel",
-    "category",
-    "categoryname",
-    "name",
-    "breed",
-    "species",
-)
-CLASS += ("target", "diagnosis", "dx", "type", "level", "classid", "labelid", "categoryid")
+CLASS = ("class", "classname", "label", "labelname", "classlabel", "category", "categoryname", "name", "breed")
+CLASS += ("species", "target", "diagnosis", "dx", "type", "level", "classid", "labelid", "categoryid")
 _INDEX = re.compile(r"(unnamed\d*|index|idx|level0|rownames)?")  # pandas writes its row numbers so
 _CLASS_FILES = {"classes", "classlist", "classmap", "classmapping", "classnames", "labelmap"}
 
@@ -43,6 +32,10 @@ class Table:
     header: list[str]
     rows: Rows
     bare: bool = False
+
+    def rows_of(self, column: int, value: str) -> "Table":
+        """The table of the rows that have a value in a column."""
+        return dataclasses.replace(self, rows=[row for row in self.rows if row[1][column].strip() == value])
 
     def column(self, number: int) -> list[str]:
         """The cells of a column."""
@@ -83,8 +76,12 @@ def load_table(path: Path, delimiter: str | None) -> Table:
     """The table in a file, whose first row may hold an image instead of column names; errors as `read_table`."""
     header, rows = read_table(path, delimiter)
     if _is_data(header):
-        return Table(path, [f"column {1 + n}" for n in range(len(header))], [(1, header), *rows], bare=True)
+        return _bare(path, header, rows)
     return Table(path, [name.strip() for name in header], rows)
+
+
+def _bare(path, first, rows) -> Table:
+    return Table(path, [f"column {1 + number}" for number in range(len(first))], [(1, first), *rows], bare=True)
 
 
 def _is_data(cells) -> bool:
@@ -156,16 +153,28 @@ def file_column(table: Table, leads: Callable[[list[str]], int], others: Collect
     return named[0] if named else next(looks, None)
 
 
+def with_first_row(table: Table, file: int, leads: Callable[[list[str]], int]) -> Table:
+    """The table, whose first row is data if it names an image without a suffix."""
+    first = table.header[file]
+    if table.bare or is_file_name(first) or not first or not leads([first]):
+        return table
+    return _bare(table.path, table.header, table.rows)
+
+
 def first_names(names: Sequence[str]) -> list[str]:
     """The first names that recognition tries, each once."""
     return [name for name in dict.fromkeys(names) if name][:TRIED]
 
 
+def lists_classes(path: Path) -> bool:
+    """Whether a file of this name lists classes, and no images as Roboflow's _classes.csv does."""
+    return not path.name.startswith("_") and plain(path.stem) in _CLASS_FILES
+
+
 def listed_classes(table: Path, report) -> dict[str, str]:
     """{id: class name} in the order of the ids, of a classes.csv (name,id) beside a table; {} without one."""
     for path in sorted(table.path.parent.glob("*.csv")):
-        # Roboflow's _classes.csv is a table of images
-        if path == table.path or path.name.startswith("_") or plain(path.stem) not in _CLASS_FILES:
+        if path == table.path or not lists_classes(path):
             continue
         rows = [[cell.strip() for cell in cells] for _, cells in read_rows(path, None)[0]]
         if rows and len(rows[0]) == 2 and not any(cell.isdigit() for cell in rows[0]):

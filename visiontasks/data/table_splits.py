@@ -6,9 +6,10 @@ from pathlib import Path
 
 from visiontasks.data.finding import SHOWN, Finder
 from visiontasks.data.layout import TRAINING, VALIDATION, child, split_folders
-from visiontasks.data.table import Table, first_names, read_rows
+from visiontasks.data.table import Table, first_names, lists_classes, plain, read_rows
 from visiontasks.errors import DataError
 
+_SPLIT = ("split", "subset", "partition", "dataset", "set")  # columns
 _FOLDERS = ("annotations", "labels", "csv")  # of tables, beside the one of images
 
 
@@ -41,12 +42,42 @@ def none_below(table: Table, column: int, root: Path) -> str:
     return f"{table.path.name} names images in its column {table.header[column]!r}, none of them below {root} ({shown})"
 
 
-def recognize_tables(root: Path, read: Callable[[Path], tuple[dict, Collection[str]] | str | None]):
+def split_column(table: Table) -> tuple[int, dict[str, str]] | None:
+    """(the number of a column that says which split a row belongs to, {"train": its value, "val": …}), or None."""
+    for number in (n for n, name in enumerate(table.header) if plain(name) in _SPLIT):
+        values = {value.lower(): value for value in table.column(number)}
+        found = {
+            split: next((values[word] for word in words if word in values), None)
+            for split, words in (("train", TRAINING), ("val", VALIDATION))
+        }
+        if None not in found.values():
+            return number, found
+    return None
+
+
+def of_split(table: Table, split: str | None, report) -> Table:
+    """The table of the rows of a split, which is a value of its column of splits.
+
+    Raises:
+        DataError: there is no such column, or no such row.
+    """
+    if split is None:
+        return table
+    columns = [number for number, name in enumerate(table.header) if plain(name) in _SPLIT]
+    chosen = table.rows_of(columns[0], split) if columns else None
+    if chosen is None or not chosen.rows:
+        raise DataError(f"expected a value of a column split in {table.path}, got {split!r}.", "split")
+    report.add(f"table of which {len(table.rows) - len(chosen.rows)} rows belong to other splits", str(table.path))
+    return chosen
+
+
+def recognize_tables(root: Path, read: Callable[[Path], tuple[dict, Collection[str], dict] | str | None]):
     """{split: arguments} of the tables in a folder, why there are none, or None if there is nothing like it.
 
     Args:
         root: the folder.
-        read: (arguments, column names of the labels) of a table; or why it is none; or None.
+        read: (arguments, names of the columns of labels, values of `split_column` or {}) of a table; or why it is none;
+            or None if it is nothing like it.
     """
     answers, reasons = {}, []
 
@@ -59,6 +90,8 @@ def recognize_tables(root: Path, read: Callable[[Path], tuple[dict, Collection[s
     if not isinstance(tables, dict) or not tables:
         return tables or next(iter(reasons), None)
     train, val = tables["train"], tables.get("val")
+    if val is None and answers[train][2]:
+        return {split: {**answers[train][0], "split": value} for split, value in answers[train][2].items()}
     if val is not None and set(answers[train][1]).isdisjoint(answers[val][1]):
         answers[val] = f"{val.name} has no column of labels that {train.name} has, {', '.join(answers[train][1])[:80]}"
         del tables["val"]
@@ -104,7 +137,8 @@ def _words(table: Path) -> set[str]:
 
 def _tables_in(folder: Path) -> list[Path]:
     files = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".csv", ".tsv") and p.is_file())
-    return [p for p in files if not p.name.startswith(".") and "submission" not in _words(p)]
+    files = (p for p in files if not p.name.startswith(".") and not lists_classes(p))
+    return [p for p in files if "submission" not in _words(p)]
 
 
 def tell_unlabeled(table: Table, labels: Collection[str], report):

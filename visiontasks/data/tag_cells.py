@@ -13,8 +13,8 @@ from visiontasks.sample import UNLABELED
 _FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "-1": UNLABELED, "-1.0": UNLABELED, "": UNLABELED}
 _TAGS = ("tags", "tag", "labels", "classes", "categories", "attributes", "attributeids", "keywords")
 # of columns that describe an image, and of which nobody trains a tagger
-_OTHER = {"split", "fold", "kfold", "subset", "partition", "istrain", "isval", "isvalid", "istest", "dataset", "source"}
-_OTHER |= {"width", "height", "imagewidth", "imageheight", "imgwidth", "imgheight", "size", "url", "md5", "date"}
+_OTHER = {"split", "fold", "kfold", "subset", "partition", "istrain", "isval", "isvalid", "istest", "dataset", "set"}
+_OTHER |= {"width", "height", "imagewidth", "imageheight", "size", "url", "source", "md5", "date"}
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 _ENDS = {"[": "]", "(": ")", "{": "}"}
 SPACE = "space"  # a separator's name, because a command drops a blank
@@ -41,23 +41,22 @@ class TagCells:
 
     def __init__(self, table: Table, file: int, columns, flags, names, separator, report):
         self._table, self._report = table, report
-        numbers = self._find(file, columns)
+        numbers, found_flags = self._find(file, columns)
         self.columns = [table.header[number] for number in numbers]
-        single = len(numbers) == 1 and plain(self.columns[0]) in (*CLASS, *_TAGS)
-        if flags is None:
-            flags = not single and all(map(self._has_flags, numbers))
-        self.flags = flags
-        self.names, self.rows = (
-            self._read_flags(numbers, names) if flags else self._read_lists(numbers, names, separator)
-        )
+        self.flags = found_flags if flags is None else flags
+        read = self._read_flags(numbers, names) if self.flags else self._read_lists(numbers, names, separator)
+        self.names, self.rows = read
 
-    def _find(self, file, columns) -> list[int]:
+    def _find(self, file, columns) -> tuple[list[int], bool]:
+        """The numbers of the columns with the tags, and whether each is a tag."""
         header, path = self._table.header, self._table.path
         if columns is not None:
             missing = [name for name in columns if name not in header]
             if missing or not columns:
                 raise DataError(f"expected columns of {path} ({', '.join(header)}), got {missing}.", "columns")
-            return [header.index(name) for name in columns]
+            found = [header.index(name) for name in columns]
+            single = len(found) == 1 and self._is_named(found[0])
+            return found, not single and all(map(self._has_flags, found))
         index = [n for n in range(len(header)) if is_index(header[n]) or not any(self._table.column(n))]
         others = [n for n in range(len(header)) if n not in (file, *index)]
         if not others and len(header) == 2:  # no image has a tag
@@ -65,14 +64,12 @@ class TagCells:
         if len(others) > 1:
             others = [n for n in others if plain(header[n]) not in _OTHER and not is_file_name(header[n])] or others
         flags = [number for number in others if self._has_flags(number)]
-        named = [n for n in others if plain(header[n]) in (*CLASS, *_TAGS) and (n not in flags or len(flags) == 1)]
+        named = [n for n in others if self._is_named(n) and (n not in flags or len(flags) == 1)]
         named.sort(key=lambda n: (*CLASS, *_TAGS).index(plain(header[n])))
         if named:
             found = named[:1]
         elif flags and not self._table.bare:
-            found = flags
-            nearly = [n for n in others if n not in flags and self._nearly_flags(n)]
-            found = sorted(found + nearly)  # their wrong cell is an error
+            found = [n for n in others if n in flags or self._nearly_flags(n)]  # a wrong cell is an error
         elif len(others) == 1:
             found = others
         else:
@@ -84,7 +81,10 @@ class TagCells:
         for number in range(len(header)):
             if number not in (file, *found, *index):
                 self._report.add(f"column that is not read (columns= names others), in {path}", header[number])
-        return found
+        return found, bool(flags) and not named and not self._table.bare
+
+    def _is_named(self, number) -> bool:
+        return plain(self._table.header[number]) in (*CLASS, *_TAGS)
 
     def _has_flags(self, number) -> bool:
         values = {cell.lower() for cell in self._table.column(number)}

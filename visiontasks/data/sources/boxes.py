@@ -12,7 +12,7 @@ from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.table import listed_classes, load_table
-from visiontasks.data.table_splits import Places, none_below, recognize_tables, tell_unlabeled
+from visiontasks.data.table_splits import Places, none_below, of_split, recognize_tables, split_column, tell_unlabeled
 from visiontasks.errors import DataError
 
 _ONLY = "object"  # the class of a table without classes
@@ -35,6 +35,7 @@ class Boxes(ObjectFiles):
         delimiter: the character between columns; by default the most frequent of , ; and tab in the first row.
         names: the classes in order; by default those of classes.csv, or those in the table, sorted.
         scale_boxes: scale the boxes of an image whose size is not the one in the table's columns width and height.
+        split: only the rows that have this value in the column split (or subset, partition, set); by default all.
         max_pixels: larger images are skipped.
 
     Raises:
@@ -52,12 +53,13 @@ class Boxes(ObjectFiles):
         delimiter: str | None = None,
         names: Sequence[str] | None = None,
         scale_boxes: bool = False,
+        split: str | None = None,
         max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
         self.path, self.scale_boxes, self.max_pixels = Path(path), scale_boxes, max_pixels
         self.root = self.path.parent if root is None else Path(root)
-        table = load_table(self.path, delimiter)
+        table = of_split(load_table(self.path, delimiter), split, self.report)
         finder = Finder(self.root, self.report)
         columns = box_columns(table, lambda names: sum(map(finder.has, names)))
         if columns.name is None:
@@ -146,8 +148,8 @@ class Boxes(ObjectFiles):
         return recognize_tables(root, lambda path: _look(path, root))
 
 
-def _look(path: Path, root: Path) -> tuple[dict, list[str]] | str | None:
-    """(arguments, columns of boxes) of a table, why it is not one of boxes, or None if it is nothing like it."""
+def _look(path: Path, root: Path) -> tuple[dict, list[str], dict] | str | None:
+    """(arguments, columns of boxes, values of splits) of a table, why it is not one of boxes, or None."""
     try:
         table, places = load_table(path, None), Places(path, root)
     except DataError:
@@ -157,8 +159,9 @@ def _look(path: Path, root: Path) -> tuple[dict, list[str]] | str | None:
     try:
         columns = box_columns(table, lambda names: places.best(names)[1])
     except DataError as error:
-        return str(error).rstrip(".")
+        return error.args[0].rstrip(".")
     folder, _ = places.best(table.column(columns.file))
     if folder is None:
         return none_below(table, columns.file, root)
-    return {"path": str(path), "root": str(folder)}, [table.header[number] for number in columns.box]
+    _, splits = split_column(table) or (None, {})
+    return {"path": str(path), "root": str(folder)}, [table.header[number] for number in columns.box], splits

@@ -10,8 +10,8 @@ from visiontasks.data.box_columns import is_near
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS
 from visiontasks.data.sources.source import Files, Report
-from visiontasks.data.table import file_column, load_table
-from visiontasks.data.table_splits import Places, none_below, recognize_tables, tell_unlabeled
+from visiontasks.data.table import file_column, load_table, with_first_row
+from visiontasks.data.table_splits import Places, none_below, of_split, recognize_tables, split_column, tell_unlabeled
 from visiontasks.data.tag_cells import TagCells, why_no_label
 from visiontasks.errors import DataError
 from visiontasks.sample import UNLABELED
@@ -40,6 +40,7 @@ class Csv(Files):
             1, or the only one.
         flags: whether each column is a tag, and not a list of them; by default if its cells are 0 and 1 and it is not
             named label, class, tags, …
+        split: only the rows that have this value in the column split (or subset, partition, set); by default all.
         max_pixels: larger images are skipped.
 
     Raises:
@@ -62,16 +63,22 @@ class Csv(Files):
         names: Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         flags: bool | None = None,
+        split: str | None = None,
         max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
         self.path, self.max_pixels = Path(path), max_pixels
         self.root = self.path.parent if root is None else Path(root)
-        table = load_table(self.path, delimiter)
+        table = of_split(load_table(self.path, delimiter), split, self.report)
         finder = Finder(self.root, self.report)
-        file = file_column(table, lambda names: sum(map(finder.has, names)))
+
+        def leads(names):
+            return sum(map(finder.has, names))
+
+        file = file_column(table, leads)
         if file is None:
             raise finder.none_found(f"{self.path}, column {table.header[0]!r}", table.column(0))
+        table = with_first_row(table, file, leads)
         cells = TagCells(table, file, columns, flags, names, separator, self.report)
         self.items = self._join(table, file, cells, finder)
         if not self.items:
@@ -120,18 +127,23 @@ class Csv(Files):
         return recognize_tables(root, lambda path: _look(path, root, {"label", "tags"} & set(wanted) == {"label"}))
 
 
-def _look(path: Path, root: Path, classify: bool) -> tuple[dict, list[str]] | str | None:
-    """(arguments, columns of labels) of a table, why it is not one of tags (or, to `classify`, of classes), or None."""
+def _look(path: Path, root: Path, classify: bool) -> tuple[dict, list[str], dict] | str | None:
+    """(arguments, columns of labels, values of splits) of a table; why it is not one of tags or classes; or None."""
     try:
         table, places = load_table(path, None), Places(path, root)
     except DataError:
         return None
     if is_near(table):
         return None  # a table of boxes
-    file = file_column(table, lambda names: places.best(names)[1])
+
+    def leads(names):
+        return places.best(names)[1]
+
+    file = file_column(table, leads)
     folder, _ = (None, 0) if file is None else places.best(table.column(file))
     if folder is None:
         return None if file is None else none_below(table, file, root)
+    table = with_first_row(table, file, leads)
     arguments = {"path": str(path), "root": str(folder)}
     try:
         cells = TagCells(table, file, None, None, None, None, Report())
@@ -139,6 +151,7 @@ def _look(path: Path, root: Path, classify: bool) -> tuple[dict, list[str]] | st
             arguments["flags"] = False
             cells = TagCells(table, file, cells.columns, False, None, None, Report())
     except DataError as error:
-        return str(error).rstrip(".")
+        return error.args[0].rstrip(".")
     reason = why_no_label(cells, table, file) if classify else None
-    return reason or (arguments, cells.columns)
+    _, splits = split_column(table) or (None, {})
+    return reason or (arguments, cells.columns, splits)
