@@ -20,10 +20,16 @@ class Places:
         roots = list(dict.fromkeys((table.parent, root)))
         folders = [folder for base in roots for folder in (base, *_folders(base))]
         self.finders, self.root = [Finder(folder) for folder in dict.fromkeys(folders)], Finder(roots[-1])
+        self._known = {}
 
     def best(self, names: Sequence[str]) -> tuple[Path | None, int]:
         """(the folder that has most of the first names' images or None, how many)."""
-        names = first_names(names)
+        names = tuple(first_names(names))
+        if names not in self._known:
+            self._known[names] = self._best(names)
+        return self._known[names]
+
+    def _best(self, names):
         counts = [sum(map(finder.at_once, names)) for finder in self.finders]
         most = max(counts)
         if most < len(names) and (count := sum(map(self.root.has, names))) > most:
