@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.load import load_data
 from visiontasks.data.sources.boxes import Boxes
@@ -137,3 +138,103 @@ def test_images_in_a_folder_beside(tmp_path):
 def write(path):
     path.parent.mkdir(exist_ok=True)
     write_image(path, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+
+
+def test_a_table_without_names_of_columns_and_a_list_of_classes(tmp_path):
+    """As keras-retinanet reads them."""
+    for name in "abc":
+        write(tmp_path / f"imgs/{name}.jpg")
+    (tmp_path / "annotations.csv").write_text("imgs/a.jpg,1,2,10,12,cat\nimgs/b.jpg,,,,,\nimgs/a.jpg,0,0,5,5,cow\n")
+    (tmp_path / "val_annotations.csv").write_text("imgs/c.jpg,1,2,10,12,cow\n")
+    (tmp_path / "classes.csv").write_text("cow,0\ncat,1\n")
+    splits, message = detect(tmp_path, ["boxes"])
+    assert [split["source"] for split in splits.values()] == ["boxes"] * 2 and "could also" not in message
+    train, val = load_data(str(tmp_path), batch=1, fields=("boxes", "classes"), size=(32, 32), workers=0)
+    assert train.source.names["classes"] == val.source.names["classes"] == ("cow", "cat")
+    assert train.source[0].classes.tolist() == [1, 0] and len(train.source[1].boxes) == 0
+    (tmp_path / "classes.csv").write_text("cow,0\n")
+    with pytest.raises(DataError, match="line 1: expected a class among names .cow., got 'cat'"):
+        Boxes(str(tmp_path / "annotations.csv"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat,1,2,9,10,a.jpg,30,20\n",
+        "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name,image_width,image_height\ncat,1,2,9,10,a.jpg,30,20\n",
+        "image,label,x,y,width,height\na.jpg,cat,1,2,9,10\n",
+        "image,label,x,y,w,h,width,height\na.jpg,cat,1,2,9,10,30,20\n",
+        "image,width,height,x0,y0,x1,y1,label\na.jpg,30,20,1,2,10,12,cat\n",
+        'image_id,width,height,bbox,category\na,30,20,"[1.0, 2.0, 9.0, 10.0]",cat\n',
+    ],
+    ids=["makesense.ai bare", "makesense.ai", "sides", "sides and the size", "from 0", "list"],
+)
+def test_other_forms_of_a_box(root, text):
+    (root / "labels.csv").write_text(text)
+    source = Boxes(**Boxes.recognize(root)["train"])
+    assert source[0].boxes.tolist() == [[1, 2, 10, 12]] and source.names["classes"] == ("cat",)
+
+
+def test_a_table_without_classes_has_one(root):
+    source = table(root, "image,xmin,ymin,xmax,ymax\na.jpg,1,2,10,12\nb.jpg,,,,\n")
+    assert source.names["classes"] == ("object",) and len(source[1].boxes) == 0 and "every box" in str(source.report)
+    assert table(root, "image,xmin,ymin,xmax,ymax\na.jpg,1,2,10,12\n", names=["object"])[0].classes.tolist() == [0]
+
+
+def test_images_that_were_resized_since(root):
+    text = HEADER + "a.jpg,60,40,cat,2,4,20,24\nb.jpg,30,20,cat,1,2,10,12\n"
+    fix = r"height and width \(20, 30\), got \(40, 60\).* Set scale_boxes=true."
+    with pytest.raises(DataError, match=f"line 2: expected for .*a.jpg its {fix}"):
+        table(root, text)
+    source = table(root, text, scale_boxes=True)
+    assert source[0].boxes.tolist() == source[1].boxes.tolist() == [[1, 2, 10, 12]]
+    assert source.report.count("image of another size than in the table, its boxes scaled") == 1
+    with pytest.raises(DataError, match=r"got \(30, 20\), which ignores the EXIF orientation"):
+        table(root, HEADER + "a.jpg,20,30,cat,2,4,20,24\n", scale_boxes=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "box", "cause"),
+    [
+        (
+            "xmin,ymin,xmax,ymax",
+            "20,15,5,5",
+            "got 2 of 3 boxes that are not so: they seem to be x, y, width and height",
+        ),
+        ("xmin,ymin,xmax,ymax", "20,15,25,30", "got 2 of 3 that exceed them: they seem to belong to images of another"),
+        ("x,y,w,h", "20,15,28,18", "got 2 of 3 that exceed them: they seem to be corners; name the columns xmin"),
+    ],
+)
+def test_most_boxes_cannot_be_what_the_columns_say(root, header, box, cause):
+    with pytest.raises(DataError, match=f"boxes.csv: expected .*{cause}"):
+        table(root, f"file,{header},class\na.jpg,{box},cat\nb.jpg,{box},cat\nb.jpg,1,2,10,12,cat\n")
+
+
+def test_percent_encoded_names_and_a_column_of_splits(tmp_path):
+    for number in range(2):
+        write(tmp_path / f"set/photo ({number}).jpg")
+    rows = (f'"photo%20({n}).jpg",1,2,10,12,"nut",{split}\n' for n, split in enumerate(("train", "val")))
+    (tmp_path / "set/parts-export.csv").write_text(
+        '"image","xmin","ymin","xmax","ymax","label","split"\n' + "".join(rows)
+    )
+    splits, message = detect(tmp_path / "set", ["boxes"])
+    assert "with a validation set" in message
+    source = Boxes(**{key: value for key, value in splits["val"].items() if key != "source"})
+    assert source.id_of(source.items[0][0]) == "photo (1).jpg" and len(source) == 1
+    assert source.report.count("percent-encoded file name") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("path,x1,y1,x2,name\na.jpg,3,4,50,cat\n", "got path, x1, y1, x2, name, without ymax; rename"),
+        (
+            HEADER + "x.jpg,,,cat,1,2,3,4\n",
+            "boxes.csv names images in its column 'filename', none of them below .*x.jpg",
+        ),
+    ],
+)
+def test_why_a_table_is_not_one_of_boxes(root, text, reason):
+    (root / "boxes.csv").write_text(text)
+    with pytest.raises(DataError, match=f"(?s)What comes near:.*boxes: .*{reason}"):
+        detect(root, ["boxes"])

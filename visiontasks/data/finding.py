@@ -5,7 +5,6 @@ import os
 import posixpath
 import unicodedata
 from collections.abc import Callable, Iterable
-from glob import escape
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -38,6 +37,7 @@ class Finder:
         missing: str = "image missing, skipped",
     ):
         self.root, self.report, self.accepts, self.missing = Path(root), report, accepts, missing
+        self._stems: dict[Path, set[str]] = {}
 
     def find(self, name: str, where: str | os.PathLike = "", argument: str | None = "root") -> Path | None:
         """The file, or None if it is missing, which is reported.
@@ -74,7 +74,7 @@ class Finder:
             return self._file(name) is not None
         folder, stem = posixpath.split(name)
         home = inside(self.root, folder) if stem else None
-        return home is not None and any(self.accepts(path.name) for path in home.glob(f"{escape(stem)}.*"))
+        return home is not None and stem in self._stems_in(home)
 
     def none_found(self, where, names: Iterable[str], argument: str | None = "root") -> DataError:
         """The error for a file of which no name leads to a file."""
@@ -85,6 +85,13 @@ class Finder:
             f"({shown}); give the folder that contains them.",
             argument,
         )
+
+    def _stems_in(self, folder: Path) -> set[str]:
+        """The names without suffixes of a folder's own files."""
+        if folder not in self._stems:
+            names = os.listdir(folder) if folder.is_dir() else ()
+            self._stems[folder] = {posixpath.splitext(name)[0] for name in names if self.accepts(name)}
+        return self._stems[folder]
 
     def _tell(self, what, name):
         if self.report is not None:

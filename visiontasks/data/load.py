@@ -63,6 +63,8 @@ def load_data(
         sets = sorted(by_set(train.fields).items())
         given = train.fields - train.derived
         fields = [name for key, _ in sets for name in named(key, DEFAULT_FIELDS) if name in given]
+        # a table gives a label only if no image has several tags, which may be so by chance
+        fields = [name for name in fields if name in val.fields or name.rpartition("/")[2] != "label"]
     fields = tuple(fields)
     _same_names(train, val, fields)
     same_images(train, val)
@@ -140,6 +142,9 @@ def _load(split, where, names) -> Source:
     kinds = {tuple(of_set[field]) for field in fields - derived - {"keypoints"}} or {
         tuple(of_set[field][1:]) for field in derived
     }
+    widest = max(kinds, key=len, default=())
+    if fields == {"label", "tags"} and all(set(widest).issuperset(kind) for kind in kinds):
+        kinds = {widest}  # of a mixture that has labels from one table and tags from another
     if len(kinds) == 1 and "names" not in arguments and any(a.name == "names" for a in part.arguments):
         arguments["names"] = list(*kinds)  # a split that lacks a class would number the others differently
     with under(where):

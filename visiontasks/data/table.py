@@ -1,23 +1,49 @@
-"""Reads text tables whose first row has the column names, and finds the images that they name."""
+"""Reads text tables, and finds their images and the tables of each split."""
 
 import csv
+import dataclasses
 import io
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from visiontasks.data.finding import Finder
 from visiontasks.data.images import is_image_name
-from visiontasks.data.layout import TRAINING, VALIDATION, split_folders
 from visiontasks.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
 TRIED = 50  # rows, to recognize a table by: the files of some may be missing
+# the names of the column of files, in any case and with or without _ between the words; the surest first
+_FILES = ("file", "filename", "filepath", "imagepath", "imagefile", "imagefilename", "imgpath", "imgfile", "imgname")
+_FILES += ("fname", "path", "imagename", "image", "img", "picture", "photo", "imageid", "imgid", "idcode", "id")
+# the same of a column that has one class in each cell
+CLASS = ("class", "classname", "label", "labelname", "classlabel", "category", "categoryname", "name", "breed")
+CLASS += ("species", "target", "diagnosis", "dx", "type", "level", "classid", "labelid", "categoryid")
+_INDEX = re.compile(r"(unnamed\d*|index|idx|level0|rownames)?")  # pandas writes its row numbers so
+_CLASS_FILES = {"classes", "classlist", "classmap", "classmapping", "classnames", "labelmap"}
 
 Rows = list[tuple[int, list[str]]]  # (line, cells)
 
 
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Column names and rows of a table file; a table without a row of names has made-up ones, and is `bare`."""
+
+    path: Path
+    header: list[str]
+    rows: Rows
+    bare: bool = False
+
+    def rows_of(self, column: int, value: str) -> "Table":
+        """The table of the rows that have a value in a column."""
+        return dataclasses.replace(self, rows=[row for row in self.rows if row[1][column].strip() == value])
+
+    def column(self, number: int) -> list[str]:
+        """The cells of a column."""
+        return [cells[number].strip() for _, cells in self.rows]
+
+
 def read_table(path: Path, delimiter: str | None) -> tuple[list[str], Rows]:
-    """The column names, and (line, cells) of every row that is not empty.
+    """The first row, and (line, cells) of every other row that is not empty.
 
     Args:
         path: UTF-8, UTF-16 or Windows-1252, with or without a byte order mark.
@@ -26,26 +52,15 @@ def read_table(path: Path, delimiter: str | None) -> tuple[list[str], Rows]:
     Raises:
         DataError: not a table, no rows, or a row of another length; the text names the line.
     """
-    try:
-        text = _decode(path.read_bytes())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a text table, got {path}: {error}.", "path") from error
-    first = text.strip().split("\n")[0].strip()
-    if delimiter is None:
-        delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: expected rows of text, got: {error}.") from error
-    if len(rows) < 2 or len(rows[0][1]) < 2:
+    rows, delimiter = read_rows(path, delimiter)
+    bare = bool(rows) and _is_data(rows[0][1])
+    if len(rows) < 2 - bare or len(rows[0][1]) < 2:
+        first = ",".join(rows[0][1]) if rows else ""
         raise DataError(
             f"{path}: expected a first row that names at least two columns (file, tags) and rows after it; got "
             f"{len(rows)} rows, the first {first[:80]!r}, read with {delimiter!r} between the columns."
         )
-    header, width = rows[0][1], len(rows[0][1])
-    if is_image_name(header[0].strip()):
-        raise DataError(f"{path}: expected column names in the first row, got the image {header[0]!r}; add file,tags.")
+    width = len(rows[0][1])
     for line, cells in rows[1:]:
         if width == 2 and len(cells) == 1:  # a file without tags
             cells.append("")
@@ -54,7 +69,38 @@ def read_table(path: Path, delimiter: str | None) -> tuple[list[str], Rows]:
                 f"{path}, line {line}: expected {width} columns as in the first row, got {len(cells)}; "
                 "put quotes around cells that contain the delimiter."
             )
-    return header, rows[1:]
+    return rows[0][1], rows[1:]
+
+
+def load_table(path: Path, delimiter: str | None) -> Table:
+    """The table in a file, whose first row may hold an image instead of column names; errors as `read_table`."""
+    header, rows = read_table(path, delimiter)
+    if _is_data(header):
+        return _bare(path, header, rows)
+    return Table(path, [name.strip() for name in header], rows)
+
+
+def _bare(path, first, rows) -> Table:
+    return Table(path, [f"column {1 + number}" for number in range(len(first))], [(1, first), *rows], bare=True)
+
+
+def _is_data(cells) -> bool:
+    return any(is_image_name(cell.strip()) for cell in cells)
+
+
+def read_rows(path: Path, delimiter: str | None) -> tuple[Rows, str]:
+    """(line, cells) of every row that is not empty, and the delimiter; errors as `read_table`."""
+    try:
+        text = _decode(path.read_bytes())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"expected a text table, got {path}: {error}.", "path") from error
+    if delimiter is None:
+        delimiter = max(_DELIMITERS, key=text.strip().split("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)], delimiter
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: expected rows of text, got: {error}.") from error
 
 
 def _decode(data: bytes) -> str:
@@ -66,44 +112,77 @@ def _decode(data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def recognize_tables(root: Path, image_root_of: Callable[[Path], Path | None]) -> dict[str, dict] | None:
-    """{split: {"path", "root"}} of the tables in a folder; None without a table, or if a table has no image root."""
-    roots = [(split, table, image_root_of(table)) for split, table in split_tables(root).items()]
-    if not roots or any(folder is None for *_, folder in roots):
-        return None
-    return {split: {"path": str(table), "root": str(folder)} for split, table, folder in roots}
+def plain(name: str) -> str:
+    """A column's name without case, and without what is between its words."""
+    return re.sub(r"[\W_]+", "", name).lower()
 
 
-def split_tables(root: Path) -> dict[str, Path]:
-    """{"train": …, "val": …} of the tables in a folder ("val" only if it exists); {} without a training table.
+def is_index(name: str) -> bool:
+    """Whether a column of this name numbers the rows."""
+    return _INDEX.fullmatch(plain(name)) is not None
 
-    The tables can also lie in the folders of the splits: train/_annotations.csv, valid/_annotations.csv.
+
+def is_file_name(name: str) -> bool:
+    """Whether a column of this name may hold files."""
+    return plain(name) in _FILES
+
+
+def file_column(table: Table, leads: Callable[[list[str]], int], others: Collection[int] = ()) -> int | None:
+    """The number of the column of files: by its name, or, if that leads to no image, by its cells.
+
+    Args:
+        table: the table.
+        leads: how many of some names lead to an image.
+        others: columns that hold something else.
     """
-    tables = {p.stem.lower(): p for p in _tables_in(root)}
-    if not tables:
-        inside = {split: _tables_in(folder) for split, folder in split_folders(root).items() if folder != root}
-        single = {split: tables[0] for split, tables in inside.items() if len(tables) == 1}
-        return single if "train" in single else {}
-    train = next((tables[n] for n in TRAINING if n in tables), None)
-    if train is None and len(tables) == 1:
-        train = next(iter(tables.values()))
-    val = next((tables[n] for n in VALIDATION if n in tables), None)
-    return {name: table for name, table in (("train", train), ("val", val)) if table is not None and train is not None}
+    columns = [number for number in range(len(table.header)) if number not in others]
+    named = [number for number in columns if is_file_name(table.header[number])]
+    named.sort(key=lambda number: _FILES.index(plain(table.header[number])))
+    named = [] if table.bare else named
+    tried = {number: first_names(table.column(number)) for number in columns}
+    for number in named:
+        if leads(tried[number]):
+            return number
+    rest = [number for number in columns if number not in named and tried[number]]
+    # numbers of rows may be the names of images, too
+    rest.sort(key=lambda n: (not any(map(is_image_name, tried[n])), is_index(table.header[n]), n))
+    by_cells = next((n for n in rest if 2 * leads(tried[n]) >= len(tried[n])), None)
+    if by_cells is not None:
+        return by_cells
+    looks = (number for number in rest if any(map(is_image_name, tried[number])))
+    return named[0] if named else next(looks, None)
 
 
-def _tables_in(folder: Path) -> list[Path]:
-    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".csv", ".tsv")]
+def with_first_row(table: Table, file: int, leads: Callable[[list[str]], int]) -> Table:
+    """The table, whose first row is data if it names an image without a suffix."""
+    first = table.header[file]
+    if table.bare or is_file_name(first) or not first or not leads([first]):
+        return table
+    return _bare(table.path, table.header, table.rows)
 
 
-def image_root(table: Path, names: list[str]) -> Path | None:
-    """The folder in which most of the first names of a table are images: its own, one in it, or any depth; or None."""
-    names = [name for name in dict.fromkeys(names) if name][:TRIED]
-    folders = [table.parent, *(p for p in sorted(table.parent.iterdir()) if p.is_dir() and not p.name.startswith("."))]
-    best, count = None, 0
-    for folder in folders:
-        found = sum(map(Finder(folder).at_once, names))
-        if found > count:
-            best, count = folder, found
-    if best is None and any(map(Finder(table.parent).has, names)):
-        best = table.parent
-    return best
+def first_names(names: Sequence[str]) -> list[str]:
+    """The first names that recognition tries, each once."""
+    return [name for name in dict.fromkeys(names) if name][:TRIED]
+
+
+def lists_classes(path: Path) -> bool:
+    """Whether a file of this name lists classes, and no images as Roboflow's _classes.csv does."""
+    return not path.name.startswith("_") and plain(path.stem) in _CLASS_FILES
+
+
+def listed_classes(table: Path, report) -> dict[str, str]:
+    """{id: class name} in the order of the ids, of a classes.csv (name,id) beside a table; {} without one."""
+    for path in sorted(table.path.parent.glob("*.csv")):
+        if path == table.path or not lists_classes(path):
+            continue
+        rows = [[cell.strip() for cell in cells] for _, cells in read_rows(path, None)[0]]
+        if rows and len(rows[0]) == 2 and not any(cell.isdigit() for cell in rows[0]):
+            rows = rows[1:]  # names of the columns
+        for name, number in ((0, 1), (1, 0)):
+            if rows and all(len(row) == 2 and row[number].isdigit() and row[name] for row in rows):
+                found = {row[number]: row[name] for row in sorted(rows, key=lambda row: int(row[number]))}
+                if len(found) == len(set(found.values())) == len(rows):
+                    return found
+        report.add("list of classes that is not name,id with each once, not used", str(path))
+    return {}

@@ -1,4 +1,4 @@
-"""A table of images and their tags."""
+"""A table of images and their tags, or their class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,38 +6,53 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
+from visiontasks.data.box_columns import is_near
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS
-from visiontasks.data.sources.source import Files
-from visiontasks.data.table import TRIED, image_root, read_table, recognize_tables
+from visiontasks.data.sources.source import Files, Report
+from visiontasks.data.table import file_column, load_table, with_first_row
+from visiontasks.data.table_splits import Places, none_below, of_split, recognize_tables, split_column, tell_unlabeled
+from visiontasks.data.tag_cells import TagCells, why_no_label
 from visiontasks.errors import DataError
 from visiontasks.sample import UNLABELED
 
-_FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "-1": UNLABELED, "-1.0": UNLABELED, "": UNLABELED}
-
 
 class Csv(Files):
-    """A table of images and tags whose first row names the columns; gives `tags`.
+    """A table of images and tags; gives `tags`, and `label` if each image has exactly one of them.
 
-    The first column holds the file. Then follows either one column of tags with a separator between them, or one
-    column per tag with 0 or 1 (-1 or empty: not labeled). An image without tags is a valid image.
+    The column of files is found by its name (file, filename, image, path, image_id, id, …) or by its cells, which may
+    lack the suffix. Then there is one column of labels, whose cells have a name, or several with a separator between
+    them, or a list (["a", "b"]); or one column per tag with 0 or 1, True or False (-1 or empty: not labeled). Other
+    columns are not read, which is reported. The rows of one image are joined. An image without tags is a valid image.
+    Without a row of column names the table has two columns, files and labels. A classes.csv (name,id) beside the table
+    gives the order of the labels, and the names of those that are ids.
 
     Args:
         path: the table: UTF-8, UTF-16 or Windows-1252, with or without a byte order mark.
         root: the folder that the table's file names are relative to; by default the table's folder.
         delimiter: the character between columns; by default the most frequent of , ; and tab in the first row.
-        separator: the character between tags; by default ; or | if any row has one, else a comma, else white space.
+        separator: the character between tags, or "space"; by default ; or | if any row has one, else a comma. White
+            space separates if a word occurs in different combinations, so that hot dog is one name; what was decided is
+            reported.
         names: the tags in order; by default those in the table, sorted (or in the order of their columns). A tag
             without a column is not labeled.
+        columns: the names of the columns with the tags; by default those named label, class, tags, …, or those of 0 and
+            1, or the only one.
+        flags: whether each column is a tag, and not a list of them; by default if its cells are 0 and 1 and it is not
+            named label, class, tags, …
+        split: only the rows that have this value in the column split (or subset, partition, set); by default all.
         max_pixels: larger images are skipped.
 
     Raises:
-        DataError: no table, no image, no tag, a row of another length, or a tag that `names` lacks; the text names
-            the line.
+        DataError: no table, no image, no tag, a row of another length, rows of an image whose 0 and 1 differ, or a tag
+            that `names` lacks; the text names the line.
     """
 
-    LAYOUT = "a table of tags: DIR/*.csv whose first column names images in DIR, or DIR/{train,val}.csv"
-    fields = frozenset({"tags"})
+    LAYOUT = (
+        "a table of tags or classes: DIR/*.csv with a column of images in DIR, and one of labels or one of 0 and 1 for "
+        "each, or DIR/{train,val}.csv"
+    )
+    fields = frozenset({"tags", "label"})
 
     def __init__(
         self,
@@ -46,82 +61,97 @@ class Csv(Files):
         delimiter: str | None = None,
         separator: str | None = None,
         names: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        flags: bool | None = None,
+        split: str | None = None,
         max_pixels: Count = MAX_PIXELS,
     ):
         super().__init__()
         self.path, self.max_pixels = Path(path), max_pixels
         self.root = self.path.parent if root is None else Path(root)
-        header, rows = read_table(self.path, delimiter)
+        table = of_split(load_table(self.path, delimiter), split, self.report)
         finder = Finder(self.root, self.report)
-        second = {cells[1].strip() for _, cells in rows}
-        flags = len(header) > 2 or (second != {""} and second <= set(_FLAGS))
-        tags = self._read_flags(header, rows, names) if flags else self._read_lists(rows, names, separator)
-        self.items = [
-            (path, row)
-            for (line, cells), row in zip(rows, tags, strict=True)
-            if (path := finder.find(cells[0].strip(), f"{self.path}, line {line}")) is not None
-        ]
+
+        def leads(names):
+            return sum(map(finder.has, names))
+
+        file = file_column(table, leads)
+        if file is None:
+            raise finder.none_found(f"{self.path}, column {table.header[0]!r}", table.column(0))
+        table = with_first_row(table, file, leads)
+        cells = TagCells(table, file, columns, flags, names, separator, self.report)
+        self.items = self._join(table, file, cells, finder)
         if not self.items:
-            raise finder.none_found(f"{self.path}, column {header[0]!r}", [cells[0] for _, cells in rows])
+            raise finder.none_found(f"{self.path}, column {table.header[file]!r}", table.column(file))
+        rows = np.array([row for _, row in self.items])
+        one = ((rows == 1).sum(axis=1) == 1).all()
+        self.fields = frozenset({"tags", "label"} if one else {"tags"})
+        self.names = dict.fromkeys(sorted(self.fields), cells.names)
+        tell_unlabeled(table, cells.columns, self.report)
 
-    def _read_flags(self, header, rows, names):
-        columns = [name.strip() for name in header[1:]]
-        names = columns if names is None else [str(name) for name in names]
-        indices = {number: 1 + columns.index(name) for number, name in enumerate(names) if name in columns}
-        missing = sorted(set(names) - set(columns))
-        if not indices or missing and set(columns) - set(names):  # names of more data sets have all columns
-            raise DataError(f"{self.path}: expected columns of names, {', '.join(names)}, got {', '.join(columns)}.")
-        self.names = {"tags": tuple(names)}
-        for name in missing:
-            self.report.add("tag without a column, not labeled", name)
-        tags = np.full((len(rows), len(names)), UNLABELED, np.float32)
-        for row, (line, cells) in zip(tags, rows, strict=True):
-            for number, column in indices.items():
-                try:
-                    row[number] = _FLAGS[cells[column].strip()]
-                except KeyError:
-                    raise DataError(
-                        f"{self.path}, line {line}, column {header[column]!r}: expected 0 or 1 (-1 or empty: not "
-                        f"labeled), got {cells[column]!r}. A table of tag names has two columns: file and tags."
-                    ) from None
-        return tags
-
-    def _read_lists(self, rows, names, separator):
-        cells = [cells[1] for _, cells in rows]
-        if separator is None:  # str.split(None) splits at white space
-            separator = next((s for s in ";|," if any(s in cell for cell in cells)), None)
-            if separator is None and any(len(cell.split()) > 1 for cell in cells):
-                self.report.add("table whose tags are split at white space (change it with separator=)", str(self.path))
-        lists = [[tag.strip() for tag in cell.split(separator) if tag.strip()] for cell in cells]
-        known = sorted({tag for tags in lists for tag in tags}) if names is None else [str(name) for name in names]
-        if not known:
-            raise DataError(f"{self.path}: expected at least one tag in the second column, got none.")
-        self.names = {"tags": tuple(known)}
-        numbers = {name: number for number, name in enumerate(known)}
-        tags = np.zeros((len(rows), len(known)), np.float32)
-        for row, present, (line, _) in zip(tags, lists, rows, strict=True):
-            unknown = [tag for tag in present if tag not in numbers]
-            if unknown:
+    def _join(self, table, file, cells, finder) -> list[tuple[Path, np.ndarray]]:
+        """(image, tags) of each image that is there."""
+        found, images = {}, {}
+        for (line, row), tags in zip(table.rows, cells.rows, strict=True):
+            name = row[file].strip()
+            if name not in found:
+                found[name] = finder.find(name, f"{self.path}, line {line}")
+            path = found[name]
+            if path is None:
+                continue
+            before, first = images.setdefault(path, (tags, line))
+            if first == line:
+                continue
+            if not cells.flags:
+                self.report.add("image of several rows, whose labels are joined", name)
+                images[path] = np.maximum(before, tags), first
+            elif not np.array_equal(before, tags):
                 raise DataError(
-                    f"{self.path}, line {line}: expected tags among {', '.join(known)}, got {unknown[0]!r}."
+                    f"{self.path}, line {line}: expected each image once, got {name} in line {first} with other tags "
+                    f"({cells.names[np.flatnonzero(before != tags)[0]]}); remove one of the rows."
                 )
-            row[[numbers[tag] for tag in present]] = 1
-        return tags
+            else:
+                self.report.add("image of several equal rows, read once", name)
+        return [(path, tags) for path, (tags, _) in images.items()]
 
     def labels(self, tags, size, fields):
-        return {"tags": tags.copy() if self.known is None else np.where(self.known, tags, UNLABELED)}
+        known = tags.copy() if self.known is None else np.where(self.known, tags, UNLABELED)
+        return {"tags": known, **({"label": int(np.argmax(tags))} if "label" in self.fields else {})}
 
     @classmethod
     def recognize(cls, root):
-        return recognize_tables(root, _image_root)
+        return cls.recognize_for(root, ())
+
+    @classmethod
+    def recognize_for(cls, root, wanted):
+        return recognize_tables(root, lambda path: _look(path, root, {"label", "tags"} & set(wanted) == {"label"}))
 
 
-def _image_root(table: Path) -> Path | None:
+def _look(path: Path, root: Path, classify: bool) -> tuple[dict, list[str], dict] | str | None:
+    """(arguments, columns of labels, values of splits) of a table; why it is not one of tags or classes; or None."""
     try:
-        _, rows = read_table(table, None)
+        table, places = load_table(path, None), Places(path, root)
     except DataError:
         return None
-    rows = [[cell.strip() for cell in cells] for _, cells in rows[:TRIED]]
-    if len(rows[0]) > 2 and not all(tag in _FLAGS for _, *tags in rows for tag in tags):
-        return None  # a table of something else, such as boxes
-    return image_root(table, [name for name, *_ in rows])
+    if is_near(table):
+        return None  # a table of boxes
+
+    def leads(names):
+        return places.best(names)[1]
+
+    file = file_column(table, leads)
+    folder, _ = (None, 0) if file is None else places.best(table.column(file))
+    if folder is None:
+        return None if file is None else none_below(table, file, root)
+    table = with_first_row(table, file, leads)
+    arguments = {"path": str(path), "root": str(folder)}
+    try:
+        cells = TagCells(table, file, None, None, None, None, Report())
+        if classify and cells.flags and len(cells.columns) == 1:  # 0 and 1 are the classes
+            arguments["flags"] = False
+            cells = TagCells(table, file, cells.columns, False, None, None, Report())
+    except DataError as error:
+        return error.args[0].rstrip(".")
+    reason = why_no_label(cells, table, file) if classify else None
+    _, splits = split_column(table) or (None, {})
+    return reason or (arguments, cells.columns, splits)

@@ -12,7 +12,8 @@ from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.skeletons import skeleton_of
 from visiontasks.data.sources.source import ObjectFiles
-from visiontasks.data.table import Rows, read_table, split_tables
+from visiontasks.data.table import Rows, read_table
+from visiontasks.data.table_splits import split_tables
 from visiontasks.data.yaml_file import read_yaml
 from visiontasks.errors import DataError
 from visiontasks.ops.numpy_keypoints import boxes_around
@@ -124,8 +125,8 @@ class Points(ObjectFiles):
         if any(map(_is_table, root.glob(_TABLES))):
             return {"train": {"path": str(root)}}
         single = root / "CollectedData.csv"  # lightning-pose has other tables beside it, such as those of new videos
-        tables = {"train": single} if single.is_file() else split_tables(root)
-        if not tables or not all(map(_is_table, tables.values())):
+        tables = {"train": single} if single.is_file() else split_tables(root, lambda path: True)
+        if not isinstance(tables, dict) or not tables or not all(map(_is_table, tables.values())):
             return None
         return {split: {"path": str(table)} for split, table in tables.items()}
 

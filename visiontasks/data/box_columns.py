@@ -1,0 +1,155 @@
+"""Finds the columns of a table of boxes, and reads their corners."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from visiontasks.data.images import is_image_name
+from visiontasks.data.table import CLASS, Table, file_column, plain
+from visiontasks.errors import DataError
+
+# the names of columns, in any case and with or without _ between the words
+_X1 = ("xmin", "x1", "x0", "left", "bboxxmin", "bboxx1", "boxxmin", "minx", "xtl")
+_Y1 = ("ymin", "y1", "y0", "top", "bboxymin", "bboxy1", "boxymin", "miny", "ytl")
+_X2 = ("xmax", "x2", "right", "bboxxmax", "bboxx2", "boxxmax", "maxx", "xbr")
+_Y2 = ("ymax", "y2", "bottom", "bboxymax", "bboxy2", "boxymax", "maxy", "ybr")
+_X, _Y = ("x", "bboxx", "boxx", "topleftx"), ("y", "bboxy", "boxy", "toplefty")
+_W = ("w", "bboxw", "bboxwidth", "boxw", "boxwidth", "width")
+_H = ("h", "bboxh", "bboxheight", "boxh", "boxheight", "height")
+_BOX = ("bbox", "box", "boundingbox", "bndbox")
+_WIDTH, _HEIGHT = (tuple(form + side for form in ("image", "img", "")) for side in ("width", "height"))
+_CORNERS = (_X1, _Y1, _X2, _Y2)
+# of tables without column names, by (the column of the image, how many columns): keras-retinanet's and makesense.ai's
+_BARE = {
+    (0, 6): ("file", "x1", "y1", "x2", "y2", "class"),
+    (5, 8): ("class", "x", "y", "w", "h", "file", "imagewidth", "imageheight"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxColumns:
+    """The numbers of a table's columns.
+
+    Args:
+        file: of the image.
+        box: of the four numbers, or of one list of them.
+        sides: whether the last two numbers are width and height instead of corners.
+        name: of the class, or None.
+        size: of the image's height and width, or None.
+    """
+
+    file: int
+    box: tuple[int, ...]
+    sides: bool
+    name: int | None
+    size: tuple[int, int] | None
+
+    def corners(self, texts: list[str]) -> list[float]:
+        """x1, y1, x2, y2 of the cells of a box.
+
+        Raises:
+            ValueError or TypeError: they are not four numbers.
+        """
+        x, y, right, bottom = map(float, json.loads(texts[0]) if len(texts) == 1 else texts)
+        return [x, y, x + right, y + bottom] if self.sides else [x, y, right, bottom]
+
+
+def is_near(table: Table) -> bool:
+    """Whether a table has a box, or more than one part of one."""
+    box, _ = _find_box(table, _names(table))
+    return len(box) - box.count(None) > 1 or None not in box
+
+
+def box_columns(table: Table, leads: Callable[[list[str]], int]) -> BoxColumns:
+    """The columns of a table; `leads` says how many of some names lead to an image.
+
+    Raises:
+        DataError: some are missing.
+    """
+    names = _names(table)
+    box, sides = _find_box(table, names)
+    if table.bare:
+        file = names.index("file") if "file" in names else None
+    else:
+        taken = {number for number in (*box, _number(names, CLASS)) if number is not None}
+        file = file_column(table, leads, taken)
+    missing = [name for name, number in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=False) if number is None]
+    missing = ["file"] * (file is None) + missing
+    if missing:
+        expected = "path,x1,y1,x2,y2,class in each row" if table.bare else "columns file, xmin, ymin, xmax, ymax, class"
+        raise DataError(
+            f"{table.path}: expected {expected}, got {', '.join(table.header)}, without {', '.join(missing)}; "
+            + ("add a first row of names." if table.bare else "rename them in the first row.")
+        )
+    size = _number(names, _HEIGHT, box), _number(names, _WIDTH, box)
+    return BoxColumns(file, tuple(box), sides, _number(names, CLASS, (*box, file)), None if None in size else size)
+
+
+def check_most(boxes: np.ndarray, sizes: np.ndarray, columns: BoxColumns, where) -> None:
+    """Raise if most boxes cannot be what their columns say.
+
+    Args:
+        boxes: float (N, 4), x1, y1, x2, y2.
+        sizes: float (N, 2), (height, width) of each one's image.
+        columns: of the table.
+        where: the table, for errors.
+
+    Raises:
+        DataError: more than half of two or more boxes are inverted or exceed their image, or all numbers are shares.
+    """
+    if not len(boxes):
+        return
+    with np.errstate(invalid="ignore"):
+        numbers = np.abs(boxes[np.isfinite(boxes).all(axis=1)])
+        inverted = int((boxes[:, 2:] < boxes[:, :2]).any(axis=1).sum())
+        over = int((boxes[:, 2:] > sizes[:, ::-1] + 1).any(axis=1).sum())
+    if numbers.size and numbers.max() <= 1:
+        raise DataError(
+            f"{where}: expected boxes in pixels, got no coordinate above 1: they seem to be shares of the "
+            "image; multiply them by its width and height."
+        )
+    count = len(boxes)
+    if count > 1 and not columns.sides and 2 * inverted > count:
+        raise DataError(
+            f"{where}: expected corners, xmin < xmax and ymin < ymax, got {inverted} of {count} boxes that are not so: "
+            "they seem to be x, y, width and height; name the columns so."
+        )
+    if count > 1 and 2 * over > count:
+        cause = (
+            "they seem to be corners; name the columns xmin, ymin, xmax, ymax"
+            if columns.sides
+            else (
+                "they seem to belong to images of another size, or to be x, y, width and height (name the columns so)"
+            )
+        )
+        raise DataError(f"{where}: expected boxes in their images, got {over} of {count} that exceed them: {cause}.")
+
+
+def _names(table: Table) -> list[str]:
+    if not table.bare:
+        return list(map(plain, table.header))
+    images = (n for n in range(len(table.header)) if any(map(is_image_name, table.column(n)[:1])))
+    return list(_BARE.get((next(images), len(table.header)), ()))
+
+
+def _find_box(table: Table, names: list[str]) -> tuple[list[int | None], bool]:
+    """The columns of a box, None for those that are missing; and whether the last two are its sides."""
+    corners = [_number(names, given) for given in _CORNERS]
+    if {"x0", "x1"} <= set(names) and corners[2] is None:
+        corners = [names.index(name) if name in names else None for name in ("x0", "y0", "x1", "y1")]
+    if None not in corners:
+        return corners, False
+    sides = [_number(names, (*_X, *_X1)), _number(names, (*_Y, *_Y1)), _number(names, _W), _number(names, _H)]
+    if None not in sides and corners[2:] == [None, None]:
+        return sides, True
+    whole = _number(names, _BOX)
+    if whole is not None and any(cell.startswith("[") for cell in table.column(whole)):
+        return [whole], True
+    return corners, False
+
+
+def _number(names: list[str], given, taken=()) -> int | None:
+    """The number of the first of the given names that is not taken; or None."""
+    return next((names.index(name) for name in given if name in names and names.index(name) not in taken), None)
