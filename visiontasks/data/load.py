@@ -58,7 +58,7 @@ def load_data(
         given = train.fields - train.derived
         fields = [name for key, _ in sets for name in named(key, DEFAULT_FIELDS) if name in given]
     fields = tuple(fields)
-    _same_names(train, val, fields)
+    check_names(train, val, fields)
     same_images(train, val)
     common = dict(
         fields=fields,
@@ -187,7 +187,8 @@ def _split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     return Subset(source, sorted(order[count:].tolist())), Subset(source, sorted(order[:count].tolist()))
 
 
-def _same_names(train: Source, val: Source, fields):
+def check_names(train: Source, val: Source, fields: Sequence[str]):
+    """Raise a DataError unless training and validation set have the same classes, in one order."""
     for field in fields:
         ours, theirs = tuple(train.names.get(field, ())), tuple(val.names.get(field, ()))
         if ours and theirs and ours != theirs:
