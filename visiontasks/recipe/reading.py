@@ -82,9 +82,7 @@ def read_data(splits: dict, overrides: list[str] | tuple[str, ...] = ()) -> dict
         for override in overrides:
             key, sign, value = override.partition("=")
             if not sign or not key.startswith(("data.train.", "data.val.")):
-                raise RecipeError(
-                    f"{override!r}: without a recipe expected data.train.KEY=value or data.val.KEY=value."
-                )
+                raise RecipeError(f"{override!r}: without recipe=, expected data.train.KEY=… or data.val.KEY=….")
             _override(config, key, value)
         return OmegaConf.to_container(config.data, resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:

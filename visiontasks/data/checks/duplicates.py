@@ -1,8 +1,8 @@
 """Finds images that show the same, also where one was encoded again, resized, or cropped a little.
 
-The perceptual hash is the low frequencies of an image's thumbnail: those of a copy differ little. Images of one stain or
-of one studio have similar ones too, so each pair of candidates is compared again: one thumbnail is moved onto the other,
-and their fine details must agree.
+The perceptual hash is the low frequencies of an image's thumbnail: those of a copy differ little. Images of one stain
+or of one studio have similar ones too, so each pair of candidates is compared again: one thumbnail is moved onto the
+other, and their fine details must agree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,8 +39,8 @@ def duplicates(seen: dict[str, Sequence[Seen]]) -> list[Finding]:
             Finding(
                 "duplicates_between",
                 WARNING,
-                f"{sum(map(len, leaked))} validation images show what training images show, so their scores do not "
-                "hold for new images; move them to one set",
+                f"{sum(map(len, leaked))} × validation image that shows what a training image shows, so its score does "
+                "not hold for new images; move it, or remove it",
                 sum(map(len, leaked)),
                 [_named(group, places) for group in between],
             )
@@ -50,12 +50,12 @@ def duplicates(seen: dict[str, Sequence[Seen]]) -> list[Finding]:
         within = [group for group in within if len(group) > 1]
         if within:
             count = sum(len(group) - 1 for group in within)
-            text = f"{count} images are copies of others in the same set: they count more than once"
+            text = f"{count} × copy of another image in the same set, which counts more than once"
             names = [_named(group, places) for group in within]
             findings.append(Finding("duplicates", WARNING, text, count, names, split))
     different = [group for group in groups if len({_said(places[n][1]) for n in group}) > 1]
     if different:
-        text = f"{len(different)} groups of copies have different labels; correct them, or remove all but one"
+        text = f"{len(different)} × copies with different labels; correct them, or remove all but one"
         names = [_named(group, places) for group in different]
         findings.append(Finding("duplicates_labels", WARNING, text, len(different), names))
     return findings

@@ -23,16 +23,16 @@ def check_images(split: str, seen: Sequence[Seen]) -> list[Finding]:
     findings = []
     flat = [one.name for one in seen if one.contrast < ONE_COLOR]
     if flat:
-        text = f"{len(flat)} images have one color all over"
+        text = f"{len(flat)} × image of one color all over"
         findings.append(Finding("one_color", WARNING, text, len(flat), flat, split))
     sides = np.array([one.size for one in seen])
     small = np.flatnonzero(sides.min(axis=1) * SMALLER < np.median(sides.min(axis=1)))
     if len(small):
-        text = f"{len(small)} images are more than {SMALLER} times smaller than most"
+        text = f"{len(small)} × image more than {SMALLER} times smaller than most"
         findings.append(Finding("small_image", NOTE, text, len(small), [seen[n].name for n in small], split))
     long = np.flatnonzero(sides.max(axis=1) > LONGEST * sides.min(axis=1))
     if len(long):
-        text = f"{len(long)} images are more than {LONGEST:g} times as long as they are wide or high"
+        text = f"{len(long)} × image more than {LONGEST:g} times as long as it is wide, or as wide as it is long"
         findings.append(Finding("long_image", NOTE, text, len(long), [seen[n].name for n in long], split))
     return findings
 

@@ -33,13 +33,13 @@ def check_keypoints(split: str, label_set: str, seen: Sequence[Seen], skeleton: 
         return []
     findings = []
     if outside:
-        text = f"{len(outside)} keypoints lie outside of their object's box"
+        text = f"{len(outside)} × keypoint outside of its object's box"
         findings.append(Finding("keypoint_outside", WARNING, text, len(outside), outside, split))
     swapped = _swapped(np.concatenate(all_points), np.concatenate(all_boxes), skeleton)
     if swapped:
         text = (
-            f"{len(swapped)} pairs of keypoints have left on the left more often than on the right, as nobody has who "
-            "faces the camera; left is the person's own left: check the names and the order"
+            f"{len(swapped)} × pair of keypoints whose left one is on the left more often than not, as of nobody who "
+            "faces the camera; left is the person's own left: check the names and their order"
         )
         findings.append(Finding("left_right", WARNING, text, len(swapped), swapped, split))
     return findings

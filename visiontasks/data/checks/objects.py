@@ -45,13 +45,13 @@ def check_boxes(split: str, label_set: str, seen: Sequence[Seen], scale_to: tupl
                 found.setdefault(kind, []).append(f"{one.name}, objects {first + 1} and {second + 1}")
     where = "on the network's canvas" if scale_to else "in the image"
     texts = {
-        "tiny_box": f"boxes are less than {TINY:g} pixels wide or high {where}; a larger image shows more of them",
-        "whole_image_box": "boxes are the whole image; if they stand for its class, a classifier learns it better",
-        "identical_box": "boxes are there twice, with the same class; remove one of each",
-        "other_class_box": "pairs of boxes have one place and two classes; remove the wrong one",
+        "tiny_box": f"box less than {TINY:g} pixels wide or high {where}; a larger image size shows more of it",
+        "whole_image_box": "box of the whole image; if it says what the image shows, a classifier learns that",
+        "identical_box": "box that is there twice, with one class; remove one of the two",
+        "other_class_box": "pair of boxes of different classes at one place; remove the wrong one",
     }
     return [
-        Finding(kind, WARNING, f"{len(found[kind])} {text}", len(found[kind]), found[kind], split)
+        Finding(kind, WARNING, f"{len(found[kind])} × {text}", len(found[kind]), found[kind], split)
         for kind, text in texts.items()
         if kind in found
     ]
@@ -88,8 +88,8 @@ def check_masks(split: str, label_set: str, seen: Sequence[Seen]) -> list[Findin
             without += int(missing.sum())
             objects += [one.name] * bool(missing.any())
     several = any(len(one.of(label_set).get("mask", ())) > 1 for one in seen)
-    found = [("void_mask", void, len(void), "masks have no labeled pixel")]
+    found = [("void_mask", void, len(void), "mask without a labeled pixel")]
     if several:
-        found.append(("empty_mask", empty, len(empty), "masks have class 0 alone, no foreground"))
-    found.append(("no_instance_mask", objects, without, "objects have no mask: of those only the box is learned"))
-    return [Finding(kind, WARNING, f"{n} {text}", n, names, split) for kind, names, n, text in found if n]
+        found.append(("empty_mask", empty, len(empty), "mask without foreground: it has class 0 alone"))
+    found.append(("no_instance_mask", objects, without, "object without a mask: only its box is learned"))
+    return [Finding(kind, WARNING, f"{n} × {text}", n, names, split) for kind, names, n, text in found if n]

@@ -1,5 +1,7 @@
 """The printed page of a `Checkup`."""
 
+import os
+
 import numpy as np
 from rich.console import Group
 from rich.table import Table
@@ -19,7 +21,8 @@ def page(checkup: Checkup) -> Group:
     """What was read, a table of the splits, a table of the classes of each field, and the findings."""
     parts = [Text(checkup.reading), _splits(checkup)] if checkup.reading else [_splits(checkup)]
     parts += [_classes(checkup, field) for field in checkup.names]
-    parts += [_finding(finding) for finding in checkup.findings]
+    folder = _folder(checkup)
+    parts += [_finding(finding, folder) for finding in checkup.findings]
     counted = [sum(one.level == level for one in checkup.findings) for level in (ERROR, WARNING, NOTE)]
     parts.append(Text("{}: {} errors, {} warnings, {} notes".format(STATUS[checkup.exit_code], *counted)))
     return Group(*parts)
@@ -77,8 +80,17 @@ def _share(counted, number) -> str:
     return f"{counted[number] / max(1, counted.sum()):.1%}"
 
 
-def _finding(finding) -> Text:
-    names, more = finding.names[:MOST_NAMES], ", …" if finding.count > MOST_NAMES else ""
+def _folder(checkup) -> str:
+    """The folder of all images with a separator, which names need not repeat; "" if there is none."""
+    folders = {os.path.dirname(one.name) for seen in checkup.seen.values() for one in seen}
+    if not folders or not all(map(os.path.isabs, folders)):
+        return ""
+    return os.path.join(os.path.commonpath(folders), "")
+
+
+def _finding(finding, folder) -> Text:
+    names = [name.replace(folder, "") if folder else name for name in finding.names[:MOST_NAMES]]
+    more = ", …" if len(finding.names) > MOST_NAMES else ""
     where = f" [{TITLES[finding.split]}]" if finding.split else ""
     listed = "" if not names or all(name in finding.text for name in names) else f": {', '.join(names)}{more}"
     return Text.assemble((f"{finding.level}{where} ", _STYLES[finding.level]), f"{finding.text}{listed}")
