@@ -2,8 +2,8 @@
 
     python scripts/bench_check.py COCO.json IMAGES [--images 10000] [--cores 2]
 
-Prints the seconds and the largest memory. Every copy of an image has one more byte at its end, so that no two files
-are equal and all pairs of copies have to be compared.
+Prints the seconds and the largest memory. Every copy of an image has four more bytes at its end, so that no two
+files are equal.
 """
 
 import argparse
@@ -39,9 +39,8 @@ def repeat(annotations: Path, images: Path, root: Path, count: int):
             name = f"{number:06}{source.suffix}"
             (root / split / name).write_bytes(source.read_bytes() + number.to_bytes(4, "big"))
             entries.append({**image, "id": number, "file_name": name})
-            kept += [
-                {**one, "image_id": number, "id": len(kept) + n} for n, one in enumerate(objects.get(image["id"], []))
-            ]
+            for one in objects.get(image["id"], []):
+                kept.append({**one, "image_id": number, "id": len(kept)})
         content = {"images": entries, "annotations": kept, "categories": given["categories"]}
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content), encoding="utf-8")
 

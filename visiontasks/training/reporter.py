@@ -1,7 +1,5 @@
 """`Reporter`: what the command `train` prints before and after the epochs."""
 
-from visiontasks.data.checks.summary import summary
-
 
 class Reporter:
     """Prints to a rich Console what is trained, and how training ended."""
@@ -16,6 +14,8 @@ class Reporter:
 
     def data(self, train, val):
         """A line of the images and objects of two loaders, one of each field's classes, and what was skipped."""
+        from visiontasks.data.checks.summary import summary  # here, so that help comes without OpenCV
+
         self.line("\n".join(summary(train.source, val.source, train.fields)))
         self.skipped(train, val)
 

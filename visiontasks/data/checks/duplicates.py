@@ -5,6 +5,7 @@ or of one studio have similar ones too, so each pair of candidates is compared a
 other, and their fine details must agree.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -20,7 +21,9 @@ AGREE = 0.8  # the least correlation of fine details; that of other images is be
 FLAT = 2.0  # gray values: an image of less contrast has no details to compare
 MOST_MOVED = 0.08  # of the image's width and height: more is no copy but another view
 _DETAIL = 2.0  # pixels of the thumbnail: details are what a blur of this width removes
-_BLOCK = 1024  # images compared with all others at once
+_BLOCK = 1024  # images whose hashes are compared with all others at once
+_SHOWN = 4  # images of a group that are named
+_FEW = 512  # pairs whose details are compared at once
 
 
 def duplicates(seen: dict[str, Sequence[Seen]]) -> list[Finding]:
@@ -42,7 +45,7 @@ def duplicates(seen: dict[str, Sequence[Seen]]) -> list[Finding]:
                 f"{sum(map(len, leaked))} × validation image that shows what a training image shows, so its score does "
                 "not hold for new images; move it, or remove it",
                 sum(map(len, leaked)),
-                [_named(group, places) for group in between],
+                [_named(_with_both(group, places), places) for group in between],
             )
         )
     for split in seen:
@@ -61,8 +64,15 @@ def duplicates(seen: dict[str, Sequence[Seen]]) -> list[Finding]:
     return findings
 
 
+def _with_both(group, places) -> list[int]:
+    """A group with a training and a validation image first."""
+    firsts = {places[number][0]: number for number in reversed(group)}
+    return [*firsts.values(), *(number for number in group if number not in firsts.values())]
+
+
 def _named(group, places) -> str:
-    return " = ".join(places[number][1].name for number in group)
+    more = f" = … and {len(group) - _SHOWN} more" if len(group) > _SHOWN else ""
+    return " = ".join(places[number][1].name for number in group[:_SHOWN]) + more
 
 
 def _said(one: Seen) -> tuple:
@@ -82,10 +92,14 @@ def _groups(seen: Sequence[Seen]) -> list[list[int]]:
     for number, one in enumerate(seen):
         groups[number] = leaders.setdefault(one.fingerprint, number)
     numbers = [n for n in leaders.values() if seen[n].contrast >= FLAT]
-    pairs = [(numbers[i], numbers[j]) for i, j in _candidates(np.array([seen[n].thumbnail for n in numbers]))]
-    for (i, j), same in zip(pairs, scan(lambda pair: alike(*(seen[n] for n in pair)), pairs, "Comparing"), strict=True):
-        if same:
-            groups[group_of(j)] = group_of(i)
+    pairs = _candidates(np.array([seen[n].thumbnail for n in numbers]))
+    pairs = ((numbers[i], numbers[j]) for i, j in pairs)
+    # a few at a time: pairs that the ones before have put into one group need no comparison
+    while few := list(itertools.islice((pair for pair in pairs if len({*map(group_of, pair)}) > 1), _FEW)):
+        same = scan(lambda pair: alike(*(seen[n] for n in pair)), few, "Comparing images")
+        for (i, j), joined in zip(few, same, strict=True):
+            if joined:
+                groups[group_of(j)] = group_of(i)
     together = {}
     for number in range(len(seen)):
         together.setdefault(group_of(number), []).append(number)
@@ -115,6 +129,8 @@ def _hashes(thumbnails) -> np.ndarray:
 
 def alike(one: Seen, other: Seen) -> bool:
     """Whether two images agree in their details, after one is moved onto the other."""
+    if np.array_equal(one.thumbnail, other.thumbnail):
+        return True
     gray, moved = (seen.thumbnail.astype(np.float32) for seen in (one, other))
     try:
         _, move = cv2.findTransformECC(
