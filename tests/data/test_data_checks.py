@@ -228,6 +228,11 @@ def test_the_summary_of_a_training_decodes_nothing(tmp_path):
             (tmp_path / name / f"{number}.png").write_bytes(b"no image")
     source = Folder(str(tmp_path))
     val = Subset(source, [0])
+    named = Mixed([source, Named(Folder(str(tmp_path), ["wolf", "dog", "cat"]), "wild")])
+    assert summary(named, val, ("label", "wild/label"))[1:] == [
+        "label: 2 classes: cat, dog; 3 of cat … 1 of dog (1 without validation data)",
+        "wild/label: 3 classes: wolf, dog, cat; 3 of cat … 0 of wolf (1 without training data)",
+    ]
     assert summary(source, val, ("label",)) == [
         "4 training images, 1 validation images",
         "label: 2 classes: cat, dog; 3 of cat … 1 of dog (1 without validation data)",

@@ -53,15 +53,15 @@ def _counts(source: Source, field: str) -> np.ndarray | None:
     """int (C,), how often each class of a field occurs; None where images or masks would have to be decoded."""
     total = np.zeros(len(source.names.get(field, ())), int)
     for index in range(len(source)):
-        inner, number, name = source, index, field
+        inner, number, label_set = source, index, ""
         while isinstance(inner, Derived):
-            if isinstance(inner, Named):
-                name = name.removeprefix(f"{inner.label_set}/")
+            label_set = inner.label_set if isinstance(inner, Named) else label_set
             inner, number = inner.locate(number)
-        classes = _classes(inner, number, name)
+        of, _, name = field.rpartition("/")
+        classes = _classes(inner, number, name) if of == label_set else ()  # a sample of another label set
         if classes is None:
             return None
-        np.add.at(total, classes, 1)
+        np.add.at(total, np.asarray(classes, int), 1)
     return total
 
 
