@@ -26,6 +26,7 @@ _LAZY = {
     "load_model": ("visiontasks.api", "load_model"),
     "from_recipe": ("visiontasks.api", "from_recipe"),
     "backbone": ("visiontasks.api", "backbone"),
+    "check": ("visiontasks.check", "check"),
     "score": ("visiontasks.evaluation.evaluator", "score"),
     "heads": ("visiontasks.heads", None),
 }

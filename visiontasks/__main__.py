@@ -7,6 +7,7 @@ from visiontasks import __version__, cli
 from visiontasks.errors import UserError, near
 
 COMMANDS = {
+    "check": "visiontasks.check",
     "train": "visiontasks.train",
     "evaluate": "visiontasks.evaluate",
     "predict": "visiontasks.predict",
@@ -15,6 +16,7 @@ COMMANDS = {
 
 USAGE = """visiontasks COMMAND [key=value …]
 
+  check      look for what is wrong with a data set, before training
   train      train a recipe
   evaluate   score a run on its validation set, or on other data
   predict    predict images or videos with a run, or with published weights

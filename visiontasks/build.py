@@ -85,11 +85,26 @@ def loaders(recipe: Recipe):
     Raises:
         UserError: the recipe has no data, the data are wrong, or lack fields that a head learns from.
     """
-    from visiontasks.data.load import load_data, load_sources
+    from visiontasks.data.load import load_data
 
-    train, val = load_sources(_parts(recipe), (), recipe.data.split, recipe.run.seed)
+    train, val = sources(recipe)
     loading = _loading(recipe, {"train": train, "val": val})
     return load_data((train, val), augment=recipe.data.augment, sizes=recipe.data.sizes, **loading)
+
+
+@recipe_paths()
+def sources(recipe: Recipe, data=None):
+    """The training and the validation Source of a recipe, or of other data as `load_data` takes them.
+
+    Raises:
+        UserError: as for `loaders`.
+    """
+    from visiontasks.data.load import load_sources
+
+    data = _parts(recipe) if data is None else data
+    train, val = load_sources(data, fields(recipe), recipe.data.split, recipe.run.seed)
+    _check_fields(recipe, {"train": train, "val": val}, train.fields)
+    return train, val
 
 
 def _parts(recipe):

@@ -27,6 +27,8 @@ _FAST = {
     for kind in ("JPEG", "MPO", "PNG", "WEBP", "BMP")
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 } | {("PPM", mode) for mode in ("1", "L", "RGB", "I")}
+# JPEG decoders skip work for these fractions of the size
+_REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 _EXIF_ORIENTATION = 0x0112
 _PILLOW_LIMIT = threading.Lock()
 
@@ -86,17 +88,47 @@ def image_size(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[i
     """
     try:
         with open(path, "rb") as file:
-            header = _header(file, path, max_pixels)
-            width, height = header.size
-            # Pillow gives the upright size of a TIFF; of a PNG it would decode the pixels to look for EXIF after them
-            turned = (
-                "exif" in header.info
-                and header.format != "TIFF"
-                and header.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-            )
-            return (width, height) if turned else (height, width)
+            return _upright_size(_header(file, path, max_pixels))
     except OSError as error:
         raise BadImage(path, f"it cannot be read: {error.strerror or error}") from error
+
+
+def decode_small(
+    data: bytes, name: str | os.PathLike = "", least: int = 64, report=None, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """(`decode_image` of a whole fraction of the size, (height, width) of the whole image); a JPEG takes little time.
+
+    Args:
+        least: pixels that the smaller of width and height keeps, where the image has them.
+        data, name, report, max_pixels: as for `decode_image`, whose errors it raises.
+    """
+    header = _header(data, name, max_pixels)
+    size = _upright_size(header)
+    fraction = next((n for n in _REDUCED if min(size) >= n * least), None)
+    if header.format not in ("JPEG", "MPO") or (header.format, header.mode) not in _FAST or fraction is None:
+        image, fraction = decode_image(data, name, report, max_pixels), min(size) // least
+        if fraction > 1:
+            image = cv2.resize(image, (size[1] // fraction, size[0] // fraction), interpolation=cv2.INTER_AREA)
+        return image, size
+    if _is_cut(header, data):
+        raise BadImage(name, f"truncated {header.format}: its end marker is missing")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[fraction])
+    except cv2.error as error:
+        raise BadImage(name, f"broken {header.format}: {error}") from error
+    if image is None:
+        raise BadImage(name, f"broken {header.format}: it cannot be decoded")
+    return np.ascontiguousarray(image[..., ::-1]), size
+
+
+def _upright_size(header) -> tuple[int, int]:
+    """(height, width) after the EXIF orientation."""
+    width, height = header.size
+    # Pillow gives the upright size of a TIFF; of a PNG it would decode the pixels to look for EXIF after them
+    turned = (
+        "exif" in header.info and header.format != "TIFF" and header.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    )
+    return (width, height) if turned else (height, width)
 
 
 def read_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:

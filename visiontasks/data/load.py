@@ -66,7 +66,7 @@ def load_data(
         # a table gives a label only if no image has several tags, which may be so by chance
         fields = [name for name in fields if name in val.fields or name.rpartition("/")[2] != "label"]
     fields = tuple(fields)
-    _same_names(train, val, fields)
+    check_names(train, val, fields)
     same_images(train, val)
     common = dict(
         fields=fields,
@@ -198,7 +198,8 @@ def _split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     return Subset(source, sorted(order[count:].tolist())), Subset(source, sorted(order[:count].tolist()))
 
 
-def _same_names(train: Source, val: Source, fields):
+def check_names(train: Source, val: Source, fields: Sequence[str]):
+    """Raise a DataError unless training and validation set have the same classes, in one order."""
     for field in fields:
         ours, theirs = tuple(train.names.get(field, ())), tuple(val.names.get(field, ()))
         if ours and theirs and ours != theirs:

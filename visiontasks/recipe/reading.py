@@ -69,6 +69,26 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
     return check({**plain, "name": path.stem})
 
 
+def read_data(splits: dict, overrides: list[str] | tuple[str, ...] = ()) -> dict:
+    """{"train": {…}, "val": {…}} without a recipe, with overrides such as data.train.values=[0,255] merged in.
+
+    Raises:
+        RecipeError: another key, or no YAML.
+    """
+    if not overrides:
+        return splits
+    try:
+        config = OmegaConf.create({"data": splits})
+        for override in overrides:
+            key, sign, value = override.partition("=")
+            if not sign or not key.startswith(("data.train.", "data.val.")):
+                raise RecipeError(f"{override!r}: without recipe=, expected data.train.KEY=… or data.val.KEY=….")
+            _override(config, key, value)
+        return OmegaConf.to_container(config.data, resolve=True)
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise RecipeError(f"data: {error}") from error
+
+
 def _override(config, key, value):
     parsed = OmegaConf.from_dotlist([f"{key}={value}"])
     section, _, name = key.rpartition(".")

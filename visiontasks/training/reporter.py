@@ -1,7 +1,5 @@
 """`Reporter`: what the command `train` prints before and after the epochs."""
 
-MOST_CLASSES = 12  # printed names
-
 
 class Reporter:
     """Prints to a rich Console what is trained, and how training ended."""
@@ -15,12 +13,10 @@ class Reporter:
             self.console.print(text)
 
     def data(self, train, val):
-        """The number of images of two loaders, the classes of the learned fields, and what was skipped."""
-        self.line(f"{len(train.source)} training images, {len(val.source)} validation images")
-        for field in train.fields:
-            names = train.names.get(field, ())
-            more = f", … and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
-            self.line(names and f"{field}: {len(names)} classes: {', '.join(names[:MOST_CLASSES])}{more}")
+        """A line of the images and objects of two loaders, one of each field's classes, and what was skipped."""
+        from visiontasks.data.checks.summary import summary  # here, so that help comes without OpenCV
+
+        self.line("\n".join(summary(train.source, val.source, train.fields)))
         self.skipped(train, val)
 
     def skipped(self, train, val) -> str:

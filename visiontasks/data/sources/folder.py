@@ -6,7 +6,7 @@ from pathlib import Path
 
 from visiontasks.arguments import Count
 from visiontasks.data.images import MAX_PIXELS, list_images
-from visiontasks.data.layout import is_split, split_folders
+from visiontasks.data.layout import RESULTS, is_split, split_folders
 from visiontasks.data.sources.source import Files
 from visiontasks.errors import DataError
 
@@ -56,6 +56,8 @@ class Folder(Files):
         for folder in sorted(p for p in self.root.iterdir() if p.is_dir()):
             if folder.name.startswith("."):
                 self.report.add("hidden folder, not used as a class", str(folder))
+                continue
+            if (folder / RESULTS).exists():
                 continue
             images[folder.name] = list_images(folder)
             if not images[folder.name]:

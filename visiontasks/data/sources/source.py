@@ -47,6 +47,10 @@ class Report:
     def count(self, what: str) -> int:
         return len(self._seen.get(what, ()))
 
+    def items(self) -> list[tuple[str, list[str]]]:
+        """[(what happened, the names that it happened to)]."""
+        return [(what, list(names)) for what, names in self._seen.items()]
+
     def __bool__(self):
         return bool(self._seen)
 

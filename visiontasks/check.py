@@ -1,0 +1,122 @@
+"""python -m visiontasks.check data=DIR [recipe=NAME|PATH]: what is wrong with a data set, before training."""
+
+import contextlib
+import json
+import sys
+import types
+from pathlib import Path
+
+from visiontasks import cli
+from visiontasks.errors import UserError
+
+WORDS = ("data", "recipe", "json", "out", "charts")
+
+USAGE = """python -m visiontasks.check data=DIR [recipe=NAME|PATH] [out=DIR] [json=true] [charts=false] [key=value …]
+
+  data=DIR     a folder, as for train
+  recipe=…     checks what its heads learn from, on the size that they see; without data=, the recipe's own data
+  out=DIR      a new folder for check.json, charts and a contact sheet of each class; by default check, or where that
+               exists check_2 and so on
+  json=true    print JSON alone (docs/check.md); charts are drawn if out= is given
+  charts=false write nothing
+  key=value    overrides of a recipe=, or the keys of its data without one, such as data.train.values=[0,255]
+
+exit code: 0 clean, 1 warnings, 2 errors"""
+
+
+def main(arguments: list[str] | None = None):
+    cli.run(check_command, arguments, lambda: USAGE)
+
+
+def check_command(arguments: list[str]) -> int:
+    """Check a data set, print the page or JSON, and write the charts; returns the exit code."""
+    words, overrides = cli.words(arguments, WORDS, open_ended=True)
+    as_json = cli.flag(words, "json")
+    charts = cli.flag({"charts": "true", **words}, "charts") and (not as_json or "out" in words)
+    if not as_json:
+        return _checked(words, overrides, charts, as_json)
+    try:
+        return _checked(words, overrides, charts, as_json)
+    except UserError as error:
+        from visiontasks.data.checks.findings import ERROR, Finding
+
+        _print_json(unreadable(Finding("data", ERROR, str(error), 1)))
+        return 2
+
+
+def _checked(words, overrides, charts, as_json) -> int:
+    from visiontasks.data.checks.page import page
+    from visiontasks.evaluation.data_pictures import write_pictures
+    from visiontasks.evaluation.results import results_folder, write_json
+
+    if "data" not in words and "recipe" not in words:
+        raise UserError("expected data=DIR, or recipe=NAME for the recipe's own data.")
+    out = results_folder(words.get("out"), Path("check")) if charts else None
+    # JSON is alone on standard output: progress is no part of it
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        checkup = check(words.get("data"), words.get("recipe"), *overrides)
+        if out is not None:
+            write_pictures(checkup, out)
+            write_json(out / "check.json", checkup.to_json())
+    if as_json:
+        _print_json(checkup.to_json())
+        return checkup.exit_code
+    console = cli.console()
+    console.print(page(checkup))
+    if out is not None:
+        console.print(f"charts: {out}")
+    return checkup.exit_code
+
+
+def check(data=None, recipe: str | None = None, *overrides: str):
+    """Look at a data set, without Keras: a `visiontasks.data.checks.checkup.Checkup`.
+
+    Args:
+        data: a folder, or what `load_data` takes; None: the recipe's.
+        recipe: a shipped recipe's name, or a YAML file: its heads decide which labels are looked at.
+        *overrides: of the recipe, "data.size=[320,320]" and the like; without a recipe its keys below data.
+
+    Raises:
+        UserError: the data cannot be read, or the recipe's heads do not find their labels in them.
+    """
+    from visiontasks import build
+    from visiontasks.data.checks.checkup import check_sources
+    from visiontasks.data.detect import detect
+    from visiontasks.data.load import load_sources
+    from visiontasks.recipe.reading import read_data
+    from visiontasks.recipe.schema import DataRecipe, RunRecipe, recipe_paths
+
+    if recipe is None:
+        splits, reading = detect(data) if isinstance(data, (str, Path)) else (data, "")
+        with recipe_paths():
+            train, val = load_sources(read_data(splits, overrides), (), DataRecipe().split, RunRecipe().seed)
+        return check_sources(train, val, reading=reading)
+    folder = data if isinstance(data, (str, Path)) else None
+    made, reading = build.recipe(recipe, overrides, None if folder is None else str(folder))
+    sources = build.sources(made, None if folder is not None else data)
+    return check_sources(*sources, build.fields(made, sources[0].fields), tuple(made.data.size), reading)
+
+
+def unreadable(finding) -> dict:
+    """The JSON of data that cannot be read at all."""
+    from visiontasks.data.checks.checkup import STATUS, VERSION
+
+    empty = {"reading": "", "fields": [], "splits": {}}
+    return {"version": VERSION, "status": STATUS[2], **empty, "findings": [finding.to_json()]}
+
+
+def _print_json(value):
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+class _Callable(types.ModuleType):
+    """So that `vt.check(…)` works also where this module, which has its name, was imported first."""
+
+    def __call__(self, *arguments, **named):
+        return check(*arguments, **named)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+if __name__ == "__main__":
+    main()

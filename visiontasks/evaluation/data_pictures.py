@@ -1,0 +1,101 @@
+"""Writes the charts of a `Checkup`, and a contact sheet of each class with its labels drawn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from visiontasks.data.checks.checkup import Checkup, boxes_of
+from visiontasks.data.checks.page import TITLES
+from visiontasks.data.images import write_image
+from visiontasks.data.placing import place, placement_of
+from visiontasks.data.scan import scan
+from visiontasks.drawing.data_charts import boxes_figure, classes_figure, sizes_figure
+from visiontasks.drawing.panels import grid
+from visiontasks.errors import BadImage
+from visiontasks.evaluation.results import file_part
+from visiontasks.registry import catalog
+from visiontasks.sample import by_set
+from visiontasks.skeleton import Skeleton
+
+CELLS = 9  # images on a contact sheet
+MOST_SHEETS = 100  # of a field: of more classes, the first ones have a sheet
+SIDE = 320  # pixels of an image on a sheet
+_UNITS = {"mask": "pixels", "classes": "objects"}
+
+
+def write_pictures(checkup: Checkup, out: Path):
+    """Write classes.png, sizes.png and boxes.png, and CLASS.png into a folder sheets, to a folder that exists."""
+    seen = {TITLES[split]: images for split, images in checkup.seen.items()}
+    sizes = {title: np.array([one.size for one in images]).reshape(-1, 2) for title, images in seen.items()}
+    bright = {title: np.array([one.brightness for one in images]) for title, images in seen.items()}
+    sizes_figure(sizes, bright).savefig(out / "sizes.png")
+    for field, names in checkup.names.items():
+        label_set, _, kind = field.rpartition("/")
+        ending = f"_{file_part(label_set)}" if label_set else ""
+        ending += f"_{kind}" if len(checkup.names) > 1 else ""
+        counted = {TITLES[split]: by_field[field] for split, by_field in checkup.counted.items()}
+        figure = classes_figure(counted, names, field, _UNITS.get(kind, "images"))
+        figure.savefig(out / f"classes{ending}.png")
+        _write_sheets(checkup, field, out / f"sheets{ending}")
+    for label_set, given in by_set(checkup.fields).items():
+        if "boxes" in given:
+            found = {title: boxes_of(images, label_set) for title, images in seen.items()}
+            boxes, numbers = ({title: one[part] for title, one in found.items()} for part in (0, 1))
+            ending = f"_{file_part(label_set)}" if label_set else ""
+            boxes_figure(boxes, numbers, label_set).savefig(out / f"boxes{ending}.png")
+
+
+def _write_sheets(checkup, field, folder):
+    label_set, _, kind = field.rpartition("/")
+    given = by_set(checkup.fields)[label_set]
+    wanted = [*given.values()]
+    names, source = checkup.names[field], checkup.sources["train"]
+    skeleton = Skeleton.of(source.names[given["keypoints"]]) if "keypoints" in given else None
+    task = catalog.task(_task_of(given, kind)).load()(names, label_set, skeleton)
+    chosen = [[*_images_of(checkup.seen["train"], label_set, kind, number)] for number in range(len(names))]
+    chosen = chosen[:MOST_SHEETS]
+
+    def draw(index):
+        try:
+            sample = source.read(index, wanted)
+        except BadImage:  # it has changed since it was looked at
+            return None
+        height, width = sample.image.shape[:2]
+        shrunk = max(1, max(height, width) / SIDE)
+        small = place(
+            sample, placement_of(sample, (round(height / shrunk) or 1, round(width / shrunk) or 1), "stretch")
+        )
+        return task.draw_truth(small.image, small.of(label_set))
+
+    numbers = sorted({index for indices in chosen for index in indices})
+    drawn = dict(zip(numbers, scan(draw, numbers, "Drawing"), strict=True))
+    folder.mkdir(exist_ok=True)
+    for name, indices in zip(names, chosen, strict=False):
+        cells = [drawn[index] for index in indices if drawn[index] is not None]
+        if cells:
+            write_image(folder / f"{file_part(name)[:100]}.png", grid(cells))
+
+
+def _task_of(given, kind) -> str:
+    """The task that draws the labels of a field."""
+    if kind == "classes":
+        objects = {"keypoints": "pose", "instance_masks": "instances"}
+        return next((task for field, task in objects.items() if field in given), "detection")
+    return {"label": "classification", "tags": "tagging", "mask": "segmentation"}[kind]
+
+
+def _images_of(seen, label_set, kind, number) -> Iterator[int]:
+    """The numbers of images with a class: CELLS of them, from all over the split."""
+    with_class = [one.index for one in seen if _has(one.of(label_set), kind, number)]
+    places = np.unique(np.linspace(0, len(with_class) - 1, min(CELLS, len(with_class))).round().astype(int))
+    return (with_class[place] for place in places)
+
+
+def _has(labels, kind, number) -> bool:
+    value = labels.get(kind)
+    if value is None:
+        return False
+    if kind == "label":
+        return value == number
+    return number in value if kind == "classes" else len(value) > number and value[number] > 0
