@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from visiontasks.data.mask_lookup import MaskLookup
 from visiontasks.data.mask_tables import Table, packed, unpacked
-from visiontasks.data.mask_values import Stores, are_soft, is_noise, peaks, shares
+from visiontasks.data.mask_values import Stores, are_flat, are_soft, is_noise, peaks, shares
 from visiontasks.errors import DataError
 from visiontasks.sample import VOID
 
@@ -43,16 +43,18 @@ def classes_of(stores: Stores, names, values, colors, void, table: Table | None,
     given = _given(stores, names, values, colors, table, words)
     if given is None:
         given = _of_stores(stores, {int(word) for word in words if word.isdigit()}, report)
-    ignored = [word for word in words if word not in given.names]
+    # beside `values`, a number is one of these, and not the name of a class
+    named = {word for word in words if word in given.names and not (values is not None and word.isdigit())}
+    ignored = [word for word in words if word not in named]
     for word in ignored:
         if not (_COLOR.fullmatch(word) if given.of_colors else word.isdigit()):
             raise DataError(f"expected a class ({', '.join(given.names)}) or a value, got {word!r}.", "void")
-    lookup = {key: VOID for name, key in zip(given.names, given.keys, strict=True) if name in words}
+    lookup = {key: VOID for name, key in zip(given.names, given.keys, strict=True) if name in named}
     lookup |= {int(word.strip("#"), 16 if given.of_colors else 10): VOID for word in ignored}
     kept = {name: key for name, key in zip(given.names, given.keys, strict=True) if key not in lookup}
     final = tuple(kept)
     if names is not None and (values is None and colors is None or set(names) <= set(kept)):
-        final = tuple(map(str, names))
+        final = tuple(str(name) for name in names if str(name) not in named)
         if kept and not set(final) & set(kept) and len(final) == len(kept):  # other names for the same
             kept = dict(zip(final, kept.values(), strict=True))
     classes = {key: final.index(name) for name, key in kept.items() if name in final}
@@ -71,18 +73,21 @@ def classes_of(stores: Stores, names, values, colors, void, table: Table | None,
 def _given(stores, names, values, colors, table, void) -> Classes | None:
     """The classes of the arguments, or of the table; None: there are neither."""
     names = None if names is None else tuple(map(str, names))
+    kept = () if table is None else tuple(entry.name for entry in table.entries if entry.name not in void)
+    if names is not None and kept and table.plain:
+        _check_order([name for name in names if name not in void], kept, table.file.parent)
     if colors is not None:
         keys = tuple(_packed(color) for color in (colors.values() if isinstance(colors, Mapping) else colors))
-        own = tuple(map(str, colors)) if isinstance(colors, Mapping) else tuple(map(_word, keys))
+        own = tuple(map(str, colors)) if isinstance(colors, Mapping) else _own(table, tuple(map(_word, keys)))
         if not keys or len(set(keys)) < len(keys):
             raise DataError(f"expected unique colors, one per class, got {colors}.", "colors")
-        return Classes(_renamed(own, names, isinstance(colors, Mapping)), keys, True)
+        return Classes(_renamed(own, names), keys, True)
     if values is not None:
         if not values or len(set(values)) < len(values) or not all(0 <= value < 2**16 for value in values):
             text = f"expected unique pixel values from 0 to 65535, one per class, got {list(values)}."
             raise DataError(text, "values")
         left = values if names is not None and len(names) >= len(values) else [v for v in values if str(v) not in void]
-        return Classes(_renamed(tuple(map(str, range(len(left)))), names), tuple(left))
+        return Classes(_renamed(_own(table, tuple(map(str, range(len(left))))), names), tuple(left))
     if table is None and names is not None and all(map(_COLOR.fullmatch, names)):
         return Classes(names, tuple(int(name[1:], 16) for name in names), True)
     if table is None and names is not None and all(name.isdigit() and int(name) < 2**16 for name in names):
@@ -97,8 +102,6 @@ def _given(stores, names, values, colors, table, void) -> Classes | None:
         return Classes(tuple(by_color.values()), tuple(by_color), True)
     own, keys = tuple(by_value.values()), tuple(by_value)
     if table.plain and names is not None:
-        kept = tuple(name for name in own if name not in void)
-        _check_order(names, kept, table.file.parent)
         numbers = [key for key, name in by_value.items() if name in kept]
         numbers += range(len(own), len(own) + len(names) - len(kept))
         dropped = {name: key for key, name in by_value.items() if name not in kept}
@@ -106,11 +109,14 @@ def _given(stores, names, values, colors, table, void) -> Classes | None:
     return Classes(own, keys, listed=not (table.plain or by_color))
 
 
-def _renamed(own, names, by_name=False) -> tuple[str, ...]:
-    """The names given, if there is one for each of the classes' own."""
-    if names is None or by_name and set(names) & set(own):
-        return own
-    return (*names[: len(own)], *own[len(names) :])
+def _own(table, numbers) -> tuple[str, ...]:
+    """The names of a table, in its order, if it has as many as there are classes; else their numbers."""
+    return tuple(e.name for e in table.entries) if table and len(table.entries) == len(numbers) else numbers
+
+
+def _renamed(own, names) -> tuple[str, ...]:
+    """The names given, one for each of the classes; or the classes' own, if some of these are given."""
+    return own if names is None or set(names) & set(own) else (*names[: len(own)], *own[len(names) :])
 
 
 def _check_order(names, beside, masks):
@@ -224,8 +230,7 @@ def _values_error(stores, why) -> DataError:
 
 def _colors_error(stores, what="RGB colors") -> DataError:
     found = peaks(stores.colors, True, bool(stores.lossy))
-    share = sum(stores.colors[key] for key in found) / sum(stores.colors.values())
-    photo = share < 0.5 or not found
+    photo = not are_flat(stores.colors, found)
     path = stores.colored or stores.masks[0][0]
     return DataError(
         f"mask {path}: expected one class index per pixel, got {what}, and no table of the colors (labelmap.txt, "

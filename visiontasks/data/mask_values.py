@@ -134,6 +134,16 @@ def shares(pixels: dict[int, int], of_colors: bool = False, total: int | None = 
     return ", ".join(parts) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
+def are_flat(colors: dict[int, int], found: list[int]) -> bool:
+    """Whether most pixels have about the colors found, and a fifth exactly these: those of a photograph do not."""
+    total = sum(colors.values())
+    if not found or sum(colors[color] for color in found) < 0.2 * total:
+        return False
+    own, peak = (np.array([unpacked(color) for color in some]) for some in (colors, found))
+    near = (np.abs(own[:, None] - peak).max(axis=-1) < _APART).any(axis=1)
+    return np.array(list(colors.values()))[near].sum() >= 0.7 * total
+
+
 def are_soft(pixels: dict[int, int]) -> bool:
     """Whether gray values look like those of a few classes with soft edges between them."""
     if max(pixels) > VOID:
