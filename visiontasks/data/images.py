@@ -163,15 +163,15 @@ def decode_stored_mask(data: bytes, name: str | os.PathLike = "", max_pixels: in
         raw_mode = header.tile[0].args if header.tile else ""
         values = np.asarray(header.convert("RGB") if header.mode in ("CMYK", "YCbCr", "LAB", "HSV") else header)
         if header.mode in ("P", "PA"):
-            palette = _packed(np.array(header.getpalette(), np.int32).reshape(-1, 3))
+            palette = _packed(np.array(header.getpalette(), np.uint8).reshape(-1, 3))
             palette = np.concatenate([palette, np.full(256 - len(palette), -1, np.int32)])
     except Exception as error:  # as in decode_image
         raise BadImage(name, f"broken {header.format}: {error}") from error
     if values.ndim == 3:
-        colors = values[..., : 1 if header.mode in ("LA", "PA") else 3]
-        if (colors != colors[..., :1]).any():
-            return StoredMask(_packed(colors.astype(np.int32)), None, True, lossy)
-        values = colors[..., 0]
+        first, *others = (values[..., c] for c in range(1 if header.mode in ("LA", "PA") else 3))
+        if any((first != other).any() for other in others):
+            return StoredMask(_packed(values), None, True, lossy)
+        values = first
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
         raise DataError(f"mask {name}: expected class indices from 0 to 65535, got other {header.mode} values.")
     # Pillow stretches 2-bit and 4-bit gray to 0..255; undo it to get class indices
@@ -180,8 +180,10 @@ def decode_stored_mask(data: bytes, name: str | os.PathLike = "", max_pixels: in
 
 
 def _packed(colors: np.ndarray) -> np.ndarray:
-    """(…, 3) RGB as 0xRRGGBB."""
-    return colors[..., 0] << 16 | colors[..., 1] << 8 | colors[..., 2]
+    """(…, 3) RGB of 8 bits as int32 0xRRGGBB."""
+    packed = np.zeros((*colors.shape[:-1], 4), np.uint8)
+    packed[..., 2::-1] = colors[..., :3]
+    return packed.view("<i4")[..., 0].astype(np.int32, copy=False)
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray):
