@@ -84,7 +84,7 @@ def test_a_color_that_the_table_lacks(tmp_path):
     (tmp_path / "label_colors.txt").write_text(TABLES["label_colors.txt"])
     with pytest.raises(DataError, match=r"a\.png: expected the colors .* got \[255, 255, 255\]; add it"):
         masks(tmp_path)
-    np.testing.assert_array_equal(masks(tmp_path, void="#ffffff")[0].mask, np.array([0, 1, 255])[NUMBERS])
+    np.testing.assert_array_equal(masks(tmp_path, void=[WHITE])[0].mask, np.array([0, 1, 255])[NUMBERS])
 
 
 def test_voc_border_is_void(tmp_path):

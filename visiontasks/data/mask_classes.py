@@ -39,16 +39,18 @@ def classes_of(stores: Stores, names, values, colors, void, table: Table | None,
     Raises:
         DataError: the classes cannot be known, or a value or color has none.
     """
-    words = [str(word) for word in (void if isinstance(void, (list, tuple)) else [] if void is None else [void])]
+    words = void if isinstance(void, (list, tuple)) else [] if void is None else [void]
+    words = [_word(_packed(word, "void")) if isinstance(word, (list, tuple)) else str(word) for word in words]
     given = _given(stores, names, values, colors, table, words)
     if given is None:
         given = _of_stores(stores, {int(word) for word in words if word.isdigit()}, report)
     # beside `values`, a number is one of these, and not the name of a class
     named = {word for word in words if word in given.names and not (values is not None and word.isdigit())}
     ignored = [word for word in words if word not in named]
+    kind = "color [r, g, b]" if given.of_colors else "value"
     for word in ignored:
         if not (_COLOR.fullmatch(word) if given.of_colors else word.isdigit()):
-            raise DataError(f"expected a class ({', '.join(given.names)}) or a value, got {word!r}.", "void")
+            raise DataError(f"expected a class ({', '.join(given.names)}) or a {kind}, got {word!r}.", "void")
     lookup = {key: VOID for name, key in zip(given.names, given.keys, strict=True) if name in named}
     lookup |= {int(word.strip("#"), 16 if given.of_colors else 10): VOID for word in ignored}
     kept = {name: key for name, key in zip(given.names, given.keys, strict=True) if key not in lookup}
@@ -250,11 +252,11 @@ def _many(stores, count) -> DataError:
     )
 
 
-def _packed(color) -> int:
+def _packed(color, argument="colors") -> int:
     try:
         return packed(color)
     except ValueError as error:
-        raise DataError(f"expected colors [r, g, b] from 0 to 255, got {list(color)}.", "colors") from error
+        raise DataError(f"expected colors [r, g, b] from 0 to 255, got {list(color)}.", argument) from error
 
 
 def _word(color: int) -> str:

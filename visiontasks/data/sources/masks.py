@@ -30,7 +30,8 @@ class Masks(Files):
         values: the pixel values of class 0, 1, …, such as [0, 255]; by default each value is the class index. Soft
             edges, and what JPEG makes of a value, get the class of the nearest.
         colors: the colors [r, g, b] of class 0, 1, …, or {name: [r, g, b]}, instead of a table beside the masks.
-        void: a class, a value or a color #rrggbb, or several, that do not count: they are neither learned nor scored.
+        void: a class or value, or a list of classes, values or colors [r, g, b], that do not count: they are neither
+            learned nor scored.
         list: a text file with the name of an image a line, as VOC's ImageSets/Segmentation/train.txt; by default all
             images are taken.
         max_pixels: larger images are skipped.
@@ -55,7 +56,7 @@ class Masks(Files):
         values: Sequence[int] | None = None,
         max_pixels: Count = MAX_PIXELS,
         colors: dict[str, Sequence[int]] | Sequence[Sequence[int]] | None = None,
-        void: Sequence[int | str] | int | str | None = None,
+        void: int | str | Sequence[int | str | Sequence[int]] | None = None,
         list: str | None = None,
     ):
         super().__init__()
