@@ -110,6 +110,25 @@ def test_lists_of_voc_are_the_splits(tmp_path):
     assert str(sources["train"].report) == "1 × image of the list missing, skipped: 2020_000009"
 
 
+def test_folders_that_are_alone_are_entered(tmp_path):
+    home = tmp_path / "VOCdevkit/VOC2012"
+    draw(home, "JPEGImages/a.jpg", "JPEGImages/b.jpg")
+    draw(home, "SegmentationClass/a.png", "SegmentationClass/b.png", mask=True)
+    (home / "ImageSets/Segmentation").mkdir(parents=True)
+    for split, name in (("train", "a"), ("val", "b")):
+        (home / f"ImageSets/Segmentation/{split}.txt").write_text(name)
+    pairs, _ = read(tmp_path)
+    assert pairs["val"] == [("VOCdevkit/VOC2012/JPEGImages/b.jpg", "VOCdevkit/VOC2012/SegmentationClass/b.png")]
+
+
+def test_masks_of_numbers_go_before_the_same_in_colors(tmp_path):
+    draw(tmp_path, "original_images/1.jpg", "original_images/2.jpg")
+    draw(tmp_path, "RGB_color_image_masks/1.png", "RGB_color_image_masks/2.png")
+    draw(tmp_path, "label_images_semantic/1.png", "label_images_semantic/2.png", mask=True)
+    pairs, _ = read(tmp_path)
+    assert pairs["train"][0] == ("original_images/1.jpg", "label_images_semantic/1.png")
+
+
 def test_a_list_alone_is_no_split(tmp_path):
     """CVAT writes one list, default.txt."""
     draw(tmp_path, "JPEGImages/a.jpg", "JPEGImages/b.jpg")

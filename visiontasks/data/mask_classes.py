@@ -220,11 +220,12 @@ def _check(stores, given, names, known, table, values, colors, classes, report) 
 
 def _values_error(stores, why) -> DataError:
     found = peaks(stores.values, lossy=bool(stores.lossy))
-    many = len(found) > _FIXES
+    many, several = len(found) > _FIXES, len(found) > 8
     return DataError(
         f"mask {stores.masks[0][0]}: expected class indices 0, 1, …, and 255 for void; the {len(stores.masks)} masks "
         f"hold {shares(stores.values)} of all pixels, which look like {why}"
-        + ("; or name all classes in classes.txt beside the masks." if many else ". Leave out 255 where it is void."),
+        + ("; or list the names of all classes in classes.txt beside the masks" if several else "")
+        + ("." if many else ". Leave out 255 where it is void."),
         "values",
         fix=None if many else _list(found),
     )

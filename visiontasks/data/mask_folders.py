@@ -124,14 +124,15 @@ def _folders(root) -> list[_Folder]:
             inner = _inside(path)
             for folder in inner:
                 speaks = holds_masks(folder.name) or _IMAGE_FOLDER.search(folder.name) or _SPLIT.search(folder.name)
-                if _OTHER_FOLDER.search(folder.name) or not speaks and (depth or len(inner) > _MANY):
+                if _OTHER_FOLDER.search(folder.name) or not speaks and (depth and len(inner) > 1 or len(inner) > _MANY):
                     continue
                 word, name = _SPLIT.search(folder.name), folder.name.lower()
                 own = split if word is None else "train" if word[1].lower() in TRAINING else word[1].lower()
                 part = name if word is None else _SPLIT.sub("*", name, count=1)
                 below.append(_Folder(folder, (*role, part), own, masks or holds_masks(name)))
         found += below
-        level = [one for one in below if one.masks or one.split or _IMAGE_FOLDER.search(one.path.name)]
+        alone = len(below) == 1  # such as VOCdevkit
+        level = [one for one in below if alone or one.masks or one.split or _IMAGE_FOLDER.search(one.path.name)]
     return found
 
 
@@ -145,6 +146,8 @@ def _inside(folder) -> list[Path]:
 
 
 def _rank(role) -> int:
+    if any("color" in part for part in role):  # beside the same masks as numbers
+        return len(_FOLDERS) + 1
     return min((_FOLDERS.index(part) for part in role if part in _FOLDERS), default=len(_FOLDERS))
 
 
@@ -175,8 +178,9 @@ def _mixed(folder) -> bool:
 
 def _with_lists(root, found) -> dict[str, dict]:
     """The arguments with the lists of splits, where there are such lists and no folders of splits."""
-    for place in _LISTS if "val" not in found else ():
-        files = {file.stem.lower(): file for file in sorted((root / place).glob("*.txt"))}
+    bases = dict.fromkeys((root, Path(found["train"]["images"]).parent))
+    for place in [base / name for base in bases for name in _LISTS] if "val" not in found else ():
+        files = {file.stem.lower(): file for file in sorted(place.glob("*.txt"))}
         train = next((files[name] for name in TRAINING if name in files), None)
         val = next((files[name] for name in VALIDATION if name in files), None)
         if train is None or val is None:
