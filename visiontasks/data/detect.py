@@ -16,6 +16,8 @@ PRECEDENCE = ("coco", "voc", "yolo", "points", "labelme", "instances", "masks", 
 INHERITED = (
     "names",
     "values",
+    "colors",
+    "void",
     "delimiter",
     "separator",
     "columns",

@@ -1,0 +1,200 @@
+"""Where a data set has its images and its masks: the names of folders, and the lists of splits."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from visiontasks.data.images import list_images
+from visiontasks.data.layout import TRAINING, VALIDATION
+from visiontasks.data.mask_files import marked, matched, of_classes, such_as
+from visiontasks.errors import DataError
+
+# the better first, where several folders match the images; DRIVE's `mask` is a field of view
+_FOLDERS = (
+    *("1st_manual", "manual1", "masks", "segmentationclass", "segmentationclasspng", "trimaps", "gtfine"),
+    *("labels", "label", "annotations", "annotation", "annot"),
+)
+_MASK_FOLDER = re.compile(
+    r"mask|label(?!led|ed)|annot(?!ated)|(^|[^a-z])(ann|gts?|gtfine|gtcoarse|seg(?!mented))([^a-z]|$)|segmentation"
+    r"|ground.?truth|manual|trimap|target",
+    re.IGNORECASE,
+)
+_OTHER_FOLDER = re.compile(r"instance|object|visuali|overlay|2nd|field.?of.?view", re.IGNORECASE)
+_IMAGE_FOLDER = re.compile(r"image|img|photo|picture|(^|[^a-z])(rgb|sat|original|inputs?|frames?)", re.IGNORECASE)
+_SPLIT = re.compile(
+    rf"(?:^|(?<=[^a-z]))({'|'.join(sorted((*TRAINING, *VALIDATION), key=len, reverse=True))})"
+    r"(?=$|[^a-z]|masks?|labels?|annot|images?|gt)",
+    re.IGNORECASE,
+)
+_LISTS = ("ImageSets/Segmentation", "ImageSets", "splits", ".")
+_MANY = 50  # folders in a folder: more are classes or patients
+
+
+class _Folder(NamedTuple):
+    path: Path
+    role: tuple[str, ...]  # the names on its way, with * for the word of a split
+    split: str | None  # train, or a word of VALIDATION
+    masks: bool
+
+
+def recognize(root: Path) -> dict[str, dict] | str | None:
+    """The arguments of images and masks by split, the reason why a folder is not it, or None; as `Source.recognize`.
+
+    Names of folders only say where to look: the names of files must match.
+    """
+    found, reason = _in_folders(root)
+    found = _side_by_side(root) if found is None else found
+    return reason if found is None else _with_lists(root, found)
+
+
+def other_folders(images: Path, masks: Path) -> list[Path]:
+    """The folders beside the masks that match at least half of the images too."""
+    if images in (masks, masks.parent):
+        return []
+    folders = [one for one in _inside(masks.parent) if one not in (masks, images) and holds_masks(one.name)]
+    files = list_images(images) if folders else []
+    return [one for one in folders if 0 < len(files) <= 2 * len(matched(images, files, one, list_images(one)))]
+
+
+def names_in(file: Path) -> list[str]:
+    """The first word of each line of a list of images.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"expected a text file of image names, got {file}: {error}.", "list") from error
+    return list(dict.fromkeys(line.split()[0].replace("\\", "/") for line in lines if line.strip()))
+
+
+def _in_folders(root) -> tuple[dict[str, dict] | None, str | None]:
+    """The arguments by split, or why not, of images in one folder and masks in another."""
+    roles: tuple[dict, dict] = ({}, {})
+    files: dict[Path, list[Path]] = {}
+    for folder in _folders(root):
+        if folder.masks:
+            files[folder.path] = of_classes(list_images(folder.path))
+        if not folder.masks or files[folder.path]:
+            roles[folder.masks].setdefault(folder.role, {}).setdefault(folder.split, folder.path)
+    found, reason = [], None
+    for mask_role, mask_splits in roles[True].items():
+        for image_role, image_splits in roles[False].items():
+            arguments, pairs = {}, 0
+            for split in ("train", *VALIDATION):
+                images, masks = image_splits.get(split), mask_splits.get(split)
+                images, masks = images or image_splits.get(None), masks or mask_splits.get(None)
+                own = split in image_splits or split in mask_splits  # else these are the training set's folders
+                name = "train" if split == "train" else "val"
+                if images is None or masks is None or name in arguments or not (own or split == "train"):
+                    continue
+                if images not in files:
+                    files[images] = list_images(images)
+                mine = [path for path in files[images] if masks not in path.parents]
+                count = len(matched(images, mine, masks, files[masks]))
+                # one folder may have the masks, or the images, of all splits
+                enough = len(files[masks]) if (split in image_splits) == (split in mask_splits) else 1
+                if 0 < enough <= 2 * count:
+                    arguments[name], pairs = {"images": str(images), "masks": str(masks)}, pairs + count
+                elif split == "train":
+                    if mine and _IMAGE_FOLDER.search(images.name):
+                        reason = (
+                            f"{masks} has {count} masks with the names of images in {images}"
+                            f"{such_as(mine, files[masks])}"
+                        )
+                    break
+            if "train" in arguments:
+                shown = bool(_IMAGE_FOLDER.search(" ".join(image_role)))
+                splits = "*" in " ".join((*image_role, *mask_role))
+                order = (-_rank(mask_role), shown, len(arguments), pairs, splits, -len(image_role) - len(mask_role))
+                found.append((pairs, order, arguments))
+    most = max((pairs for pairs, *_ in found), default=0)
+    found = [(order, arguments) for pairs, order, arguments in found if 2 * pairs >= most]
+    return (max(found, key=lambda one: one[0])[1] if found else None), reason
+
+
+def _folders(root) -> list[_Folder]:
+    """The folder, those in it, and below those whose names speak of images, masks or splits."""
+    level = [_Folder(root, (), None, False)]
+    found = [*level]
+    for depth in range(3):
+        below = []
+        for path, role, split, masks in level:
+            inner = _inside(path)
+            for folder in inner:
+                speaks = holds_masks(folder.name) or _IMAGE_FOLDER.search(folder.name) or _SPLIT.search(folder.name)
+                if _OTHER_FOLDER.search(folder.name) or not speaks and (depth and len(inner) > 1 or len(inner) > _MANY):
+                    continue
+                word, name = _SPLIT.search(folder.name), folder.name.lower()
+                own = split if word is None else "train" if word[1].lower() in TRAINING else word[1].lower()
+                part = name if word is None else _SPLIT.sub("*", name, count=1)
+                below.append(_Folder(folder, (*role, part), own, masks or holds_masks(name)))
+        found += below
+        alone = len(below) == 1  # such as VOCdevkit
+        level = [one for one in below if alone or one.masks or one.split or _IMAGE_FOLDER.search(one.path.name)]
+    return found
+
+
+def holds_masks(name: str) -> bool:
+    """Whether a folder's name speaks of masks."""
+    return bool(_MASK_FOLDER.search(name)) and not _OTHER_FOLDER.search(name)
+
+
+def _inside(folder) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _rank(role) -> int:
+    if any("color" in part for part in role):  # beside the same masks as numbers
+        return len(_FOLDERS) + 1
+    return min((_FOLDERS.index(part) for part in role if part in _FOLDERS), default=len(_FOLDERS))
+
+
+def _side_by_side(root) -> dict[str, dict] | None:
+    """The arguments by split of masks that lie beside their images."""
+    splits = {}
+    for folder in _inside(root):
+        if _SPLIT.fullmatch(folder.name):
+            splits.setdefault("train" if folder.name.lower() in TRAINING else folder.name.lower(), folder)
+    train = splits.get("train", root)
+    if not _mixed(train):
+        return None
+    val = next((splits[name] for name in VALIDATION if name in splits and _mixed(splits[name])), None)
+    found = {"train": train} | ({} if val is None or train == root else {"val": val})
+    return {split: {"images": str(folder), "masks": str(folder)} for split, folder in found.items()}
+
+
+def _mixed(folder) -> bool:
+    """Whether half of the first images in a folder, or in one in it, have masks beside them."""
+    for place in (folder, *_inside(folder)[:5]):
+        files = of_classes(list_images(place, recursive=False))
+        masks = [path for path in files if marked(path)]
+        images = [path for path in files if not marked(path)]
+        if masks and 0 < len(images) <= 2 * len(matched(place, images, place, masks)):
+            return True
+    return False
+
+
+def _with_lists(root, found) -> dict[str, dict]:
+    """The arguments with the lists of splits, where there are such lists and no folders of splits."""
+    bases = dict.fromkeys((root, Path(found["train"]["images"]).parent))
+    for place in [base / name for base in bases for name in _LISTS] if "val" not in found else ():
+        files = {file.stem.lower(): file for file in sorted(place.glob("*.txt"))}
+        train = next((files[name] for name in TRAINING if name in files), None)
+        val = next((files[name] for name in VALIDATION if name in files), None)
+        if train is None or val is None:
+            continue
+        stems = {path.stem for path in list_images(found["train"]["images"])}
+        try:
+            lists = {"train": (train, names_in(train)), "val": (val, names_in(val))}
+        except DataError:  # text of something else
+            continue
+        if all(_known(names, stems) for _, names in lists.values()):
+            return {split: {**found["train"], "list": str(file)} for split, (file, _) in lists.items()}
+    return found
+
+
+def _known(names, stems) -> bool:
+    """Whether half of the names, and at least one, are images."""
+    return 0 < len(names) <= 2 * sum(Path(name).name in stems or Path(name).stem in stems for name in names)
