@@ -3,8 +3,7 @@
     python scripts/parity/real_sets.py DATA [train]
 
 prints for each folder in DATA what `detect` says, and what the sources hold; with `train`, also the loss of one step of
-the head for the richest labels, on ResNet-18 of random weights. Exit code 1 if a folder is refused: of those with
-annotations alone that is right, and the line says why.
+the head for the richest labels, on ResNet-18 of random weights. Exit code 1 if a folder with images is refused.
 """
 
 import sys
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 from visiontasks.data.detect import detect
+from visiontasks.data.images import list_images
 from visiontasks.data.load import load_data, load_sources
 from visiontasks.errors import DataError
 
@@ -66,7 +66,7 @@ def main():
         try:
             text, fields, count = read(folder)
         except DataError as error:
-            refused = True
+            refused |= bool(list_images(folder))
             print(f"{folder.name}: refused: {str(error).splitlines()[0]}", flush=True)
             continue
         loss = f"; loss of a step {step(folder, fields):.3f}" if "train" in sys.argv[2:] else ""
