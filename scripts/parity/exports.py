@@ -114,17 +114,25 @@ def datumaro(content, folder, form, masks, **arguments):
     _datumaro(content, folder, form, categories, annotations, arguments)
 
 
-def datumaro_masks(content, folder, form, **arguments):
-    """`Dataset.export(FORM)` of the class of each pixel; void becomes background."""
+def datumaro_masks(content, folder, form, colors=True, **arguments):
+    """`Dataset.export(FORM)` of the class of each pixel; void becomes background.
+
+    Without a color map, as of a set that datumaro read in COCO's format, its tables of classes have no colors.
+    """
     import cv2
-    from datumaro.components.annotation import Mask
+    from datumaro.components.annotation import AnnotationType, LabelCategories, Mask, MaskCategories
+    from datumaro.util.mask_tools import generate_colormap
 
     def annotations(image):
         mask = cv2.imread(image["mask"], cv2.IMREAD_UNCHANGED)
         for number in sorted(set(np.unique(mask).tolist()) - {0, VOID}):
             yield Mask(mask == number, label=number, id=number)
 
-    _datumaro(content, folder, form, ["background", *content["classes"]], annotations, arguments)
+    names = ["background", *content["classes"]]
+    categories = {AnnotationType.label: LabelCategories.from_iterable(names)}
+    if colors:
+        categories[AnnotationType.mask] = MaskCategories(generate_colormap(len(names), include_background=True))
+    _datumaro(content, folder, form, categories, annotations, arguments)
 
 
 def _datumaro(content, folder, form, categories, annotations, arguments):
@@ -211,6 +219,7 @@ EXPORTS = {
     "datumaro yolo_ultralytics": lambda c, f: datumaro(c, f, "yolo_ultralytics", False),
     "datumaro label_me": lambda c, f: datumaro(c, f, "label_me", False),
     "datumaro voc_segmentation": lambda c, f: datumaro_masks(c, f, "voc_segmentation"),
+    "datumaro voc_segmentation, no colors": lambda c, f: datumaro_masks(c, f, "voc_segmentation", colors=False),
     "datumaro camvid": lambda c, f: datumaro_masks(c, f, "camvid"),
     "datumaro cityscapes": lambda c, f: datumaro_masks(c, f, "cityscapes"),
     "labelme": lambda c, f: labelme(c, f),

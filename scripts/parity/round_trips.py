@@ -61,6 +61,7 @@ EXPORTS = {
     "datumaro yolo_ultralytics": Export("boxes", crowds="none"),
     "datumaro label_me": Export("boxes"),
     "datumaro voc_segmentation": Export("pixels"),
+    "datumaro voc_segmentation, no colors": Export("pixels"),
     "datumaro camvid": Export("pixels"),
     "datumaro cityscapes": Export("pixels"),
     "labelme": Export("masks", outlines=True),
