@@ -103,12 +103,16 @@ def pairs(before: Image, after: Image) -> list[tuple[int, int]]:
 
 
 def overlap(one, other) -> float:
+    if not coco_mask.area(one) and not coco_mask.area(other):
+        return 1.0
     return float(coco_mask.iou([one], [other], [0])[0, 0])
 
 
 def distance(one, other) -> int:
     """The rounding between two masks in pixels, as the module's text defines it; above MOST: MOST + 1."""
     a, b = coco_mask.decode(one), coco_mask.decode(other)
+    if not (a | b).any():  # a polygon without a pixel
+        return 0
     rows, columns = np.flatnonzero((a | b).any(axis=1)), np.flatnonzero((a | b).any(axis=0))
     window = tuple(slice(max(0, found[0] - MOST), found[-1] + 1 + MOST) for found in (rows, columns))
     a, b = a[window], b[window]

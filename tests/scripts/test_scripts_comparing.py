@@ -39,6 +39,10 @@ def test_masks_that_lie_apart_are_beyond_the_most_that_is_looked_at():
     assert comparing.distance(runs((0, 0, 4, 4)), runs((14, 14, 18, 18))) == comparing.MOST + 1
 
 
+def test_masks_without_a_pixel_are_equal():
+    assert comparing.distance(runs(), runs()) == 0 and comparing.overlap(runs(), runs()) == 1
+
+
 def test_a_part_that_no_polygon_can_draw_is_left_out():
     mask = runs((2, 2, 8, 8), (12, 3, 13, 9))
     (whole,) = comparing.drawn(mask, separate=False)
