@@ -49,7 +49,9 @@ def evaluate(arguments: list[str]) -> int:
     run = RunDirectory.find(words["run"]) if "run" in words else None
     other = _name_of(words, overrides)
     overrides += [f"data.batch={words['batch']}"] if "batch" in words else []
-    recipe, detected = build.recipe(str(run.recipe) if run else words["recipe"], overrides, words.get("data"))
+    recipe, detected = build.recipe(
+        str(run.recipe) if run else words["recipe"], overrides, words.get("data"), known=True
+    )
     if detected:
         console.print(detected)
     scored = run.checkpoint if run else f"recipe {recipe.name}"

@@ -56,6 +56,7 @@ def train(arguments: list[str]) -> int:
     reporter.line(detected)
     train_set, val_set = build.loaders(recipe)
     reporter.data(train_set, val_set)
+    recipe = recipe.replace(data=dataclasses.replace(recipe.data, bits=train_set.bits))  # a run keeps its scale
 
     with recipe_paths():
         capability = cli.start_keras(recipe.train.devices, events=True)

@@ -182,9 +182,7 @@ def test_item_77_names_that_lead_out(tmp_path):
     lists(root, train=["../../secret"])
     with pytest.raises(DataError, match="expected a file in"):
         Voc(str(root), "train")
-    with pytest.raises(
-        DataError, match="^split: expected the name of a list in .*, got '../../../secret'"
-    ):
+    with pytest.raises(DataError, match="^split: expected the name of a list in .*, got '../../../secret'"):
         Voc(str(root), "../../../secret")
 
 

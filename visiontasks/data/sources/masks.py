@@ -72,7 +72,7 @@ class Masks(Files):
             self._classes_of_values[list(self.values)] = list(self.values.values())
 
     def _match(self) -> list[tuple[Path, Path]]:
-        images, masks = list_images(self.images), {}
+        images, masks = list_images(self.images, report=self.report), {}
         for path in list_images(self.masks):
             masks[path.relative_to(self.masks).with_suffix("").as_posix()] = path
         if self.images.resolve() == self.masks.resolve():  # only the suffix tells a mask from an image

@@ -115,7 +115,7 @@ class Yolo(ObjectFiles):
         for entry in entries:
             path = locate(self.root, entry, self.data)
             if path.is_dir():
-                images.update(dict.fromkeys(list_images(path)))
+                images.update(dict.fromkeys(list_images(path, report=self.report)))
             elif path.is_file():
                 images.update(dict.fromkeys(self._listed(path)))
             else:
