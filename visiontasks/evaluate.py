@@ -68,7 +68,7 @@ def evaluate(arguments: list[str]) -> int:
         )
     folder = run.path if run else Path("evaluations") / recipe.name
     folder = folder / "evaluations" / other if run and other else folder
-    out = results_folder(words.get("out"), folder, replace=True)
+    out = results_folder(words.get("out"), folder, replace=True, of=_path_of(words) if other else "")
     console.print(f"{scored}: {len(loader.source)} images")
     predictor = None
     if "detector" in words:
@@ -82,9 +82,13 @@ def evaluate(arguments: list[str]) -> int:
 
 def _name_of(words: dict[str, str], overrides: list[str]) -> str:
     """A folder's name for other data than the run's; "" for the run's."""
-    parts = [] if "data" not in words else [Path(words["data"]).resolve().name]
+    parts = [Path(_path_of(words)).name] if "data" in words else []
     parts += [f"split={words['split']}"] if "split" in words and parts else []
     return re.sub(r"[^\w.=,-]+", "_", " ".join(parts + overrides)).strip("._")
+
+
+def _path_of(words: dict[str, str]) -> str:
+    return str(Path(words["data"]).expanduser().resolve()) if "data" in words else ""
 
 
 if __name__ == "__main__":
