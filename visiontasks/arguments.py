@@ -27,6 +27,7 @@ def _rising(pair):
 
 
 Count = Annotated[int, Field(ge=1)]
+Bits = Annotated[int, Field(ge=1, le=16)]
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]

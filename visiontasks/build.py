@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Collection, Iterable
 
 from visiontasks.errors import RecipeError, UserError, under
+from visiontasks.preprocess import Preprocess
 from visiontasks.recipe import checking
 from visiontasks.recipe.reading import read
 from visiontasks.recipe.schema import Recipe, recipe_paths
@@ -16,8 +17,16 @@ from visiontasks.weights.pretrained import Pretrained
 MOST_WORKERS = 8  # more workers mostly wait for each other
 
 
-def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | None = None) -> tuple[Recipe, str]:
+def recipe(
+    name: str, overrides: list[str] | tuple[str, ...] = (), data: str | None = None, known: bool = False
+) -> tuple[Recipe, str]:
     """A checked recipe, and a sentence on the folder `data` if one is given.
+
+    Args:
+        name: a shipped recipe's name, or the path of a YAML file.
+        overrides: of its keys.
+        data: the folder.
+        known: as that of `detect`.
 
     Raises:
         UserError: the recipe, an override or the folder is wrong.
@@ -27,7 +36,7 @@ def recipe(name: str, overrides: list[str] | tuple[str, ...] = (), data: str | N
         from visiontasks.data.detect import detect, inherit
 
         before = read(name, overrides)
-        splits, message = detect(data, wanted=fields(before))
+        splits, message = detect(data, fields(before), known)
         # a run that is evaluated or trained on other data reads them as its own
         splits = {key: split and inherit(split, before.data.train) for key, split in splits.items()}
     made = read(name, overrides, data=splits)
@@ -114,7 +123,7 @@ def _parts(recipe):
 
 
 def _loading(recipe, sources):
-    """The arguments of a Loader, for the training and the validation set or one of them."""
+    """The arguments of `load_data`, for the training and the validation set or one of them."""
     d, given = recipe.data, next(iter(sources.values())).fields
     _check_fields(recipe, sources, given)
     return dict(
@@ -127,6 +136,7 @@ def _loading(recipe, sources):
         worker_kind=d.worker_kind,
         max_objects=d.max_objects,
         mask_size=d.mask_size,
+        bits=d.bits,
     )
 
 
@@ -156,6 +166,7 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
     Raises:
         UserError: the data are wrong, or their classes are not the model's.
     """
+    from visiontasks.data.bit_depth import settle_bits
     from visiontasks.data.detect import inherit
     from visiontasks.data.load import load_source, load_sources
     from visiontasks.data.pipeline import Loader
@@ -177,7 +188,9 @@ def validation(recipe: Recipe, heads: Collection, whole: bool = False):
         source = load_source(train, "train", classes)
         if not whole:
             source = load_sources({"train": source}, (), recipe.data.split, recipe.run.seed)[1]
-    loader = Loader(source, **_loading(recipe, {"val": source}))
+    loading = _loading(recipe, {"val": source})
+    settle_bits([source], loading.pop("bits"))
+    loader = Loader(source, **loading)
     check_names(heads, loader)
     return loader
 
@@ -260,7 +273,7 @@ def model(recipe: Recipe, loader=None):
             backbone,
             next(iter(heads.values())) if recipe.head is not None else heads,
             loss_weights=recipe.train.loss_weights or None,
-            preprocess={"size": list(recipe.data.size), "resize": recipe.data.resize},
+            preprocess=Preprocess(recipe.data.size, recipe.data.resize, loader.bits if loader else None).get_config(),
         )
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -49,7 +49,9 @@ def evaluate(arguments: list[str]) -> int:
     run = RunDirectory.find(words["run"]) if "run" in words else None
     other = _name_of(words, overrides)
     overrides += [f"data.batch={words['batch']}"] if "batch" in words else []
-    recipe, detected = build.recipe(str(run.recipe) if run else words["recipe"], overrides, words.get("data"))
+    recipe, detected = build.recipe(
+        str(run.recipe) if run else words["recipe"], overrides, words.get("data"), known=True
+    )
     if detected:
         console.print(detected)
     scored = run.checkpoint if run else f"recipe {recipe.name}"
@@ -66,7 +68,7 @@ def evaluate(arguments: list[str]) -> int:
         )
     folder = run.path if run else Path("evaluations") / recipe.name
     folder = folder / "evaluations" / other if run and other else folder
-    out = results_folder(words.get("out"), folder, replace=True)
+    out = results_folder(words.get("out"), folder, replace=True, of=_path_of(words) if other else "")
     console.print(f"{scored}: {len(loader.source)} images")
     predictor = None
     if "detector" in words:
@@ -80,9 +82,13 @@ def evaluate(arguments: list[str]) -> int:
 
 def _name_of(words: dict[str, str], overrides: list[str]) -> str:
     """A folder's name for other data than the run's; "" for the run's."""
-    parts = [] if "data" not in words else [Path(words["data"]).resolve().name]
+    parts = [Path(_path_of(words)).name] if "data" in words else []
     parts += [f"split={words['split']}"] if "split" in words and parts else []
     return re.sub(r"[^\w.=,-]+", "_", " ".join(parts + overrides)).strip("._")
+
+
+def _path_of(words: dict[str, str]) -> str:
+    return str(Path(words["data"]).expanduser().resolve()) if "data" in words else ""
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
         model_arrays.check_names(self.heads.values(), x)
         model_arrays.check_names(self.heads.values(), given, where="validation_data: ")
         if model_arrays.is_loader(x):
-            self.preprocess = Preprocess(x.size, x.resize).get_config()
+            self.preprocess = Preprocess(x.size, x.resize, x.bits).get_config()
         return super().fit(x, y, *args, **kwargs)
 
     @_quiet

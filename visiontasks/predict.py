@@ -44,6 +44,7 @@ def predict(arguments: list[str]) -> int:
         )
     options = _options(words)
     from visiontasks import api, build
+    from visiontasks.data.bit_depth import settle_bits
     from visiontasks.data.sources.images import Images
     from visiontasks.data.video import find_videos
     from visiontasks.evaluation.results import results_folder
@@ -64,6 +65,8 @@ def predict(arguments: list[str]) -> int:
         cli.start_keras()
         model = build.model(recipe)
     predictor = api.Predictor(model, detector=detector)
+    if images is not None:
+        settle_bits([images], predictor.preprocess.bits)
     predictor.check_merging(options["tile"], options["flip"])
     polygons = cli.flag(words, "polygons")
     if polygons and not any("instance_masks" in head.fields for head in predictor.model.heads.values()):

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-from visiontasks.arguments import Count, checked
+from visiontasks.arguments import Bits, Count, checked
 from visiontasks.geometry import RESIZES, Placement, Window
 
 
@@ -16,6 +16,7 @@ class Preprocess:
         size: (height, width) of the canvas in pixels, each from 1 up.
         resize: a mode of `visiontasks.geometry.Placement`: stretch, letterbox or crop; or object: one object fills the
             canvas, see `visiontasks.geometry.Window`.
+        bits: of images of 16 bits, how many held values in training, see `read_image`; None: it saw none.
 
     Raises:
         UserError: an argument is none of these.
@@ -23,6 +24,7 @@ class Preprocess:
 
     size: tuple[Count, Count]
     resize: Literal[RESIZES] = "stretch"
+    bits: Bits | None = None
 
     @classmethod
     def of(cls, model) -> "Preprocess":
@@ -42,8 +44,9 @@ class Preprocess:
         return cls(size)
 
     def get_config(self) -> dict:
-        """{"size": [height, width], "resize": mode}, the arguments of Preprocess."""
-        return {"size": list(self.size), "resize": self.resize}
+        """{"size": [height, width], "resize": mode}, and bits if known: the arguments of Preprocess."""
+        bits = {} if self.bits is None else {"bits": self.bits}
+        return {"size": list(self.size), "resize": self.resize, **bits}
 
     def placement(self, image_size: tuple[int, int], box: Sequence[float] | None = None) -> Placement | Window:
         """The placement of an image of (height, width) on the canvas.

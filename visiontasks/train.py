@@ -46,6 +46,7 @@ def train(arguments: list[str]) -> int:
         raise UserError(f"recipe: expected recipe=NAME; the shipped ones are {', '.join(available())}.")
     dry = cli.flag(words, "dry_run")
     from visiontasks import build, precision
+    from visiontasks.data.batch import check_readable
     from visiontasks.training import devices
 
     recipe, detected = build.recipe(words["recipe"], overrides, words.get("data"))
@@ -56,6 +57,8 @@ def train(arguments: list[str]) -> int:
     reporter.line(detected)
     train_set, val_set = build.loaders(recipe)
     reporter.data(train_set, val_set)
+    check_readable(val_set.source)  # else the first epoch finds it out, at its end
+    recipe = recipe.replace(data=dataclasses.replace(recipe.data, bits=train_set.bits))  # a run keeps its scale
 
     with recipe_paths():
         capability = cli.start_keras(recipe.train.devices, events=True)

@@ -217,3 +217,21 @@ def test_a_test_split_used_for_validation_is_reported(tmp_path):
     assert "with its test set used for validation" in detect(tmp_path)[1]
     lay_out(tmp_path, *parted(CLASSES, "val"))
     assert "with a validation set" in detect(tmp_path)[1]
+
+
+def test_one_class_is_enough_where_a_model_knows_them(tmp_path):
+    lay_out(tmp_path, "cat/a.jpg")
+    with pytest.raises(DataError, match="one folder of images, cat; two or more classes are needed"):
+        detect(tmp_path, ["label"])
+    splits, _ = detect(tmp_path, ["label"], known=True)
+    assert splits == {"train": {"source": "folder", "root": str(tmp_path)}, "val": None}
+    lay_out(tmp_path, "runs/.visiontasks", "runs/drawing.png")
+    assert detect(tmp_path, ["label"], known=True)[0] == splits
+
+
+def test_known_classes_change_nothing_where_a_layout_is_recognized(tmp_path):
+    lay_out(tmp_path, *PAIRS)
+    assert detect(tmp_path, ["mask"], known=True) == detect(tmp_path, ["mask"])
+    lay_out(tmp_path / "flat", "a.jpg")
+    with pytest.raises(DataError, match="a class is a folder"):
+        detect(tmp_path / "flat", ["label"], known=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from visiontasks.data.batch import check_readable
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.layout import RESULTS
@@ -102,3 +103,14 @@ def test_results_beside_the_data_are_neither_a_class_nor_read(tmp_path):
     assert splits["train"]["source"] == "folder"
     source = load_source(splits["train"], "train")
     assert source.names["label"] == ("cats", "dogs") and len(source) == 2
+
+
+def test_a_set_of_which_nothing_can_be_read_is_an_error_before_training(tmp_path):
+    for name in ("cat/a.jpg", "dog/b.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    source = Folder(str(tmp_path))
+    with pytest.raises(DataError, match=r"none of the 2 images can be read \(.*a\.jpg: not an image"):
+        check_readable(source)
+    image(tmp_path / "dog/b.jpg")
+    check_readable(source)

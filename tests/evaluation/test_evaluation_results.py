@@ -26,6 +26,15 @@ def test_a_folder_of_an_evaluation_may_be_replaced_and_no_other(tmp_path):
     assert in_results(made / "predictions" / "a.png") and not in_results(tmp_path / "mine" / "01_a.png")
 
 
+def test_results_of_other_images_are_not_replaced_and_those_of_the_same_are(tmp_path):
+    first = results_folder(None, tmp_path / "new", replace=True, of="/a/new")
+    assert first == tmp_path / "new" and in_results(first / "evaluation.json")
+    assert results_folder(None, tmp_path / "new", replace=True, of="/b/new") == tmp_path / "new_2"
+    for of, name in (("/a/new", "new"), ("/b/new", "new_2"), ("/c/new", "new_3"), ("/b/new", "new_2")):
+        assert results_folder(None, tmp_path / "new", replace=True, of=of) == tmp_path / name
+    assert results_folder(str(first), tmp_path, replace=True, of="/b/new") == first  # as asked for
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="out: cannot write to .*below"):

@@ -155,6 +155,13 @@ def test_a_wrong_file_is_an_error(text, says, tmp_path):
         recipe.read(str(tmp_path / "bad.yaml"))
 
 
+@pytest.mark.parametrize("content", [MINIMAL.encode("utf-16"), bytes(range(255, 0, -1))], ids=["utf-16", "binary"])
+def test_a_file_that_is_no_text_is_named(content, tmp_path):
+    (tmp_path / "bad.yaml").write_bytes(content)
+    with pytest.raises(RecipeError, match=r"recipe .*bad\.yaml: "):
+        recipe.read(str(tmp_path / "bad.yaml"))
+
+
 def test_an_unknown_recipe_lists_the_choices():
     with pytest.raises(RecipeError, match=r"Did you mean 'unet_seg'\? Choices: classify, .*unet_seg"):
         recipe.read("unet_sge")

@@ -220,6 +220,22 @@ def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:
     return DataError(f"none of the {count} images can be read ({shown}). Check the folder and the files in it.", "data")
 
 
+def check_readable(source: Source):
+    """Raise unless an image of a source can be read; those before the first one are read too.
+
+    Raises:
+        DataError: none can.
+    """
+    notes = []
+    for index in range(len(source)):
+        try:
+            source.read(index, ())
+            return
+        except BadImage as bad:
+            notes.append((bad.reason, bad.path))
+    raise unreadable(len(source), notes)
+
+
 def row_of(arrays: dict[str, np.ndarray], row: int) -> Sample:
     """The Sample of one row of a batch, on the batch's canvas, without padded objects.
 

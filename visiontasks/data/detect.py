@@ -33,13 +33,14 @@ INHERITED = (
 )  # how labels are read, not where they are
 
 
-def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict | None], str]:
+def detect(root: str | Path, wanted: Iterable[str] = (), known: bool = False) -> tuple[dict[str, dict | None], str]:
     """Describe the data set in a folder as a recipe's `data` would, with one sentence for the user.
 
     Args:
         root: the folder; or a file in it that describes it, such as a data.yaml.
         wanted: fields that the heads learn from. The source that gives most of them is chosen, where a derived one
             counts half; among equals the order is `PRECEDENCE`, then by name.
+        known: whether a model knows the classes, so that a folder of one class can be scored.
 
     Returns:
         {"train": {"source": name, its arguments}, "val": the same or None}, and the sentence.
@@ -52,6 +53,8 @@ def detect(root: str | Path, wanted: Iterable[str] = ()) -> tuple[dict[str, dict
     if not root.is_dir() and not root.is_file():
         raise DataError(f"expected a folder, got {root}, which is not a folder.", "data")
     candidates, reasons = _readings(root, wanted)
+    if known and not candidates:
+        candidates = _known_readings(root)
     entered = ""
     if not candidates and root.is_file():
         came = "; ".join(f"as {name}: {reason}" for name, reason in reasons.items()) or "no source reads it"
@@ -89,6 +92,13 @@ def _readings(root: Path, wanted: set[str]) -> tuple[list[tuple[float, int, str,
             given = len(wanted & source.fields) - len(wanted & source.fields & source.derived) / 2
             candidates.append((-given, rank, name, arguments))
     return candidates, reasons
+
+
+def _known_readings(root):
+    """As `_readings`, of the sources that accept more because the classes are known."""
+    sources = {name: part.load() for name, part in catalog.parts("data/sources").items()}
+    found = {name: source.recognize_known(root) for name, source in sources.items()}
+    return [(0, 0, name, arguments) for name, arguments in found.items() if arguments]
 
 
 def _folders(root: Path) -> list[Path]:

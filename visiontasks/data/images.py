@@ -11,17 +11,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
+from visiontasks.data.deep import BITS, decode_deep, is_deep, needed_bits, to_bytes
+from visiontasks.data.formats import is_image_name, is_unread_name, lacks_decoder, readable_formats, what_is_wrong
 from visiontasks.data.layout import RESULTS
 from visiontasks.errors import BadImage, DataError
 
 MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB as RGB; a larger header counts as a decompression bomb
-SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
-}
-
-# naming the formats keeps Pillow from trying those that start other programs (EPS)
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # what OpenCV decodes to the same 8-bit RGB as Pillow, only faster; of 16 bits it takes the high byte
 _FAST = {
     (kind, mode)
@@ -34,24 +29,36 @@ _EXIF_ORIENTATION = 0x0112
 _PILLOW_LIMIT = threading.Lock()
 
 
-def read_image(path: str | os.PathLike, report=None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_image(
+    path: str | os.PathLike, report=None, max_pixels: int = MAX_PIXELS, bits: int | None = None
+) -> np.ndarray:
     """Read an image file: uint8 (H, W, 3), RGB, upright (EXIF orientation applied).
 
-    The bytes decide the format, not the suffix. Gray, palette and CMYK become RGB. 16 bits are divided by 256, never
-    clipped. Alpha is dropped, so that the colors of transparent pixels show. Of an animation, the first frame is read.
+    The bytes decide the format, not the suffix. Gray, palette and CMYK become RGB. 16 bits are divided by 256 or as
+    `bits` says, never clipped. Alpha is dropped, so that the colors of transparent pixels show. Of an animation, the
+    first frame is read. AVIF is read where Pillow has a decoder, HEIC where pillow-heif is installed.
 
     Args:
         path: any path, with any characters.
         report: gets `add(what, path)` for what was corrected, such as a `visiontasks.data.sources.source.Report`.
         max_pixels: a file with more pixels (height times width) is refused without decoding it.
+        bits: of a file of 16 bits, how many hold values, from 1 to 16, such as 12 of a camera's: the values are divided
+            by 2 ** (bits - 8). None: 16.
 
     Raises:
-        BadImage: the file is missing, empty, filled with zeros, truncated, too large, or not an image.
+        BadImage: the file is missing, empty, filled with zeros, truncated, too large, not an image, or one with values
+            of more than `bits`.
     """
-    return decode_image(_bytes_of(path), path, report, max_pixels)
+    return decode_image(_bytes_of(path), path, report, max_pixels, bits)
 
 
-def decode_image(data: bytes, name: str | os.PathLike = "", report=None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_image(
+    data: bytes,
+    name: str | os.PathLike = "",
+    report=None,
+    max_pixels: int = MAX_PIXELS,
+    bits: int | None = None,
+) -> np.ndarray:
     """`read_image` for the bytes of a file; errors and the report call it `name`."""
     header = _header(data, name, max_pixels)
     if _is_cut(header, data):
@@ -60,12 +67,21 @@ def decode_image(data: bytes, name: str | os.PathLike = "", report=None, max_pix
     if report is not None and header.format != "MPO" and getattr(header, "is_animated", False):
         report.add("image of several frames, only the first is used", str(name))
     if header.mode in ("I", "F") and (header.format, header.mode) not in _FAST:
-        raise BadImage(name, f"{header.format} of 32-bit numbers has no fixed range; save it with 8 or 16 bits")
+        raise BadImage(
+            name, f"{header.format} of signed or 32-bit numbers has no fixed range; save it with 8 or 16 bits"
+        )
+    deep = is_deep(header)
+    if deep and report is not None and bits is None:
+        report.add("16-bit image, divided by 256", str(name))
     try:
-        if (header.format, header.mode) in _FAST:
+        if deep and bits not in (None, BITS):
+            return _of_bits(decode_deep(data, header), bits, name)
+        if (header.format, header.mode) in _FAST and not _scales_itself(header):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)  # applies EXIF itself
         else:
             image = _decode_by_pillow(header)
+    except BadImage:
+        raise
     except Exception as error:  # damaged bytes make decoders raise many types
         raise BadImage(name, f"broken {header.format}: {error}") from error
     if image is None:
@@ -73,9 +89,24 @@ def decode_image(data: bytes, name: str | os.PathLike = "", report=None, max_pix
     return image
 
 
+def _of_bits(values, bits, name):
+    if (needed := needed_bits(values)) > bits:
+        raise BadImage(
+            name,
+            f"16-bit image with values up to {values.max()}, beyond the {bits} bits of its set (bits={needed})",
+        )
+    return to_bytes(values, bits)
+
+
+def _scales_itself(header) -> bool:
+    """Whether the file says the highest value, as a PGM does, which OpenCV ignores."""
+    codec, *_, arguments = header.tile[0] if header.tile else ("", "")
+    return codec in ("ppm", "ppm_plain") and isinstance(arguments, tuple) and arguments[1] not in (255, 65535)
+
+
 def _decode_by_pillow(header) -> np.ndarray:
     upright = ImageOps.exif_transpose(header)
-    if upright.mode.startswith("I;16"):  # Pillow's own conversion to 8 bits clips
+    if upright.mode.startswith("I"):  # Pillow's own conversion to 8 bits clips
         gray = (np.asarray(upright) >> 8).astype(np.uint8)
         return np.stack([gray] * 3, axis=-1)
     return np.array(upright.convert("RGB"))
@@ -145,6 +176,24 @@ class StoredMask(NamedTuple):
     palette: np.ndarray | None = None
     colored: bool = False
     lossy: bool = False
+
+
+def is_deep_file(path: str | os.PathLike) -> bool:
+    """Whether an image file has 16 bits a channel, by its header; False of one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return is_deep(_header(file, path, MAX_PIXELS))
+    except (OSError, BadImage):
+        return False
+
+
+def bits_of_file(path: str | os.PathLike) -> int | None:
+    """How many bits the largest value of a 16-bit image file needs; None of one that cannot be read."""
+    try:
+        data = _bytes_of(path)
+        return needed_bits(decode_deep(data, _header(data, path, MAX_PIXELS)))
+    except Exception:  # as in decode_image; reading it again will say what is wrong
+        return None
 
 
 def read_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -234,13 +283,22 @@ def write_image(path: str | os.PathLike, image: np.ndarray):
     path.write_bytes(data)
 
 
-def list_images(root: str | os.PathLike, recursive: bool = True) -> list[Path]:
+def list_images(root: str | os.PathLike, recursive: bool = True, report=None) -> list[Path]:
     """The image files in `root`, in a stable order: by path, compared folder by folder.
 
-    Image files are recognized by suffix, in any case; of what `files_below` lists.
+    Image files are recognized by suffix, in any case; of what `files_below` lists. The report gets the files of picture
+    formats that are not read, and of those listed the HEIC and AVIF that cannot be read here.
     """
-    folders = files_below(root, recursive)
-    return sorted(folder / name for folder, names in folders for name in names if is_image_name(name))
+    images = []
+    for folder, names in files_below(root, recursive):
+        images += [folder / name for name in names if is_image_name(name)]
+        for name in names if report is not None else ():
+            if is_unread_name(name):
+                kind = os.path.splitext(name)[1].lower()
+                report.add(f"{kind} file, a format that is not read; convert it to PNG or JPEG", str(folder / name))
+            elif reason := lacks_decoder(folder / name):
+                report.add(f"{reason}, skipped", str(folder / name))
+    return sorted(images)
 
 
 def files_below(root: str | os.PathLike, recursive: bool = True) -> Iterator[tuple[Path, list[str]]]:
@@ -279,11 +337,6 @@ def _leads_nowhere(entry) -> bool:
     return entry.is_symlink() and not os.path.exists(entry.path)
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a file of this name counts as an image."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
 def _bytes_of(path) -> bytes:
     try:
         return Path(path).read_bytes()
@@ -299,28 +352,18 @@ def _header(data, name, max_pixels) -> Image.Image:
         with _PILLOW_LIMIT:
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                header = Image.open(file, formats=_FORMATS)
+                header = Image.open(file, formats=readable_formats())
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
     except UnidentifiedImageError:
         file.seek(0)
-        raise BadImage(name, _what_is_wrong(file.read(64))) from None
+        raise BadImage(name, what_is_wrong(file.read(64))) from None
     except Exception as error:  # as in decode_image
         raise BadImage(name, f"broken header: {error}") from error
     width, height = header.size
     if width * height > max_pixels:
         raise BadImage(name, f"{width} x {height} pixels, more than the limit of {max_pixels}")
     return header
-
-
-def _what_is_wrong(start: bytes) -> str:
-    if not start:
-        return "empty file"
-    if not any(start):
-        return "file filled with zeros"
-    if start[4:8] == b"ftyp":
-        return "HEIC or AVIF, which cannot be read here; convert it to JPEG or PNG"
-    return f"not an image of a known format ({', '.join(_FORMATS)}); it starts with {start[:8]!r}"
 
 
 def _is_cut(header, data: bytes) -> bool:

@@ -39,9 +39,12 @@ def read_names(path: Path) -> tuple[str, ...]:
     """The class names in a text file, one per line, in the order of their indices.
 
     Raises:
-        DataError: the file has no name, or one name twice.
+        DataError: the file has no name, or one name twice, or is no text in UTF-8.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected class names in UTF-8, got {error}; save it as UTF-8.") from error
     names = tuple(line for line in lines if line)
     if not names or len(set(names)) < len(names):
         twice = next((n for n in names if names.count(n) > 1), None)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visiontasks.data.bit_depth import settle_bits
 from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.detect import detect, inherit, same_images
 from visiontasks.data.pipeline import Loader
@@ -33,6 +34,7 @@ def load_data(
     max_objects: int | None = None,
     mask_size: int = 112,
     sizes: Sequence[tuple[int, int]] = (),
+    bits: int | None = None,
 ) -> tuple[Loader, Loader]:
     """A training and a validation Loader of one data set.
 
@@ -49,6 +51,7 @@ def load_data(
         fields: the labels in a batch, such as boxes or vehicles/boxes; by default those of label, tags, mask, classes
             and boxes that the training set has, in all of its label sets.
         split: the share used for validation if there is no validation set, above 0 and below 1; chosen by `seed`.
+        bits: of images of 16 bits, how many hold values, such as 12, see `read_image`; None: what the data need.
         size, batch, augment, resize, seed, workers, worker_kind, max_objects, mask_size, sizes: arguments of `Loader`.
 
     Raises:
@@ -68,6 +71,7 @@ def load_data(
     fields = tuple(fields)
     check_names(train, val, fields)
     same_images(train, val)
+    settle_bits([train, val], bits)
     common = dict(
         fields=fields,
         size=size,

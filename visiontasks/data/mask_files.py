@@ -62,7 +62,7 @@ def pairs_of(images: Path, masks: Path, report, names: Sequence[str] | None = No
 
 def _files(images, masks, report) -> tuple[list[Path], list[Path]]:
     """The images and the masks in two folders."""
-    image_files, mask_files = list_images(images), list_images(masks)
+    image_files, mask_files = list_images(images, report=report), list_images(masks)
     if images.resolve() == masks.resolve():
         image_files = [path for path in image_files if not marked(path) and not _NO_MASK.search(path.stem)]
         mask_files = [path for path in mask_files if marked(path) or _NO_MASK.search(path.stem)]

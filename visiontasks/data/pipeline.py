@@ -16,6 +16,7 @@ from absl import flags
 
 from visiontasks import signals
 from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
+from visiontasks.data.bit_depth import bits_of
 from visiontasks.data.derived import EachObject
 from visiontasks.data.order import Order
 from visiontasks.data.placing import placement_of
@@ -119,6 +120,11 @@ class Loader(grain.IterDataset):
         self._seed = seed % 2**32  # grain takes 32 bits
         self._order = Order(len(source), batch, len(self), self._seed if training else None, sizes)
         self._streams = {}
+
+    @property
+    def bits(self) -> int | None:
+        """Of the images of 16 bits, how many hold values; None if they were not looked at, or there is none."""
+        return bits_of(self.source)
 
     def __len__(self) -> int:
         """Batches per epoch."""

@@ -11,19 +11,20 @@ from visiontasks.errors import UserError
 from visiontasks.instance_masks import InstanceMasks
 
 
-def results_folder(asked: str | None, default: Path, replace: bool = False) -> Path:
+def results_folder(asked: str | None, default: Path, replace: bool = False, of: str = "") -> Path:
     """Create and mark a folder for results: the one asked for, else `default`, or a new `default_2`, ….
 
     Args:
         asked: the folder of `out=`, or None.
         default: the folder if none is asked for.
-        replace: whether existing results may be replaced.
+        replace: whether existing results may be replaced; where none is asked for, only those `of` the same.
+        of: what the results are of, such as the path of the images.
 
     Raises:
         UserError: the folder asked for is not empty, or cannot be written.
     """
     path, number = Path(default if asked is None else asked), 2
-    while asked is None and not replace and not _is_free(path, replace):
+    while asked is None and not (_are_of(path, of) if replace else _is_free(path, replace)):
         path, number = default.with_name(f"{default.name}_{number}"), number + 1
     if asked is not None and not _is_free(path, replace):
         names = sorted(p.name for p in path.iterdir() if p.name != RESULTS) if path.is_dir() else ["it is a file"]
@@ -33,7 +34,7 @@ def results_folder(asked: str | None, default: Path, replace: bool = False) -> P
         )
     try:
         path.mkdir(parents=True, exist_ok=True)
-        (path / RESULTS).touch()
+        (path / RESULTS).write_text(of, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror}. Give another folder.", "out") from error
     return path
@@ -43,6 +44,12 @@ def _is_free(path, replace):
     if not path.exists():
         return True
     return path.is_dir() and (not any(path.iterdir()) or replace and (path / RESULTS).exists())
+
+
+def _are_of(path, of):
+    """Whether a folder has no results, or results of the same."""
+    mark = path / RESULTS
+    return not of or not mark.is_file() or mark.read_text(encoding="utf-8", errors="replace") == of
 
 
 def file_part(name: str) -> str:

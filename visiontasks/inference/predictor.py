@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from visiontasks.arguments import Count, Share, checked
+from visiontasks.data.bit_depth import find_bits
 from visiontasks.data.images import read_image
 from visiontasks.errors import UserError
 from visiontasks.geometry import Placement
@@ -67,9 +68,10 @@ class Predictor:
             ValueError: an image is not uint8 (H, W, 3).
         """
         options = dict(batch=batch, tile=tile, overlap=overlap, flip=flip)
-        if isinstance(images, (list, tuple)):
-            return list(self.stream(map(_sample, images), **options))
-        return next(self.stream([_sample(images)], **options))
+        several = images if isinstance(images, (list, tuple)) else [images]
+        bits = self.preprocess.bits or find_bits(one for one in several if _is_path(one))
+        predictions = self.stream((_sample(one, bits) for one in several), **options)
+        return list(predictions) if several is images else next(predictions)
 
     def stream(
         self,
@@ -206,7 +208,11 @@ def restored(tasks: dict, prediction: dict[str, dict], placement: Placement) -> 
     return {name: task.restore(prediction[name], placement) for name, task in tasks.items()}
 
 
-def _sample(image) -> Sample:
-    if isinstance(image, (str, os.PathLike)):
-        return Sample(read_image(image), path=str(image))
+def _is_path(image) -> bool:
+    return isinstance(image, (str, os.PathLike))
+
+
+def _sample(image, bits) -> Sample:
+    if _is_path(image):
+        return Sample(read_image(image, bits=bits), path=str(image))
     return Sample(np.asarray(image))

@@ -64,7 +64,7 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
                 raise RecipeError(f"{override!r}: expected key=value, such as train.epochs=5.")
             _override(config, key, value)
         plain = OmegaConf.to_container(config, resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path}: {error}") from error
     return check({**plain, "name": path.stem})
 

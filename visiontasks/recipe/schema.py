@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from omegaconf import OmegaConf
 from pydantic import AfterValidator, Field
 
-from visiontasks.arguments import Count, Level, NonNegative, OpenShare, Positive, Whole, describe
+from visiontasks.arguments import Bits, Count, Level, NonNegative, OpenShare, Positive, Whole, describe
 from visiontasks.errors import UserError
 
 
@@ -65,6 +65,11 @@ class DataRecipe:
     split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)
     workers: Whole | None = _key(
         "threads or processes that read images; null = one per core, at most 8; 0 = none, in the training thread", None
+    )
+    bits: Bits | None = _key(
+        "of images of 16 bits, how many hold values, such as 12: they are divided by 2 ** (bits - 8); null = what the "
+        "data need",
+        None,
     )
     worker_kind: Literal["threads", "processes"] = _key("what the workers are", "threads")
 

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import time
+import warnings
+import zipfile
 from pathlib import Path
 
 from visiontasks.data.layout import RESULTS
@@ -56,7 +58,7 @@ class RunDirectory:
 
     @classmethod
     def find(cls, path: Path | str) -> "RunDirectory":
-        """An existing run; in a folder with several runs, the newest.
+        """An existing run; in a folder with several runs, the newest that has a checkpoint.
 
         Raises:
             UserError: there is no run.
@@ -65,19 +67,27 @@ class RunDirectory:
         runs = [path] if (path / "recipe.yaml").is_file() else sorted(p.parent for p in path.glob("**/recipe.yaml"))
         if not runs:
             raise UserError(f"{path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.", "run")
-        return cls(max(runs, key=lambda p: (p / "recipe.yaml").stat().st_mtime))
+        usable = [one for one in runs if cls(one)._whole()] or runs
+        return cls(max(usable, key=lambda p: (p / "recipe.yaml").stat().st_mtime))
 
     @property
     def checkpoint(self) -> Path:
-        """The best checkpoint, or the last if no epoch was validated.
+        """The best checkpoint, or the last if no epoch was validated or, with a warning, if the best is damaged.
 
         Raises:
-            UserError: the run has none.
+            UserError: the run has none, or none that is whole.
         """
-        for path in (self.best, self.last):
-            if path.is_file():
-                return path
+        there, whole = [path for path in (self.best, self.last) if path.is_file()], self._whole()
+        if whole:
+            if whole[0] != there[0]:
+                warnings.warn(f"{there[0]} is damaged; {whole[0].name} is used instead", stacklevel=2)
+            return whole[0]
+        if there:
+            raise UserError(f"{there[0]} is damaged: it is no .keras file. Give another run, or train again.", "run")
         raise UserError(f"{self.path} has no checkpoint; it stopped before the end of its first epoch.", "run")
+
+    def _whole(self) -> list[Path]:
+        return [path for path in (self.best, self.last) if zipfile.is_zipfile(path)]
 
 
 def replace_atomically(path: Path, write):

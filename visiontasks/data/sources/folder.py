@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, list_images
+from visiontasks.data.formats import is_unread_name
+from visiontasks.data.images import MAX_PIXELS, files_below, list_images
 from visiontasks.data.layout import RESULTS, is_split, split_folders
 from visiontasks.data.sources.source import Files
 from visiontasks.errors import DataError
@@ -59,11 +60,11 @@ class Folder(Files):
                 continue
             if (folder / RESULTS).exists():
                 continue
-            images[folder.name] = list_images(folder)
+            images[folder.name] = list_images(folder, report=self.report)
             if not images[folder.name]:
                 self.report.add("folder without images, not used as a class", str(folder))
                 del images[folder.name]
-        loose = list_images(self.root, recursive=False)
+        loose = list_images(self.root, recursive=False, report=self.report)
         for path in loose:
             self.report.add("image outside the class folders, skipped", str(path))
         return images
@@ -78,6 +79,13 @@ class Folder(Files):
             splits = {"train": root}
         if not _has_classes(splits["train"]):
             return _why_not(splits["train"])
+        return {split: {"root": str(folder)} for split, folder in splits.items() if list_images(folder)}
+
+    @classmethod
+    def recognize_known(cls, root):
+        splits = split_folders(root)
+        if not _class_folders(splits["train"]):
+            return None
         return {split: {"root": str(folder)} for split, folder in splits.items() if list_images(folder)}
 
 
@@ -96,6 +104,12 @@ def _has_classes(folder: Path) -> bool:
     return len(_class_folders(folder)) >= 2
 
 
+def _names_near(folder: Path) -> list[str]:
+    """The names of the files in a folder and in those in it."""
+    folders = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))]
+    return [name for one in folders for _, names in files_below(one, recursive=False) for name in names]
+
+
 def _why_not(folder: Path) -> str | None:
     classes, loose = _class_folders(folder), list_images(folder, recursive=False)
     if len(classes) == 1:
@@ -104,5 +118,11 @@ def _why_not(folder: Path) -> str | None:
         return (
             f"{len(loose)} images lie in {folder} itself, such as {loose[0].name}; a class is a folder: move each "
             "class's images into one, or write a table of file and label"
+        )
+    unread = [] if classes else [name for name in _names_near(folder) if is_unread_name(name)]
+    if unread:
+        return (
+            f"{folder} holds {len(unread)} pictures of formats that are not read, such as {unread[0]}; convert them to "
+            "PNG or JPEG"
         )
     return None

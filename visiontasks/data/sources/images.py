@@ -24,7 +24,7 @@ class Images(Files):
         self.fields, self.names = frozenset(), {}
         path = Path(files)
         if path.is_dir():
-            paths = list_images(path)
+            paths = list_images(path, report=self.report)
         elif path.is_file():
             paths = [path]
         else:

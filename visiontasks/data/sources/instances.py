@@ -81,7 +81,7 @@ class Instances(ObjectFiles):
 
     def _index_images(self, folder) -> list[tuple[Path, list[Path]]]:
         """(image, [its index image]) of each image that has one."""
-        images, pairs = list_images(self.root), []
+        images, pairs = list_images(self.root, report=self.report), []
         by_name = {path.relative_to(folder).with_suffix("").as_posix(): path for path in list_images(folder)}
         by_name |= {bare: path for name, path in by_name.items() if (bare := _SUFFIX.sub("", name)) not in by_name}
         for path in images:

@@ -52,7 +52,7 @@ class Labelme(ObjectFiles):
         self.root, self.max_pixels = Path(root), max_pixels
         if not self.root.is_dir():
             raise DataError(f"expected a folder {root}, got none. {self.LAYOUT}.", "root")
-        images, self._finder = list_images(self.root), Finder(self.root, self.report)
+        images, self._finder = list_images(self.root, report=self.report), Finder(self.root, self.report)
         by_stem = {path.with_suffix(""): path for path in images}
         files = [path for path in sorted(self.root.rglob("*.json")) if not in_results(path) and _is_labelme(path)]
         read = list(self.readable(lambda file: self._parse(file, by_stem), files, "Checking annotations"))

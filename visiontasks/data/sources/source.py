@@ -79,6 +79,7 @@ class Source(Checked, abc.ABC):
             preferred.
         report: what was skipped or corrected; filled by the constructor and by reading.
         known: bool (C,), the classes or tags that the data were annotated for; None: all.
+        bits: of images of 16 bits, how many hold values, see `read_image`; given by `bit_depth.settle_bits`.
         LAYOUT: the folder layout that `recognize` accepts; None for a source without one.
     """
 
@@ -87,6 +88,7 @@ class Source(Checked, abc.ABC):
     derived: frozenset[str] = frozenset()
     names: dict[str, tuple[str, ...]]
     known: np.ndarray | None = None
+    bits: int | None = None
 
     def __new__(cls, *args, **kwargs):
         made = super().__new__(cls)
@@ -168,6 +170,11 @@ class Source(Checked, abc.ABC):
         """As `recognize_for`, for a file that describes a data set, such as a data.yaml."""
         return None
 
+    @classmethod
+    def recognize_known(cls, root: Path) -> dict[str, dict] | None:
+        """As `recognize`, where it accepts more because a model knows the classes; None where it does not."""
+        return None
+
 
 def labeled_objects(keypoints: np.ndarray | None, ignored: np.ndarray | None) -> np.ndarray:
     """The numbers of the objects that have a labeled keypoint and are not ignored."""
@@ -202,7 +209,7 @@ class Files(Source):
 
     def read(self, index, fields):
         path, *item = self.items[index]
-        image = read_image(path, self.report, self.max_pixels)
+        image = read_image(path, self.report, self.max_pixels, self.bits)
         labels = self.labels(*item, image.shape[:2], fields)
         return Sample(image, **labels, id=self.id_of(path), path=str(path))
 

@@ -99,7 +99,7 @@ class Tfds(Source):
 
     def __getitem__(self, index):
         record, name = self._records[index], self.describe(index)
-        image = decode_image(record["image"], name, self.report, self.max_pixels)
+        image = decode_image(record["image"], name, self.report, self.max_pixels, self.bits)
         labels = {}
         if "classes" in self.fields:
             labels = self._objects(record["objects"], image.shape[:2], name).fields(

@@ -104,7 +104,7 @@ class Voc(ObjectFiles):
 
     def _read(self, files):
         """(image, XML file, size, [(class name, corners, difficult)]) of each readable image."""
-        images = {path.stem: path for path in list_images(self.images)}
+        images = {path.stem: path for path in list_images(self.images, report=self.report)}
         finder = Finder(self.images, self.report)
 
         def look(file):

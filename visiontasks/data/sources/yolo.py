@@ -139,7 +139,7 @@ class Yolo(ObjectFiles):
             path = locate(self.root, entry, self.data)
             self._whole = self._whole and path.is_dir()
             if path.is_dir():
-                images.update(dict.fromkeys(list_images(path)))
+                images.update(dict.fromkeys(list_images(path, report=self.report)))
             elif path.is_file():
                 images.update(dict.fromkeys(self._listed(path)))
             else:
