@@ -12,8 +12,8 @@ from visiontasks.data import bit_depth
 from visiontasks.data.deep import is_deep
 from visiontasks.data.images import decode_image, is_deep_file, read_image
 from visiontasks.data.load import load_data
+from visiontasks.data.report import Report
 from visiontasks.data.sources.folder import Folder
-from visiontasks.data.sources.source import Report
 from visiontasks.errors import BadImage
 from visiontasks.inference.predictor import Predictor
 from visiontasks.model_arrays import is_loader

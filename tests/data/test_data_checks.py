@@ -13,11 +13,11 @@ from visiontasks.data.checks.objects import check_boxes, check_masks
 from visiontasks.data.checks.summary import summary
 from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.images import decode_image, decode_small
+from visiontasks.data.report import Report
 from visiontasks.data.sources.boxes import Boxes
 from visiontasks.data.sources.folder import Folder
 from visiontasks.data.sources.images import Images
 from visiontasks.data.sources.shapes import Shapes
-from visiontasks.data.sources.source import Report
 from visiontasks.skeleton import Skeleton
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import list_images
-from visiontasks.data.sources.source import Report
+from visiontasks.data.report import Report
 from visiontasks.errors import DataError
 
 

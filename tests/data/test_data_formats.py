@@ -10,9 +10,9 @@ from PIL import Image, features
 from visiontasks.data import formats
 from visiontasks.data.detect import detect
 from visiontasks.data.images import image_size, list_images, read_image
+from visiontasks.data.report import Report
 from visiontasks.data.sources.folder import Folder
 from visiontasks.data.sources.images import Images
-from visiontasks.data.sources.source import Report
 from visiontasks.errors import BadImage, DataError
 
 HEIC = b"\0\0\0\x18ftypheic" + bytes(12)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from visiontasks.data import images
-from visiontasks.data.sources.source import Report
+from visiontasks.data import images, mask_images
+from visiontasks.data.report import Report
 from visiontasks.errors import BadImage, DataError
 
 
@@ -89,13 +89,13 @@ def test_item_01_tail_filled_with_zeros_is_truncated(tmp_path):
 )
 def test_item_02_empty_or_zero_filled(tmp_path, data, reason):
     path = write(tmp_path / "a.jpg", data)
-    for read in (images.read_image, images.image_size, images.read_mask):
+    for read in (images.read_image, images.image_size, mask_images.read_mask):
         with pytest.raises(BadImage, match=reason):
             read(path)
 
 
 def test_item_02_missing_file_is_a_bad_image(tmp_path):
-    for read in (images.read_image, images.image_size, images.read_mask):
+    for read in (images.read_image, images.image_size, mask_images.read_mask):
         with pytest.raises(BadImage, match=r"gone\.jpg: it cannot be read"):
             read(tmp_path / "gone.jpg")
 
@@ -198,7 +198,7 @@ def test_item_11_decompression_bomb(tmp_path):
     for name, body in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")):
         bomb += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
     path = write(tmp_path / "bomb.png", bomb)
-    for read in (images.read_image, images.image_size, images.read_mask):
+    for read in (images.read_image, images.image_size, mask_images.read_mask):
         with pytest.raises(BadImage, match="60000 x 60000 pixels, more than the limit"):
             read(path)
 
@@ -242,21 +242,21 @@ def test_damaged_bytes_give_an_image_or_bad_image(kind, data):
     damaged = bytearray(encoded(kind))
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    for decode in (images.decode_image, images.decode_mask):
+    for decode in (images.decode_image, mask_images.decode_mask):
         try:
             result = decode(bytes(damaged), "x", max_pixels=2**20)
             assert result.dtype == (np.uint8 if decode is images.decode_image else np.int32)
         except BadImage as error:
             assert error.reason
         except DataError:
-            assert decode is images.decode_mask
+            assert decode is mask_images.decode_mask
 
 
 def test_mask_of_a_palette_gives_indices(tmp_path):
     values = np.random.default_rng(0).integers(0, 21, (30, 40), np.uint8)
     palette = Image.fromarray(values, "L")
     palette.putpalette(np.random.default_rng(1).integers(0, 256, 768, np.uint8).tobytes())
-    mask = images.read_mask(write(tmp_path / "a.png", encoded("PNG", palette)))
+    mask = mask_images.read_mask(write(tmp_path / "a.png", encoded("PNG", palette)))
     assert mask.dtype == np.int32
     np.testing.assert_array_equal(mask, values)
 
@@ -264,33 +264,35 @@ def test_mask_of_a_palette_gives_indices(tmp_path):
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_mask_of_few_bits_is_not_stretched(bits):
     values = np.random.default_rng(0).integers(0, 2**bits, (13, 21))
-    np.testing.assert_array_equal(images.decode_mask(png_of(values, bits)), values)
+    np.testing.assert_array_equal(mask_images.decode_mask(png_of(values, bits)), values)
 
 
 def test_mask_of_16_bits():
     values = np.random.default_rng(0).integers(0, 2**16, (13, 21), np.uint16)
-    np.testing.assert_array_equal(images.decode_mask(encoded("PNG", Image.fromarray(values))), values)
+    np.testing.assert_array_equal(mask_images.decode_mask(encoded("PNG", Image.fromarray(values))), values)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "BMP"])
 def test_mask_of_8_bits(kind):
     values = np.random.default_rng(0).integers(0, 9, (13, 21), np.uint8)
-    np.testing.assert_array_equal(images.decode_mask(encoded(kind, Image.fromarray(values))), values)
+    np.testing.assert_array_equal(mask_images.decode_mask(encoded(kind, Image.fromarray(values))), values)
 
 
 def test_mask_saved_with_three_equal_channels_is_one():
     values = np.random.default_rng(0).integers(0, 9, (13, 21), np.uint8)
-    np.testing.assert_array_equal(images.decode_mask(encoded("PNG", Image.fromarray(np.dstack([values] * 3)))), values)
+    np.testing.assert_array_equal(
+        mask_images.decode_mask(encoded("PNG", Image.fromarray(np.dstack([values] * 3)))), values
+    )
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_item_50_mask_of_colors(tmp_path, mode):
     path = write(tmp_path / "colors.png", encoded("PNG", Image.fromarray(photo()).convert(mode)))
     with pytest.raises(DataError, match=r"colors\.png: expected one class index per pixel.*RGB"):
-        images.read_mask(path)
+        mask_images.read_mask(path)
 
 
 def test_item_50_mask_in_a_lossy_file(tmp_path):
     path = write(tmp_path / "m.png", encoded("JPEG", Image.fromarray(photo()).convert("L")))
     with pytest.raises(DataError, match="expected a lossless image"):
-        images.read_mask(path)
+        mask_images.read_mask(path)

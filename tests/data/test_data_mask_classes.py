@@ -315,7 +315,7 @@ def test_a_mask_that_changed_since_it_was_checked_is_skipped(tmp_path):
     ("name", "text", "error"),
     [
         ("labelmap.txt", "cat:1,2,3::\ncat:4,5,6::\n", "expected one unique class name per line, got 'cat' twice"),
-        ("label_colors.txt", "what is this\n", "expected in each line a class name and its color"),
+        ("label_colors.txt", "what, is this\n", "expected in each line a class name and its color"),
         ("label_colors.txt", "0 0 300 sky\n", "expected in each line a class name and its color"),
         ("class_dict.csv", "a,b,c,d,e\n1,2,3,4,5\n", "expected columns such as name, r, g, b"),
         ("class_dict.csv", "name,r,g,b\nx,1,2,high\n", "expected whole numbers from 0 to 255"),
@@ -327,3 +327,14 @@ def test_broken_tables(tmp_path, name, text, error):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=error):
         masks(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "line"), [("labelmap.txt", "{}:::"), ("label_colors.txt", " {}")])
+def test_a_table_without_colors_means_those_of_pascal_voc(tmp_path, name, line):
+    colors = np.zeros((2, 3, 3), np.uint8)
+    colors[0, 0], colors[1, 1] = (128, 0, 0), (0, 128, 0)
+    put(tmp_path, "a.png", colors)
+    (tmp_path / name).write_text("\n".join(map(line.format, ("background", "cat", "dog"))))
+    source = masks(tmp_path)
+    assert source.names["mask"] == ("background", "cat", "dog")
+    assert source[0].mask.tolist() == [[1, 0, 0], [0, 2, 0]]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from visiontasks.data.objects import Objects, usable_boxes
-from visiontasks.data.sources.source import Report
+from visiontasks.data.report import Report
 from visiontasks.sample import Sample
 
 

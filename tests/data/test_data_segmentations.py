@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
 from visiontasks.data import segmentations
-from visiontasks.data.sources.source import Report
+from visiontasks.data.report import Report
 from visiontasks.errors import DataError
 from visiontasks.instance_masks import InstanceMasks
 from visiontasks.run_lengths import lengths_of

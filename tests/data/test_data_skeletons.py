@@ -2,8 +2,8 @@
 
 import pytest
 
+from visiontasks.data.report import Report
 from visiontasks.data.skeletons import skeleton_of
-from visiontasks.data.sources.source import Report
 from visiontasks.errors import DataError
 
 NAMES = ["left_eye", "right_eye", "nose"]

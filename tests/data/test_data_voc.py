@@ -321,3 +321,26 @@ def test_blood_cells():
         assert source.names["classes"] == ("Platelets", "RBC", "WBC")
         assert len(source[0].boxes) > 0
     assert counts == {"train": 205, "val": 87, "test": 72} and skipped == 2  # the two broken boxes
+
+
+def test_polygons_of_the_tool_labelme_are_boxes(tmp_path):
+    points = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((5, 6), (15, 6), (9, 12)))
+    thing = f"<object><name>cat</name>{{}}<polygon>{points}</polygon></object>"
+    text = f"<annotation>{thing.format('<deleted>0</deleted>')}{thing.format('<deleted>1</deleted>')}</annotation>"
+    write(tmp_path, text)
+    assert Voc(str(tmp_path), one_based=False)[0].boxes.tolist() == [[5, 6, 15, 12]]
+
+
+def test_a_class_that_only_the_validation_set_has_asks_for_the_training_sets_names(tmp_path):
+    for split, name in (("train", "cat"), ("val", "dog")):
+        folder = tmp_path / split
+        folder.mkdir()
+        write_image(folder / "a.png", np.full((HEIGHT, WIDTH, 3), len(split), np.uint8))
+        box = "<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+        (folder / "a.xml").write_text(f"<annotation><object><name>{name}</name>{box}</object></annotation>")
+    with pytest.raises(DataError, match=r"^train.names: .*got 'dog'.* Set train.names=\[cat,dog\]"):
+        load_data(str(tmp_path), workers=0)
+    splits, _ = detect(tmp_path)
+    splits["train"]["names"] = ["cat", "dog"]
+    _, val = load_data(splits, workers=0, batch=1)
+    assert val.source[0].classes.tolist() == [1]

@@ -96,12 +96,12 @@ def test_items_44_47_rows_that_are_errors(tmp_path, rows, message):
 
 
 @pytest.mark.parametrize("labels", [(f"{BOX}\n{POLYGON}",), (BOX, POLYGON)])
-def test_item_45_of_polygons_among_boxes_the_boxes_are_used(tmp_path, labels):
+def test_item_45_of_boxes_among_polygons_the_boxes_alone_are_learned(tmp_path, labels):
     source = yolo(tmp_path, *labels)
-    assert source.fields == {"boxes", "classes", "tags", "label"} and "mask" not in source.names
-    assert [10, 5, 30, 15] in source[len(labels) - 1].boxes.tolist()
-    what = "file with polygons in a data set that has 1 boxes too: only their boxes are learned"
-    assert source.report.count(what) == 1 and ".txt (1)" in str(source.report)
+    assert {"boxes", "instance_masks"} <= source.fields
+    masks = np.concatenate([source[number].instance_masks.known for number in range(len(source))])
+    assert masks.tolist() == [False, True] and [10, 5, 30, 15] in source[len(labels) - 1].boxes.tolist()
+    assert source.report.count("files in which 1 of 2 objects have no polygon: of those only the box is learned") == 1
 
 
 def test_item_46_rows_that_stand_twice(tmp_path):

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from visiontasks.data.placing import choose
+from visiontasks.data.report import Report
 from visiontasks.data.scan import scan
-from visiontasks.data.sources.source import Report, Source
+from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
 from visiontasks.sample import named
 

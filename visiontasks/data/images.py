@@ -1,11 +1,10 @@
-"""Reads images and masks. The bytes decide the format, not the file name; broken files are detected."""
+"""Reads and lists images. The bytes decide the format, not the file name; broken files are detected."""
 
 import io
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from visiontasks.data.deep import BITS, decode_deep, is_deep, needed_bits, to_bytes
 from visiontasks.data.formats import is_image_name, is_unread_name, lacks_decoder, readable_formats, what_is_wrong
 from visiontasks.data.layout import RESULTS
-from visiontasks.errors import BadImage, DataError
+from visiontasks.errors import BadImage
 
 MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB as RGB; a larger header counts as a decompression bomb
 # what OpenCV decodes to the same 8-bit RGB as Pillow, only faster; of 16 bits it takes the high byte
@@ -40,7 +39,7 @@ def read_image(
 
     Args:
         path: any path, with any characters.
-        report: gets `add(what, path)` for what was corrected, such as a `visiontasks.data.sources.source.Report`.
+        report: gets `add(what, path)` for what was corrected, such as a `visiontasks.data.report.Report`.
         max_pixels: a file with more pixels (height times width) is refused without decoding it.
         bits: of a file of 16 bits, how many hold values, from 1 to 16, such as 12 of a camera's: the values are divided
             by 2 ** (bits - 8). None: 16.
@@ -49,7 +48,7 @@ def read_image(
         BadImage: the file is missing, empty, filled with zeros, truncated, too large, not an image, or one with values
             of more than `bits`.
     """
-    return decode_image(_bytes_of(path), path, report, max_pixels, bits)
+    return decode_image(bytes_of(path), path, report, max_pixels, bits)
 
 
 def decode_image(
@@ -60,8 +59,8 @@ def decode_image(
     bits: int | None = None,
 ) -> np.ndarray:
     """`read_image` for the bytes of a file; errors and the report call it `name`."""
-    header = _header(data, name, max_pixels)
-    if _is_cut(header, data):
+    header = header_of(data, name, max_pixels)
+    if is_cut(header, data):
         raise BadImage(name, f"truncated {header.format}: its end marker is missing")
     # the other images of an MPO are a camera's previews
     if report is not None and header.format != "MPO" and getattr(header, "is_animated", False):
@@ -120,7 +119,7 @@ def image_size(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[i
     """
     try:
         with open(path, "rb") as file:
-            return _upright_size(_header(file, path, max_pixels))
+            return _upright_size(header_of(file, path, max_pixels))
     except OSError as error:
         raise BadImage(path, f"it cannot be read: {error.strerror or error}") from error
 
@@ -134,7 +133,7 @@ def decode_small(
         least: pixels that the smaller of width and height keeps, where the image has them.
         data, name, report, max_pixels: as for `decode_image`, whose errors it raises.
     """
-    header = _header(data, name, max_pixels)
+    header = header_of(data, name, max_pixels)
     size = _upright_size(header)
     fraction = next((n for n in _REDUCED if min(size) >= n * least), None)
     if header.format not in ("JPEG", "MPO") or (header.format, header.mode) not in _FAST or fraction is None:
@@ -142,7 +141,7 @@ def decode_small(
         if fraction > 1:
             image = cv2.resize(image, (size[1] // fraction, size[0] // fraction), interpolation=cv2.INTER_AREA)
         return image, size
-    if _is_cut(header, data):
+    if is_cut(header, data):
         raise BadImage(name, f"truncated {header.format}: its end marker is missing")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[fraction])
@@ -163,26 +162,11 @@ def _upright_size(header) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-class StoredMask(NamedTuple):
-    """What a mask file stores, before it is known what that means.
-
-    values: int32 (H, W), numbers as stored, of a palette image its indices, of a color image 0xRRGGBB.
-    palette: int32 (256,), the color 0xRRGGBB of each index, -1 where there is none; None: no palette image.
-    colored: whether the values are colors; three equal channels are numbers.
-    lossy: whether its compression changes values.
-    """
-
-    values: np.ndarray
-    palette: np.ndarray | None = None
-    colored: bool = False
-    lossy: bool = False
-
-
 def is_deep_file(path: str | os.PathLike) -> bool:
     """Whether an image file has 16 bits a channel, by its header; False of one that cannot be read."""
     try:
         with open(path, "rb") as file:
-            return is_deep(_header(file, path, MAX_PIXELS))
+            return is_deep(header_of(file, path, MAX_PIXELS))
     except (OSError, BadImage):
         return False
 
@@ -190,81 +174,10 @@ def is_deep_file(path: str | os.PathLike) -> bool:
 def bits_of_file(path: str | os.PathLike) -> int | None:
     """How many bits the largest value of a 16-bit image file needs; None of one that cannot be read."""
     try:
-        data = _bytes_of(path)
-        return needed_bits(decode_deep(data, _header(data, path, MAX_PIXELS)))
+        data = bytes_of(path)
+        return needed_bits(decode_deep(data, header_of(data, path, MAX_PIXELS)))
     except Exception:  # as in decode_image; reading it again will say what is wrong
         return None
-
-
-def read_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read the numbers in a mask file: int32 (H, W), as stored; of a palette image, its indices.
-
-    It can be any lossless single-channel image of 1 to 16 bits, or RGB with three equal channels.
-
-    Raises:
-        BadImage: as `read_image`.
-        DataError: the file holds colors, or its compression is lossy, so the numbers cannot be known.
-    """
-    return decode_mask(_bytes_of(path), path, max_pixels)
-
-
-def decode_mask(data: bytes, name: str | os.PathLike = "", max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """`read_mask` for the bytes of a file; errors call it `name`."""
-    stored = decode_stored_mask(data, name, max_pixels)
-    if stored.lossy:
-        raise DataError(
-            f"mask {name}: expected a lossless image such as PNG, got JPEG, which changes class indices; "
-            "export the masks again as PNG."
-        )
-    if stored.colored:
-        raise DataError(
-            f"mask {name}: expected one class index per pixel (single-channel or palette PNG), got "
-            "RGB colors; write the class index of each color instead (0, 1, 2, …; 255 = void)."
-        )
-    return stored.values
-
-
-def read_stored_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> StoredMask:
-    """Read a mask file of numbers, of palette indices or of colors, lossless or not.
-
-    Raises:
-        BadImage: as `read_image`.
-        DataError: the file holds numbers below 0, above 65535 or with a fraction.
-    """
-    return decode_stored_mask(_bytes_of(path), path, max_pixels)
-
-
-def decode_stored_mask(data: bytes, name: str | os.PathLike = "", max_pixels: int = MAX_PIXELS) -> StoredMask:
-    """`read_stored_mask` for the bytes of a file; errors call it `name`."""
-    header = _header(data, name, max_pixels)
-    if _is_cut(header, data):
-        raise BadImage(name, f"truncated {header.format}: its end marker is missing")
-    lossy, palette = header.format in ("JPEG", "MPO"), None
-    try:
-        raw_mode = header.tile[0].args if header.tile else ""
-        values = np.asarray(header.convert("RGB") if header.mode in ("CMYK", "YCbCr", "LAB", "HSV") else header)
-        if header.mode in ("P", "PA"):
-            palette = _packed(np.array(header.getpalette(), np.uint8).reshape(-1, 3))
-            palette = np.concatenate([palette, np.full(256 - len(palette), -1, np.int32)])
-    except Exception as error:  # as in decode_image
-        raise BadImage(name, f"broken {header.format}: {error}") from error
-    if values.ndim == 3:
-        first, *others = (values[..., c] for c in range(1 if header.mode in ("LA", "PA") else 3))
-        if any((first != other).any() for other in others):
-            return StoredMask(_packed(values), None, True, lossy)
-        values = first
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
-        raise DataError(f"mask {name}: expected class indices from 0 to 65535, got other {header.mode} values.")
-    # Pillow stretches 2-bit and 4-bit gray to 0..255; undo it to get class indices
-    stretch = {"L;2": 85, "L;4": 17}.get(raw_mode if isinstance(raw_mode, str) else "", 1)
-    return StoredMask(values.astype(np.int32) // stretch, palette, False, lossy)
-
-
-def _packed(colors: np.ndarray) -> np.ndarray:
-    """(…, 3) RGB of 8 bits as int32 0xRRGGBB."""
-    packed = np.zeros((*colors.shape[:-1], 4), np.uint8)
-    packed[..., 2::-1] = colors[..., :3]
-    return packed.view("<i4")[..., 0].astype(np.int32, copy=False)
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray):
@@ -337,14 +250,15 @@ def _leads_nowhere(entry) -> bool:
     return entry.is_symlink() and not os.path.exists(entry.path)
 
 
-def _bytes_of(path) -> bytes:
+def bytes_of(path) -> bytes:
+    """The content of a file; one that cannot be read is a BadImage."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise BadImage(path, f"it cannot be read: {error.strerror or error}") from error
 
 
-def _header(data, name, max_pixels) -> Image.Image:
+def header_of(data, name, max_pixels) -> Image.Image:
     """The image as Pillow opens it: header read, nothing decoded. `data` is bytes or an open file."""
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
@@ -366,7 +280,7 @@ def _header(data, name, max_pixels) -> Image.Image:
     return header
 
 
-def _is_cut(header, data: bytes) -> bool:
+def is_cut(header, data: bytes) -> bool:
     """Whether a JPEG or PNG has no end marker. Some decoders do not report it and fill the rest with gray."""
     if header.format == "MPO":  # Pillow has moved back to its start
         header = JpegImagePlugin.JpegImageFile(io.BytesIO(data))

@@ -101,7 +101,13 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
     val = data.get("val")
     if val is None:
         return _split(train, split, seed)
-    return train, load_source(inherit(val, data["train"]), "val", train.names, train.partial)
+    try:
+        return train, load_source(inherit(val, data["train"]), "val", train.names, train.partial)
+    except DataError as error:  # the training set's names serve both
+        where, _, name = (error.argument or "").partition(".")
+        if (where, name) == ("val", "names") and isinstance(val, dict) and "names" not in val:
+            error.argument = f"train.{name}"
+        raise
 
 
 def load_source(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.data.images import StoredMask
+from visiontasks.data.mask_images import StoredMask
 from visiontasks.errors import BadImage
 
 _UNKNOWN = 254

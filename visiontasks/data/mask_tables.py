@@ -75,6 +75,8 @@ def _read(file, text) -> tuple[Entry, ...]:
         entries = [_of_line(file, number, line) for number, line in enumerate(lines)]
     if not entries and file.suffix == ".csv":
         return ()
+    if file.suffix == ".txt" and file.name in _TABLES and all(entry.color is None for entry in entries):
+        entries = [entry._replace(color=_voc_color(entry.value)) for entry in entries]
     names = [entry.name for entry in entries]
     if not names or len(set(names)) < len(names):
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -115,10 +117,16 @@ def _of_line(file, number, line) -> Entry:
         found = re.fullmatch(pattern, line)
         if found and all(int(found[one]) <= 255 for one in "rgb"):
             return Entry(found["name"].strip(), number, packed([int(found[one]) for one in "rgb"]))
-    name = re.fullmatch(r"([^:]+):+", line)
-    if name:  # CVAT's class without a color
-        return Entry(name[1].strip(), number)
+    name = re.fullmatch(r"([^:]+):+|[^:,\d]+", line)
+    if name:  # a class without a color, as CVAT and datumaro write it
+        return Entry((name[1] or line).strip(), number)
     raise DataError(f"{file}: expected in each line a class name and its color as r, g, b from 0 to 255, got {line!r}.")
+
+
+def _voc_color(number: int) -> int:
+    """The color of a class in the palette of PASCAL VOC, whose tools also use it where a table names none."""
+    red, green, blue = (sum((number >> 3 * bit + channel & 1) << 7 - bit for bit in range(3)) for channel in range(3))
+    return red << 16 | green << 8 | blue
 
 
 def packed(color) -> int:

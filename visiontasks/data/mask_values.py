@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from visiontasks.data.images import StoredMask
+from visiontasks.data.mask_images import StoredMask
 from visiontasks.data.mask_tables import unpacked
 from visiontasks.sample import VOID
 

@@ -91,7 +91,10 @@ class Objects:
         if points is not None:
             points = np.concatenate([points[..., :2] * scale, points[..., 2:]], axis=-1).astype(np.float32)
         if masks is not None:
-            masks = tuple([(points_of(polygon) * scale).ravel() for polygon in polygons] for polygons in masks)
+            masks = tuple(
+                None if polygons is None else [(points_of(polygon) * scale).ravel() for polygon in polygons]
+                for polygons in masks
+            )
         return dataclasses.replace(self, boxes=boxes, masks=masks, keypoints=points)
 
     def _largest(self) -> int:

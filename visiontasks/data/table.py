@@ -17,7 +17,7 @@ _FILES = ("file", "filename", "filepath", "imagepath", "imagefile", "imagefilena
 _FILES += ("fname", "path", "imagename", "image", "img", "picture", "photo", "imageid", "imgid", "idcode", "id")
 # the same of a column that has one class in each cell
 CLASS = ("class", "classname", "label", "labelname", "classlabel", "category", "categoryname", "name", "breed")
-CLASS += ("species", "target", "diagnosis", "dx", "type", "level", "classid", "labelid", "categoryid")
+CLASS += ("choice", "species", "target", "diagnosis", "dx", "type", "level", "classid", "labelid", "categoryid")
 _INDEX = re.compile(r"(unnamed\d*|index|idx|level0|rownames)?")  # pandas writes its row numbers so
 _CLASS_FILES = {"classes", "classlist", "classmap", "classmapping", "classnames", "labelmap"}
 

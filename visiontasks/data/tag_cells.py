@@ -15,6 +15,7 @@ _TAGS = ("tags", "tag", "labels", "classes", "categories", "attributes", "attrib
 # of columns that describe an image, and of which nobody trains a tagger
 _OTHER = {"split", "fold", "kfold", "subset", "partition", "istrain", "isval", "isvalid", "istest", "dataset", "set"}
 _OTHER |= {"width", "height", "imagewidth", "imageheight", "size", "url", "source", "md5", "date"}
+_OTHER |= {"annotator", "annotationid", "createdat", "updatedat", "leadtime"}  # of Label Studio
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 _ENDS = {"[": "]", "(": ")", "{": "}"}
 SPACE = "space"  # a separator's name, because a command drops a blank

@@ -6,7 +6,7 @@ import numpy as np
 
 from visiontasks.data.checks.findings import ERROR, NOTE, WARNING, Finding
 from visiontasks.data.checks.looking import Seen
-from visiontasks.data.sources.source import Report
+from visiontasks.data.report import Report
 
 ONE_COLOR = 1.0  # gray values: the contrast of an image of one color, with the noise of its encoding
 SMALLER = 8  # times smaller than the median image is odd

@@ -9,7 +9,8 @@ from visiontasks.arguments import Count
 from visiontasks.data.box_columns import is_near
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS
-from visiontasks.data.sources.source import Files, Report
+from visiontasks.data.report import Report
+from visiontasks.data.sources.source import Files
 from visiontasks.data.table import file_column, load_table, with_first_row
 from visiontasks.data.table_splits import Places, none_below, of_split, recognize_tables, split_column, tell_unlabeled
 from visiontasks.data.tag_cells import TagCells, why_no_label

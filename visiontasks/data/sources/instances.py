@@ -10,8 +10,9 @@ from pycocotools import mask as coco_mask
 from scipy.ndimage import find_objects
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, image_size, list_images, read_mask
+from visiontasks.data.images import MAX_PIXELS, image_size, list_images
 from visiontasks.data.layout import child, split_folders
+from visiontasks.data.mask_images import read_mask
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import DataError

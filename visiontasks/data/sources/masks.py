@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, image_size, read_stored_mask
+from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.mask_classes import classes_of
 from visiontasks.data.mask_files import pairs_of
 from visiontasks.data.mask_folders import names_in, other_folders, recognize
+from visiontasks.data.mask_images import read_stored_mask
 from visiontasks.data.mask_tables import cityscapes, table_beside
 from visiontasks.data.mask_values import Stored, Stores
 from visiontasks.data.sources.source import Files

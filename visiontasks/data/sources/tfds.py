@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.images import MAX_PIXELS, decode_image, decode_mask
+from visiontasks.data.images import MAX_PIXELS, decode_image
+from visiontasks.data.mask_images import decode_mask
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError, near

@@ -232,6 +232,8 @@ def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[flo
     size = tuple(_number(tree.findtext(f"size/{axis}") or "0", file, axis) for axis in ("height", "width"))
     objects = []
     for number, element in enumerate(tree.findall("object"), start=1):
+        if (element.findtext("deleted") or "").strip() == "1":  # LabelMe keeps what was removed
+            continue
         name, (corners, degrees) = (element.findtext("name") or "").strip(), _corners(element, file)
         if not name or corners is None:
             raise DataError(
@@ -250,6 +252,9 @@ def _corners(element, file) -> tuple[list[float] | None, float]:
         texts = [turned.findtext(tag) or "" for tag in ("cx", "cy", "w", "h", "angle")]
         x, y, width, height, angle = (_number(text, file, "robndbox") for text in texts)
         corners, degrees = [x - width / 2, y - height / 2, x + width / 2, y + height / 2], math.degrees(angle)
+    elif box is None and (outline := element.findall("polygon/pt")):  # of the tool LabelMe
+        points = [[_number(point.findtext(axis) or "", file, "polygon") for axis in "xy"] for point in outline]
+        corners, degrees = [*map(min, zip(*points, strict=True)), *map(max, zip(*points, strict=True))], 0
     else:
         corners = [None if box is None else box.findtext(corner) for corner in _CORNERS]
         if None in corners:

@@ -1,6 +1,5 @@
 """YOLO: a data.yaml or a list of classes, images, and one text file of labels per image."""
 
-import dataclasses
 import math
 import os
 from array import array
@@ -111,13 +110,12 @@ class Yolo(ObjectFiles):
             for file in finder.without_image(labels):
                 self.report.add("label file without an image, not used", str(file))
         self.check_objects(self.data, f"label files such as {labels[0]} with objects")
-        if boxes and polygons:
-            for file, count in polygons.items():
-                what = f"file with polygons in a data set that has {boxes} boxes too: only their boxes are learned"
-                self.report.add(what, f"{file} ({count})")
-            self.items = [(path, dataclasses.replace(objects, masks=None)) for path, objects in self.items]
-        if boxes or not polygons:
+        if not polygons:
             self.without_masks()
+        elif boxes:
+            count = boxes + sum(polygons.values())
+            what = f"files in which {boxes} of {count} objects have no polygon: of those only the box is learned"
+            self.report.add(what, str(self.data))
 
     def _class_indices(self, content) -> list[int | None]:
         """The index in `names` of each class in the label files; None if `names` lacks it."""
@@ -155,7 +153,10 @@ class Yolo(ObjectFiles):
     def _listed(self, file) -> list[Path]:
         """The images in a list; ./ begins at the list's folder, the rest in the root."""
         finder, here = Finder(self.root, self.report), os.path.relpath(file.parent, self.root)
-        lines = list(filter(None, map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())))
+        try:
+            lines = list(filter(None, map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{file}: expected a list of images in UTF-8, got: {error}.") from error
         found = [finder.find(f"{here}/{line}" if line.startswith("./") else line, file, "root") for line in lines]
         images = [path for path in found if path is not None]
         if lines and not images:
@@ -237,7 +238,7 @@ class Yolo(ObjectFiles):
             points = np.array([self._points.of(row) for row in rows], np.float32).reshape(-1, self._points.count, 3)
             points = usable_points(points, (1, 1), names, self.report, _ROUNDING)
             return Objects(boxes, classes, ignored, keypoints=points)
-        polygons = None if any(len(row) == 5 for row in rows) else tuple([array("d", row[1:])] for row in rows)
+        polygons = tuple(None if len(row) == 5 else [array("d", row[1:])] for row in rows)
         return Objects(boxes, classes, ignored, masks=polygons)
 
     def labels(self, shares, size, fields):
