@@ -1,10 +1,8 @@
-"""Finds the columns of a table of boxes, and reads their corners."""
+"""Finds the columns of a table of boxes, and reads their numbers."""
 
 import dataclasses
 import json
 from collections.abc import Callable
-
-import numpy as np
 
 from visiontasks.data.images import is_image_name
 from visiontasks.data.table import CLASS, Table, file_column, plain
@@ -46,14 +44,14 @@ class BoxColumns:
     name: int | None
     size: tuple[int, int] | None
 
-    def corners(self, texts: list[str]) -> list[float]:
-        """x1, y1, x2, y2 of the cells of a box.
+    def numbers(self, texts: list[str]) -> list[float]:
+        """The four numbers in the cells of a box.
 
         Raises:
             ValueError or TypeError: they are not four numbers.
         """
         x, y, right, bottom = map(float, json.loads(texts[0]) if len(texts) == 1 else texts)
-        return [x, y, x + right, y + bottom] if self.sides else [x, y, right, bottom]
+        return [x, y, right, bottom]
 
 
 def is_near(table: Table) -> bool:
@@ -85,46 +83,6 @@ def box_columns(table: Table, leads: Callable[[list[str]], int]) -> BoxColumns:
         )
     size = _number(names, _HEIGHT, box), _number(names, _WIDTH, box)
     return BoxColumns(file, tuple(box), sides, _number(names, CLASS, (*box, file)), None if None in size else size)
-
-
-def check_most(boxes: np.ndarray, sizes: np.ndarray, columns: BoxColumns, where) -> None:
-    """Raise if most boxes cannot be what their columns say.
-
-    Args:
-        boxes: float (N, 4), x1, y1, x2, y2.
-        sizes: float (N, 2), (height, width) of each one's image.
-        columns: of the table.
-        where: the table, for errors.
-
-    Raises:
-        DataError: more than half of two or more boxes are inverted or exceed their image, or all numbers are shares.
-    """
-    if not len(boxes):
-        return
-    with np.errstate(invalid="ignore"):
-        numbers = np.abs(boxes[np.isfinite(boxes).all(axis=1)])
-        inverted = int((boxes[:, 2:] < boxes[:, :2]).any(axis=1).sum())
-        over = int((boxes[:, 2:] > sizes[:, ::-1] + 1).any(axis=1).sum())
-    if numbers.size and numbers.max() <= 1:
-        raise DataError(
-            f"{where}: expected boxes in pixels, got no coordinate above 1: they seem to be shares of the "
-            "image; multiply them by its width and height."
-        )
-    count = len(boxes)
-    if count > 1 and not columns.sides and 2 * inverted > count:
-        raise DataError(
-            f"{where}: expected corners, xmin < xmax and ymin < ymax, got {inverted} of {count} boxes that are not so: "
-            "they seem to be x, y, width and height; name the columns so."
-        )
-    if count > 1 and 2 * over > count:
-        cause = (
-            "they seem to be corners; name the columns xmin, ymin, xmax, ymax"
-            if columns.sides
-            else (
-                "they seem to belong to images of another size, or to be x, y, width and height (name the columns so)"
-            )
-        )
-        raise DataError(f"{where}: expected boxes in their images, got {over} of {count} that exceed them: {cause}.")
 
 
 def _names(table: Table) -> list[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.arguments import Count
-from visiontasks.data.box_columns import BoxColumns, box_columns, check_most, is_near
+from visiontasks.data.box_columns import BoxColumns, box_columns, is_near
+from visiontasks.data.box_formats import CORNERS, SIDES, check_format
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes
@@ -85,12 +86,12 @@ class Boxes(ObjectFiles):
         if not any(written) and (columns.name is None or not name):
             return None
         try:
-            corners = columns.corners(written)
+            numbers = columns.numbers(written)
         except (ValueError, TypeError):
             raise DataError(f"{self.path}, line {line}: expected four numbers, got {', '.join(written)}.") from None
         if not name:
             raise DataError(f"{self.path}, line {line}: expected a class beside the box, got none.")
-        return corners, name
+        return numbers, name
 
     def _listed(self, cells, columns: BoxColumns, line) -> tuple[float, ...]:
         """The image's (height, width) in a row; () without columns of it."""
@@ -108,14 +109,18 @@ class Boxes(ObjectFiles):
         items = [item for item in found if item[0] is not None]
         if not items:
             raise finder.none_found(f"{self.path}, column {table.header[columns.file]!r}", images)
-        read = []
+        read, self.items = [], []
         for (path, listed, objects), size in self.readable(lambda item: image_size(item[0], self.max_pixels), items):
-            boxes = np.array([corners for _, corners, _ in objects], np.float64).reshape(-1, 4)
+            boxes = np.array([numbers for _, numbers, _ in objects], np.float64).reshape(-1, 4)
             read.append((path, boxes * self._scale(path, listed, size, objects), objects, size))
         if read:
             sizes = [np.broadcast_to(size, (len(objects), 2)) for _, _, objects, size in read]
-            check_most(np.concatenate([boxes for _, boxes, _, _ in read]), np.concatenate(sizes), columns, self.path)
-        self.items = [(path, self._objects(boxes, objects, size)) for path, boxes, objects, size in read]
+            written = np.concatenate([boxes for _, boxes, _, _ in read])
+            check_format(written, np.concatenate(sizes), SIDES if columns.sides else CORNERS, self.path)
+        for path, boxes, objects, size in read:
+            if columns.sides:
+                boxes[:, 2:] += boxes[:, :2]
+            self.items.append((path, self._objects(boxes, objects, size)))
         self.check_objects(self.path)
 
     def _scale(self, path, listed, size, objects) -> np.ndarray | float:
