@@ -122,11 +122,15 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
             return own
         return (2 * own if pairs == PAIRS and row["family"] in NO_BATCH_NORM else own) ** 2
 
-    def spare(row, number):  # the shortest: other rows have the long ones
+    # other rows have the long ones; passes see one slope for all positions of an image, and one for each
+    short = (
+        ("tagger", "unet", "pose_heatmap") if pairs == PAIRS else ("classifier", "tagger", "yolo_v1", "pose_heatmap")
+    )
+
+    def spare(row, number):
         if row["backend"] == "jax":
             return "classifier"
-        few = [head for head in row["head"] if head in ("classifier", "tagger", "yolo_v1", "pose_heatmap")]
-        return in_turn({"head": few}, number)
+        return in_turn({"head": [head for head in row["head"] if head in short]}, number)
 
     return product(columns()) if exhaustive else cover(columns(), cost, pairs, spare)
 

@@ -6,32 +6,35 @@ two correct processors drift apart; one forward and one backward pass from the s
 Two comparisons, both with bounds that were stated before anything was measured. u is the unit roundoff of a layer's
 compute dtype: 2⁻⁸ for bfloat16, 2⁻¹¹ for float16, 2⁻²⁴ for float32.
 
-**One layer** (`layer_errors`). Every layer gets the inputs and the cotangent that it had in the network and the weights
-that it holds; its twin in float64 gets the same. Their outputs and the gradients of inputs and weights may differ by
-(4 + √n) u of their root mean square, n being the number of terms of a sum: 4 for the roundings that one value meets
-outside its sum (weights, output, activation, cotangent), and √n for a sum accumulated in the dtype itself: the partial
-sums of n terms of random sign grow as √k, each rounding adds u of one, and the errors are independent (N. J. Higham,
-T. Mary: A new approach to probabilistic rounding error analysis, 2019). Hardware that accumulates in float32 stays far
-below. The terms of a gradient may cancel, most of all behind a normalization, whose own gradient takes out the mean:
-its error is a share of what the same terms amount to with random signs, where that is more. Normalization layers
-subtract a mean from a mean of squares in float32: they may add 2⁻²⁴ √n times the condition number of that difference,
-E[x²] / Var[x]. A layer with an activation inside is compared before it: the activation's slope is that of a rounded
-sum. Of equal values max pooling gives one the whole gradient, so that its gradient is not compared.
+**One layer** (`layer_errors`). Every layer gets the inputs that it had in the network and the weights that it holds;
+its twin in float64 gets the same inputs. Their outputs and, for a random cotangent, the gradients of inputs and weights
+may differ by (4 + √n) u of their root mean square, n being the number of terms of a sum: 4 for the roundings
+that one value meets outside its sum (weights, output, activation, cotangent), and √n for a sum accumulated in the dtype
+itself: the partial sums of n terms of random sign grow as √k, each rounding adds u of one, and the errors are
+independent (N. J. Higham, T. Mary: A new approach to probabilistic rounding error analysis, 2019). Hardware that
+accumulates in float32 stays far below. Of errors that are independent the mean over a channel's N positions is √N times
+smaller, and so is its bound. Normalization layers subtract a mean from a mean of squares in float32: they may add
+2⁻²⁴ √n times the condition number of that difference, E[x²] / Var[x]. A layer with an activation inside is compared
+before it: the activation's slope is that of a rounded sum. Of equal values max pooling gives one the whole gradient,
+so that its gradient is not compared. Of layers of one kind one is compared, but in float32 every one with weights.
 
-**The whole network** (`expected`). The float64 network is run again with rounded weights and with noise behind each
-layer, on the way there and back, as large as that layer's own error was found to be, or u where that is more. Noise
-that all positions of a channel share is noise of its own: the gradient of a batch norm subtracts a mean that was
-rounded once, and what is common to thousands of positions grows a hundred times as fast in the sums of the next layer
-as what is not. What this does to outputs and gradients is what the network itself makes of rounding. A precision may be
-off by 8 times as much, layer by layer: the norm of one error over that of two draws of noise exceeds 8 once in 10⁵ even
-if only four directions carry them (Fisher's F with 4 and 8 degrees of freedom). The median of eight or more has no such
-tail: 2 times as much. Errors that do not come from rounding layers (coordinates in half precision, a value that
-overflows) are not in the noise.
+**The whole network** (`expected`). The float64 network is run again with rounded weights and with noise as large as
+each layer's own error was found to be, or u where that is more: behind a layer on the way there, before it on the way
+back. On the way back that error is the one for the cotangent that the layer gets in the network, for its terms are not
+of random sign there: all positions of an image may have one slope. The part of it that all positions of a channel share
+is noise of its own (a batch norm subtracts a mean that was rounded once), because the sums of the next layer make √N
+times as much of it; it is at most what the bound above leaves to a mean, and what float32 makes of a sum of N terms of
+one sign. What all this does to outputs and gradients is what the network itself makes of rounding. A precision may be
+off by 8 times as much, layer by layer: the norm of one error over that of two draws of noise exceeds 8 once in 10⁵ if
+it has four directions (Fisher's F with 4 and 8 degrees of freedom). The median of eight or more has no such tail: 2
+times as much, which must stay below 1 to say anything. Errors that do not come from rounding layers (coordinates in
+half precision, a value that overflows) are not in the noise.
 """
 
 import contextlib
 import dataclasses
 import json
+import math
 import os
 
 import keras
@@ -94,13 +97,14 @@ class Local:
 
     Attributes:
         checks: its errors with their bounds.
-        output, inputs: of its output and of its inputs' gradient (error of single values, error that all positions of a
-            channel share), each as a share of root mean square, at least the unit roundoff.
-        weights: the error of its weights' gradient, likewise.
+        output: of its output, as a share of root mean square, at least the unit roundoff.
+        inputs: likewise of its inputs' gradient for the network's cotangent: (error of single values, error that all
+            positions of a channel share).
+        weights: likewise of its weights' gradient.
     """
 
     checks: list[Checked]
-    output: tuple[float, float]
+    output: float
     inputs: tuple[float, float]
     weights: float
 
@@ -125,9 +129,11 @@ def layer_errors(model, batch, cotangents) -> dict[int, Local]:
         smooth_outputs(model, batch)
     found, by_kind = {}, {}
     for number, (args, kwargs) in seen.items():
-        kind = _kind(layers[number], args, kwargs)
+        cotangent = cotangents.get(number)
+        cotangent = None if cotangent is None or not cotangent.any() else cotangent  # the functional does not see it
+        kind = _kind(layers[number], args, kwargs), cotangent is None
         if kind not in by_kind:
-            by_kind[kind] = _local(layers[number], args, kwargs, cotangents.get(number))
+            by_kind[kind] = _local(layers[number], args, kwargs, cotangent)
         if by_kind[kind]:
             found[number] = by_kind[kind]
     return found
@@ -135,6 +141,8 @@ def layer_errors(model, batch, cotangents) -> dict[int, Local]:
 
 def _kind(layer, args, kwargs):
     """What layers have in common that run the same code on arrays of the same form: one of them is compared."""
+    if layer.compute_dtype == "float32" and layer.trainable_weights:
+        return id(layer)  # how much its sums cancel is its own, and more than the last bit
     try:
         config = {key: value for key, value in layer.get_config().items() if not key.startswith("name")}
     except NotImplementedError:
@@ -174,10 +182,11 @@ def _float64(x):
 
 def _compared(layer, twin, args, exact, kwargs, y, cotangent):
     unit, name = UNIT[layer.compute_dtype], name_of(layer)
-    signs = np.random.default_rng(2).choice([-1.0, 1.0], y.shape)
-    if cotangent is None or not cotangent.any():  # what it gives does not reach the functional
-        cotangent = np.ones(y.shape)
-    # as large as sums of it, of one sign, may be in float16
+    # of ±1 all values of a channel would be rounded alike
+    random = np.float64(_rounded(np.random.default_rng(2).standard_normal(y.shape), layer.compute_dtype))
+    if cotangent is None:
+        cotangent = random
+    # of norm 1 no sum of its values with any signs exceeds √size, far below what float16 holds
     cotangent = cotangent / np.linalg.norm(cotangent)
     sizes, kernel = (
         [np.prod(x.shape) for x in keras.tree.flatten(args)],
@@ -200,7 +209,7 @@ def _compared(layer, twin, args, exact, kwargs, y, cotangent):
 
     expected = ops.convert_to_numpy(twin(*exact, **kwargs))
     checks = [Checked(f"{name}: output", relative(y, expected), bound(terms[0]))]
-    local = Local(checks, _shares([y], [expected], unit), (unit, 0.0), unit)
+    local = Local(checks, max(checks[0].error, unit), (unit, 0.0), unit)
     movable = [i for i, x in enumerate(keras.tree.flatten(args)) if "float" in keras.backend.standardize_dtype(x.dtype)]
     if not movable:
         return local
@@ -222,51 +231,54 @@ def _compared(layer, twin, args, exact, kwargs, y, cotangent):
         found = [ops.convert_to_numpy(ops.cast(g, "float64")) for g in found]
         return found[: len(movable)], found[len(movable) :]
 
-    ours, exactly = slopes(layer, args, cotangent), slopes(twin, exact, cotangent)
-    free = slopes(twin, exact, cotangent * signs)
-    for part, what in enumerate(("inputs", "weights")):
-        if ours[part] and not (what == "inputs" and isinstance(layer, CHOOSES)):
-            size = max(_norm(exactly[part]), _norm(free[part])) or 1.0
-            error = _norm(np.subtract(x, y) for x, y in zip(ours[part], exactly[part], strict=True)) / size
-            checks.append(Checked(f"{name}: gradient of its {what}", error, bound(terms[1 + part])))
-            if _norm(exactly[part]):
-                # of a sum that cancels the rounding of its terms stays
-                least = unit * size / _norm(exactly[part])
-                shares = _shares(ours[part], exactly[part], least)
-                setattr(local, what, shares if what == "inputs" else float(np.hypot(*shares)))
+    ours, exactly = slopes(layer, args, random), slopes(twin, exact, random)
+    met, truly = slopes(layer, args, cotangent), slopes(twin, exact, cotangent)
+    positions = min(math.prod(x.shape[:-1]) for x in (*keras.tree.flatten(args), y))
+    if not isinstance(layer, CHOOSES):
+        alone, common = _errors(ours[0], exactly[0])
+        limit = bound(terms[1])
+        checks.append(Checked(f"{name}: gradient of its inputs", math.hypot(alone, common), limit))
+        limit /= math.sqrt(positions)
+        checks.append(Checked(f"{name}: mean over a channel of the gradient of its inputs", common, limit))
+        alone, common = _errors(met[0], truly[0])
+        limit += (OWN_ROUNDINGS + math.sqrt(positions)) * UNIT["float32"]
+        local.inputs = max(alone, unit), min(common, limit)
+    if ours[1]:
+        error = math.hypot(*_errors(ours[1], exactly[1]))
+        checks.append(Checked(f"{name}: gradient of its weights", error, bound(terms[2])))
+        local.weights = max(math.hypot(*_errors(met[1], truly[1])), unit)
     return local
 
 
-def _norm(arrays) -> float:
-    return float(np.sqrt(sum(np.sum(np.square(x)) for x in arrays)))
-
-
-def _shares(found, expected, least) -> tuple[float, float]:
-    """(error of single values, at least `least`; error common to a channel), as shares of what is expected."""
-    errors = [(a - b).reshape(-1, a.shape[-1]) for a, b in zip(found, expected, strict=True)]
-    size = _norm(expected) or 1.0
-    common = _norm(np.sqrt(len(x)) * x.mean(axis=0) for x in errors)
-    alone = np.sqrt(max(_norm(errors) ** 2 - common**2, 0.0))
-    return max(float(alone / size), least), float(common / size)
+def _errors(found, expected) -> tuple[float, float]:
+    """(error of single values, error common to a channel), both as shares of the root mean square expected."""
+    errors = [np.atleast_1d(a - b) for a, b in zip(found, expected, strict=True)]
+    errors = [x.reshape(-1, x.shape[-1]) for x in errors]
+    size = math.sqrt(sum(np.sum(np.square(x)) for x in expected))
+    whole = sum(np.sum(np.square(x)) for x in errors)
+    if not size:
+        return math.inf if whole else 0.0, 0.0
+    common = sum(len(x) * np.sum(np.square(x.mean(axis=0))) for x in errors)
+    return math.sqrt(max(whole - common, 0.0)) / size, math.sqrt(common) / size
 
 
 def noisy_pass(model, batch, own: dict[int, Local], dtypes: list[str], seed: int):
     """`one_pass` of a float64 model with rounded weights and each layer's own error as noise, there and back."""
     rng = np.random.default_rng(seed)
 
-    def noise(shares, x):
+    def noise(x, share, common=0.0):
         """A function that makes values like x noisy."""
-        normal = shares[0] * rng.standard_normal(x.shape) + shares[1] * rng.standard_normal(x.shape[-1:])
+        normal = share * rng.standard_normal(x.shape) + common * rng.standard_normal(x.shape[-1:])
         return lambda x: x + ops.cast(normal, x.dtype) * ops.stop_gradient(ops.sqrt(ops.mean(ops.square(x))))
 
     def ahead(number, y):
-        return noise(own[number].output, y)(y) if number in own else y
+        return noise(y, own[number].output)(y) if number in own else y
 
     def back(number, layer, call):
         def noisy(x):
             if "float" not in keras.backend.standardize_dtype(x.dtype):
                 return x
-            disturbed = noise(own[number].inputs, x)
+            disturbed = noise(x, *own[number].inputs)
 
             @ops.custom_gradient
             def same(x):
@@ -342,4 +354,6 @@ def expected(reference, batch, exact, own, dtypes) -> Expected:
             if part and key in own:  # its own rounding of the sum over all positions
                 away = np.hypot(away, own[key].weights)
             spread[part, key] = float(max(away, UNIT["float32"]))
+    middle = float(np.median([spread[key] for key, value in values.items() if value.any()]))
+    assert OF_MEDIAN * middle < 1, f"noise of {middle} would hide everything"
     return Expected(reference.get_weights(), values, spread, list(map(name_of, leaves(reference))))
