@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 CLASSES = 20
-RATE = 0.0  # of learning: weights stay, for they decide how many boxes a detector has to work on
+# the learning rate: weights stay (batch norms' averages do not), for they decide how many boxes a detector works on
+RATE = 0.0
 # {torchvision's name: (our backbone and its arguments, our head)}
 DETECTORS = {
     "ssd300_vgg16": (("vgg16", {"ceil_pooling": True}), "ssd"),
