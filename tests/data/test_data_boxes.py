@@ -238,3 +238,14 @@ def test_why_a_table_is_not_one_of_boxes(root, text, reason):
     (root / "boxes.csv").write_text(text)
     with pytest.raises(DataError, match=f"(?s)What comes near:.*boxes: .*{reason}"):
         detect(root, ["boxes"])
+
+
+def test_columns_of_a_region_of_interest(root):
+    text = "Width,Height,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2,ClassId,Path\n30,20,1,2,10,12,4,a.jpg\n"
+    source = table(root, text)
+    assert source[0].boxes.tolist() == [[1, 2, 10, 12]] and source.names["classes"] == ("4",)
+
+
+def test_class_csv_gives_the_order_of_the_classes(root):
+    (root / "class.csv").write_text("dog,0\ncat,1\n")
+    assert table(root, "a.jpg,1,2,10,12,cat\nb.jpg,1,2,10,12,dog\n").names["classes"] == ("dog", "cat")

@@ -694,3 +694,19 @@ def test_semantic_masks_follow_from_objects(tmp_path):
     expected[:, -2:] = expected[15:19, 14:18] = VOID
     np.testing.assert_array_equal(source[0].mask, expected)
     assert source.read(0, ("boxes",)).mask is None
+
+
+@pytest.mark.parametrize("names", [("train.json", "test.json"), ("train/labels.json", "test/labels.json")])
+@pytest.mark.parametrize("lists", [{}, {"annotations": []}])
+def test_a_test_set_without_annotations_is_not_used_and_reported(tmp_path, names, lists):
+    for split, name in zip(("train", "test"), names, strict=True):
+        (tmp_path / split).mkdir(exist_ok=True)
+        write_image(tmp_path / split / f"{split}.jpg", np.zeros((20, 30, 3), np.uint8))
+        content = {"images": [{"id": 1, "file_name": f"{split}.jpg"}], "categories": [{"id": 1, "name": "cat"}]}
+        objects = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}]
+        content |= {"annotations": objects} if split == "train" else lists
+        (tmp_path / name).write_text(json.dumps(content))
+    plan = Coco.recognize(tmp_path)
+    assert set(plan) == {"train"}
+    report = Coco(**plan["train"]).report
+    assert report.count("COCO file of a test set without annotations, not used") == 1

@@ -355,3 +355,31 @@ def test_tables_of_classes_and_of_tags_are_mixed(tmp_path):
     }
     train, _ = load_data({**pair, "train": {**pair["train"], "names": ["red", "soft"]}}, batch=1, workers=0)
     assert {*train.fields} == {"tags"}  # the validation set has no label
+
+
+def lay_out_table(root, text, *names):
+    for name in names:
+        write_image(root / name, np.zeros((8, 9, 3), np.uint8))
+    (root / "table.csv").write_text(text)
+    return Csv(str(root / "table.csv"))
+
+
+def test_names_that_go_one_to_one_with_ids_are_the_classes(tmp_path):
+    text = "file,class_id,title\na.png,0,cat\nb.png,1,dog\nc.png,0,cat\n"
+    assert lay_out_table(tmp_path, text, "a.png", "b.png", "c.png").names["label"] == ("cat", "dog")
+    (tmp_path / "table.csv").write_text("file,class_id,title\na.png,0,cat\nb.png,1,dog\nc.png,0,dog\n")
+    assert Csv(str(tmp_path / "table.csv")).names["label"] == ("0", "1")
+
+
+def test_a_column_whose_last_word_is_labels(tmp_path):
+    text = "Image Index,Finding Labels,Follow-up #,Age\na.png,Mass|Hernia,0,58\nb.png,No Finding,1,61\n"
+    assert lay_out_table(tmp_path, text, "a.png", "b.png").names["tags"] == ("Hernia", "Mass", "No Finding")
+
+
+def test_a_table_of_splits_is_no_table_of_tags(tmp_path):
+    lay_out_table(tmp_path, "image,Smiling,Young\na.png,1,-1\nb.png,-1,1\n", "a.png", "b.png")
+    (tmp_path / "partition.csv").write_text("image,partition\na.png,0\nb.png,1\n")
+    (tmp_path / "list_bbox.csv").write_text("image,x1,y1,width,height\na.png,1,1,5,5\nb.png,1,1,5,5\n")
+    splits, _ = detect(tmp_path, ["tags"])  # boxes without classes give no tags
+    assert splits["train"]["source"] == "csv" and splits["train"]["path"] == str(tmp_path / "table.csv")
+    assert detect(tmp_path, ["boxes"])[0]["train"]["source"] == "boxes"

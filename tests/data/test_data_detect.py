@@ -235,3 +235,19 @@ def test_known_classes_change_nothing_where_a_layout_is_recognized(tmp_path):
     lay_out(tmp_path / "flat", "a.jpg")
     with pytest.raises(DataError, match="a class is a folder"):
         detect(tmp_path / "flat", ["label"], known=True)
+
+
+def test_a_data_set_is_found_two_folders_below_and_two_of_them_are_named(tmp_path):
+    lay_out(tmp_path, "images/Images/cat/a.jpg", "images/Images/dog/a.jpg", "annotations/Annotation/cat/a")
+    splits, message = detect(tmp_path, ["label"])
+    assert splits["train"] == {"source": "folder", "root": str(tmp_path / "images/Images")} and "entered" in message
+    lay_out(tmp_path, "more/Images/cat/a.jpg", "more/Images/dog/a.jpg")
+    with pytest.raises(DataError, match="give one: .*images/Images, .*more/Images"):
+        detect(tmp_path, ["label"])
+
+
+def test_a_folder_is_not_entered_for_what_the_heads_do_not_learn(tmp_path):
+    lay_out(tmp_path, "images/cat/a.jpg", "images/dog/a.jpg", "boxes.dat")
+    assert detect(tmp_path, ["label"])[0]["train"]["source"] == "folder"
+    with pytest.raises(DataError, match="no source recognizes"):
+        detect(tmp_path, ["boxes", "classes"])

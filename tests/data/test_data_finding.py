@@ -86,3 +86,14 @@ def test_items_85_and_86_each_real_folder_once_and_no_pipes(root):
 def test_no_image_at_all_names_three(root):
     error = Finder(root).none_found("x.csv", ["1.jpg", "2.jpg", "3.jpg", "4.jpg"])
     assert f"none of the 4 that it names in {root} or below (1.jpg, 2.jpg, 3.jpg, …)" in str(error)
+
+
+def test_label_studios_prefix_is_dropped_where_one_file_fits(tmp_path):
+    for name in ("images/a.jpg", "images/b.jpg", "other/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    report = Report()
+    finder = Finder(tmp_path, report)
+    assert finder.find("images\\1f2e3d4c-a.jpg") == tmp_path / "images/a.jpg"
+    assert report.count("file name with a prefix of Label Studio") == 1
+    assert finder.find("1f2e3d4c-b.jpg") is None and finder.find("1f2e3d4-a.jpg") is None

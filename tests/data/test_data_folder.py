@@ -114,3 +114,60 @@ def test_a_set_of_which_nothing_can_be_read_is_an_error_before_training(tmp_path
         check_readable(source)
     image(tmp_path / "dog/b.jpg")
     check_readable(source)
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("training_set/training_set", "test_set/test_set"),
+        ("train_mini", "val"),
+        ("training", "testing"),
+        ("asl_alphabet_train/asl_alphabet_train", None),
+    ],
+)
+def test_splits_by_words_in_names_and_a_folder_of_the_same_deeper(tmp_path, train, val):
+    for split in filter(None, (train, val)):
+        for name in ("cat", "dog"):
+            image(tmp_path / split / name / "a.jpg")
+    image(tmp_path / "seg_pred/seg_pred/1.jpg")
+    splits, message = detect(tmp_path, ["label"])
+    assert splits["train"] == {"source": "folder", "root": str(tmp_path / train)}
+    assert splits["val"] == (val and {"source": "folder", "root": str(tmp_path / val)})
+    assert ("its test set used for validation" in message) == ("test" in (val or ""))
+
+
+def test_a_test_set_without_class_folders_is_left_out_and_reported_but_no_validation_set(tmp_path):
+    for name in ("Train/cat/a.jpg", "Train/dog/b.jpg", "Test/1.jpg"):
+        image(tmp_path / name)
+    splits, _ = detect(tmp_path, ["label"])
+    assert splits["val"] is None
+    assert load_source(splits["train"], "train").report.count("test images without class folders, not used") == 1
+    image(tmp_path / "val/1.jpg")
+    with pytest.raises(DataError, match="val has images, but not in class folders as .*Train has them"):
+        detect(tmp_path, ["label"])
+
+
+@pytest.mark.parametrize("names", [("Aves/Parus/a.jpg", "Insecta/Apis/b.jpg"), ("n1/images/a.jpg", "n2/images/b.jpg")])
+def test_class_folders_in_folders_are_explained(tmp_path, names):
+    for name in names:
+        image(tmp_path / "set" / name)
+    with pytest.raises(
+        DataError, match=r"set holds folders of images in folders, .*data.train.root=\S+set, to learn the"
+    ):
+        detect(tmp_path, ["label"])
+    image(tmp_path / "set/Aves/Corvus/c.jpg")  # of nested folders one is a data set, and is not all
+    with pytest.raises(DataError, match="no source recognizes"):
+        detect(tmp_path, ["label"])
+
+
+def test_a_table_that_contradicts_the_folders_gives_the_classes(tmp_path):
+    rows = ["image_id,dx,age"]
+    for number in range(6):
+        image(tmp_path / f"part_{number // 3}/{number}x.jpg")
+        rows.append(f"{number}x,{('nv', 'mel')[number % 2]},80")
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    splits, _ = detect(tmp_path, ["label"])
+    assert load_source(splits["train"], "train").names["label"] == ("mel", "nv")
+    (tmp_path / "metadata.csv").write_text("image_id,dx\n" + "".join(f"{n}x,{'ab'[n // 3]}\n" for n in range(6)))
+    assert detect(tmp_path, ["label"])[0]["train"]["source"] == "folder"  # it says what the folders say

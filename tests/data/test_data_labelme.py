@@ -159,3 +159,17 @@ def test_a_folder_as_people_have_it():
     assert parts["train"]["source"] == "labelme"
     source = Labelme(parts["train"]["root"])
     assert len(source) == 3 and all(len(source[i].boxes) for i in range(3))
+
+
+def test_files_in_a_folder_beside_that_of_the_images(tmp_path):
+    shape = {"label": "car", "points": [[1, 1], [8, 6]], "shape_type": "rectangle", "group_id": None}
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for name in "ab":
+        write_image(tmp_path / f"images/{name}.jpg", np.zeros((10, 12, 3), np.uint8))
+        content = {"shapes": [shape], "imagePath": f"..\\pics\\{name}.jpg", "imageHeight": 10, "imageWidth": 12}
+        (tmp_path / f"labels/{name}.json").write_text(json.dumps(content))
+    plan = Labelme.recognize(tmp_path)
+    source = Labelme(**plan["train"])
+    assert len(source) == 2 and source[0].boxes.tolist() == [[1, 1, 8, 6]]
+    assert "no images" in Labelme.recognize(tmp_path / "labels")

@@ -344,3 +344,10 @@ def test_a_class_that_only_the_validation_set_has_asks_for_the_training_sets_nam
     splits["train"]["names"] = ["cat", "dog"]
     _, val = load_data(splits, workers=0, batch=1)
     assert val.source[0].classes.tolist() == [1]
+
+
+def test_cvats_file_of_all_images_is_not_a_file_of_one(tmp_path):
+    (tmp_path / "images").mkdir()
+    write_image(tmp_path / "images/a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    (tmp_path / "annotations.xml").write_text("<annotations><image name='a.jpg'/></annotations>")
+    assert Voc.recognize(tmp_path) is None

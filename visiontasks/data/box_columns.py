@@ -9,10 +9,10 @@ from visiontasks.data.table import CLASS, Table, file_column, plain
 from visiontasks.errors import DataError
 
 # the names of columns, in any case and with or without _ between the words
-_X1 = ("xmin", "x1", "x0", "left", "bboxxmin", "bboxx1", "boxxmin", "minx", "xtl")
-_Y1 = ("ymin", "y1", "y0", "top", "bboxymin", "bboxy1", "boxymin", "miny", "ytl")
-_X2 = ("xmax", "x2", "right", "bboxxmax", "bboxx2", "boxxmax", "maxx", "xbr")
-_Y2 = ("ymax", "y2", "bottom", "bboxymax", "bboxy2", "boxymax", "maxy", "ybr")
+_X1 = ("xmin", "x1", "x0", "left", "bboxxmin", "bboxx1", "boxxmin", "minx", "xtl", "roix1")
+_Y1 = ("ymin", "y1", "y0", "top", "bboxymin", "bboxy1", "boxymin", "miny", "ytl", "roiy1")
+_X2 = ("xmax", "x2", "right", "bboxxmax", "bboxx2", "boxxmax", "maxx", "xbr", "roix2")
+_Y2 = ("ymax", "y2", "bottom", "bboxymax", "bboxy2", "boxymax", "maxy", "ybr", "roiy2")
 _X, _Y = ("x", "bboxx", "boxx", "topleftx"), ("y", "bboxy", "boxy", "toplefty")
 _W = ("w", "bboxw", "bboxwidth", "boxw", "boxwidth", "width")
 _H = ("h", "bboxh", "bboxheight", "boxh", "boxheight", "height")

@@ -25,6 +25,23 @@ def looks_like_coco(path: Path) -> bool:
     )
 
 
+def is_labeled(path: Path) -> bool:
+    """Whether a file in COCO's format has annotations; those of a test set often lack them."""
+    return re.search(rb'"annotations"\s*:\s*\[\s*[^\s\]]', path.read_bytes()) is not None
+
+
+def unlabeled_beside(path: Path) -> list[Path]:
+    """The files of a test set without annotations in a training file's folder, or in a folder test beside it."""
+    if split_of(path).lower().rstrip("0123456789") not in TRAINING:
+        return []
+    files = [
+        *path.parent.glob("*.json"),
+        *(path.parent.parent.glob("test*/*.json") if is_split(path.parent.name) else ()),
+    ]
+    files = (file for file in sorted(files) if split_of(file).lower().startswith("test"))
+    return [file for file in files if looks_like_coco(file) and not is_labeled(file)]
+
+
 def file_names(path: Path) -> list[str]:
     """Some of the image names in a file, without parsing all of it."""
     with open(path, "rb") as file:

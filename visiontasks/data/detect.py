@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visiontasks.data.fingerprints import fingerprint
+from visiontasks.data.foreign import foreign_formats
+from visiontasks.data.images import list_images
 from visiontasks.data.layout import RESULTS
 from visiontasks.data.sources.source import Source
 from visiontasks.errors import DataError
@@ -31,6 +33,7 @@ INHERITED = (
     "class_name",
     "margin",
 )  # how labels are read, not where they are
+_DEPTH, _MOST = 3, 50  # levels, and folders of the deeper ones, in which a data set is looked for
 
 
 def detect(root: str | Path, wanted: Iterable[str] = (), known: bool = False) -> tuple[dict[str, dict | None], str]:
@@ -60,8 +63,9 @@ def detect(root: str | Path, wanted: Iterable[str] = (), known: bool = False) ->
         came = "; ".join(f"as {name}: {reason}" for name, reason in reasons.items()) or "no source reads it"
         raise DataError(f"expected a folder, or a file such as data.yaml or COCO's JSON, got {root}: {came}.", "data")
     if not candidates:
-        inner = {folder: _readings(folder, wanted)[0] for folder in _folders(root)}
-        inner = {folder: found for folder, found in inner.items() if found}
+        inner = _readings_below(root, wanted)
+        if not inner and not reasons and len(_folders(root)) == 1:
+            reasons = _readings(*_folders(root), wanted)[1]
         if len(inner) != 1:
             raise _unrecognized(root, reasons, inner)
         ((folder, candidates),) = inner.items()
@@ -70,7 +74,8 @@ def detect(root: str | Path, wanted: Iterable[str] = (), known: bool = False) ->
     splits = {key: {"source": name, **arguments[key]} if key in arguments else None for key in ("train", "val")}
     others = sorted(entry[2] for entry in candidates if entry[2] != name)
     notes = [f"it could also be read as {', '.join(others)}"] if others else []
-    notes += [f"not as {other}: {reason}" for other, reason in reasons.items()] if wanted and not given else []
+    if wanted and not given:
+        notes += [*foreign_formats(root), *(f"not as {other}: {reason}" for other, reason in reasons.items())]
     return splits, (
         f"{root}{entered}: read as {name}, {_validation(root, splits['val'])}"
         + (f" ({'; '.join(notes)})." if notes else ".")
@@ -94,6 +99,26 @@ def _readings(root: Path, wanted: set[str]) -> tuple[list[tuple[float, int, str,
     return candidates, reasons
 
 
+def _readings_below(root: Path, wanted: set[str]) -> dict[Path, list]:
+    """{folder: its readings} of the folders that have some, on the first level below that has one."""
+    level = _folders(root)
+    for _ in range(_DEPTH):
+        inner = {folder: _readings(folder, wanted)[0] for folder in level}
+        inner = {folder: found for folder, found in inner.items() if any(entry[0] for entry in found) or not wanted}
+        inner = {folder: found for folder, found in inner.items() if found}
+        if inner:
+            beside = (one for folder in level if folder not in inner for one in _folders(folder))
+            classes = all(entry[2] == "folder" for found in inner.values() for entry in found)
+            nested = len(inner) == 1 and classes and any(list_images(one, recursive=False) for one in beside)
+            lost = (one for one in level if one not in inner and one.name.lower() in ("val", "valid", "validation"))
+            # of nested class folders one with several is not all, and a validation set is not left out
+            return {} if nested or any(map(list_images, lost)) else inner
+        level = [inner for folder in level for inner in _folders(folder)]
+        if len(level) > _MOST:
+            break
+    return {}
+
+
 def _known_readings(root):
     """As `_readings`, of the sources that accept more because the classes are known."""
     sources = {name: part.load() for name, part in catalog.parts("data/sources").items()}
@@ -113,8 +138,9 @@ def _unrecognized(root, reasons, inner) -> DataError:
     if inner:
         shown = ", ".join(str(folder) for folder in list(inner)[:8])
         return DataError(f"{text} Several folders in it are data sets of their own; give one: {shown}.", "data")
-    if reasons:
-        lines = [f"  {name}: {reason}" for name, reason in reasons.items()]
+    lines = [f"  {found}" for found in foreign_formats(root)]
+    lines += [f"  {name}: {reason}" for name, reason in reasons.items()]
+    if lines:
         return DataError("\n".join([f"{text} What comes near:", *lines, "`--help sources` lists all layouts."]), "data")
     sources = {name: part.load() for name, part in catalog.parts("data/sources").items()}
     layouts = [f"  {name}: {source.LAYOUT}" for name, source in sources.items() if source.LAYOUT is not None]
@@ -128,7 +154,7 @@ def _validation(root: Path, arguments: dict | None) -> str:
     if arguments is None:
         return "without a validation set"
     paths = (str(path).removeprefix(str(root)).lower() for path in arguments.values())
-    if any(re.search(r"(^|[/\\._-])test\d*([/\\.]|$)", path) for path in paths):
+    if any(re.search(r"(^|[/\\._-])test(ing)?\d*([/\\._-]|$)", path) for path in paths):
         return "with its test set used for validation: the best checkpoint is chosen on it"
     return "with a validation set"
 

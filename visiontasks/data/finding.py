@@ -3,6 +3,7 @@
 import functools
 import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from visiontasks.data.images import files_below, is_image_name
 from visiontasks.errors import DataError
 
 SHOWN = 3  # names in an error
+_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of files that were uploaded to Label Studio
 
 
 class Finder:
@@ -19,7 +21,8 @@ class Finder:
 
     A name is taken as it is; else with / for backslashes and percent signs decoded; else in another letter case or
     Unicode form; else, of an absolute path of another machine or a path with other first folders, by its end, where
-    exactly one file below the folder has the longest. A name without a suffix may lack it. Links that the user has made
+    exactly one file below the folder has the longest; else without the prefix of eight digits that Label Studio puts
+    before names. A name without a suffix may lack it. Links that the user has made
     are followed. A name never leads out of the folder.
 
     Args:
@@ -105,7 +108,10 @@ class Finder:
         if plain != name and (path := self._file(plain)):
             return path, "file name with backslashes" if "\\" in name else "percent-encoded file name"
         parts, whole = _folded(plain).split("/"), self.accepts(posixpath.basename(plain))
-        fits = (self._by_name if whole else self._by_stem).get(parts[-1], ())
+        named = self._by_name if whole else self._by_stem
+        fits, mended = named.get(parts[-1], ()), ""
+        if not fits and (bare := _PREFIX.sub("", parts[-1])) != parts[-1]:
+            parts[-1], fits, mended = bare, named.get(bare, ()), "file name with a prefix of Label Studio"
         first, slash, _ = plain.removeprefix("./").partition("/")
         if slash and first not in ("", "..") and (self.root / first).is_dir():
             fits = [fit for fit in fits if fit[0][0] == parts[0]]  # not a foreign folder: it is in there, or missing
@@ -115,8 +121,8 @@ class Finder:
             return None, "file name that fits several files, skipped" if best else ""
         ((keys, path),) = best
         if len(keys) == len(parts) == max(ends):
-            return path, "file name in another letter case or Unicode form" if whole else ""
-        return path, "file name with other folders, found by its end"
+            return path, mended or ("file name in another letter case or Unicode form" if whole else "")
+        return path, mended or "file name with other folders, found by its end"
 
     def _file(self, name) -> Path | None:
         path = inside(self.root, name) if name else None

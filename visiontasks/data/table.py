@@ -19,7 +19,7 @@ _FILES += ("fname", "path", "imagename", "image", "img", "picture", "photo", "im
 CLASS = ("class", "classname", "label", "labelname", "classlabel", "category", "categoryname", "name", "breed")
 CLASS += ("choice", "species", "target", "diagnosis", "dx", "type", "level", "classid", "labelid", "categoryid")
 _INDEX = re.compile(r"(unnamed\d*|index|idx|level0|rownames)?")  # pandas writes its row numbers so
-_CLASS_FILES = {"classes", "classlist", "classmap", "classmapping", "classnames", "labelmap"}
+_CLASS_FILES = {"class", "classes", "classlist", "classmap", "classmapping", "classnames", "labelmap"}
 
 Rows = list[tuple[int, list[str]]]  # (line, cells)
 

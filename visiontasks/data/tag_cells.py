@@ -13,8 +13,9 @@ from visiontasks.sample import UNLABELED
 _FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "-1": UNLABELED, "-1.0": UNLABELED, "": UNLABELED}
 _TAGS = ("tags", "tag", "labels", "classes", "categories", "attributes", "attributeids", "keywords")
 # of columns that describe an image, and of which nobody trains a tagger
-_OTHER = {"split", "fold", "kfold", "subset", "partition", "istrain", "isval", "isvalid", "istest", "dataset", "set"}
-_OTHER |= {"width", "height", "imagewidth", "imageheight", "size", "url", "source", "md5", "date"}
+_LAST = {"class", "label", "labels", "tag", "tags", "category", "categories", "species"}  # Finding Labels
+_SPLITS = {"split", "fold", "kfold", "subset", "partition", "istrain", "isval", "isvalid", "istest", "dataset", "set"}
+_OTHER = {"width", "height", "imagewidth", "imageheight", "size", "url", "source", "md5", "date"}
 _OTHER |= {"annotator", "annotationid", "createdat", "updatedat", "leadtime"}  # of Label Studio
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 _ENDS = {"[": "]", "(": ")", "{": "}"}
@@ -62,13 +63,15 @@ class TagCells:
         others = [n for n in range(len(header)) if n not in (file, *index)]
         if not others and len(header) == 2:  # no image has a tag
             others = [n for n in range(2) if n != file]
+        others = [n for n in others if plain(header[n]) not in _SPLITS]
         if len(others) > 1:
             others = [n for n in others if plain(header[n]) not in _OTHER and not is_file_name(header[n])] or others
         flags = [number for number in others if self._has_flags(number)]
         named = [n for n in others if self._is_named(n) and (n not in flags or len(flags) == 1)]
         named.sort(key=lambda n: (*CLASS, *_TAGS).index(plain(header[n])))
+        named = named or [n for n in others if n not in flags and _last_word(header[n]) in _LAST]
         if named:
-            found = named[:1]
+            found = [self._names_beside(named[0], others)]
         elif flags and not self._table.bare:
             found = [n for n in others if n in flags or self._nearly_flags(n)]  # a wrong cell is an error
         elif len(others) == 1:
@@ -83,6 +86,16 @@ class TagCells:
             if number not in (file, *found, *index):
                 self._report.add(f"column that is not read (columns= names others), in {path}", header[number])
         return found, bool(flags) and not named and not self._table.bare
+
+    def _names_beside(self, number, others) -> int:
+        """The column of names that go one to one with the ids in a column; else that column."""
+        ids = self._table.column(number)
+        for other in (n for n in others if n != number and all(map(_is_id, ids))):
+            names = self._table.column(other)
+            single = len(set(zip(ids, names, strict=True))) == len(set(ids)) == len(set(names)) < len(ids)
+            if single and len(set(ids)) > 1 and not any(map(_is_id, names)):
+                return other
+        return number
 
     def _is_named(self, number) -> bool:
         return plain(self._table.header[number]) in (*CLASS, *_TAGS)
@@ -204,6 +217,14 @@ def why_no_label(cells: TagCells, table: Table, file: int) -> str | None:
                 "recipe=tagging learns any number"
             )
     return None
+
+
+def _is_id(cell: str) -> bool:
+    return re.fullmatch(r"\d*(\.\d*)?", cell) is not None
+
+
+def _last_word(name: str) -> str:
+    return (re.findall(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+", name) or [""])[-1].lower()
 
 
 def _order(name: str):

@@ -150,10 +150,15 @@ class Boxes(ObjectFiles):
 
     @classmethod
     def recognize(cls, root):
-        return recognize_tables(root, lambda path: _look(path, root))
+        return cls.recognize_for(root, ())
+
+    @classmethod
+    def recognize_for(cls, root, wanted):
+        named = bool(wanted) and set(wanted) <= {"tags", "label"}
+        return recognize_tables(root, lambda path: _look(path, root, named))
 
 
-def _look(path: Path, root: Path) -> tuple[dict, list[str], dict] | str | None:
+def _look(path: Path, root: Path, named: bool) -> tuple[dict, list[str], dict] | str | None:
     """(arguments, columns of boxes, values of splits) of a table, why it is not one of boxes, or None."""
     try:
         table, places = load_table(path, None), Places(path, root)
@@ -165,6 +170,8 @@ def _look(path: Path, root: Path) -> tuple[dict, list[str], dict] | str | None:
         columns = box_columns(table, lambda names: places.best(names)[1])
     except DataError as error:
         return error.args[0].rstrip(".")
+    if named and columns.name is None:
+        return f"{path.name} has boxes without a column of classes"
     folder, _ = places.best(table.column(columns.file))
     if folder is None:
         return none_below(table, columns.file, root)

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from visiontasks.arguments import Count
-from visiontasks.data.coco_files import file_names, image_folder, looks_like_coco, split_of
+from visiontasks.data.coco_files import (
+    file_names,
+    image_folder,
+    is_labeled,
+    looks_like_coco,
+    split_of,
+    unlabeled_beside,
+)
 from visiontasks.data.coco_json import read_coco
 from visiontasks.data.finding import SHOWN, Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
@@ -78,6 +85,8 @@ class Coco(ObjectFiles):
         self.root = self._find_root(images, file)
         self._read(file)
         self._choose_fields(file)
+        for path in unlabeled_beside(self.path):
+            self.report.add("COCO file of a test set without annotations, not used", str(path))
 
     def _find_root(self, images, file) -> Path:
         if images is not None:
@@ -166,6 +175,8 @@ class Coco(ObjectFiles):
         if train is None and len(files) == 1:
             train = next(iter(files.values()))
         val = next((files[split] for split in VALIDATION if split in files), None)
+        if val is not None and val == files.get("test") and not is_labeled(val):
+            val = None
         if train is None:
             return f"{len(files)} COCO files, none of which is named as a training set" if files else None
         return cls._plan(root, train, val)

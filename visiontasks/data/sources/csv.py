@@ -8,6 +8,7 @@ import numpy as np
 from visiontasks.arguments import Count
 from visiontasks.data.box_columns import is_near
 from visiontasks.data.finding import Finder
+from visiontasks.data.foreign import foreign_format
 from visiontasks.data.images import MAX_PIXELS
 from visiontasks.data.report import Report
 from visiontasks.data.sources.source import Files
@@ -134,7 +135,7 @@ def _look(path: Path, root: Path, classify: bool) -> tuple[dict, list[str], dict
         table, places = load_table(path, None), Places(path, root)
     except DataError:
         return None
-    if is_near(table):
+    if is_near(table) or foreign_format(path):
         return None  # a table of boxes
 
     def leads(names):

@@ -1,5 +1,6 @@
 """Images in one folder per class."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +8,15 @@ from pathlib import Path
 from visiontasks.arguments import Count
 from visiontasks.data.formats import is_unread_name
 from visiontasks.data.images import MAX_PIXELS, files_below, list_images
-from visiontasks.data.layout import RESULTS, is_split, split_folders
+from visiontasks.data.layout import RESULTS, TRAINING, VALIDATION, is_split
+from visiontasks.data.sources.csv import Csv
 from visiontasks.data.sources.source import Files
 from visiontasks.errors import DataError
 
 # folders that belong to other layouts; a folder of classes is recognized only without them
 _OTHER_LAYOUTS = {"images", "masks", "labels", "annotations", "imagesets", "jpegimages", "segmentationclass"}
+_TEST = ("test", "testing")
+_VALIDATION = (*VALIDATION, "testing")
 _SPLIT_WITH_SUFFIX = re.compile(r"(train|training|val|valid|validation|test)[\W_\d]")  # train2017, test-jpg
 
 
@@ -67,6 +71,10 @@ class Folder(Files):
         loose = list_images(self.root, recursive=False, report=self.report)
         for path in loose:
             self.report.add("image outside the class folders, skipped", str(path))
+        if _is_of(self.root.name, TRAINING):
+            for folder in _folders(self.root.parent):
+                if _is_of(folder.name, _TEST) and not _class_folders(_inner(folder)) and list_images(folder):
+                    self.report.add("test images without class folders, not used", str(folder))
         return images
 
     def labels(self, number, size, fields):
@@ -74,30 +82,85 @@ class Folder(Files):
 
     @classmethod
     def recognize(cls, root):
-        splits = split_folders(root)
+        splits = _splits(root)
         if "val" not in splits and _has_classes(root):  # a folder named train may be a class of trains
             splits = {"train": root}
         if not _has_classes(splits["train"]):
             return _why_not(splits["train"])
-        return {split: {"root": str(folder)} for split, folder in splits.items() if list_images(folder)}
+        if "val" in splits and not _class_folders(splits["val"]):
+            return f"{splits['val']} has images, but not in class folders as {splits['train']} has them"
+        return _overruled(root) or {split: {"root": str(folder)} for split, folder in splits.items()}
 
     @classmethod
     def recognize_known(cls, root):
-        splits = split_folders(root)
+        splits = _splits(root)
         if not _class_folders(splits["train"]):
             return None
-        return {split: {"root": str(folder)} for split, folder in splits.items() if list_images(folder)}
+        return {split: {"root": str(folder)} for split, folder in splits.items() if _class_folders(folder)}
+
+
+def _splits(root: Path) -> dict[str, Path]:
+    """The folders of class folders: train and test, also seg_train/seg_train and test_set; else {"train": root}.
+
+    A test set without class folders is left out.
+    """
+    folders, found = _folders(root), {}
+    for split, words in (("train", TRAINING), ("val", _VALIDATION)):
+        for word in words:
+            named = [p for p in folders if p.name.lower() == word]
+            inner = [_inner(p) for p in named or folders if p in named or _is_of(p.name, (word,))]
+            full = [p for p in inner if _class_folders(p) or p.parent == root and named and word not in _TEST]
+            if split not in found and len(full) == 1 and list_images(full[0]):
+                found[split] = full[0]
+    return found if "train" in found else {"train": root}
+
+
+def _inner(folder: Path) -> Path:
+    """The folder, or the only one in it if it holds nothing else and that one class folders."""
+    inner, loose = _folders(folder), list_images(folder, recursive=False)
+    return inner[0] if len(inner) == 1 and not loose and _has_classes(inner[0]) else folder
+
+
+def _is_of(name: str, words) -> bool:
+    """Whether the name of a folder begins or ends with one of some words."""
+    found = re.findall(r"[^\W\d_]+", name.lower())
+    return bool(found) and (found[0] in words or found[-1] in words)
+
+
+def _overruled(root: Path) -> str | None:
+    """Why a table in a folder of class folders says what the classes are; None if none contradicts the folders."""
+    tables = Csv.recognize_for(root, {"label"})
+    if not isinstance(tables, dict):
+        return None
+    with contextlib.suppress(DataError):
+        table, labels = Csv(**tables["train"]), {}
+        for path, tags in table.items:
+            labels.setdefault(path.parent, set()).add(int(tags.argmax()))
+        if len(labels) > 1 and len(table.names["label"]) < len(table.items) and max(map(len, labels.values())) > 1:
+            return f"{table.path.name} gives other classes than the folders, so its column is learned"
+    return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
 
 
 def _class_folders(folder: Path) -> list[Path]:
     """The folders that directly hold images; none if a name points to another layout or to a split."""
-    folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    folders = _folders(folder)
     names = [p.name.lower() for p in folders]
     # "train" alone may be a class beside bus and car; with a validation folder or a suffix it is a split
     splits = sum(map(is_split, names)) > 1 or any(map(_SPLIT_WITH_SUFFIX.match, names))
     if splits or any(name in _OTHER_LAYOUTS for name in names):
         return []
     return [p for p in folders if list_images(p, recursive=False)]
+
+
+def _only_or_class(folder: Path) -> Path | None:
+    """The first class folder in a folder, or the only folder in it, if that has images."""
+    inner = _folders(folder)
+    found = _class_folders(folder) or (inner if len(inner) == 1 else [])
+    return found[0] if found and list_images(found[0], recursive=False) else None
 
 
 def _has_classes(folder: Path) -> bool:
@@ -118,6 +181,13 @@ def _why_not(folder: Path) -> str | None:
         return (
             f"{len(loose)} images lie in {folder} itself, such as {loose[0].name}; a class is a folder: move each "
             "class's images into one, or write a table of file and label"
+        )
+    nested = [one for outer in _folders(folder) if (one := _only_or_class(outer)) is not None]
+    if len(nested) > 1 and not classes:
+        return (
+            f"{folder} holds folders of images in folders, such as {nested[0].relative_to(folder)}; to learn the outer "
+            f"ones name data.train.source=folder data.train.root={folder}, to learn the inner ones move them all into "
+            "one folder"
         )
     unread = [] if classes else [name for name in _names_near(folder) if is_unread_name(name)]
     if unread:

@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import os
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,20 +16,21 @@ from visiontasks.arguments import Count
 from visiontasks.data import segmentations
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size, list_images
-from visiontasks.data.layout import in_results, split_folders
+from visiontasks.data.layout import child, in_results, split_folders
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
 from visiontasks.polygons import cut_far
 from visiontasks.run_lengths import encoded, of_polygons
 
+_FOLDERS = ("labels", "label", "annotations", "annotation", "json", "jsons", "labelme")  # beside one of images
 _ROUND = 64  # corners of the polygon for a circle
 _LEAST = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}  # points of a shape
 _MOST = 2**26  # bytes: with an embedded image a file has megabytes
 
 
 class Labelme(ObjectFiles):
-    """labelme's JSON files beside their images; gives `boxes`, `classes`, `tags`, `label`, `instance_masks` and `mask`.
+    """labelme's JSON files and their images; gives `boxes`, `classes`, `tags`, `label`, `instance_masks` and `mask`.
 
     Polygons, circles and masks have a mask, rectangles a box alone. Shapes with the same label and group_id are one
     object. Points, lines and other shapes are no objects: they are reported. An image without a JSON is not labeled, so
@@ -44,7 +46,9 @@ class Labelme(ObjectFiles):
             states another image size; the text names the file and the shape. To check this, every JSON is read once.
     """
 
-    LAYOUT = "labelme: DIR/*.jpg and DIR/*.json of the same names, or DIR/{train,val}/…"
+    LAYOUT = (
+        "labelme: DIR/*.jpg and DIR/*.json of the same names, or DIR/images and DIR/labels, also in DIR/{train,val}"
+    )
     fields = ObjectFiles.fields | {"instance_masks", "mask"}
 
     def __init__(self, root: str, names: Sequence[str] | None = None, max_pixels: Count = MAX_PIXELS):
@@ -81,7 +85,8 @@ class Labelme(ObjectFiles):
         path = images.get(file.with_suffix(""))  # the name in the file is often that before files were moved
         if path is None:
             named = str(content.get("imagePath") or file.stem).replace("\\", "/")
-            path = self._finder.find(f"{os.path.relpath(file.parent, self.root)}/{named}", file)
+            beside = f"{os.path.relpath(file.parent, self.root)}/{named}"
+            path = self._finder.find(beside if self._finder.has(beside) else posixpath.basename(named), file)
         if path is None:
             raise BadImage(file, "JSON without an image")
         size = image_size(path, self.max_pixels)
@@ -143,9 +148,15 @@ class Labelme(ObjectFiles):
     @classmethod
     def recognize(cls, root):
         folders = split_folders(root)
-        if not all(any(map(_is_labelme, sorted(folder.glob("*.json"))[:3])) for folder in folders.values()):
+        if not all(any(map(_has_files, (folder, child(folder, _FOLDERS)))) for folder in folders.values()):
             return None
+        if bare := next((folder for folder in folders.values() if not list_images(folder)), None):
+            return f"{bare} has labelme files, but no images"
         return {split: {"root": str(folder)} for split, folder in folders.items()}
+
+
+def _has_files(folder: Path | None) -> bool:
+    return folder is not None and any(map(_is_labelme, sorted(folder.glob("*.json"))[:3]))
 
 
 def _is_labelme(path: Path) -> bool:

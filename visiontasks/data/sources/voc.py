@@ -23,6 +23,8 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _XML_FOLDERS = ("annotations", "annotation", "xml", "xmls", "labels")
 _IMAGE_FOLDERS = ("jpegimages", "images", "image", "img", "imgs", "pictures", "data")
 
+_TRIED, _HEAD = 3, 1024  # files, and their bytes, that recognition looks at
+
 
 class Voc(ObjectFiles):
     """PASCAL VOC: Annotations/*.xml and JPEGImages; gives `boxes`, `classes`, `tags` and `label`.
@@ -200,10 +202,16 @@ def _plan_of_splits(root: Path) -> dict | None:
 
 def _folder_of_xml(folder: Path) -> Path | None:
     """The folder itself, or one of the usual names in it, or in such a one, as annotations/xmls."""
-    if _xml_files(folder):
+    if any(map(_is_voc, _xml_files(folder)[:_TRIED])):
         return folder
     inner = child(folder, _XML_FOLDERS)
     return None if inner is None else _folder_of_xml(inner)
+
+
+def _is_voc(file: Path) -> bool:
+    """Whether an XML may be of one image, and not CVAT's of all images."""
+    with open(file, "rb") as opened:
+        return b"<annotations>" not in opened.read(_HEAD)
 
 
 def _arguments(root: Path, annotations: Path, images: Path) -> dict[str, str]:
