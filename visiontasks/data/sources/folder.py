@@ -1,5 +1,6 @@
 """Images in one folder per class."""
 
+import collections
 import contextlib
 import re
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ _OTHER_LAYOUTS = {"images", "masks", "labels", "annotations", "imagesets", "jpeg
 _TEST = ("test", "testing")
 _VALIDATION = (*VALIDATION, "testing")
 _SPLIT_WITH_SUFFIX = re.compile(r"(train|training|val|valid|validation|test)[\W_\d]")  # train2017, test-jpg
+_AGREE = 0.9  # of the rows of a table: with so many a folder's images have one class
 
 
 class Folder(Files):
@@ -128,15 +130,17 @@ def _is_of(name: str, words) -> bool:
 
 
 def _overruled(root: Path) -> str | None:
-    """Why a table in a folder of class folders says what the classes are; None if none contradicts the folders."""
+    """Why a table in a folder of class folders says what the classes are; None if it is as good as the folders."""
     tables = Csv.recognize_for(root, {"label"})
     if not isinstance(tables, dict):
         return None
     with contextlib.suppress(DataError):
         table, labels = Csv(**tables["train"]), {}
         for path, tags in table.items:
-            labels.setdefault(path.parent, set()).add(int(tags.argmax()))
-        if len(labels) > 1 and len(table.names["label"]) < len(table.items) and max(map(len, labels.values())) > 1:
+            labels.setdefault(path.parent, collections.Counter())[int(tags.argmax())] += 1
+        alike = sum(max(counts.values()) for counts in labels.values())
+        several = len(labels) > 1 and len(table.names["label"]) < len(table.items)
+        if several and alike < _AGREE * len(table.items):
             return f"{table.path.name} gives other classes than the folders, so its column is learned"
     return None
 
