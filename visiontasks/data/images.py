@@ -125,19 +125,24 @@ def image_size(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[i
 
 
 def decode_small(
-    data: bytes, name: str | os.PathLike = "", least: int = 64, report=None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    name: str | os.PathLike = "",
+    least: int = 64,
+    report=None,
+    max_pixels: int = MAX_PIXELS,
+    bits: int | None = None,
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """(`decode_image` of a whole fraction of the size, (height, width) of the whole image); a JPEG takes little time.
 
     Args:
         least: pixels that the smaller of width and height keeps, where the image has them.
-        data, name, report, max_pixels: as for `decode_image`, whose errors it raises.
+        data, name, report, max_pixels, bits: as for `decode_image`, whose errors it raises.
     """
     header = header_of(data, name, max_pixels)
     size = _upright_size(header)
     fraction = next((n for n in _REDUCED if min(size) >= n * least), None)
     if header.format not in ("JPEG", "MPO") or (header.format, header.mode) not in _FAST or fraction is None:
-        image, fraction = decode_image(data, name, report, max_pixels), min(size) // least
+        image, fraction = decode_image(data, name, report, max_pixels, bits), min(size) // least
         if fraction > 1:
             image = cv2.resize(image, (size[1] // fraction, size[0] // fraction), interpolation=cv2.INTER_AREA)
         return image, size

@@ -18,9 +18,9 @@ _ENDS = (
     *("trimap", "target", "manual1?", "1stHO", "matte"),
 )
 _MASK_END = re.compile(rf"[_\-. ]({'|'.join(_ENDS)})$", re.IGNORECASE)
-_MASK_START = re.compile(r"^(masks?|labels?|seg|segmentation|gt|annotation)[_\-. ]", re.IGNORECASE)
+_MASK_START = re.compile(r"^(masks?|labels?|seg|segmentation|gt|annotation)([_\-. ]|(?=\d))", re.IGNORECASE)
 _IMAGE_END = re.compile(r"[_\-. ](leftImg8bit|images?|img|sat|rgb|training|test)$", re.IGNORECASE)
-_IMAGE_START = re.compile(r"^(images?|img)[_\-. ]", re.IGNORECASE)
+_IMAGE_START = re.compile(r"^(images?|img)([_\-. ]|(?=\d))", re.IGNORECASE)
 # images of the labels that other tasks read, or people look at
 _NO_MASK = re.compile(r"_(instance(Train)?Ids|color|polygons|overlay|viz?|2ndHO)$")
 
