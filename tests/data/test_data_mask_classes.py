@@ -8,6 +8,7 @@ from PIL import Image, ImageFilter
 
 from visiontasks.data.images import write_image
 from visiontasks.data.load import load_sources
+from visiontasks.data.mask_images import read_stored_mask
 from visiontasks.data.sources.masks import Masks
 from visiontasks.errors import BadImage, DataError
 
@@ -338,3 +339,11 @@ def test_a_table_without_colors_means_those_of_pascal_voc(tmp_path, name, line):
     source = masks(tmp_path)
     assert source.names["mask"] == ("background", "cat", "dog")
     assert source[0].mask.tolist() == [[1, 0, 0], [0, 2, 0]]
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_webp_is_lossy_where_it_is(tmp_path, lossless):
+    path = tmp_path / "a.webp"
+    pixels = np.kron(np.random.default_rng(0).integers(0, 2, (6, 8)), np.ones((9, 9))).astype(np.uint8) * 200
+    Image.fromarray(pixels).save(path, lossless=lossless)
+    assert read_stored_mask(path).lossy == (not lossless)

@@ -168,7 +168,7 @@ def test_a_field_of_view_is_no_mask_where_there_is_a_drawing(tmp_path, manual):
     pairs, sources = read(tmp_path)
     assert pairs["train"][0] == ("training/images/21_training.tif", f"training/{manual}/21_manual1.gif")
     assert pairs["val"][1] == ("test/images/02_test.tif", f"test/{manual}/02_manual1.gif")
-    what = "other folder that could be the masks, not used (choose it with masks=)"
+    what = "other folder that could be the masks (choose it with masks=)"
     assert sources["train"].report.count(what) == 1 and str(sources["train"].report).endswith("training/mask")
 
 

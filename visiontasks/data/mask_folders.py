@@ -193,7 +193,7 @@ def _deeper(root) -> str | None:
     for folder in (one for one in _inside(root) if _SPLIT.fullmatch(one.name)):
         inner = _inside(folder)
         if 1 < len(inner) <= _MANY and (found := next((one for one in inner if _in_folders(one)[0]), None)):
-            return f"{found} has images and masks of its own; give one such folder, or a list of them (data.train=[…])"
+            return f"{found} has images and masks of its own; give one such folder, or a list of sources"
     return None
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from visiontasks.data.images import MAX_PIXELS, bytes_of, header_of, is_cut
 from visiontasks.errors import BadImage, DataError
 
+_LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
+
 
 class StoredMask(NamedTuple):
     """What a mask file stores, before it is known what that means.
@@ -41,8 +43,8 @@ def decode_mask(data: bytes, name: str | os.PathLike = "", max_pixels: int = MAX
     stored = decode_stored_mask(data, name, max_pixels)
     if stored.lossy:
         raise DataError(
-            f"mask {name}: expected a lossless image such as PNG, got JPEG, which changes class indices; "
-            "export the masks again as PNG."
+            f"mask {name}: expected a lossless image such as PNG, got a compression as JPEG's, which changes class "
+            "indices; export the masks again as PNG."
         )
     if stored.colored:
         raise DataError(
@@ -67,7 +69,7 @@ def decode_stored_mask(data: bytes, name: str | os.PathLike = "", max_pixels: in
     header = header_of(data, name, max_pixels)
     if is_cut(header, data):
         raise BadImage(name, f"truncated {header.format}: its end marker is missing")
-    lossy, palette = header.format in ("JPEG", "MPO"), None
+    lossy, palette = header.format in _LOSSY or header.format == "WEBP" and b"VP8L" not in data, None
     try:
         raw_mode = header.tile[0].args if header.tile else ""
         values = np.asarray(header.convert("RGB") if header.mode in ("CMYK", "YCbCr", "LAB", "HSV") else header)
