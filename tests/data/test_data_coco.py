@@ -694,3 +694,22 @@ def test_semantic_masks_follow_from_objects(tmp_path):
     expected[:, -2:] = expected[15:19, 14:18] = VOID
     np.testing.assert_array_equal(source[0].mask, expected)
     assert source.read(0, ("boxes",)).mask is None
+
+
+@pytest.mark.parametrize(
+    ("tool", "content"),
+    [
+        ("CreateML", [{"image": "a.jpg", "annotations": [{"label": "x", "coordinates": {"x": 1, "y": 2}}]}]),
+        ("VoTT", {"name": "p", "assets": {"1": {"asset": {"name": "a.jpg"}, "regions": []}}}),
+        ("VGG Image Annotator", {"a.jpg1": {"filename": "a.jpg", "regions": [{"shape_attributes": {"name": "rect"}}]}}),
+        ("Label Studio", [{"annotations": [{"result": [{"from_name": "label", "type": "rectanglelabels"}]}]}]),
+        ("Supervisely", {"classes": [{"title": "cat", "shape": "bitmap", "color": "#ff0000"}], "tags": []}),
+    ],
+)
+def test_json_of_another_tool_is_named(tmp_path, tool, content):
+    (tmp_path / "export.json").write_text(json.dumps(content))
+    write_image(tmp_path / "a.jpg", np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(
+        DataError, match=f"export.json is JSON of {tool}, which is not read; export COCO or PASCAL VOC there"
+    ):
+        detect(tmp_path, ["boxes", "classes"])

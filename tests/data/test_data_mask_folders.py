@@ -282,3 +282,10 @@ def test_splits_of_several_data_sets(tmp_path):
         draw(tmp_path, f"Train/{place}/masks_png/1.png", f"Val/{place}/masks_png/2.png", mask=True)
     with pytest.raises(DataError, match="Train/Rural has images and masks of its own; give one such folder, or a list"):
         detect(tmp_path, ["mask"])
+
+
+def test_run_lengths_in_a_table_are_named(tmp_path):
+    draw(tmp_path, "train_images/a.jpg", "train_images/b.jpg")
+    (tmp_path / "train.csv").write_text("ImageId,EncodedPixels,ClassId\na.jpg,1 5,1\nb.jpg,2 5,2\n")
+    _, message = detect(tmp_path, ["mask"])
+    assert "train.csv has masks as run lengths, which are not read; write them as PNG" in message

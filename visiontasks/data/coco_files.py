@@ -12,17 +12,40 @@ _SPLIT = re.compile(rf"(?:^|[._-])((?:{'|'.join((*TRAINING, *VALIDATION))})\d*)(
 _KIND = re.compile(r"^_|(instances|person_keypoints|annotations?|coco)[._-]*", re.IGNORECASE)
 _HEAD = 2**20  # bytes: enough to recognize a file and, nearly always, to read an image name from it
 
+# the JSON of other tools, by what only theirs has
+_FOREIGN = {
+    "CreateML": rb'"coordinates"\s*:\s*\{',
+    "VoTT": rb'"assets?"\s*:\s*\{',
+    "VGG Image Annotator": rb'"shape_attributes"|"_via_',
+    "Label Studio": rb'"from_name"\s*:',
+    "Supervisely": rb'"classTitle"\s*:|"title"\s*:[^{}]*"shape"\s*:',
+}
+
+
+def why_not_coco(paths: Iterable[Path]) -> str | None:
+    """Which other tool's JSON some files are; None if they are no known tool's."""
+    for path in paths:
+        head = _head(path)
+        for tool, mark in _FOREIGN.items():
+            if re.search(mark, head):
+                return f"{path} is JSON of {tool}, which is not read; export COCO or PASCAL VOC there"
+    return None
+
 
 def looks_like_coco(path: Path) -> bool:
     """Whether the beginning of a file looks like COCO's lists of images and objects."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD)
-    except OSError:
-        return False
+    head = _head(path)
     return head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and bool(
         re.search(rb'"(images|annotations|categories)"\s*:\s*\[', head)
     )
+
+
+def _head(path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HEAD)
+    except OSError:
+        return b""
 
 
 def file_names(path: Path) -> list[str]:

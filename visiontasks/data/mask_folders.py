@@ -50,7 +50,7 @@ def recognize(root: Path) -> dict[str, dict] | str | None:
     """
     found, reason = _in_folders(root)
     found = _side_by_side(root) if found is None else found
-    return reason or _deeper(root) if found is None else _with_lists(root, found)
+    return reason or _deeper(root) or _runs(root) if found is None else _with_lists(root, found)
 
 
 def other_folders(images: Path, masks: Path) -> list[Path]:
@@ -194,6 +194,19 @@ def _deeper(root) -> str | None:
         inner = _inside(folder)
         if 1 < len(inner) <= _MANY and (found := next((one for one in inner if _in_folders(one)[0]), None)):
             return f"{found} has images and masks of its own; give one such folder, or a list of sources"
+    return None
+
+
+def _runs(root) -> str | None:
+    """Why a folder is not read whose masks are run lengths in a table, as Kaggle has them."""
+    for table in sorted(root.glob("*.csv")):
+        try:
+            with open(table, encoding="utf-8-sig", errors="replace") as file:
+                header = file.readline()
+        except OSError:
+            continue
+        if re.search(r"encoded.?pixels|(^|[^a-z])rle([^a-z]|$)", header, re.IGNORECASE):
+            return f"{table} has masks as run lengths, which are not read; write them as PNG, or as COCO's"
     return None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from visiontasks.arguments import Count
-from visiontasks.data.coco_files import file_names, image_folder, looks_like_coco, split_of
+from visiontasks.data.coco_files import file_names, image_folder, looks_like_coco, split_of, why_not_coco
 from visiontasks.data.coco_json import read_coco
 from visiontasks.data.finding import SHOWN, Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
@@ -167,7 +167,9 @@ class Coco(ObjectFiles):
             train = next(iter(files.values()))
         val = next((files[split] for split in VALIDATION if split in files), None)
         if train is None:
-            return f"{len(files)} COCO files, none of which is named as a training set" if files else None
+            if files:
+                return f"{len(files)} COCO files, none of which is named as a training set"
+            return why_not_coco(_json_files(root)[:5])
         return cls._plan(root, train, val)
 
     @classmethod
@@ -195,11 +197,16 @@ def _listed(points) -> list[float]:
     return [round(float(value), 4) for value in points.ravel()]
 
 
-def _annotation_files(root: Path, keypoints: bool) -> dict[str, Path]:
-    """{split such as "train": file}: instances, which have every class, before keypoints, unless these are wanted."""
+def _json_files(root) -> list[Path]:
+    """Those of the folder and the folders in it; of many in one folder, each is an image's."""
     folders = [root, *(p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith("."))]
     tables = (sorted(folder.glob("*.json")) for folder in folders)
-    paths = [path for files in tables if len(files) <= _MOST_FILES for path in files]
+    return [path for files in tables if len(files) <= _MOST_FILES for path in files]
+
+
+def _annotation_files(root: Path, keypoints: bool) -> dict[str, Path]:
+    """{split such as "train": file}: instances, which have every class, before keypoints, unless these are wanted."""
+    paths = _json_files(root)
     paths.sort(key=lambda path: (not path.name.startswith("instances"), "keypoints" in path.name))
     if keypoints:
         paths.sort(key=lambda path: "keypoints" not in path.name)
