@@ -347,3 +347,12 @@ def test_webp_is_lossy_where_it_is(tmp_path, lossless):
     pixels = np.kron(np.random.default_rng(0).integers(0, 2, (6, 8)), np.ones((9, 9))).astype(np.uint8) * 200
     Image.fromarray(pixels).save(path, lossless=lossless)
     assert read_stored_mask(path).lossy == (not lossless)
+
+
+def test_masks_of_another_size_are_counted(tmp_path):
+    for number in range(4):
+        put(tmp_path, f"{number}.png", NUMBERS)
+        if number % 2:
+            Image.fromarray(np.zeros((7, 8), np.uint8)).save(tmp_path / "masks" / f"{number}.png")
+    with pytest.raises(DataError, match=r"1.png.*\(6, 8\).*got \(7, 8\), and so have 2 of 4 masks another size"):
+        Masks(str(tmp_path / "images"), str(tmp_path / "masks"))

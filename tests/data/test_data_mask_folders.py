@@ -155,7 +155,7 @@ def test_labels_for_other_tasks_are_not_used(tmp_path):
     pairs, sources = read(tmp_path)
     assert {mask[-17:] for _, mask in pairs["train"]} == {"labelTrainIds.png"}
     report = sources["train"].report
-    assert report.count("image of labels that is no mask of classes, not used") == 4
+    assert report.count("image of instances, colors for people or a second annotator, beside the masks") == 4
     assert report.count("mask without an image, skipped") == 2  # the labelIds
 
 

@@ -70,7 +70,7 @@ def _files(images, masks, report) -> tuple[list[Path], list[Path]]:
         image_files = [path for path in image_files if masks not in path.parents]
     for path in mask_files:
         if _NO_MASK.search(path.stem):
-            report.add("image of labels that is no mask of classes, not used", str(path))
+            report.add("image of instances, colors for people or a second annotator, beside the masks", str(path))
     return image_files, of_classes(mask_files)
 
 
