@@ -356,3 +356,16 @@ def test_masks_of_another_size_are_counted(tmp_path):
             Image.fromarray(np.zeros((7, 8), np.uint8)).save(tmp_path / "masks" / f"{number}.png")
     with pytest.raises(DataError, match=r"1.png.*\(6, 8\).*got \(7, 8\), and so have 2 of 4 masks another size"):
         Masks(str(tmp_path / "images"), str(tmp_path / "masks"))
+
+
+def test_masks_of_fractions_are_refused_and_whole_floats_are_read(tmp_path):
+    put(tmp_path, "a.tif", NUMBERS.astype(np.float32))
+    source = Masks(str(tmp_path / "images"), str(tmp_path / "masks"))
+    np.testing.assert_array_equal(source[0].mask, NUMBERS)
+    for name, wrong, numbers in (
+        ("b.tif", NUMBERS / np.float32(2), "0 to 1"),
+        ("c.tif", NUMBERS - np.int32(1), "-1 to 1"),
+    ):
+        put(tmp_path / name, name, wrong)
+        with pytest.raises(DataError, match=f"whole numbers from 0 to 65535, got numbers from {numbers}"):
+            Masks(str(tmp_path / name / "images"), str(tmp_path / name / "masks"))

@@ -289,3 +289,11 @@ def test_run_lengths_in_a_table_are_named(tmp_path):
     (tmp_path / "train.csv").write_text("ImageId,EncodedPixels,ClassId\na.jpg,1 5,1\nb.jpg,2 5,2\n")
     _, message = detect(tmp_path, ["mask"])
     assert "train.csv has masks as run lengths, which are not read; write them as PNG" in message
+
+
+def test_masks_below_a_folder_of_their_own(tmp_path):
+    for split in ("training", "validation"):
+        draw(tmp_path, f"{split}/images/{split}.jpg")
+        draw(tmp_path, f"{split}/v2.0/labels/{split}.png", f"{split}/v2.0/instances/{split}.png", mask=True)
+    pairs, _ = read(tmp_path)
+    assert pairs["val"] == [("validation/images/validation.jpg", "validation/v2.0/labels/validation.png")]

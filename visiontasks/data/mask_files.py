@@ -22,7 +22,7 @@ _MASK_START = re.compile(r"^(masks?|labels?|seg|segmentation|gt|annotation)([_\-
 _IMAGE_END = re.compile(r"[_\-. ](leftImg8bit|images?|img|sat|rgb|training|test)$", re.IGNORECASE)
 _IMAGE_START = re.compile(r"^(images?|img)([_\-. ]|(?=\d))", re.IGNORECASE)
 # images of the labels that other tasks read, or people look at
-_NO_MASK = re.compile(r"_(instance(Train)?Ids|color|polygons|overlay|viz?|2ndHO)$")
+_NO_MASK = re.compile(r"_(instance(Train)?Ids|color|polygons|overlay|viz?|2ndHO)$", re.IGNORECASE)
 
 
 def pairs_of(images: Path, masks: Path, report, names: Sequence[str] | None = None) -> list[tuple[Path, Path]]:

@@ -136,7 +136,7 @@ def _folders(root) -> list[_Folder]:
             drawn = _drawn(inner)
             for folder in inner:
                 speaks = holds_masks(folder.name) or _IMAGE_FOLDER.search(folder.name) or _SPLIT.search(folder.name)
-                speaks = speaks or drawn is not None
+                speaks = speaks or drawn is not None or depth > 0 and len(inner) <= _MANY and _leads_on(folder)
                 if _OTHER_FOLDER.search(folder.name) or not speaks and (depth and len(inner) > 1 or len(inner) > _MANY):
                     continue
                 word, name = _SPLIT.search(folder.name), folder.name.lower()
@@ -152,6 +152,12 @@ def _folders(root) -> list[_Folder]:
 def holds_masks(name: str) -> bool:
     """Whether a folder's name speaks of masks."""
     return bool(_MASK_FOLDER.search(name)) and not _OTHER_FOLDER.search(name)
+
+
+def _leads_on(folder) -> bool:
+    """Whether a folder holds folders of masks and none of images, such as the v2.0 of Mapillary."""
+    names = [one.name for one in _inside(folder)]
+    return any(map(holds_masks, names)) and not any(map(_IMAGE_FOLDER.search, names))
 
 
 def _drawn(folders) -> Path | None:

@@ -83,8 +83,12 @@ def decode_stored_mask(data: bytes, name: str | os.PathLike = "", max_pixels: in
         if any((first != other).any() for other in others):
             return StoredMask(_packed(values), None, True, lossy)
         values = first
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
-        raise DataError(f"mask {name}: expected class indices from 0 to 65535, got other {header.mode} values.")
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 0xFFFF) or values.dtype.kind == "f" and (values != values.round()).any():
+        raise DataError(
+            f"mask {name}: expected class indices, whole numbers from 0 to 65535, got numbers from {low:g} to "
+            f"{high:g}; write the masks as PNG."
+        )
     # Pillow stretches 2-bit and 4-bit gray to 0..255; undo it to get class indices
     stretch = {"L;2": 85, "L;4": 17}.get(raw_mode if isinstance(raw_mode, str) else "", 1)
     return StoredMask(values.astype(np.int32) // stretch, palette, False, lossy)
