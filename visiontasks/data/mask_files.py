@@ -3,10 +3,10 @@
 import collections
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from visiontasks.data.finding import folded
 from visiontasks.data.images import list_images
 from visiontasks.errors import DataError
 
@@ -127,7 +127,7 @@ def _folded(root, files, of_masks, image_start=None, image_end=None) -> list[str
     start, end = (_MASK_START, _MASK_END) if of_masks else (image_start, image_end)
     keys = []
     for key in _path(root, files):
-        folder, slash, stem = unicodedata.normalize("NFC", key).casefold().rpartition("/")
+        folder, slash, stem = folded(key).rpartition("/")
         bare = stem if start is None else start.sub("", end.sub("", stem))
         keys.append(folder + slash + (bare or stem))
     return keys
