@@ -160,3 +160,13 @@ def test_boxes_are_drawn_on_sheets_of_their_class(tmp_path, monkeypatch):
     assert {"sheets/a%2Fb.png", "sheets/né.png", "boxes.png", "classes.png", "sizes.png"} == written
     found = json.loads((tmp_path / "found" / "check.json").read_text(encoding="utf-8"))
     assert found["splits"]["train"]["objects"][""]["count"] == 4
+
+
+def test_images_of_fewer_than_16_bits_are_looked_at_as_training_sees_them(tmp_path):
+    for number in range(6):
+        gray = cv2.cvtColor(scene(number), cv2.COLOR_RGB2GRAY)
+        write(tmp_path / ("cat", "dog")[number % 2] / f"{number}.png", gray.astype(np.uint16) * 2)  # 9 bits
+    checkup = vt.check(tmp_path)
+    assert "one_color" not in kinds(checkup)
+    assert checkup.to_json()["splits"]["train"]["brightness"]["median"] > 50
+    assert any("the set fills 9 bits" in finding.text for finding in checkup.findings)

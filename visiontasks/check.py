@@ -80,6 +80,7 @@ def check(data=None, recipe: str | None = None, *overrides: str):
         UserError: the data cannot be read, or the recipe's heads do not find their labels in them.
     """
     from visiontasks import build
+    from visiontasks.data.bit_depth import settle_bits
     from visiontasks.data.checks.checkup import check_sources
     from visiontasks.data.detect import detect
     from visiontasks.data.load import load_sources
@@ -90,10 +91,12 @@ def check(data=None, recipe: str | None = None, *overrides: str):
         splits, reading = detect(data) if isinstance(data, (str, Path)) else (data, "")
         with recipe_paths():
             train, val = load_sources(read_data(splits, overrides), (), DataRecipe().split, RunRecipe().seed)
+        settle_bits([train, val])
         return check_sources(train, val, reading=reading)
     folder = data if isinstance(data, (str, Path)) else None
     made, reading = build.recipe(recipe, overrides, None if folder is None else str(folder))
     sources = build.sources(made, None if folder is not None else data)
+    settle_bits(sources, made.data.bits)
     return check_sources(*sources, build.fields(made, sources[0].fields), tuple(made.data.size), reading)
 
 

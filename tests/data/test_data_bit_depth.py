@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from visiontasks.data import bit_depth
+from visiontasks.data.bit_depth import is_deep_file
 from visiontasks.data.deep import is_deep
-from visiontasks.data.images import decode_image, is_deep_file, read_image
+from visiontasks.data.images import decode_image, read_image
 from visiontasks.data.load import load_data
 from visiontasks.data.report import Report
 from visiontasks.data.sources.folder import Folder

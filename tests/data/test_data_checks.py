@@ -12,7 +12,7 @@ from visiontasks.data.checks.looking import THUMBNAIL, Seen, look
 from visiontasks.data.checks.objects import check_boxes, check_masks
 from visiontasks.data.checks.summary import summary
 from visiontasks.data.derived import Mixed, Named, Subset
-from visiontasks.data.images import decode_image, decode_small
+from visiontasks.data.images import decode_image, decode_small, list_images
 from visiontasks.data.report import Report
 from visiontasks.data.sources.boxes import Boxes
 from visiontasks.data.sources.folder import Folder
@@ -237,3 +237,10 @@ def test_the_summary_of_a_training_decodes_nothing(tmp_path):
         "4 training images, 1 validation images",
         "label: 2 classes: cat, dog; 3 of cat … 1 of dog (1 without validation data)",
     ]
+
+
+def test_pictures_that_are_not_read_are_skipped_and_not_mended(tmp_path):
+    report = Report()
+    (tmp_path / "scan.dcm").write_bytes(b"")
+    list_images(tmp_path, report=report)
+    assert [finding.kind for finding in check_report(report)] == ["skipped"]

@@ -97,7 +97,7 @@ def test_pictures_of_other_formats_are_counted_with_their_names(tmp_path):
     for name in others:
         (tmp_path / name).write_bytes(b"x")
     report = str(Folder(str(tmp_path)).report)
-    assert "2 × .psd file, a format that is not read; convert it to PNG or JPEG" in report
+    assert "2 × .psd file, a format that is not read, skipped; convert it to PNG or JPEG" in report
     assert all(name in report for name in ("a.psd", "b.PSD", "scan.dcm", "raw.CR2", "v.nii.gz"))
     assert ".dng" not in report and "notes" not in report
     assert str(Images(str(tmp_path)).report).count("not read") == 4
@@ -109,3 +109,13 @@ def test_a_folder_of_nothing_but_them_says_so(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match="holds 2 pictures of formats that are not read, such as a.dcm; convert them"):
         detect(tmp_path, ["label"])
+
+
+def test_images_without_a_suffix_are_counted(tmp_path):
+    for name in ("cat/a.png", "dog/b.png", "cat/c", "dog/d"):
+        png(tmp_path / name)
+    (tmp_path / "dog" / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(9))
+    (tmp_path / "dog" / "LICENSE").write_text("CC0")
+    report = Report()
+    assert len(list_images(tmp_path, report=report)) == 2
+    assert report.count("image without a suffix, skipped; add its own, such as .png") == 3

@@ -8,6 +8,7 @@ from PIL import Image, ImageFilter
 
 from visiontasks.data.images import write_image
 from visiontasks.data.load import load_sources
+from visiontasks.data.mask_images import read_stored_mask
 from visiontasks.data.sources.masks import Masks
 from visiontasks.errors import BadImage, DataError
 
@@ -338,3 +339,33 @@ def test_a_table_without_colors_means_those_of_pascal_voc(tmp_path, name, line):
     source = masks(tmp_path)
     assert source.names["mask"] == ("background", "cat", "dog")
     assert source[0].mask.tolist() == [[1, 0, 0], [0, 2, 0]]
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_webp_is_lossy_where_it_is(tmp_path, lossless):
+    path = tmp_path / "a.webp"
+    pixels = np.kron(np.random.default_rng(0).integers(0, 2, (6, 8)), np.ones((9, 9))).astype(np.uint8) * 200
+    Image.fromarray(pixels).save(path, lossless=lossless)
+    assert read_stored_mask(path).lossy == (not lossless)
+
+
+def test_masks_of_another_size_are_counted(tmp_path):
+    for number in range(4):
+        put(tmp_path, f"{number}.png", NUMBERS)
+        if number % 2:
+            Image.fromarray(np.zeros((7, 8), np.uint8)).save(tmp_path / "masks" / f"{number}.png")
+    with pytest.raises(DataError, match=r"1.png.*\(6, 8\).*got \(7, 8\), and so have 2 of 4 masks another size"):
+        Masks(str(tmp_path / "images"), str(tmp_path / "masks"))
+
+
+def test_masks_of_fractions_are_refused_and_whole_floats_are_read(tmp_path):
+    put(tmp_path, "a.tif", NUMBERS.astype(np.float32))
+    source = Masks(str(tmp_path / "images"), str(tmp_path / "masks"))
+    np.testing.assert_array_equal(source[0].mask, NUMBERS)
+    for name, wrong, numbers in (
+        ("b.tif", NUMBERS / np.float32(2), "0 to 1"),
+        ("c.tif", NUMBERS - np.int32(1), "-1 to 1"),
+    ):
+        put(tmp_path / name, name, wrong)
+        with pytest.raises(DataError, match=f"whole numbers from 0 to 65535, got numbers from {numbers}"):
+            Masks(str(tmp_path / name / "images"), str(tmp_path / name / "masks"))

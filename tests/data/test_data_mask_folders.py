@@ -155,7 +155,7 @@ def test_labels_for_other_tasks_are_not_used(tmp_path):
     pairs, sources = read(tmp_path)
     assert {mask[-17:] for _, mask in pairs["train"]} == {"labelTrainIds.png"}
     report = sources["train"].report
-    assert report.count("image of labels that is no mask of classes, not used") == 4
+    assert report.count("image of instances, colors for people or a second annotator, beside the masks") == 4
     assert report.count("mask without an image, skipped") == 2  # the labelIds
 
 
@@ -168,7 +168,7 @@ def test_a_field_of_view_is_no_mask_where_there_is_a_drawing(tmp_path, manual):
     pairs, sources = read(tmp_path)
     assert pairs["train"][0] == ("training/images/21_training.tif", f"training/{manual}/21_manual1.gif")
     assert pairs["val"][1] == ("test/images/02_test.tif", f"test/{manual}/02_manual1.gif")
-    what = "other folder that could be the masks, not used (choose it with masks=)"
+    what = "other folder that could be the masks (choose it with masks=)"
     assert sources["train"].report.count(what) == 1 and str(sources["train"].report).endswith("training/mask")
 
 
@@ -212,3 +212,88 @@ def test_one_file_an_object_is_for_instances(tmp_path):
 def test_class_folders_are_not_masks(tmp_path):
     draw(tmp_path, *(f"{split}/{kind}/{n}.jpg" for split in ("train", "val") for kind in ("cat", "dog") for n in "ab"))
     assert detect(tmp_path, ["mask"])[0]["train"]["source"] == "folder"
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("x_train", "y_train"), ("rooms", "outlines"), ("images", "semantic")])
+def test_folders_whose_names_say_nothing(tmp_path, names):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        draw(tmp_path, f"{names[1]}/{number}.png", mask=True)
+        (tmp_path / names[0]).mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).save(tmp_path / names[0] / f"{number}.png")
+    pairs, _ = read(tmp_path)
+    assert pairs["train"] == [(f"{names[0]}/{n}.png", f"{names[1]}/{n}.png") for n in range(4)]
+
+
+def test_class_folders_of_photographs_with_the_same_file_names_are_no_masks(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.fromarray(rng.integers(0, 256, (6, 8), np.uint8)).save(tmp_path / name / f"{number}.png")
+    assert detect(tmp_path, ["mask"])[0]["train"]["source"] == "folder"
+
+
+def test_names_without_a_mark_before_the_number(tmp_path):
+    draw(tmp_path, "image1.png", "image12.png")
+    draw(tmp_path, "mask1.png", "mask12.png", mask=True)
+    assert read(tmp_path)[0]["train"] == [("image1.png", "mask1.png"), ("image12.png", "mask12.png")]
+
+
+def test_masks_of_numbers_are_preferred_to_those_for_people(tmp_path):
+    draw(tmp_path, *(f"ds/img/{n}.jpg" for n in "ab"))
+    for folder in ("masks_human", "masks_machine"):
+        draw(tmp_path, *(f"ds/{folder}/{n}.png" for n in "ab"), mask=True)
+    pairs, sources = read(tmp_path)
+    assert pairs["train"][0] == ("ds/img/a.jpg", "ds/masks_machine/a.png")
+    assert "masks_human" in str(sources["train"].report)
+
+
+def test_masks_of_another_split_are_no_other_masks(tmp_path):
+    for split in ("train", "val"):
+        draw(tmp_path, *(f"images/{split}_images/{n}_{split}.jpg" for n in "ab"))
+        draw(tmp_path, *(f"annotations/{split}_segmentations/{n}_{split}.png" for n in "ab"), mask=True)
+    _, sources = read(tmp_path)
+    assert not sources["train"].report and not sources["val"].report
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["masks/a.npy", "masks/b.npy"], "masks has 2 files that are no images, such as a.npy; write the masks as PNG"),
+        (["gtFine/ulm/a_gtFine_color.png"], "gtFine has images of instances, or of colors for people, such as a_gt"),
+    ],
+)
+def test_folders_of_masks_without_masks_of_classes(tmp_path, files, reason):
+    draw(tmp_path, "images/a.png", "images/b.png")
+    for file in files:
+        if file.endswith(".npy"):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            np.save(tmp_path / file, np.zeros((6, 8)))
+        else:
+            draw(tmp_path, file, mask=True)
+    with pytest.raises(DataError, match=reason):
+        detect(tmp_path, ["mask"])
+
+
+def test_splits_of_several_data_sets(tmp_path):
+    for place in ("Rural", "Urban"):
+        draw(tmp_path, f"Train/{place}/images_png/1.png", f"Val/{place}/images_png/2.png")
+        draw(tmp_path, f"Train/{place}/masks_png/1.png", f"Val/{place}/masks_png/2.png", mask=True)
+    with pytest.raises(DataError, match="Train/Rural has images and masks of its own; give one such folder, or a list"):
+        detect(tmp_path, ["mask"])
+
+
+def test_run_lengths_in_a_table_are_named(tmp_path):
+    draw(tmp_path, "train_images/a.jpg", "train_images/b.jpg")
+    (tmp_path / "train.csv").write_text("ImageId,EncodedPixels,ClassId\na.jpg,1 5,1\nb.jpg,2 5,2\n")
+    _, message = detect(tmp_path, ["mask"])
+    assert "train.csv: run lengths in a CSV is not read; convert them to masks" in message
+
+
+def test_masks_below_a_folder_of_their_own(tmp_path):
+    for split in ("training", "validation"):
+        draw(tmp_path, f"{split}/images/{split}.jpg")
+        draw(tmp_path, f"{split}/v2.0/labels/{split}.png", f"{split}/v2.0/instances/{split}.png", mask=True)
+    pairs, _ = read(tmp_path)
+    assert pairs["val"] == [("validation/images/validation.jpg", "validation/v2.0/labels/validation.png")]

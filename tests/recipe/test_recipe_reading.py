@@ -203,3 +203,12 @@ def test_importing_the_package_is_light():
 
 def test_recipes_are_found_beside_the_package():
     assert Path(recipe.RECIPES).is_dir() and "imagenet" in recipe.available()
+
+
+def test_the_validation_set_of_a_recipe_goes_with_its_training_set():
+    other = ("data.train.source=masks", "data.train.images=A", "data.train.masks=B")
+    assert recipe.read("unet_seg", other).data.val is None
+    assert recipe.read("unet_seg", ("data.train=[{source: folder, root: A}, {source: csv, path: B}]",)).data.val is None
+    assert recipe.read("unet_seg", ("data.train={source: shapes, count: 9}",)).data.val["source"] == "shapes"
+    given = (*other, "data.val.source=masks", "data.val.images=C", "data.val.masks=D")
+    assert recipe.read("unet_seg", given).data.val == {"source": "masks", "images": "C", "masks": "D"}

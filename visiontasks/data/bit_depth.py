@@ -1,11 +1,13 @@
 """One scale for the 16-bit images of a data set: how many of their bits hold values, such as a camera's 12."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 
-from visiontasks.data.deep import BITS
-from visiontasks.data.images import bits_of_file, is_deep_file
+from visiontasks.data.deep import BITS, decode_deep, is_deep, needed_bits
+from visiontasks.data.images import MAX_PIXELS, bytes_of, header_of
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Files, Source
+from visiontasks.errors import BadImage
 
 HEADERS, FILES = 300, 100  # files of which the header is read, and of these the values
 _SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".ppm", ".pnm")
@@ -40,7 +42,7 @@ def find_bits(paths: Iterable, report=None) -> int | None:
         report: gets what was found, unless it is the whole range.
     """
     paths = _spread([path for path in map(str, paths) if path.lower().endswith(_SUFFIXES)], HEADERS)
-    deep = [path for path, is_deep in zip(paths, scan(is_deep_file, paths, "Checking images"), strict=True) if is_deep]
+    deep = [path for path, is_one in zip(paths, scan(is_deep_file, paths, "Checking images"), strict=True) if is_one]
     deep = _spread(deep, FILES)
     needed = dict(zip(deep, scan(bits_of_file, deep, "Looking for the brightest pixel"), strict=True))
     bits = max((one for one in needed.values() if one is not None), default=None)
@@ -49,6 +51,24 @@ def find_bits(paths: Iterable, report=None) -> int | None:
         for path in deep:
             report.add(f"16-bit image looked at: the set fills {bits} bits, so all are {factor} (bits)", path)
     return bits
+
+
+def is_deep_file(path: str | os.PathLike) -> bool:
+    """Whether an image file has 16 bits a channel, by its header; False of one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return is_deep(header_of(file, path, MAX_PIXELS))
+    except (OSError, BadImage):
+        return False
+
+
+def bits_of_file(path: str | os.PathLike) -> int | None:
+    """How many bits the largest value of a 16-bit image file needs; None of one that cannot be read."""
+    try:
+        data = bytes_of(path)
+        return needed_bits(decode_deep(data, header_of(data, path, MAX_PIXELS)))
+    except Exception:  # as in decode_image; reading it again will say what is wrong
+        return None
 
 
 def bits_of(source: Source) -> int | None:

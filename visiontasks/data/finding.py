@@ -165,8 +165,13 @@ def _plain(name: str) -> str:
     return unquote(name) if "%" in name else name
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", posixpath.normpath(name)).casefold()
+def folded(name: str) -> str:
+    """What names that differ in letter case and Unicode form have in common."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _folded(path: str) -> str:
+    return folded(posixpath.normpath(path))
 
 
 def _is_absolute(name: str) -> bool:

@@ -36,7 +36,12 @@ _FORMATS = (
     (".csv", rb"region_shape_attributes", "CSV of the VGG Image Annotator (VIA)", _COCO),
     (".csv", rb"(?:rectangle|polygon|brush|keypoint)labels", "Label Studio's CSV with JSON in its cells", _COCO),
     (".csv", rb"\A\w*,?gs://[^\n]*,[\d.]+,[\d.]+,", "CSV of Google AutoML, boxes as shares", _COCO),
-    (".csv", rb"\A[^\n]*EncodedPixels", "run lengths in a CSV", "convert them to masks, or to COCO"),
+    (
+        ".csv",
+        rb"\A[^\n]*(?i:encoded.?pixels|(?<![a-z])rle(?![a-z]))",
+        "run lengths in a CSV",
+        "convert them to masks, or to COCO",
+    ),
     (".txt", rb"\A" + _IMAGE + rb"(?: \d+,\d+,\d+,\d+,\d+)+\s", "keras-yolo3's list of boxes", "export YOLO or COCO"),
     (".txt", rb"\A" + _IMAGE + rb"\s+\d+\s+\d+ \d+ \d+ \d+ ", "WIDER FACE's list", "convert it to COCO"),
     (

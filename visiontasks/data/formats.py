@@ -21,6 +21,7 @@ UNREAD = {
 
 # naming the formats keeps Pillow from trying those that start other programs (EPS)
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF"}  # of files that begin as HEIC does
 _NEEDS = {"AVIF": ("AVIF", "Pillow 11.3 or later"), "HEIF": ("HEIC", "pillow-heif, pip install 'visiontasks[heif]'")}
 
@@ -46,6 +47,16 @@ def lacks_decoder(path: Path) -> str | None:
         return None
     kind = _phone_format(start)
     return None if kind is None or kind in readable_formats() else what_is_wrong(start)
+
+
+def begins_as_image(path: Path) -> bool:
+    """Whether a file, which has no suffix, begins as a JPEG, PNG, GIF, TIFF or DICOM does."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(132)
+    except OSError:
+        return False
+    return start.startswith(_STARTS) or start[128:] == b"DICM"
 
 
 @functools.cache

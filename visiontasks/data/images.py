@@ -11,7 +11,14 @@ import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from visiontasks.data.deep import BITS, decode_deep, is_deep, needed_bits, to_bytes
-from visiontasks.data.formats import is_image_name, is_unread_name, lacks_decoder, readable_formats, what_is_wrong
+from visiontasks.data.formats import (
+    begins_as_image,
+    is_image_name,
+    is_unread_name,
+    lacks_decoder,
+    readable_formats,
+    what_is_wrong,
+)
 from visiontasks.data.layout import RESULTS
 from visiontasks.errors import BadImage
 
@@ -125,19 +132,24 @@ def image_size(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[i
 
 
 def decode_small(
-    data: bytes, name: str | os.PathLike = "", least: int = 64, report=None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    name: str | os.PathLike = "",
+    least: int = 64,
+    report=None,
+    max_pixels: int = MAX_PIXELS,
+    bits: int | None = None,
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """(`decode_image` of a whole fraction of the size, (height, width) of the whole image); a JPEG takes little time.
 
     Args:
         least: pixels that the smaller of width and height keeps, where the image has them.
-        data, name, report, max_pixels: as for `decode_image`, whose errors it raises.
+        data, name, report, max_pixels, bits: as for `decode_image`, whose errors it raises.
     """
     header = header_of(data, name, max_pixels)
     size = _upright_size(header)
     fraction = next((n for n in _REDUCED if min(size) >= n * least), None)
     if header.format not in ("JPEG", "MPO") or (header.format, header.mode) not in _FAST or fraction is None:
-        image, fraction = decode_image(data, name, report, max_pixels), min(size) // least
+        image, fraction = decode_image(data, name, report, max_pixels, bits), min(size) // least
         if fraction > 1:
             image = cv2.resize(image, (size[1] // fraction, size[0] // fraction), interpolation=cv2.INTER_AREA)
         return image, size
@@ -162,24 +174,6 @@ def _upright_size(header) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def is_deep_file(path: str | os.PathLike) -> bool:
-    """Whether an image file has 16 bits a channel, by its header; False of one that cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return is_deep(header_of(file, path, MAX_PIXELS))
-    except (OSError, BadImage):
-        return False
-
-
-def bits_of_file(path: str | os.PathLike) -> int | None:
-    """How many bits the largest value of a 16-bit image file needs; None of one that cannot be read."""
-    try:
-        data = bytes_of(path)
-        return needed_bits(decode_deep(data, header_of(data, path, MAX_PIXELS)))
-    except Exception:  # as in decode_image; reading it again will say what is wrong
-        return None
-
-
 def write_image(path: str | os.PathLike, image: np.ndarray):
     """Write uint8 (H, W, 3) RGB, or (H, W), in the format of the path's suffix; any path, with any characters.
 
@@ -200,7 +194,7 @@ def list_images(root: str | os.PathLike, recursive: bool = True, report=None) ->
     """The image files in `root`, in a stable order: by path, compared folder by folder.
 
     Image files are recognized by suffix, in any case; of what `files_below` lists. The report gets the files of picture
-    formats that are not read, and of those listed the HEIC and AVIF that cannot be read here.
+    formats that are not read, images without a suffix, and of those listed the HEIC and AVIF that cannot be read here.
     """
     images = []
     for folder, names in files_below(root, recursive):
@@ -208,9 +202,12 @@ def list_images(root: str | os.PathLike, recursive: bool = True, report=None) ->
         for name in names if report is not None else ():
             if is_unread_name(name):
                 kind = os.path.splitext(name)[1].lower()
-                report.add(f"{kind} file, a format that is not read; convert it to PNG or JPEG", str(folder / name))
+                what = f"{kind} file, a format that is not read, skipped; convert it to PNG or JPEG"
+                report.add(what, str(folder / name))
             elif reason := lacks_decoder(folder / name):
                 report.add(f"{reason}, skipped", str(folder / name))
+            elif not os.path.splitext(name)[1] and begins_as_image(folder / name):
+                report.add("image without a suffix, skipped; add its own, such as .png", str(folder / name))
     return sorted(images)
 
 

@@ -225,7 +225,7 @@ def _values_error(stores, why) -> DataError:
         f"mask {stores.masks[0][0]}: expected class indices 0, 1, …, and 255 for void; the {len(stores.masks)} masks "
         f"hold {shares(stores.values)} of all pixels, which look like {why}"
         + ("; or list the names of all classes in classes.txt beside the masks" if several else "")
-        + ("." if many else ". Leave out 255 where it is void."),
+        + (". Leave out 255 where it is void." if VOID in found and not many else "."),
         "values",
         fix=None if many else _list(found),
     )

@@ -3,10 +3,10 @@
 import collections
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from visiontasks.data.finding import folded
 from visiontasks.data.images import list_images
 from visiontasks.errors import DataError
 
@@ -18,11 +18,11 @@ _ENDS = (
     *("trimap", "target", "manual1?", "1stHO", "matte"),
 )
 _MASK_END = re.compile(rf"[_\-. ]({'|'.join(_ENDS)})$", re.IGNORECASE)
-_MASK_START = re.compile(r"^(masks?|labels?|seg|segmentation|gt|annotation)[_\-. ]", re.IGNORECASE)
+_MASK_START = re.compile(r"^(masks?|labels?|seg|segmentation|gt|annotation)([_\-. ]|(?=\d))", re.IGNORECASE)
 _IMAGE_END = re.compile(r"[_\-. ](leftImg8bit|images?|img|sat|rgb|training|test)$", re.IGNORECASE)
-_IMAGE_START = re.compile(r"^(images?|img)[_\-. ]", re.IGNORECASE)
+_IMAGE_START = re.compile(r"^(images?|img)([_\-. ]|(?=\d))", re.IGNORECASE)
 # images of the labels that other tasks read, or people look at
-_NO_MASK = re.compile(r"_(instance(Train)?Ids|color|polygons|overlay|viz?|2ndHO)$")
+_NO_MASK = re.compile(r"_(instance(Train)?Ids|color|polygons|overlay|viz?|2ndHO)$", re.IGNORECASE)
 
 
 def pairs_of(images: Path, masks: Path, report, names: Sequence[str] | None = None) -> list[tuple[Path, Path]]:
@@ -70,7 +70,7 @@ def _files(images, masks, report) -> tuple[list[Path], list[Path]]:
         image_files = [path for path in image_files if masks not in path.parents]
     for path in mask_files:
         if _NO_MASK.search(path.stem):
-            report.add("image of labels that is no mask of classes, not used", str(path))
+            report.add("image of instances, colors for people or a second annotator, beside the masks", str(path))
     return image_files, of_classes(mask_files)
 
 
@@ -127,7 +127,7 @@ def _folded(root, files, of_masks, image_start=None, image_end=None) -> list[str
     start, end = (_MASK_START, _MASK_END) if of_masks else (image_start, image_end)
     keys = []
     for key in _path(root, files):
-        folder, slash, stem = unicodedata.normalize("NFC", key).casefold().rpartition("/")
+        folder, slash, stem = folded(key).rpartition("/")
         bare = stem if start is None else start.sub("", end.sub("", stem))
         keys.append(folder + slash + (bare or stem))
     return keys

@@ -1,13 +1,17 @@
 """Where a data set has its images and its masks: the names of folders, and the lists of splits."""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-from visiontasks.data.images import list_images
+import numpy as np
+
+from visiontasks.data.images import files_below, list_images
 from visiontasks.data.layout import TRAINING, VALIDATION
 from visiontasks.data.mask_files import marked, matched, of_classes, such_as
-from visiontasks.errors import DataError
+from visiontasks.data.mask_images import read_stored_mask
+from visiontasks.errors import BadImage, DataError
 
 # the better first, where several folders match the images; DRIVE's `mask` is a field of view
 _FOLDERS = (
@@ -16,7 +20,7 @@ _FOLDERS = (
 )
 _MASK_FOLDER = re.compile(
     r"mask|label(?!led|ed)|annot(?!ated)|(^|[^a-z])(ann|gts?|gtfine|gtcoarse|seg(?!mented))([^a-z]|$)|segmentation"
-    r"|ground.?truth|manual|trimap|target",
+    r"|ground.?truth|manual|trimap|target|semantic|(^|[^a-z])seg.?maps?([^a-z]|$)",
     re.IGNORECASE,
 )
 _OTHER_FOLDER = re.compile(r"instance|object|visuali|overlay|2nd|field.?of.?view", re.IGNORECASE)
@@ -28,6 +32,8 @@ _SPLIT = re.compile(
 )
 _LISTS = ("ImageSets/Segmentation", "ImageSets", "splits", ".")
 _MANY = 50  # folders in a folder: more are classes or patients
+_FEW = 32  # values in a mask: a photograph has more
+_READ = {".txt", ".xml", ".csv", ".json", ".yaml"}  # in a folder of labels: other sources read it
 
 
 class _Folder(NamedTuple):
@@ -44,7 +50,7 @@ def recognize(root: Path) -> dict[str, dict] | str | None:
     """
     found, reason = _in_folders(root)
     found = _side_by_side(root) if found is None else found
-    return reason if found is None else _with_lists(root, found)
+    return reason or _deeper(root) if found is None else _with_lists(root, found)
 
 
 def other_folders(images: Path, masks: Path) -> list[Path]:
@@ -52,6 +58,8 @@ def other_folders(images: Path, masks: Path) -> list[Path]:
     if images in (masks, masks.parent):
         return []
     folders = [one for one in _inside(masks.parent) if one not in (masks, images) and holds_masks(one.name)]
+    own = _SPLIT.sub("*", masks.name)  # masks of another split are no other masks
+    folders = [one for one in folders if _SPLIT.sub("*", one.name) != own]
     files = list_images(images) if folders else []
     return [one for one in folders if 0 < len(files) <= 2 * len(matched(images, files, one, list_images(one)))]
 
@@ -72,13 +80,16 @@ def names_in(file: Path) -> list[str]:
 def _in_folders(root) -> tuple[dict[str, dict] | None, str | None]:
     """The arguments by split, or why not, of images in one folder and masks in another."""
     roles: tuple[dict, dict] = ({}, {})
+    unread = None
     files: dict[Path, list[Path]] = {}
     for folder in _folders(root):
         if folder.masks:
             files[folder.path] = of_classes(list_images(folder.path))
-        if not folder.masks or files[folder.path]:
+        if folder.masks and not files[folder.path]:
+            unread = unread or _unread(folder.path)
+        else:
             roles[folder.masks].setdefault(folder.role, {}).setdefault(folder.split, folder.path)
-    found, reason = [], None
+    found, reason = [], unread
     for mask_role, mask_splits in roles[True].items():
         for image_role, image_splits in roles[False].items():
             arguments, pairs = {}, 0
@@ -122,14 +133,16 @@ def _folders(root) -> list[_Folder]:
         below = []
         for path, role, split, masks in level:
             inner = _inside(path)
+            drawn = _drawn(inner)
             for folder in inner:
                 speaks = holds_masks(folder.name) or _IMAGE_FOLDER.search(folder.name) or _SPLIT.search(folder.name)
+                speaks = speaks or drawn is not None or depth > 0 and len(inner) <= _MANY and _leads_on(folder)
                 if _OTHER_FOLDER.search(folder.name) or not speaks and (depth and len(inner) > 1 or len(inner) > _MANY):
                     continue
                 word, name = _SPLIT.search(folder.name), folder.name.lower()
                 own = split if word is None else "train" if word[1].lower() in TRAINING else word[1].lower()
                 part = name if word is None else _SPLIT.sub("*", name, count=1)
-                below.append(_Folder(folder, (*role, part), own, masks or holds_masks(name)))
+                below.append(_Folder(folder, (*role, part), own, masks or holds_masks(name) or folder == drawn))
         found += below
         alone = len(below) == 1  # such as VOCdevkit
         level = [one for one in below if alone or one.masks or one.split or _IMAGE_FOLDER.search(one.path.name)]
@@ -141,12 +154,61 @@ def holds_masks(name: str) -> bool:
     return bool(_MASK_FOLDER.search(name)) and not _OTHER_FOLDER.search(name)
 
 
+def _leads_on(folder) -> bool:
+    """Whether a folder holds folders of masks and none of images, such as the v2.0 of Mapillary."""
+    names = [one.name for one in _inside(folder)]
+    return any(map(holds_masks, names)) and not any(map(_IMAGE_FOLDER.search, names))
+
+
+def _drawn(folders) -> Path | None:
+    """Of two folders with files of the same names that say nothing, such as x and y, the one whose files are drawn."""
+    if len(folders) != 2 or any(holds_masks(one.name) or _SPLIT.fullmatch(one.name) for one in folders):
+        return None
+    files = [list_images(one, recursive=False) for one in folders]
+    names = [{path.stem for path in some} for some in files]
+    if not names[0] or names[0] != names[1]:
+        return None
+    drawn = [folder for folder, some in zip(folders, files, strict=True) if _is_drawn(some[0])]
+    return drawn[0] if len(drawn) == 1 else None
+
+
+def _is_drawn(file) -> bool:
+    try:
+        stored = read_stored_mask(file)
+    except (BadImage, DataError):
+        return False
+    return not stored.lossy and len(np.unique(stored.values)) <= _FEW
+
+
+def _unread(folder) -> str | None:
+    """Why a folder of masks, by its name, has none; None if it seems to hold what another source reads."""
+    if images := list_images(folder):
+        return (
+            f"{folder} has images of instances, or of colors for people, such as {images[0].name}, and no masks of "
+            "classes"
+        )
+    names = [name for _, some in files_below(folder) for name in some]
+    other = [name for name in names if os.path.splitext(name)[1].lower() not in _READ]
+    if 2 * len(other) <= len(names) or not other:
+        return None
+    return f"{folder} has {len(other)} files that are no images, such as {other[0]}; write the masks as PNG"
+
+
+def _deeper(root) -> str | None:
+    """Why a folder is not read whose splits hold several folders with images and masks."""
+    for folder in (one for one in _inside(root) if _SPLIT.fullmatch(one.name)):
+        inner = _inside(folder)
+        if 1 < len(inner) <= _MANY and (found := next((one for one in inner if _in_folders(one)[0]), None)):
+            return f"{found} has images and masks of its own; give one such folder, or a list of sources"
+    return None
+
+
 def _inside(folder) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _rank(role) -> int:
-    if any("color" in part for part in role):  # beside the same masks as numbers
+    if any(re.search("color|human", part) for part in role):  # beside the same masks as numbers
         return len(_FOLDERS) + 1
     return min((_FOLDERS.index(part) for part in role if part in _FOLDERS), default=len(_FOLDERS))
 

@@ -8,6 +8,8 @@ import numpy as np
 from visiontasks.data.images import MAX_PIXELS, bytes_of, header_of, is_cut
 from visiontasks.errors import BadImage, DataError
 
+_LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
+
 
 class StoredMask(NamedTuple):
     """What a mask file stores, before it is known what that means.
@@ -41,8 +43,8 @@ def decode_mask(data: bytes, name: str | os.PathLike = "", max_pixels: int = MAX
     stored = decode_stored_mask(data, name, max_pixels)
     if stored.lossy:
         raise DataError(
-            f"mask {name}: expected a lossless image such as PNG, got JPEG, which changes class indices; "
-            "export the masks again as PNG."
+            f"mask {name}: expected a lossless image such as PNG, got a compression as JPEG's, which changes class "
+            "indices; export the masks again as PNG."
         )
     if stored.colored:
         raise DataError(
@@ -67,7 +69,7 @@ def decode_stored_mask(data: bytes, name: str | os.PathLike = "", max_pixels: in
     header = header_of(data, name, max_pixels)
     if is_cut(header, data):
         raise BadImage(name, f"truncated {header.format}: its end marker is missing")
-    lossy, palette = header.format in ("JPEG", "MPO"), None
+    lossy, palette = header.format in _LOSSY or header.format == "WEBP" and b"VP8L" not in data, None
     try:
         raw_mode = header.tile[0].args if header.tile else ""
         values = np.asarray(header.convert("RGB") if header.mode in ("CMYK", "YCbCr", "LAB", "HSV") else header)
@@ -81,8 +83,12 @@ def decode_stored_mask(data: bytes, name: str | os.PathLike = "", max_pixels: in
         if any((first != other).any() for other in others):
             return StoredMask(_packed(values), None, True, lossy)
         values = first
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
-        raise DataError(f"mask {name}: expected class indices from 0 to 65535, got other {header.mode} values.")
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 0xFFFF) or values.dtype.kind == "f" and (values != values.round()).any():
+        raise DataError(
+            f"mask {name}: expected class indices, whole numbers from 0 to 65535, got numbers from {low:g} to "
+            f"{high:g}; write the masks as PNG."
+        )
     # Pillow stretches 2-bit and 4-bit gray to 0..255; undo it to get class indices
     stretch = {"L;2": 85, "L;4": 17}.get(raw_mode if isinstance(raw_mode, str) else "", 1)
     return StoredMask(values.astype(np.int32) // stretch, palette, False, lossy)

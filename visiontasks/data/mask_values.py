@@ -17,8 +17,9 @@ _FEW = 24
 
 
 class Stored(NamedTuple):
-    """Distinct values in a mask, their pixels, and the colors of a palette's."""
+    """The height and width of a mask, its distinct values, their pixels, and the colors of a palette's."""
 
+    size: tuple[int, int]
     values: np.ndarray
     pixels: np.ndarray
     colors: np.ndarray | None
@@ -33,11 +34,11 @@ class Stored(NamedTuple):
             values, where = np.unique(flat[starts], return_inverse=True)
             pixels = np.bincount(where, np.diff(starts, append=len(flat))).astype(np.int64)
             most = np.sort(np.argsort(-pixels, kind="stable")[:_KEPT])
-            return cls(values[most], pixels[most], None, True, mask.lossy)
+            return cls(mask.values.shape, values[most], pixels[most], None, True, mask.lossy)
         pixels = np.bincount(mask.values.ravel())
         values = np.flatnonzero(pixels)
         colors = None if mask.palette is None or values[-1] > 255 else mask.palette[values]
-        return cls(values, pixels[values], colors, False, mask.lossy)
+        return cls(mask.values.shape, values, pixels[values], colors, False, mask.lossy)
 
     def as_colors(self) -> np.ndarray:
         """The values as colors; -1: it has none."""

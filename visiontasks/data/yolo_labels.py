@@ -1,10 +1,10 @@
 """The label files of a YOLO data set: which one is an image's, and which ones have no image."""
 
 import os
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from visiontasks.data.finding import folded
 from visiontasks.data.images import files_below, is_image_name
 
 _IMAGE_FOLDERS = ("images", "jpegimages")
@@ -27,7 +27,7 @@ class Labels:
         """The label file of an image; if there is none, where it should be."""
         folder, names, by_key = self._labels_of(image.parent)
         name = f"{image.stem}.txt"
-        if name not in names and (other := by_key.get(_folded(name))):
+        if name not in names and (other := by_key.get(folded(name))):
             self.report.add("label file whose name has another letter case or Unicode form", str(folder / other))
             name = other
         return folder / name
@@ -43,7 +43,7 @@ class Labels:
         """(the folder of the label files of a folder of images, their names, {folded name: name})."""
         if images not in self._folders:
             folder, names = _label_folder(images, self.root)
-            self._folders[images] = folder, names, {_folded(name): name for name in names}
+            self._folders[images] = folder, names, {folded(name): name for name in names}
         return self._folders[images]
 
 
@@ -51,10 +51,10 @@ def labeled(root: Path) -> bool:
     """Whether a folder holds an image and a label file for it; only its first folders of images are looked at."""
     seen = 0
     for folder, names in files_below(root):
-        images = {_folded(os.path.splitext(name)[0]) for name in names if is_image_name(name)}
+        images = {folded(os.path.splitext(name)[0]) for name in names if is_image_name(name)}
         if images:
             labels, texts = _label_folder(folder, root)
-            if any(_folded(os.path.splitext(text)[0]) in images and _has_row(labels / text) for text in texts):
+            if any(folded(os.path.splitext(text)[0]) in images and _has_row(labels / text) for text in texts):
                 return True
             seen += 1
             if seen == _LOOKED_AT:
@@ -98,7 +98,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()

@@ -62,7 +62,10 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
             key, sign, value = override.partition("=")
             if not sign or not key:
                 raise RecipeError(f"{override!r}: expected key=value, such as train.epochs=5.")
+            before = _sources(config, "train")
             _override(config, key, value)
+            if data is None and key in ("data.train", "data.train.source"):
+                _drop_validation(config, before)
         plain = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path}: {error}") from error
@@ -106,6 +109,20 @@ def _override(config, key, value):
         config.train.pop("steps")  # a later key replaces an earlier one
     merge = key not in ("data.train", "data.val", "head", "heads", "backbone")
     OmegaConf.update(config, key, OmegaConf.select(parsed, key), merge=merge, force_add=True)
+
+
+def _sources(config, split) -> set[str]:
+    """The names of the sources of a split, as they are written."""
+    found = OmegaConf.select(config, f"data.{split}")
+    entries = found if OmegaConf.is_list(found) else [found]
+    return {str(entry.get("source")) for entry in entries if OmegaConf.is_dict(entry)}
+
+
+def _drop_validation(config, before):
+    """Drop the validation set that the recipe had with its own training set, if that is of other sources now."""
+    own = _sources(config, "val")
+    if own and own <= before and not own & _sources(config, "train"):
+        config.data.val = None
 
 
 def _arguments_of(section, name) -> set[str]:

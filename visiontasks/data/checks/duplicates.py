@@ -21,7 +21,7 @@ AGREE = 0.8  # the least correlation of fine details; that of other images is be
 FLAT = 2.0  # gray values: an image of less contrast has no details to compare
 MOST_MOVED = 0.08  # of the image's width and height: more is no copy but another view
 _DETAIL = 2.0  # pixels of the thumbnail: details are what a blur of this width removes
-_BLOCK = 1024  # images whose hashes are compared with all others at once
+_BLOCK = 2**24  # pairs of hashes that are compared at once: 64 MB, however many images there are
 _SHOWN = 4  # images of a group that are named
 _FEW = 512  # pairs whose details are compared at once
 
@@ -109,8 +109,9 @@ def _groups(seen: Sequence[Seen]) -> list[list[int]]:
 def _candidates(thumbnails) -> Iterator[tuple[int, int]]:
     """The pairs of thumbnails (N, THUMBNAIL, THUMBNAIL) with similar hashes."""
     hashes = _hashes(thumbnails)
-    for first in range(0, len(hashes), _BLOCK):
-        rows, columns = np.nonzero(hashes[first : first + _BLOCK] @ hashes[first:].T >= CANDIDATES)
+    step = max(1, _BLOCK // max(1, len(hashes)))
+    for first in range(0, len(hashes), step):
+        rows, columns = np.nonzero(hashes[first : first + step] @ hashes[first:].T >= CANDIDATES)
         ordered = rows < columns
         yield from zip((first + rows[ordered]).tolist(), (first + columns[ordered]).tolist(), strict=True)
 

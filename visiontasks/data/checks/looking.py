@@ -3,13 +3,12 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from visiontasks.data.derived import Derived, Mixed, Named
-from visiontasks.data.images import decode_small
+from visiontasks.data.images import bytes_of, decode_small
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Files, Source
 from visiontasks.errors import BadImage
@@ -83,8 +82,8 @@ def _look(source, index, fields) -> Seen:
             fields = [field for field in fields if field in outer.derived or field not in source.derived]
     if isinstance(source, Files):
         path, *item = source.items[number]
-        data = _bytes_of(path)
-        image, size = decode_small(data, path, THUMBNAIL, source.report, source.max_pixels)
+        data = bytes_of(path)
+        image, size = decode_small(data, path, THUMBNAIL, source.report, source.max_pixels, source.bits)
         labels = {label_set: source.labels(*item, size, fields)}
     else:
         sample = source.read(number, fields)
@@ -113,10 +112,3 @@ def _kept(labels, wanted) -> dict:
     if "instance_masks" in kept:
         kept["instance_masks"] = kept["instance_masks"].known
     return kept
-
-
-def _bytes_of(path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise BadImage(path, f"it cannot be read: {error.strerror or error}") from error

@@ -67,13 +67,17 @@ class Masks(Files):
             if not folder.is_dir():
                 raise DataError(f"expected a folder, got {folder}, which is not a folder.", argument)
         pairs = self._pairs(list)
-        stored = []
+        stored, others = [], []
         self.items = []
-        for pair, one in self.readable(self._look, pairs, "Checking masks"):
+        for pair, (size, one) in self.readable(self._look, pairs, "Checking masks"):
             self.items.append(pair)
             stored.append((pair[1], one))
+            if size != one.size:
+                others.append((pair, size, one.size))
         if not self.items:
             raise DataError(f"none of the {len(pairs)} pairs of image and mask can be read.\n{self.report}", "masks")
+        if others:
+            raise _sizes_error(others, len(pairs))
         table = table_beside(self.masks) or cityscapes(pairs[0][1])
         names, self.lookup = classes_of(Stores(stored), names, values, colors, void, table, self.report)
         self.names = {"mask": names}
@@ -82,18 +86,12 @@ class Masks(Files):
         names = None if file is None else names_in(Path(file))
         pairs = pairs_of(self.images, self.masks, self.report, names)
         for folder in other_folders(self.images, self.masks):
-            self.report.add("other folder that could be the masks, not used (choose it with masks=)", str(folder))
+            self.report.add("other folder that could be the masks (choose it with masks=)", str(folder))
         return pairs
 
     def _look(self, pair):
-        """What a mask stores."""
-        size, mask = image_size(pair[0], self.max_pixels), read_stored_mask(pair[1], self.max_pixels)
-        if mask.values.shape != size:
-            raise DataError(
-                f"mask {pair[1]}: expected the height and width {size} of its image {pair[0]} (upright, as "
-                f"EXIF says), got {mask.values.shape}; masks are not resized: export this one again."
-            )
-        return Stored.of(mask)
+        """(the height and width of an image, what its mask stores)."""
+        return image_size(pair[0], self.max_pixels), Stored.of(read_stored_mask(pair[1], self.max_pixels))
 
     def labels(self, path, size, fields):
         return {"mask": self.lookup(read_stored_mask(path, self.max_pixels), path)}
@@ -101,3 +99,13 @@ class Masks(Files):
     @classmethod
     def recognize(cls, root):
         return recognize(root)
+
+
+def _sizes_error(others, count) -> DataError:
+    """The error for masks of another size than their images: [((image, mask), (height, width), that of the mask)]."""
+    (image, mask), size, got = others[0]
+    more = "" if len(others) == 1 else f", and so have {len(others)} of {count} masks another size than their images"
+    return DataError(
+        f"mask {mask}: expected the height and width {size} of its image {image} (upright, as EXIF says), got "
+        f"{got}{more}; masks are not resized: export them again."
+    )
