@@ -190,8 +190,7 @@ def _why_not(folder: Path) -> str | None:
     if len(nested) > 1 and not classes:
         return (
             f"{folder} holds folders of images in folders, such as {nested[0].relative_to(folder)}; to learn the outer "
-            f"ones name data.train.source=folder data.train.root={folder}, to learn the inner ones move them all into "
-            "one folder"
+            f"ones name the source folder with the root {folder}, to learn the inner ones move them all into one folder"
         )
     unread = [] if classes else [name for name in _names_near(folder) if is_unread_name(name)]
     if unread:
