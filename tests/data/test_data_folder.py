@@ -153,7 +153,7 @@ def test_class_folders_in_folders_are_explained(tmp_path, names):
     for name in names:
         image(tmp_path / "set" / name)
     with pytest.raises(
-        DataError, match=r"set holds of images in folders, .*source folder with the root \S+set, to learn the"
+        DataError, match=r"set holds folders of images in folders, .*source folder with the root \S+set, to learn the"
     ):
         detect(tmp_path, ["label"])
     image(tmp_path / "set/Aves/Corvus/c.jpg")  # of nested folders one is a data set, and is not all
