@@ -328,7 +328,8 @@ def test_polygons_of_the_tool_labelme_are_boxes(tmp_path):
     thing = f"<object><name>cat</name>{{}}<polygon>{points}</polygon></object>"
     text = f"<annotation>{thing.format('<deleted>0</deleted>')}{thing.format('<deleted>1</deleted>')}</annotation>"
     write(tmp_path, text)
-    assert Voc(str(tmp_path), one_based=False)[0].boxes.tolist() == [[5, 6, 15, 12]]
+    for one_based in (False, True):  # points are no pixels counted from 1
+        assert Voc(str(tmp_path), one_based=one_based)[0].boxes.tolist() == [[5, 6, 15, 12]]
 
 
 def test_a_class_that_only_the_validation_set_has_asks_for_the_training_sets_names(tmp_path):

@@ -141,7 +141,8 @@ class Voc(ObjectFiles):
                 self.report.add(
                     "box that starts at 0 in coordinates read as 1-based (change it with one_based=False)", str(file)
                 )
-            boxes = zero_based(boxes)
+            outlined = np.array([row[4] for row in rows], bool)[:, None]
+            boxes = np.where(outlined, boxes, zero_based(boxes))
         boxes, kept = usable_boxes(boxes, size, labels, self.report)
         return Objects(boxes, numbers[kept], np.array([rows[number][2] for number in kept], bool))
 
@@ -226,10 +227,11 @@ class _NoDoctype(ET.TreeBuilder):
         raise DataError("expected an XML without a DOCTYPE, got one; remove it.")
 
 
-def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[float], bool, bool]]]:
+def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[float], bool, bool, bool]]]:
     """((height, width) as written or zeros, file name, objects); tags are read by name, in any order.
 
-    An object is its class, corners, whether it is difficult, and whether its box was turned.
+    An object is its class, corners, whether it is difficult, whether its box was turned, and whether it is around a
+    polygon, whose points are no pixels counted from 1.
     """
     try:
         tree = ET.fromstring(file.read_bytes(), ET.XMLParser(target=_NoDoctype()))
@@ -249,7 +251,8 @@ def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[flo
             )
         difficult = _number(element.findtext("difficult") or "0", file, "difficult")
         corners = numpy_boxes.turned(corners, degrees).tolist() if degrees else corners
-        objects.append((name, corners, difficult == 1, bool(degrees)))
+        outlined = element.find("bndbox") is None and element.find("robndbox") is None
+        objects.append((name, corners, difficult == 1, bool(degrees), outlined))
     return size, (tree.findtext("filename") or f"{file.stem}.jpg").strip(), objects
 
 
