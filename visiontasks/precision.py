@@ -86,7 +86,7 @@ def main():
     models = {}
     for policy in POLICIES:
         keras.config.set_dtype_policy(policy)
-        models[policy] = build.model(recipe, SimpleNamespace(fields=fields, names=names))
+        models[policy] = build.model(recipe, SimpleNamespace(fields=fields, names=names, bits=recipe.data.bits))
         prepare(models[policy], recipe.train, bool(freeze) and freeze.epochs >= count, steps)
         models[policy].train_on_batch(batch)  # traces the step
     taken = {policy: [] for policy in POLICIES}
