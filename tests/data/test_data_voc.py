@@ -332,18 +332,17 @@ def test_polygons_of_the_tool_labelme_are_boxes(tmp_path):
         assert Voc(str(tmp_path), one_based=one_based)[0].boxes.tolist() == [[5, 6, 15, 12]]
 
 
-def test_a_class_that_only_the_validation_set_has_asks_for_the_training_sets_names(tmp_path):
+def test_a_class_that_only_the_validation_set_has_is_a_class_of_both(tmp_path):
     for split, name in (("train", "cat"), ("val", "dog")):
         folder = tmp_path / split
         folder.mkdir()
         write_image(folder / "a.png", np.full((HEIGHT, WIDTH, 3), len(split), np.uint8))
         box = "<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
         (folder / "a.xml").write_text(f"<annotation><object><name>{name}</name>{box}</object></annotation>")
-    with pytest.raises(DataError, match=r"^train.names: .*got 'dog'.* Set train.names=\[cat,dog\]"):
-        load_data(str(tmp_path), workers=0)
-    splits, _ = detect(tmp_path)
-    splits["train"]["names"] = ["cat", "dog"]
-    _, val = load_data(splits, workers=0, batch=1)
+    train, val = load_data(str(tmp_path), workers=0, batch=1)
+    assert train.source.names["classes"] == val.source.names["classes"] == ("cat", "dog")
+    assert train.source.report.count("class that only the validation set has, so it is not learned") == 1
+    assert train.source[0].classes.tolist() == [0]
     assert val.source[0].classes.tolist() == [1]
 
 

@@ -103,11 +103,23 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
         return _split(train, split, seed)
     try:
         return train, load_source(inherit(val, data["train"]), "val", train.names, train.partial)
-    except DataError as error:  # the training set's names serve both
-        where, _, name = (error.argument or "").partition(".")
-        if (where, name) == ("val", "names") and isinstance(val, dict) and "names" not in val:
-            error.argument = f"train.{name}"
-        raise
+    except DataError as error:
+        single = all(isinstance(one, dict) and "names" not in one for one in (val, data["train"]))
+        if not single or (error.argument or "").split(".") != ["val", "names"]:
+            raise
+    return _with_joint_names(data["train"], val, train)
+
+
+def _with_joint_names(train_split, val_split, train) -> tuple[Source, Source]:
+    """Both sets of a data set that lists its classes nowhere, with the classes of both; those of one are reported."""
+    val = load_source(inherit(val_split, train_split), "val")
+    field = next(name for name in ("classes", "label", "tags") if name in train.names)
+    names = sorted({*train.names[field], *val.names[field]})
+    train_split = {**train_split, "names": names}
+    both = load_source(train_split, "train"), load_source(inherit(val_split, train_split), "val")
+    for name in sorted({*names} - {*train.names[field]}):
+        both[0].report.add("class that only the validation set has, so it is not learned", name)
+    return both
 
 
 def load_source(
