@@ -17,6 +17,8 @@ from covering import PAIRS
 from keras import ops
 from rounding import Checked, report
 
+from visiontasks.layers.batch_normalization import BatchNormalization
+
 COVERS = PAIRS
 IMAGES = 4
 HALVES = ("mixed_bfloat16", "mixed_float16")
@@ -59,6 +61,32 @@ def expected_of(family, precision, names) -> rounding.Expected:
     own = rounding.layer_errors(model, batch, cotangents)
     report(f"{family} {precision}: layers", [check for local in own.values() for check in local.checks])
     return rounding.expected(exact_model, batch, exact, own, [x.compute_dtype for x in passes.leaves(model)])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="layers are compared in TensorFlow alone")
+def test_an_error_that_all_positions_of_a_channel_share_is_seen(monkeypatch):
+    """Of two units, which the noise of a whole network would hide."""
+    own = BatchNormalization.call
+
+    def call(self, inputs, **kwargs):
+        if self.compute_dtype == "float64":
+            return own(self, inputs, **kwargs)
+        signs = np.random.default_rng(5).choice(np.float32([-1, 1]), inputs.shape[-1])
+
+        @ops.custom_gradient
+        def same(x):
+            def slope(*args, upstream=None):
+                y = ops.cast(args[0] if upstream is None else upstream, "float32")
+                shared = 2 * rounding.UNIT["bfloat16"] * ops.sqrt(ops.mean(ops.square(y))) * signs
+                return ops.cast(y + shared, x.dtype)
+
+            return x, slope
+
+        return own(self, same(inputs), **kwargs)
+
+    monkeypatch.setattr(BatchNormalization, "call", call)
+    with pytest.raises(AssertionError, match="mean over a channel of the gradient of its inputs"):
+        expected_of("unet_encoder", "mixed_bfloat16", ("tagger",))
 
 
 def handed_on(family, precision, names) -> rounding.Expected:

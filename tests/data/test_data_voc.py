@@ -344,6 +344,10 @@ def test_a_class_that_only_the_validation_set_has_is_a_class_of_both(tmp_path):
     assert train.source.report.count("class that only the validation set has, so it is not learned") == 1
     assert train.source[0].classes.tolist() == [0]
     assert val.source[0].classes.tolist() == [1]
+    splits, _ = detect(tmp_path)
+    splits["train"]["names"] = ["cat"]  # names that are given are not added to, and serve both
+    with pytest.raises(DataError, match=r"^train.names: .*got 'dog'.* Set train.names=\[cat,dog\]"):
+        load_data(splits, workers=0)
 
 
 def test_cvats_file_of_all_images_is_not_a_file_of_one(tmp_path):

@@ -50,8 +50,10 @@ class BoxColumns:
         Raises:
             ValueError or TypeError: they are not four numbers.
         """
-        x, y, right, bottom = map(float, json.loads(texts[0]) if len(texts) == 1 else texts)
-        return [x, y, right, bottom]
+        numbers = list(map(float, json.loads(texts[0]) if len(texts) == 1 else texts))
+        if len(numbers) != 4:
+            raise ValueError(f"{len(numbers)} numbers")
+        return numbers
 
 
 def is_near(table: Table) -> bool:

@@ -22,8 +22,8 @@ class Finder:
     A name is taken as it is; else with / for backslashes and percent signs decoded; else in another letter case or
     Unicode form; else, of an absolute path of another machine or a path with other first folders, by its end, where
     exactly one file below the folder has the longest; else without the prefix of eight digits that Label Studio puts
-    before names. A name without a suffix may lack it. Links that the user has made
-    are followed. A name never leads out of the folder.
+    before names. A name may lack the suffix. Links that the user has made are followed. A name never leads out of the
+    folder.
 
     Args:
         root: the folder that the names are relative to.

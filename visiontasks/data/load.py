@@ -38,16 +38,16 @@ def load_data(
 ) -> tuple[Loader, Loader]:
     """A training and a validation Loader of one data set.
 
-    Both use the training set's class names, and have room for as many objects. What a folder was read as is printed; if
-    several sources can read it, `fields` decides. A validation image that is also a training image is noted in the
-    validation source's report.
+    Both use the training set's class names, or those of both sets where the data list none, and have room for as many
+    objects. What a folder was read as is printed; if several sources can read it, `fields` decides. A validation image
+    that is also a training image is noted in the validation source's report.
 
     Args:
         data: a folder, whose layout decides which source reads it, or a file that describes it, such as a data.yaml or
-            COCO's JSON; {"train": split, "val": split or None}, where a
-            split is {"source": name, its arguments}, a Source, or a list of these, whose images are mixed; a list; a
-            Source; or a pair of Sources. With "set" among the arguments a source's labels are in a label set of that
-            name, so that two data sets keep their own classes.
+            COCO's JSON; {"train": split, "val": split or None}, where a split is {"source": name, its arguments}, a
+            Source, or a list of these, whose images are mixed; a list; a Source; or a pair of Sources. With "set" among
+            the arguments a source's labels are in a label set of that name, so that two data sets keep their own
+            classes.
         fields: the labels in a batch, such as boxes or vehicles/boxes; by default those of label, tags, mask, classes
             and boxes that the training set has, in all of its label sets.
         split: the share used for validation if there is no validation set, above 0 and below 1; chosen by `seed`.
@@ -104,8 +104,11 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
     try:
         return train, load_source(inherit(val, data["train"]), "val", train.names, train.partial)
     except DataError as error:
-        single = all(isinstance(one, dict) and "names" not in one for one in (val, data["train"]))
-        if not single or (error.argument or "").split(".") != ["val", "names"]:
+        _, _, name = (error.argument or "").partition(".")
+        if name != "names" or not isinstance(val, dict) or "names" in val or not isinstance(data["train"], dict):
+            raise
+        if "names" in data["train"]:
+            error.argument = f"train.{name}"  # they serve both
             raise
     return _with_joint_names(data["train"], val, train)
 

@@ -13,7 +13,7 @@ _SPLIT = ("split", "subset", "partition", "dataset", "set")  # columns
 _FOLDERS = ("annotations", "labels", "csv")  # of tables, beside the one of images
 
 
-class Places:
+class ImageFolders:
     """The folders in which a table's images may lie: its own, the data set's, one in these, or any depth."""
 
     def __init__(self, table: Path, root: Path):
@@ -85,25 +85,25 @@ def recognize_tables(root: Path, read: Callable[[Path], tuple[dict, Collection[s
         read: (arguments, names of the columns of labels, values of `split_column` or {}) of a table; or why it is none;
             or None if it is nothing like it.
     """
-    answers, reasons = {}, []
+    looked, reasons = {}, []
 
     def readable(path):
-        answers[path] = answer = read(path)
-        reasons.extend([answer] if isinstance(answer, str) else [])
-        return isinstance(answer, tuple)
+        looked[path] = result = read(path)
+        reasons.extend([result] if isinstance(result, str) else [])
+        return isinstance(result, tuple)
 
     tables = split_tables(root, readable)
     if not isinstance(tables, dict) or not tables:
         return tables or next(iter(reasons), None)
     train, val = tables["train"], tables.get("val")
-    if val is None and answers[train][2]:
-        return {split: {**answers[train][0], "split": value} for split, value in answers[train][2].items()}
-    if val is not None and set(answers[train][1]).isdisjoint(answers[val][1]):
-        answers[val] = f"{val.name} has no column of labels that {train.name} has, {', '.join(answers[train][1])[:80]}"
+    if val is None and looked[train][2]:
+        return {split: {**looked[train][0], "split": value} for split, value in looked[train][2].items()}
+    if val is not None and set(looked[train][1]).isdisjoint(looked[val][1]):
+        looked[val] = f"{val.name} has no column of labels that {train.name} has, {', '.join(looked[train][1])[:80]}"
         del tables["val"]
     # a test set has no labels, but a validation set is not left out
-    lost = [why for path, why in answers.items() if isinstance(why, str) and _words(path) & set(VALIDATION) - {"test"}]
-    return lost[0] if lost and "val" not in tables else {split: answers[path][0] for split, path in tables.items()}
+    lost = [why for path, why in looked.items() if isinstance(why, str) and _words(path) & set(VALIDATION) - {"test"}]
+    return lost[0] if lost and "val" not in tables else {split: looked[path][0] for split, path in tables.items()}
 
 
 def split_tables(root: Path, readable: Callable[[Path], bool]) -> dict[str, Path] | str:

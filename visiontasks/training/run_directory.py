@@ -77,13 +77,13 @@ class RunDirectory:
         Raises:
             UserError: the run has none, or none that is whole.
         """
-        there, whole = [path for path in (self.best, self.last) if path.is_file()], self._whole()
+        present, whole = [path for path in (self.best, self.last) if path.is_file()], self._whole()
         if whole:
-            if whole[0] != there[0]:
-                warnings.warn(f"{there[0]} is damaged; {whole[0].name} is used instead", stacklevel=2)
+            if whole[0] != present[0]:
+                warnings.warn(f"{present[0]} is damaged; {whole[0].name} is used instead", stacklevel=2)
             return whole[0]
-        if there:
-            raise UserError(f"{there[0]} is damaged: it is no .keras file. Give another run, or train again.", "run")
+        if present:
+            raise UserError(f"{present[0]} is damaged: it is no .keras file. Give another run, or train again.", "run")
         raise UserError(f"{self.path} has no checkpoint; it stopped before the end of its first epoch.", "run")
 
     def _whole(self) -> list[Path]:

@@ -85,15 +85,15 @@ class Checkup:
         shares, numbers, ignored = boxes_of(seen, label_set)
         sides = shares[:, 2:] - shares[:, :2]
         centers = np.clip((shares[:, :2] + shares[:, 2:]) / 2 * _GRID, 0, _GRID - 1).astype(int)
-        places = np.zeros((_GRID, _GRID), int)
-        np.add.at(places, (centers[:, 1], centers[:, 0]), 1)
+        ninths = np.zeros((_GRID, _GRID), int)
+        np.add.at(ninths, (centers[:, 1], centers[:, 0]), 1)
         return {
             "count": int(numbers.sum()),
             "ignored": ignored,
             "images_without": int((numbers == 0).sum()),
             "an_image": quantiles(numbers),
             "size": quantiles(np.sqrt(sides.prod(axis=1))),
-            "places": places.tolist(),
+            "centers": ninths.tolist(),
         }
 
 

@@ -32,12 +32,12 @@ def duplicates(seen: dict[str, Sequence[Seen]]) -> list[Finding]:
     Args:
         seen: by split.
     """
-    places = [(split, one) for split, images in seen.items() for one in images]
-    groups = [group for group in _groups([one for _, one in places]) if len(group) > 1]
+    images = [(split, one) for split, given in seen.items() for one in given]
+    groups = [group for group in _groups([one for _, one in images]) if len(group) > 1]
     findings = []
-    between = [group for group in groups if len({places[number][0] for number in group}) > 1]
+    between = [group for group in groups if len({images[number][0] for number in group}) > 1]
     if between:
-        leaked = [[places[n][1].name for n in group if places[n][0] != "train"] for group in between]
+        leaked = [[images[n][1].name for n in group if images[n][0] != "train"] for group in between]
         findings.append(
             Finding(
                 "duplicates_between",
@@ -45,37 +45,37 @@ def duplicates(seen: dict[str, Sequence[Seen]]) -> list[Finding]:
                 f"{sum(map(len, leaked))} × validation image that shows what a training image shows, so its score does "
                 "not hold for new images; move it, or remove it",
                 sum(map(len, leaked)),
-                [_named(_with_both(group, places), places) for group in between],
+                [_named(_with_both(group, images), images) for group in between],
             )
         )
     for split in seen:
-        within = [[n for n in group if places[n][0] == split] for group in groups]
+        within = [[n for n in group if images[n][0] == split] for group in groups]
         within = [group for group in within if len(group) > 1]
         if within:
             count = sum(len(group) - 1 for group in within)
             text = f"{count} × copy of another image in the same set, which counts more than once"
-            names = [_named(group, places) for group in within]
+            names = [_named(group, images) for group in within]
             findings.append(Finding("duplicates", WARNING, text, count, names, split))
-    different = [group for group in groups if len({_said(places[n][1]) for n in group}) > 1]
+    different = [group for group in groups if len({_labels_of(images[n][1]) for n in group}) > 1]
     if different:
         text = f"{len(different)} × copies with different labels; correct them, or remove all but one"
-        names = [_named(group, places) for group in different]
+        names = [_named(group, images) for group in different]
         findings.append(Finding("duplicates_labels", WARNING, text, len(different), names))
     return findings
 
 
-def _with_both(group, places) -> list[int]:
+def _with_both(group, images) -> list[int]:
     """A group with a training and a validation image first."""
-    firsts = {places[number][0]: number for number in reversed(group)}
+    firsts = {images[number][0]: number for number in reversed(group)}
     return [*firsts.values(), *(number for number in group if number not in firsts.values())]
 
 
-def _named(group, places) -> str:
+def _named(group, images) -> str:
     more = f" = … and {len(group) - _SHOWN} more" if len(group) > _SHOWN else ""
-    return " = ".join(places[number][1].name for number in group[:_SHOWN]) + more
+    return " = ".join(images[number][1].name for number in group[:_SHOWN]) + more
 
 
-def _said(one: Seen) -> tuple:
+def _labels_of(one: Seen) -> tuple:
     """Of each label set the label and the tags of an image, for which a small crop does not matter."""
     return tuple((key, labels.get("label"), tuple(labels.get("tags", ()))) for key, labels in one.labels.items())
 
@@ -118,8 +118,8 @@ def _candidates(thumbnails) -> Iterator[tuple[int, int]]:
 
 def _hashes(thumbnails) -> np.ndarray:
     """float32 (N, FREQUENCIES²): the low frequencies of the cosine transform, without the mean, of length 1."""
-    places = np.arange(THUMBNAIL) + 0.5
-    waves = np.cos(np.pi / THUMBNAIL * np.arange(FREQUENCIES)[:, None] * places).astype(np.float32)
+    centers = np.arange(THUMBNAIL) + 0.5
+    waves = np.cos(np.pi / THUMBNAIL * np.arange(FREQUENCIES)[:, None] * centers).astype(np.float32)
     waves[0] /= np.sqrt(2)
     hashes = np.zeros((len(thumbnails), FREQUENCIES**2), np.float32)
     for number, thumbnail in enumerate(thumbnails):

@@ -13,7 +13,14 @@ from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.table import listed_classes, load_table
-from visiontasks.data.table_splits import Places, none_below, of_split, recognize_tables, split_column, tell_unlabeled
+from visiontasks.data.table_splits import (
+    ImageFolders,
+    none_below,
+    of_split,
+    recognize_tables,
+    split_column,
+    tell_unlabeled,
+)
 from visiontasks.errors import DataError
 
 _ONLY = "object"  # the class of a table without classes
@@ -161,18 +168,18 @@ class Boxes(ObjectFiles):
 def _look(path: Path, root: Path, named: bool) -> tuple[dict, list[str], dict] | str | None:
     """(arguments, columns of boxes, values of splits) of a table, why it is not one of boxes, or None."""
     try:
-        table, places = load_table(path, None), Places(path, root)
+        table, folders = load_table(path, None), ImageFolders(path, root)
     except DataError:
         return None
     if not is_near(table):
         return None
     try:
-        columns = box_columns(table, lambda names: places.best(names)[1])
+        columns = box_columns(table, lambda names: folders.best(names)[1])
     except DataError as error:
         return error.args[0].rstrip(".")
     if named and columns.name is None:
         return f"{path.name} has boxes without a column of classes"
-    folder, _ = places.best(table.column(columns.file))
+    folder, _ = folders.best(table.column(columns.file))
     if folder is None:
         return none_below(table, columns.file, root)
     _, splits = split_column(table) or (None, {})

@@ -13,7 +13,14 @@ from visiontasks.data.images import MAX_PIXELS
 from visiontasks.data.report import Report
 from visiontasks.data.sources.source import Files
 from visiontasks.data.table import file_column, load_table, with_first_row
-from visiontasks.data.table_splits import Places, none_below, of_split, recognize_tables, split_column, tell_unlabeled
+from visiontasks.data.table_splits import (
+    ImageFolders,
+    none_below,
+    of_split,
+    recognize_tables,
+    split_column,
+    tell_unlabeled,
+)
 from visiontasks.data.tag_cells import TagCells, why_no_label
 from visiontasks.errors import DataError
 from visiontasks.sample import UNLABELED
@@ -132,17 +139,17 @@ class Csv(Files):
 def _look(path: Path, root: Path, classify: bool) -> tuple[dict, list[str], dict] | str | None:
     """(arguments, columns of labels, values of splits) of a table; why it is not one of tags or classes; or None."""
     try:
-        table, places = load_table(path, None), Places(path, root)
+        table, folders = load_table(path, None), ImageFolders(path, root)
     except DataError:
         return None
     if is_near(table) or foreign_format(path):
         return None  # a table of boxes
 
     def leads(names):
-        return places.best(names)[1]
+        return folders.best(names)[1]
 
     file = file_column(table, leads)
-    folder, _ = (None, 0) if file is None else places.best(table.column(file))
+    folder, _ = (None, 0) if file is None else folders.best(table.column(file))
     if folder is None:
         return None if file is None else none_below(table, file, root)
     table = with_first_row(table, file, leads)
