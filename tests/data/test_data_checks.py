@@ -129,8 +129,8 @@ def test_odd_images():
 
 def test_reports_become_findings():
     report = Report()
-    report.add("truncated JPEG, skipped", "a.jpg")
-    report.add("file name without its suffix, completed", "b")
+    report.skipped("truncated JPEG, skipped", "a.jpg")
+    report.noted("file name without its suffix, completed", "b")
     assert [(one.kind, one.level) for one in check_report(report)] == [("skipped", "warning"), ("mended", "note")]
 
 

@@ -198,7 +198,7 @@ class Loader(grain.IterDataset):
         for step in range(len(self)):
             batch = stream.get(epoch * len(self) + step)
             for note in batch.notes:
-                self.source.report.add(*note)
+                self.source.report.add(note)
             if batch.error is not None:
                 raise batch.error
             rows, notes = rows + batch.rows, notes + batch.notes

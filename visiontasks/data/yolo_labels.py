@@ -28,7 +28,7 @@ class Labels:
         folder, names, by_key = self._labels_of(image.parent)
         name = f"{image.stem}.txt"
         if name not in names and (other := by_key.get(folded(name))):
-            self.report.add("label file whose name has another letter case or Unicode form", str(folder / other))
+            self.report.noted("label file whose name has another letter case or Unicode form", str(folder / other))
             name = other
         return folder / name
 

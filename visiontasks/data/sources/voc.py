@@ -121,13 +121,13 @@ class Voc(ObjectFiles):
             self.check_size(file, path, [n if 0 < n < math.inf else 0 for n in listed], size)
             used.add(path)
             for number in (number for number, row in enumerate(objects, start=1) if row[3]):
-                self.report.add("box with a rotation, taken as the upright box around it", f"{file}, object {number}")
+                self.report.noted("box with a rotation, taken as the upright box around it", f"{file}, object {number}")
             yield path, file, size, objects
         if self.split is None:
             stems = {file.stem for file in files}
             for path in images.values():
                 if path not in used and path.stem not in stems:
-                    self.report.add("image without an XML file, not used", str(path))
+                    self.report.skipped("image without an XML file, not used", str(path))
 
     def id_of(self, path):
         return path.relative_to(self.images).as_posix()
@@ -138,7 +138,7 @@ class Voc(ObjectFiles):
         boxes = np.array([corners for _, corners, *_ in rows], np.float64).reshape(-1, 4)
         if self.one_based:
             if (boxes[:, :2] < 1).any() and (boxes[:, 2:] > 0).any():
-                self.report.add(
+                self.report.noted(
                     "box that starts at 0 in coordinates read as 1-based (change it with one_based=False)", str(file)
                 )
             outlined = np.array([row[4] for row in rows], bool)[:, None]

@@ -94,7 +94,7 @@ class Yolo(ObjectFiles):
         self.items, written, boxes, polygons = [], array("d"), 0, {}
         for path, file, rows in zip(images, labels, scan(self._rows, labels, "Checking labels"), strict=True):
             if rows is None:
-                self.report.add("image without a label file, used as an image without objects", str(path))
+                self.report.noted("image without a label file, used as an image without objects", str(path))
             for _, row in rows or ():
                 if len(row) == 5 or self._points:
                     boxes += 1
@@ -108,14 +108,14 @@ class Yolo(ObjectFiles):
         check_format(np.reshape(written, (-1, 4)), (), CENTERS, self.data, shares=True)
         if self._whole:
             for file in finder.without_image(labels):
-                self.report.add("label file without an image, not used", str(file))
+                self.report.skipped("label file without an image, not used", str(file))
         self.check_objects(self.data, f"label files such as {labels[0]} with objects")
         if not polygons:
             self.without_masks()
         elif boxes:
             count = boxes + sum(polygons.values())
             what = f"files in which {boxes} of {count} objects have no polygon: of those only the box is learned"
-            self.report.add(what, str(self.data))
+            self.report.noted(what, str(self.data))
 
     def _class_indices(self, content) -> list[int | None]:
         """The index in `names` of each class in the label files; None if `names` lacks it."""
@@ -177,7 +177,7 @@ class Yolo(ObjectFiles):
                 continue
             row = self._numbers(line, f"{file}, line {number}")
             if tuple(row) in seen:
-                self.report.add("row that occurs twice in a file, used once", f"{file}, line {number}")
+                self.report.noted("row that occurs twice in a file, used once", f"{file}, line {number}")
                 continue
             seen.add(tuple(row))
             rows.append((number, row))
@@ -221,7 +221,7 @@ class Yolo(ObjectFiles):
                 not math.isnan(n) and not -_ROUNDING <= n <= 1 + _ROUNDING
                 for n in (row[1:5] if self._points else row[1:])
             ):
-                self.report.add("object with numbers outside [0, 1], skipped", name)
+                self.report.skipped("object with numbers outside [0, 1], skipped", name)
                 continue
             kept.append(row)
             names.append(name)
