@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from visiontasks.data.images import is_image_name
+from visiontasks.data.text import decode
 from visiontasks.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
@@ -104,11 +105,11 @@ def read_rows(path: Path, delimiter: str | None) -> tuple[Rows, str]:
 
 
 def _decode(data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16")
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        return decode(data)
+    except UnicodeDecodeError as error:
+        if error.encoding != "utf-8":
+            raise
         return data.decode("cp1252", errors="replace")
 
 

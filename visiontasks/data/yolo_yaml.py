@@ -6,6 +6,7 @@ from pathlib import Path
 from visiontasks.data.finding import inside
 from visiontasks.data.images import is_image_name
 from visiontasks.data.layout import VALIDATION, is_split, read_names, split_folders
+from visiontasks.data.text import read_lines
 from visiontasks.data.yaml_file import read_yaml
 from visiontasks.data.yolo_labels import labeled
 from visiontasks.errors import DataError
@@ -37,7 +38,7 @@ def read(file: Path) -> dict:
     elif file.suffix == ".data":
         content = _read_darknet(file)
     else:
-        content = {"names": list(_listed_names(file))}
+        content = {"names": list(read_names(file, "data"))}
     if not any(content.get(split) for split in SPLITS):
         content |= _splits(file, root_of(file, content))
     return content
@@ -45,25 +46,15 @@ def read(file: Path) -> dict:
 
 def _read_darknet(file: Path) -> dict:
     """The names and splits of darknet's obj.data, rows of key = value; lists that do not exist are left out."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected rows of key = value, got {file}: {error}.", "data") from error
+    lines = read_lines(file, "rows of key = value", "data")
     rows = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
     if not rows.get("names"):
         raise DataError(f"{file}: expected a row names = FILE, got {', '.join(filter(None, rows)) or 'nothing'}.")
-    content = {"names": list(_listed_names(locate(file.parent, rows["names"], file)))}
+    content = {"names": list(read_names(locate(file.parent, rows["names"], file), "data"))}
     for split in SPLITS:
         if rows.get(split) and locate(file.parent, rows[split], file).exists():
             content[split] = rows[split]
     return content
-
-
-def _listed_names(file: Path) -> tuple[str, ...]:
-    try:
-        return read_names(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a list of classes such as classes.txt, got {file}: {error}.", "data") from error
 
 
 def _splits(file: Path, home: Path) -> dict[str, str]:
@@ -85,10 +76,10 @@ def _splits(file: Path, home: Path) -> dict[str, str]:
 
 def _lists_images(file: Path) -> bool:
     try:
-        with open(file, encoding="utf-8-sig") as lines:
-            return is_image_name(next(filter(None, map(str.strip, lines)), "").replace("\\", "/").rpartition("/")[2])
-    except (OSError, UnicodeDecodeError):
+        first = next(iter(read_lines(file, "a list of images")), "")
+    except DataError:
         return False
+    return is_image_name(first.replace("\\", "/").rpartition("/")[2])
 
 
 def root_of(file: Path, content: dict) -> Path:

@@ -16,6 +16,7 @@ from visiontasks.data.layout import split_folders
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
+from visiontasks.data.text import decode, read_lines
 from visiontasks.data.yolo_keypoints import row_points, skeleton_in
 from visiontasks.data.yolo_labels import Labels, labeled
 from visiontasks.data.yolo_yaml import SPLITS, SUFFIXES, locate, names_of, only_yaml, read, root_of
@@ -153,10 +154,7 @@ class Yolo(ObjectFiles):
     def _listed(self, file) -> list[Path]:
         """The images in a list; ./ begins at the list's folder, the rest in the root."""
         finder, here = Finder(self.root, self.report), os.path.relpath(file.parent, self.root)
-        try:
-            lines = list(filter(None, map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{file}: expected a list of images in UTF-8, got: {error}.") from error
+        lines = read_lines(file, "a list of images")
         found = [finder.find(f"{here}/{line}" if line.startswith("./") else line, file, "root") for line in lines]
         images = [path for path in found if path is not None]
         if lines and not images:
@@ -166,7 +164,7 @@ class Yolo(ObjectFiles):
     def _rows(self, file) -> list[tuple[int, list[float]]] | None:
         """(line, numbers) of each row of a label file; None if the file does not exist."""
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = decode(file.read_bytes()).splitlines()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
