@@ -325,6 +325,13 @@ def test_classes_are_counted_and_compared():
         ("class_missing", "warning", "val", ("c",)),
         ("imbalance", "warning", "train", ("b",)),
     ]
+    several = {split: {"classes": number} for split, number in (("train", np.eye(3)[0]), ("val", np.eye(3)[1]))}
+    assert [one.text.rpartition(": ")[2] for one in (*findings[:2], *check_classes(several, names))] == [
+        "it cannot be learned",
+        "its score says nothing",
+        "they cannot be learned",
+        "their scores say nothing",
+    ]
     nothing = {"train": {"label": np.zeros(2, int)}}
     assert [one.level for one in check_classes({**nothing}, {"label": ("a", "b")})] == ["error"]
 
