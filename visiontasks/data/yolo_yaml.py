@@ -131,3 +131,32 @@ def names_of(content: dict, file: Path) -> tuple[str, ...]:
     if count is not None and count != len(listed):
         raise DataError(f"{file}: expected as many names as nc, got nc: {count} and {len(listed)} names.")
     return tuple(map(str, listed))
+
+
+def plan_of(file: Path) -> dict | None:
+    """The arguments for a data.yaml, obj.data or list of classes, as `Source.recognize` gives them.
+
+    A validation set that does not exist is left out. None: the file has no split or no names.
+
+    Raises:
+        DataError: as `read`.
+    """
+    content = read(file)
+    splits = [split for split in SPLITS if content.get(split)]
+    if not splits or not (content.get("names") or content.get("nc")):
+        return None
+    # FiftyOne exports one split, named val unless it is told otherwise
+    train, *others = splits
+    root = root_of(file, content)
+    val = next((split for split in others if _exists(root, content[split], file)), None)
+    plan = {"train": {"data": str(file), "split": train}}
+    return plan if val is None else {**plan, "val": {"data": str(file), "split": val}}
+
+
+def _exists(root, entries, file) -> bool:
+    """Whether a split leads to something; one that leads out of the folder is an error later."""
+    try:
+        names = [entries] if isinstance(entries, str) else entries
+        return not isinstance(names, list) or any(locate(root, str(name), file).exists() for name in names)
+    except DataError:
+        return True

@@ -19,7 +19,7 @@ from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.text import decode, read_lines
 from visiontasks.data.yolo_keypoints import row_points, skeleton_in
 from visiontasks.data.yolo_labels import Labels, labeled
-from visiontasks.data.yolo_yaml import SPLITS, SUFFIXES, locate, names_of, only_yaml, read, root_of
+from visiontasks.data.yolo_yaml import SPLITS, SUFFIXES, locate, names_of, only_yaml, plan_of, read, root_of
 from visiontasks.errors import DataError
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -253,7 +253,7 @@ class Yolo(ObjectFiles):
         for file in files:
             if file is not None and file.is_file():
                 try:
-                    if plan := _plan(file):
+                    if plan := plan_of(file):
                         return plan
                 except DataError as error:
                     reason = str(error)
@@ -268,36 +268,13 @@ class Yolo(ObjectFiles):
         if path.suffix not in (*SUFFIXES, ".data", ".names", ".txt", ".labels"):
             return None
         try:
-            return _plan(path) or f"{path} has no split or no names"
+            return plan_of(path) or f"{path} has no split or no names"
         except DataError as error:
             return str(error)
 
 
-def _plan(file: Path) -> dict | None:
-    """The arguments for a data.yaml or a list of classes; a validation set that does not exist is left out."""
-    content = read(file)
-    splits = [split for split in SPLITS if content.get(split)]
-    if not splits or not (content.get("names") or content.get("nc")):
-        return None
-    # FiftyOne exports one split, named val unless it is told otherwise
-    train, *others = splits
-    root = root_of(file, content)
-    val = next((split for split in others if _exists(root, content[split], file)), None)
-    plan = {"train": {"data": str(file), "split": train}}
-    return plan if val is None else {**plan, "val": {"data": str(file), "split": val}}
-
-
 def _has_images(folder: Path) -> bool:
     return any(is_image_name(path.name) for path in folder.iterdir())
-
-
-def _exists(root, entries, file) -> bool:
-    """Whether a split leads to something; one that leads out of the folder is an error later."""
-    try:
-        names = [entries] if isinstance(entries, str) else entries
-        return not isinstance(names, list) or any(locate(root, str(name), file).exists() for name in names)
-    except DataError:
-        return True
 
 
 def _center_and_size(polygon) -> tuple[float, float, float, float]:
