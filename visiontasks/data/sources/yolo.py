@@ -32,8 +32,8 @@ class Yolo(ObjectFiles):
     """Ultralytics' YOLO layout; gives `boxes`, `classes`, `tags`, `label`, and `instance_masks` and `mask` of polygons.
 
     For images/…/a.jpg, labels/…/a.txt, or a.txt beside a.jpg, has one row per object: its class and the box's center,
-    width and height, or its class and a polygon x1 y1 x2 y2 x3 y3 …, all as shares of the image. Of polygons in a data
-    set that has boxes too, only the boxes are used. `tags` are the classes present, `label` is the class of the largest
+    width and height, or its class and a polygon x1 y1 x2 y2 x3 y3 …, all as shares of the image. A data set may have
+    both: an object without a polygon has no mask. `tags` are the classes present, `label` is the class of the largest
     object. An image without rows is an image without objects; one whose rows are all unusable is left out. The labels
     are always read from the text files; a .cache beside them is not used.
 
