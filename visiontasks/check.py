@@ -112,9 +112,11 @@ def _print_json(value):
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+# The package gives `check` as it gives `load`, from its table of names. But `import visiontasks.check` makes Python set
+# this module as the package's attribute of that name once it has run, and the table is not asked any more. The other
+# commands' names are no functions of the package (it has `score` beside the module evaluate), and `python -m
+# visiontasks.check` needs a module of this name: so the module itself can be called.
 class _Callable(types.ModuleType):
-    """So that `vt.check(…)` works also where this module, which has its name, was imported first."""
-
     def __call__(self, *arguments, **named):
         return check(*arguments, **named)
 

@@ -189,7 +189,7 @@ def same_images(train: Source, val: Source) -> list[tuple[str, str]]:
         for other in by_size.get(path.stat().st_size, ()):
             if digest(other) == digest(path):
                 pairs.append((str(other), str(path)))
-                val.report.add("image that is in the training set too", str(path))
+                val.report.noted("image that is in the training set too", str(path))
                 break
     return pairs
 

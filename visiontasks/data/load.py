@@ -121,7 +121,7 @@ def _with_joint_names(train_split, val_split, train) -> tuple[Source, Source]:
     train_split = {**train_split, "names": names}
     both = load_source(train_split, "train"), load_source(inherit(val_split, train_split), "val")
     for name in sorted({*names} - {*train.names[field]}):
-        both[0].report.add("class that only the validation set has, so it is not learned", name)
+        both[0].report.noted("class that only the validation set has, so it is not learned", name)
     return both
 
 

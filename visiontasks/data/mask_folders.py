@@ -11,6 +11,7 @@ from visiontasks.data.images import files_below, list_images
 from visiontasks.data.layout import TRAINING, VALIDATION
 from visiontasks.data.mask_files import marked, matched, of_classes, such_as
 from visiontasks.data.mask_images import read_stored_mask
+from visiontasks.data.text import read_lines
 from visiontasks.errors import BadImage, DataError
 
 # the better first, where several folders match the images; DRIVE's `mask` is a field of view
@@ -70,11 +71,8 @@ def names_in(file: Path) -> list[str]:
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a text file of image names, got {file}: {error}.", "list") from error
-    return list(dict.fromkeys(line.split()[0].replace("\\", "/") for line in lines if line.strip()))
+    lines = read_lines(file, "a text file of image names", "list")
+    return list(dict.fromkeys(line.split()[0].replace("\\", "/") for line in lines))
 
 
 def _in_folders(root) -> tuple[dict[str, dict] | None, str | None]:

@@ -23,8 +23,10 @@ def make_room(sources: Sequence[Source], fields: Sequence[str], max_objects: int
                 larger.append((source, index, count))
     room = max((count for *_, count in larger), default=most) if max_objects is None else most
     for source, index, _ in larger:
-        what = f"more than {ROOM} objects: a batch has room for {room}" if room > most else too_many(most)
-        source.report.add(what, source.describe(index))
+        if room > most:
+            source.report.noted(f"more than {ROOM} objects: a batch has room for {room}", source.describe(index))
+        else:
+            source.report.skipped(too_many(most), source.describe(index))
     return room
 
 

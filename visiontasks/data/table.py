@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from visiontasks.data.images import is_image_name
+from visiontasks.data.text import decode
 from visiontasks.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
@@ -104,11 +105,11 @@ def read_rows(path: Path, delimiter: str | None) -> tuple[Rows, str]:
 
 
 def _decode(data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16")
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        return decode(data)
+    except UnicodeDecodeError as error:
+        if error.encoding != "utf-8":
+            raise
         return data.decode("cp1252", errors="replace")
 
 
@@ -184,5 +185,5 @@ def listed_classes(table: Path, report) -> dict[str, str]:
                 found = {row[number]: row[name] for row in sorted(rows, key=lambda row: int(row[number]))}
                 if len(found) == len(set(found.values())) == len(rows):
                     return found
-        report.add("list of classes that is not name,id with each once, not used", str(path))
+        report.noted("list of classes that is not name,id with each once, not used", str(path))
     return {}

@@ -73,7 +73,7 @@ def of_split(table: Table, split: str | None, report) -> Table:
     chosen = table.rows_of(columns[0], split) if columns else None
     if chosen is None or not chosen.rows:
         raise DataError(f"expected a value of a column split in {table.path}, got {split!r}.", "split")
-    report.add(f"table of which {len(table.rows) - len(chosen.rows)} rows belong to other splits", str(table.path))
+    report.noted(f"table of which {len(table.rows) - len(chosen.rows)} rows belong to other splits", str(table.path))
     return chosen
 
 
@@ -159,4 +159,4 @@ def tell_unlabeled(table: Table, labels: Collection[str], report):
             rows = []
         columns = {cell.strip() for cell in (rows[0][1] if rows else ())}
         if "submission" in words or not columns & set(labels) and not table.bare:
-            report.add("table without labels beside, not used", str(path))
+            report.noted("table without labels beside, not used", str(path))

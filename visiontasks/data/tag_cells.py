@@ -84,7 +84,7 @@ class TagCells:
             )
         for number in range(len(header)):
             if number not in (file, *found, *index):
-                self._report.add(f"column that is not read (columns= names others), in {path}", header[number])
+                self._report.noted(f"column that is not read (columns= names others), in {path}", header[number])
         return found, bool(flags) and not named and not self._table.bare
 
     def _names_beside(self, number, others) -> int:
@@ -118,7 +118,7 @@ class TagCells:
         ):  # names of more sets have all columns
             raise DataError(f"{path}: expected columns of names, {', '.join(names)}, got {', '.join(columns)}.")
         for name in missing:
-            self._report.add("tag without a column, not labeled", name)
+            self._report.noted("tag without a column, not labeled", name)
         rows = np.full((len(self._table.rows), len(names)), UNLABELED, np.float32)
         for column, number in zip(columns, numbers, strict=True):
             if column in names:
@@ -126,7 +126,7 @@ class TagCells:
                     self._flag(cells[number], line, column) for line, cells in self._table.rows
                 ]
         if (rows == UNLABELED).any() and (rows == 1).any() and not (rows == 0).any():
-            self._report.add("table of 1 and -1 without a 0: -1 is read as 0", str(path))
+            self._report.noted("table of 1 and -1 without a 0: -1 is read as 0", str(path))
             blank = np.array([[not cells[n].strip() for n in numbers] for _, cells in self._table.rows])
             order = [columns.index(name) if name in columns else 0 for name in names]
             absent = [name in missing for name in names]
@@ -176,10 +176,12 @@ class TagCells:
             words = sorted(cell for cell in cells if len(cell.split()) > 1)
             if separator is None and words:
                 if self._are_lists(cells):
-                    self._report.add("tags split at white space (separator=; keeps them whole), as in", words[0])
+                    self._report.noted("tags split at white space (separator=; keeps them whole), as in", words[0])
                     separator = SPACE
                 else:
-                    self._report.add(f"names of several words kept whole (separator={SPACE} splits them), as", words[0])
+                    self._report.noted(
+                        f"names of several words kept whole (separator={SPACE} splits them), as", words[0]
+                    )
         if separator is None:
             return lambda cell: [cell] if cell else []
         separator = None if separator in (SPACE, " ") else separator  # str.split(None) splits at white space

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from visiontasks.data.finding import folded
 from visiontasks.data.images import files_below, is_image_name
+from visiontasks.data.text import decode
 
 _IMAGE_FOLDERS = ("images", "jpegimages")
 _LOOKED_AT = 5  # folders of images in which `labeled` looks for a label file
@@ -28,7 +29,7 @@ class Labels:
         folder, names, by_key = self._labels_of(image.parent)
         name = f"{image.stem}.txt"
         if name not in names and (other := by_key.get(folded(name))):
-            self.report.add("label file whose name has another letter case or Unicode form", str(folder / other))
+            self.report.noted("label file whose name has another letter case or Unicode form", str(folder / other))
             name = other
         return folder / name
 
@@ -85,8 +86,7 @@ def _texts(folder: Path) -> set[str]:
 def _has_row(file: Path) -> bool:
     """Whether the first row that is not empty is a class and four numbers or more."""
     try:
-        with open(file, encoding="utf-8-sig") as lines:
-            row = next((line.split() for line in lines if line.strip()), [])
+        row = next((line.split() for line in decode(file.read_bytes()).splitlines() if line.strip()), [])
         return len(row) >= 5 and all(map(_is_number, row))
     except (OSError, UnicodeDecodeError):
         return False

@@ -71,7 +71,7 @@ class Boxes(ObjectFiles):
         finder = Finder(self.root, self.report)
         columns = box_columns(table, lambda names: sum(map(finder.has, names)))
         if columns.name is None:
-            self.report.add(f"table without a column of classes, every box is of the class {_ONLY!r}", str(self.path))
+            self.report.noted(f"table without a column of classes, every box is of the class {_ONLY!r}", str(self.path))
         images = {}
         for line, cells in table.rows:
             name = cells[columns.file].strip()
@@ -145,7 +145,7 @@ class Boxes(ObjectFiles):
                     f"{error} If only its size was changed, scale its boxes.", "scale_boxes", "true"
                 ) from None
             return 1.0
-        self.report.add("image of another size than in the table, its boxes scaled", str(path))
+        self.report.noted("image of another size than in the table, its boxes scaled", str(path))
         return np.array([size[1] / listed[1], size[0] / listed[0]] * 2)
 
     def _objects(self, boxes, rows, size) -> Objects:

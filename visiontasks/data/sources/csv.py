@@ -112,7 +112,7 @@ class Csv(Files):
             if first == line:
                 continue
             if not cells.flags:
-                self.report.add("image of several rows, whose labels are joined", name)
+                self.report.noted("image of several rows, whose labels are joined", name)
                 images[path] = np.maximum(before, tags), first
             elif not np.array_equal(before, tags):
                 raise DataError(
@@ -120,7 +120,7 @@ class Csv(Files):
                     f"({cells.names[np.flatnonzero(before != tags)[0]]}); remove one of the rows."
                 )
             else:
-                self.report.add("image of several equal rows, read once", name)
+                self.report.noted("image of several equal rows, read once", name)
         return [(path, tags) for path, (tags, _) in images.items()]
 
     def labels(self, tags, size, fields):

@@ -52,7 +52,7 @@ class Folder(Files):
             )
         for name in names:
             if name not in images:
-                self.report.add("class without images", name)
+                self.report.noted("class without images", name)
         self.names = {"label": names}
         self.items = [(path, number) for number, name in enumerate(names) for path in images.get(name, ())]
 
@@ -62,21 +62,21 @@ class Folder(Files):
         images = {}
         for folder in sorted(p for p in self.root.iterdir() if p.is_dir()):
             if folder.name.startswith("."):
-                self.report.add("hidden folder, not used as a class", str(folder))
+                self.report.noted("hidden folder, not used as a class", str(folder))
                 continue
             if (folder / RESULTS).exists():
                 continue
             images[folder.name] = list_images(folder, report=self.report)
             if not images[folder.name]:
-                self.report.add("folder without images, not used as a class", str(folder))
+                self.report.noted("folder without images, not used as a class", str(folder))
                 del images[folder.name]
         loose = list_images(self.root, recursive=False, report=self.report)
         for path in loose:
-            self.report.add("image outside the class folders, skipped", str(path))
+            self.report.skipped("image outside the class folders, skipped", str(path))
         if _is_of(self.root.name, TRAINING):
             for folder in _folders(self.root.parent):
                 if _is_of(folder.name, _TEST) and not _class_folders(_inner(folder)) and list_images(folder):
-                    self.report.add("test images without class folders, not used", str(folder))
+                    self.report.noted("test images without class folders, not used", str(folder))
         return images
 
     def labels(self, number, size, fields):

@@ -86,7 +86,7 @@ class Masks(Files):
         names = None if file is None else names_in(Path(file))
         pairs = pairs_of(self.images, self.masks, self.report, names)
         for folder in other_folders(self.images, self.masks):
-            self.report.add("other folder that could be the masks (choose it with masks=)", str(folder))
+            self.report.noted("other folder that could be the masks (choose it with masks=)", str(folder))
         return pairs
 
     def _look(self, pair):

@@ -15,6 +15,7 @@ from visiontasks.data.images import MAX_PIXELS, image_size, is_image_name, list_
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import ObjectFiles
+from visiontasks.data.text import read_lines
 from visiontasks.errors import BadImage, DataError
 from visiontasks.ops import numpy_boxes
 
@@ -89,14 +90,12 @@ class Voc(ObjectFiles):
                 f"expected the name of a list in {self.root / 'ImageSets/Main'}, got {self.split!r}.", "split"
             )
         file = self.root / f"ImageSets/Main/{self.split}.txt"
-        try:
-            lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
+        if not file.is_file():
             splits = ", ".join(sorted(path.stem for path in file.parent.glob("*.txt"))) or "none"
-            raise DataError(f"expected a list of images {file} (of {splits}), got: {error}.", "split") from error
+            raise DataError(f"expected a list of images {file} (of {splits}), which does not exist.", "split")
         finder = Finder(self.annotations, self.report, _is_xml, "image without an XML file, skipped")
         files = []
-        for line in dict.fromkeys(filter(None, lines)):
+        for line in dict.fromkeys(read_lines(file, "a list of images", "split")):
             # in the lists of one class, 1 or -1 follows the name; VoTT writes the name with its suffix
             names = [*dict.fromkeys((line, line.split()[0]))]
             names += [Path(name).stem for name in names if is_image_name(name)]
@@ -121,13 +120,13 @@ class Voc(ObjectFiles):
             self.check_size(file, path, [n if 0 < n < math.inf else 0 for n in listed], size)
             used.add(path)
             for number in (number for number, row in enumerate(objects, start=1) if row[3]):
-                self.report.add("box with a rotation, taken as the upright box around it", f"{file}, object {number}")
+                self.report.noted("box with a rotation, taken as the upright box around it", f"{file}, object {number}")
             yield path, file, size, objects
         if self.split is None:
             stems = {file.stem for file in files}
             for path in images.values():
                 if path not in used and path.stem not in stems:
-                    self.report.add("image without an XML file, not used", str(path))
+                    self.report.skipped("image without an XML file, not used", str(path))
 
     def id_of(self, path):
         return path.relative_to(self.images).as_posix()
@@ -138,7 +137,7 @@ class Voc(ObjectFiles):
         boxes = np.array([corners for _, corners, *_ in rows], np.float64).reshape(-1, 4)
         if self.one_based:
             if (boxes[:, :2] < 1).any() and (boxes[:, 2:] > 0).any():
-                self.report.add(
+                self.report.noted(
                     "box that starts at 0 in coordinates read as 1-based (change it with one_based=False)", str(file)
                 )
             outlined = np.array([row[4] for row in rows], bool)[:, None]
