@@ -89,7 +89,7 @@ class Csv(Files):
             raise finder.none_found(f"{self.path}, column {table.header[0]!r}", table.column(0))
         table = with_first_row(table, file, leads)
         cells = TagCells(table, file, columns, flags, names, separator, self.report)
-        self.items = self._join(table, file, cells, finder)
+        self.columns, self.items = cells.columns, self._join(table, file, cells, finder)
         if not self.items:
             raise finder.none_found(f"{self.path}, column {table.header[file]!r}", table.column(file))
         rows = np.array([row for _, row in self.items])

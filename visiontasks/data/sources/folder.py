@@ -11,7 +11,7 @@ from visiontasks.data.formats import is_unread_name
 from visiontasks.data.images import MAX_PIXELS, files_below, list_images
 from visiontasks.data.layout import RESULTS, TRAINING, VALIDATION, is_split
 from visiontasks.data.sources.csv import Csv
-from visiontasks.data.sources.source import Files
+from visiontasks.data.sources.source import Files, Overruled
 from visiontasks.errors import DataError
 
 # folders that belong to other layouts; a folder of classes is recognized only without them
@@ -71,6 +71,7 @@ class Folder(Files):
                 self.report.add("folder without images, not used as a class", str(folder))
                 del images[folder.name]
         loose = list_images(self.root, recursive=False, report=self.report)
+        self._tell_contradictions()
         for path in loose:
             self.report.add("image outside the class folders, skipped", str(path))
         if _is_of(self.root.name, TRAINING):
@@ -78,6 +79,14 @@ class Folder(Files):
                 if _is_of(folder.name, _TEST) and not _class_folders(_inner(folder)) and list_images(folder):
                     self.report.add("test images without class folders, not used", str(folder))
         return images
+
+    def _tell_contradictions(self):
+        above = [self.root.parent] if _is_of(self.root.name, (*TRAINING, *_VALIDATION)) else []
+        for table in (table for folder in (self.root, *above) for table in _tables(folder)):
+            for path in _contradicted(table):
+                if self.root in path.parents:
+                    what = f"image to which {table.path.name} gives another class than its folder, which is learned"
+                    self.report.add(what, str(path))
 
     def labels(self, number, size, fields):
         return {"label": number}
@@ -129,20 +138,42 @@ def _is_of(name: str, words) -> bool:
     return bool(found) and (found[0] in words or found[-1] in words)
 
 
-def _overruled(root: Path) -> str | None:
+def _overruled(root: Path) -> Overruled | None:
     """Why a table in a folder of class folders says what the classes are; None if it is as good as the folders."""
-    tables = Csv.recognize_for(root, {"label"})
-    if not isinstance(tables, dict):
-        return None
-    with contextlib.suppress(DataError):
-        table, labels = Csv(**tables["train"]), {}
-        for path, tags in table.items:
-            labels.setdefault(path.parent, collections.Counter())[int(tags.argmax())] += 1
-        alike = sum(max(counts.values()) for counts in labels.values())
-        several = len(labels) > 1 and len(table.names["label"]) < len(table.items)
-        if several and alike < _AGREE * len(table.items):
-            return f"{table.path.name} gives other classes than the folders, so its column is learned"
+    for table in _tables(root)[:1]:
+        others, count = _contradicted(table), len(table.items)
+        if count - len(others) < _AGREE * count:
+            column = f"its column {table.columns[0]}" if len(table.columns) == 1 else "the table"
+            return Overruled(
+                f"{table.path.name} gives {len(others)} of {count} images another class than their folder, such as "
+                f"{others[0].parent.name}/{others[0].name}, so {column} is learned"
+            )
     return None
+
+
+def _tables(root: Path) -> list[Csv]:
+    """The tables beside class folders that give each image one class, the training set's first."""
+    found = Csv.recognize_for(root, {"label"})
+    tables = {one["path"]: one for one in found.values()} if isinstance(found, dict) else {}
+    read = []
+    for arguments in tables.values():
+        with contextlib.suppress(DataError):
+            read.append(Csv(**{key: value for key, value in arguments.items() if key != "split"}))
+    return read
+
+
+def _contradicted(table: Csv) -> list[Path]:
+    """The images to which a table gives another class than to most of their folder.
+
+    None if it does not say the class: all lie in one folder, or each has its own.
+    """
+    labels = {}
+    for path, tags in table.items:
+        labels.setdefault(path.parent, []).append(int(tags.argmax()))
+    if len(labels) < 2 or len(table.names["tags"]) == len(table.items):
+        return []
+    most = {folder: collections.Counter(some).most_common(1)[0][0] for folder, some in labels.items()}
+    return [path for path, tags in table.items if int(tags.argmax()) != most[path.parent]]
 
 
 def _folders(folder: Path) -> list[Path]:
