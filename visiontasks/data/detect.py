@@ -156,7 +156,7 @@ def _validation(root: Path, arguments: dict | None) -> str:
     if arguments is None:
         return "without a validation set"
     paths = (str(path).removeprefix(str(root)).lower() for path in arguments.values())
-    if any(re.search(r"(^|[/\\._-])test(ing)?\d*([/\\._-]|$)", path) for path in paths):
+    if any(re.search(r"(^|[/\\._-])test(ing|images)?\d*([/\\._-]|$)", path) for path in paths):
         return "with its test set used for validation: the best checkpoint is chosen on it"
     return "with a validation set"
 

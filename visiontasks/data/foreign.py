@@ -48,7 +48,7 @@ _FORMATS = (
         ".txt",
         rb"\A\d+ " + _IMAGE + rb"\r?\n",
         "CUB-200's list",
-        "convert it to COCO; for classes give images",
+        "convert its boxes to COCO; its classes are read for recipes that learn a class an image",
     ),
     (".txt", rb"\A" + _IMAGE + rb"[ \t,;]+[^\n/]+\n", "a list of images and labels", "save it as CSV: file,label"),
     (".txt", rb"\A\w+(?: -?[\d.]+){14,15}\s", "KITTI's format", "convert them to YOLO or COCO"),

@@ -5,17 +5,21 @@ import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from visiontasks.arguments import Count
+from visiontasks.data.finding import Finder
 from visiontasks.data.formats import is_unread_name
 from visiontasks.data.images import MAX_PIXELS, files_below, list_images
-from visiontasks.data.layout import RESULTS, TRAINING, VALIDATION, is_split
+from visiontasks.data.layout import RESULTS, TRAINING, VALIDATION, child, is_split
 from visiontasks.data.sources.csv import Csv
 from visiontasks.data.sources.source import Files, Overruled
+from visiontasks.data.split_lists import find_lists, names_in, tell_unused
 from visiontasks.errors import DataError
 
 # folders that belong to other layouts; a folder of classes is recognized only without them
 _OTHER_LAYOUTS = {"images", "masks", "labels", "annotations", "imagesets", "jpegimages", "segmentationclass"}
+_IMAGE_FOLDERS = ("images", "image", "img", "imgs", "jpegimages", "jpg", "data")  # of class folders, beside lists
 _TEST = ("test", "testing")
 _VALIDATION = (*VALIDATION, "testing")
 _SPLIT_WITH_SUFFIX = re.compile(r"(train|training|val|valid|validation|test)[\W_\d]")  # train2017, test-jpg
@@ -30,18 +34,37 @@ class Folder(Files):
         names: the classes in order; by default the folders with images, sorted. A name without images is allowed, a
             folder without a name is an error.
         max_pixels: larger images are skipped.
+        list: a text file with the name of an image a line, as food-101's meta/train.txt, or train_test_split.txt of
+            CUB-200; by default all images are taken.
+        split: of the latter the part that is taken.
 
     Raises:
-        DataError: there is no class folder, or one that `names` lacks.
+        DataError: there is no class folder, or one that `names` lacks, or the list cannot be read or names no image.
     """
 
-    LAYOUT = "two or more class folders: DIR/CLASS/*.jpg, or DIR/{train,val}/CLASS/*.jpg"
+    LAYOUT = (
+        "two or more class folders: DIR/CLASS/*.jpg, DIR/{train,val}/CLASS/*.jpg, or DIR/images/CLASS/*.jpg with the "
+        "lists DIR/meta/{train,test}.txt"
+    )
     fields = frozenset({"label"})
 
-    def __init__(self, root: str, names: Sequence[str] | None = None, max_pixels: Count = MAX_PIXELS):
+    def __init__(
+        self,
+        root: str,
+        names: Sequence[str] | None = None,
+        max_pixels: Count = MAX_PIXELS,
+        list: str | None = None,
+        split: Literal["train", "test"] | None = None,
+    ):
         super().__init__()
         self.root, self.max_pixels = Path(root), max_pixels
         images = self._find_images()
+        finder = Finder(self.root, self.report)
+        if list is None:
+            home = self.root.parent if self.root.name.lower() in _IMAGE_FOLDERS else self.root
+            tell_unused(home, finder, self.report)
+        else:
+            images = self._of_list(images, Path(list), split, finder)
         names = tuple(map(str, names)) if names is not None else tuple(sorted(images))
         unknown = [name for name in images if name not in names]
         if not names or unknown:
@@ -51,10 +74,22 @@ class Folder(Files):
                 + f". {self.LAYOUT}."
             )
         for name in names:
-            if name not in images:
+            if not images.get(name):
                 self.report.add("class without images", name)
         self.names = {"label": names}
         self.items = [(path, number) for number, name in enumerate(names) for path in images.get(name, ())]
+
+    def _of_list(self, images, file, split, finder) -> dict[str, list[Path]]:
+        """Of the images of each class those that a list names."""
+        names = names_in(file, finder, split)
+        listed = {finder.find(name, file, "list") for name in names}
+        chosen = {name: [path for path in paths if path in listed] for name, paths in images.items()}
+        count, all_images = (sum(map(len, some.values())) for some in (chosen, images))
+        if not count:
+            raise finder.none_found(file, names, "list")
+        if count < all_images:
+            self.report.add(f"list of images that leaves out {all_images - count} others", str(file))
+        return chosen
 
     def _find_images(self) -> dict[str, list[Path]]:
         if not self.root.is_dir():
@@ -96,6 +131,8 @@ class Folder(Files):
         splits = _splits(root)
         if "val" not in splits and _has_classes(root):  # a folder named train may be a class of trains
             splits = {"train": root}
+        if "val" not in splits and (lists := _lists(root)):
+            return _overruled(root) or lists
         if not _has_classes(splits["train"]):
             return _why_not(splits["train"])
         if "val" in splits and not _class_folders(splits["val"]):
@@ -124,6 +161,14 @@ def _splits(root: Path) -> dict[str, Path]:
             if split not in found and len(full) == 1 and list_images(full[0]):
                 found[split] = full[0]
     return found if "train" in found else {"train": root}
+
+
+def _lists(root: Path) -> dict[str, dict[str, str]]:
+    """The arguments of class folders, or of those in a folder of images, with a list for each split; or {}."""
+    for images in (root, child(root, _IMAGE_FOLDERS)):
+        if images is not None and (lists := find_lists(root, images)) and _has_classes(images):
+            return {split: {"root": str(images), **one} for split, one in lists.items()}
+    return {}
 
 
 def _inner(folder: Path) -> Path:

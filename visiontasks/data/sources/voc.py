@@ -15,6 +15,7 @@ from visiontasks.data.images import MAX_PIXELS, image_size, is_image_name, list_
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import ObjectFiles
+from visiontasks.data.split_lists import tell_unused
 from visiontasks.errors import BadImage, DataError
 from visiontasks.ops import numpy_boxes
 
@@ -83,6 +84,7 @@ class Voc(ObjectFiles):
     def _listed(self) -> list[Path]:
         """The XML files of the split."""
         if self.split is None:
+            tell_unused(self.root, Finder(self.images), self.report)
             return _xml_files(self.annotations)
         if not re.fullmatch(r"[\w.-]+", self.split):
             raise DataError(
