@@ -13,8 +13,9 @@ from visiontasks.data.sources.source import Overruled, Source
 from visiontasks.errors import DataError
 from visiontasks.registry import catalog
 
-# the most specific layouts first: an annotation file says more than folders, and folders more than a table
-PRECEDENCE = ("coco", "voc", "yolo", "points", "labelme", "instances", "masks", "folder", "boxes", "csv")
+# the most specific layouts first: an annotation file says more than folders, and folders more than a table; a list
+# gives classes alone, of the whole image
+PRECEDENCE = ("listed", "coco", "voc", "yolo", "points", "labelme", "instances", "masks", "folder", "boxes", "csv")
 INHERITED = (
     "names",
     "values",

@@ -11,6 +11,7 @@ _MOST, _MOST_ALIKE = 200, 8  # files, and files of one suffix in one folder
 _IMAGE = rb"[^\s,]+\.(?:jpe?g|png|bmp|webp)"
 _COCO = "export COCO"
 _CSV = "save it as CSV"
+LIST = "a list of images and labels"  # some are read: `sources.listed`
 _UNPACK = "unpack it, and give the folder"
 
 # (suffixes, what their first bytes have, format, what to do); the surest first
@@ -50,7 +51,7 @@ _FORMATS = (
         "CUB-200's list",
         "convert its boxes to COCO; its classes are read for recipes that learn a class an image",
     ),
-    (".txt", rb"\A" + _IMAGE + rb"[ \t,;]+[^\n/]+\n", "a list of images and labels", "save it as CSV: file,label"),
+    (".txt", rb"\A" + _IMAGE + rb"[ \t,;]+[^\n/]+\n", LIST, "save it as CSV: file,label"),
     (".txt", rb"\A\w+(?: -?[\d.]+){14,15}\s", "KITTI's format", "convert them to YOLO or COCO"),
     (".txt", rb"\A-?\d+(?:,-?\d+){7},?\s", "VisDrone's format", "convert them to YOLO or COCO"),
     (

@@ -38,7 +38,7 @@ def find_lists(root: Path, images: Path) -> dict[str, dict[str, str]]:
         lists = [names_in(Path(one["list"]), finder, one.get("split")) for one in found.values()]
     except DataError:  # text of something else
         return {}
-    return found if all(_leads(names, finder) for names in lists) and len(set().union(*lists)) == _count(lists) else {}
+    return found if all(leads(names, finder) for names in lists) and len(set().union(*lists)) == _count(lists) else {}
 
 
 def split_files(root: Path) -> dict[str, Path]:
@@ -75,6 +75,19 @@ def names_in(file: Path, finder: Finder, split: str | None = None) -> list[str]:
     return list(dict.fromkeys(name.replace("\\", "/").removeprefix(folder) for name in names))
 
 
+def labeled_lines(file: Path) -> list[tuple[str, str]]:
+    """(name, what follows it) of each line of a list.
+
+    Raises:
+        DataError: it cannot be read, is empty, or nothing follows a name.
+    """
+    rows = [tuple(re.split(r"[\s,;]+", line, maxsplit=1)) for line in _lines(file)]
+    alone = next((row[0] for row in rows if len(row) < 2 or not row[1]), None)
+    if alone is not None or not rows:
+        raise DataError(f"{file}: expected an image and its class in each line, got {alone!r}.", "list")
+    return rows
+
+
 def tell_unused(root: Path, finder: Finder, report):
     """Report the lists of splits of a folder's images, which are not used."""
     for file in _files(root):
@@ -88,7 +101,7 @@ def tell_unused(root: Path, finder: Finder, report):
                 names = names_in(file, finder)
             except DataError:
                 continue
-            if _leads(names, finder):
+            if leads(names, finder):
                 report.add(NOT_USED, str(file))
 
 
@@ -112,7 +125,8 @@ def _lines(file) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _leads(names: Sequence[str], finder: Finder) -> bool:
+def leads(names: Sequence[str], finder: Finder) -> bool:
+    """Whether nine of ten of the first names in a list are images."""
     first = names[:_TRIED]
     return 0 < _SURE * len(first) <= sum(map(finder.at_once, first))
 
