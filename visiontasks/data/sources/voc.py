@@ -112,14 +112,14 @@ class Voc(ObjectFiles):
         """(image, XML file, size, [(class name, corners, difficult)]) of each readable image."""
         files_of_images = list_images(self.images, report=self.report)
         images = {path.stem: path for path in files_of_images}
-        # folders of classes may each have a 1.jpg
-        placed = {os.path.splitext(os.path.relpath(path, self.images))[0]: path for path in files_of_images}
+        deep = any(file.parent != self.annotations for file in files)  # folders of classes may each have a 1.jpg
+        placed = {_place(path, self.images): path for path in files_of_images} if deep else {}
         finder = Finder(self.images, self.report)
 
         def look(file):
             size, name, objects = _parse(file)
-            place = os.path.splitext(os.path.relpath(file, self.annotations))[0]
-            path = placed.get(place) or images.get(file.stem) or finder.find(name, file)
+            path = placed.get(_place(file, self.annotations)) if deep else None
+            path = path or images.get(file.stem) or finder.find(name, file)
             if path is None:
                 raise BadImage(file, "XML without an image")
             return path, (size, image_size(path, self.max_pixels)), objects
@@ -220,9 +220,14 @@ def _plan_of_classes(root: Path) -> dict | None:
     if files is None or images is None or any(is_split(folder.name) for folder in files.iterdir()):
         return None
     found, finder = _deep_files(files)[:_TRIED], Finder(images)
-    places = (file.relative_to(files).with_suffix("").as_posix() for file in found)
+    places = (_place(file, files) for file in found)
     fits = found and all(map(_is_voc, found)) and any(map(finder.at_once, places))
     return {"train": _arguments(root, files, images)} if fits else None
+
+
+def _place(file: Path, folder: Path) -> str:
+    """Where a file lies in a folder, without its suffix."""
+    return os.path.splitext(file.relative_to(folder).as_posix())[0]
 
 
 def _deep_files(folder: Path) -> list[Path]:
