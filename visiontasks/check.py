@@ -84,11 +84,15 @@ def check(data=None, recipe: str | None = None, *overrides: str):
     from visiontasks.data.checks.checkup import check_sources
     from visiontasks.data.detect import detect
     from visiontasks.data.load import load_sources
+    from visiontasks.recipe.found import serve_both
     from visiontasks.recipe.reading import read_data
     from visiontasks.recipe.schema import DataRecipe, RunRecipe, recipe_paths
 
     if recipe is None:
         splits, reading = detect(data) if isinstance(data, (str, Path)) else (data, "")
+        if reading:
+            splits, overrides, note = serve_both(splits, overrides)
+            reading += f" Note: {note}." if note else ""
         with recipe_paths():
             train, val = load_sources(read_data(splits, overrides), (), DataRecipe().split, RunRecipe().seed)
         settle_bits([train, val])

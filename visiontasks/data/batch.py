@@ -121,13 +121,13 @@ class Assemble:
                     continue
                 if self.keep:
                     samples.append(sample)
-                sample = self._needed(sample)
+                read = sample = self._needed(sample)
                 if self.augments:
                     another = functools.partial(self._another, number, notes)
                     sample = self.augments[draw.size](sample, np.random.default_rng(seed), another, draw.epoch)
                 else:
                     sample = place(sample, placement_of(sample, draw.size, self.resize))
-                self._fill(arrays, rows, sample, notes)
+                self._fill(arrays, rows, sample, read, notes)
                 rows += 1
         except UserError as error:
             return Batch({}, [], 0, notes + self.source.report.fresh(), error)
@@ -177,19 +177,28 @@ class Assemble:
         alone = only(sample.of(""), wanted.get("", {}))
         return dataclasses.replace(alone, sets=sets) if sets else alone
 
-    def _fill(self, arrays, row, sample, notes):
+    def _fill(self, arrays, row, sample, read, notes):
         arrays["image"][row] = sample.image
         for label_set, names in by_set(self.shapes.fields).items():
             rows = {field: arrays[name][row, ...] for field, name in names.items()}
-            self._fill_set(rows, sample.of(label_set), notes)
+            boxes = read.of(label_set).boxes
+            joined = boxes is None or len(boxes) <= self.shapes.max_objects
+            self._fill_set(rows, sample.of(label_set), joined, notes)
 
-    def _fill_set(self, rows, sample, notes):
-        """Write the labels of one set into {field: a batch's array at the sample's row}."""
+    def _fill_set(self, rows, sample, joined, notes):
+        """Write the labels of one set into {field: a batch's array at the sample's row}.
+
+        Args:
+            rows: see above.
+            sample: of one label set.
+            joined: whether too many objects are those of several images.
+            notes: get what is left out.
+        """
         if "known" in rows and sample.boxes is not None:
             rows["known"][:] = True if sample.known is None else sample.known
         chosen = self._chosen(sample, rows)
         if chosen is not None and not chosen.all():
-            notes.append(Note(too_many(self.shapes.max_objects), sample.path or sample.id, skipped=True))
+            notes.append(Note(too_many(self.shapes.max_objects, joined), sample.path or sample.id, skipped=True))
             if "known" in rows and sample.classes is not None:
                 rows["known"][sample.classes[~chosen]] = False  # otherwise these objects would be background
         for name, values in rows.items():

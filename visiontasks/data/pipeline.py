@@ -18,7 +18,7 @@ from visiontasks.data.placing import placement_of
 from visiontasks.data.room import make_room
 from visiontasks.data.sources.source import Source
 from visiontasks.data.stream import Stream
-from visiontasks.data.transforms import Augment
+from visiontasks.data.transforms import Augment, joined_images
 from visiontasks.errors import DataError, RecipeError, UserError, near
 from visiontasks.geometry import RESIZES, Placement, Window
 from visiontasks.sample import FIELDS, Sample
@@ -60,7 +60,8 @@ class Loader(grain.IterDataset):
         seed: of order and augmentation.
         workers: threads or processes that make batches; 0 makes them in the caller's thread.
         worker_kind: "threads" or "processes". Processes take seconds to start; they start once, not once per epoch.
-        max_objects: objects per image that a batch has room for; None: for those of every image, at least 100. An image
+        max_objects: objects per image that a batch has room for; None: for those of every image, at least 100, and
+            where transforms join images (Mosaic, MixUp, CopyPaste) for those of as many, in 99 of 100 draws. An image
             that is known to have more is noted in `source.report` at once.
         mask_size: rows and columns of an instance mask.
         names: class names by field; by default the source's. They fix the number of tags and keypoints.
@@ -98,7 +99,7 @@ class Loader(grain.IterDataset):
         for key, value, choices in (("resize", resize, RESIZES), ("worker_kind", worker_kind, WORKER_KINDS)):
             if value not in choices:
                 raise RecipeError(f"unknown choice {value!r}. {near(str(value), choices)}", key)
-        max_objects = make_room([source], fields, max_objects)
+        max_objects = make_room([source], fields, max_objects, joined_images(augment) if training else 1)
         bounds = (("size", min(size), 1), ("workers", workers, 0))
         for key, value, least in (*bounds, ("max_objects", max_objects, 1), ("mask_size", mask_size, 1)):
             if value < least:

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from visiontasks.data.class_lists import lists_classes
 from visiontasks.data.finding import SHOWN, Finder
 from visiontasks.data.layout import TRAINING, VALIDATION, child, split_folders
-from visiontasks.data.table import Table, first_names, lists_classes, plain, read_rows
+from visiontasks.data.table import Table, first_names, plain, read_rows
 from visiontasks.errors import DataError
 
 _SPLIT = ("split", "subset", "partition", "dataset", "set")  # columns

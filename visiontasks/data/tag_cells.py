@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.data.table import CLASS, Table, is_file_name, is_index, listed_classes, plain
+from visiontasks.data.class_lists import listed_classes
+from visiontasks.data.table import CLASS, Table, is_file_name, is_index, plain
 from visiontasks.errors import DataError
 from visiontasks.sample import UNLABELED
 
@@ -148,7 +149,8 @@ class TagCells:
         split = self._splitter({cell for row in cells for cell in row if cell}, separator)
         lists = [[tag for cell in row for tag in split(cell)] for row in cells]
         used = {tag for tags in lists for tag in tags}
-        listed = listed_classes(self._table, self._report)
+        by_id = names is not None and used <= set(map(str, names))  # the ids are the names that were given
+        listed = {} if by_id else listed_classes(self._table, used, self._report)
         if used and used <= set(listed):  # ids instead of names
             lists = [[listed[tag] for tag in tags] for tags in lists]
             used = {listed[tag] for tag in used}

@@ -8,11 +8,12 @@ import numpy as np
 from visiontasks.arguments import Count
 from visiontasks.data.box_columns import BoxColumns, box_columns, is_near
 from visiontasks.data.box_formats import CORNERS, SIDES, check_format
+from visiontasks.data.class_lists import listed_classes
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
-from visiontasks.data.table import listed_classes, load_table
+from visiontasks.data.table import load_table
 from visiontasks.data.table_splits import (
     ImageFolders,
     none_below,
@@ -80,7 +81,8 @@ class Boxes(ObjectFiles):
             if row is not None:
                 objects.append((line, *row))
         used = {name for *_, objects in images.values() for _, _, name in objects}
-        listed = listed_classes(table, self.report)
+        by_id = names is not None and used <= set(map(str, names))  # the ids are the names that were given
+        listed = {} if by_id else listed_classes(table, used, self.report)
         self._names_of_ids = listed if used <= set(listed) else {}
         self.name_classes(names or listed.values() or sorted(used))
         self._read(images, table, columns, finder)

@@ -16,6 +16,10 @@ from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import Sample, named
 
 
+class Overruled(str):
+    """Why a folder is not read as a source whose layout it has: the sentence on what was read says it."""
+
+
 class Source(Checked, abc.ABC):
     """A sequence of Samples. Its constructor's arguments are its recipe keys, checked by their annotations.
 
