@@ -187,7 +187,7 @@ def test_what_a_table_says_of_few_images_otherwise_is_counted(tmp_path, split):
     assert "read as folder" in said
     source = load_source(splits["train"], "train")
     what = "image to which labels.csv gives another class than its folder, which is learned"
-    assert source.report.items() == [(what, [str(tmp_path / split / "a/3.jpg")])]
+    assert source.report.items() == [(what, [str(tmp_path / split / "a/3.jpg")], False)]
 
 
 def test_a_table_that_names_each_image_contradicts_no_folder(tmp_path):
