@@ -144,10 +144,12 @@ def test_boxes_are_drawn_on_sheets_of_their_class(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images = [{"id": n, "file_name": f"{n}.png", "height": 120, "width": 160} for n in range(4)]
     objects = [
-        {"id": n, "image_id": n, "category_id": 1 + n % 2, "bbox": [20, 20, 50, 40], "area": 2000, "iscrowd": 0}
+        {"id": n, "image_id": n, "category_id": 1 + n, "bbox": [20, 20, 50, 40], "area": 2000, "iscrowd": 0}
         for n in range(4)
     ]
-    categories = [{"id": 1, "name": "a/b"}, {"id": 2, "name": "né"}]
+    long = "x" * 120  # begins as another does
+    categories = [{"id": 1, "name": "a/b"}, {"id": 2, "name": "né"}, {"id": 3, "name": f"{long}1"}]
+    categories.append({"id": 4, "name": f"{long}2"})
     for split, seed in (("train", 0), ("val", 10)):
         for number in range(4):
             write(tmp_path / "data" / split / f"{number}.png", scene(seed + number))
@@ -157,7 +159,8 @@ def test_boxes_are_drawn_on_sheets_of_their_class(tmp_path, monkeypatch):
         )
     assert check_command(["data=data", "out=found", "recipe=ssd_det"]) == 0
     written = {path.relative_to(tmp_path / "found").as_posix() for path in (tmp_path / "found").rglob("*.png")}
-    assert {"sheets/a%2Fb.png", "sheets/né.png", "boxes.png", "classes.png", "sizes.png"} == written
+    sheets = {"a%2Fb", "né", f"{long[:100]}_2", f"{long[:100]}_3"}
+    assert {*(f"sheets/{name}.png" for name in sheets), "boxes.png", "classes.png", "sizes.png"} == written
     found = json.loads((tmp_path / "found" / "check.json").read_text(encoding="utf-8"))
     assert found["splits"]["train"]["objects"][""]["count"] == 4
 
