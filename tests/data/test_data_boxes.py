@@ -249,3 +249,10 @@ def test_columns_of_a_region_of_interest(root):
 def test_class_csv_gives_the_order_of_the_classes(root):
     (root / "class.csv").write_text("dog,0\ncat,1\n")
     assert table(root, "a.jpg,1,2,10,12,cat\nb.jpg,1,2,10,12,dog\n").names["classes"] == ("dog", "cat")
+
+
+def test_an_image_whose_boxes_are_all_unusable_is_no_background(root):
+    source = table(root, HEADER + "a.jpg,nan,nan,dog,1,2,10,12\nb.jpg,30,20,dog,5,5,5,9\ngröße.jpg,,,,,,,\n")
+    assert [source.object_count(index) for index in range(len(source))] == [1, 0]
+    assert source.report.count("image whose objects were all skipped, left out") == 1
+    assert source.report.count("annotations without the image's height and width, taken from the image") == 1

@@ -138,7 +138,7 @@ def test_other_colors_that_fill_areas_are_no_soft_edges(tmp_path, indexed):
         numbers[row : row + 8, 10:30] = number
     put(tmp_path, "a.png", palette(numbers, *colors) if indexed else colored(numbers, *colors))
     (tmp_path / "labelmap.txt").write_text(TABLES["labelmap.txt"])
-    with pytest.raises(DataError, match=r"expected the colors .* got \[0, 0, 128\]; add it"):
+    with pytest.raises(DataError, match=r"expected the colors \[\[0, 0, 0\], .* got \[0, 0, 128\]; add it"):
         masks(tmp_path)
 
 
@@ -271,6 +271,14 @@ def test_roboflow_names_values(tmp_path):
     assert train.names["mask"] == val.names["mask"] == ("background", "road", "car")
     np.testing.assert_array_equal(train[0].mask, NUMBERS)
     np.testing.assert_array_equal(val[0].mask, np.array([0, 2, 1])[NUMBERS])  # its own table numbers them otherwise
+
+
+def test_lists_of_another_order_are_an_error(tmp_path):
+    for split, text in (("train", "sky\nsea\n"), ("val", "sea\nsky\n")):
+        put(tmp_path, f"{split}.png", NUMBERS > 0, split)
+        (tmp_path / split / "masks" / "classes.txt").write_text(text)
+    with pytest.raises(DataError, match="^val.names: 'sea' is class 1 in names and class 0 in the list beside"):
+        load_sources(str(tmp_path), ["mask"], 0.25, 0)
 
 
 @pytest.mark.parametrize("void", ["car", ["car"], 2, [2]])

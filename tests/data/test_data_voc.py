@@ -355,3 +355,17 @@ def test_cvats_file_of_all_images_is_not_a_file_of_one(tmp_path):
     write_image(tmp_path / "images/a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     (tmp_path / "annotations.xml").write_text("<annotations><image name='a.jpg'/></annotations>")
     assert Voc.recognize(tmp_path) is None
+
+
+def test_of_two_images_of_one_name_the_one_in_the_file_is_taken(tmp_path):
+    write(tmp_path, f"<annotation><filename>a.jpg</filename>{size_of()}{thing()}</annotation>")
+    write_image(tmp_path / "JPEGImages/a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))  # a mask, say
+    source = Voc(str(tmp_path))
+    assert [source[0].id] == ["a.jpg"] and source.report.count("image without an XML file, not used") == 1
+
+
+def test_two_files_for_one_image_are_an_error(tmp_path):
+    for name in "ab":
+        write(tmp_path, f"<annotation><filename>b.jpg</filename>{size_of()}{thing()}</annotation>", name, name == "b")
+    with pytest.raises(DataError, match=r"b.xml: expected one file of annotations for .*b.jpg, but .*a.xml is another"):
+        Voc(str(tmp_path))

@@ -196,7 +196,11 @@ def _check(stores, given, names, known, table, values, colors, classes, report) 
         return classes if others else []
     if explicit:
         first = max(others, key=others.get)
-        expected = [unpacked(key) for key in known] if given.of_colors else sorted(known.keys() - {VOID}) or [VOID]
+        expected = (
+            [unpacked(key) for key in known if key != _BORDER]
+            if given.of_colors
+            else sorted(known.keys() - {VOID}) or [VOID]
+        )
         kind = "colors" if given.of_colors else "values"
         if values is not None:
             expected = list(values)
