@@ -94,6 +94,21 @@ def test_neither_keras_nor_a_backend_is_imported(folders, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+def test_the_page_names_where_on_a_line_of_its_own(folders, capsys):
+    write(folders / "val" / "cat" / "copy.png", scene(0))
+    write(folders / "val" / "cat" / "bright, object.png", np.full((120, 160, 3), 200, np.uint8))
+    assert check_command([f"data={folders}", "charts=false"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    place = next(
+        number for number, line in enumerate(lines) if line.startswith("warning [validation] 1 × image of one")
+    )
+    assert lines[place + 1].strip() == "val/cat/bright, object.png"
+    assert lines[-1] == "warnings: 0 errors, 2 warnings, 0 notes"
+    (folders / "val" / "cat" / "copy.png").unlink()
+    check_command([f"data={folders}", "charts=false"])
+    assert capsys.readouterr().out.splitlines()[-1] == "warnings: 0 errors, 1 warning, 0 notes"
+
+
 def test_copies_between_and_within_sets_are_found(folders):
     for number, split, copy in (
         (0, "val", lambda image: cv2.imdecode(cv2.imencode(".jpg", image, [1, 60])[1], 1)),

@@ -47,8 +47,8 @@ def duplicates(seen: dict[str, Sequence[Seen]]) -> list[Finding]:
             Finding(
                 "duplicates_between",
                 WARNING,
-                f"{sum(map(len, leaked))} × validation image that shows what a training image shows, so its score does "
-                "not hold for new images; move it, or remove it",
+                f"{sum(map(len, leaked))} × validation image that is a copy of a training image, so the score promises "
+                "too much for new images; move it to the training set, or remove it",
                 sum(map(len, leaked)),
                 [_named(_with_both(group, images), images) for group in between],
             )
@@ -58,7 +58,7 @@ def duplicates(seen: dict[str, Sequence[Seen]]) -> list[Finding]:
         within = [group for group in within if len(group) > 1]
         if within:
             count = sum(len(group) - 1 for group in within)
-            text = f"{count} × copy of another image in the same set, which counts more than once"
+            text = f"{count} × copy of another image in the same set; remove it, so that the image counts once"
             names = [_named(group, images) for group in within]
             findings.append(Finding("duplicates", WARNING, text, count, names, split))
     different = [group for group in groups if len({_labels_of(images[n][1]) for n in group}) > 1]

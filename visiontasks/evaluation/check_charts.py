@@ -11,21 +11,21 @@ from visiontasks.data.images import write_image
 from visiontasks.data.placing import place, placement_of
 from visiontasks.data.scan import scan
 from visiontasks.drawing.data_charts import boxes_figure, classes_figure, sizes_figure
-from visiontasks.drawing.panels import grid
+from visiontasks.drawing.panels import contact_sheet, side_by_side
 from visiontasks.errors import BadImage
 from visiontasks.evaluation.results import file_part
 from visiontasks.registry import catalog
 from visiontasks.sample import by_set
 from visiontasks.skeleton import Skeleton
 
-CELLS = 9  # images on a contact sheet
+CELLS, ACROSS = 9, 3  # images on a contact sheet, and in a row of it
 MOST_SHEETS = 100  # of a field: of more classes, the first ones have a sheet
 MOST_LETTERS = 100  # of a class's name in the name of a file
-SIDE = 320  # pixels of an image on a sheet
+SIDE = 320  # pixels of an image's longer dimension on a sheet
 _UNITS = {"mask": "pixels", "classes": "objects"}
 
 
-def write_pictures(checkup: Checkup, out: Path):
+def write_charts(checkup: Checkup, out: Path):
     """Write classes.png, sizes.png and boxes.png, and CLASS.png into a folder sheets, to a folder that exists."""
     seen = {TITLES[split]: images for split, images in checkup.seen.items()}
     sizes = {title: np.array([one.size for one in images]).reshape(-1, 2) for title, images in seen.items()}
@@ -62,17 +62,17 @@ def _write_sheets(checkup, field, folder):
         except BadImage:  # it has changed since it was looked at
             return None
         height, width = sample.image.shape[:2]
-        shrunk = max(1, max(height, width) / SIDE)
-        small = place(
-            sample, placement_of(sample, (round(height / shrunk) or 1, round(width / shrunk) or 1), "stretch")
-        )
+        scale = SIDE / max(height, width)
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        small = place(sample, placement_of(sample, size, "stretch"))
         return task.draw_truth(small.image, small.of(label_set))
 
     folder.mkdir(exist_ok=True)
     for number, indices in enumerate(chosen):  # one at a time: a hundred of them would take 300 MB
         cells = [cell for cell in scan(draw, indices, "Drawing") if cell is not None]
         if cells:
-            write_image(folder / f"{_file_name(names[number], number)}.png", grid(cells))
+            rows = [side_by_side(cells[start : start + ACROSS]) for start in range(0, len(cells), ACROSS)]
+            write_image(folder / f"{_file_name(names[number], number)}.png", contact_sheet(rows))
 
 
 def _file_name(name, number) -> str:
