@@ -100,7 +100,9 @@ def test_the_page_names_where_on_a_line_of_its_own(folders, capsys):
     assert check_command([f"data={folders}", "charts=false"]) == 1
     lines = capsys.readouterr().out.splitlines()
     place = next(
-        number for number, line in enumerate(lines) if line.startswith("warning [validation] 1 × image of one")
+        number
+        for number, line in enumerate(lines)
+        if line.startswith("warning [validation] 1 × image of a single color")
     )
     assert lines[place + 1].strip() == "val/cat/bright, object.png"
     assert lines[-1] == "warnings: 0 errors, 2 warnings, 0 notes"

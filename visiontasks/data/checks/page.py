@@ -43,7 +43,7 @@ def _splits(checkup) -> Table:
             continue
         ignored = [f" (and {one['ignored']} ignored)" if one["ignored"] else "" for one in rows]
         table.add_row(f"{prefix}objects", *(f"{one['count']}{more}" for one, more in zip(rows, ignored, strict=True)))
-        table.add_row(f"{prefix}objects per image", *(_range(one["an_image"]) for one in rows))
+        table.add_row(f"{prefix}objects per image", *(_range(one["per_image"]) for one in rows))
         table.add_row(f"{prefix}images without objects", *(str(one["images_without"]) for one in rows))
         table.add_row(f"{prefix}box size (root of its share of the image)", *(_range(one["size"], 3) for one in rows))
         places = [_middle(checkup.seen[split], label_set) for split in checkup.seen]
