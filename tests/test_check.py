@@ -94,6 +94,23 @@ def test_neither_keras_nor_a_backend_is_imported(folders, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+def test_the_page_names_where_on_a_line_of_its_own(folders, capsys):
+    write(folders / "val" / "cat" / "copy.png", scene(0))
+    write(folders / "val" / "cat" / "bright, object.png", np.full((120, 160, 3), 200, np.uint8))
+    assert check_command([f"data={folders}", "charts=false"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    place = next(
+        number
+        for number, line in enumerate(lines)
+        if line.startswith("warning [validation] 1 × image of a single color")
+    )
+    assert lines[place + 1].strip() == "val/cat/bright, object.png"
+    assert lines[-1] == "warnings: 0 errors, 2 warnings, 0 notes"
+    (folders / "val" / "cat" / "copy.png").unlink()
+    check_command([f"data={folders}", "charts=false"])
+    assert capsys.readouterr().out.splitlines()[-1] == "warnings: 0 errors, 1 warning, 0 notes"
+
+
 def test_copies_between_and_within_sets_are_found(folders):
     for number, split, copy in (
         (0, "val", lambda image: cv2.imdecode(cv2.imencode(".jpg", image, [1, 60])[1], 1)),
@@ -144,10 +161,12 @@ def test_boxes_are_drawn_on_sheets_of_their_class(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images = [{"id": n, "file_name": f"{n}.png", "height": 120, "width": 160} for n in range(4)]
     objects = [
-        {"id": n, "image_id": n, "category_id": 1 + n % 2, "bbox": [20, 20, 50, 40], "area": 2000, "iscrowd": 0}
+        {"id": n, "image_id": n, "category_id": 1 + n, "bbox": [20, 20, 50, 40], "area": 2000, "iscrowd": 0}
         for n in range(4)
     ]
-    categories = [{"id": 1, "name": "a/b"}, {"id": 2, "name": "né"}]
+    long = "x" * 120  # begins as another does
+    categories = [{"id": 1, "name": "a/b"}, {"id": 2, "name": "né"}, {"id": 3, "name": f"{long}1"}]
+    categories.append({"id": 4, "name": f"{long}2"})
     for split, seed in (("train", 0), ("val", 10)):
         for number in range(4):
             write(tmp_path / "data" / split / f"{number}.png", scene(seed + number))
@@ -157,7 +176,8 @@ def test_boxes_are_drawn_on_sheets_of_their_class(tmp_path, monkeypatch):
         )
     assert check_command(["data=data", "out=found", "recipe=ssd_det"]) == 0
     written = {path.relative_to(tmp_path / "found").as_posix() for path in (tmp_path / "found").rglob("*.png")}
-    assert {"sheets/a%2Fb.png", "sheets/né.png", "boxes.png", "classes.png", "sizes.png"} == written
+    sheets = {"a%2Fb", "né", f"{long[:100]}_2", f"{long[:100]}_3"}
+    assert {*(f"sheets/{name}.png" for name in sheets), "boxes.png", "classes.png", "sizes.png"} == written
     found = json.loads((tmp_path / "found" / "check.json").read_text(encoding="utf-8"))
     assert found["splits"]["train"]["objects"][""]["count"] == 4
 

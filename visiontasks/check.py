@@ -46,7 +46,7 @@ def check_command(arguments: list[str]) -> int:
 
 def _checked(words, overrides, charts, as_json) -> int:
     from visiontasks.data.checks.page import page
-    from visiontasks.evaluation.data_pictures import write_pictures
+    from visiontasks.evaluation.check_charts import write_charts
     from visiontasks.evaluation.results import results_folder, write_json
 
     if "data" not in words and "recipe" not in words:
@@ -56,7 +56,7 @@ def _checked(words, overrides, charts, as_json) -> int:
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         checkup = check(words.get("data"), words.get("recipe"), *overrides)
         if out is not None:
-            write_pictures(checkup, out)
+            write_charts(checkup, out)
             write_json(out / "check.json", checkup.to_json())
     if as_json:
         _print_json(checkup.to_json())

@@ -259,3 +259,10 @@ def test_ids_of_classes_get_the_names_of_a_list_beside_the_table(tmp_path):
     assert source.names["classes"] == ("cow", "cat", "yak") and source[0].classes.tolist() == [0, 1]
     assert source.report.count("class ids of the table, named by the list of classes beside it") == 1
     assert Boxes(str(tmp_path / "train.csv"), names=["2", "1"]).names["classes"] == ("2", "1")
+
+
+def test_an_image_whose_boxes_are_all_unusable_is_no_background(root):
+    source = table(root, HEADER + "a.jpg,nan,nan,dog,1,2,10,12\nb.jpg,30,20,dog,5,5,5,9\ngröße.jpg,,,,,,,\n")
+    assert [source.object_count(index) for index in range(len(source))] == [1, 0]
+    assert source.report.count("image whose objects were all skipped, left out") == 1
+    assert source.report.count("annotations without the image's height and width, taken from the image") == 1

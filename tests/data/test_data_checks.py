@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from visiontasks.data.checks.classes import check_classes, counts
-from visiontasks.data.checks.duplicates import duplicates
+from visiontasks.data.checks.duplicates import MOST_TRIES, duplicates
 from visiontasks.data.checks.images import check_images, check_report
 from visiontasks.data.checks.keypoints import check_keypoints
 from visiontasks.data.checks.looking import THUMBNAIL, Seen, look
@@ -87,6 +87,32 @@ def test_copies_are_found_and_no_other_images(draw, tmp_path):
     for pair in finding.names:
         one, other = (name.rpartition("/")[2] for name in pair.split(" = "))
         assert one[:2] == other[:2]
+
+
+def studio(count, strength):
+    """Thumbnails with the same background, and other details before it."""
+    background = cv2.resize(photo(0), (THUMBNAIL, THUMBNAIL))[..., 0] / 2 + 60
+    for seed in range(count):
+        details = cv2.resize(np.random.default_rng(seed).normal(0, strength, (30, 30)), (THUMBNAIL, THUMBNAIL))
+        yield seen(name=f"{seed}.png", thumbnail=np.clip(background + details, 0, 255).astype(np.uint8))
+
+
+def test_images_of_one_studio_are_not_all_compared(monkeypatch):
+    compared = []
+    monkeypatch.setattr("visiontasks.data.checks.duplicates.alike", lambda *pair: compared.append(pair))
+    assert not duplicates({"train": list(studio(60, 70))}) and len(compared) < 60
+    compared.clear()
+    monkeypatch.setattr("visiontasks.data.checks.duplicates._FEW", 8)
+    (finding,) = duplicates({"train": list(studio(60, 25))})
+    assert (finding.kind, finding.level) == ("duplicates_unsure", "note")
+    assert len(compared) < 60 * MOST_TRIES
+
+
+def test_a_copy_among_images_of_one_studio_is_found():
+    images, size = [*studio(60, 25)], (THUMBNAIL, THUMBNAIL)
+    copy = cv2.resize(cv2.resize(images[50].thumbnail, (58, 58), interpolation=cv2.INTER_AREA), size)
+    findings = duplicates({"train": images, "val": [seen(name="copy.png", thumbnail=copy)]})
+    assert {one.kind: one.names for one in findings}["duplicates_between"] == ("copy.png = 50.png",)
 
 
 def test_a_jpeg_is_decoded_at_a_fraction_with_the_whole_size(tmp_path):
@@ -266,6 +292,14 @@ def test_suspicious_boxes():
     assert not check_boxes("train", "", [seen(objects(boxes, ignored=ignored))], None)
 
 
+def test_boxes_at_one_place_are_found_among_thousands():
+    corners = 30 * np.indices((60, 50)).reshape(2, -1).T
+    boxes = np.concatenate([corners, corners + 20], axis=1).astype(float)
+    boxes = np.concatenate([boxes, boxes[[7]]])
+    (finding,) = check_boxes("train", "", [seen(objects(boxes), size=(2000, 2000))], None)
+    assert finding.kind == "identical_box" and finding.names == ("1.png, objects 8 and 3001",)
+
+
 def test_boxes_are_tiny_on_a_smaller_canvas():
     images = [seen(objects([[10, 10, 20, 20]]), size=(1000, 1000))]
     assert not check_boxes("train", "", images, (2000, 2000))
@@ -309,6 +343,10 @@ def test_keypoints_outside_of_their_box():
     image.of("")["keypoints"][0, 0, :2] = 95, 90
     (finding,) = check_keypoints("train", "", [image], SKELETON)
     assert finding.kind == "keypoint_outside" and finding.names == ("1.png, object 1, nose",)
+    two = {key: np.concatenate([value, value]) for key, value in image.of("").items()}
+    two["ignored"] = np.array([True, False])  # counts in the number of the next
+    (finding,) = check_keypoints("train", "", [seen(two)], SKELETON)
+    assert finding.names == ("1.png, object 2, nose",)
     image.of("")["keypoints"][0, 0, 2] = 0
     assert not check_keypoints("train", "", [image], SKELETON)
 

@@ -99,3 +99,8 @@ def test_label_studios_prefix_is_dropped_where_one_file_fits(tmp_path):
     assert finder.find("images\\1f2e3d4c-a.jpg") == tmp_path / "images/a.jpg"
     assert report.count("file name with a prefix of Label Studio") == 1
     assert finder.find("1f2e3d4c-b.jpg") is None and finder.find("1f2e3d4-a.jpg") is None
+
+
+def test_a_name_too_long_for_a_file_is_missing(root):
+    assert found(root, f"{'x' * 300}/a.txt/b.jpg") == (None, "image missing, skipped")
+    assert not Finder(root).at_once(f"{'x' * 300}/b")

@@ -107,7 +107,7 @@ def test_a_folder_of_nothing_but_them_says_so(tmp_path):
     for name in ("cat/a.dcm", "dog/b.dcm"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(DataError, match="holds 2 pictures of formats that are not read, such as a.dcm; convert them"):
+    with pytest.raises(DataError, match="holds 2 images in formats that are not read, such as a.dcm; convert them"):
         detect(tmp_path, ["label"])
 
 

@@ -178,3 +178,38 @@ def test_files_in_a_folder_beside_that_of_the_images(tmp_path):
     source = Labelme(**plan["train"])
     assert len(source) == 2 and source[0].boxes.tolist() == [[1, 1, 8, 6]]
     assert "no images" in Labelme.recognize(tmp_path / "labels")
+
+
+def test_an_image_whose_shapes_are_all_unusable_is_no_background(tmp_path):
+    source = labelme(tmp_path, [shape()], [shape([[1, 1], [2, 2]], label="dog")], [])
+    assert [source[index].id for index in range(len(source))] == ["a.png", "c.png"]
+    assert source.names["classes"] == ("cat",)
+    assert source.report.count("image whose objects were all skipped, left out") == 1
+
+
+def test_of_two_images_of_one_name_the_one_in_the_file_is_taken(tmp_path):
+    write_image(tmp_path / "a.webp", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    source = labelme(tmp_path, [shape()])
+    assert [source[0].id] == ["a.png"] and source.report.count("image without a labelme file, left out") == 1
+
+
+def test_two_files_for_one_image_are_an_error(tmp_path):
+    labelme(tmp_path, [shape()])
+    (tmp_path / "b.json").write_bytes((tmp_path / "a.json").read_bytes())
+    with pytest.raises(DataError, match=r"b.json: expected one file of annotations for .*a.png, but .*a.json"):
+        Labelme(str(tmp_path))
+
+
+def test_a_folder_that_was_linked_is_read(tmp_path):
+    for name in ("elsewhere", "set"):
+        (tmp_path / name).mkdir()
+    labelme(tmp_path / "elsewhere", [shape()])
+    (tmp_path / "set" / "part").symlink_to(tmp_path / "elsewhere")
+    assert len(Labelme(str(tmp_path / "set"))) == 1
+
+
+def test_json_that_is_too_deep_is_broken(tmp_path):
+    labelme(tmp_path, [shape()])
+    write_image(tmp_path / "b.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    (tmp_path / "b.json").write_text('{"imagePath": "b.png", "shapes": ' + "[" * 10**5 + "]" * 10**5 + "}")
+    assert "broken JSON" in str(Labelme(str(tmp_path)).report)

@@ -122,6 +122,26 @@ def test_photographs_as_masks_get_no_advice_of_colors(tmp_path):
     assert "Set colors" not in str(caught.value)
 
 
+def test_other_values_that_fill_areas_are_no_soft_edges(tmp_path):
+    numbers = np.zeros((64, 64), np.uint8)
+    for number, row in enumerate((4, 20, 36, 52), start=1):
+        numbers[row : row + 8, 10:30] = number
+    put(tmp_path, "a.png", numbers)
+    with pytest.raises(DataError, match=r"expected the values \[0, 1\], got 2; add it. Without a class are 2 \(3.9%\)"):
+        masks(tmp_path, values=[0, 1])
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_other_colors_that_fill_areas_are_no_soft_edges(tmp_path, indexed):
+    numbers, colors = np.zeros((64, 64), np.uint8), (BLACK, RED, GREEN, (0, 0, 128), (64, 0, 0), (88, 56, 16))
+    for number, row in enumerate((0, 12, 24, 36, 48), start=1):
+        numbers[row : row + 8, 10:30] = number
+    put(tmp_path, "a.png", palette(numbers, *colors) if indexed else colored(numbers, *colors))
+    (tmp_path / "labelmap.txt").write_text(TABLES["labelmap.txt"])
+    with pytest.raises(DataError, match=r"expected the colors \[\[0, 0, 0\], .* got \[0, 0, 128\]; add it"):
+        masks(tmp_path)
+
+
 def test_lossy_colors_become_the_nearest(tmp_path):
     numbers = (disk() > 0).astype(int)
     put(tmp_path, "a.jpg", colored(numbers, BLACK, (200, 30, 30)), quality=90)
@@ -251,6 +271,14 @@ def test_roboflow_names_values(tmp_path):
     assert train.names["mask"] == val.names["mask"] == ("background", "road", "car")
     np.testing.assert_array_equal(train[0].mask, NUMBERS)
     np.testing.assert_array_equal(val[0].mask, np.array([0, 2, 1])[NUMBERS])  # its own table numbers them otherwise
+
+
+def test_lists_of_another_order_are_an_error(tmp_path):
+    for split, text in (("train", "sky\nsea\n"), ("val", "sea\nsky\n")):
+        put(tmp_path, f"{split}.png", NUMBERS > 0, split)
+        (tmp_path / split / "masks" / "classes.txt").write_text(text)
+    with pytest.raises(DataError, match="^val.names: 'sea' is class 1 in names and class 0 in the list beside"):
+        load_sources(str(tmp_path), ["mask"], 0.25, 0)
 
 
 @pytest.mark.parametrize("void", ["car", ["car"], 2, [2]])

@@ -375,3 +375,17 @@ def test_folders_of_classes_whose_xml_files_may_lack_the_suffix(tmp_path, suffix
     assert found["n02-Chihuahua/1.jpg"] == [0] and found["n03-pug/1.jpg"] == [1]
     splits, _ = detect(tmp_path, ["label"])  # the folders say it
     assert splits["train"] == {"source": "folder", "root": str(tmp_path / "Images")}
+
+
+def test_of_two_images_of_one_name_the_one_in_the_file_is_taken(tmp_path):
+    write(tmp_path, f"<annotation><filename>a.jpg</filename>{size_of()}{thing()}</annotation>")
+    write_image(tmp_path / "JPEGImages/a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))  # a mask, say
+    source = Voc(str(tmp_path))
+    assert [source[0].id] == ["a.jpg"] and source.report.count("image without an XML file, not used") == 1
+
+
+def test_two_files_for_one_image_are_an_error(tmp_path):
+    for name in "ab":
+        write(tmp_path, f"<annotation><filename>b.jpg</filename>{size_of()}{thing()}</annotation>", name, name == "b")
+    with pytest.raises(DataError, match=r"b.xml: expected one file of annotations for .*b.jpg, but .*a.xml is another"):
+        Voc(str(tmp_path))

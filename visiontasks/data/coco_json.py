@@ -1,6 +1,7 @@
 """Reads an annotation file in COCO's format, checks it, and groups its objects by image."""
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Sequence
@@ -40,6 +41,11 @@ class CocoJson:
     points: tuple[str, ...]
     limbs: tuple[tuple[int, int], ...]
     crowds: bool = True
+
+    @functools.cached_property
+    def numbers(self) -> dict[int, int]:
+        """{category id: class}."""
+        return {number: at for at, number in enumerate(self.category_ids)}
 
     def objects(self, image_id, size: tuple[int, int], report) -> Objects:
         """The objects of an image of that (height, width). What cannot be used goes to `report`.
@@ -103,7 +109,7 @@ class Entry:
 
     def __init__(self, file: CocoJson, name: str, entry: dict, size: tuple[int, int], report):
         self.name, self.crowd = name, file.crowds and entry.get("iscrowd") in (1, "1")
-        self.number = file.category_ids.index(entry["category_id"])
+        self.number = file.numbers[entry["category_id"]]
         written = _numbers(entry.get("bbox"), 4, "bbox [x, y, width, height]", name)
         self.mask = segmentations.check(entry.get("segmentation"), size, name, report, written)
         self.box = None
@@ -191,6 +197,7 @@ def read_coco(path: Path, names: Sequence[str] | None, report, crowds: bool = Tr
         what = "category without objects that others name as their supercategory, left out"
         report.noted(what, f"{number}: {categories.pop(number)['name']}")
     category_ids, names = _classes(categories, names, path)
+    known = categories.keys() & set(category_ids)
     annotations, seen = {}, set()
     for position, entry in enumerate(data["annotations"]):
         number = entry.get("id", position) if isinstance(entry, dict) else None
@@ -200,7 +207,7 @@ def read_coco(path: Path, names: Sequence[str] | None, report, crowds: bool = Tr
         seen.add(number)
         if number is None or type(entry.get("image_id")) not in (int, str) or type(entry.get("category_id")) is not int:
             raise DataError(f"{name}: expected image_id and category_id that are integers, got {str(entry)[:120]}.")
-        if entry["category_id"] not in categories or entry["category_id"] not in category_ids:
+        if entry["category_id"] not in known:
             raise DataError(_unknown(name, entry["category_id"], categories, names))
         if entry["image_id"] not in images:
             report.skipped("annotation of an image that the file does not list, skipped", name)

@@ -93,7 +93,7 @@ class Finder:
     def _stems_in(self, folder: Path) -> set[str]:
         """The names without suffixes of a folder's own files."""
         if folder not in self._stems:
-            names = os.listdir(folder) if folder.is_dir() else ()
+            names = os.listdir(folder) if os.path.isdir(folder) else ()
             self._stems[folder] = {posixpath.splitext(name)[0] for name in names if self.accepts(name)}
         return self._stems[folder]
 
@@ -110,7 +110,7 @@ class Finder:
         if not fits and (bare := _PREFIX.sub("", parts[-1])) != parts[-1]:
             parts[-1], fits, mended = bare, named.get(bare, ()), "file name with a prefix of Label Studio"
         first, slash, _ = plain.removeprefix("./").partition("/")
-        if slash and first not in ("", "..") and (self.root / first).is_dir():
+        if slash and first not in ("", "..") and os.path.isdir(self.root / first):
             fits = [fit for fit in fits if fit[0][0] == parts[0]]  # not a foreign folder: it is in there, or missing
         ends = [_common(parts, keys) for keys, _ in fits]
         best = [fit for fit, end in zip(fits, ends, strict=True) if end == max(ends)]

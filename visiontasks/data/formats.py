@@ -1,4 +1,4 @@
-"""The picture formats: which files are images by their names, and which Pillow can decode here by their bytes."""
+"""The image formats: which files are images by their names, and which Pillow can decode here by their bytes."""
 
 import functools
 import os
@@ -12,7 +12,7 @@ SUFFIXES = {
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
     *_PHONES,
 }
-# pictures of formats that are not read: a folder's source counts them
+# images in formats that are not read: a folder's source counts them
 UNREAD = {
     *(".psd", ".svg", ".eps", ".xcf", ".tga", ".pcx", ".ico", ".exr", ".hdr", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr"),
     *(".heics", ".heifs", ".avifs", ".dcm", ".dicom", ".nii", ".fits", ".svs", ".ndpi", ".czi", ".nd2", ".lif"),
@@ -32,7 +32,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_unread_name(name: str) -> bool:
-    """Whether a file of this name is a picture of a format that is not read."""
+    """Whether a file of this name is an image in a format that is not read."""
     return not name.startswith(".") and os.path.splitext(name.removesuffix(".gz"))[1].lower() in UNREAD
 
 

@@ -193,7 +193,7 @@ def write_image(path: str | os.PathLike, image: np.ndarray):
 def list_images(root: str | os.PathLike, recursive: bool = True, report=None) -> list[Path]:
     """The image files in `root`, in a stable order: by path, compared folder by folder.
 
-    Image files are recognized by suffix, in any case; of what `files_below` lists. The report gets the files of picture
+    Image files are recognized by suffix, in any case; of what `files_below` lists. The report gets the files of image
     formats that are not read, images without a suffix, and of those listed the HEIC and AVIF that cannot be read here.
     """
     images = []

@@ -18,6 +18,7 @@ from visiontasks.sample import by_set, named
 
 # what a batch contains by default; instance masks and keypoints would fill it
 DEFAULT_FIELDS = ("label", "tags", "mask", "classes", "boxes")
+_LISTS = ("classes", "label", "tags")  # fields whose classes may be those of both sets
 
 
 def load_data(
@@ -110,6 +111,8 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
         _, _, name = (error.argument or "").partition(".")
         if name != "names" or not isinstance(val, dict) or "names" in val or not isinstance(data["train"], dict):
             raise
+        if not train.names.keys() & set(_LISTS):  # masks, whose numbers are the classes
+            raise
         if "names" in data["train"]:
             error.argument = f"train.{name}"  # they serve both
             raise
@@ -119,7 +122,7 @@ def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[
 def _with_joint_names(train_split, val_split, train) -> tuple[Source, Source]:
     """Both sets of a data set that lists its classes nowhere, with the classes of both; those of one are reported."""
     val = load_source(inherit(val_split, train_split), "val")
-    field = next(name for name in ("classes", "label", "tags") if name in train.names)
+    field = next(name for name in _LISTS if name in train.names)
     names = sorted({*train.names[field], *val.names[field]})
     train_split = {**train_split, "names": names}
     both = load_source(train_split, "train"), load_source(inherit(val_split, train_split), "val")

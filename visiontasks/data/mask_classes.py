@@ -4,6 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import cv2
+import numpy as np
+
+from visiontasks.data.mask_images import read_stored_mask
 from visiontasks.data.mask_lookup import MaskLookup
 from visiontasks.data.mask_tables import Table, packed, unpacked
 from visiontasks.data.mask_values import Stores, are_flat, are_soft, is_noise, peaks, shares
@@ -13,6 +17,7 @@ from visiontasks.sample import VOID
 _BORDER = 0xE0E0C0  # PASCAL VOC's void
 _COLOR = re.compile(r"#[0-9a-f]{6}")
 _FIXES = 32  # values in an advice
+_TRIED, _INNER = 8, 0.25  # values that may be classes; the share of their pixels that has only such neighbors
 
 
 class Classes(NamedTuple):
@@ -183,14 +188,19 @@ def _check(stores, given, names, known, table, values, colors, classes, report) 
     pixels = stores.colors if given.of_colors else stores.values
     others = {key: count for key, count in pixels.items() if key not in known}
     explicit = given.listed or given.of_colors
-    if explicit and (not others or is_noise(others, pixels, bool(stores.lossy))):
+    noise = is_noise(others, pixels, bool(stores.lossy)) and (stores.lossy or not _fill_areas(stores, others, given))
+    if explicit and (not others or noise):
         for path, one in stores.masks if others else ():
             if not set((one.as_colors() if given.of_colors else one.values).tolist()) <= known.keys():
                 report.noted("mask with values between those of the classes, each taken as the nearest", str(path))
         return classes if others else []
     if explicit:
         first = max(others, key=others.get)
-        expected = [unpacked(key) for key in known] if given.of_colors else sorted(known.keys() - {VOID}) or [VOID]
+        expected = (
+            [unpacked(key) for key in known if key != _BORDER]
+            if given.of_colors
+            else sorted(known.keys() - {VOID}) or [VOID]
+        )
         kind = "colors" if given.of_colors else "values"
         if values is not None:
             expected = list(values)
@@ -216,6 +226,16 @@ def _check(stores, given, names, known, table, values, colors, classes, report) 
         fits = len(set(stores.values) - {VOID}) == len(names)
         raise DataError(text, *(["values", _list(sorted(set(stores.values) - {VOID}))] if fits else []))
     return []
+
+
+def _fill_areas(stores, others, given) -> bool:
+    """Whether a frequent one of other values fills areas, as a class does, and soft edges do not."""
+    for key in sorted(others, key=others.get, reverse=True)[:_TRIED]:
+        mask = read_stored_mask(stores.first(key, given.of_colors))
+        there = ((mask.as_colors() if given.of_colors else mask.values) == key).astype(np.uint8)
+        if cv2.erode(there, np.ones((3, 3), np.uint8)).sum() > _INNER * there.sum():
+            return True
+    return False
 
 
 def _values_error(stores, why) -> DataError:

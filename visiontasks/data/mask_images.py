@@ -25,6 +25,14 @@ class StoredMask(NamedTuple):
     colored: bool = False
     lossy: bool = False
 
+    def as_colors(self) -> np.ndarray:
+        """int32 (H, W), the colors 0xRRGGBB of the image that it is; -1: it has none."""
+        if self.colored:
+            return self.values
+        if self.palette is None:
+            return np.where(self.values < 256, self.values * 0x10101, -1)
+        return self.palette[self.values]
+
 
 def read_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read the numbers in a mask file: int32 (H, W), as stored; of a palette image, its indices.

@@ -43,6 +43,7 @@ def classes_figure(counted: Mapping[str, np.ndarray], names: Sequence[str], titl
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.legend(fontsize=8)
     axes.grid(axis="x", color="0.92")
+    axes.set_axisbelow(True)
     return figure
 
 
@@ -65,6 +66,7 @@ def sizes_figure(sizes: Mapping[str, np.ndarray], brightness: Mapping[str, np.nd
     for axes in (left, right):
         axes.legend(fontsize=8)
         axes.grid(color="0.92")
+        axes.set_axisbelow(True)
     return figure
 
 
@@ -80,17 +82,20 @@ def boxes_figure(boxes: Mapping[str, np.ndarray], numbers: Mapping[str, np.ndarr
 
     figure = Figure(figsize=(12, 4), dpi=120, layout="constrained")
     sized, placed, counted = figure.subplots(1, 3)
+    most = max((int(number.max(initial=0)) for number in numbers.values()), default=0)
+    step = -(-(most + 1) // _BINS)  # whole numbers, so that no bin has more of them than another
     for ink, split in zip(INKS, boxes, strict=False):
-        sides = np.sqrt(np.prod(boxes[split][:, 2:] - boxes[split][:, :2], axis=1))
-        sized.hist(sides, np.linspace(0, 1, _BINS + 1), color=ink, alpha=0.6, label=split)
-        counted.hist(numbers[split], _BINS, color=ink, alpha=0.6, label=split)
+        sizes = np.sqrt(np.prod(boxes[split][:, 2:] - boxes[split][:, :2], axis=1))
+        sized.hist(sizes, np.linspace(0, 1, _BINS + 1), color=ink, alpha=0.6, label=split)
+        counted.hist(numbers[split], np.arange(0, most + 1 + step, step) - 0.5, color=ink, alpha=0.6, label=split)
     every = np.concatenate([*boxes.values()])
     centers = (every[:, :2] + every[:, 2:]) / 2
     placed.hist2d(*centers.T, bins=20, range=((0, 1), (0, 1)), cmap="Blues")
     placed.invert_yaxis()
-    sized.set(xlabel="size of a box: root of its share of the image", ylabel="boxes")
-    placed.set(xlabel="where boxes' centers lie, all images in one", aspect="equal", xticks=[], yticks=[])
-    counted.set(xlabel="objects an image", ylabel="images")
+    sized.set(xlabel="box size: root of its share of the image", ylabel="boxes")
+    placed.set(xlabel="centers of the boxes of all images", aspect="equal", xticks=[], yticks=[])
+    counted.set(xlabel="objects per image", ylabel="images")
+    counted.locator_params(axis="x", integer=True)
     sized.legend(fontsize=8)
     figure.suptitle(title, fontsize=10, parse_math=False)
     return figure

@@ -91,7 +91,7 @@ class Checkup:
             "count": int(numbers.sum()),
             "ignored": ignored,
             "images_without": int((numbers == 0).sum()),
-            "an_image": quantiles(numbers),
+            "per_image": quantiles(numbers),
             "size": quantiles(np.sqrt(sides.prod(axis=1))),
             "centers": ninths.tolist(),
         }

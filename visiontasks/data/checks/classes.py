@@ -44,10 +44,15 @@ def counts(seen: Sequence[Seen], names: Mapping[str, Sequence[str]]) -> dict[str
     return counted
 
 
+def single_objects(labels: dict) -> np.ndarray:
+    """The numbers of the objects that are not ignored."""
+    ignored = labels.get("ignored")
+    return np.arange(len(labels["classes"])) if ignored is None else np.flatnonzero(~ignored)
+
+
 def single(labels: dict, field: str) -> np.ndarray:
     """A field of the objects that are not ignored."""
-    values, ignored = labels[field], labels.get("ignored")
-    return values if ignored is None else values[~ignored]
+    return labels[field][single_objects(labels)]
 
 
 def check_classes(counted: Mapping[str, Mapping[str, np.ndarray]], names: Mapping[str, Sequence[str]]) -> list[Finding]:

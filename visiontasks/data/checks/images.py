@@ -21,7 +21,7 @@ def check_images(split: str, seen: Sequence[Seen]) -> list[Finding]:
     findings = []
     flat = [one.name for one in seen if one.contrast < ONE_COLOR]
     if flat:
-        text = f"{len(flat)} × image of one color all over"
+        text = f"{len(flat)} × image of a single color"
         findings.append(Finding("one_color", WARNING, text, len(flat), flat, split))
     sides = np.array([one.size for one in seen])
     small = np.flatnonzero(sides.min(axis=1) * SMALLER < np.median(sides.min(axis=1)))

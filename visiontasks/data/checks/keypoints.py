@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.data.checks.classes import single
+from visiontasks.data.checks.classes import single, single_objects
 from visiontasks.data.checks.findings import WARNING, Finding
 from visiontasks.data.checks.looking import Seen
 from visiontasks.skeleton import Skeleton
@@ -22,11 +22,12 @@ def check_keypoints(split: str, label_set: str, seen: Sequence[Seen], skeleton: 
         if labels.get("keypoints") is None or not len(labels["keypoints"]):
             continue
         points, boxes = single(labels, "keypoints"), single(labels, "boxes")
+        numbers = single_objects(labels)
         room = OUTSIDE * (boxes[:, 2:] - boxes[:, :2]).max(axis=1)[:, None, None]
         beyond = (points[..., :2] < boxes[:, None, :2] - room) | (points[..., :2] > boxes[:, None, 2:] + room)
         beyond = beyond.any(axis=2) & (points[..., 2] > 0)
         for number, point in zip(*np.nonzero(beyond), strict=True):
-            outside.append(f"{one.name}, object {number + 1}, {skeleton[point]}")
+            outside.append(f"{one.name}, object {numbers[number] + 1}, {skeleton[point]}")
         all_points.append(points)
         all_boxes.append(boxes)
     if not all_points:

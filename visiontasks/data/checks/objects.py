@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from visiontasks.data.checks.classes import single_objects
 from visiontasks.data.checks.findings import WARNING, Finding
 from visiontasks.data.checks.looking import Seen
+from visiontasks.ops import numpy_boxes
 from visiontasks.sample import VOID
 
 TINY = 3.0  # pixels: the width or height below which a box shows nothing
 WHOLE = 0.98  # the share of an image's width and of its height from which a box is the whole image
 SAME = 0.95  # the overlap of two boxes (intersection over union) from which they are at the same place
 IDENTICAL = 0.5  # pixels by which the edges of boxes that are one differ
+_ROWS = 128  # boxes that are compared with all at once: an image may have thousands
 
 
 def check_boxes(split: str, label_set: str, seen: Sequence[Seen], scale_to: tuple[int, int] | None) -> list[Finding]:
@@ -29,7 +32,7 @@ def check_boxes(split: str, label_set: str, seen: Sequence[Seen], scale_to: tupl
         if labels.get("boxes") is None or not len(labels["boxes"]):
             continue
         boxes, classes, size = labels["boxes"], labels["classes"], np.array(one.size[::-1])
-        objects = np.flatnonzero(~labels["ignored"]) if "ignored" in labels else np.arange(len(boxes))
+        objects = single_objects(labels)
         sides = boxes[:, 2:] - boxes[:, :2]
         canvas = size if scale_to is None else np.minimum(size, scale_to[::-1])
         tiny = (sides * canvas / size).min(axis=1) < TINY
@@ -59,17 +62,12 @@ def check_boxes(split: str, label_set: str, seen: Sequence[Seen], scale_to: tupl
 
 def _same_place(boxes, objects):
     """(first, second, whether they are identical) of objects at one place."""
-    if len(objects) < 2:
-        return
-    x1, y1, x2, y2 = boxes[objects].T
-    width = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
-    height = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    area = (x2 - x1) * (y2 - y1)
-    over = shared / np.maximum(area[:, None] + area - shared, 1e-6)
-    for first, second in zip(*np.nonzero(np.triu(over >= SAME, 1)), strict=True):
-        one, other = objects[first], objects[second]
-        yield one, other, np.abs(boxes[one] - boxes[other]).max() <= IDENTICAL
+    for start in range(0, len(objects), _ROWS):
+        some = objects[start : start + _ROWS]
+        same = numpy_boxes.iou(boxes[some], boxes[objects[start:]]) >= SAME
+        for row, column in zip(*np.nonzero(np.triu(same, 1)), strict=True):
+            one, other = some[row], objects[start + column]
+            yield one, other, np.abs(boxes[one] - boxes[other]).max() <= IDENTICAL
 
 
 def check_masks(split: str, label_set: str, seen: Sequence[Seen]) -> list[Finding]:

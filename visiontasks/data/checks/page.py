@@ -19,17 +19,19 @@ _STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "dim"}
 
 def page(checkup: Checkup) -> Group:
     """What was read, a table of the splits, a table of the classes of each field, and the findings."""
-    parts = [Text(checkup.reading), _splits(checkup)] if checkup.reading else [_splits(checkup)]
-    parts += [_classes(checkup, field) for field in checkup.names]
+    tables = [_splits(checkup), *(_classes(checkup, field) for field in checkup.names)]
+    parts = [Text(f"{checkup.reading}\n")] if checkup.reading else []
+    for table in tables:
+        parts += [table, Text("")]
     folder = _folder(checkup)
     parts += [_finding(finding, folder) for finding in checkup.findings]
-    counted = [sum(one.level == level for one in checkup.findings) for level in (ERROR, WARNING, NOTE)]
-    parts.append(Text("{}: {} errors, {} warnings, {} notes".format(STATUS[checkup.exit_code], *counted)))
-    return Group(*parts)
+    counted = {level: sum(one.level == level for one in checkup.findings) for level in (ERROR, WARNING, NOTE)}
+    counts = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in counted.items())
+    return Group(*parts, Text(f"{STATUS[checkup.exit_code]}: {counts}"))
 
 
 def _splits(checkup) -> Table:
-    table = Table("", *(TITLES[split] for split in checkup.seen), box=None, pad_edge=False)
+    table = Table("least … median … most", *(TITLES[split] for split in checkup.seen), box=None, pad_edge=False)
     described = checkup.to_json()["splits"].values()
     table.add_row("images", *(str(one["images"]) for one in described))
     for key in ("width", "height", "brightness"):
@@ -41,11 +43,11 @@ def _splits(checkup) -> Table:
             continue
         ignored = [f" (and {one['ignored']} ignored)" if one["ignored"] else "" for one in rows]
         table.add_row(f"{prefix}objects", *(f"{one['count']}{more}" for one, more in zip(rows, ignored, strict=True)))
-        table.add_row(f"{prefix}objects an image", *(_range(one["an_image"]) for one in rows))
+        table.add_row(f"{prefix}objects per image", *(_range(one["per_image"]) for one in rows))
         table.add_row(f"{prefix}images without objects", *(str(one["images_without"]) for one in rows))
-        table.add_row(f"{prefix}size of a box, share of the image", *(_range(one["size"], 3) for one in rows))
+        table.add_row(f"{prefix}box size (root of its share of the image)", *(_range(one["size"], 3) for one in rows))
         places = [_middle(checkup.seen[split], label_set) for split in checkup.seen]
-        table.add_row(f"{prefix}boxes in the middle ninth", *places)
+        table.add_row(f"{prefix}box centers in the middle ninth", *places)
     return table
 
 
@@ -90,7 +92,7 @@ def _folder(checkup) -> str:
 
 def _finding(finding, folder) -> Text:
     names = [name.replace(folder, "") if folder else name for name in finding.names[:MOST_NAMES]]
-    more = ", …" if len(finding.names) > MOST_NAMES else ""
+    more = "; …" if len(finding.names) > MOST_NAMES else ""
     where = f" [{TITLES[finding.split]}]" if finding.split else ""
-    listed = "" if not names or all(name in finding.text for name in names) else f": {', '.join(names)}{more}"
+    listed = "" if all(name in finding.text for name in names) else f"\n    {'; '.join(names)}{more}"
     return Text.assemble((f"{finding.level}{where} ", _STYLES[finding.level]), f"{finding.text}{listed}")

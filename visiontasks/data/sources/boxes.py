@@ -1,5 +1,6 @@
 """A table of boxes: one row per object."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Boxes(ObjectFiles):
     Its columns, in any order and among others: file (or filename, image, path, …), xmin, ymin, xmax, ymax (or x1, y1,
     x2, y2) in pixels, and class (or label, name, …). The box can also be x, y, width and height, or one column bbox of
     [x, y, width, height]; without a column of classes there is one class. A row with a file and else empty cells is an
-    image without objects. `tags` are the classes present, `label` is the class of the largest object.
+    image without objects; one whose boxes are all unusable is left out. `tags` are the classes present, `label` is the
+    class of the largest object.
 
     A table without column names has rows path,x1,y1,x2,y2,class (keras-retinanet) or class,x,y,w,h,path,width,height
     (makesense.ai). A classes.csv (name,id) beside the table gives the order of the classes.
@@ -106,9 +108,10 @@ class Boxes(ObjectFiles):
         """The image's (height, width) in a row; () without columns of it."""
         written = [cells[number].strip() for number in columns.size or ()]
         try:
-            return tuple(float(text or 0) for text in written)
+            numbers = [float(text or 0) for text in written]
         except ValueError:
             raise DataError(f"{self.path}, line {line}: expected a height and a width, got {written}.") from None
+        return tuple(number if math.isfinite(number) else 0 for number in numbers)
 
     def _read(self, images, table, columns, finder):
         found = [
@@ -129,7 +132,9 @@ class Boxes(ObjectFiles):
         for path, boxes, objects, size in read:
             if columns.sides:
                 boxes[:, 2:] += boxes[:, :2]
-            self.items.append((path, self._objects(boxes, objects, size)))
+            made = self._objects(boxes, objects, size)
+            if self.usable(len(objects), made, path):
+                self.items.append((path, made))
         self.check_objects(self.path)
 
     def _scale(self, path, listed, size, objects) -> np.ndarray | float:

@@ -271,7 +271,7 @@ def _why_not(folder: Path) -> str | None:
     unread = [] if classes else [name for name in _names_near(folder) if is_unread_name(name)]
     if unread:
         return (
-            f"{folder} holds {len(unread)} pictures of formats that are not read, such as {unread[0]}; convert them to "
+            f"{folder} holds {len(unread)} images in formats that are not read, such as {unread[0]}; convert them to "
             "PNG or JPEG"
         )
     return None

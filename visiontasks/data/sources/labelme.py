@@ -1,6 +1,7 @@
 """labelme: an image and a JSON of shapes of the same name."""
 
 import base64
+import collections
 import json
 import math
 import os
@@ -15,10 +16,10 @@ from pycocotools import mask as coco_mask
 from visiontasks.arguments import Count
 from visiontasks.data import segmentations
 from visiontasks.data.finding import Finder
-from visiontasks.data.images import MAX_PIXELS, image_size, list_images
-from visiontasks.data.layout import child, in_results, split_folders
+from visiontasks.data.images import MAX_PIXELS, files_below, image_size, list_images
+from visiontasks.data.layout import child, split_folders
 from visiontasks.data.objects import Objects, usable_boxes
-from visiontasks.data.sources.source import ObjectFiles
+from visiontasks.data.sources.source import ObjectFiles, check_once
 from visiontasks.errors import BadImage, DataError
 from visiontasks.polygons import cut_far
 from visiontasks.run_lengths import encoded, of_polygons
@@ -26,7 +27,6 @@ from visiontasks.run_lengths import encoded, of_polygons
 _FOLDERS = ("labels", "label", "annotations", "annotation", "json", "jsons", "labelme")  # beside one of images
 _ROUND = 64  # corners of the polygon for a circle
 _LEAST = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}  # points of a shape
-_MOST = 2**26  # bytes: with an embedded image a file has megabytes
 
 
 class Labelme(ObjectFiles):
@@ -34,7 +34,8 @@ class Labelme(ObjectFiles):
 
     Polygons, circles and masks have a mask, rectangles a box alone. Shapes with the same label and group_id are one
     object. Points, lines and other shapes are no objects: they are reported. An image without a JSON is not labeled, so
-    it is left out; one whose JSON has no shapes is an image without objects.
+    it is left out, and so is one whose objects are all unusable; one whose JSON has no shapes is an image without
+    objects.
 
     Args:
         root: the folder of images and JSON files, however deep.
@@ -42,8 +43,9 @@ class Labelme(ObjectFiles):
         max_pixels: larger images are skipped.
 
     Raises:
-        DataError: there is no JSON or no object, `names` lacks a label, a shape has no label or wrong points, or a file
-            states another image size; the text names the file and the shape. To check this, every JSON is read once.
+        DataError: there is no JSON or no object, `names` lacks a label, a shape has no label or wrong points, a file
+            states another image size, or two files have one image; the text names the file and the shape. To check
+            this, every JSON is read once.
     """
 
     LAYOUT = (
@@ -57,34 +59,45 @@ class Labelme(ObjectFiles):
         if not self.root.is_dir():
             raise DataError(f"expected a folder {root}, got none. {self.LAYOUT}.", "root")
         images, self._finder = list_images(self.root, report=self.report), Finder(self.root, self.report)
-        by_stem = {path.with_suffix(""): path for path in images}
-        files = [path for path in sorted(self.root.rglob("*.json")) if not in_results(path) and _is_labelme(path)]
-        read = list(self.readable(lambda file: self._parse(file, by_stem), files, "Checking annotations"))
-        labeled = {path.resolve() for _, (path, *_) in read}
+        by_stem, labeled = collections.defaultdict(list), {}
+        for path in images:
+            by_stem[path.with_suffix("")].append(path)
+        files = [folder / name for folder, names in files_below(self.root) for name in names if name.endswith(".json")]
+        read = self.readable(lambda file: self._parse(file, by_stem), sorted(files), "Checking annotations")
+        read = [(file, parsed) for file, parsed in read if parsed is not None]
+        for file, (path, *_) in read:
+            check_once(path.resolve(), file, labeled)
         for path in images:
             if path.resolve() not in labeled:
                 self.report.skipped("image without a labelme file, left out", str(path))
-        seen = sorted({name for _, (_, _, shapes) in read for name, *_ in shapes})
+        seen = sorted({one[0] for _, (_, _, shapes) in read for one in shapes if one[2] is not None})
         self.name_classes(seen if names is None else names)
-        self.items = [(path, self._objects(file, size, shapes)) for file, (path, size, shapes) in read]
+        found = [(path, self._objects(file, size, shapes), shapes) for file, (path, size, shapes) in read]
+        self.items = [(path, objects) for path, objects, shapes in found if self.usable(len(shapes), objects, path)]
         self.check_objects(self.root, "labelme files with polygons, circles, masks or rectangles")
         if not any(mask is not None for _, objects in self.items for mask in objects.masks):
             self.without_masks()
 
     def _parse(self, file, images):
-        """(image, size, [(label, group, polygon or mask or corners, its name)]) of a file."""
+        """(image, size, [(label, group, what `_outline` gives, its name)]) of a file; None: it is another tool's."""
         try:
-            content = json.loads(file.read_text(encoding="utf-8-sig"))
-        except (ValueError, OSError) as error:
+            data = file.read_bytes()
+            if not _is_labelme(data):
+                return None
+            content = json.loads(data.decode("utf-8-sig"))
+        except (ValueError, OSError, RecursionError) as error:
             raise BadImage(file, f"broken JSON ({error})") from error
         shapes = content.get("shapes") if isinstance(content, dict) else None
         if shapes is not None and not (isinstance(shapes, list) and all(isinstance(one, dict) for one in shapes)):
             raise DataError(f"{file}: expected shapes of a label and points, got {str(shapes)[:80]}; export it again.")
         if not isinstance(content, dict):
             raise DataError(f"{file}: expected a JSON object with shapes, got {str(content)[:80]}; export it again.")
-        path = images.get(file.with_suffix(""))  # the name in the file is often that before files were moved
+        named = str(content.get("imagePath") or file.stem).replace("\\", "/")
+        paths = images.get(file.with_suffix(""), ())  # the name in the file is often that before files were moved
+        if len(paths) > 1:
+            paths = [path for path in paths if path.name == posixpath.basename(named)]
+        path = paths[0] if paths else None
         if path is None:
-            named = str(content.get("imagePath") or file.stem).replace("\\", "/")
             beside = f"{os.path.relpath(file.parent, self.root)}/{named}"
             path = self._finder.find(beside if self._finder.has(beside) else posixpath.basename(named), file)
         if path is None:
@@ -103,9 +116,7 @@ class Labelme(ObjectFiles):
             group = shape.get("group_id")
             if not isinstance(group, (int, float, str, type(None))):
                 raise DataError(f"{name}: expected a number or a text as its group_id, got {group!r}; correct it.")
-            outline = self._outline(kind, shape, size, name)
-            if outline is not None:
-                kept.append((label, group, outline, name))
+            kept.append((label, group, self._outline(kind, shape, size, name), name))
         return path, size, kept
 
     def _outline(self, kind, shape, size, name):
@@ -131,6 +142,7 @@ class Labelme(ObjectFiles):
 
     def _objects(self, file, size, shapes) -> Objects:
         groups: dict = {}
+        shapes = [one for one in shapes if one[2] is not None]
         for number, (label, group, outline, name) in enumerate(shapes):
             key = (label, "group", group) if group is not None else (label, "shape", number)
             groups.setdefault(key, []).append((outline, name))
@@ -159,18 +171,12 @@ class Labelme(ObjectFiles):
 
 
 def _has_files(folder: Path | None) -> bool:
-    return folder is not None and any(map(_is_labelme, sorted(folder.glob("*.json"))[:3]))
+    files = () if folder is None else sorted(folder.glob("[!.]*.json"))[:3]
+    return any(file.is_file() and _is_labelme(file.read_bytes()) for file in files)
 
 
-def _is_labelme(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST)
-    except OSError:
-        return False
-    return b'"shapes"' in content and b'"imagePath"' in content
+def _is_labelme(data: bytes) -> bool:
+    return b'"shapes"' in data and b'"imagePath"' in data
 
 
 def _points(written, name) -> np.ndarray:

@@ -280,3 +280,15 @@ class ObjectFiles(Files):
         raise DataError(
             f"{where}: nothing to train on: expected {expected}, got {came} in {len(self.items)} images{fix}.{report}"
         )
+
+
+def check_once(path: Path, file: Path, files: dict[Path, Path]):
+    """Note in `files` that a file has an image's annotations.
+
+    Raises:
+        DataError: another file has some: in each image the objects of the other would be background.
+    """
+    if files.setdefault(path, file) != file:
+        raise DataError(
+            f"{file}: expected one file of annotations for {path}, but {files[path]} is another; join them."
+        )

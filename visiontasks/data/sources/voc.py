@@ -1,5 +1,6 @@
 """PASCAL VOC: one XML file of boxes per image."""
 
+import collections
 import math
 import os
 import re
@@ -15,7 +16,7 @@ from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, files_below, image_size, is_image_name, list_images
 from visiontasks.data.layout import child, is_split, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
-from visiontasks.data.sources.source import ObjectFiles
+from visiontasks.data.sources.source import ObjectFiles, check_once
 from visiontasks.data.split_lists import tell_unused
 from visiontasks.data.text import read_lines
 from visiontasks.errors import BadImage, DataError
@@ -110,7 +111,9 @@ class Voc(ObjectFiles):
     def _read(self, files):
         """(image, XML file, size, [(class name, corners, difficult)]) of each readable image."""
         files_of_images = list_images(self.images, report=self.report)
-        images = {path.stem: path for path in files_of_images}
+        images = collections.defaultdict(list)
+        for path in files_of_images:
+            images[path.stem].append(path)
         deep = any(file.parent != self.annotations for file in files)  # folders of classes may each have a 1.jpg
         placed = {_place(path, self.images): path for path in files_of_images} if deep else {}
         finder = Finder(self.images, self.report)
@@ -118,22 +121,25 @@ class Voc(ObjectFiles):
         def look(file):
             size, name, objects = _parse(file)
             path = placed.get(_place(file, self.annotations)) if deep else None
-            path = path or images.get(file.stem) or finder.find(name, file)
+            if path is None:
+                path, *others = images.get(file.stem, [None])
+                if path is None or others:  # of a.jpg and a.png the one that the file names
+                    path = finder.find(name, file)
             if path is None:
                 raise BadImage(file, "XML without an image")
             return path, (size, image_size(path, self.max_pixels)), objects
 
-        used = set()
+        used = {}
         for file, (path, (listed, size), objects) in self.readable(look, files, "Checking annotations"):
             self.check_size(file, path, [n if 0 < n < math.inf else 0 for n in listed], size)
-            used.add(path)
+            check_once(path, file, used)
             for number in (number for number, row in enumerate(objects, start=1) if row[3]):
                 self.report.noted("box with a rotation, taken as the upright box around it", f"{file}, object {number}")
             yield path, file, size, objects
         if self.split is None:
             stems = {file.stem for file in files}
             for path in files_of_images:
-                if path not in used and path.stem not in stems:
+                if path not in used and (path.stem not in stems or len(images[path.stem]) > 1):
                     self.report.skipped("image without an XML file, not used", str(path))
 
     def id_of(self, path):

@@ -1,6 +1,6 @@
 """Writes the charts of a `Checkup`, and a contact sheet of each class with its labels drawn."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +11,21 @@ from visiontasks.data.images import write_image
 from visiontasks.data.placing import place, placement_of
 from visiontasks.data.scan import scan
 from visiontasks.drawing.data_charts import boxes_figure, classes_figure, sizes_figure
-from visiontasks.drawing.panels import grid
+from visiontasks.drawing.panels import contact_sheet, side_by_side
 from visiontasks.errors import BadImage
 from visiontasks.evaluation.results import file_part
 from visiontasks.registry import catalog
 from visiontasks.sample import by_set
 from visiontasks.skeleton import Skeleton
 
-CELLS = 9  # images on a contact sheet
+CELLS, ACROSS = 9, 3  # images on a contact sheet, and in a row of it
 MOST_SHEETS = 100  # of a field: of more classes, the first ones have a sheet
-SIDE = 320  # pixels of an image on a sheet
+MOST_LETTERS = 100  # of a class's name in the name of a file
+SIDE = 320  # pixels of an image's longer dimension on a sheet
 _UNITS = {"mask": "pixels", "classes": "objects"}
 
 
-def write_pictures(checkup: Checkup, out: Path):
+def write_charts(checkup: Checkup, out: Path):
     """Write classes.png, sizes.png and boxes.png, and CLASS.png into a folder sheets, to a folder that exists."""
     seen = {TITLES[split]: images for split, images in checkup.seen.items()}
     sizes = {title: np.array([one.size for one in images]).reshape(-1, 2) for title, images in seen.items()}
@@ -53,8 +54,7 @@ def _write_sheets(checkup, field, folder):
     names, source = checkup.names[field], checkup.sources["train"]
     skeleton = Skeleton.of(source.names[given["keypoints"]]) if "keypoints" in given else None
     task = catalog.task(_task_of(given, kind)).load()(names, label_set, skeleton)
-    chosen = [[*_images_of(checkup.seen["train"], label_set, kind, number)] for number in range(len(names))]
-    chosen = chosen[:MOST_SHEETS]
+    chosen = _images_with(checkup.seen["train"], label_set, kind, min(len(names), MOST_SHEETS))
 
     def draw(index):
         try:
@@ -62,19 +62,23 @@ def _write_sheets(checkup, field, folder):
         except BadImage:  # it has changed since it was looked at
             return None
         height, width = sample.image.shape[:2]
-        shrunk = max(1, max(height, width) / SIDE)
-        small = place(
-            sample, placement_of(sample, (round(height / shrunk) or 1, round(width / shrunk) or 1), "stretch")
-        )
+        scale = SIDE / max(height, width)
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        small = place(sample, placement_of(sample, size, "stretch"))
         return task.draw_truth(small.image, small.of(label_set))
 
-    numbers = sorted({index for indices in chosen for index in indices})
-    drawn = dict(zip(numbers, scan(draw, numbers, "Drawing"), strict=True))
     folder.mkdir(exist_ok=True)
-    for name, indices in zip(names, chosen, strict=False):
-        cells = [drawn[index] for index in indices if drawn[index] is not None]
+    for number, indices in enumerate(chosen):  # one at a time: a hundred of them would take 300 MB
+        cells = [cell for cell in scan(draw, indices, "Drawing") if cell is not None]
         if cells:
-            write_image(folder / f"{file_part(name)[:100]}.png", grid(cells))
+            rows = [side_by_side(cells[start : start + ACROSS]) for start in range(0, len(cells), ACROSS)]
+            write_image(folder / f"{_file_name(names[number], number)}.png", contact_sheet(rows))
+
+
+def _file_name(name, number) -> str:
+    """A class's name for its sheet; of one that is too long for a file, its beginning and its number."""
+    part = file_part(name)
+    return part if len(part) <= MOST_LETTERS else f"{part[:MOST_LETTERS]}_{number}"
 
 
 def _task_of(given, kind) -> str:
@@ -85,17 +89,24 @@ def _task_of(given, kind) -> str:
     return {"label": "classification", "tags": "tagging", "mask": "segmentation"}[kind]
 
 
-def _images_of(seen, label_set, kind, number) -> Iterator[int]:
-    """The numbers of images with a class: CELLS of them, from all over the split."""
-    with_class = [one.index for one in seen if _has(one.of(label_set), kind, number)]
-    places = np.unique(np.linspace(0, len(with_class) - 1, min(CELLS, len(with_class))).round().astype(int))
-    return (with_class[place] for place in places)
+def _images_with(seen, label_set, kind, count) -> list[list[int]]:
+    """The numbers of images with each of the first `count` classes: CELLS of them, from all over the split."""
+    found = [[] for _ in range(count)]
+    for one in seen:
+        for number in _classes_of(one.of(label_set).get(kind), kind):
+            if 0 <= number < count:
+                found[number].append(one.index)
+    return [[some[place] for place in _spread(len(some))] for some in found]
 
 
-def _has(labels, kind, number) -> bool:
-    value = labels.get(kind)
+def _classes_of(value, kind) -> Sequence[int]:
+    """The classes in a label, in tags, in objects, or in the pixels of a mask by class."""
     if value is None:
-        return False
+        return []
     if kind == "label":
-        return value == number
-    return number in value if kind == "classes" else len(value) > number and value[number] > 0
+        return [value]
+    return np.unique(value) if kind == "classes" else np.flatnonzero(value > 0)
+
+
+def _spread(count) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(CELLS, count)).round().astype(int))
