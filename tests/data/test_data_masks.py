@@ -1,5 +1,6 @@
 """Images with masks of class numbers."""
 
+import math
 import pickle
 from pathlib import Path
 
@@ -174,6 +175,7 @@ def test_a_list_of_names_outside_the_data_set_is_not_taken(tmp_path):
 def test_a_long_scan_shows_progress(tmp_path, monkeypatch, capsys):
     for k in range(3):
         pair(tmp_path, f"a{k}", numbers(0, 1))
+    monkeypatch.setattr(scan_module, "QUIET_SECONDS", math.inf)
     masks(tmp_path)
     assert "Checking masks" not in capsys.readouterr().out
     monkeypatch.setattr(scan_module, "QUIET_SECONDS", 0.0)
