@@ -82,7 +82,7 @@ class Finder:
     def none_found(self, where, names: Iterable[str], argument: str | None = "root") -> DataError:
         """The error for a file of which no name leads to a file."""
         names = list(names)
-        shown = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
+        shown = ", ".join(name[:80] for name in names[:SHOWN]) + ", …" * (len(names) > SHOWN)
         return DataError(
             f"{where}: expected image files, got none of the {len(names)} that it names in {self.root} or below "
             f"({shown}); give the folder that contains them.",
