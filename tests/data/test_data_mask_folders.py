@@ -45,6 +45,8 @@ LAYOUTS = {
     "ground truth": ("{s}/Original/{n}.tif", "{s}/Ground Truth/{n}.tif"),
     "common ends of their own": ("{s}/images/{n}-photo.jpg", "{s}/labels/{n}-drawn.png"),
     "an end on both": ("{s}/images/{n}_image.jpg", "{s}/masks/{n}_image_mask.png"),
+    "COCO-Stuff": ("{s}2017/{n}.jpg", "stuffthingmaps/{s}2017/{n}.png"),
+    "BDD100K": ("bdd100k/images/10k/{s}/{n}.jpg", "bdd100k/labels/sem_seg/masks/{s}/{n}.png"),
     "letter case": ("{s}/images/IMG {n}.jpg", "{s}/masks/img {n}-Mask.png"),
 }
 

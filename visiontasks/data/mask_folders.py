@@ -20,10 +20,10 @@ _FOLDERS = (
 )
 _MASK_FOLDER = re.compile(
     r"mask|label(?!led|ed)|annot(?!ated)|(^|[^a-z])(ann|gts?|gtfine|gtcoarse|seg(?!mented))([^a-z]|$)|segmentation"
-    r"|ground.?truth|manual|trimap|target|semantic|(^|[^a-z])seg.?maps?([^a-z]|$)",
+    r"|ground.?truth|manual|trimap|target|semantic|(^|[^a-z])seg.?maps?([^a-z]|$)|thing.?maps|pixel.?maps",
     re.IGNORECASE,
 )
-_OTHER_FOLDER = re.compile(r"instance|object|visuali|overlay|2nd|field.?of.?view", re.IGNORECASE)
+_OTHER_FOLDER = re.compile(r"instance|panoptic|object|visuali|overlay|2nd|field.?of.?view", re.IGNORECASE)
 _IMAGE_FOLDER = re.compile(r"image|img|photo|picture|(^|[^a-z])(rgb|sat|original|inputs?|frames?)", re.IGNORECASE)
 _SPLIT = re.compile(
     rf"(?:^|(?<=[^a-z]))({'|'.join(sorted((*TRAINING, *VALIDATION), key=len, reverse=True))})"
@@ -129,7 +129,7 @@ def _folders(root) -> list[_Folder]:
     """The folder, those in it, and below those whose names speak of images, masks or splits."""
     level = [_Folder(root, (), None, False)]
     found = [*level]
-    for depth in range(3):
+    for depth in range(5):  # bdd100k/labels/sem_seg/masks/train
         below = []
         for path, role, split, masks in level:
             inner = _inside(path)
@@ -145,7 +145,7 @@ def _folders(root) -> list[_Folder]:
                 below.append(_Folder(folder, (*role, part), own, masks or holds_masks(name) or folder == drawn))
         found += below
         alone = len(below) == 1  # such as VOCdevkit
-        level = [one for one in below if alone or one.masks or one.split or _IMAGE_FOLDER.search(one.path.name)]
+        level = [one for one in below if alone or one.masks or one.split or _IMAGE_FOLDER.search(" ".join(one.role))]
     return found
 
 

@@ -240,7 +240,8 @@ def _listed(cell: str) -> Sequence[str]:
     """The entries of a list as JSON, Python, NumPy (without commas) or PostgreSQL (without quotes) write it."""
     try:
         found = json.loads(cell)
-        found = found if isinstance(found, list) else list(found)
+        if isinstance(found, dict):  # Label Studio's {"choices": ["cat", "dog"]}
+            found = found.get("choices", list(found))
     except (ValueError, TypeError):
         quoted = [one or other for one, other in _QUOTED.findall(cell)]
         found = [re.sub(r"\\(.)", r"\1", entry) for entry in quoted] or cell[1:-1].split("," if "," in cell else None)

@@ -90,7 +90,9 @@ class Boxes(ObjectFiles):
     def _row(self, cells, columns: BoxColumns, line) -> tuple[list[float], str] | None:
         name = _ONLY if columns.name is None else cells[columns.name].strip()
         written = [cells[number].strip() for number in columns.box]
-        if not any(written) and (columns.name is None or not name):
+        if not any(written):
+            if columns.name is not None and name:  # such as "No finding"
+                self.report.add("row with a class and no box, which adds no object", f"{self.path}, line {line}")
             return None
         try:
             numbers = columns.numbers(written)

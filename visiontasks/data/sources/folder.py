@@ -90,7 +90,10 @@ class Folder(Files):
         if not _has_classes(splits["train"]):
             return _why_not(splits["train"])
         if "val" in splits and not _class_folders(splits["val"]):
-            return f"{splits['val']} has images, but not in class folders as {splits['train']} has them"
+            return (
+                f"{splits['val']} has images, but not in class folders as {splits['train']} has them; move each into "
+                "its class's"
+            )
         return _overruled(root) or {split: {"root": str(folder)} for split, folder in splits.items()}
 
     @classmethod
@@ -155,9 +158,17 @@ def _class_folders(folder: Path) -> list[Path]:
     names = [p.name.lower() for p in folders]
     # "train" alone may be a class beside bus and car; with a validation folder or a suffix it is a split
     splits = sum(map(is_split, names)) > 1 or any(map(_SPLIT_WITH_SUFFIX.match, names))
+    words = [{*re.findall(r"[^\W\d_]+", name)} for name in names]  # bounding_box_train and bounding_box_test
+    splits = splits or any(map({*TRAINING}.intersection, words)) and any(map({*_VALIDATION}.intersection, words))
     if splits or any(name in _OTHER_LAYOUTS for name in names):
         return []
-    return [p for p in folders if list_images(p, recursive=False)]
+    return [p for p in folders if list_images(p, recursive=False) or _only_images(p)]
+
+
+def _only_images(folder: Path) -> bool:
+    """Whether a folder holds images in a folder `images` and nothing else, as the classes of Tiny ImageNet do."""
+    inner = folder / "images"
+    return inner.is_dir() and _folders(folder) == [inner] and bool(list_images(inner, recursive=False))
 
 
 def _only_or_class(folder: Path) -> Path | None:
@@ -180,7 +191,10 @@ def _names_near(folder: Path) -> list[str]:
 def _why_not(folder: Path) -> str | None:
     classes, loose = _class_folders(folder), list_images(folder, recursive=False)
     if len(classes) == 1:
-        return f"{folder} holds one folder of images, {classes[0].name}; two or more classes are needed"
+        return (
+            f"{folder} holds one folder of images, {classes[0].name}; two or more classes are needed, "
+            "each in a folder, or a table of file and label"
+        )
     if loose and not classes:
         return (
             f"{len(loose)} images lie in {folder} itself, such as {loose[0].name}; a class is a folder: move each "

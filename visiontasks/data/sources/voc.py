@@ -24,6 +24,7 @@ _XML_FOLDERS = ("annotations", "annotation", "xml", "xmls", "labels")
 _IMAGE_FOLDERS = ("jpegimages", "images", "image", "img", "imgs", "pictures", "data")
 
 _TRIED, _HEAD = 3, 1024  # files, and their bytes, that recognition looks at
+_MOST = 20  # folders that it looks into for XML files
 
 
 class Voc(ObjectFiles):
@@ -150,7 +151,7 @@ class Voc(ObjectFiles):
     def recognize(cls, root):
         homes = [home for home in (root, *sorted(p for p in root.iterdir() if p.is_dir())) if _is_home(home)]
         if not homes:
-            return _plan_of_folders(root)
+            return _plan_of_folders(root) or _why_not(root)
         if len(homes) != 1 and root not in homes:  # VOCdevkit with several years
             return None
         home = homes[0]
@@ -206,7 +207,18 @@ def _folder_of_xml(folder: Path) -> Path | None:
     if any(map(_is_voc, _xml_files(folder)[:_TRIED])):
         return folder
     inner = child(folder, _XML_FOLDERS)
-    return None if inner is None else _folder_of_xml(inner)
+    if inner is not None:
+        return _folder_of_xml(inner)
+    folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")][:_MOST]
+    found = [one for one in folders if any(map(_is_voc, _xml_files(one)[:_TRIED]))]
+    return found[0] if len(found) == 1 else None
+
+
+def _why_not(root: Path) -> str | None:
+    files = _folder_of_xml(root)
+    if files is None or list_images(root):
+        return None
+    return f"{files} has XML files, but there are no images in {root}; export with images, or lay them into it"
 
 
 def _is_voc(file: Path) -> bool:
