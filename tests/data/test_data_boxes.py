@@ -240,6 +240,19 @@ def test_why_a_table_is_not_one_of_boxes(root, text, reason):
         detect(root, ["boxes"])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,class,x_center,y_center,width,height\na,cat,6,7,10,10\n",
+        "image,class,cx,cy,w,h\na,cat,6,7,10,10\n",
+        "image;class;xmin;ymin;xmax;ymax\na;cat;1,0;2,00;11;12\n",
+        "sep=;\nimage;class;xmin;ymin;xmax;ymax\na;cat;1;2;11;12\n",
+    ],
+)
+def test_centers_and_what_excel_writes(root, text):
+    assert table(root, text)[0].boxes.tolist() == [[1, 2, 11, 12]]
+
+
 def test_a_row_with_a_class_and_no_box_adds_no_object(root):
     source = table(root, "image_id,class_name,x_min,y_min,x_max,y_max\na,cat,1,2,10,12\nb,No finding,,,,\n")
     assert source.names["classes"] == ("cat",) and [len(source[n].boxes) for n in range(2)] == [1, 0]

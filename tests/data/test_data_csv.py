@@ -242,6 +242,14 @@ def test_lists_in_cells(root, cells):
     assert source.names == {"tags": ("cat", "dog")} and tags_of(source) == EXPECTED
 
 
+def test_vectors_of_0_and_1_are_no_tags(root):
+    text = "filename,N,D,labels,target\na.jpg,1,0,['N'],\"[1, 0]\"\nb.jpg,0,1,['D'],\"[0, 1]\"\n"
+    assert table(root, text).names["tags"] == ("D", "N")
+    with pytest.raises(DataError, match="expected one column of labels beside 'filename'"):
+        table(root, 'filename,target\na.jpg,"[1, 0]"\nb.jpg,"[0, 1]"\n')
+    assert table(root, 'filename,tags\na.jpg,"[1]"\nb.jpg,"[0, 1]"\n').names["tags"] == ("0", "1")
+
+
 def test_choices_of_label_studio(root):
     source = table(root, 'image,choice\na,cat\nb,"{""choices"": [""cat"", ""dog""]}"\n')
     assert source.names["tags"] == ("cat", "dog") and source[1].tags.tolist() == [1, 1]

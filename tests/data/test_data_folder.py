@@ -187,6 +187,29 @@ def test_folders_with_the_words_of_splits_are_no_classes(tmp_path, names):
         detect(tmp_path, ["label"])
 
 
+def test_masks_beside_images_and_unlabeled_images_belong_to_no_class(tmp_path):
+    for name in (
+        "benign/a (1).png",
+        "benign/a (1)_mask.png",
+        "benign/a (1)_mask_1.png",
+        "normal/b.png",
+        "normal/x_mask.png",
+    ):
+        image(tmp_path / name)
+    image(tmp_path / "_unlabeled/c.png")
+    source = Folder(str(tmp_path))
+    assert source.names["label"] == ("benign", "normal") and len(source) == 3
+    assert source.report.count("mask beside its image, not used") == 2
+    assert source.report.count("folder of images without a class, not used") == 1
+
+
+def test_splits_in_folders_of_classes_are_explained(tmp_path):
+    for name in ("cat/train/a.jpg", "cat/val/b.jpg", "dog/train/c.jpg", "dog/val/d.jpg"):
+        image(tmp_path / name)
+    with pytest.raises(DataError, match="holds splits in folders of classes, such as cat/train; .* as train/cat"):
+        detect(tmp_path, ["label"])
+
+
 def test_one_folder_with_the_word_of_a_split_is_a_class(tmp_path):
     for name in ("bullet train", "bus"):
         image(tmp_path / name / "a.jpg")

@@ -382,3 +382,15 @@ def test_splits_in_folders_of_folders(tmp_path):
     shutil.rmtree(tmp_path / "x")
     splits, message = detect(tmp_path, ["boxes", "classes"])
     assert [Path(splits[key]["root"]).name for key in ("train", "val")] == ["train", "test"], message
+
+
+@pytest.mark.parametrize(
+    ("train", "val"), [("Train", "Validation"), ("train", "valid"), ("cat_train", "cat_val"), ("trainval", "test")]
+)
+def test_names_of_lists(tmp_path, train, val):
+    for name in "abc":
+        write(tmp_path, f"<annotation>{size_of()}{thing()}</annotation>", name)
+    lists(tmp_path, **{train: ["a.jpg 1", "b.jpg -1"], val: ["c.jpg 1"]})
+    splits, message = detect(tmp_path, ["boxes", "classes"])
+    assert (splits["train"]["split"], splits["val"]["split"]) == (train, val), message
+    assert len(Voc(str(tmp_path), split=train)) == 2

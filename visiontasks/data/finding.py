@@ -162,6 +162,8 @@ def inside(root: Path, name: str) -> Path | None:
 def _plain(name: str) -> str:
     """A name with / between its folders, and without %20."""
     name = name.replace("\\", "/")
+    if "://" in name:  # of a store, whose links may have a signature
+        name = name.partition("?")[0]
     return unquote(name) if "%" in name else name
 
 

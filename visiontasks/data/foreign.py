@@ -107,6 +107,16 @@ _FORMATS = (
         "name the folders images and labels, and add classes.txt with a name a line",
     ),
     (".pts", b"", "300-W's format", _KEYPOINTS),
+    (".slp", b"", "SLEAP's format", "export a CSV as DeepLabCut's, or COCO with keypoints"),
+    (".labels", rb'"boundingBoxes"', "Edge Impulse's list of boxes", "export YOLO or COCO"),
+    (".json", rb'"pose_keypoints_2d"', "OpenPose's JSON", _KEYPOINTS),
+    (
+        ".json",
+        rb'\A\s*(?:\[|\{(?!(?s:.*)"(?:images|annotations|shapes|categories)"\s*:))(?s:.*)'
+        rb'"(?:bbox|boxes|segmentation|polygon|points)"\s*:',
+        "JSON that is neither COCO's nor labelme's",
+        "export COCO",
+    ),
     (".xlsx .xls .ods", b"", "a spreadsheet", _CSV),
     (".parquet .arrow .feather", b"", "a table in binary", "save the labels as CSV, and the images as files"),
     (".tfrecord .tfrecords .record", b"", "TFRecord", "export COCO or Pascal VOC"),
@@ -122,6 +132,7 @@ _FORMATS = (
 # of files whose names say what they are
 _NAMED = (
     (r"task-\d+-annotation-\d+-by-.*-tag-.*\.(png|npy)", "a brush mask of Label Studio", _COCO),
+    (r".*\.(tfrecord|array_record|riegeli)-\d+-of-\d+", "a set of TensorFlow Datasets", _BUILT),
     (r".*-(images|labels)[.-]idx[13]-ubyte(\.gz)?", "MNIST's format", _BUILT),
     (r"\d{4}_c\ds\d_\d{6}_\d{2}\.jpg", "Market-1501's naming of persons", "move each person into a folder"),
     (r"\d{1,3}_[01]_[0-4]_\d{17}.*\.jpg", "UTKFace's naming of ages", "write a table of file and label"),

@@ -114,6 +114,8 @@ def _in_folders(root) -> tuple[dict[str, dict] | None, str | None]:
                             f"{masks} has {count} masks with the names of images in {images}"
                             f"{such_as(mine, files[masks])}"
                         )
+                        if {path.stem for path in mine} & {path.stem for path in files[masks]}:
+                            reason += "; they lie in other folders: with one for each class, join each image's masks"
                     break
             if "train" in arguments:
                 shown = bool(_IMAGE_FOLDER.search(" ".join(image_role)))

@@ -63,7 +63,7 @@ class TagCells:
         others = [n for n in range(len(header)) if n not in (file, *index)]
         if not others and len(header) == 2:  # no image has a tag
             others = [n for n in range(2) if n != file]
-        others = [n for n in others if plain(header[n]) not in _SPLITS]
+        others = [n for n in others if plain(header[n]) not in _SPLITS and not self._has_vectors(n)]
         if len(others) > 1:
             others = [n for n in others if plain(header[n]) not in _OTHER and not is_file_name(header[n])] or others
         flags = [number for number in others if self._has_flags(number)]
@@ -103,6 +103,16 @@ class TagCells:
     def _has_flags(self, number) -> bool:
         values = {cell.lower() for cell in self._table.column(number)}
         return values != {""} and values <= set(_FLAGS)
+
+    def _has_vectors(self, number) -> bool:
+        """Whether each cell is a list of as many 0 and 1, which does not say what they are of."""
+        lists = (_listed(cell) if _is_list(cell) else [] for cell in self._table.column(number))
+        first = next(lists)
+        return (
+            len(first) > 1
+            and {*first} <= {"0", "1"}
+            and all(len(one) == len(first) and {*one} <= {"0", "1"} for one in lists)
+        )
 
     def _nearly_flags(self, number) -> bool:
         """Whether most cells are flags, and they are no numbers of something."""

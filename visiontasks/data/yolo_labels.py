@@ -62,6 +62,12 @@ def labeled(root: Path) -> bool:
     return False
 
 
+def without_images(root: Path) -> bool:
+    """Whether a folder `labels` has label files, and no image lies below the root."""
+    files = sorted((root / "labels").rglob("*.txt"))[:_LOOKED_AT]
+    return any(map(_has_row, files)) and not any(any(map(is_image_name, names)) for _, names in files_below(root))
+
+
 def _label_folder(images: Path, root: Path) -> tuple[Path, set[str]]:
     """The folder of the label files for a folder of images, and the names of its text files."""
     names = list(images.relative_to(root).parts)
@@ -86,7 +92,8 @@ def _has_row(file: Path) -> bool:
     """Whether the first row that is not empty is a class and four numbers or more."""
     try:
         with open(file, encoding="utf-8-sig") as lines:
-            row = next((line.split() for line in lines if line.strip()), [])
+            line = next((line for line in lines if line.strip()), "")
+        row = line.split() if line.count(",") != 4 else line.split(",")  # commas are an error later
         return len(row) >= 5 and all(map(_is_number, row))
     except (OSError, UnicodeDecodeError):
         return False

@@ -19,6 +19,8 @@ _OTHER_LAYOUTS = {"images", "masks", "labels", "annotations", "imagesets", "jpeg
 _TEST = ("test", "testing")
 _VALIDATION = (*VALIDATION, "testing")
 _SPLIT_WITH_SUFFIX = re.compile(r"(train|training|val|valid|validation|test)[\W_\d]")  # train2017, test-jpg
+_MASK = re.compile(r"[_-](mask|segmentation|gt)([_-]?\d+)?$", re.IGNORECASE)
+_UNLABELED = "_unlabeled"  # FiftyOne's
 _AGREE = 0.9  # of the rows of a table: with so many a folder's images have one class
 
 
@@ -66,7 +68,10 @@ class Folder(Files):
                 continue
             if (folder / RESULTS).exists():
                 continue
-            images[folder.name] = list_images(folder, report=self.report)
+            if folder.name == _UNLABELED:
+                self.report.add("folder of images without a class, not used", str(folder))
+                continue
+            images[folder.name] = self._without_masks(list_images(folder, report=self.report))
             if not images[folder.name]:
                 self.report.add("folder without images, not used as a class", str(folder))
                 del images[folder.name]
@@ -78,6 +83,16 @@ class Folder(Files):
                 if _is_of(folder.name, _TEST) and not _class_folders(_inner(folder)) and list_images(folder):
                     self.report.add("test images without class folders, not used", str(folder))
         return images
+
+    def _without_masks(self, images) -> list[Path]:
+        """The images but masks of others, such as x_mask.png beside x.png."""
+        masks = [path for path in images if _MASK.search(path.stem)]
+        whole = {path.with_suffix("") for path in images} if masks else set()
+        masks = [path for path in masks if path.with_name(_MASK.sub("", path.stem)) in whole]
+        for path in masks:
+            self.report.add("mask beside its image, not used", str(path))
+        left = set(masks)
+        return [path for path in images if path not in left]
 
     def labels(self, number, size, fields):
         return {"label": number}
@@ -205,6 +220,12 @@ def _why_not(folder: Path) -> str | None:
         return (
             f"{folder} holds folders of images in folders, such as {nested[0].relative_to(folder)}; to learn the outer "
             f"ones name the source folder with the root {folder}, to learn the inner ones move them all into one folder"
+        )
+    swapped = [one for outer in _folders(folder) for one in _folders(outer)[:3] if is_split(one.name)]
+    if not classes and swapped and list_images(swapped[0], recursive=False):
+        return (
+            f"{folder} holds splits in folders of classes, such as {swapped[0].relative_to(folder)}; put the classes "
+            f"into the splits, as {swapped[0].name}/{swapped[0].parent.name}"
         )
     unread = [] if classes else [name for name in _names_near(folder) if is_unread_name(name)]
     if unread:

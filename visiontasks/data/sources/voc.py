@@ -155,9 +155,14 @@ class Voc(ObjectFiles):
         if len(homes) != 1 and root not in homes:  # VOCdevkit with several years
             return None
         home = homes[0]
-        splits = {path.stem for path in (home / "ImageSets/Main").glob("*.txt")}
-        pairs = (("train", "val"), ("train", "test"), ("trainval", "test"), ("train", None), ("trainval", None))
-        train, val = next((pair for pair in pairs if {*pair} - {None} <= splits), (None, None))
+        stems = sorted(path.stem for path in (home / "ImageSets/Main").glob("*.txt"))
+        splits = {stem.lower(): stem for stem in reversed(stems)}
+        pairs = [("train", "val"), ("train", "valid"), ("train", "validation"), ("train", "test"), ("trainval", "test")]
+        pairs += [("train", None), ("trainval", None)]
+        # VoTT has lists of each class alone, with all images of a split in each
+        pairs += [(name, f"{name[:-5]}val") for name in sorted(splits) if name.endswith("_train")]
+        pair = next((pair for pair in pairs if {*pair} - {None} <= splits.keys()), (None, None))
+        train, val = map(splits.get, pair)
         plan = {"train": {"root": str(home)}, "val": {"root": str(home)}}
         for key, split in (("train", train), ("val", val)):
             if split is not None:
