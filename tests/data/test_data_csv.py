@@ -420,3 +420,16 @@ def test_long_cells_are_shortened_in_a_reason(tmp_path):
     with pytest.raises(DataError) as caught:
         detect(tmp_path, ["label"])
     assert "names images in its column" in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def test_numbers_are_no_classes_but_few_of_them_are(tmp_path):
+    for number in range(14):
+        write_image(tmp_path / f"{number}.png", np.zeros((4, 5, 3), np.uint8))
+
+    def rows(values):
+        return "image,age\n" + "".join(f"{number}.png,{value}\n" for number, value in enumerate(values))
+
+    with pytest.raises(DataError, match="expected classes in the column age, got 14 numbers such as 20.5"):
+        table(tmp_path, rows(20.5 + 1.3 * number for number in range(14)))
+    assert len(table(tmp_path, rows(range(14))).names["label"]) == 14
+    assert table(tmp_path, rows((number % 3) / 2 for number in range(14))).names["label"] == ("0.0", "0.5", "1.0")

@@ -210,6 +210,14 @@ def test_splits_in_folders_of_classes_are_explained(tmp_path):
         detect(tmp_path, ["label"])
 
 
+def test_splits_in_the_only_folder_are_no_classes(tmp_path):
+    for name in ("set/train/a.jpg", "set/val/b.jpg"):
+        image(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        detect(tmp_path, ["label"])
+    assert "1 images lie in " in str(caught.value) and "folders of classes" not in str(caught.value)
+
+
 def test_one_folder_with_the_word_of_a_split_is_a_class(tmp_path):
     for name in ("bullet train", "bus"):
         image(tmp_path / name / "a.jpg")

@@ -64,6 +64,8 @@ FORMATS = {
     "bounding_boxes.labels": ('{"boundingBoxes": {"a.jpg": []}}', "Edge Impulse", "YOLO"),
     "a_keypoints.json": ('{"people": [{"pose_keypoints_2d": [1, 2, 0.9]}]}', "OpenPose", "keypoints"),
     "dicts.json": ('[{"file_name": "a.jpg", "annotations": [{"bbox": [1, 2, 3, 4]}]}]', "neither COCO", "COCO"),
+    "map.json": ('{"a.jpg": "cat"}', "neither COCO", "COCO"),
+    "labels.jsonl": ('{"image": "a.jpg", "label": "cat"}\n', "JSON lines", "CSV"),
     "boxes.json": ('{"a": {"bbox": [{"xmin": 1}]}}', "neither COCO", "COCO"),
     "1.0.0/x-train.tfrecord-00000-of-00001": ("x", "TensorFlow Datasets", "tfds"),
     "x_train.npy": ("x", "arrays", "PNG"),

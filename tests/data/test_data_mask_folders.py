@@ -299,3 +299,9 @@ def test_masks_below_a_folder_of_their_own(tmp_path):
         draw(tmp_path, f"{split}/v2.0/labels/{split}.png", f"{split}/v2.0/instances/{split}.png", mask=True)
     pairs, _ = read(tmp_path)
     assert pairs["val"] == [("validation/images/validation.jpg", "validation/v2.0/labels/validation.png")]
+
+
+def test_masks_without_images_say_so(tmp_path):
+    draw(tmp_path, "SegmentationClass/a.png", "SegmentationObject/a.png", mask=True)
+    with pytest.raises(DataError, match="SegmentationClass has masks, but there are no images in .*export with images"):
+        detect(tmp_path, ["mask"])

@@ -412,3 +412,13 @@ def test_rows_with_commas_or_a_confidence(tmp_path, row, text):
     splits, _ = detect(tmp_path, ["boxes", "classes"])
     with pytest.raises(DataError, match=rf"a\.txt, line 1: .*{text}"):
         load_source(splits["train"], "train")
+
+
+def test_a_percent_encoded_label_file(tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    write_image(tmp_path / "images/my photo.jpg", np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "labels/my%20photo.txt").write_text(BOX + "\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    source = load_source(detect(tmp_path, ["boxes", "classes"])[0]["train"], "train")
+    assert len(source[0].boxes) == 1 and source.report.count("label file percent-encoded") == 1

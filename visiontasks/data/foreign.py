@@ -113,10 +113,11 @@ _FORMATS = (
     (
         ".json",
         rb'\A\s*(?:\[|\{(?!(?s:.*)"(?:images|annotations|shapes|categories)"\s*:))(?s:.*)'
-        rb'"(?:bbox|boxes|segmentation|polygon|points)"\s*:',
+        rb'(?:"(?:bbox|boxes|segmentation|polygon|points)"\s*:|\.(?:jpe?g|png)")',
         "JSON that is neither COCO's nor labelme's",
-        "export COCO",
+        "export COCO, or for classes write a CSV of file,label",
     ),
+    (".jsonl .ndjson", b"", "JSON lines", "write COCO, or for classes a CSV of file,label"),
     (".xlsx .xls .ods", b"", "a spreadsheet", _CSV),
     (".parquet .arrow .feather", b"", "a table in binary", "save the labels as CSV, and the images as files"),
     (".tfrecord .tfrecords .record", b"", "TFRecord", "export COCO or Pascal VOC"),

@@ -122,6 +122,10 @@ def _in_folders(root) -> tuple[dict[str, dict] | None, str | None]:
                 splits = "*" in " ".join((*image_role, *mask_role))
                 order = (-_rank(mask_role), shown, len(arguments), pairs, splits, -len(image_role) - len(mask_role))
                 found.append((pairs, order, arguments))
+    if not found and reason is None and (masks := next((folder for folder in files if files[folder]), None)):
+        others = (path for path in list_images(root) if not any(map(_names_labels, path.relative_to(root).parts[:-1])))
+        if next(others, None) is None:
+            reason = f"{masks} has masks, but there are no images in {root}; export with images, or lay them into it"
     most = max((pairs for pairs, *_ in found), default=0)
     found = [(order, arguments) for pairs, order, arguments in found if 2 * pairs >= most]
     return (max(found, key=lambda one: one[0])[1] if found else None), reason
@@ -154,6 +158,10 @@ def _folders(root) -> list[_Folder]:
 def holds_masks(name: str) -> bool:
     """Whether a folder's name speaks of masks."""
     return bool(_MASK_FOLDER.search(name)) and not _OTHER_FOLDER.search(name)
+
+
+def _names_labels(name: str) -> bool:
+    return bool(_MASK_FOLDER.search(name) or _OTHER_FOLDER.search(name))
 
 
 def _leads_on(folder) -> bool:

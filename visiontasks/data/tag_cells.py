@@ -19,6 +19,7 @@ _OTHER = {"width", "height", "imagewidth", "imageheight", "size", "url", "source
 _OTHER |= {"annotator", "annotationid", "createdat", "updatedat", "leadtime"}  # of Label Studio
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 _ENDS = {"[": "]", "(": ")", "{": "}"}
+_MANY = 10  # numbers with fractions that may be classes, as in half stars
 SPACE = "space"  # a separator's name, because a command drops a blank
 
 
@@ -162,6 +163,12 @@ class TagCells:
         if used and used <= set(listed):  # ids instead of names
             lists = [[listed[tag] for tag in tags] for tags in lists]
             used = {listed[tag] for tag in used}
+        if names is None and len(used) > max(_MANY, len(lists) // 2) and all(map(_is_id, used)) and _fractions(used):
+            raise DataError(
+                f"{path}: expected classes in the column {', '.join(self.columns)}, got {len(used)} numbers such as "
+                f"{min(used)}; a number is no class, so round them to few, or give the classes with names=[…].",
+                "columns",
+            )
         if names is None:
             names = list(listed.values()) if used and used <= set(listed.values()) else sorted(used, key=_order)
         names = tuple(map(str, names))
@@ -231,6 +238,10 @@ def why_no_label(cells: TagCells, table: Table, file: int) -> str | None:
 
 def _is_id(cell: str) -> bool:
     return re.fullmatch(r"\d*(\.\d*)?", cell) is not None
+
+
+def _fractions(cells: set[str]) -> bool:
+    return any(cell.partition(".")[2].strip("0") for cell in cells)
 
 
 def _last_word(name: str) -> str:

@@ -222,7 +222,7 @@ def _why_not(folder: Path) -> str | None:
             f"ones name the source folder with the root {folder}, to learn the inner ones move them all into one folder"
         )
     swapped = [one for outer in _folders(folder) for one in _folders(outer)[:3] if is_split(one.name)]
-    if not classes and swapped and list_images(swapped[0], recursive=False):
+    if not classes and len({one.parent for one in swapped}) > 1 and list_images(swapped[0], recursive=False):
         return (
             f"{folder} holds splits in folders of classes, such as {swapped[0].relative_to(folder)}; put the classes "
             f"into the splits, as {swapped[0].name}/{swapped[0].parent.name}"
