@@ -37,7 +37,7 @@ from visiontasks.training.devices import cores  # noqa: E402
 
 KINDS = tuple(table.TABLES)
 DATA = SCRIPTS.parents[1] / "shared/data"  # beside the checkout, where it is there
-CORES_A_PROCESS = 5  # few at once: XLA tries its kernels on the card while it compiles
+CORES_A_PROCESS = 4  # few at once: XLA tries its kernels on the card while it compiles
 # compiling is what takes the time on a CPU; the steps are few
 TINY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 

@@ -34,11 +34,14 @@ def recipe(
     splits, message = None, ""
     if data is not None:
         from visiontasks.data.detect import detect, inherit
+        from visiontasks.recipe.found import serve_both
 
         before = read(name, overrides)
         splits, message = detect(data, fields(before), known)
         # a run that is evaluated or trained on other data reads them as its own
         splits = {key: split and inherit(split, before.data.train) for key, split in splits.items()}
+        splits, overrides, note = serve_both(splits, overrides)
+        message += f" Note: {note}." if note else ""
     made = read(name, overrides, data=splits)
     check(made)
     return made, message

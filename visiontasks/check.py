@@ -84,11 +84,15 @@ def check(data=None, recipe: str | None = None, *overrides: str):
     from visiontasks.data.checks.checkup import check_sources
     from visiontasks.data.detect import detect
     from visiontasks.data.load import load_sources
+    from visiontasks.recipe.found import serve_both
     from visiontasks.recipe.reading import read_data
     from visiontasks.recipe.schema import DataRecipe, RunRecipe, recipe_paths
 
     if recipe is None:
         splits, reading = detect(data) if isinstance(data, (str, Path)) else (data, "")
+        if reading:
+            splits, overrides, note = serve_both(splits, overrides)
+            reading += f" Note: {note}." if note else ""
         with recipe_paths():
             train, val = load_sources(read_data(splits, overrides), (), DataRecipe().split, RunRecipe().seed)
         settle_bits([train, val])
@@ -112,9 +116,11 @@ def _print_json(value):
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+# The package gives `check` as it gives `load`, from its table of names. But `import visiontasks.check` makes Python set
+# this module as the package's attribute of that name once it has run, and the table is not asked any more. The other
+# commands' names are no functions of the package (it has `score` beside the module evaluate), and `python -m
+# visiontasks.check` needs a module of this name: so the module itself can be called.
 class _Callable(types.ModuleType):
-    """So that `vt.check(…)` works also where this module, which has its name, was imported first."""
-
     def __call__(self, *arguments, **named):
         return check(*arguments, **named)
 

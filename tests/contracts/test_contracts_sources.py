@@ -46,6 +46,14 @@ def csv(root):
     return {"path": str(root / "tags.csv")}
 
 
+def listed(root):
+    for number in range(5):
+        write(root / f"{number}.png", seed=number)
+    (root / "train.txt").write_text("0.png cat\n1.png dog\n2.png dog\n3.png cat\n")
+    (root / "test.txt").write_text("4.png cat\n")
+    return {"list": str(root / "train.txt"), "images": str(root)}
+
+
 def images(root):
     for number in range(4):
         write(root / f"{number}.png", seed=number)
@@ -138,6 +146,7 @@ EXAMPLES = {
     "folder": folder,
     "masks": masks,
     "csv": csv,
+    "listed": listed,
     "boxes": boxes,
     "coco": coco,
     "voc": voc,

@@ -268,3 +268,13 @@ def test_columns_of_a_region_of_interest(root):
 def test_class_csv_gives_the_order_of_the_classes(root):
     (root / "class.csv").write_text("dog,0\ncat,1\n")
     assert table(root, "a.jpg,1,2,10,12,cat\nb.jpg,1,2,10,12,dog\n").names["classes"] == ("dog", "cat")
+
+
+def test_ids_of_classes_get_the_names_of_a_list_beside_the_table(tmp_path):
+    write(tmp_path / "a.jpg")
+    (tmp_path / "train.csv").write_text("file,xmin,ymin,xmax,ymax,class\na.jpg,1,2,10,12,1\na.jpg,1,2,8,9,2\n")
+    (tmp_path / "label_map.json").write_text('{"cow": 1, "cat": 2, "yak": 3}')
+    source = Boxes(str(tmp_path / "train.csv"))
+    assert source.names["classes"] == ("cow", "cat", "yak") and source[0].classes.tolist() == [0, 1]
+    assert source.report.count("class ids of the table, named by the list of classes beside it") == 1
+    assert Boxes(str(tmp_path / "train.csv"), names=["2", "1"]).names["classes"] == ("2", "1")

@@ -1,5 +1,7 @@
 """Each kind of finding, on labels and thumbnails made here."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -14,10 +16,16 @@ from visiontasks.data.checks.summary import summary
 from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.images import decode_image, decode_small, list_images
 from visiontasks.data.report import Report
+from visiontasks.data.room import make_room, too_many
 from visiontasks.data.sources.boxes import Boxes
+from visiontasks.data.sources.coco import Coco
+from visiontasks.data.sources.csv import Csv
 from visiontasks.data.sources.folder import Folder
 from visiontasks.data.sources.images import Images
+from visiontasks.data.sources.masks import Masks
+from visiontasks.data.sources.points import Points
 from visiontasks.data.sources.shapes import Shapes
+from visiontasks.data.sources.yolo import Yolo
 from visiontasks.skeleton import Skeleton
 
 
@@ -129,9 +137,120 @@ def test_odd_images():
 
 def test_reports_become_findings():
     report = Report()
-    report.add("truncated JPEG, skipped", "a.jpg")
-    report.add("file name without its suffix, completed", "b")
+    report.skipped("truncated JPEG, skipped", "a.jpg")
+    report.noted("file name without its suffix, completed", "b")
     assert [(one.kind, one.level) for one in check_report(report)] == [("skipped", "warning"), ("mended", "note")]
+
+
+def levels(source):
+    """{what the report says: the level of its finding}, without the count before it."""
+    return {one.text.partition(" × ")[2]: (one.kind, one.level) for one in check_report(source.report)}
+
+
+LOST, KEPT = ("skipped", "warning"), ("mended", "note")
+
+
+def blank(path, size=(40, 40)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((*size, 3), np.uint8))
+
+
+def of_classes(root):
+    for name in ("cat/a.png", "dog/b.png", "loose.png", ".trash/c.png"):
+        blank(root / name)
+    (root / "notes").mkdir()
+    return Folder(str(root)), {
+        "image outside the class folders, skipped": LOST,
+        "hidden folder, not used as a class": KEPT,
+        "folder without images, not used as a class": KEPT,
+    }
+
+
+def of_tags(root):
+    blank(root / "a.png")
+    (root / "tags.csv").write_text("file,tags\na.png,x\nA.PNG,y\ngone.png,x\n")
+    (root / "test.csv").write_text("file\nb.png\n")
+    return Csv(str(root / "tags.csv")), {
+        "image missing, skipped": LOST,
+        "image of several rows, whose labels are joined": KEPT,
+        "file name in another letter case or Unicode form": KEPT,
+        "table without labels beside, not used": KEPT,
+    }
+
+
+def of_coco(root):
+    blank(root / "a.png")
+    boxes = [[1, 1, 9, 9]] * 9 + [[30, 30, 20, 20], [1, 1, 0, 9], [50, 50, 9, 9]]
+    entries = [{"id": n, "image_id": 1, "category_id": 2, "bbox": box} for n, box in enumerate(boxes)]
+    entries.append({"id": 99, "image_id": 1, "category_id": 2, "bbox": [1, 1, 9, 9], "iscrowd": 1})
+    image = {"id": 1, "file_name": "a.png", "height": 40, "width": 40}
+    categories = [{"id": 1, "name": "cats"}, {"id": 2, "name": "cat", "supercategory": "cats"}]
+    content = {"images": [image], "annotations": entries, "categories": categories}
+    (root / "a.json").write_text(json.dumps(content))
+    return Coco(str(root / "a.json")), {
+        "category without objects that others name as their supercategory, left out": KEPT,
+        "object of iscrowd 1, ignored as a crowd (crowd=objects learns it)": LOST,
+        "box that exceeds its image, clipped": KEPT,
+        "box without extent, skipped": LOST,
+        "box outside of its image, skipped": LOST,
+    }
+
+
+def of_yolo(root):
+    for name in ("a", "b"):
+        blank(root / f"images/{name}.png")
+    (root / "labels").mkdir()
+    (root / "labels/a.txt").write_text("0 .5 .5 .2 .2\n" * 2 + "0 .5 .5 .2 2\n")
+    (root / "labels/gone.txt").write_text("0 .5 .5 .2 .2\n")
+    (root / "data.yaml").write_text("names: [cat]\ntrain: images\n")
+    return Yolo(str(root / "data.yaml")), {
+        "row that occurs twice in a file, used once": KEPT,
+        "object with numbers outside [0, 1], skipped": LOST,
+        "image without a label file, used as an image without objects": KEPT,
+        "label file without an image, not used": LOST,
+    }
+
+
+def of_masks(root):
+    for name in ("a", "b"):
+        blank(root / f"images/{name}.png")
+    (root / "masks").mkdir()
+    for name in ("a", "c", "a_color"):
+        cv2.imwrite(str(root / f"masks/{name}.png"), np.eye(40, dtype=np.uint8))
+    return Masks(str(root / "images"), str(root / "masks"), ["back", "cell", "other"]), {
+        "image of instances, colors for people or a second annotator, beside the masks": KEPT,
+        "image without a mask, skipped": LOST,
+        "mask without an image, skipped": LOST,
+        "class that occurs in no mask": KEPT,
+    }
+
+
+def of_points(root):
+    blank(root / "a.png")
+    (root / "CollectedData.csv").write_text(
+        "scorer,me,me,me,me\nbodyparts,nose,nose,ear,ear\ncoords,x,y,x,y\na.png,5,5,90,90\n"
+    )
+    (root / "config.yaml").write_text("skeleton: [[nose, tail]]\n")
+    return Points(str(root / "CollectedData.csv"), skeleton={"sigmas": [0.1, 0.1]}), {
+        "keypoint outside of its image, not labeled": LOST,
+        "limb that is no pair of keypoints, left out": KEPT,
+    }
+
+
+@pytest.mark.parametrize("make", [of_classes, of_tags, of_coco, of_yolo, of_masks, of_points])
+def test_a_warning_is_of_what_training_does_not_see_and_a_note_of_the_rest(make, tmp_path):
+    source, expected = make(tmp_path)
+    assert levels(source) == expected
+
+
+def test_objects_beyond_the_room_of_a_batch_are_a_warning(tmp_path):
+    (tmp_path / "boxes.csv").write_text("file,xmin,ymin,xmax,ymax,class\n" + "a.png,1,1,9,9,cat\n" * 103)
+    blank(tmp_path / "a.png")
+    source = Boxes(str(tmp_path / "boxes.csv"))
+    make_room([source], ("boxes",))
+    assert levels(source) == {"more than 100 objects: a batch has room for 103": KEPT}
+    make_room([source], ("boxes",), 2)
+    assert levels(source).pop(too_many(2)) == LOST
 
 
 def test_suspicious_boxes():
@@ -205,6 +324,13 @@ def test_classes_are_counted_and_compared():
         ("class_missing", "warning", "train", ("c",)),
         ("class_missing", "warning", "val", ("c",)),
         ("imbalance", "warning", "train", ("b",)),
+    ]
+    several = {split: {"classes": number} for split, number in (("train", np.eye(3)[0]), ("val", np.eye(3)[1]))}
+    assert [one.text.rpartition(": ")[2] for one in (*findings[:2], *check_classes(several, names))] == [
+        "it cannot be learned",
+        "its score says nothing",
+        "they cannot be learned",
+        "their scores say nothing",
     ]
     nothing = {"train": {"label": np.zeros(2, int)}}
     assert [one.level for one in check_classes({**nothing}, {"label": ("a", "b")})] == ["error"]

@@ -327,14 +327,14 @@ def test_what_a_source_skips_is_in_the_mixed_one_s_report(tmp_path):
     with pytest.raises(BadImage):
         source[1]
     assert sum(len(samples) for _, samples in loader.with_samples()) == 8
-    assert any("skipped" in what and "1.png" in name for what, name in source.report.fresh())
+    assert any(note.skipped and "1.png" in note.name for note in source.report.fresh())
 
 
 class Noted(Shapes):
     """Notes each image that it reads."""
 
     def __getitem__(self, index):
-        self.report.add("read", self.describe(index))
+        self.report.noted("read", self.describe(index))
         return super().__getitem__(index)
 
 

@@ -225,12 +225,40 @@ def test_one_folder_with_the_word_of_a_split_is_a_class(tmp_path):
 
 
 def test_a_table_that_contradicts_the_folders_gives_the_classes(tmp_path):
-    rows = ["image_id,dx,age"]
+    root, rows = tmp_path / "set", ["image_id,dx,age"]
     for number in range(6):
-        image(tmp_path / f"part_{number // 3}/{number}x.jpg")
+        image(root / f"part_{number // 3}/{number}x.jpg")
         rows.append(f"{number}x,{('nv', 'mel')[number % 2]},80")
-    (tmp_path / "metadata.csv").write_text("\n".join(rows))
-    splits, _ = detect(tmp_path, ["label"])
+    (root / "metadata.csv").write_text("\n".join(rows))
+    splits, said = detect(root, ["label"])
     assert load_source(splits["train"], "train").names["label"] == ("mel", "nv")
-    (tmp_path / "metadata.csv").write_text("image_id,dx\n" + "".join(f"{n}x,{'ab'[n // 3]}\n" for n in range(6)))
-    assert detect(tmp_path, ["label"])[0]["train"]["source"] == "folder"  # it says what the folders say
+    reason = "not as folder: metadata.csv gives 2 of 6 images another class than their folder, such as part_0/1x.jpg"
+    assert f"read as csv, without a validation set ({reason}, so its column dx is learned)." in said
+    assert reason in detect(tmp_path, ["label"])[1]  # also where it is entered
+    (root / "metadata.csv").write_text("image_id,dx\n" + "".join(f"{n}x,{'ab'[n // 3]}\n" for n in range(6)))
+    assert detect(root, ["label"])[0]["train"]["source"] == "folder"  # it says what the folders say
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_what_a_table_says_of_few_images_otherwise_is_counted(tmp_path, split):
+    rows = ["file,label"]
+    for number in range(24):
+        image(tmp_path / split / f"{'ab'[number // 12]}/{number}.jpg")
+        rows.append(f"{number}.jpg,{'xy'[number // 12 if number != 3 else 1]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    splits, said = detect(tmp_path, ["label"])
+    assert "read as folder" in said
+    source = load_source(splits["train"], "train")
+    what = "image to which labels.csv gives another class than its folder, which is learned"
+    assert source.report.items() == [(what, [str(tmp_path / split / "a/3.jpg")], False)]
+
+
+def test_a_table_that_names_each_image_contradicts_no_folder(tmp_path):
+    rows = ["file,label"]
+    for number in range(4):
+        image(tmp_path / f"{'ab'[number // 2]}/{number}.jpg")
+        rows.append(f"{number}.jpg,image {number}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    splits, said = detect(tmp_path, ["label"])
+    assert "read as folder" in said and "not as" not in said
+    assert not load_source(splits["train"], "train").report

@@ -73,7 +73,6 @@ FORMATS = {
     "clip.mp4": ("x", "video", "frames"),
     "task-1-annotation-2-by-3-tag-cat-0.npy": ("x", "brush mask", "COCO"),
     "train-images-idx3-ubyte.gz": ("x", "MNIST", "tfds"),
-    "data_batch_1": ("x", "CIFAR", "tfds"),
     "labels.XLSX": ("PK", "spreadsheet", "CSV"),
     "train.parquet": ("PAR1", "binary", "CSV"),
     "train.tfrecord": ("x", "TFRecord", "COCO"),
@@ -135,3 +134,28 @@ def test_each_format_is_named_once_and_from_the_beginning_of_few_files(tmp_path)
     for number in range(300):
         (tmp_path / f"{number:03}.txt").write_text("1,1,20,20,1,4,0,0\n")
     assert foreign_formats(tmp_path) == ["000.txt: VisDrone's format is not read; convert them to YOLO or COCO"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("patient/IM0001", bytes(128) + b"DICM\x02\0", "DICOM is not read; convert its images to PNG"),
+        ("patient/1.2.840.10008", bytes(128) + b"DICM\x02\0", "DICOM is not read"),
+        ("scans/a.dcm", b"x", "DICOM is not read"),
+        ("labels/a_7", b"<annotation>\n\t<folder>02</folder>", "Pascal VOC's XML without the suffix .xml"),
+        ("labels/a", b'<?xml version="1.0"?>\n<annotation>', "Pascal VOC's XML"),
+        ("pictures/a", b"\xff\xd8\xff\xe0", "an image without a suffix"),
+        ("labels", b'{"images": [], "annotations": []}', "JSON without the suffix"),
+        ("train-images-idx3-ubyte", b"\0\0\x08\x03\0\0", "IDX"),
+        ("data_batch_1", b"\x80\x02}q\x01", "Python's pickle"),
+        ("export", b"PK\x03\x04", "an archive is not read"),
+    ],
+)
+def test_files_without_a_suffix_are_named_by_their_first_bytes(tmp_path, name, data, words):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "README").write_text("About the data.")
+    (tmp_path / "LICENSE").write_text("[1] Free.")
+    with pytest.raises(DataError, match=f"(?s)What comes near:.*{name}: {words}") as caught:
+        detect(tmp_path)
+    assert "README" not in str(caught.value).partition("What comes near")[2]

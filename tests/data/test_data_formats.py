@@ -50,7 +50,7 @@ def test_phones_pictures_that_cannot_be_read_are_counted_and_named(tmp_path, bar
         try:
             assert source[index].image.shape == (8, 9, 3)
         except BadImage as bad:
-            source.report.add(f"{bad.reason}, skipped", bad.path)
+            source.report.skipped(f"{bad.reason}, skipped", bad.path)
     assert source.report.whole() == before
 
 

@@ -141,6 +141,11 @@ def test_points_far_outside_are_cut_and_nan_is_skipped(tmp_path):
     assert source.report.count("polygon of NaN or infinity, skipped") == 1
 
 
+def test_a_shape_that_lies_far_outside_is_skipped(tmp_path):
+    source = labelme(tmp_path, [shape([[1e9, 1e9], [2e9, 1e9], [2e9, 2e9]]), shape()])
+    assert len(source[0].boxes) == 1 and source.report.count("polygon outside of its image, skipped") == 1
+
+
 def test_names_and_sizes_are_checked(tmp_path):
     with pytest.raises(DataError, match=r"expected a class among names \(dog\), got 'cat'"):
         labelme(tmp_path, [shape()], names=["dog"])

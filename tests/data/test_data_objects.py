@@ -17,7 +17,7 @@ def test_what_is_kept_fits_a_sample_and_the_rest_is_reported(boxes, height, widt
     names = [str(number) for number in range(5)]
     usable, kept = usable_boxes(boxes, (height, width), names, report)
     Sample(np.zeros((height, width, 3), np.uint8), boxes=usable)  # refuses what is not in the one form
-    skipped = [name for what, who in report._seen.items() if what.endswith("skipped") for name in who]
+    skipped = [name for _, names, skipped in report.items() if skipped for name in names]
     assert sorted([*map(int, skipped), *kept.tolist()]) == list(range(5))
 
 

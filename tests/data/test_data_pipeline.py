@@ -191,6 +191,57 @@ def test_both_loaders_have_room_for_as_many_objects(capsys):
     assert capsys.readouterr().out == ""
 
 
+class Crowded(Counted):
+    """Images of as many small objects of one class."""
+
+    def __init__(self, count=8, objects=60):
+        super().__init__(count)
+        self.objects, self.names = objects, {"classes": ("cell",)}
+        self.fields = frozenset({"boxes", "classes"})
+
+    def __getitem__(self, index):
+        corner = np.stack(np.unravel_index(np.arange(self.objects), (8, 8)), axis=1).astype(np.float32) * 8
+        boxes, classes = np.concatenate([corner, corner + 6], axis=1), np.zeros(self.objects, int)
+        return Sample(np.zeros((64, 64, 3), np.uint8), boxes=boxes, classes=classes, id=str(index))
+
+    def object_count(self, index, label_set=""):
+        return self.objects
+
+
+@pytest.mark.parametrize(
+    ("augment", "room"),
+    [([], 100), ([{"Mosaic": {}}], 240), (["MixUp", "CopyPaste"], 240), ([{"HorizontalFlip": {"p": 0.5}}], 100)],
+)
+def test_batches_have_room_for_the_objects_of_images_that_are_joined(augment, room):
+    source = Crowded()
+    settings = dict(fields=("boxes", "classes"), size=(64, 64), batch=4, augment=augment)
+    (batch, *_) = loader = batches(training(source, workers=0, **settings))
+    assert batch["classes"].shape == (4, room) and all(one["known"].all() for one in loader)
+    assert not source.report
+    train, val = load_data((source, Crowded()), workers=0, **settings)
+    assert next(iter(train))["classes"].shape == next(iter(val))["classes"].shape == (4, room)
+    # evaluation joins none
+    assert next(iter(evaluation(source, fields=("classes",), workers=0)))["classes"].shape == (4, 100)
+
+
+def test_a_mosaic_of_too_many_objects_keeps_the_largest_and_is_counted_as_what_it_is():
+    source, what = Crowded(objects=30), "joined by augmentation with others to more than 31 objects (max_objects): "
+    settings = dict(fields=("boxes", "classes"), size=(64, 64), batch=4, max_objects=31, workers=0)
+    (batch, *_) = batches(training(source, augment=[{"Mosaic": {"scale": [0.5, 0.6]}}], **settings))
+    full = ~batch["known"][:, 0]
+    assert full.any() and (batch["classes"][full] == 0).all()
+    what += "the smallest left out, their classes not known there"
+    assert [one for one, _ in source.report.items()] == [what]
+
+
+def test_room_of_rare_crowds_is_for_most_draws():
+    few = Counted(10)
+    few.object_count = lambda index, label_set="": 90 if index == 0 else 1
+    many = Subset(few, [0, *range(1, 10)] + [1] * 990)
+    loader = training(many, fields=("classes",), augment=["Mosaic"], workers=0)
+    assert loader._shapes.max_objects == 100
+
+
 class Partial(Scenes):
     """As Scenes; every other object is ignored, class 0 is not known, and image 1 is not labeled with boxes."""
 
@@ -302,7 +353,9 @@ def test_workers_change_no_pixel(workers, kind):
     loader = training(source, workers=workers, worker_kind=kind)
     list(itertools.islice(loader, 2))
     assert_equal(batches(loader, epochs=2), expected)
-    assert source.report.count("truncated, skipped") == 3
+    assert [(what, len(names), skipped) for what, names, skipped in source.report.items()] == [
+        ("truncated, skipped", 3, True)
+    ]
     loader.close()
     assert_equal(batches(loader), batches(training(Numbered(bad=bad), workers=0), epochs=3)[10:])
 
@@ -330,7 +383,7 @@ def test_further_images_are_other_readable_ones():
     for seed in range(60):
         seen.add(int(assemble._another(3, notes, np.random.default_rng(seed)).id))
     # 3 stands in for 2, which cannot be read
-    assert seen == {0, 1, 3, 5} and {name for _, name in notes} == {"image2", "image4"}
+    assert seen == {0, 1, 3, 5} and {note.name for note in notes} == {"image2", "image4"}
     (single,) = training(Numbered(1), fields=("mask",), augment=["Mosaic"], workers=0, batch=1)
     assert single["mask"].shape == (1, 32, 48)
 

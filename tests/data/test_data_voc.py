@@ -8,7 +8,7 @@ import pytest
 
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
-from visiontasks.data.load import load_data
+from visiontasks.data.load import load_data, load_source
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.voc import Voc
 from visiontasks.errors import DataError
@@ -394,3 +394,23 @@ def test_names_of_lists(tmp_path, train, val):
     splits, message = detect(tmp_path, ["boxes", "classes"])
     assert (splits["train"]["split"], splits["val"]["split"]) == (train, val), message
     assert len(Voc(str(tmp_path), split=train)) == 2
+
+
+@pytest.mark.parametrize("suffix", ["", ".xml"])
+def test_folders_of_classes_whose_xml_files_may_lack_the_suffix(tmp_path, suffix):
+    """As Stanford Dogs has them; names may be in several folders."""
+    for number, breed in enumerate(("n02-Chihuahua", "n03-pug")):
+        for folder in ("Images", "Annotation"):
+            (tmp_path / folder / breed).mkdir(parents=True)
+        for name in ("1", f"n_{number}"):
+            write_image(tmp_path / f"Images/{breed}/{name}.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+            text = f"<annotation><filename>%s</filename>{size_of()}{thing(breed[4:])}</annotation>"
+            (tmp_path / f"Annotation/{breed}/{name}{suffix}").write_text(text)
+    splits, said = detect(tmp_path, ["boxes", "classes"])
+    assert "read as voc" in said
+    source = load_source(splits["train"], "train")
+    assert source.names["classes"] == ("Chihuahua", "pug") and len(source) == 4 and not source.report
+    found = {source[number].id: source[number].classes.tolist() for number in range(4)}
+    assert found["n02-Chihuahua/1.jpg"] == [0] and found["n03-pug/1.jpg"] == [1]
+    splits, _ = detect(tmp_path, ["label"])  # the folders say it
+    assert splits["train"] == {"source": "folder", "root": str(tmp_path / "Images")}

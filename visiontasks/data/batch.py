@@ -9,6 +9,7 @@ import numpy as np
 
 from visiontasks.data.order import Draw
 from visiontasks.data.placing import place, placement_of
+from visiontasks.data.report import Note
 from visiontasks.data.room import too_many
 from visiontasks.data.sources.source import Source
 from visiontasks.data.transforms import Augment
@@ -23,7 +24,7 @@ class Batch(NamedTuple):
     arrays: dict[str, np.ndarray]
     samples: list[Sample]  # as read, one per row, if requested
     rows: int  # number of rows with an image
-    notes: list[tuple[str, str]]  # for the source's report, of which a worker process has only a copy
+    notes: list[Note]  # for the source's report, of which a worker process has only a copy
     error: UserError | None  # raised by the receiver, so that it is not a worker's crash
 
 
@@ -120,13 +121,13 @@ class Assemble:
                     continue
                 if self.keep:
                     samples.append(sample)
-                sample = self._needed(sample)
+                read = sample = self._needed(sample)
                 if self.augments:
                     another = functools.partial(self._another, number, notes)
                     sample = self.augments[draw.size](sample, np.random.default_rng(seed), another, draw.epoch)
                 else:
                     sample = place(sample, placement_of(sample, draw.size, self.resize))
-                self._fill(arrays, rows, sample, notes)
+                self._fill(arrays, rows, sample, read, notes)
                 rows += 1
         except UserError as error:
             return Batch({}, [], 0, notes + self.source.report.fresh(), error)
@@ -150,7 +151,7 @@ class Assemble:
             try:
                 return number, self.source.read(number, self.wanted)
             except BadImage as bad:
-                notes.append((f"{bad.reason}, skipped", bad.path))
+                notes.append(Note(f"{bad.reason}, skipped", bad.path, skipped=True))
         if self.augments:
             raise unreadable(len(self.source), notes)
         return index, None
@@ -176,19 +177,28 @@ class Assemble:
         alone = only(sample.of(""), wanted.get("", {}))
         return dataclasses.replace(alone, sets=sets) if sets else alone
 
-    def _fill(self, arrays, row, sample, notes):
+    def _fill(self, arrays, row, sample, read, notes):
         arrays["image"][row] = sample.image
         for label_set, names in by_set(self.shapes.fields).items():
             rows = {field: arrays[name][row, ...] for field, name in names.items()}
-            self._fill_set(rows, sample.of(label_set), notes)
+            boxes = read.of(label_set).boxes
+            joined = boxes is None or len(boxes) <= self.shapes.max_objects
+            self._fill_set(rows, sample.of(label_set), joined, notes)
 
-    def _fill_set(self, rows, sample, notes):
-        """Write the labels of one set into {field: a batch's array at the sample's row}."""
+    def _fill_set(self, rows, sample, joined, notes):
+        """Write the labels of one set into {field: a batch's array at the sample's row}.
+
+        Args:
+            rows: see above.
+            sample: of one label set.
+            joined: whether too many objects are those of several images.
+            notes: get what is left out.
+        """
         if "known" in rows and sample.boxes is not None:
             rows["known"][:] = True if sample.known is None else sample.known
         chosen = self._chosen(sample, rows)
         if chosen is not None and not chosen.all():
-            notes.append((too_many(self.shapes.max_objects), sample.path or sample.id))
+            notes.append(Note(too_many(self.shapes.max_objects, joined), sample.path or sample.id, skipped=True))
             if "known" in rows and sample.classes is not None:
                 rows["known"][sample.classes[~chosen]] = False  # otherwise these objects would be background
         for name, values in rows.items():
@@ -214,9 +224,9 @@ class Assemble:
         return chosen
 
 
-def unreadable(count: int, notes: list[tuple[str, str]]) -> DataError:
+def unreadable(count: int, notes: list[Note]) -> DataError:
     """The error for a source without readable images."""
-    shown = "; ".join(f"{name}: {what}" for what, name in notes[:3])
+    shown = "; ".join(f"{note.name}: {note.what}" for note in notes[:3])
     return DataError(f"none of the {count} images can be read ({shown}). Check the folder and the files in it.", "data")
 
 
@@ -232,7 +242,7 @@ def check_readable(source: Source):
             source.read(index, ())
             return
         except BadImage as bad:
-            notes.append((bad.reason, bad.path))
+            notes.append(Note(bad.reason, bad.path, skipped=True))
     raise unreadable(len(source), notes)
 
 

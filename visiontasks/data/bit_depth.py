@@ -49,7 +49,7 @@ def find_bits(paths: Iterable, report=None) -> int | None:
     if report is not None and bits not in (None, BITS):
         factor = f"divided by {2 ** (bits - 8)}" if bits >= 8 else f"multiplied by {2 ** (8 - bits)}"
         for path in deep:
-            report.add(f"16-bit image looked at: the set fills {bits} bits, so all are {factor} (bits)", path)
+            report.noted(f"16-bit image looked at: the set fills {bits} bits, so all are {factor} (bits)", path)
     return bits
 
 

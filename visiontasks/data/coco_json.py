@@ -84,9 +84,9 @@ class CocoJson:
     def _objects(self, entries, size, report) -> Objects:
         for entry in entries:
             if entry.crowd:
-                report.add("object of iscrowd 1, ignored as a crowd (crowd=objects learns it)", entry.name)
+                report.skipped("object of iscrowd 1, ignored as a crowd (crowd=objects learns it)", entry.name)
             if entry.mask is None and entry.box is None:
-                report.add("object with neither box nor segmentation, skipped", entry.name)
+                report.skipped("object with neither box nor segmentation, skipped", entry.name)
         entries = [entry for entry in entries if entry.mask != [] and entry.box is not None]
         boxes, kept = usable_boxes([e.box for e in entries], size, [e.name for e in entries], report)
         entries = [entries[number] for number in kept]
@@ -119,10 +119,10 @@ class Entry:
             x, y, width, height = written
             self.box = [x, y, x + width, y + height]
         if self.mask and not (written and all(map(math.isfinite, written)) and width > 0 and height > 0):
-            report.add("box that is missing, NaN or without extent, derived from the segmentation", name)
+            report.noted("box that is missing, NaN or without extent, derived from the segmentation", name)
             self.box = segmentations.extent(self.mask)
         elif self.box and not self.mask and (degrees := _rotation(entry)):
-            report.add("box with a rotation, taken as the upright box around it", name)
+            report.noted("box with a rotation, taken as the upright box around it", name)
             self.box = numpy_boxes.turned(self.box, degrees).tolist()
         self.points = _points(entry.get("keypoints"), len(file.points), name)
         area = entry.get("area")
@@ -193,11 +193,11 @@ def read_coco(path: Path, names: Sequence[str] | None, report, crowds: bool = Tr
     doubles = _doubles(categories)  # Roboflow exports a set of one class with a super-category of the same name
     for number, name in doubles:
         if number not in used and any(other in used for other, same in doubles if same == name):
-            report.add("second category of the same name, left out because no object has it", f"{number}: {name}")
+            report.noted("second category of the same name, left out because no object has it", f"{number}: {name}")
             del categories[number]
     for number in _roots(categories, used, names or ()):
         what = "category without objects that others name as their supercategory, left out"
-        report.add(what, f"{number}: {categories.pop(number)['name']}")
+        report.noted(what, f"{number}: {categories.pop(number)['name']}")
     category_ids, names = _classes(categories, names, path)
     annotations, seen = {}, set()
     for position, entry in enumerate(data["annotations"]):
@@ -211,7 +211,7 @@ def read_coco(path: Path, names: Sequence[str] | None, report, crowds: bool = Tr
         if entry["category_id"] not in categories or entry["category_id"] not in category_ids:
             raise DataError(_unknown(name, entry["category_id"], categories, names))
         if entry["image_id"] not in images:
-            report.add("annotation of an image that the file does not list, skipped", name)
+            report.skipped("annotation of an image that the file does not list, skipped", name)
         else:
             annotations.setdefault(entry["image_id"], []).append((name, entry))
     lists = [entry["keypoints"] for entry in categories.values() if entry.get("keypoints")]
@@ -233,7 +233,7 @@ def _limbs(written, count, path, report) -> tuple[tuple[int, int], ...]:
     ends = [(one - first, other - first) for one, other in pairs if type(one) is type(other) is int]
     kept = [pair for pair in ends if pair[0] != pair[1] and all(0 <= end < count for end in pair)]
     if len(kept) < len(limbs) and count:
-        report.add("limb that is no pair of keypoints, left out", str(path))
+        report.noted("limb that is no pair of keypoints, left out", str(path))
     return tuple(kept)
 
 

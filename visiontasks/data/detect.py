@@ -9,12 +9,13 @@ from visiontasks.data.fingerprints import fingerprint
 from visiontasks.data.foreign import foreign_formats
 from visiontasks.data.images import list_images
 from visiontasks.data.layout import RESULTS
-from visiontasks.data.sources.source import Source
+from visiontasks.data.sources.source import Overruled, Source
 from visiontasks.errors import DataError
 from visiontasks.registry import catalog
 
-# the most specific layouts first: an annotation file says more than folders, and folders more than a table
-PRECEDENCE = ("coco", "voc", "yolo", "points", "labelme", "instances", "masks", "folder", "boxes", "csv")
+# the most specific layouts first: an annotation file says more than folders, and folders more than a table; a list
+# gives classes alone, of the whole image
+PRECEDENCE = ("listed", "coco", "voc", "yolo", "points", "labelme", "instances", "masks", "folder", "boxes", "csv")
 INHERITED = (
     "names",
     "values",
@@ -66,13 +67,15 @@ def detect(root: str | Path, wanted: Iterable[str] = (), known: bool = False) ->
         inner = _readings_below(root, wanted)
         if len(inner) != 1:
             raise _unrecognized(root, reasons if inner else _reasons_within(root, wanted) | reasons, inner)
-        ((folder, candidates),) = inner.items()
+        ((folder, (candidates, reasons)),) = inner.items()
         root, entered = folder, f" (entered, because nothing else in {root} is a data set)"
     given, _, name, arguments = min(candidates, key=lambda entry: entry[:3])
     splits = {key: {"source": name, **arguments[key]} if key in arguments else None for key in ("train", "val")}
     others = sorted(entry[2] for entry in candidates if entry[2] != name)
     notes = [f"it could also be read as {', '.join(others)}"] if others else []
-    if wanted and not given:
+    if not wanted or given:
+        notes += [f"not as {other}: {why}" for other, why in reasons.items() if isinstance(why, Overruled)]
+    else:
         notes += [*foreign_formats(root), *(f"not as {other}: {reason}" for other, reason in reasons.items())]
     return splits, (
         f"{root}{entered}: read as {name}, {_validation(root, splits['val'])}"
@@ -97,16 +100,16 @@ def _readings(root: Path, wanted: set[str]) -> tuple[list[tuple[float, int, str,
     return candidates, reasons
 
 
-def _readings_below(root: Path, wanted: set[str]) -> dict[Path, list]:
-    """{folder: its readings} of the folders that have some, on the first level below that has one."""
+def _readings_below(root: Path, wanted: set[str]) -> dict[Path, tuple[list, dict]]:
+    """{folder: its `_readings`} of the folders that have some, on the first level below that has one."""
     level = _folders(root)
     for _ in range(_DEPTH):
-        inner = {folder: _readings(folder, wanted)[0] for folder in level}
-        inner = {folder: found for folder, found in inner.items() if any(entry[0] for entry in found) or not wanted}
-        inner = {folder: found for folder, found in inner.items() if found}
+        inner = {folder: _readings(folder, wanted) for folder in level}
+        inner = {one: found for one, found in inner.items() if any(entry[0] for entry in found[0]) or not wanted}
+        inner = {folder: found for folder, found in inner.items() if found[0]}
         if inner:
             beside = (one for folder in level if folder not in inner for one in _folders(folder))
-            classes = all(entry[2] == "folder" for found in inner.values() for entry in found)
+            classes = all(entry[2] == "folder" for found, _ in inner.values() for entry in found)
             nested = len(inner) == 1 and classes and any(list_images(one, recursive=False) for one in beside)
             lost = (one for one in level if one not in inner and one.name.lower() in ("val", "valid", "validation"))
             # of nested class folders one with several is not all, and a validation set is not left out
@@ -163,7 +166,7 @@ def _validation(root: Path, arguments: dict | None) -> str:
     if arguments is None:
         return "without a validation set"
     paths = (str(path).removeprefix(str(root)).lower() for path in arguments.values())
-    if any(re.search(r"(^|[/\\._-])test(ing)?\d*([/\\._-]|$)", path) for path in paths):
+    if any(re.search(r"(^|[/\\._-])test(ing|images)?\d*([/\\._-]|$)", path) for path in paths):
         return "with its test set used for validation: the best checkpoint is chosen on it"
     return "with a validation set"
 
@@ -198,7 +201,7 @@ def same_images(train: Source, val: Source) -> list[tuple[str, str]]:
         for other in by_size.get(path.stat().st_size, ()):
             if digest(other) == digest(path):
                 pairs.append((str(other), str(path)))
-                val.report.add("image that is in the training set too", str(path))
+                val.report.noted("image that is in the training set too", str(path))
                 break
     return pairs
 

@@ -61,9 +61,10 @@ class Finder:
                     "no file below has such an end; give a folder that contains it, or put it there.",
                     argument,
                 )
-            self._tell(mended or self.missing, str(self.root / _plain(name)))
-        elif mended:
-            self._tell(mended, name)
+            if self.report is not None:
+                self.report.skipped(mended or self.missing, str(self.root / _plain(name)))
+        elif mended and self.report is not None:
+            self.report.noted(mended, name)
         return path
 
     def has(self, name: str) -> bool:
@@ -95,10 +96,6 @@ class Finder:
             names = os.listdir(folder) if folder.is_dir() else ()
             self._stems[folder] = {posixpath.splitext(name)[0] for name in names if self.accepts(name)}
         return self._stems[folder]
-
-    def _tell(self, what, name):
-        if self.report is not None:
-            self.report.add(what, name)
 
     def _found(self, name) -> tuple[Path | None, str]:
         """(the file, what was wrong with its name or "")."""

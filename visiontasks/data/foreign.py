@@ -11,6 +11,8 @@ _MOST, _MOST_ALIKE = 200, 8  # files, and files of one suffix in one folder
 _IMAGE = rb"[^\s,]+\.(?:jpe?g|png|bmp|webp)"
 _COCO = "export COCO"
 _CSV = "save it as CSV"
+_PNG = "convert its images to PNG"
+LIST = "a list of images and labels"  # some are read: `sources.listed`
 _UNPACK = "unpack it, and give the folder"
 _KEYPOINTS = "convert them to COCO with keypoints"
 _BUILT = "name the source tfds and its dataset, or save the images as PNG in a folder for each class"
@@ -85,9 +87,9 @@ _FORMATS = (
         ".txt",
         rb"\A\d+ " + _IMAGE + rb"\r?\n",
         "CUB-200's list",
-        "convert it to COCO; for classes give images",
+        "convert its boxes to COCO; its classes are read for recipes that learn a class an image",
     ),
-    (".txt", rb"\A" + _IMAGE + rb"[ \t,;]+[^\n/]+\n", "a list of images and labels", "save it as CSV: file,label"),
+    (".txt", rb"\A" + _IMAGE + rb"[ \t,;]+[^\n/]+\n", LIST, "save it as CSV: file,label"),
     (".txt", rb"\A\w+(?: -?[\d.]+){14,15}\s", "KITTI's format", "convert them to YOLO or COCO"),
     (".txt", rb"\A-?\d+(?:,-?\d+){7},?\s", "VisDrone's format", "convert them to YOLO or COCO"),
     (
@@ -124,8 +126,8 @@ _FORMATS = (
     (".mat", b"", "MATLAB's format", "save its labels as CSV or COCO"),
     (".h5 .hdf5 .lmdb .mdb", b"", "a database of images", "save the images as files, and the labels as CSV or COCO"),
     (".npy .npz .pkl .pickle", b"", "a file of arrays", _ARRAYS),
-    (".dcm .dicom", b"", "DICOM", "convert the images to PNG"),
-    (".nii .nii.gz .nrrd .mha", b"", "a volume of slices", "save the slices as PNG"),
+    (".dcm .dicom", b"", "DICOM", _PNG),
+    (".nii .nii.gz .nrrd .mha", b"", "a volume of medical images", _PNG),
     (".mp4 .avi .mov .mkv .webm", b"", "video", "save frames as JPEG"),
     (".zip .tar .tgz .tar.gz .rar .7z", b"", "an archive", _UNPACK),
 )
@@ -134,11 +136,22 @@ _FORMATS = (
 _NAMED = (
     (r"task-\d+-annotation-\d+-by-.*-tag-.*\.(png|npy)", "a brush mask of Label Studio", _COCO),
     (r".*\.(tfrecord|array_record|riegeli)-\d+-of-\d+", "a set of TensorFlow Datasets", _BUILT),
-    (r".*-(images|labels)[.-]idx[13]-ubyte(\.gz)?", "MNIST's format", _BUILT),
+    (r".*-idx[13]-ubyte\.gz", "MNIST's format", _BUILT),
     (r"\d{4}_c\ds\d_\d{6}_\d{2}\.jpg", "Market-1501's naming of persons", "move each person into a folder"),
     (r"\d{1,3}_[01]_[0-4]_\d{17}.*\.jpg", "UTKFace's naming of ages", "write a table of file and label"),
-    (r"(data_batch_\d|test_batch|batches\.meta)", "CIFAR's format", _BUILT),
 )
+
+# (what their first bytes have, format, what to do) of files without a suffix, or whose names end in numbers
+_BARE = (
+    (rb"\A(?s:.{128})DICM", "DICOM", _PNG),
+    (rb"\A(?s:.{0,256})<annotation>", "Pascal VOC's XML without the suffix .xml", "add it"),
+    (rb"\A(?:\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*)", "an image without a suffix", "add its own, such as .png"),
+    (rb"\A\s*(?:\{\s*\"|\[\s*[\[{])", "JSON without the suffix .json", "add it"),
+    (rb"\A\0\0\x08[\x01\x03]", "IDX, as MNIST's", "write the images as files, or use source=tfds"),
+    (rb"\A\x80[\x02-\x05]", "Python's pickle, as CIFAR's", "write the images as files, or use source=tfds"),
+    (rb"\A(?:PK\x03\x04|\x1f\x8b)", "an archive", _UNPACK),
+)
+_NUMBERS = re.compile(r"\.\d+")
 
 
 def foreign_formats(root: Path) -> list[str]:
@@ -159,6 +172,9 @@ def foreign_format(path: Path) -> tuple[str, str] | None:
     for pattern, name, advice in _NAMED:
         if re.fullmatch(pattern, path.name):
             return name, advice
+    if _is_bare(path.name):
+        head = _head(path)
+        return next(((name, advice) for pattern, name, advice in _BARE if re.search(pattern, head)), None)
     for suffixes, pattern, name, advice in _FORMATS:
         if path.name.lower().endswith(tuple(suffixes.split())) and (not pattern or re.search(pattern, _head(path))):
             return name, advice
@@ -177,13 +193,19 @@ def _files(root: Path) -> list[Path]:
         alike = {}
         for name in names:
             suffix = os.path.splitext(name)[1].lower()
-            known = name.lower().endswith(suffixes) or any(re.fullmatch(row[0], name) for row in _NAMED)
+            named = any(re.fullmatch(row[0], name) for row in _NAMED)
+            known = named or name.lower().endswith(suffixes) or _is_bare(name)
             if known and "submission" not in name.lower() and alike.setdefault(suffix, 0) < _MOST_ALIKE:
                 alike[suffix] += 1
                 files.append(folder / name)
         if len(files) >= _MOST:
             break
     return files
+
+
+def _is_bare(name: str) -> bool:
+    suffix = os.path.splitext(name)[1]
+    return not suffix or _NUMBERS.fullmatch(suffix) is not None
 
 
 def _head(path: Path) -> bytes:

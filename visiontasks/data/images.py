@@ -46,7 +46,7 @@ def read_image(
 
     Args:
         path: any path, with any characters.
-        report: gets `add(what, path)` for what was corrected, such as a `visiontasks.data.report.Report`.
+        report: a `visiontasks.data.report.Report`, gets what was corrected or left out.
         max_pixels: a file with more pixels (height times width) is refused without decoding it.
         bits: of a file of 16 bits, how many hold values, from 1 to 16, such as 12 of a camera's: the values are divided
             by 2 ** (bits - 8). None: 16.
@@ -71,14 +71,14 @@ def decode_image(
         raise BadImage(name, f"truncated {header.format}: its end marker is missing")
     # the other images of an MPO are a camera's previews
     if report is not None and header.format != "MPO" and getattr(header, "is_animated", False):
-        report.add("image of several frames, only the first is used", str(name))
+        report.skipped("image of several frames, only the first is used", str(name))
     if header.mode in ("I", "F") and (header.format, header.mode) not in _FAST:
         raise BadImage(
             name, f"{header.format} of signed or 32-bit numbers has no fixed range; save it with 8 or 16 bits"
         )
     deep = is_deep(header)
     if deep and report is not None and bits is None:
-        report.add("16-bit image, divided by 256", str(name))
+        report.noted("16-bit image, divided by 256", str(name))
     try:
         if deep and bits not in (None, BITS):
             return _of_bits(decode_deep(data, header), bits, name)
@@ -203,11 +203,11 @@ def list_images(root: str | os.PathLike, recursive: bool = True, report=None) ->
             if is_unread_name(name):
                 kind = os.path.splitext(name)[1].lower()
                 what = f"{kind} file, a format that is not read, skipped; convert it to PNG or JPEG"
-                report.add(what, str(folder / name))
+                report.skipped(what, str(folder / name))
             elif reason := lacks_decoder(folder / name):
-                report.add(f"{reason}, skipped", str(folder / name))
+                report.skipped(f"{reason}, skipped", str(folder / name))
             elif not os.path.splitext(name)[1] and begins_as_image(folder / name):
-                report.add("image without a suffix, skipped; add its own, such as .png", str(folder / name))
+                report.skipped("image without a suffix, skipped; add its own, such as .png", str(folder / name))
     return sorted(images)
 
 

@@ -4,6 +4,7 @@ import itertools
 import re
 from pathlib import Path
 
+from visiontasks.data.text import read_lines
 from visiontasks.errors import DataError
 
 VALIDATION = ("val", "valid", "validation", "test")  # the first one that exists is the validation set
@@ -59,17 +60,13 @@ def child(root: Path, names: tuple[str, ...]) -> Path | None:
     return next((folders[n] for n in names if n in folders), None)
 
 
-def read_names(path: Path) -> tuple[str, ...]:
+def read_names(path: Path, argument: str | None = None) -> tuple[str, ...]:
     """The class names in a text file, one per line, in the order of their indices.
 
     Raises:
-        DataError: the file has no name, or one name twice, or is no text in UTF-8.
+        DataError: the file has no name, or one name twice, or as `read_text`.
     """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected class names in UTF-8, got {error}; save it as UTF-8.") from error
-    names = tuple(line for line in lines if line)
+    names = tuple(read_lines(path, "a list of classes such as classes.txt", argument))
     if not names or len(set(names)) < len(names):
         twice = next((n for n in names if names.count(n) > 1), None)
         raise DataError(

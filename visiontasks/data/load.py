@@ -11,6 +11,7 @@ from visiontasks.data.detect import detect, inherit, same_images
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.room import make_room
 from visiontasks.data.sources.source import Source
+from visiontasks.data.transforms import joined_images
 from visiontasks.errors import DataError, RecipeError, under
 from visiontasks.registry import catalog
 from visiontasks.sample import by_set, named
@@ -80,7 +81,9 @@ def load_data(
         seed=seed,
         workers=workers,
         worker_kind=worker_kind,
-        max_objects=make_room([train, val], fields, max_objects) if resize != "object" else None,
+        max_objects=make_room([train, val], fields, max_objects, joined_images(augment))
+        if resize != "object"
+        else None,
         mask_size=mask_size,
         names=train.names,
     )
@@ -121,7 +124,7 @@ def _with_joint_names(train_split, val_split, train) -> tuple[Source, Source]:
     train_split = {**train_split, "names": names}
     both = load_source(train_split, "train"), load_source(inherit(val_split, train_split), "val")
     for name in sorted({*names} - {*train.names[field]}):
-        both[0].report.add("class that only the validation set has, so it is not learned", name)
+        both[0].report.noted("class that only the validation set has, so it is not learned", name)
     return both
 
 

@@ -67,7 +67,7 @@ def classes_of(stores: Stores, names, values, colors, void, table: Table | None,
     present = {known.get(key) for key in (stores.colors if given.of_colors else stores.values)}
     for number, name in enumerate(final):
         if number not in present:
-            report.add("class that occurs in no mask", name)
+            report.noted("class that occurs in no mask", name)
     same = not given.of_colors and not nearest and all(key == number for key, number in known.items())
     return final, MaskLookup(None if same else known, given.of_colors, nearest)
 
@@ -143,7 +143,7 @@ def _of_stores(stores, void, report) -> Classes:
     present = sorted(set(stores.values) - {VOID} - void)
     _check_values(stores, present)
     if present[:1] == [1] and present == list(range(1, 1 + len(present))) and len(present) > 1:
-        report.add("masks without the value 0, whose classes begin with 1", ", ".join(map(str, present)))
+        report.noted("masks without the value 0, whose classes begin with 1", ", ".join(map(str, present)))
         return Classes(tuple(map(str, present)), tuple(present))
     count = 1 + max(present, default=0)
     if count > VOID:
@@ -174,7 +174,7 @@ def _of_palettes(stores, indices, report) -> Classes:
     for path, stored in stores.masks:
         numbers = [keys.index(color) if color in keys else -1 for color in stored.as_colors().tolist()]
         if numbers != stored.values.tolist():
-            report.add("mask whose palette numbers the colors otherwise, mapped by color", str(path))
+            report.noted("mask whose palette numbers the colors otherwise, mapped by color", str(path))
     return Classes(tuple(map(_word, keys)), tuple(keys), True)
 
 
@@ -186,7 +186,7 @@ def _check(stores, given, names, known, table, values, colors, classes, report) 
     if explicit and (not others or is_noise(others, pixels, bool(stores.lossy))):
         for path, one in stores.masks if others else ():
             if not set((one.as_colors() if given.of_colors else one.values).tolist()) <= known.keys():
-                report.add("mask with values between those of the classes, each taken as the nearest", str(path))
+                report.noted("mask with values between those of the classes, each taken as the nearest", str(path))
         return classes if others else []
     if explicit:
         first = max(others, key=others.get)

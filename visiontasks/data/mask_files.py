@@ -46,10 +46,10 @@ def pairs_of(images: Path, masks: Path, report, names: Sequence[str] | None = No
     used = set(pairs.values())
     for path in image_files:
         if path not in pairs:
-            report.add("image without a mask, skipped", str(path))
+            report.skipped("image without a mask, skipped", str(path))
     for path in mask_files:
         if path not in used and names is None:
-            report.add("mask without an image, skipped", str(path))
+            report.skipped("mask without an image, skipped", str(path))
     if not pairs:
         raise DataError(
             f"expected in {masks} a mask for each image in {images}, with the image's name or with _mask added to it; "
@@ -70,7 +70,7 @@ def _files(images, masks, report) -> tuple[list[Path], list[Path]]:
         image_files = [path for path in image_files if masks not in path.parents]
     for path in mask_files:
         if _NO_MASK.search(path.stem):
-            report.add("image of instances, colors for people or a second annotator, beside the masks", str(path))
+            report.noted("image of instances, colors for people or a second annotator, beside the masks", str(path))
     return image_files, of_classes(mask_files)
 
 
@@ -79,7 +79,7 @@ def _named(names, files, report) -> list[Path]:
     found = [(name, by_stem.get(Path(name).name, by_stem.get(Path(name).stem))) for name in names]
     for name, path in found:
         if path is None:
-            report.add("image of the list missing, skipped", name)
+            report.skipped("image of the list missing, skipped", name)
     return [path for _, path in found if path is not None]
 
 

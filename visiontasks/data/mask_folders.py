@@ -11,6 +11,8 @@ from visiontasks.data.images import files_below, list_images
 from visiontasks.data.layout import TRAINING, VALIDATION
 from visiontasks.data.mask_files import marked, matched, of_classes, such_as
 from visiontasks.data.mask_images import read_stored_mask
+from visiontasks.data.split_lists import split_files
+from visiontasks.data.text import read_lines
 from visiontasks.errors import BadImage, DataError
 
 # the better first, where several folders match the images; DRIVE's `mask` is a field of view
@@ -30,7 +32,6 @@ _SPLIT = re.compile(
     r"(?=$|[^a-z]|masks?|labels?|annot|images?|gt)",
     re.IGNORECASE,
 )
-_LISTS = ("ImageSets/Segmentation", "ImageSets", "splits", ".")
 _MANY = 50  # folders in a folder: more are classes or patients
 _FEW = 32  # values in a mask: a photograph has more
 _READ = {".txt", ".xml", ".csv", ".json", ".yaml"}  # in a folder of labels: other sources read it
@@ -70,11 +71,8 @@ def names_in(file: Path) -> list[str]:
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a text file of image names, got {file}: {error}.", "list") from error
-    return list(dict.fromkeys(line.split()[0].replace("\\", "/") for line in lines if line.strip()))
+    lines = read_lines(file, "a text file of image names", "list")
+    return list(dict.fromkeys(line.split()[0].replace("\\", "/") for line in lines))
 
 
 def _in_folders(root) -> tuple[dict[str, dict] | None, str | None]:
@@ -109,7 +107,7 @@ def _in_folders(root) -> tuple[dict[str, dict] | None, str | None]:
                 if 0 < enough <= 2 * count:
                     arguments[name], pairs = {"images": str(images), "masks": str(masks)}, pairs + count
                 elif split == "train":
-                    if mine and _IMAGE_FOLDER.search(images.name):
+                    if mine and _IMAGE_FOLDER.search("".join(image_role[-1:])):
                         reason = (
                             f"{masks} has {count} masks with the names of images in {images}"
                             f"{such_as(mine, files[masks])}"
@@ -251,19 +249,16 @@ def _mixed(folder) -> bool:
 def _with_lists(root, found) -> dict[str, dict]:
     """The arguments with the lists of splits, where there are such lists and no folders of splits."""
     bases = dict.fromkeys((root, Path(found["train"]["images"]).parent))
-    for place in [base / name for base in bases for name in _LISTS] if "val" not in found else ():
-        files = {file.stem.lower(): file for file in sorted(place.glob("*.txt"))}
-        train = next((files[name] for name in TRAINING if name in files), None)
-        val = next((files[name] for name in VALIDATION if name in files), None)
-        if train is None or val is None:
-            continue
-        stems = {path.stem for path in list_images(found["train"]["images"])}
-        try:
-            lists = {"train": (train, names_in(train)), "val": (val, names_in(val))}
-        except DataError:  # text of something else
-            continue
-        if all(_known(names, stems) for _, names in lists.values()):
-            return {split: {**found["train"], "list": str(file)} for split, (file, _) in lists.items()}
+    for base in bases if "val" not in found else ():
+        for place in (base / "ImageSets/Segmentation", base):
+            files = split_files(place) if place.is_dir() else {}
+            try:
+                lists = {split: (file, names_in(file)) for split, file in files.items()}
+            except DataError:  # text of something else
+                continue
+            stems = {path.stem for path in list_images(found["train"]["images"])} if lists else ()
+            if lists and all(_known(names, stems) for _, names in lists.values()):
+                return {split: {**found["train"], "list": str(file)} for split, (file, _) in lists.items()}
     return found
 
 

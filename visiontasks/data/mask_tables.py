@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from visiontasks.data.layout import is_split
 from visiontasks.data.mask_folders import holds_masks
+from visiontasks.data.text import read_text
 from visiontasks.errors import DataError
 
 IGNORED = "__ignore__"  # labelme's first label, which its masks store as 255
@@ -53,11 +54,7 @@ def table_beside(masks: Path) -> Table | None:
         places.append(folder)
     for file in (place / name for name in (*_TABLES, *_LISTS) for place in places):
         if file.is_file():
-            try:
-                text = file.read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                raise DataError(f"{file}: expected a table of classes in UTF-8, got: {error}.") from error
-            entries = _read(file, text)
+            entries = _read(file, read_text(file, "a table of classes"))
             if entries:
                 return Table(file, entries, file.name in _LISTS)
     return None

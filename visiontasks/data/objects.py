@@ -134,7 +134,7 @@ def usable_boxes(
         boxes: float (N, 4), x1, y1, x2, y2.
         size: (height, width) of the image, in the boxes' unit.
         names: of the boxes, for the report.
-        report: gets `add(what, name)`.
+        report: gets the boxes that are skipped or clipped.
         rounding: by how much a box may exceed the image without a report.
 
     Returns:
@@ -152,13 +152,13 @@ def usable_boxes(
     if not kept.all() or over.any():
         for number, name in enumerate(names):
             if not finite[number]:
-                report.add("box of NaN or infinity, skipped", name)
+                report.skipped("box of NaN or infinity, skipped", name)
             elif not extended[number]:
-                report.add("box without extent, skipped", name)
+                report.skipped("box without extent, skipped", name)
             elif not seen[number]:
-                report.add("box outside of its image, skipped", name)
+                report.skipped("box outside of its image, skipped", name)
             elif over[number]:
-                report.add("box that exceeds its image, clipped", name)
+                report.noted("box that exceeds its image, clipped", name)
     return clipped[kept], np.flatnonzero(kept)
 
 
@@ -171,7 +171,7 @@ def usable_points(
         points: float (N, K, 3), x, y, visibility; x and y of those that are not labeled do not matter.
         size: (height, width) of the image, in the points' unit.
         names: of the N objects, for the report.
-        report: gets `add(what, name)`.
+        report: gets the points that are not labeled now.
         rounding: by how much a point may exceed the image; such a point is moved to the edge.
 
     Returns:
@@ -185,7 +185,7 @@ def usable_points(
         outside = labeled & finite & (np.abs(points[..., :2] - clipped) > rounding).any(axis=-1)
     for what, where in (("of NaN or infinity", labeled & ~finite), ("outside of its image", outside)):
         for number in np.flatnonzero(where.any(axis=-1)):
-            report.add(f"keypoint {what}, not labeled", names[number])
+            report.skipped(f"keypoint {what}, not labeled", names[number])
     points[..., :2] = clipped
     points[~(labeled & finite) | outside] = 0
     return points.astype(np.float32)

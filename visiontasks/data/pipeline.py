@@ -5,16 +5,11 @@ Threads or processes read and augment. Their kind and number never change a pixe
 
 import math
 import sys
-import threading
-import weakref
 from collections.abc import Iterator, Sequence
 
-import cv2
 import grain
 import numpy as np
-from absl import flags
 
-from visiontasks import signals
 from visiontasks.data.batch import Assemble, Batch, Shapes, unreadable
 from visiontasks.data.bit_depth import bits_of
 from visiontasks.data.derived import EachObject
@@ -22,7 +17,8 @@ from visiontasks.data.order import Order
 from visiontasks.data.placing import placement_of
 from visiontasks.data.room import make_room
 from visiontasks.data.sources.source import Source
-from visiontasks.data.transforms import Augment
+from visiontasks.data.stream import Stream
+from visiontasks.data.transforms import Augment, joined_images
 from visiontasks.errors import DataError, RecipeError, UserError, near
 from visiontasks.geometry import RESIZES, Placement, Window
 from visiontasks.sample import FIELDS, Sample
@@ -64,7 +60,8 @@ class Loader(grain.IterDataset):
         seed: of order and augmentation.
         workers: threads or processes that make batches; 0 makes them in the caller's thread.
         worker_kind: "threads" or "processes". Processes take seconds to start; they start once, not once per epoch.
-        max_objects: objects per image that a batch has room for; None: for those of every image, at least 100. An image
+        max_objects: objects per image that a batch has room for; None: for those of every image, at least 100, and
+            where transforms join images (Mosaic, MixUp, CopyPaste) for those of as many, in 99 of 100 draws. An image
             that is known to have more is noted in `source.report` at once.
         mask_size: rows and columns of an instance mask.
         names: class names by field; by default the source's. They fix the number of tags and keypoints.
@@ -102,7 +99,7 @@ class Loader(grain.IterDataset):
         for key, value, choices in (("resize", resize, RESIZES), ("worker_kind", worker_kind, WORKER_KINDS)):
             if value not in choices:
                 raise RecipeError(f"unknown choice {value!r}. {near(str(value), choices)}", key)
-        max_objects = make_room([source], fields, max_objects)
+        max_objects = make_room([source], fields, max_objects, joined_images(augment) if training else 1)
         bounds = (("size", min(size), 1), ("workers", workers, 0))
         for key, value, least in (*bounds, ("max_objects", max_objects, 1), ("mask_size", mask_size, 1)):
             if value < least:
@@ -193,12 +190,12 @@ class Loader(grain.IterDataset):
             endless = endless.random_map(self._assemble(keep), seed=self._seed)
             # originals may be large: no more batches of them ahead than there are threads
             ahead = self.workers if keep else 2 * self.workers
-            stream = self._streams[keep] = _Stream(endless, len(self), self.workers, self.worker_kind, ahead)
+            stream = self._streams[keep] = Stream(endless, len(self), self.workers, self.worker_kind, ahead)
         epoch, rows, notes = self.epoch, 0, []
         for step in range(len(self)):
             batch = stream.get(epoch * len(self) + step)
             for note in batch.notes:
-                self.source.report.add(*note)
+                self.source.report.add(note)
             if batch.error is not None:
                 raise batch.error
             rows, notes = rows + batch.rows, notes + batch.notes
@@ -268,78 +265,3 @@ class _Epoch(grain.DatasetIterator):
     def set_state(self, state: dict):
         self._loader.epoch = state["epoch"]
         self._batches = self._loader._batches()
-
-
-class _Stream:
-    """Batches by number from one endless grain iterator, so that its workers live as long as the loader."""
-
-    def __init__(self, endless: grain.MapDataset, steps: int, workers: int, worker_kind: str, ahead: int):
-        self._endless, self._steps, self._workers, self._ahead = endless, steps, workers, ahead
-        self._processes = worker_kind == "processes" and workers > 0
-        self._opened = []  # the iterator, if it is open
-        weakref.finalize(self, _stop, self._opened)  # at the interpreter's end grain cleans up too late
-        self._next = 0  # the number of the batch that the iterator gives next
-        self._begin = None  # (number, state): where the epoch began, to return to it without new workers
-        self._lock = threading.Lock()  # tf.data iterates from its own thread
-
-    def get(self, number: int) -> Batch:
-        """The batch of a number; the next one is already being made."""
-        with self._lock:
-            if not self._opened or number != self._next:
-                self._seek(number)
-            (iterator,) = self._opened
-            if number % self._steps == 0:
-                self._begin = number, iterator.get_state()
-            try:
-                batch = next(iterator)
-            except BaseException as error:  # Ctrl-C too: the position of the iterator is then unknown
-                self._close()
-                if self._processes and "terminated unexpectedly" in str(error):
-                    raise RuntimeError(
-                        f"workers: a worker process died ({error}) It may have run out of memory: use fewer "
-                        "(workers=1) or threads (worker_kind=threads)."
-                    ) from error
-                raise
-            self._next = number + 1
-            if self._processes:  # shared memory is scarce, and is freed with its owner
-                arrays = {name: np.array(array) for name, array in batch.arrays.items()}
-                batch = batch._replace(arrays=arrays)
-            return batch
-
-    def _seek(self, number):
-        if self._begin is not None and self._begin[0] == number:
-            self._opened[0].set_state(self._begin[1])
-        else:
-            self._close()
-            self._opened.append(self._open(number))
-        self._next = number
-
-    def _open(self, number):
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()  # else grain turns every error into absl's UnparsedFlagAccessError
-        cv2.setNumThreads(0)  # OpenCV's threads and the loader's would compete for the same cores
-        threads, ahead = (0, 0) if self._processes else (self._workers, self._ahead)
-        batches = self._endless[number:].to_iter_dataset(grain.ReadOptions(threads, ahead))
-        if self._processes:
-            options = grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=2)
-            batches = batches.mp_prefetch(options, worker_init_fn=_begin_worker)
-        return iter(batches)
-
-    def close(self):
-        """Stop the workers."""
-        with self._lock:
-            self._close()
-
-    def _close(self):
-        self._begin = None
-        _stop(self._opened)
-
-
-def _stop(opened: list):
-    while opened:
-        opened.pop().close()
-
-
-def _begin_worker(worker: int, workers: int):
-    cv2.setNumThreads(0)
-    signals.ignore()  # Ctrl-C reaches all processes of a terminal; the one that trains ends its workers itself

@@ -21,7 +21,7 @@ def check(
         segmentation: as in the annotation file.
         size: (height, width) of the image.
         name: what errors and the report call the object.
-        report: gets `add(what, name)` for a polygon that is left out or cut, and for an object without a mask.
+        report: gets the polygons that are left out or cut, and objects without a mask.
         box: its bbox as in the file, to detect a box written as a segmentation.
 
     Returns:
@@ -41,7 +41,7 @@ def check(
             return checked
     if checked and _is_seen(extent(checked), size):
         return checked
-    report.add("segmentation without a pixel in its image: of the object only the box is learned", name)
+    report.skipped("segmentation without a pixel in its image: of the object only the box is learned", name)
     return None
 
 
@@ -71,13 +71,13 @@ def _check_polygons(segmentation, size, name, report, box) -> list | None:
         elif (kept := cut_far(points, size)) is points:
             polygons.append(array("d", polygon))  # a quarter of a list's bytes: COCO as lists takes two gigabytes
         else:
-            report.add("polygon that reaches far out of its image, cut to it", f"{name}, polygon {number}")
+            report.noted("polygon that reaches far out of its image, cut to it", f"{name}, polygon {number}")
             polygons.append(array("d", kept.ravel()))
     if polygons:
         for part, what in unusable.items():
-            report.add(f"{what}, left out of its object", part)
+            report.skipped(f"{what}, left out of its object", part)
     else:
-        report.add(f"{next(iter(unusable.values()))}, object skipped", name)
+        report.skipped(f"{next(iter(unusable.values()))}, object skipped", name)
         return []
     return [polygon for polygon in polygons if len(polygon)] or None
 

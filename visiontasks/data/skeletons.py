@@ -36,7 +36,7 @@ def skeleton_of(given: str | dict | None, names: Sequence[str] | int, report, wh
         raise DataError(f"{where}: {error}", "skeleton" if given or own else None) from error
     if skeleton.assumed:
         names = "all keypoints" if len(skeleton.assumed) == len(skeleton) else ", ".join(skeleton.assumed)
-        report.add(
+        report.noted(
             f"no OKS sigma known for {names}: {DEFAULT_SIGMA}, the median of COCO's, is used. Give the source "
             "skeleton={sigmas: {NAME: …}}, the spread of an annotator's clicks as a share of the object's size",
             str(where),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from visiontasks.data.images import is_image_name
+from visiontasks.data.text import decode
 from visiontasks.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
@@ -19,7 +20,6 @@ _FILES += ("fname", "path", "imagename", "image", "img", "picture", "photo", "im
 CLASS = ("class", "classname", "label", "labelname", "classlabel", "category", "categoryname", "name", "breed")
 CLASS += ("choice", "species", "target", "diagnosis", "dx", "type", "level", "classid", "labelid", "categoryid")
 _INDEX = re.compile(r"(unnamed\d*|index|idx|level0|rownames)?")  # pandas writes its row numbers so
-_CLASS_FILES = {"class", "classes", "classlist", "classmap", "classmapping", "classnames", "labelmap"}
 
 Rows = list[tuple[int, list[str]]]  # (line, cells)
 
@@ -106,11 +106,11 @@ def read_rows(path: Path, delimiter: str | None) -> tuple[Rows, str]:
 
 
 def _decode(data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16")
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        return decode(data)
+    except UnicodeDecodeError as error:
+        if error.encoding != "utf-8":
+            raise
         return data.decode("cp1252", errors="replace")
 
 
@@ -166,25 +166,3 @@ def with_first_row(table: Table, file: int, leads: Callable[[list[str]], int]) -
 def first_names(names: Sequence[str]) -> list[str]:
     """The first names that recognition tries, each once."""
     return [name for name in dict.fromkeys(names) if name][:TRIED]
-
-
-def lists_classes(path: Path) -> bool:
-    """Whether a file of this name lists classes, and no images as Roboflow's _classes.csv does."""
-    return not path.name.startswith("_") and plain(path.stem) in _CLASS_FILES
-
-
-def listed_classes(table: Path, report) -> dict[str, str]:
-    """{id: class name} in the order of the ids, of a classes.csv (name,id) beside a table; {} without one."""
-    for path in sorted(table.path.parent.glob("*.csv")):
-        if path == table.path or not lists_classes(path):
-            continue
-        rows = [[cell.strip() for cell in cells] for _, cells in read_rows(path, None)[0]]
-        if rows and len(rows[0]) == 2 and not any(cell.isdigit() for cell in rows[0]):
-            rows = rows[1:]  # names of the columns
-        for name, number in ((0, 1), (1, 0)):
-            if rows and all(len(row) == 2 and row[number].isdigit() and row[name] for row in rows):
-                found = {row[number]: row[name] for row in sorted(rows, key=lambda row: int(row[number]))}
-                if len(found) == len(set(found.values())) == len(rows):
-                    return found
-        report.add("list of classes that is not name,id with each once, not used", str(path))
-    return {}

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from visiontasks.data.class_lists import lists_classes
 from visiontasks.data.finding import SHOWN, Finder
 from visiontasks.data.layout import TRAINING, VALIDATION, child, split_folders
-from visiontasks.data.table import Table, first_names, lists_classes, plain, read_rows
+from visiontasks.data.table import Table, first_names, plain, read_rows
 from visiontasks.errors import DataError
 
 _SPLIT = ("split", "subset", "partition", "dataset", "set")  # columns
@@ -74,7 +75,7 @@ def of_split(table: Table, split: str | None, report) -> Table:
     chosen = table.rows_of(columns[0], split) if columns else None
     if chosen is None or not chosen.rows:
         raise DataError(f"expected a value of a column split in {table.path}, got {split!r}.", "split")
-    report.add(f"table of which {len(table.rows) - len(chosen.rows)} rows belong to other splits", str(table.path))
+    report.noted(f"table of which {len(table.rows) - len(chosen.rows)} rows belong to other splits", str(table.path))
     return chosen
 
 
@@ -124,6 +125,7 @@ def split_tables(root: Path, readable: Callable[[Path], bool]) -> dict[str, Path
         if "train" in single:
             return single
         others = [one for one in _folders(root) if one not in folders.values()][:_MOST]
+        others = others if len(others) + len(folders) > 1 else []  # a single folder is entered
         tables = [table for one in others for table in filter(readable, _tables_in(one)[:_MOST])]
     unsplit = [table for table in tables if not _words(table) & {*TRAINING, *VALIDATION}]
     train = _of_split(tables, TRAINING) or unsplit or (tables if len(tables) == 1 else [])
@@ -163,4 +165,4 @@ def tell_unlabeled(table: Table, labels: Collection[str], report):
             rows = []
         columns = {cell.strip() for cell in (rows[0][1] if rows else ())}
         if "submission" in words or not columns & set(labels) and not table.bare:
-            report.add("table without labels beside, not used", str(path))
+            report.noted("table without labels beside, not used", str(path))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.data.table import CLASS, Table, is_file_name, is_index, listed_classes, plain
+from visiontasks.data.class_lists import listed_classes
+from visiontasks.data.table import CLASS, Table, is_file_name, is_index, plain
 from visiontasks.errors import DataError
 from visiontasks.sample import UNLABELED
 
@@ -85,7 +86,7 @@ class TagCells:
             )
         for number in range(len(header)):
             if number not in (file, *found, *index):
-                self._report.add(f"column that is not read (columns= names others), in {path}", header[number])
+                self._report.noted(f"column that is not read (columns= names others), in {path}", header[number])
         return found, bool(flags) and not named and not self._table.bare
 
     def _names_beside(self, number, others) -> int:
@@ -129,7 +130,7 @@ class TagCells:
         ):  # names of more sets have all columns
             raise DataError(f"{path}: expected columns of names, {', '.join(names)}, got {', '.join(columns)}.")
         for name in missing:
-            self._report.add("tag without a column, not labeled", name)
+            self._report.noted("tag without a column, not labeled", name)
         rows = np.full((len(self._table.rows), len(names)), UNLABELED, np.float32)
         for column, number in zip(columns, numbers, strict=True):
             if column in names:
@@ -137,7 +138,7 @@ class TagCells:
                     self._flag(cells[number], line, column) for line, cells in self._table.rows
                 ]
         if (rows == UNLABELED).any() and (rows == 1).any() and not (rows == 0).any():
-            self._report.add("table of 1 and -1 without a 0: -1 is read as 0", str(path))
+            self._report.noted("table of 1 and -1 without a 0: -1 is read as 0", str(path))
             blank = np.array([[not cells[n].strip() for n in numbers] for _, cells in self._table.rows])
             order = [columns.index(name) if name in columns else 0 for name in names]
             absent = [name in missing for name in names]
@@ -159,7 +160,8 @@ class TagCells:
         split = self._splitter({cell for row in cells for cell in row if cell}, separator)
         lists = [[tag for cell in row for tag in split(cell)] for row in cells]
         used = {tag for tags in lists for tag in tags}
-        listed = listed_classes(self._table, self._report)
+        by_id = names is not None and used <= set(map(str, names))  # the ids are the names that were given
+        listed = {} if by_id else listed_classes(self._table, used, self._report)
         if used and used <= set(listed):  # ids instead of names
             lists = [[listed[tag] for tag in tags] for tags in lists]
             used = {listed[tag] for tag in used}
@@ -193,10 +195,12 @@ class TagCells:
             words = sorted(cell for cell in cells if len(cell.split()) > 1)
             if separator is None and words:
                 if self._are_lists(cells):
-                    self._report.add("tags split at white space (separator=; keeps them whole), as in", words[0])
+                    self._report.noted("tags split at white space (separator=; keeps them whole), as in", words[0])
                     separator = SPACE
                 else:
-                    self._report.add(f"names of several words kept whole (separator={SPACE} splits them), as", words[0])
+                    self._report.noted(
+                        f"names of several words kept whole (separator={SPACE} splits them), as", words[0]
+                    )
         if separator is None:
             return lambda cell: [cell] if cell else []
         separator = None if separator in (SPACE, " ") else separator  # str.split(None) splits at white space

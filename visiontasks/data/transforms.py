@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -36,6 +37,11 @@ def check_augment(augment: Sequence, where: str = "augment"):
 def augmentations() -> dict[str, Part]:
     """The transforms of `visiontasks/data/augment/` by class name; they take precedence over albumentations'."""
     return {part.symbol: part for part in parts("data/augment").values()}
+
+
+def joined_images(augment: Sequence) -> int:
+    """How many images' objects one may have after a recipe's list of transforms, as `check_augment` takes it."""
+    return math.prod(_constant(name, "joins", 1) for name, _ in _parse(augment, "augment"))
 
 
 def _parse(augment, where, size=None) -> Iterator[tuple[str, dict]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from visiontasks.data.text import read_text
 from visiontasks.errors import DataError
 
 _MOST_BYTES = 2**20  # such files need less
@@ -23,6 +24,6 @@ def read_yaml(file: Path, what: str, argument: str):
     try:
         if file.stat().st_size > _MOST_BYTES:
             raise DataError(f"expected {what} of at most {_MOST_BYTES} bytes, got {file}.", argument)
-        return yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        return yaml.safe_load(read_text(file, what, argument))
+    except (OSError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f"expected {what}, got {file}: {error}.", argument) from error

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from visiontasks.data.finding import folded
 from visiontasks.data.images import files_below, is_image_name
+from visiontasks.data.text import decode
 
 _IMAGE_FOLDERS = ("images", "jpegimages")
 _LOOKED_AT = 5  # folders of images in which `labeled` looks for a label file
@@ -31,7 +32,7 @@ class Labels:
         if name not in names and (other := by_key.get(_key(name))):
             encoded = "%" in name + other
             what = "percent-encoded" if encoded else "whose name has another letter case or Unicode form"
-            self.report.add(f"label file {what}", str(folder / other))
+            self.report.noted(f"label file {what}", str(folder / other))
             name = other
         return folder / name
 
@@ -99,8 +100,7 @@ def _texts(folder: Path) -> set[str]:
 def _has_row(file: Path) -> bool:
     """Whether the first row that is not empty is a class and four numbers or more."""
     try:
-        with open(file, encoding="utf-8-sig") as lines:
-            line = next((line for line in lines if line.strip()), "")
+        line = next((line for line in decode(file.read_bytes()).splitlines() if line.strip()), "")
         row = line.split() if line.count(",") != 4 else line.split(",")  # commas are an error later
         return len(row) >= 5 and all(map(_is_number, row))
     except (OSError, UnicodeDecodeError):

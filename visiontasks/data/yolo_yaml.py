@@ -6,6 +6,7 @@ from pathlib import Path
 from visiontasks.data.finding import inside
 from visiontasks.data.images import is_image_name
 from visiontasks.data.layout import VALIDATION, is_split, read_names, split_folders
+from visiontasks.data.text import read_lines
 from visiontasks.data.yaml_file import read_yaml
 from visiontasks.data.yolo_labels import labeled
 from visiontasks.errors import DataError
@@ -37,7 +38,7 @@ def read(file: Path) -> dict:
     elif file.suffix == ".data":
         content = _read_darknet(file)
     else:
-        content = {"names": list(_listed_names(file))}
+        content = {"names": list(read_names(file, "data"))}
     if not any(content.get(split) for split in SPLITS):
         content |= _splits(file, root_of(file, content))
     return content
@@ -45,25 +46,15 @@ def read(file: Path) -> dict:
 
 def _read_darknet(file: Path) -> dict:
     """The names and splits of darknet's obj.data, rows of key = value; lists that do not exist are left out."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected rows of key = value, got {file}: {error}.", "data") from error
+    lines = read_lines(file, "rows of key = value", "data")
     rows = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
     if not rows.get("names"):
         raise DataError(f"{file}: expected a row names = FILE, got {', '.join(filter(None, rows)) or 'nothing'}.")
-    content = {"names": list(_listed_names(locate(file.parent, rows["names"], file)))}
+    content = {"names": list(read_names(locate(file.parent, rows["names"], file), "data"))}
     for split in SPLITS:
         if rows.get(split) and locate(file.parent, rows[split], file).exists():
             content[split] = rows[split]
     return content
-
-
-def _listed_names(file: Path) -> tuple[str, ...]:
-    try:
-        return read_names(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a list of classes such as classes.txt, got {file}: {error}.", "data") from error
 
 
 def _splits(file: Path, home: Path) -> dict[str, str]:
@@ -85,10 +76,10 @@ def _splits(file: Path, home: Path) -> dict[str, str]:
 
 def _lists_images(file: Path) -> bool:
     try:
-        with open(file, encoding="utf-8-sig") as lines:
-            return is_image_name(next(filter(None, map(str.strip, lines)), "").replace("\\", "/").rpartition("/")[2])
-    except (OSError, UnicodeDecodeError):
+        first = next(iter(read_lines(file, "a list of images")), "")
+    except DataError:
         return False
+    return is_image_name(first.replace("\\", "/").rpartition("/")[2])
 
 
 def root_of(file: Path, content: dict) -> Path:
@@ -140,3 +131,32 @@ def names_of(content: dict, file: Path) -> tuple[str, ...]:
     if count is not None and count != len(listed):
         raise DataError(f"{file}: expected as many names as nc, got nc: {count} and {len(listed)} names.")
     return tuple(map(str, listed))
+
+
+def plan_of(file: Path) -> dict | None:
+    """The arguments for a data.yaml, obj.data or list of classes, as `Source.recognize` gives them.
+
+    A validation set that does not exist is left out. None: the file has no split or no names.
+
+    Raises:
+        DataError: as `read`.
+    """
+    content = read(file)
+    splits = [split for split in SPLITS if content.get(split)]
+    if not splits or not (content.get("names") or content.get("nc")):
+        return None
+    # FiftyOne exports one split, named val unless it is told otherwise
+    train, *others = splits
+    root = root_of(file, content)
+    val = next((split for split in others if _exists(root, content[split], file)), None)
+    plan = {"train": {"data": str(file), "split": train}}
+    return plan if val is None else {**plan, "val": {"data": str(file), "split": val}}
+
+
+def _exists(root, entries, file) -> bool:
+    """Whether a split leads to something; one that leads out of the folder is an error later."""
+    try:
+        names = [entries] if isinstance(entries, str) else entries
+        return not isinstance(names, list) or any(locate(root, str(name), file).exists() for name in names)
+    except DataError:
+        return True

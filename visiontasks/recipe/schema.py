@@ -58,7 +58,7 @@ class DataRecipe:
     )
     max_objects: Count | None = _key(
         "maximum objects per image; beyond it the smallest are left out, and those classes are not known in it; null = "
-        "room for those of every image, at least 100",
+        "room for those of every image, and of those that augment joins, at least 100",
         None,
     )
     mask_size: Count = _key("rows and columns of an instance mask, as it lies in its object's box", 112)

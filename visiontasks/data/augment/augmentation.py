@@ -37,12 +37,14 @@ class Augmentation(Checked, abc.ABC):
         p: the share of images that it changes.
         epochs: the number of first epochs in which it works; None: all.
         lays_out: whether it takes images of any size at their original resolution.
+        joins: how many images' objects the result may have.
         fields: Sample fields that it uses if the source has them, even if no batch has them.
     """
 
     p: float
     epochs: int | None = None
     lays_out = False
+    joins: int = 1
     fields: tuple[str, ...] = ()
 
     def applies(self, rng: np.random.Generator, epoch: int) -> bool:

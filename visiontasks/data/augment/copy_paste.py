@@ -26,6 +26,7 @@ class CopyPaste(Augmentation):
     """
 
     fields = ("instance_masks",)
+    joins = 2
 
     def __init__(self, visible: Share = 0.1, blend: between(0, 100) = 1.0, p: Chance = 0.5):
         self.visible, self.blend, self.p = visible, blend, p

@@ -23,6 +23,8 @@ class MixUp(Augmentation):
         p: the share of images.
     """
 
+    joins = 2
+
     def __init__(
         self, alpha: between(1e-3, 1e6) = 1.5, visible: Share = 0.1, epochs: Whole | None = None, p: Chance = 0.5
     ):

@@ -26,6 +26,7 @@ class Mosaic(Augmentation):
     """
 
     lays_out = True
+    joins = 4
 
     def __init__(
         self,

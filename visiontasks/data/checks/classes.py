@@ -8,6 +8,11 @@ from visiontasks.data.checks.findings import ERROR, NOTE, WARNING, Finding
 from visiontasks.data.checks.looking import Seen
 
 UNEVEN, VERY_UNEVEN = 10, 50  # how many times more often the most frequent class occurs than the rarest
+# of one class that a set lacks, and of several
+_LOST = {
+    "train": ("it cannot be learned", "they cannot be learned"),
+    "val": ("its score says nothing", "their scores say nothing"),
+}
 
 
 def counts(seen: Sequence[Seen], names: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
@@ -63,9 +68,7 @@ def check_classes(counted: Mapping[str, Mapping[str, np.ndarray]], names: Mappin
                 continue
             missing = [classes[n] for n in np.flatnonzero(number == 0)]
             if missing:
-                lost = "it cannot be learned" if split == "train" else "its score says nothing"
-                lost = lost if len(missing) == 1 else lost.replace("it ", "they ").replace("its score", "their scores")
-                lost = lost.replace("says", "say") if len(missing) > 1 else lost
+                lost = _LOST[split][len(missing) > 1]
                 text = f"{field}: {len(missing)} of {len(classes)} classes have no {unit} in this set: {lost}"
                 findings.append(Finding("class_missing", WARNING, text, len(missing), missing, split))
         findings += _check_balance(field, classes, counted["train"][field], unit)

@@ -11,8 +11,6 @@ from visiontasks.data.report import Report
 ONE_COLOR = 1.0  # gray values: the contrast of an image of one color, with the noise of its encoding
 SMALLER = 8  # times smaller than the median image is odd
 LONGEST = 4.0  # width over height, or height over width, from which an image is odd
-# in what a source reports: labels or images that training does not see; the rest is mended
-_LOST = ("skipped", "ignored", "not labeled", "left out", "not used", "missing", "not learned", "not known")
 
 
 def check_images(split: str, seen: Sequence[Seen]) -> list[Finding]:
@@ -38,10 +36,9 @@ def check_images(split: str, seen: Sequence[Seen]) -> list[Finding]:
 
 
 def check_report(report: Report, split: str = "") -> list[Finding]:
-    """What a source skipped (a warning) or mended (a note), one finding of each kind."""
+    """What a source skipped (a warning), and what else it noted, one finding of each kind."""
     findings = []
-    for what, names in report.items():
-        lost = any(word in what for word in _LOST)
-        kind, level = ("skipped", WARNING) if lost else ("mended", NOTE)
+    for what, names, skipped in report.items():
+        kind, level = ("skipped", WARNING) if skipped else ("mended", NOTE)
         findings.append(Finding(kind, level, f"{len(names)} × {what}", len(names), names, split))
     return findings

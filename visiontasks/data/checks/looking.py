@@ -64,7 +64,7 @@ def look(source: Source, fields: Sequence[str], what: str = "Looking at images")
     seen, unreadable = [], []
     for one in scan(caught, range(len(source)), what):
         if isinstance(one, BadImage):
-            source.report.add(f"{one.reason}, skipped", one.path)
+            source.report.skipped(f"{one.reason}, skipped", one.path)
             unreadable.append(one.path)
         else:
             seen.append(one)

@@ -8,11 +8,12 @@ import numpy as np
 from visiontasks.arguments import Count
 from visiontasks.data.box_columns import BoxColumns, box_columns, is_near
 from visiontasks.data.box_formats import check_format, corners_of
+from visiontasks.data.class_lists import listed_classes
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
-from visiontasks.data.table import listed_classes, load_table
+from visiontasks.data.table import load_table
 from visiontasks.data.table_splits import (
     ImageFolders,
     none_below,
@@ -72,7 +73,7 @@ class Boxes(ObjectFiles):
         finder = Finder(self.root, self.report)
         columns = box_columns(table, lambda names: sum(map(finder.has, names)))
         if columns.name is None:
-            self.report.add(f"table without a column of classes, every box is of the class {_ONLY!r}", str(self.path))
+            self.report.noted(f"table without a column of classes, every box is of the class {_ONLY!r}", str(self.path))
         images = {}
         for line, cells in table.rows:
             name = cells[columns.file].strip()
@@ -81,7 +82,8 @@ class Boxes(ObjectFiles):
             if row is not None:
                 objects.append((line, *row))
         used = {name for *_, objects in images.values() for _, _, name in objects}
-        listed = listed_classes(table, self.report)
+        by_id = names is not None and used <= set(map(str, names))  # the ids are the names that were given
+        listed = {} if by_id else listed_classes(table, used, self.report)
         self._names_of_ids = listed if used <= set(listed) else {}
         self.name_classes(names or listed.values() or sorted(used))
         self._read(images, table, columns, finder)
@@ -93,7 +95,7 @@ class Boxes(ObjectFiles):
         written = [cells[number].strip() for number in columns.box]
         if not any(written):
             if columns.name is not None and name:  # such as "No finding"
-                self.report.add("row with a class and no box, which adds no object", f"{self.path}, line {line}")
+                self.report.noted("row with a class and no box, which adds no object", f"{self.path}, line {line}")
             return None
         try:
             numbers = columns.numbers(written)
@@ -146,7 +148,7 @@ class Boxes(ObjectFiles):
                     f"{error} If only its size was changed, scale its boxes.", "scale_boxes", "true"
                 ) from None
             return 1.0
-        self.report.add("image of another size than in the table, its boxes scaled", str(path))
+        self.report.noted("image of another size than in the table, its boxes scaled", str(path))
         return np.array([size[1] / listed[1], size[0] / listed[0]] * 2)
 
     def _objects(self, boxes, rows, size) -> Objects:

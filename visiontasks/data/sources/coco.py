@@ -91,7 +91,7 @@ class Coco(ObjectFiles):
         if file.of_images:
             self.only_classes()
         for path in unlabeled_beside(self.path):
-            self.report.add("COCO file of a test set without annotations, not used", str(path))
+            self.report.noted("COCO file of a test set without annotations, not used", str(path))
 
     def _find_root(self, images, file) -> Path:
         if images is not None:
@@ -142,7 +142,7 @@ class Coco(ObjectFiles):
             self.without_masks()
         elif without:
             what = f"file in which {without} of {count} objects have no segmentation: of those only the box is learned"
-            self.report.add(what, str(self.path))
+            self.report.noted(what, str(self.path))
 
     @functools.cached_property
     def _numbers(self) -> dict[str, int | str]:

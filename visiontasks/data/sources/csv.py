@@ -34,7 +34,8 @@ class Csv(Files):
     them, or a list (["a", "b"]); or one column per tag with 0 or 1, True or False (-1 or empty: not labeled). Other
     columns are not read, which is reported. The rows of one image are joined. An image without tags is a valid image.
     Without a row of column names the table has two columns, files and labels. A classes.csv (name,id) beside the table
-    gives the order of the labels, and the names of those that are ids.
+    gives the order of the labels, and the names of those that are ids; so does another CSV or JSON file that gives each
+    id a name of its own (labels.csv of attribute_id,attribute_name, or {"0": "cat"}), which is reported.
 
     Args:
         path: the table: UTF-8, UTF-16 or Windows-1252, with or without a byte order mark.
@@ -89,7 +90,7 @@ class Csv(Files):
             raise finder.none_found(f"{self.path}, column {table.header[0]!r}", table.column(0))
         table = with_first_row(table, file, leads)
         cells = TagCells(table, file, columns, flags, names, separator, self.report)
-        self.items = self._join(table, file, cells, finder)
+        self.columns, self.items = cells.columns, self._join(table, file, cells, finder)
         if not self.items:
             raise finder.none_found(f"{self.path}, column {table.header[file]!r}", table.column(file))
         rows = np.array([row for _, row in self.items])
@@ -112,7 +113,7 @@ class Csv(Files):
             if first == line:
                 continue
             if not cells.flags:
-                self.report.add("image of several rows, whose labels are joined", name)
+                self.report.noted("image of several rows, whose labels are joined", name)
                 images[path] = np.maximum(before, tags), first
             elif not np.array_equal(before, tags):
                 raise DataError(
@@ -120,7 +121,7 @@ class Csv(Files):
                     f"({cells.names[np.flatnonzero(before != tags)[0]]}); remove one of the rows."
                 )
             else:
-                self.report.add("image of several equal rows, read once", name)
+                self.report.noted("image of several equal rows, read once", name)
         return [(path, tags) for path, (tags, _) in images.items()]
 
     def labels(self, tags, size, fields):

@@ -90,13 +90,13 @@ class Instances(ObjectFiles):
         for path in images:
             mask = by_name.get(path.relative_to(self.root).with_suffix("").as_posix())
             if mask is None:
-                self.report.add("image without a mask, skipped", str(path))
+                self.report.skipped("image without a mask, skipped", str(path))
             else:
                 pairs.append((path, [mask]))
         used = {mask for _, (mask,) in pairs}
         for mask in dict.fromkeys(by_name.values()):
             if mask not in used:
-                self.report.add("mask without an image, skipped", str(mask))
+                self.report.skipped("mask without an image, skipped", str(mask))
         return pairs
 
     def _check_numbers(self, parts):
@@ -130,7 +130,7 @@ class Instances(ObjectFiles):
             labels = mask if self.masks is not None else (mask > 0).astype(np.uint8)
             patches = _patches(labels)
             if not patches and self.masks is None:
-                self.report.add("mask without a pixel, skipped", str(file))
+                self.report.skipped("mask without a pixel, skipped", str(file))
             if len(patches) == 1 and self.masks is not None and self.components is None:
                 single = int(labels.max()), len(_parts(patches[0]))
             if self.components:
@@ -211,4 +211,4 @@ def _folders(root: Path, report=None) -> Iterator[tuple[Path, list[Path]]]:
         if len(images) == 1 and (folder / "masks").is_dir():
             yield images[0], list_images(folder / "masks", recursive=False)
         elif report is not None:
-            report.add("folder without a single image in images, or without masks, skipped", str(folder))
+            report.skipped("folder without a single image in images, or without masks, skipped", str(folder))

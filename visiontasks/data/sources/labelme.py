@@ -64,7 +64,7 @@ class Labelme(ObjectFiles):
         labeled = {path.resolve() for _, (path, *_) in read}
         for path in images:
             if path.resolve() not in labeled:
-                self.report.add("image without a labelme file, left out", str(path))
+                self.report.skipped("image without a labelme file, left out", str(path))
         flagged = not any(shapes for _, (_, _, shapes, _) in read)  # without shapes, flags are classes of images
         read = [(file, (path, size, flags if flagged else shapes)) for file, (path, size, shapes, flags) in read]
         seen = sorted({name for _, (_, _, shapes) in read for name, *_ in shapes})
@@ -100,7 +100,7 @@ class Labelme(ObjectFiles):
         for number, shape in enumerate(shapes or (), start=1):
             name = f"{file}, shape {number}"
             if (kind := str(shape.get("shape_type") or "polygon")) not in _LEAST:
-                self.report.add(f"shape that is no polygon, circle, mask or rectangle ({kind}), skipped", name)
+                self.report.skipped(f"shape that is no polygon, circle, mask or rectangle ({kind}), skipped", name)
                 continue
             label = str(shape.get("label") or "").strip()
             if not label:
@@ -119,10 +119,10 @@ class Labelme(ObjectFiles):
         """A shape as the polygon (P, 2), as run lengths, or of a rectangle as the corners (4,); None: it is skipped."""
         points = _points(shape.get("points"), name)
         if len(points) < _LEAST[kind]:
-            self.report.add(f"{kind} of fewer than {_LEAST[kind]} points, skipped", name)
+            self.report.skipped(f"{kind} of fewer than {_LEAST[kind]} points, skipped", name)
             return None
         if not np.isfinite(points).all():
-            self.report.add(f"{kind} of NaN or infinity, skipped", name)
+            self.report.skipped(f"{kind} of NaN or infinity, skipped", name)
             return None
         if kind == "rectangle":
             return np.concatenate([points.min(axis=0), points.max(axis=0)])
@@ -130,8 +130,11 @@ class Labelme(ObjectFiles):
             return _decoded(shape.get("mask"), points[0], size, name)
         outline = points if kind == "polygon" else _circle(*points[:2])
         if (kept := cut_far(outline, size)) is not outline:
-            self.report.add(f"{kind} that reaches far out of its image, cut to it", name)
-        return kept if len(kept) else None
+            if not len(kept):
+                self.report.skipped(f"{kind} outside of its image, skipped", name)
+                return None
+            self.report.noted(f"{kind} that reaches far out of its image, cut to it", name)
+        return kept
 
     def _objects(self, file, size, shapes) -> Objects:
         groups: dict = {}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from visiontasks.arguments import Count
+from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.mask_classes import classes_of
 from visiontasks.data.mask_files import pairs_of
@@ -12,6 +13,7 @@ from visiontasks.data.mask_images import read_stored_mask
 from visiontasks.data.mask_tables import cityscapes, table_beside
 from visiontasks.data.mask_values import Stored, Stores
 from visiontasks.data.sources.source import Files
+from visiontasks.data.split_lists import tell_unused
 from visiontasks.errors import DataError
 
 
@@ -84,13 +86,15 @@ class Masks(Files):
         self.names = {"mask": names}
         if table is None and values is None and colors is None and stores.seem_numbers():
             what = "masks whose values run from 1 without gaps, to other ends, as numbers of objects (source=instances)"
-            self.report.add(what, str(self.masks))
+            self.report.noted(what, str(self.masks))
 
     def _pairs(self, file) -> list[tuple[Path, Path]]:
         names = None if file is None else names_in(Path(file))
+        if names is None:
+            tell_unused(self.images.parent, Finder(self.images), self.report)
         pairs = pairs_of(self.images, self.masks, self.report, names)
         for folder in other_folders(self.images, self.masks):
-            self.report.add("other folder that could be the masks (choose it with masks=)", str(folder))
+            self.report.noted("other folder that could be the masks (choose it with masks=)", str(folder))
         return pairs
 
     def _look(self, pair):

@@ -112,7 +112,7 @@ class Points(ObjectFiles):
         points = usable_points(points, size, [where] * len(points), self.report)
         points = points[(points[..., 2] > 0).any(axis=1)]
         if not len(points):
-            self.report.add("row without a labeled point, used as an image without objects", where)
+            self.report.noted("row without a labeled point, used as an image without objects", where)
         boxes = boxes_around(points, points[..., 2] > 0)
         margins = np.maximum(self.margin * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True), _LEAST)
         boxes = np.clip(boxes + np.concatenate([-margins] * 2 + [margins] * 2, axis=1), 0, [*size[::-1]] * 2)
@@ -155,7 +155,7 @@ class _Table:
         if not {"x", "y"} <= set(coords) or not set(coords[1:]) <= {"", "x", "y", "likelihood"}:
             raise DataError(f"{path}: expected columns x, y and maybe likelihood, got {', '.join(written[-1])[:80]}.")
         if "likelihood" in coords:
-            report.add("table with likelihoods, which are not used", str(path))
+            report.noted("table with likelihoods, which are not used", str(path))
         self._lead = min(coords.index("x"), coords.index("y"))
         individuals = written[1] if len(written) == 4 else [""] * len(coords)
         keys = list(zip(individuals, written[-2], coords, strict=True))[self._lead :]
@@ -166,7 +166,7 @@ class _Table:
         self._individuals = list(dict.fromkeys(key[0] for key in keys))
         if len(self._individuals) > 1 and _SINGLE in self._individuals:
             self._individuals.remove(_SINGLE)
-            report.add("table with points of no individual (single), left out", str(path))
+            report.skipped("table with points of no individual (single), left out", str(path))
         shown = [key for key in keys if key[0] in self._individuals and key[2] != "likelihood"]
         self.parts = tuple(dict.fromkeys(key[1] for key in shown))
         for individual, part, axis in shown:
@@ -216,14 +216,14 @@ def _limbs(file: Path, parts, report) -> list[tuple[str, str]]:
     try:
         content = read_yaml(file, "a config.yaml", "path")
     except DataError:
-        report.add("config.yaml that cannot be read, its limbs are not used", str(file))
+        report.noted("config.yaml that cannot be read, its limbs are not used", str(file))
         return []
     written = content.get("skeleton") if isinstance(content, dict) else None
     written = written if isinstance(written, list) else []
     pairs = [tuple(pair) for pair in written if isinstance(pair, list) and len(pair) == 2 and pair[0] != pair[1]]
     kept = [pair for pair in pairs if all(isinstance(end, str) and end in parts for end in pair)]
     if len(kept) < len(written):
-        report.add("limb that is no pair of keypoints, left out", str(file))
+        report.noted("limb that is no pair of keypoints, left out", str(file))
     return kept
 
 

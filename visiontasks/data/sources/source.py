@@ -16,6 +16,10 @@ from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import Sample, named
 
 
+class Overruled(str):
+    """Why a folder is not read as a source whose layout it has: the sentence on what was read says it."""
+
+
 class Source(Checked, abc.ABC):
     """A sequence of Samples. Its constructor's arguments are its recipe keys, checked by their annotations.
 
@@ -178,7 +182,7 @@ class Files(Source):
 
         for item, result in zip(items, scan(caught, items, what), strict=True):
             if isinstance(result, BadImage):
-                self.report.add(f"{result.reason}, skipped", result.path)
+                self.report.skipped(f"{result.reason}, skipped", result.path)
             else:
                 yield item, result
 
@@ -197,7 +201,7 @@ class ObjectFiles(Files):
             self.names["mask"] = ("background", *names)
         for name in () if listed is None else sorted(set(names) - set(listed)):
             self.known = np.isin(names, list(listed))
-            self.report.add("class that the annotations do not list, so it is not known", name)
+            self.report.noted("class that the annotations do not list, so it is not known", name)
 
     def without_masks(self):
         """The annotations turned out to have none."""
@@ -242,7 +246,7 @@ class ObjectFiles(Files):
         What is left of it would be taught as background.
         """
         if count and not len(objects.boxes):
-            self.report.add("image whose objects were all skipped, left out", str(path))
+            self.report.skipped("image whose objects were all skipped, left out", str(path))
             return False
         return True
 
@@ -253,7 +257,7 @@ class ObjectFiles(Files):
             DataError: it has another size.
         """
         if not all(listed):
-            self.report.add("annotations without the image's height and width, taken from the image", str(path))
+            self.report.noted("annotations without the image's height and width, taken from the image", str(path))
         elif tuple(listed) != size:
             turned = ", which ignores the EXIF orientation" * (tuple(listed) == size[::-1])
             raise DataError(

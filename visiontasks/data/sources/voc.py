@@ -1,6 +1,7 @@
 """PASCAL VOC: one XML file of boxes per image."""
 
 import math
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -11,10 +12,12 @@ import numpy as np
 from visiontasks.arguments import Count
 from visiontasks.data.box_formats import CORNERS, check_format
 from visiontasks.data.finding import Finder
-from visiontasks.data.images import MAX_PIXELS, image_size, is_image_name, list_images
-from visiontasks.data.layout import child, split_folders
+from visiontasks.data.images import MAX_PIXELS, files_below, image_size, is_image_name, list_images
+from visiontasks.data.layout import child, is_split, split_folders
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import ObjectFiles
+from visiontasks.data.split_lists import tell_unused
+from visiontasks.data.text import read_lines
 from visiontasks.errors import BadImage, DataError
 from visiontasks.ops import numpy_boxes
 
@@ -33,7 +36,8 @@ class Voc(ObjectFiles):
     An object marked difficult is `ignored`: nothing is learned there, and scoring neither rewards nor punishes it.
     `tags` are the classes present, `label` is the class of the largest object that is not difficult. An image whose
     XML lists no object is kept, as an image without objects; one whose objects are all unusable is left out, and so is
-    an image without an XML file. The turned boxes of CVAT and roLabelImg become the upright boxes around them.
+    an image without an XML file. XML files may lie in folders of classes, and lack the suffix there, as in Stanford
+    Dogs. The turned boxes of CVAT and roLabelImg become the upright boxes around them.
 
     Args:
         root: the folder that holds Annotations, JPEGImages and (for `split`) ImageSets/Main.
@@ -53,7 +57,7 @@ class Voc(ObjectFiles):
     LAYOUT = (
         "PASCAL VOC: DIR/Annotations/*.xml, DIR/JPEGImages/*.jpg and DIR/ImageSets/Main/{train,val}.txt; or "
         "DIR/annotations/*.xml (or annotations/xmls, labels) and DIR/images (or data), or both kinds in one folder, "
-        "each also in DIR/train and DIR/val"
+        "each also in DIR/train and DIR/val; or DIR/Annotation/CLASS/x and DIR/Images/CLASS/x.jpg"
     )
 
     def __init__(
@@ -84,20 +88,19 @@ class Voc(ObjectFiles):
     def _listed(self) -> list[Path]:
         """The XML files of the split."""
         if self.split is None:
-            return _xml_files(self.annotations)
+            tell_unused(self.root, Finder(self.images), self.report)
+            return _xml_files(self.annotations) or _deep_files(self.annotations)
         if not re.fullmatch(r"[\w.-]+", self.split):
             raise DataError(
                 f"expected the name of a list in {self.root / 'ImageSets/Main'}, got {self.split!r}.", "split"
             )
         file = self.root / f"ImageSets/Main/{self.split}.txt"
-        try:
-            lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
+        if not file.is_file():
             splits = ", ".join(sorted(path.stem for path in file.parent.glob("*.txt"))) or "none"
-            raise DataError(f"expected a list of images {file} (of {splits}), got: {error}.", "split") from error
+            raise DataError(f"expected a list of images {file} (of {splits}), which does not exist.", "split")
         finder = Finder(self.annotations, self.report, _is_xml, "image without an XML file, skipped")
         files = []
-        for line in dict.fromkeys(filter(None, lines)):
+        for line in dict.fromkeys(read_lines(file, "a list of images", "split")):
             # in the lists of one class, 1 or -1 follows the name; VoTT writes the name with its suffix
             names = [*dict.fromkeys((line, line.split()[0]))]
             names += [Path(name).stem for name in names if is_image_name(name)]
@@ -107,12 +110,16 @@ class Voc(ObjectFiles):
 
     def _read(self, files):
         """(image, XML file, size, [(class name, corners, difficult)]) of each readable image."""
-        images = {path.stem: path for path in list_images(self.images, report=self.report)}
+        files_of_images = list_images(self.images, report=self.report)
+        images = {path.stem: path for path in files_of_images}
+        deep = any(file.parent != self.annotations for file in files)  # folders of classes may each have a 1.jpg
+        placed = {_place(path, self.images): path for path in files_of_images} if deep else {}
         finder = Finder(self.images, self.report)
 
         def look(file):
             size, name, objects = _parse(file)
-            path = images.get(file.stem) or finder.find(name, file)
+            path = placed.get(_place(file, self.annotations)) if deep else None
+            path = path or images.get(file.stem) or finder.find(name, file)
             if path is None:
                 raise BadImage(file, "XML without an image")
             return path, (size, image_size(path, self.max_pixels)), objects
@@ -122,13 +129,13 @@ class Voc(ObjectFiles):
             self.check_size(file, path, [n if 0 < n < math.inf else 0 for n in listed], size)
             used.add(path)
             for number in (number for number, row in enumerate(objects, start=1) if row[3]):
-                self.report.add("box with a rotation, taken as the upright box around it", f"{file}, object {number}")
+                self.report.noted("box with a rotation, taken as the upright box around it", f"{file}, object {number}")
             yield path, file, size, objects
         if self.split is None:
             stems = {file.stem for file in files}
-            for path in images.values():
+            for path in files_of_images:
                 if path not in used and path.stem not in stems:
-                    self.report.add("image without an XML file, not used", str(path))
+                    self.report.skipped("image without an XML file, not used", str(path))
 
     def id_of(self, path):
         return path.relative_to(self.images).as_posix()
@@ -139,7 +146,7 @@ class Voc(ObjectFiles):
         boxes = np.array([corners for _, corners, *_ in rows], np.float64).reshape(-1, 4)
         if self.one_based:
             if (boxes[:, :2] < 1).any() and (boxes[:, 2:] > 0).any():
-                self.report.add(
+                self.report.noted(
                     "box that starts at 0 in coordinates read as 1-based (change it with one_based=False)", str(file)
                 )
             outlined = np.array([row[4] for row in rows], bool)[:, None]
@@ -171,6 +178,11 @@ class Voc(ObjectFiles):
                 del plan[key]
         return plan
 
+    @classmethod
+    def recognize_for(cls, root, wanted):
+        # the folders of classes are the classes
+        return None if set(wanted) == {"label"} and _plan_of_classes(root) else cls.recognize(root)
+
 
 def _is_home(folder: Path) -> bool:
     return (folder / "JPEGImages").is_dir() and bool(_xml_files(folder / "Annotations"))
@@ -192,7 +204,7 @@ def _plan_of_folders(root: Path) -> dict | None:
         beside = any(is_image_name(path.name) for path in folder.iterdir())
         images = folder if beside else child(folder, _IMAGE_FOLDERS)
         if files is None or images is None:
-            return _plan_of_splits(root) if folder == root else None
+            return (_plan_of_splits(root) or _plan_of_classes(root)) if folder == root else None
         plan[split] = _arguments(folder, files, images)
     return plan
 
@@ -205,6 +217,30 @@ def _plan_of_splits(root: Path) -> dict | None:
     files, images = split_folders(files), split_folders(images)
     pairs = {split: (files[split], images[split]) for split in files if split in images and _xml_files(files[split])}
     return {split: _arguments(root, *pair) for split, pair in pairs.items()} if "train" in pairs else None
+
+
+def _plan_of_classes(root: Path) -> dict | None:
+    """The arguments for folders of classes in both folders, as in Stanford Dogs, whose XML files lack the suffix."""
+    files, images = child(root, _XML_FOLDERS), child(root, _IMAGE_FOLDERS)
+    if files is None or images is None or any(is_split(folder.name) for folder in files.iterdir()):
+        return None
+    found, finder = _deep_files(files)[:_TRIED], Finder(images)
+    places = (_place(file, files) for file in found)
+    fits = found and all(map(_is_voc, found)) and any(map(finder.at_once, places))
+    return {"train": _arguments(root, files, images)} if fits else None
+
+
+def _place(file: Path, folder: Path) -> str:
+    """Where a file lies in a folder, without its suffix."""
+    return os.path.splitext(file.relative_to(folder).as_posix())[0]
+
+
+def _deep_files(folder: Path) -> list[Path]:
+    """The XML files in a folder's folders; without one, the files without a suffix that begin as one."""
+    names = [below / name for below, some in files_below(folder) for name in some]
+    found = [path for path in names if _is_xml(path.name)]
+    bare = [] if found else [path for path in names if not path.suffix]
+    return sorted(found or (bare if bare and all(map(_is_voc, bare[:_TRIED])) else []))
 
 
 def _folder_of_xml(folder: Path) -> Path | None:
@@ -229,7 +265,8 @@ def _why_not(root: Path) -> str | None:
 def _is_voc(file: Path) -> bool:
     """Whether an XML may be of one image, and not CVAT's of all images."""
     with open(file, "rb") as opened:
-        return b"<annotations>" not in opened.read(_HEAD)
+        head = opened.read(_HEAD)
+    return b"<annotations>" not in head and (_is_xml(file.name) or b"<annotation>" in head)
 
 
 def _arguments(root: Path, annotations: Path, images: Path) -> dict[str, str]:

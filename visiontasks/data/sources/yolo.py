@@ -16,9 +16,10 @@ from visiontasks.data.layout import split_folders
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
+from visiontasks.data.text import decode, read_lines
 from visiontasks.data.yolo_keypoints import row_points, skeleton_in
 from visiontasks.data.yolo_labels import Labels, labeled, without_images
-from visiontasks.data.yolo_yaml import SPLITS, SUFFIXES, locate, names_of, only_yaml, read, root_of
+from visiontasks.data.yolo_yaml import SPLITS, SUFFIXES, locate, names_of, only_yaml, plan_of, read, root_of
 from visiontasks.errors import DataError
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -31,8 +32,8 @@ class Yolo(ObjectFiles):
     """Ultralytics' YOLO layout; gives `boxes`, `classes`, `tags`, `label`, and `instance_masks` and `mask` of polygons.
 
     For images/…/a.jpg, labels/…/a.txt, or a.txt beside a.jpg, has one row per object: its class and the box's center,
-    width and height, or its class and a polygon x1 y1 x2 y2 x3 y3 …, all as shares of the image. Of polygons in a data
-    set that has boxes too, only the boxes are used. `tags` are the classes present, `label` is the class of the largest
+    width and height, or its class and a polygon x1 y1 x2 y2 x3 y3 …, all as shares of the image. A data set may have
+    both: an object without a polygon has no mask. `tags` are the classes present, `label` is the class of the largest
     object. An image without rows is an image without objects; one whose rows are all unusable is left out. The labels
     are always read from the text files; a .cache beside them is not used.
 
@@ -94,7 +95,7 @@ class Yolo(ObjectFiles):
         self.items, written, boxes, polygons = [], array("d"), 0, {}
         for path, file, rows in zip(images, labels, scan(self._rows, labels, "Checking labels"), strict=True):
             if rows is None:
-                self.report.add("image without a label file, used as an image without objects", str(path))
+                self.report.noted("image without a label file, used as an image without objects", str(path))
             for _, row in rows or ():
                 if len(row) == 5 or self._points:
                     boxes += 1
@@ -108,14 +109,14 @@ class Yolo(ObjectFiles):
         check_format(np.reshape(written, (-1, 4)), (), CENTERS, self.data, shares=True)
         if self._whole:
             for file in finder.without_image(labels):
-                self.report.add("label file without an image, not used", str(file))
+                self.report.skipped("label file without an image, not used", str(file))
         self.check_objects(self.data, f"label files such as {labels[0]} with objects")
         if not polygons:
             self.without_masks()
         elif boxes:
             count = boxes + sum(polygons.values())
             what = f"files in which {boxes} of {count} objects have no polygon: of those only the box is learned"
-            self.report.add(what, str(self.data))
+            self.report.noted(what, str(self.data))
 
     def _class_indices(self, content) -> list[int | None]:
         """The index in `names` of each class in the label files; None if `names` lacks it."""
@@ -153,10 +154,7 @@ class Yolo(ObjectFiles):
     def _listed(self, file) -> list[Path]:
         """The images in a list; ./ begins at the list's folder, the rest in the root."""
         finder, here = Finder(self.root, self.report), os.path.relpath(file.parent, self.root)
-        try:
-            lines = list(filter(None, map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{file}: expected a list of images in UTF-8, got: {error}.") from error
+        lines = read_lines(file, "a list of images")
         found = [finder.find(f"{here}/{line}" if line.startswith("./") else line, file, "root") for line in lines]
         images = [path for path in found if path is not None]
         if lines and not images:
@@ -166,7 +164,7 @@ class Yolo(ObjectFiles):
     def _rows(self, file) -> list[tuple[int, list[float]]] | None:
         """(line, numbers) of each row of a label file; None if the file does not exist."""
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = decode(file.read_bytes()).splitlines()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -177,7 +175,7 @@ class Yolo(ObjectFiles):
                 continue
             row = self._numbers(line, f"{file}, line {number}")
             if tuple(row) in seen:
-                self.report.add("row that occurs twice in a file, used once", f"{file}, line {number}")
+                self.report.noted("row that occurs twice in a file, used once", f"{file}, line {number}")
                 continue
             seen.add(tuple(row))
             rows.append((number, row))
@@ -222,7 +220,7 @@ class Yolo(ObjectFiles):
                 not math.isnan(n) and not -_ROUNDING <= n <= 1 + _ROUNDING
                 for n in (row[1:5] if self._points else row[1:])
             ):
-                self.report.add("object with numbers outside [0, 1], skipped", name)
+                self.report.skipped("object with numbers outside [0, 1], skipped", name)
                 continue
             kept.append(row)
             names.append(name)
@@ -256,7 +254,7 @@ class Yolo(ObjectFiles):
         for file in files:
             if file is not None and file.is_file():
                 try:
-                    if plan := _plan(file):
+                    if plan := plan_of(file):
                         return plan
                 except DataError as error:
                     reason = str(error)
@@ -273,36 +271,13 @@ class Yolo(ObjectFiles):
         if path.suffix not in (*SUFFIXES, ".data", ".names", ".txt", ".labels"):
             return None
         try:
-            return _plan(path) or f"{path} has no split or no names"
+            return plan_of(path) or f"{path} has no split or no names"
         except DataError as error:
             return str(error)
 
 
-def _plan(file: Path) -> dict | None:
-    """The arguments for a data.yaml or a list of classes; a validation set that does not exist is left out."""
-    content = read(file)
-    splits = [split for split in SPLITS if content.get(split)]
-    if not splits or not (content.get("names") or content.get("nc")):
-        return None
-    # FiftyOne exports one split, named val unless it is told otherwise
-    train, *others = splits
-    root = root_of(file, content)
-    val = next((split for split in others if _exists(root, content[split], file)), None)
-    plan = {"train": {"data": str(file), "split": train}}
-    return plan if val is None else {**plan, "val": {"data": str(file), "split": val}}
-
-
 def _has_images(folder: Path) -> bool:
     return any(is_image_name(path.name) for path in folder.iterdir())
-
-
-def _exists(root, entries, file) -> bool:
-    """Whether a split leads to something; one that leads out of the folder is an error later."""
-    try:
-        names = [entries] if isinstance(entries, str) else entries
-        return not isinstance(names, list) or any(locate(root, str(name), file).exists() for name in names)
-    except DataError:
-        return True
 
 
 def _center_and_size(polygon) -> tuple[float, float, float, float]:
