@@ -43,7 +43,7 @@ def test_ids_become_names(tmp_path, name, text):
     source = Csv(**{key: value for key, value in splits["train"].items() if key != "source"})
     assert source.names["label"] == ("blight", "rust")
     assert [source[number].label for number in range(4)] == [0, 1, 1, 0]
-    assert (NAMED, [str(tmp_path / name)]) in source.report.items()
+    assert (NAMED, [str(tmp_path / name)], False) in source.report.items()
 
 
 def test_lists_of_ids_in_a_cell(tmp_path):
@@ -83,7 +83,7 @@ def test_a_list_that_does_not_name_each_id_is_said_and_not_used(tmp_path, name, 
     path = table(tmp_path)
     (tmp_path / name).write_text(text)
     source = Csv(str(path))
-    assert source.names["label"] == ("0", "1") and source.report.items() == [(UNFIT, [str(tmp_path / name)])]
+    assert source.names["label"] == ("0", "1") and source.report.items() == [(UNFIT, [str(tmp_path / name)], False)]
 
 
 def test_names_alone_are_counted_from_0_or_from_1_and_not_if_that_is_open(tmp_path):

@@ -231,7 +231,7 @@ def test_a_mosaic_of_too_many_objects_keeps_the_largest_and_is_counted_as_what_i
     full = ~batch["known"][:, 0]
     assert full.any() and (batch["classes"][full] == 0).all()
     what += "the smallest left out, their classes not known there"
-    assert [one for one, _ in source.report.items()] == [what]
+    assert [(one, skipped) for one, _, skipped in source.report.items()] == [(what, True)]
 
 
 def test_room_of_rare_crowds_is_for_most_draws():

@@ -96,7 +96,9 @@ def test_lists_of_which_it_is_not_certain_that_they_are_the_splits_are_said(tmp_
     splits, _ = detect(tmp_path, ["label"])
     assert splits["train"] == {"source": "folder", "root": str(tmp_path / "images")} and splits["val"] is None
     source = load_source(splits["train"], "train")
-    assert len(source) == 8 and source.report.items() == [(NOT_USED, [str(tmp_path / name) for name in sorted(files)])]
+    assert len(source) == 8 and source.report.items() == [
+        (NOT_USED, [str(tmp_path / name) for name in sorted(files)], False)
+    ]
 
 
 def test_lists_of_matlab_are_said_and_text_of_something_else_is_not(tmp_path):
@@ -106,7 +108,7 @@ def test_lists_of_matlab_are_said_and_text_of_something_else_is_not(tmp_path):
     put(tmp_path, "test.txt", "accuracy 0.9")
     source = load_source(detect(tmp_path, ["label"])[0]["train"], "train")
     assert source.report.items() == [
-        (f"{NOT_USED}: MATLAB's format is not read", [str(tmp_path / "lists/train_list.mat")])
+        (f"{NOT_USED}: MATLAB's format is not read", [str(tmp_path / "lists/train_list.mat")], False)
     ]
 
 
@@ -146,4 +148,4 @@ def test_a_list_beside_images_and_masks_that_is_not_used_is_said(tmp_path):
             write_image(tmp_path / folder / f"{number}.png", np.full((8, 9), number % 2, np.uint8))
     put(tmp_path, "train.txt", "0", "1")
     source = load_source(detect(tmp_path, ["mask"])[0]["train"], "train")
-    assert len(source) == 3 and source.report.items() == [(NOT_USED, [str(tmp_path / "train.txt")])]
+    assert len(source) == 3 and source.report.items() == [(NOT_USED, [str(tmp_path / "train.txt")], False)]
