@@ -84,7 +84,7 @@ def test_names_fix_the_order(root):
         ("file,xmin,ymin,xmax,class\na.jpg,1,2,3,cat\n", "expected columns file, .* without ymax; rename"),
         (HEADER + "a.jpg,,,cat,1,x,10,12\n", "line 2: expected four numbers, got 1, x, 10, 12"),
         (HEADER + "a.jpg,,,,1,2,10,12\n", "line 2: expected a class beside the box"),
-        (HEADER + "a.jpg,,,cat,,,,\n", "line 2: expected four numbers"),
+        (HEADER + "a.jpg,,,No finding,,,,\n", "nothing to train on"),
         (HEADER + 3 * "a.jpg,,,cat,0.1,0.2,0.9,1\n", "expected boxes .* in pixels, .* shares of the image"),
         (HEADER + "a.jpg,,,,,,,\n", "nothing to train on"),
         (HEADER + "gone.jpg,,,cat,1,2,10,12\n", "none of the 1 that it names in .*gone.jpg.; give the folder"),
@@ -238,6 +238,25 @@ def test_why_a_table_is_not_one_of_boxes(root, text, reason):
     (root / "boxes.csv").write_text(text)
     with pytest.raises(DataError, match=f"(?s)What comes near:.*boxes: .*{reason}"):
         detect(root, ["boxes"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,class,x_center,y_center,width,height\na,cat,6,7,10,10\n",
+        "image,class,cx,cy,w,h\na,cat,6,7,10,10\n",
+        "image;class;xmin;ymin;xmax;ymax\na;cat;1,0;2,00;11;12\n",
+        "sep=;\nimage;class;xmin;ymin;xmax;ymax\na;cat;1;2;11;12\n",
+    ],
+)
+def test_centers_and_what_excel_writes(root, text):
+    assert table(root, text)[0].boxes.tolist() == [[1, 2, 11, 12]]
+
+
+def test_a_row_with_a_class_and_no_box_adds_no_object(root):
+    source = table(root, "image_id,class_name,x_min,y_min,x_max,y_max\na,cat,1,2,10,12\nb,No finding,,,,\n")
+    assert source.names["classes"] == ("cat",) and [len(source[n].boxes) for n in range(2)] == [1, 0]
+    assert source.report.count("row with a class and no box, which adds no object") == 1
 
 
 def test_columns_of_a_region_of_interest(root):

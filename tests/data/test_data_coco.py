@@ -549,6 +549,34 @@ def test_images_turned_by_exif_are_taken_upright(tmp_path):
     assert Coco(path)[0].image.shape == (WIDTH, HEIGHT, 3)
 
 
+def test_annotations_of_a_category_alone_are_classes_of_images(tmp_path):
+    def classes(*pairs):
+        return [{"id": n, "image_id": image, "category_id": number} for n, (image, number) in enumerate(pairs)]
+
+    source = Coco(write(tmp_path, classes((1, 3)), listed()))
+    assert source.fields == {"label", "tags"} == source.names.keys()
+    sample = source.read(0, source.fields)
+    assert sample.label == 0 and sample.tags[0] == 1
+    several = Coco(write(tmp_path, classes((1, 3), (1, 7)), listed()))
+    assert several.fields == {"tags"} and several[0].tags.sum() == 2
+
+
+def test_images_named_by_their_url_alone(tmp_path):
+    image = {"id": 1, "coco_url": "http://images.cocodataset.org/images/1.png", "height": HEIGHT, "width": WIDTH}
+    path = write(tmp_path, [entry()], [image])
+    assert Coco(path)[0].path.endswith("1.png") and len(Coco(**Coco.recognize(tmp_path)["train"])) == 1
+
+
+def test_what_is_not_coco_is_not_claimed_and_panoptic_annotations_are_named(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "a.json").write_text('{"annotations": [{"name": "cat"}], "item": {"name": "a.png"}}')
+    assert Coco.recognize(tmp_path) is None
+    (tmp_path / "a.json").unlink()
+    segments = '{"images": [{"file_name": "1.png"}], "annotations": [{"file_name": "1.png", "segments_info": []}]}'
+    (tmp_path / "panoptic_train2017.json").write_text(segments)
+    assert "of COCO's panoptic format; boxes and masks of objects are in" in Coco.recognize(tmp_path)
+
+
 # which folders are COCO's
 
 
@@ -603,7 +631,7 @@ def test_layouts(tmp_path, files, train, val):
     (tmp_path / "images/1.png").unlink()
     plan = Coco.recognize(tmp_path)
     if train is None:
-        assert plan is None
+        assert plan == "COCO's captions, which have no boxes; instances_*.json has"
         return
     expected = {"train": train, "val": val}
     assert plan == {

@@ -242,6 +242,19 @@ def test_lists_in_cells(root, cells):
     assert source.names == {"tags": ("cat", "dog")} and tags_of(source) == EXPECTED
 
 
+def test_vectors_of_0_and_1_are_no_tags(root):
+    text = "filename,N,D,labels,target\na.jpg,1,0,['N'],\"[1, 0]\"\nb.jpg,0,1,['D'],\"[0, 1]\"\n"
+    assert table(root, text).names["tags"] == ("D", "N")
+    with pytest.raises(DataError, match="expected one column of labels beside 'filename'"):
+        table(root, 'filename,target\na.jpg,"[1, 0]"\nb.jpg,"[0, 1]"\n')
+    assert table(root, 'filename,tags\na.jpg,"[1]"\nb.jpg,"[0, 1]"\n').names["tags"] == ("0", "1")
+
+
+def test_choices_of_label_studio(root):
+    source = table(root, 'image,choice\na,cat\nb,"{""choices"": [""cat"", ""dog""]}"\n')
+    assert source.names["tags"] == ("cat", "dog") and source[1].tags.tolist() == [1, 1]
+
+
 def test_item_96_the_rows_of_an_image_are_joined_and_flags_may_not_differ(root):
     source = table(root, "image,tag\na.jpg,cat\nb.jpg,dog\na.jpg,dog\nc.jpg,\nb.jpg,dog\n")
     assert tags_of(source) == EXPECTED and source.fields == {"tags"}
@@ -383,3 +396,40 @@ def test_a_table_of_splits_is_no_table_of_tags(tmp_path):
     splits, _ = detect(tmp_path, ["tags"])  # boxes without classes give no tags
     assert splits["train"]["source"] == "csv" and splits["train"]["path"] == str(tmp_path / "table.csv")
     assert detect(tmp_path, ["boxes"])[0]["train"]["source"] == "boxes"
+
+
+def test_a_table_in_a_folder_of_its_own(tmp_path):
+    for split, word in (("Training", "t"), ("Validation", "v")):
+        folder = tmp_path / f"ISIC_Task3_{split}_Input"
+        folder.mkdir()
+        rows = ["image,MEL,NV"]
+        for number in range(4):
+            write_image(folder / f"{word}{number}.png", np.zeros((4, 5, 3), np.uint8))
+            rows.append(f"{word}{number},{float(number % 2)},{float(1 - number % 2)}")
+        truth = tmp_path / f"ISIC_Task3_{split}_GroundTruth"
+        truth.mkdir()
+        (truth / f"ISIC_Task3_{split}_GroundTruth.csv").write_text("\n".join(rows) + "\n")
+    splits, message = detect(tmp_path, ["label"])
+    assert splits["train"]["source"] == splits["val"]["source"] == "csv", message
+    assert "Training" in splits["train"]["root"] and "Validation" in splits["val"]["root"]
+
+
+def test_long_cells_are_shortened_in_a_reason(tmp_path):
+    (tmp_path / "train.csv").write_text("x,Image\n1," + "255-" * 999 + "\n")
+    write_image(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8))
+    with pytest.raises(DataError) as caught:
+        detect(tmp_path, ["label"])
+    assert "names images in its column" in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def test_numbers_are_no_classes_but_few_of_them_are(tmp_path):
+    for number in range(14):
+        write_image(tmp_path / f"{number}.png", np.zeros((4, 5, 3), np.uint8))
+
+    def rows(values):
+        return "image,age\n" + "".join(f"{number}.png,{value}\n" for number, value in enumerate(values))
+
+    with pytest.raises(DataError, match="expected classes in the column age, got 14 numbers such as 20.5"):
+        table(tmp_path, rows(20.5 + 1.3 * number for number in range(14)))
+    assert len(table(tmp_path, rows(range(14))).names["label"]) == 14
+    assert table(tmp_path, rows((number % 3) / 2 for number in range(14))).names["label"] == ("0.0", "0.5", "1.0")

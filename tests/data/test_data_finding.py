@@ -42,6 +42,11 @@ def found(root, name):
         ("train/a", "train/a.jpg", ""),  # a table may leave the suffix out
         ("/content/drive/set/train/a.jpg", "train/a.jpg", "file name with other folders, found by its end"),
         ("C:\\Users\\me\\val\\a.jpg", "val/a.jpg", "file name with other folders, found by its end"),
+        (
+            "https://x.com/val/a.jpg?X-Date=1&X-Sign=a/b",
+            "val/a.jpg",
+            "file name with other folders, found by its end",
+        ),
         ("data/val/a.jpg", "val/a.jpg", "file name with other folders, found by its end"),
         ("d.png", "val/deep/d.png", "file name with other folders, found by its end"),
         ("val/d.png", "val/deep/d.png", "file name with other folders, found by its end"),

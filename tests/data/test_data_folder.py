@@ -148,7 +148,7 @@ def test_a_test_set_without_class_folders_is_left_out_and_reported_but_no_valida
         detect(tmp_path, ["label"])
 
 
-@pytest.mark.parametrize("names", [("Aves/Parus/a.jpg", "Insecta/Apis/b.jpg"), ("n1/images/a.jpg", "n2/images/b.jpg")])
+@pytest.mark.parametrize("names", [("Aves/Parus/a.jpg", "Insecta/Apis/b.jpg"), ("n1/img/a.jpg", "n2/img/b.jpg")])
 def test_class_folders_in_folders_are_explained(tmp_path, names):
     for name in names:
         image(tmp_path / "set" / name)
@@ -159,6 +159,69 @@ def test_class_folders_in_folders_are_explained(tmp_path, names):
     image(tmp_path / "set/Aves/Corvus/c.jpg")  # of nested folders one is a data set, and is not all
     with pytest.raises(DataError, match="no source recognizes"):
         detect(tmp_path, ["label"])
+
+
+def test_a_folder_images_in_each_class_and_a_flat_validation_set(tmp_path):
+    for name in ("train/n1/images/a.jpg", "train/n2/images/b.jpg", "train/n2/images/c.jpg"):
+        image(tmp_path / name)
+    (tmp_path / "train/n1/n1_boxes.txt").write_text("a.jpg\t0\t10\t63\t58\n")
+    source = load_source(detect(tmp_path, ["label"])[0]["train"], "train")
+    assert source.names["label"] == ("n1", "n2") and len(source) == 3
+    image(tmp_path / "val/images/v.jpg")
+    with pytest.raises(DataError, match="val has images, but not in class folders as .*train has them; move each into"):
+        detect(tmp_path, ["label"])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("bounding_box_train", "bounding_box_test", "query"),
+        ("ISIC_Task3_Training_Input", "ISIC_Task3_Validation_Input"),
+        ("x-train", "x-val"),
+    ],
+)
+def test_folders_with_the_words_of_splits_are_no_classes(tmp_path, names):
+    for name in names:
+        image(tmp_path / name / "a.jpg")
+    with pytest.raises(DataError, match="no source recognizes"):
+        detect(tmp_path, ["label"])
+
+
+def test_masks_beside_images_and_unlabeled_images_belong_to_no_class(tmp_path):
+    for name in (
+        "benign/a (1).png",
+        "benign/a (1)_mask.png",
+        "benign/a (1)_mask_1.png",
+        "normal/b.png",
+        "normal/x_mask.png",
+    ):
+        image(tmp_path / name)
+    image(tmp_path / "_unlabeled/c.png")
+    source = Folder(str(tmp_path))
+    assert source.names["label"] == ("benign", "normal") and len(source) == 3
+    assert source.report.count("mask beside its image, not used") == 2
+    assert source.report.count("folder of images without a class, not used") == 1
+
+
+def test_splits_in_folders_of_classes_are_explained(tmp_path):
+    for name in ("cat/train/a.jpg", "cat/val/b.jpg", "dog/train/c.jpg", "dog/val/d.jpg"):
+        image(tmp_path / name)
+    with pytest.raises(DataError, match="holds splits in folders of classes, such as cat/train; .* as train/cat"):
+        detect(tmp_path, ["label"])
+
+
+def test_splits_in_the_only_folder_are_no_classes(tmp_path):
+    for name in ("set/train/a.jpg", "set/val/b.jpg"):
+        image(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        detect(tmp_path, ["label"])
+    assert "1 images lie in " in str(caught.value) and "folders of classes" not in str(caught.value)
+
+
+def test_one_folder_with_the_word_of_a_split_is_a_class(tmp_path):
+    for name in ("bullet train", "bus"):
+        image(tmp_path / name / "a.jpg")
+    assert detect(tmp_path, ["label"])[0]["train"] == {"source": "folder", "root": str(tmp_path)}
 
 
 def test_a_table_that_contradicts_the_folders_gives_the_classes(tmp_path):

@@ -38,6 +38,41 @@ FORMATS = {
     "label_2/a.txt": ("Car 0.0 0 -1.5 1 2 20 30 1.6 1.6 3.6 -0.6 1.7 46.7 -1.5\n", "KITTI", "YOLO"),
     "ann/a.txt": ("1,1,20,20,1,4,0,0\n", "VisDrone", "YOLO"),
     "labelTxt/a.txt": ("5 5 25 5 25 20 5 20 small-car 0\n", "DOTA", "upright boxes"),
+    "min.json": ('[{"image": "/data/a.jpg", "choice": "cat", "lead_time": 1.2}]', "Label Studio", "for classes CSV"),
+    "v7.json": ('{"schema_ref": "https://x/darwin_json/2.0/", "annotations": [{"name": "a"}]}', "Darwin", "COCO"),
+    "hasty.json": ('{"export_format_version": "1.1", "images": [{"image_name": "a.jpg"}]}', "Hasty", "COCO"),
+    "a.jpg___objects.json": ('{"instances": [{"className": "cat", "type": "bbox"}]}', "SuperAnnotate", "COCO"),
+    "json/a.json": ('{"url": "https://gate.dataloop.ai/x", "annotations": [{"label": "a"}]}', "Dataloop", "COCO"),
+    "tasks.json": ('[{"task_id": "x", "params": {"attachment": "https://x/a.jpg"}}]', "Scale", "COCO"),
+    "gtFine/a_gtFine_polygons.json": ('{"imgHeight": 1, "objects": [{"polygon": [[1, 2]]}]}', "Cityscapes", "TrainId"),
+    "_annotations.jsonl": ('{"image": "a.jpg", "suffix": "<loc0100> cat"}\n', "PaliGemma", "COCO"),
+    "annotation_train.odgt": ('{"ID": "a", "gtboxes": []}\n', "CrowdHuman", "COCO"),
+    "rle.csv": ("id,encoding\na,\nb,400 10 450 10\n", "run lengths", "masks"),
+    "cells.csv": ('id,segmentation\na,"1 2 3 4"\n', "run lengths", "masks"),
+    "digits.csv": ("label,pixel0,pixel1\n1,0,0\n", "pixels", "as files"),
+    "faces.csv": ("emotion,pixels\n1,70 80\n", "pixels", "as files"),
+    "points.csv": ("eye_x,eye_y,Image\n1.5,2.5," + " ".join(["255"] * 999) + "\n", "pixels", "as files"),
+    "wheat.csv": ("image_name,BoxesString\na.jpg,8 6 40 30;1 2 3 4\n", "all boxes in one cell", "a row for each"),
+    "LOC_train_solution.csv": ("ImageId,PredictionString\nn1_1,n1 1 2 3 4 \n", "ImageNet", "CLS-LOC"),
+    "gt/gt.txt": ("1,1,8,6,32,24,1,1,0.86\n", "MOT", "COCO"),
+    "Label/a.txt": ("Traffic light 8.0 6.0 40.0 30.0\n", "OIDv4", "YOLO"),
+    "list.txt": ("1.5 " * 200 + "0 0 a.jpg\n", "landmarks", "keypoints"),
+    "list_attr_celeba.txt": ("5\nBald Male\n1.jpg -1  1\n", "CelebA", "CSV"),
+    "a.pts": ("version: 1\n", "300-W", "keypoints"),
+    "export/a.txt": ("0 0.5 0.5 0.2 0.2\n", "YOLO", "labels"),
+    "a.slp": ("x", "SLEAP", "keypoints"),
+    "bounding_boxes.labels": ('{"boundingBoxes": {"a.jpg": []}}', "Edge Impulse", "YOLO"),
+    "a_keypoints.json": ('{"people": [{"pose_keypoints_2d": [1, 2, 0.9]}]}', "OpenPose", "keypoints"),
+    "dicts.json": ('[{"file_name": "a.jpg", "annotations": [{"bbox": [1, 2, 3, 4]}]}]', "neither COCO", "COCO"),
+    "map.json": ('{"a.jpg": "cat"}', "neither COCO", "COCO"),
+    "labels.jsonl": ('{"image": "a.jpg", "label": "cat"}\n', "JSON lines", "CSV"),
+    "boxes.json": ('{"a": {"bbox": [{"xmin": 1}]}}', "neither COCO", "COCO"),
+    "1.0.0/x-train.tfrecord-00000-of-00001": ("x", "TensorFlow Datasets", "tfds"),
+    "x_train.npy": ("x", "arrays", "PNG"),
+    "scan/1.dcm": ("x", "DICOM", "PNG"),
+    "clip.mp4": ("x", "video", "frames"),
+    "task-1-annotation-2-by-3-tag-cat-0.npy": ("x", "brush mask", "COCO"),
+    "train-images-idx3-ubyte.gz": ("x", "MNIST", "tfds"),
     "labels.XLSX": ("PK", "spreadsheet", "CSV"),
     "train.parquet": ("PAR1", "binary", "CSV"),
     "train.tfrecord": ("x", "TFRecord", "COCO"),
@@ -64,19 +99,34 @@ def test_a_format_that_is_not_read_is_named_with_what_to_do(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("a.txt", "0 0.5 0.5 0.2 0.2\n"),
-        ("a.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n"),
+        ("labels/train/a.txt", "0 0.5 0.5 0.2 0.2\n"),
+        ("labels/a.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n"),
         ("train.txt", "data/a.jpg\ndata/b.jpg\n"),
         ("classes.txt", "red car\nbus\n"),
         ("a.xml", "<annotation><filename>a.jpg</filename></annotation>"),
         ("a.json", '{"images": [{"file_name": "a.jpg"}], "annotations": [], "categories": []}'),
         ("a.json", '{"shapes": [], "imagePath": "a.jpg"}'),
         ("a.csv", "id,label\na,cat\n"),
+        ("_classes.csv", "Pixel Value, Class\n0, background\n"),
+        ("labels.csv", "id,annotation\na,1 2\nb,3\n"),
         ("notes.json", '{"categories": [{"id": 0, "name": "car"}], "info": {}}'),
     ],
 )
 def test_formats_that_are_read_are_not_foreign(tmp_path, name, text):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text(text)
+    assert foreign_formats(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["0001_c1s1_000151_01.jpg", "25_0_2_20170104023102422.jpg.chip.jpg"])
+def test_classes_in_the_names_of_images_are_named(tmp_path, name):
+    write_image(tmp_path / name, np.zeros((20, 30, 3), np.uint8))
+    (found,) = foreign_formats(tmp_path)
+    assert found.startswith(name) and "naming of" in found
+
+
+def test_a_submission_is_not_named(tmp_path):
+    (tmp_path / "sample_submission.csv").write_text("ImageId,EncodedPixels\na.jpg,1 2 3 4\n")
     assert foreign_formats(tmp_path) == []
 
 

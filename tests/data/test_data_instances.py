@@ -8,6 +8,7 @@ from PIL import Image
 
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
+from visiontasks.data.load import load_source
 from visiontasks.data.sources.instances import Instances
 from visiontasks.errors import DataError
 
@@ -36,6 +37,56 @@ def folders(root, *masks, name="1f"):
     for number, mask in enumerate(masks):
         write_image(root / name / f"masks/{number}.png", mask)
     return Instances(str(root), names=["nucleus"])
+
+
+def penn_fudan(root, *masks):
+    for number, mask in enumerate(masks):
+        for folder, name, pixels in (
+            ("PNGImages", f"Ped{number}.png", np.zeros((*SIZE, 3), np.uint8)),
+            ("PedMasks", f"Ped{number}_mask.png", mask),
+        ):
+            (root / "PennFudanPed" / folder).mkdir(parents=True, exist_ok=True)
+            write_image(root / "PennFudanPed" / folder / name, pixels)
+
+
+def runs(count):
+    mask = np.zeros(SIZE, np.uint8)
+    for number in range(count):
+        mask[2:9, 4 * number : 4 * number + 3] = number + 1
+    return mask
+
+
+def test_numbers_of_objects_in_folders_whose_names_say_nothing(tmp_path):
+    penn_fudan(tmp_path, *map(runs, (2, 1, 3, 1)))
+    splits, message = detect(tmp_path, ["boxes", "classes", "instance_masks"])
+    assert splits["train"]["source"] == "instances", message
+    source = Instances(**{key: value for key, value in splits["train"].items() if key != "source"})
+    assert [len(source[number].boxes) for number in range(4)] == [2, 1, 3, 1]
+    assert source[0].boxes.tolist() == [[0, 2, 3, 9], [4, 2, 7, 9]]
+    assert detect(tmp_path, ["mask"])[0]["train"]["source"] == "masks"
+    masks = load_source(detect(tmp_path, ["mask"])[0]["train"], "train")
+    assert any("as numbers of objects" in what for what, *_ in masks.report.items())
+
+
+@pytest.mark.parametrize("masks", [(2, 2, 2, 2), (1, 1, 1)], ids=["classes in all", "foreground"])
+def test_masks_of_classes_are_no_numbers_of_objects(tmp_path, masks):
+    penn_fudan(tmp_path, *map(runs, masks))
+    assert detect(tmp_path, ["instance_masks"])[0]["train"]["source"] == "masks"
+    source = load_source(detect(tmp_path, ["mask"])[0]["train"], "train")
+    assert not any("as numbers of objects" in what for what, *_ in source.report.items())
+
+
+def test_a_class_that_an_image_lacks_is_no_number_of_objects(tmp_path):
+    penn_fudan(tmp_path, runs(2), np.where(runs(2) == 1, 0, runs(2)).astype(np.uint8), runs(3))
+    assert detect(tmp_path, ["instance_masks"])[0]["train"]["source"] == "masks"
+
+
+def test_a_test_set_without_masks_is_no_reason_to_read_nothing(tmp_path):
+    folders(tmp_path / "train", runs(1))
+    (tmp_path / "test/2f/images").mkdir(parents=True)
+    write_image(tmp_path / "test/2f/images/2f.png", np.zeros((*SIZE, 3), np.uint8))
+    splits, _ = detect(tmp_path, ["instance_masks"])
+    assert splits["train"]["source"] == "instances" and splits["val"] is None
 
 
 @pytest.mark.parametrize("suffix", ["", "_mask"])

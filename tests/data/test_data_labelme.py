@@ -213,3 +213,20 @@ def test_json_that_is_too_deep_is_broken(tmp_path):
     write_image(tmp_path / "b.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     (tmp_path / "b.json").write_text('{"imagePath": "b.png", "shapes": ' + "[" * 10**5 + "]" * 10**5 + "}")
     assert "broken JSON" in str(Labelme(str(tmp_path)).report)
+
+
+def test_flags_of_files_without_shapes_are_classes_of_images(tmp_path):
+    labelme(tmp_path, [shape()], [shape()])
+    for name, flags in (("a", {"cat": True, "dog": False}), ("b", {"cat": False, "dog": True})):
+        data = {"shapes": [], "flags": flags, "imagePath": f"{name}.png", "imageHeight": HEIGHT, "imageWidth": WIDTH}
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    source = Labelme(str(tmp_path))
+    assert source.fields == {"label", "tags"} and source.names["label"] == ("cat", "dog")
+    assert [source.read(number, source.fields).label for number in range(2)] == [0, 1]
+
+
+def test_images_inside_the_files_are_named(tmp_path):
+    data = {"shapes": [shape()], "imagePath": "a.png", "imageData": "aaaa"}
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    with pytest.raises(DataError, match=r"no images; those inside \(imageData\) are not read: save them as files"):
+        detect(tmp_path, ["boxes", "classes"])

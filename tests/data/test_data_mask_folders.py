@@ -45,6 +45,8 @@ LAYOUTS = {
     "ground truth": ("{s}/Original/{n}.tif", "{s}/Ground Truth/{n}.tif"),
     "common ends of their own": ("{s}/images/{n}-photo.jpg", "{s}/labels/{n}-drawn.png"),
     "an end on both": ("{s}/images/{n}_image.jpg", "{s}/masks/{n}_image_mask.png"),
+    "COCO-Stuff": ("{s}2017/{n}.jpg", "stuffthingmaps/{s}2017/{n}.png"),
+    "BDD100K": ("bdd100k/images/10k/{s}/{n}.jpg", "bdd100k/labels/sem_seg/masks/{s}/{n}.png"),
     "letter case": ("{s}/images/IMG {n}.jpg", "{s}/masks/img {n}-Mask.png"),
 }
 
@@ -297,3 +299,9 @@ def test_masks_below_a_folder_of_their_own(tmp_path):
         draw(tmp_path, f"{split}/v2.0/labels/{split}.png", f"{split}/v2.0/instances/{split}.png", mask=True)
     pairs, _ = read(tmp_path)
     assert pairs["val"] == [("validation/images/validation.jpg", "validation/v2.0/labels/validation.png")]
+
+
+def test_masks_without_images_say_so(tmp_path):
+    draw(tmp_path, "SegmentationClass/a.png", "SegmentationObject/a.png", mask=True)
+    with pytest.raises(DataError, match="SegmentationClass has masks, but there are no images in .*export with images"):
+        detect(tmp_path, ["mask"])

@@ -1,5 +1,6 @@
 """PASCAL VOC's XML: what its files may hold, and what is done about it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -355,6 +356,44 @@ def test_cvats_file_of_all_images_is_not_a_file_of_one(tmp_path):
     write_image(tmp_path / "images/a.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     (tmp_path / "annotations.xml").write_text("<annotations><image name='a.jpg'/></annotations>")
     assert Voc.recognize(tmp_path) is None
+
+
+def test_xml_files_in_a_folder_of_any_name_beside_the_images(tmp_path):
+    write(tmp_path / "set", f"<annotation>{size_of()}{thing()}</annotation>")
+    (tmp_path / "set/JPEGImages/a.jpg").rename(tmp_path / "a.jpg")
+    (tmp_path / "set/Annotations").rename(tmp_path / "labels_my-project_2024")
+    splits, _ = detect(tmp_path, ["boxes", "classes"])
+    assert splits["train"]["source"] == "voc" and splits["train"]["annotations"] == "labels_my-project_2024"
+
+
+def test_xml_files_without_images_say_so(tmp_path):
+    write(tmp_path, f"<annotation>{size_of()}{thing()}</annotation>", image=False)
+    (tmp_path / "JPEGImages").rmdir()
+    with pytest.raises(DataError, match="Annotations has XML files, but there are no images in .*export with images"):
+        detect(tmp_path, ["boxes", "classes"])
+
+
+def test_splits_in_folders_of_folders(tmp_path):
+    for split in ("train", "test"):
+        write(tmp_path / "x", f"<annotation>{size_of()}{thing()}</annotation>")
+        (tmp_path / f"{split}_zip/{split}").mkdir(parents=True)
+        for file in ("JPEGImages/a.jpg", "Annotations/a.xml"):
+            (tmp_path / "x" / file).rename(tmp_path / f"{split}_zip/{split}" / Path(file).name)
+    shutil.rmtree(tmp_path / "x")
+    splits, message = detect(tmp_path, ["boxes", "classes"])
+    assert [Path(splits[key]["root"]).name for key in ("train", "val")] == ["train", "test"], message
+
+
+@pytest.mark.parametrize(
+    ("train", "val"), [("Train", "Validation"), ("train", "valid"), ("cat_train", "cat_val"), ("trainval", "test")]
+)
+def test_names_of_lists(tmp_path, train, val):
+    for name in "abc":
+        write(tmp_path, f"<annotation>{size_of()}{thing()}</annotation>", name)
+    lists(tmp_path, **{train: ["a.jpg 1", "b.jpg -1"], val: ["c.jpg 1"]})
+    splits, message = detect(tmp_path, ["boxes", "classes"])
+    assert (splits["train"]["split"], splits["val"]["split"]) == (train, val), message
+    assert len(Voc(str(tmp_path), split=train)) == 2
 
 
 @pytest.mark.parametrize("suffix", ["", ".xml"])

@@ -5,7 +5,7 @@ import pytest
 
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
-from visiontasks.data.load import load_data
+from visiontasks.data.load import load_data, load_source
 from visiontasks.data.sources.yolo import Yolo
 from visiontasks.errors import DataError
 
@@ -390,3 +390,35 @@ def test_an_image_whose_rows_are_all_broken_is_no_background(tmp_path):
 def test_a_validation_set_that_does_not_exist_is_none(tmp_path):
     write(tmp_path, [BOX], "names: [a]\ntrain: images/train\nval: images/val\n")
     assert detect(tmp_path)[0]["val"] is None
+
+
+def test_label_files_without_images_say_so(tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    with pytest.raises(DataError, match="yolo: .* has label files, but no images; lay them into a folder images"):
+        detect(tmp_path, ["boxes", "classes"])
+
+
+@pytest.mark.parametrize(
+    ("row", "text"), [("0, 0.5, 0.5, 0.2, 0.2", "separate them by spaces"), ("0 0.5 0.5 0.2 0.2 0.9", "a confidence")]
+)
+def test_rows_with_commas_or_a_confidence(tmp_path, row, text):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    write_image(tmp_path / "images/a.jpg", np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "labels/a.txt").write_text(row + "\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    splits, _ = detect(tmp_path, ["boxes", "classes"])
+    with pytest.raises(DataError, match=rf"a\.txt, line 1: .*{text}"):
+        load_source(splits["train"], "train")
+
+
+def test_a_percent_encoded_label_file(tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    write_image(tmp_path / "images/my photo.jpg", np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "labels/my%20photo.txt").write_text(BOX + "\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    source = load_source(detect(tmp_path, ["boxes", "classes"])[0]["train"], "train")
+    assert len(source[0].boxes) == 1 and source.report.count("label file percent-encoded") == 1

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 
+from visiontasks.data.box_formats import CENTERS, CORNERS, SIDES
 from visiontasks.data.images import is_image_name
 from visiontasks.data.table import CLASS, Table, file_column, plain
 from visiontasks.errors import DataError
@@ -16,8 +18,11 @@ _Y2 = ("ymax", "y2", "bottom", "bboxymax", "bboxy2", "boxymax", "maxy", "ybr", "
 _X, _Y = ("x", "bboxx", "boxx", "topleftx"), ("y", "bboxy", "boxy", "toplefty")
 _W = ("w", "bboxw", "bboxwidth", "boxw", "boxwidth", "width")
 _H = ("h", "bboxh", "bboxheight", "boxh", "boxheight", "height")
+_CX = ("cx", "xcenter", "centerx", "xc", "bboxcx", "bboxxcenter")
+_CY = ("cy", "ycenter", "centery", "yc", "bboxcy", "bboxycenter")
 _BOX = ("bbox", "box", "boundingbox", "bndbox")
 _WIDTH, _HEIGHT = (tuple(form + side for form in ("image", "img", "")) for side in ("width", "height"))
+_COMMA = re.compile(r"(?<=\d),(?=\d+$)")  # of decimals, as Excel writes them in many countries
 _CORNERS = (_X1, _Y1, _X2, _Y2)
 # of tables without column names, by (the column of the image, how many columns): keras-retinanet's and makesense.ai's
 _BARE = {
@@ -33,14 +38,14 @@ class BoxColumns:
     Args:
         file: of the image.
         box: of the four numbers, or of one list of them.
-        sides: whether the last two numbers are width and height instead of corners.
+        kind: the format of the box: CORNERS, SIDES or CENTERS.
         name: of the class, or None.
         size: of the image's height and width, or None.
     """
 
     file: int
     box: tuple[int, ...]
-    sides: bool
+    kind: str
     name: int | None
     size: tuple[int, int] | None
 
@@ -50,7 +55,8 @@ class BoxColumns:
         Raises:
             ValueError or TypeError: they are not four numbers.
         """
-        numbers = list(map(float, json.loads(texts[0]) if len(texts) == 1 else texts))
+        parts = json.loads(texts[0]) if len(texts) == 1 else [_COMMA.sub(".", text) for text in texts]
+        numbers = list(map(float, parts))
         if len(numbers) != 4:
             raise ValueError(f"{len(numbers)} numbers")
         return numbers
@@ -69,7 +75,7 @@ def box_columns(table: Table, leads: Callable[[list[str]], int]) -> BoxColumns:
         DataError: some are missing.
     """
     names = _names(table)
-    box, sides = _find_box(table, names)
+    box, kind = _find_box(table, names)
     if table.bare:
         file = names.index("file") if "file" in names else None
     else:
@@ -84,7 +90,7 @@ def box_columns(table: Table, leads: Callable[[list[str]], int]) -> BoxColumns:
             + ("add a first row of names." if table.bare else "rename them in the first row.")
         )
     size = _number(names, _HEIGHT, box), _number(names, _WIDTH, box)
-    return BoxColumns(file, tuple(box), sides, _number(names, CLASS, (*box, file)), None if None in size else size)
+    return BoxColumns(file, tuple(box), kind, _number(names, CLASS, (*box, file)), None if None in size else size)
 
 
 def _names(table: Table) -> list[str]:
@@ -94,20 +100,23 @@ def _names(table: Table) -> list[str]:
     return list(_BARE.get((next(images), len(table.header)), ()))
 
 
-def _find_box(table: Table, names: list[str]) -> tuple[list[int | None], bool]:
-    """The columns of a box, None for those that are missing; and whether the last two are its sides."""
+def _find_box(table: Table, names: list[str]) -> tuple[list[int | None], str]:
+    """The columns of a box, None for those that are missing; and its format."""
     corners = [_number(names, given) for given in _CORNERS]
     if {"x0", "x1"} <= set(names) and corners[2] is None:
         corners = [names.index(name) if name in names else None for name in ("x0", "y0", "x1", "y1")]
     if None not in corners:
-        return corners, False
+        return corners, CORNERS
     sides = [_number(names, (*_X, *_X1)), _number(names, (*_Y, *_Y1)), _number(names, _W), _number(names, _H)]
     if None not in sides and corners[2:] == [None, None]:
-        return sides, True
+        return sides, SIDES
+    centers = [_number(names, some) for some in (_CX, _CY, _W, _H)]
+    if None not in centers:
+        return centers, CENTERS
     whole = _number(names, _BOX)
     if whole is not None and any(cell.startswith("[") for cell in table.column(whole)):
-        return [whole], True
-    return corners, False
+        return [whole], SIDES
+    return corners, CORNERS
 
 
 def _number(names: list[str], given, taken=()) -> int | None:

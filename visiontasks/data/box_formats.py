@@ -57,7 +57,7 @@ def check_format(
         raise wrong(~small, "they seem to be pixels: divide them by the image's width and height")
     if not shares and small.mean() > _MOST and not (boxes == boxes.round()).all():
         raise wrong(small, "they seem to be shares of the image: multiply them by its width and height")
-    fitting = {name: _fits(_corners(boxes, name) / windows, _EDGE) for name in (CORNERS, SIDES, CENTERS)}
+    fitting = {name: _fits(corners_of(boxes, name) / windows, _EDGE) for name in (CORNERS, SIDES, CENTERS)}
     bad = ~fitting.pop(expected)
     name = max(fitting, key=lambda one: fitting[one].mean())
     fix = f"they seem to be {name}: write them as {expected}"
@@ -75,7 +75,8 @@ def check_format(
         raise wrong(bad, "they leave their images or have no extent: they may be of images of another size")
 
 
-def _corners(boxes, name) -> np.ndarray:
+def corners_of(boxes, name) -> np.ndarray:
+    """(N, 4) x1, y1, x2, y2 of boxes in a format."""
     first, second = boxes[:, :2], boxes[:, 2:]
     if name == CENTERS:
         return np.concatenate([first - second / 2, first + second / 2], axis=1)

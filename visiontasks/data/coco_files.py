@@ -46,9 +46,24 @@ def file_names(path: Path) -> list[str]:
     """Some of the image names in a file, without parsing all of it."""
     with open(path, "rb") as file:
         text = file.read(_HEAD)
-        pattern = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)+")')
-        names = pattern.findall(text) or pattern.findall(text + file.read())
-    return [json.loads(name) for name in names[:20]]
+        pattern = re.compile(rb'"(file_name|coco_url)"\s*:\s*("(?:[^"\\]|\\.)+")')
+        found = pattern.findall(text) or pattern.findall(text + file.read())
+    entries = [{key.decode(): json.loads(value)} for key, value in found if key == found[0][0]]
+    return [name_of(entry) for entry in entries[:20]]
+
+
+def name_of(entry: dict) -> str | None:
+    """The file name of an image's entry; of LVIS's, which have none, the last two parts of coco_url."""
+    name = entry.get("file_name")
+    if name is None and isinstance(url := entry.get("coco_url"), str):
+        name = "/".join(url.split("/")[-2:])
+    return name
+
+
+def is_panoptic(path: Path) -> bool:
+    """Whether a file lists the segments of masks in PNG, as COCO's panoptic annotations do."""
+    with open(path, "rb") as file:
+        return b'"segments_info"' in file.read(_HEAD)
 
 
 def image_folder(path: Path, names: Iterable[str]) -> Path | None:

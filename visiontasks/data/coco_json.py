@@ -16,6 +16,7 @@ from visiontasks.errors import DataError
 from visiontasks.ops import numpy_boxes
 
 _TABLES = ("images", "annotations", "categories")
+_PLACES = ("bbox", "segmentation", "keypoints")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,12 @@ class CocoJson:
     def numbers(self) -> dict[int, int]:
         """{category id: class}."""
         return {number: at for at, number in enumerate(self.category_ids)}
+
+    @functools.cached_property
+    def of_images(self) -> bool:
+        """Whether the annotations are classes of images: none has a box, a segmentation or keypoints."""
+        entries = [entry for rows in self.annotations.values() for _, entry in rows]
+        return bool(entries) and not any(entry.get(key) for entry in entries for key in _PLACES)
 
     def objects(self, image_id, size: tuple[int, int], report) -> Objects:
         """The objects of an image of that (height, width). What cannot be used goes to `report`.
@@ -112,7 +119,7 @@ class Entry:
         self.number = file.numbers[entry["category_id"]]
         written = _numbers(entry.get("bbox"), 4, "bbox [x, y, width, height]", name)
         self.mask = segmentations.check(entry.get("segmentation"), size, name, report, written)
-        self.box = None
+        self.box = [0.0, 0.0, float(size[1]), float(size[0])] if file.of_images else None
         if written:
             x, y, width, height = written
             self.box = [x, y, x + width, y + height]

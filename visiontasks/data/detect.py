@@ -65,10 +65,8 @@ def detect(root: str | Path, wanted: Iterable[str] = (), known: bool = False) ->
         raise DataError(f"expected a folder, or a file such as data.yaml or COCO's JSON, got {root}: {came}.", "data")
     if not candidates:
         inner = _readings_below(root, wanted)
-        if not inner and not reasons and len(_folders(root)) == 1:
-            reasons = _readings(*_folders(root), wanted)[1]
         if len(inner) != 1:
-            raise _unrecognized(root, reasons, inner)
+            raise _unrecognized(root, reasons if inner else _reasons_within(root, wanted) | reasons, inner)
         ((folder, (candidates, reasons)),) = inner.items()
         root, entered = folder, f" (entered, because nothing else in {root} is a data set)"
     given, _, name, arguments = min(candidates, key=lambda entry: entry[:3])
@@ -120,6 +118,17 @@ def _readings_below(root: Path, wanted: set[str]) -> dict[Path, tuple[list, dict
         if len(level) > _MOST:
             break
     return {}
+
+
+def _reasons_within(folder: Path, wanted: set[str]) -> dict[str, str]:
+    """{source: why the only folder in a folder, or the only one in that, is not its layout}."""
+    reasons = {}
+    for _ in range(_DEPTH):
+        if len(inner := _folders(folder)) != 1:
+            break
+        (folder,) = inner
+        reasons = _readings(folder, wanted)[1] | reasons
+    return reasons
 
 
 def _known_readings(root):

@@ -83,7 +83,7 @@ class Finder:
     def none_found(self, where, names: Iterable[str], argument: str | None = "root") -> DataError:
         """The error for a file of which no name leads to a file."""
         names = list(names)
-        shown = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
+        shown = ", ".join(name[:80] for name in names[:SHOWN]) + ", …" * (len(names) > SHOWN)
         return DataError(
             f"{where}: expected image files, got none of the {len(names)} that it names in {self.root} or below "
             f"({shown}); give the folder that contains them.",
@@ -159,6 +159,8 @@ def inside(root: Path, name: str) -> Path | None:
 def _plain(name: str) -> str:
     """A name with / between its folders, and without %20."""
     name = name.replace("\\", "/")
+    if "://" in name:  # of a store, whose links may have a signature
+        name = name.partition("?")[0]
     return unquote(name) if "%" in name else name
 
 

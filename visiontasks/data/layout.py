@@ -1,5 +1,7 @@
 """The folder names that data sets use: for splits, images, masks and lists of classes."""
 
+import itertools
+import re
 from pathlib import Path
 
 from visiontasks.data.text import read_lines
@@ -11,13 +13,35 @@ RESULTS = ".visiontasks"  # a file of this name marks a folder of results, which
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """{"train": …, "val": …} of a folder with splits ("val" only if it exists); otherwise {"train": root}."""
+    """{"train": …, "val": …} of a folder with splits ("val" only if it exists); otherwise {"train": root}.
+
+    Without a folder train, two that begin so are splits, such as train_zip and test_zip. Of one that holds nothing but
+    a folder of its split, as train/train, it is that.
+    """
     folders = {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir()}
     train = next((folders[n] for n in TRAINING if n in folders), None)
-    if train is None:
-        return {"train": root}
     val = next((folders[n] for n in VALIDATION if n in folders), None)
-    return {"train": train} if val is None else {"train": train, "val": val}
+    if train is None:
+        train, val = _begins(folders, TRAINING), val or _begins(folders, VALIDATION)
+        if train is None or val is None:
+            return {"train": root}
+    return {"train": _within(train, TRAINING)} | ({} if val is None else {"val": _within(val, VALIDATION)})
+
+
+def _begins(folders: dict[str, Path], words: tuple[str, ...]) -> Path | None:
+    """The only folder whose name begins with the first word that one begins with, and a mark or number after it."""
+    for word in words:
+        found = [path for name, path in folders.items() if re.match(rf"{word}[\W_\d]", name)]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def _within(folder: Path, words: tuple[str, ...]) -> Path:
+    """The folder, or the only thing in it, if that is a folder named for the same split."""
+    inside = [*itertools.islice(folder.iterdir(), 2)]
+    single = len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() in (*words, folder.name.lower())
+    return inside[0] if single else folder
 
 
 def is_split(name: str) -> bool:

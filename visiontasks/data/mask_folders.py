@@ -22,10 +22,10 @@ _FOLDERS = (
 )
 _MASK_FOLDER = re.compile(
     r"mask|label(?!led|ed)|annot(?!ated)|(^|[^a-z])(ann|gts?|gtfine|gtcoarse|seg(?!mented))([^a-z]|$)|segmentation"
-    r"|ground.?truth|manual|trimap|target|semantic|(^|[^a-z])seg.?maps?([^a-z]|$)",
+    r"|ground.?truth|manual|trimap|target|semantic|(^|[^a-z])seg.?maps?([^a-z]|$)|thing.?maps|pixel.?maps",
     re.IGNORECASE,
 )
-_OTHER_FOLDER = re.compile(r"instance|object|visuali|overlay|2nd|field.?of.?view", re.IGNORECASE)
+_OTHER_FOLDER = re.compile(r"instance|panoptic|object|visuali|overlay|2nd|field.?of.?view", re.IGNORECASE)
 _IMAGE_FOLDER = re.compile(r"image|img|photo|picture|(^|[^a-z])(rgb|sat|original|inputs?|frames?)", re.IGNORECASE)
 _SPLIT = re.compile(
     rf"(?:^|(?<=[^a-z]))({'|'.join(sorted((*TRAINING, *VALIDATION), key=len, reverse=True))})"
@@ -107,17 +107,23 @@ def _in_folders(root) -> tuple[dict[str, dict] | None, str | None]:
                 if 0 < enough <= 2 * count:
                     arguments[name], pairs = {"images": str(images), "masks": str(masks)}, pairs + count
                 elif split == "train":
-                    if mine and _IMAGE_FOLDER.search(images.name):
+                    if mine and _IMAGE_FOLDER.search("".join(image_role[-1:])):
                         reason = (
                             f"{masks} has {count} masks with the names of images in {images}"
                             f"{such_as(mine, files[masks])}"
                         )
+                        if {path.stem for path in mine} & {path.stem for path in files[masks]}:
+                            reason += "; they lie in other folders: with one for each class, join each image's masks"
                     break
             if "train" in arguments:
                 shown = bool(_IMAGE_FOLDER.search(" ".join(image_role)))
                 splits = "*" in " ".join((*image_role, *mask_role))
                 order = (-_rank(mask_role), shown, len(arguments), pairs, splits, -len(image_role) - len(mask_role))
                 found.append((pairs, order, arguments))
+    if not found and reason is None and (masks := next((folder for folder in files if files[folder]), None)):
+        others = (path for path in list_images(root) if not any(map(_names_labels, path.relative_to(root).parts[:-1])))
+        if next(others, None) is None:
+            reason = f"{masks} has masks, but there are no images in {root}; export with images, or lay them into it"
     most = max((pairs for pairs, *_ in found), default=0)
     found = [(order, arguments) for pairs, order, arguments in found if 2 * pairs >= most]
     return (max(found, key=lambda one: one[0])[1] if found else None), reason
@@ -127,7 +133,7 @@ def _folders(root) -> list[_Folder]:
     """The folder, those in it, and below those whose names speak of images, masks or splits."""
     level = [_Folder(root, (), None, False)]
     found = [*level]
-    for depth in range(3):
+    for depth in range(5):  # bdd100k/labels/sem_seg/masks/train
         below = []
         for path, role, split, masks in level:
             inner = _inside(path)
@@ -143,13 +149,17 @@ def _folders(root) -> list[_Folder]:
                 below.append(_Folder(folder, (*role, part), own, masks or holds_masks(name) or folder == drawn))
         found += below
         alone = len(below) == 1  # such as VOCdevkit
-        level = [one for one in below if alone or one.masks or one.split or _IMAGE_FOLDER.search(one.path.name)]
+        level = [one for one in below if alone or one.masks or one.split or _IMAGE_FOLDER.search(" ".join(one.role))]
     return found
 
 
 def holds_masks(name: str) -> bool:
     """Whether a folder's name speaks of masks."""
     return bool(_MASK_FOLDER.search(name)) and not _OTHER_FOLDER.search(name)
+
+
+def _names_labels(name: str) -> bool:
+    return bool(_MASK_FOLDER.search(name) or _OTHER_FOLDER.search(name))
 
 
 def _leads_on(folder) -> bool:

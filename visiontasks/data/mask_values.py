@@ -14,6 +14,7 @@ from visiontasks.sample import VOID
 _KEPT = 1024  # distinct colors of one mask, the most frequent: a photograph has a hundred thousand
 _APART = 32  # gray levels, or levels of a channel, between classes: what lies nearer is noise of JPEG, or an edge
 _FEW = 24
+_FEWEST = 4  # masks that tell numbers of objects from classes
 
 
 class Stored(NamedTuple):
@@ -70,6 +71,12 @@ class Stores:
     def first(self, key: int, of_colors: bool = False) -> Path:
         """The first mask that has a value, or a color."""
         return next(path for path, one in self.masks if key in (one.as_colors() if of_colors else one.values))
+
+    def seem_numbers(self) -> bool:
+        """Whether the masks seem to number objects: each from 1 without gaps, and not all to the same."""
+        ends = {int(one.values[-1]) for _, one in self.masks}
+        runs = (len(one.values[one.values > 0]) == one.values[-1] for _, one in self.masks)
+        return self.colored is None and len(ends) > 1 and len(self.masks) >= _FEWEST and all(runs)
 
     def contradicting_palettes(self) -> dict[int, int] | None:
         """{color: the index that most palettes give it}, if an index is not one color in all palettes; else None."""

@@ -94,6 +94,8 @@ def read_rows(path: Path, delimiter: str | None) -> tuple[Rows, str]:
         text = _decode(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"expected a text table, got {path}: {error}.", "path") from error
+    if line := re.match(r"sep=(.)\r?\n", text):  # Excel's
+        text, delimiter = text[line.end() :], delimiter or line[1]
     if delimiter is None:
         delimiter = max(_DELIMITERS, key=text.strip().split("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)

@@ -11,6 +11,7 @@ from visiontasks.data.table import Table, first_names, plain, read_rows
 from visiontasks.errors import DataError
 
 _SPLIT = ("split", "subset", "partition", "dataset", "set")  # columns
+_MOST = 20  # other folders in which tables are looked for, and tables in one
 _FOLDERS = ("annotations", "labels", "csv")  # of tables, beside the one of images
 
 
@@ -45,7 +46,7 @@ def _folders(folder: Path) -> list[Path]:
 def none_below(table: Table, column: int, root: Path) -> str:
     """Why a table is not read: its images are missing."""
     names = first_names(table.column(column))
-    shown = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
+    shown = ", ".join(name[:80] for name in names[:SHOWN]) + ", …" * (len(names) > SHOWN)
     return f"{table.path.name} names images in its column {table.header[column]!r}, none of them below {root} ({shown})"
 
 
@@ -110,8 +111,8 @@ def recognize_tables(root: Path, read: Callable[[Path], tuple[dict, Collection[s
 def split_tables(root: Path, readable: Callable[[Path], bool]) -> dict[str, Path] | str:
     """{"train": …, "val": …} of the tables in a folder ("val" only if it exists); {} without a training table.
 
-    The tables can also lie in a folder of annotations, or in those of the splits: train/_annotations.csv,
-    valid/_annotations.csv. Of several that may be the training set's, which they are.
+    The tables can also lie in a folder of annotations, in those of the splits: train/_annotations.csv,
+    valid/_annotations.csv; or in any other. Of several that may be the training set's, which they are.
     """
     tables = list(filter(readable, _tables_in(root)))
     folder = child(root, _FOLDERS)
@@ -121,7 +122,11 @@ def split_tables(root: Path, readable: Callable[[Path], bool]) -> dict[str, Path
         folders = {split: folder for split, folder in split_folders(root).items() if folder != root}
         inside = {split: list(filter(readable, _tables_in(folder))) for split, folder in folders.items()}
         single = {split: tables[0] for split, tables in inside.items() if len(tables) == 1}
-        return single if "train" in single else {}
+        if "train" in single:
+            return single
+        others = [one for one in _folders(root) if one not in folders.values()][:_MOST]
+        others = others if len(others) + len(folders) > 1 else []  # a single folder is entered
+        tables = [table for one in others for table in filter(readable, _tables_in(one)[:_MOST])]
     unsplit = [table for table in tables if not _words(table) & {*TRAINING, *VALIDATION}]
     train = _of_split(tables, TRAINING) or unsplit or (tables if len(tables) == 1 else [])
     val = [table for table in _of_split(tables, VALIDATION) if table not in train]

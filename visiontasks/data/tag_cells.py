@@ -20,6 +20,7 @@ _OTHER = {"width", "height", "imagewidth", "imageheight", "size", "url", "source
 _OTHER |= {"annotator", "annotationid", "createdat", "updatedat", "leadtime"}  # of Label Studio
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 _ENDS = {"[": "]", "(": ")", "{": "}"}
+_MANY = 10  # numbers with fractions that may be classes, as in half stars
 SPACE = "space"  # a separator's name, because a command drops a blank
 
 
@@ -64,7 +65,7 @@ class TagCells:
         others = [n for n in range(len(header)) if n not in (file, *index)]
         if not others and len(header) == 2:  # no image has a tag
             others = [n for n in range(2) if n != file]
-        others = [n for n in others if plain(header[n]) not in _SPLITS]
+        others = [n for n in others if plain(header[n]) not in _SPLITS and not self._has_vectors(n)]
         if len(others) > 1:
             others = [n for n in others if plain(header[n]) not in _OTHER and not is_file_name(header[n])] or others
         flags = [number for number in others if self._has_flags(number)]
@@ -104,6 +105,16 @@ class TagCells:
     def _has_flags(self, number) -> bool:
         values = {cell.lower() for cell in self._table.column(number)}
         return values != {""} and values <= set(_FLAGS)
+
+    def _has_vectors(self, number) -> bool:
+        """Whether each cell is a list of as many 0 and 1, which does not say what they are of."""
+        lists = (_listed(cell) if _is_list(cell) else [] for cell in self._table.column(number))
+        first = next(lists)
+        return (
+            len(first) > 1
+            and {*first} <= {"0", "1"}
+            and all(len(one) == len(first) and {*one} <= {"0", "1"} for one in lists)
+        )
 
     def _nearly_flags(self, number) -> bool:
         """Whether most cells are flags, and they are no numbers of something."""
@@ -154,6 +165,12 @@ class TagCells:
         if used and used <= set(listed):  # ids instead of names
             lists = [[listed[tag] for tag in tags] for tags in lists]
             used = {listed[tag] for tag in used}
+        if names is None and len(used) > max(_MANY, len(lists) // 2) and all(map(_is_id, used)) and _fractions(used):
+            raise DataError(
+                f"{path}: expected classes in the column {', '.join(self.columns)}, got {len(used)} numbers such as "
+                f"{min(used)}; a number is no class, so round them to few, or give the classes with names=[…].",
+                "columns",
+            )
         if names is None:
             names = list(listed.values()) if used and used <= set(listed.values()) else sorted(used, key=_order)
         names = tuple(map(str, names))
@@ -227,6 +244,10 @@ def _is_id(cell: str) -> bool:
     return re.fullmatch(r"\d*(\.\d*)?", cell) is not None
 
 
+def _fractions(cells: set[str]) -> bool:
+    return any(cell.partition(".")[2].strip("0") for cell in cells)
+
+
 def _last_word(name: str) -> str:
     return (re.findall(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+", name) or [""])[-1].lower()
 
@@ -244,7 +265,8 @@ def _listed(cell: str) -> Sequence[str]:
     """The entries of a list as JSON, Python, NumPy (without commas) or PostgreSQL (without quotes) write it."""
     try:
         found = json.loads(cell)
-        found = found if isinstance(found, list) else list(found)
+        if isinstance(found, dict):  # Label Studio's {"choices": ["cat", "dog"]}
+            found = found.get("choices", list(found))
     except (ValueError, TypeError):
         quoted = [one or other for one, other in _QUOTED.findall(cell)]
         found = [re.sub(r"\\(.)", r"\1", entry) for entry in quoted] or cell[1:-1].split("," if "," in cell else None)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote
 
 from visiontasks.data.finding import folded
 from visiontasks.data.images import files_below, is_image_name
@@ -28,8 +29,10 @@ class Labels:
         """The label file of an image; if there is none, where it should be."""
         folder, names, by_key = self._labels_of(image.parent)
         name = f"{image.stem}.txt"
-        if name not in names and (other := by_key.get(folded(name))):
-            self.report.noted("label file whose name has another letter case or Unicode form", str(folder / other))
+        if name not in names and (other := by_key.get(_key(name))):
+            encoded = "%" in name + other
+            what = "percent-encoded" if encoded else "whose name has another letter case or Unicode form"
+            self.report.noted(f"label file {what}", str(folder / other))
             name = other
         return folder / name
 
@@ -44,23 +47,34 @@ class Labels:
         """(the folder of the label files of a folder of images, their names, {folded name: name})."""
         if images not in self._folders:
             folder, names = _label_folder(images, self.root)
-            self._folders[images] = folder, names, {folded(name): name for name in names}
+            self._folders[images] = folder, names, {_key(name): name for name in names}
         return self._folders[images]
+
+
+def _key(name: str) -> str:
+    """What the names of an image and its label file have in common."""
+    return folded(unquote(name))
 
 
 def labeled(root: Path) -> bool:
     """Whether a folder holds an image and a label file for it; only its first folders of images are looked at."""
     seen = 0
     for folder, names in files_below(root):
-        images = {folded(os.path.splitext(name)[0]) for name in names if is_image_name(name)}
+        images = {_key(os.path.splitext(name)[0]) for name in names if is_image_name(name)}
         if images:
             labels, texts = _label_folder(folder, root)
-            if any(folded(os.path.splitext(text)[0]) in images and _has_row(labels / text) for text in texts):
+            if any(_key(os.path.splitext(text)[0]) in images and _has_row(labels / text) for text in texts):
                 return True
             seen += 1
             if seen == _LOOKED_AT:
                 break
     return False
+
+
+def without_images(root: Path) -> bool:
+    """Whether a folder `labels` has label files, and no image lies below the root."""
+    files = sorted((root / "labels").rglob("*.txt"))[:_LOOKED_AT]
+    return any(map(_has_row, files)) and not any(any(map(is_image_name, names)) for _, names in files_below(root))
 
 
 def _label_folder(images: Path, root: Path) -> tuple[Path, set[str]]:
@@ -86,7 +100,8 @@ def _texts(folder: Path) -> set[str]:
 def _has_row(file: Path) -> bool:
     """Whether the first row that is not empty is a class and four numbers or more."""
     try:
-        row = next((line.split() for line in decode(file.read_bytes()).splitlines() if line.strip()), [])
+        line = next((line for line in decode(file.read_bytes()).splitlines() if line.strip()), "")
+        row = line.split() if line.count(",") != 4 else line.split(",")  # commas are an error later
         return len(row) >= 5 and all(map(_is_number, row))
     except (OSError, UnicodeDecodeError):
         return False

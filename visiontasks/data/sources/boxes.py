@@ -8,7 +8,7 @@ import numpy as np
 
 from visiontasks.arguments import Count
 from visiontasks.data.box_columns import BoxColumns, box_columns, is_near
-from visiontasks.data.box_formats import CORNERS, SIDES, check_format
+from visiontasks.data.box_formats import check_format, corners_of
 from visiontasks.data.class_lists import listed_classes
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
@@ -31,11 +31,11 @@ _ONLY = "object"  # the class of a table without classes
 class Boxes(ObjectFiles):
     """A table of boxes, one row per object; gives `boxes`, `classes`, `tags` and `label`.
 
-    Its columns, in any order and among others: file (or filename, image, path, …), xmin, ymin, xmax, ymax (or x1, y1,
-    x2, y2) in pixels, and class (or label, name, …). The box can also be x, y, width and height, or one column bbox of
-    [x, y, width, height]; without a column of classes there is one class. A row with a file and else empty cells is an
-    image without objects; one whose boxes are all unusable is left out. `tags` are the classes present, `label` is the
-    class of the largest object.
+    Its columns, in any order and among others: file (or filename, image, path, …), xmin, ymin, xmax, ymax (or x1,
+    y1, x2, y2) in pixels, and class (or label, name, …). The box can also be x, y, width and height, or x_center,
+    y_center, width and height, or one column bbox of [x, y, width, height]; without a column of classes there is
+    one class. A row with a file and else empty cells is an image without objects; one whose boxes are all unusable is
+    left out. `tags` are the classes present, `label` is the class of the largest object.
 
     A table without column names has rows path,x1,y1,x2,y2,class (keras-retinanet) or class,x,y,w,h,path,width,height
     (makesense.ai). A classes.csv (name,id) beside the table gives the order of the classes.
@@ -94,7 +94,9 @@ class Boxes(ObjectFiles):
     def _row(self, cells, columns: BoxColumns, line) -> tuple[list[float], str] | None:
         name = _ONLY if columns.name is None else cells[columns.name].strip()
         written = [cells[number].strip() for number in columns.box]
-        if not any(written) and (columns.name is None or not name):
+        if not any(written):
+            if columns.name is not None and name:  # such as "No finding"
+                self.report.noted("row with a class and no box, which adds no object", f"{self.path}, line {line}")
             return None
         try:
             numbers = columns.numbers(written)
@@ -128,11 +130,9 @@ class Boxes(ObjectFiles):
         if read:
             sizes = [np.broadcast_to(size, (len(objects), 2)) for _, _, objects, size in read]
             written = np.concatenate([boxes for _, boxes, _, _ in read])
-            check_format(written, np.concatenate(sizes), SIDES if columns.sides else CORNERS, self.path)
+            check_format(written, np.concatenate(sizes), columns.kind, self.path)
         for path, boxes, objects, size in read:
-            if columns.sides:
-                boxes[:, 2:] += boxes[:, :2]
-            made = self._objects(boxes, objects, size)
+            made = self._objects(corners_of(boxes, columns.kind), objects, size)
             if self.usable(len(objects), made, path):
                 self.items.append((path, made))
         self.check_objects(self.path)

@@ -10,7 +10,9 @@ from visiontasks.data.coco_files import (
     file_names,
     image_folder,
     is_labeled,
+    is_panoptic,
     looks_like_coco,
+    name_of,
     split_of,
     unlabeled_beside,
 )
@@ -33,8 +35,9 @@ class Coco(ObjectFiles):
     a category is its rank by id, so gaps close; a category without objects that others name as their supercategory,
     an export's root, is left out. `tags` are the classes present, `label` is the class of the largest object that is
     not ignored. A listed image without annotations is kept, as an image without objects; one whose annotations are all
-    unusable is left out. CVAT's turned boxes become the upright boxes around them. A polygon becomes pixels only where
-    a batch needs them.
+    unusable is left out. Of a file whose annotations have a category alone only `tags` are given, and `label` if no
+    image has several. CVAT's turned boxes become the upright boxes around them. A polygon becomes pixels only where a
+    batch needs them.
 
     Args:
         annotations: the JSON file.
@@ -85,6 +88,8 @@ class Coco(ObjectFiles):
         self.root = self._find_root(images, file)
         self._read(file)
         self._choose_fields(file)
+        if file.of_images:
+            self.only_classes()
         for path in unlabeled_beside(self.path):
             self.report.noted("COCO file of a test set without annotations, not used", str(path))
 
@@ -93,7 +98,7 @@ class Coco(ObjectFiles):
             if not Path(images).is_dir():
                 raise DataError(f"expected a folder, got {images}, which is not a folder.", "images")
             return Path(images)
-        names = [str(entry.get("file_name")) for entry in list(file.images.values())[:20]]
+        names = [str(name_of(entry)) for entry in list(file.images.values())[:20]]
         return image_folder(self.path, names) or self.path.parent
 
     def _read(self, file):
@@ -123,7 +128,7 @@ class Coco(ObjectFiles):
         self.check_objects(self.path, ignored="crowds", fix="if they are single objects, set crowd=objects")
 
     def _name_of(self, entry) -> str:
-        name = entry.get("file_name")
+        name = name_of(entry)
         if not isinstance(name, str) or not name:
             raise DataError(f"{self.path}, image {entry['id']}: expected a file_name, got {name!r}.")
         return name
@@ -178,7 +183,8 @@ class Coco(ObjectFiles):
         if val is not None and val == files.get("test") and not is_labeled(val):
             val = None
         if train is None:
-            return f"{len(files)} COCO files, none of which is named as a training set" if files else None
+            captions = "COCO's captions, which have no boxes; instances_*.json has" if _captions(root) else None
+            return f"{len(files)} COCO files, none of which is named as a training set" if files else captions
         return cls._plan(root, train, val)
 
     @classmethod
@@ -192,6 +198,10 @@ class Coco(ObjectFiles):
             if path is None or (split == "val" and path == train):
                 continue
             names = file_names(path)
+            if not names:  # JSON of another tool
+                return None
+            if is_panoptic(path):
+                return f"{path} is of COCO's panoptic format; boxes and masks of objects are in instances_*.json"
             images = image_folder(path, names)
             if images is not None:
                 plan[split] = {"annotations": str(path), "images": str(images)}
@@ -204,6 +214,10 @@ class Coco(ObjectFiles):
 def _listed(points) -> list[float]:
     """Keypoints as COCO's results have them: x, y and a third number that its tools do not use, here the score."""
     return [round(float(value), 4) for value in points.ravel()]
+
+
+def _captions(root: Path) -> bool:
+    return any(root.glob("captions_*.json")) or any(root.glob("*/captions_*.json"))
 
 
 def _annotation_files(root: Path, keypoints: bool) -> dict[str, Path]:

@@ -23,6 +23,8 @@ _IMAGE_FOLDERS = ("images", "image", "img", "imgs", "jpegimages", "jpg", "data")
 _TEST = ("test", "testing")
 _VALIDATION = (*VALIDATION, "testing")
 _SPLIT_WITH_SUFFIX = re.compile(r"(train|training|val|valid|validation|test)[\W_\d]")  # train2017, test-jpg
+_MASK = re.compile(r"[_-](mask|segmentation|gt)([_-]?\d+)?$", re.IGNORECASE)
+_UNLABELED = "_unlabeled"  # FiftyOne's
 _AGREE = 0.9  # of the rows of a table: with so many a folder's images have one class
 
 
@@ -101,7 +103,10 @@ class Folder(Files):
                 continue
             if (folder / RESULTS).exists():
                 continue
-            images[folder.name] = list_images(folder, report=self.report)
+            if folder.name == _UNLABELED:
+                self.report.noted("folder of images without a class, not used", str(folder))
+                continue
+            images[folder.name] = self._without_masks(list_images(folder, report=self.report))
             if not images[folder.name]:
                 self.report.noted("folder without images, not used as a class", str(folder))
                 del images[folder.name]
@@ -114,6 +119,16 @@ class Folder(Files):
                 if _is_of(folder.name, _TEST) and not _class_folders(_inner(folder)) and list_images(folder):
                     self.report.noted("test images without class folders, not used", str(folder))
         return images
+
+    def _without_masks(self, images) -> list[Path]:
+        """The images but masks of others, such as x_mask.png beside x.png."""
+        masks = [path for path in images if _MASK.search(path.stem)]
+        whole = {path.with_suffix("") for path in images} if masks else set()
+        masks = [path for path in masks if path.with_name(_MASK.sub("", path.stem)) in whole]
+        for path in masks:
+            self.report.noted("mask beside its image, not used", str(path))
+        left = set(masks)
+        return [path for path in images if path not in left]
 
     def _tell_contradictions(self):
         above = [self.root.parent] if _is_of(self.root.name, (*TRAINING, *_VALIDATION)) else []
@@ -136,7 +151,10 @@ class Folder(Files):
         if not _has_classes(splits["train"]):
             return _why_not(splits["train"])
         if "val" in splits and not _class_folders(splits["val"]):
-            return f"{splits['val']} has images, but not in class folders as {splits['train']} has them"
+            return (
+                f"{splits['val']} has images, but not in class folders as {splits['train']} has them; move each into "
+                "its class's"
+            )
         return _overruled(root) or {split: {"root": str(folder)} for split, folder in splits.items()}
 
     @classmethod
@@ -231,9 +249,17 @@ def _class_folders(folder: Path) -> list[Path]:
     names = [p.name.lower() for p in folders]
     # "train" alone may be a class beside bus and car; with a validation folder or a suffix it is a split
     splits = sum(map(is_split, names)) > 1 or any(map(_SPLIT_WITH_SUFFIX.match, names))
+    words = [{*re.findall(r"[^\W\d_]+", name)} for name in names]  # bounding_box_train and bounding_box_test
+    splits = splits or any(map({*TRAINING}.intersection, words)) and any(map({*_VALIDATION}.intersection, words))
     if splits or any(name in _OTHER_LAYOUTS for name in names):
         return []
-    return [p for p in folders if list_images(p, recursive=False)]
+    return [p for p in folders if list_images(p, recursive=False) or _only_images(p)]
+
+
+def _only_images(folder: Path) -> bool:
+    """Whether a folder holds images in a folder `images` and nothing else, as the classes of Tiny ImageNet do."""
+    inner = folder / "images"
+    return inner.is_dir() and _folders(folder) == [inner] and bool(list_images(inner, recursive=False))
 
 
 def _only_or_class(folder: Path) -> Path | None:
@@ -256,7 +282,10 @@ def _names_near(folder: Path) -> list[str]:
 def _why_not(folder: Path) -> str | None:
     classes, loose = _class_folders(folder), list_images(folder, recursive=False)
     if len(classes) == 1:
-        return f"{folder} holds one folder of images, {classes[0].name}; two or more classes are needed"
+        return (
+            f"{folder} holds one folder of images, {classes[0].name}; two or more classes are needed, "
+            "each in a folder, or a table of file and label"
+        )
     if loose and not classes:
         return (
             f"{len(loose)} images lie in {folder} itself, such as {loose[0].name}; a class is a folder: move each "
@@ -267,6 +296,12 @@ def _why_not(folder: Path) -> str | None:
         return (
             f"{folder} holds folders of images in folders, such as {nested[0].relative_to(folder)}; to learn the outer "
             f"ones name the source folder with the root {folder}, to learn the inner ones move them all into one folder"
+        )
+    swapped = [one for outer in _folders(folder) for one in _folders(outer)[:3] if is_split(one.name)]
+    if not classes and len({one.parent for one in swapped}) > 1 and list_images(swapped[0], recursive=False):
+        return (
+            f"{folder} holds splits in folders of classes, such as {swapped[0].relative_to(folder)}; put the classes "
+            f"into the splits, as {swapped[0].name}/{swapped[0].parent.name}"
         )
     unread = [] if classes else [name for name in _names_near(folder) if is_unread_name(name)]
     if unread:

@@ -10,16 +10,18 @@ from pycocotools import mask as coco_mask
 from scipy.ndimage import find_objects
 
 from visiontasks.arguments import Count
+from visiontasks.data import mask_folders
 from visiontasks.data.images import MAX_PIXELS, image_size, list_images
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.mask_images import read_mask
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
-from visiontasks.errors import DataError
+from visiontasks.errors import BadImage, DataError
 from visiontasks.instance_masks import InstanceMasks
 from visiontasks.mask_shapes import Patch
 
 _SUFFIX = re.compile(r"[_-](masks?|instances?|labels?|ids?|gt)$", re.IGNORECASE)
+_TRIED = 20  # masks that recognition looks at
 _MASK_FOLDERS = ("instances", "instance_masks", "instance")
 
 
@@ -144,6 +146,15 @@ class Instances(ObjectFiles):
         return Objects(boxes, np.zeros(len(runs), np.int32), np.zeros(len(runs), bool), masks=tuple(runs))
 
     @classmethod
+    def recognize_for(cls, root, wanted):
+        found = cls.recognize(root)
+        if found or "instance_masks" not in wanted:
+            return found
+        plan = mask_folders.recognize(root)  # in folders whose names do not say what the masks hold
+        plan = plan if isinstance(plan, dict) and not any("list" in one for one in plan.values()) else {}
+        return plan if plan and all(_numbered(one["masks"]) for one in plan.values()) else None
+
+    @classmethod
     def recognize(cls, root):
         images, masks = child(root, ("images",)), child(root, _MASK_FOLDERS)
         if images is not None and masks is not None:
@@ -151,8 +162,26 @@ class Instances(ObjectFiles):
             if images.keys() != masks.keys():
                 return None
             return {split: {"images": str(images[split]), "masks": str(masks[split])} for split in images}
-        homes = {split: _home(folder) for split, folder in split_folders(root).items()}
+        folders = split_folders(root)
+        homes = {split: _home(folder) for split, folder in folders.items()}
+        if homes.get("val", root) is None and folders["val"].name.lower().startswith("test"):
+            del homes["val"]  # a test set has no masks
         return None if None in homes.values() else {split: {"images": str(home)} for split, home in homes.items()}
+
+
+def _numbered(folder: str) -> bool:
+    """Whether the first masks in a folder number objects: each from 1 without gaps, and not all to the same."""
+    counts = set()
+    for file in list_images(Path(folder))[:_TRIED]:
+        try:
+            mask = read_mask(file)
+        except (BadImage, DataError):
+            return False
+        values = np.unique(mask)
+        counts.add(int(values[-1]))
+        if len(values[values > 0]) != values[-1]:
+            return False
+    return len(counts) > 1
 
 
 def _patches(labels, left: int = 0, top: int = 0) -> list[Patch]:

@@ -35,7 +35,7 @@ class Labelme(ObjectFiles):
     Polygons, circles and masks have a mask, rectangles a box alone. Shapes with the same label and group_id are one
     object. Points, lines and other shapes are no objects: they are reported. An image without a JSON is not labeled, so
     it is left out, and so is one whose objects are all unusable; one whose JSON has no shapes is an image without
-    objects.
+    objects. If no JSON has shapes, the flags that are true are `tags`, and the `label` if no image has several.
 
     Args:
         root: the folder of images and JSON files, however deep.
@@ -70,6 +70,8 @@ class Labelme(ObjectFiles):
         for path in images:
             if path.resolve() not in labeled:
                 self.report.skipped("image without a labelme file, left out", str(path))
+        flagged = not any(shapes for _, (_, _, shapes, _) in read)  # without shapes, flags are classes of images
+        read = [(file, (path, size, flags if flagged else shapes)) for file, (path, size, shapes, flags) in read]
         seen = sorted({one[0] for _, (_, _, shapes) in read for one in shapes if one[2] is not None})
         self.name_classes(seen if names is None else names)
         found = [(path, self._objects(file, size, shapes), shapes) for file, (path, size, shapes) in read]
@@ -77,9 +79,14 @@ class Labelme(ObjectFiles):
         self.check_objects(self.root, "labelme files with polygons, circles, masks or rectangles")
         if not any(mask is not None for _, objects in self.items for mask in objects.masks):
             self.without_masks()
+        if flagged:
+            self.only_classes()
 
     def _parse(self, file, images):
-        """(image, size, [(label, group, what `_outline` gives, its name)]) of a file; None: it is another tool's."""
+        """(image, size, [(label, group, what `_outline` gives, its name)], the same of its flags) of a file.
+
+        None: it is another tool's.
+        """
         try:
             data = file.read_bytes()
             if not _is_labelme(data):
@@ -98,7 +105,7 @@ class Labelme(ObjectFiles):
             paths = [path for path in paths if path.name == posixpath.basename(named)]
         path = paths[0] if paths else None
         if path is None:
-            beside = f"{os.path.relpath(file.parent, self.root)}/{named}"
+            beside = posixpath.normpath(f"{os.path.relpath(file.parent, self.root)}/{named}")
             path = self._finder.find(beside if self._finder.has(beside) else posixpath.basename(named), file)
         if path is None:
             raise BadImage(file, "JSON without an image")
@@ -117,7 +124,9 @@ class Labelme(ObjectFiles):
             if not isinstance(group, (int, float, str, type(None))):
                 raise DataError(f"{name}: expected a number or a text as its group_id, got {group!r}; correct it.")
             kept.append((label, group, self._outline(kind, shape, size, name), name))
-        return path, size, kept
+        flags = content.get("flags") if isinstance(content.get("flags"), dict) else {}
+        whole = np.array([0.0, 0.0, size[1], size[0]])
+        return path, size, kept, [(str(name), None, whole, str(file)) for name, on in flags.items() if on is True]
 
     def _outline(self, kind, shape, size, name):
         """A shape as the polygon (P, 2), as run lengths, or of a rectangle as the corners (4,); None: it is skipped."""
@@ -166,7 +175,10 @@ class Labelme(ObjectFiles):
         if not all(any(map(_has_files, (folder, child(folder, _FOLDERS)))) for folder in folders.values()):
             return None
         if bare := next((folder for folder in folders.values() if not list_images(folder)), None):
-            return f"{bare} has labelme files, but no images"
+            return (
+                f"{bare} has labelme files, but no images; those inside (imageData) are not read: save them as files, "
+                "as labelme_export_json does"
+            )
         return {split: {"root": str(folder)} for split, folder in folders.items()}
 
 

@@ -81,8 +81,12 @@ class Masks(Files):
         if others:
             raise _sizes_error(others, len(pairs))
         table = table_beside(self.masks) or cityscapes(pairs[0][1])
-        names, self.lookup = classes_of(Stores(stored), names, values, colors, void, table, self.report)
+        stores = Stores(stored)
+        names, self.lookup = classes_of(stores, names, values, colors, void, table, self.report)
         self.names = {"mask": names}
+        if table is None and values is None and colors is None and stores.seem_numbers():
+            what = "masks whose values run from 1 without gaps, to other ends, as numbers of objects (source=instances)"
+            self.report.noted(what, str(self.masks))
 
     def _pairs(self, file) -> list[tuple[Path, Path]]:
         names = None if file is None else names_in(Path(file))

@@ -208,6 +208,12 @@ class ObjectFiles(Files):
         self.fields -= {"instance_masks", "mask"}
         self.names.pop("mask", None)
 
+    def only_classes(self):
+        """The annotations are classes of whole images, whose boxes are the images."""
+        single = all(len(objects.boxes) <= 1 for _, objects in self.items)
+        self.fields = frozenset({"tags", "label"} if single else {"tags"})
+        self.names = {field: self.names[field] for field in self.fields}
+
     def number_of(self, name: str, where) -> int:
         """The number of a class.
 
@@ -225,7 +231,7 @@ class ObjectFiles(Files):
         return names.index(name)
 
     def labels(self, objects, size, fields):
-        return objects.fields(len(self.names["classes"]), size, self.fields & set(fields), self.known)
+        return objects.fields(len(self.names["tags"]), size, self.fields & set(fields), self.known)
 
     def object_count(self, index, label_set=""):
         return 0 if label_set else len(self.items[index][1].boxes)

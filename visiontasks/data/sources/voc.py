@@ -28,6 +28,7 @@ _XML_FOLDERS = ("annotations", "annotation", "xml", "xmls", "labels")
 _IMAGE_FOLDERS = ("jpegimages", "images", "image", "img", "imgs", "pictures", "data")
 
 _TRIED, _HEAD = 3, 1024  # files, and their bytes, that recognition looks at
+_MOST = 20  # folders that it looks into for XML files
 
 
 class Voc(ObjectFiles):
@@ -163,13 +164,18 @@ class Voc(ObjectFiles):
     def recognize(cls, root):
         homes = [home for home in (root, *sorted(p for p in root.iterdir() if p.is_dir())) if _is_home(home)]
         if not homes:
-            return _plan_of_folders(root)
+            return _plan_of_folders(root) or _why_not(root)
         if len(homes) != 1 and root not in homes:  # VOCdevkit with several years
             return None
         home = homes[0]
-        splits = {path.stem for path in (home / "ImageSets/Main").glob("*.txt")}
-        pairs = (("train", "val"), ("train", "test"), ("trainval", "test"), ("train", None), ("trainval", None))
-        train, val = next((pair for pair in pairs if {*pair} - {None} <= splits), (None, None))
+        stems = sorted(path.stem for path in (home / "ImageSets/Main").glob("*.txt"))
+        splits = {stem.lower(): stem for stem in reversed(stems)}
+        pairs = [("train", "val"), ("train", "valid"), ("train", "validation"), ("train", "test"), ("trainval", "test")]
+        pairs += [("train", None), ("trainval", None)]
+        # VoTT has lists of each class alone, with all images of a split in each
+        pairs += [(name, f"{name[:-5]}val") for name in sorted(splits) if name.endswith("_train")]
+        pair = next((pair for pair in pairs if {*pair} - {None} <= splits.keys()), (None, None))
+        train, val = map(splits.get, pair)
         plan = {"train": {"root": str(home)}, "val": {"root": str(home)}}
         for key, split in (("train", train), ("val", val)):
             if split is not None:
@@ -248,7 +254,18 @@ def _folder_of_xml(folder: Path) -> Path | None:
     if any(map(_is_voc, _xml_files(folder)[:_TRIED])):
         return folder
     inner = child(folder, _XML_FOLDERS)
-    return None if inner is None else _folder_of_xml(inner)
+    if inner is not None:
+        return _folder_of_xml(inner)
+    folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")][:_MOST]
+    found = [one for one in folders if any(map(_is_voc, _xml_files(one)[:_TRIED]))]
+    return found[0] if len(found) == 1 else None
+
+
+def _why_not(root: Path) -> str | None:
+    files = _folder_of_xml(root)
+    if files is None or list_images(root):
+        return None
+    return f"{files} has XML files, but there are no images in {root}; export with images, or lay them into it"
 
 
 def _is_voc(file: Path) -> bool:

@@ -18,7 +18,7 @@ from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.data.text import decode, read_lines
 from visiontasks.data.yolo_keypoints import row_points, skeleton_in
-from visiontasks.data.yolo_labels import Labels, labeled
+from visiontasks.data.yolo_labels import Labels, labeled, without_images
 from visiontasks.data.yolo_yaml import SPLITS, SUFFIXES, locate, names_of, only_yaml, plan_of, read, root_of
 from visiontasks.errors import DataError
 
@@ -185,14 +185,15 @@ class Yolo(ObjectFiles):
         try:
             row = [float(cell) for cell in line.split()]
         except ValueError:
-            raise DataError(f"{name}: expected numbers, got {line[:80]!r}.") from None
+            raise DataError(f"{name}: expected numbers, got {line[:80]!r}; separate them by spaces.") from None
         if self._points:
             self._points.check(row, name)
         elif len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0 or _has_visibilities(row)):
             raise DataError(
                 f"{name}: expected class, x, y, width, height, or class and a polygon x1 y1 x2 y2 x3 y3 …, got "
                 f"{len(row)} columns"
-                + ("; for keypoints write kpt_shape: [their number, 3] into data.yaml." if len(row) > 6 else ".")
+                + ("; for keypoints write kpt_shape: [their number, 3] into data.yaml." if len(row) > 6 else "")
+                + ("; the sixth seems to be a confidence, as in predictions: leave it out." if len(row) == 6 else "")
             )
         count = len(self._indices)
         if not 0 <= row[0] < count or row[0] != int(row[0]):
@@ -261,7 +262,9 @@ class Yolo(ObjectFiles):
         plans = {split: cls.recognize(folder) for split, folder in split_folders(root).items() if folder != root}
         if isinstance(plans.get("train"), dict):
             return {split: plan["train"] for split, plan in plans.items() if isinstance(plan, dict)}
-        return reason if ((root / "labels").is_dir() or _has_images(root)) and labeled(root) else None
+        if ((root / "labels").is_dir() or _has_images(root)) and labeled(root):
+            return reason
+        return f"{root} has label files, but no images; lay them into a folder images" if without_images(root) else None
 
     @classmethod
     def recognize_file(cls, path, wanted):
