@@ -142,7 +142,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
         raise
     finally:
         if skipped := reporter.skipped(train_set, val_set):
-            run.skipped.write_text(skipped, encoding="utf-8")
+            run.skipped.write_text(skipped, encoding="utf-8", errors="backslashreplace")
     seconds = time.monotonic() - started
     summary = {
         "recipe": recipe.name,

@@ -9,6 +9,7 @@ import numpy as np
 
 from visiontasks.data.images import files_below, list_images
 from visiontasks.data.layout import TRAINING, VALIDATION
+from visiontasks.data.listing import files_like
 from visiontasks.data.mask_files import marked, matched, of_classes, such_as
 from visiontasks.data.mask_images import read_stored_mask
 from visiontasks.errors import BadImage, DataError
@@ -242,7 +243,7 @@ def _with_lists(root, found) -> dict[str, dict]:
     """The arguments with the lists of splits, where there are such lists and no folders of splits."""
     bases = dict.fromkeys((root, Path(found["train"]["images"]).parent))
     for place in [base / name for base in bases for name in _LISTS] if "val" not in found else ():
-        files = {file.stem.lower(): file for file in sorted(place.glob("*.txt"))}
+        files = {file.stem.lower(): file for file in files_like(place, "*.txt")}
         train = next((files[name] for name in TRAINING if name in files), None)
         val = next((files[name] for name in VALIDATION if name in files), None)
         if train is None or val is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from visiontasks.data.images import is_image_name
+from visiontasks.data.listing import files_like
 from visiontasks.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
@@ -173,7 +174,7 @@ def lists_classes(path: Path) -> bool:
 
 def listed_classes(table: Path, report) -> dict[str, str]:
     """{id: class name} in the order of the ids, of a classes.csv (name,id) beside a table; {} without one."""
-    for path in sorted(table.path.parent.glob("*.csv")):
+    for path in files_like(table.path.parent, "*.csv"):
         if path == table.path or not lists_classes(path):
             continue
         rows = [[cell.strip() for cell in cells] for _, cells in read_rows(path, None)[0]]

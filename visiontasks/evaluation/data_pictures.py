@@ -74,7 +74,7 @@ def _write_sheets(checkup, field, folder):
     for name, indices in zip(names, chosen, strict=False):
         cells = [drawn[index] for index in indices if drawn[index] is not None]
         if cells:
-            write_image(folder / f"{file_part(name)[:100]}.png", grid(cells))
+            write_image(folder / f"{file_part(name)}.png", grid(cells))
 
 
 def _task_of(given, kind) -> str:

@@ -17,6 +17,7 @@ from visiontasks.data import segmentations
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size, list_images
 from visiontasks.data.layout import child, in_results, split_folders
+from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
 from visiontasks.errors import BadImage, DataError
@@ -156,7 +157,7 @@ class Labelme(ObjectFiles):
 
 
 def _has_files(folder: Path | None) -> bool:
-    return folder is not None and any(map(_is_labelme, sorted(folder.glob("*.json"))[:3]))
+    return folder is not None and any(map(_is_labelme, files_like(folder, "*.json")[:3]))
 
 
 def _is_labelme(path: Path) -> bool:
