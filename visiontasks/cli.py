@@ -57,12 +57,13 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
 
 def _explained(error: Exception) -> str:
     """What a user can do about an error of the machine: its memory or its disk; "" of any other error."""
-    text = str(error).strip().partition("\n")[0]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    text = next((line for line in lines if "alloc" in line.lower()), lines[0])  # TensorFlow's comes after a call stack
     # of NumPy, TensorFlow and PyTorch by type; JAX has one type for all errors
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} or "RESOURCE_EXHAUSTED" in text:
         return (
-            f"out of memory ({text or type(error).__name__}). Set a smaller batch (train: data.batch; evaluate, "
+            f"out of memory ({text}). Set a smaller batch (train: data.batch; evaluate, "
             "predict: batch), a smaller data.size, or fewer data.workers."
         )
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

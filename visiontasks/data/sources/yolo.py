@@ -165,7 +165,9 @@ class Yolo(ObjectFiles):
         return images
 
     def _rows(self, file) -> list[tuple[int, list[float]]] | None:
-        """(line, numbers) of each row of a label file; None if the file does not exist."""
+        """(line, numbers) of each row of a label file; None if the file does not exist, or is a pipe."""
+        if file.is_fifo():
+            return None
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except FileNotFoundError:
