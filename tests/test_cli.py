@@ -1,5 +1,6 @@
 """What the commands share: signals, narrow and closed streams, a quiet start, no side effects at import."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -140,3 +141,42 @@ def test_settings_stand_when_a_command_runs_and_a_user_s_own_are_kept(monkeypatc
     with pytest.raises(SystemExit):
         cli.run(lambda arguments: environment.update(os.environ), ["x=1"], lambda: "")
     assert environment["TF_CPP_MIN_LOG_LEVEL"] == "0" and environment["NO_ALBUMENTATIONS_UPDATE"] == "1"
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError("Unable to allocate 36 GiB"), "out of memory (Unable to allocate 36 GiB). Set a smaller batch"),
+        (MemoryError(), "out of memory (MemoryError)"),
+        (
+            ResourceExhaustedError("Graph error:\n\nOOM when allocating tensor"),
+            "(OOM when allocating tensor)",
+        ),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."), "out of memory (RESOURCE"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device. Free the disk, or give another"),
+        (OSError(errno.EROFS, "Read-only file system", "a.png"), "read or write a.png: Read-only file system. Free"),
+        (PermissionError(errno.EACCES, "Permission denied", "a.csv"), "read or write a.csv: Permission denied."),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "aaa"), "aaa: expected a path that the file system takes"),
+    ],
+)
+def test_items_72_and_91_memory_and_disk_are_one_line(error, says, capsys):
+    def command(arguments):
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(command, ["x=1"], lambda: "")
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2 and printed.startswith("error: ") and says in printed and "Traceback" not in printed
+
+
+@pytest.mark.parametrize("error", [ValueError("a mistake"), FileNotFoundError(errno.ENOENT, "No such file", "a")])
+def test_a_mistake_of_the_program_keeps_its_traceback(error):
+    def command(arguments):
+        raise error
+
+    with pytest.raises(type(error)):
+        cli.run(command, ["x=1"], lambda: "")

@@ -31,3 +31,14 @@ def test_a_recipe_to_be_trained_and_two_kinds_at_once_are_errors():
     for words in (["run=runs", "recipe=imagenet"], ["data=."]):
         with pytest.raises(UserError, match="expected run=DIR, the folder of a run, or recipe=NAME"):
             evaluate.evaluate(words)
+
+
+def test_items_87_and_98_other_data_have_a_folder_of_their_own():
+    long = [f"data.val.root=/{'d' * 99}/{number}" for number in range(4)]
+    name = evaluate._name_of({"data": "x/a"}, long)
+    assert name.startswith("a_data.val.root=_ddd") and len(name) <= 200
+    assert name != evaluate._name_of({"data": "x/a"}, [*long[:3], long[3] + "1"])
+    # names alike, data not
+    one, other = (evaluate._of({}, [f"data.val.root={root}"]) for root in ("a/x", "a_x"))
+    assert one and one != other and evaluate._of({"data": "x/a"}, []) != evaluate._of({"data": "y/a"}, [])
+    assert evaluate._of({}, []) == ""

@@ -1,6 +1,7 @@
 """predict on videos, in tiles and mirrored, with networks with known predictions."""
 
 import json
+import os
 import shutil
 import types
 
@@ -426,3 +427,14 @@ def test_masks_are_run_lengths_or_polygons(using, tmp_path):
 def test_usage_says_every_word():
     for word in predict.WORDS:
         assert f"{word}=" in predict.USAGE
+
+
+def test_items_87_and_89_names_of_any_length_and_bytes(using, tmp_path):
+    using(likely_classes, "segmentation")
+    for name in ("n" * 250, "n" * 249 + "m", "ü" * 124, os.fsdecode(b"a\xff")):
+        save(tmp_path / f"{name}.png", blocks(20, 20, []))
+    records = run("source=*.png", recipe="unet_seg")
+    assert {record["path"] for record in records} == {path.name for path in tmp_path.glob("*.png")}
+    assert len({record["head"]["mask"] for record in records}) == 4
+    for record in records:
+        assert (tmp_path / "predictions" / record["head"]["mask"]).is_file()

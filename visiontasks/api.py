@@ -1,6 +1,7 @@
 """What `import visiontasks as vt` offers. Heavy modules are imported on first use."""
 
 import importlib
+import zipfile
 from pathlib import Path
 
 from visiontasks import keras_backend
@@ -36,12 +37,27 @@ def load_model(path: str | Path, compile: bool = True):
     Args:
         path: a `.keras` file.
         compile: also load the optimizer, to continue training.
+
+    Raises:
+        UserError: the file is damaged, has code in it, or holds another model.
     """
+    from visiontasks.errors import UserError
+
     keras_backend.require()
     import keras
 
-    importlib.import_module("visiontasks.model")  # registers VisionModel, which imports the rest
-    return keras.saving.load_model(path, compile=compile)
+    model = importlib.import_module("visiontasks.model")  # registers VisionModel, which imports the rest
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no .keras file")
+        loaded = keras.saving.load_model(path, compile=compile)  # safe mode: runs no code out of the file
+        if not isinstance(loaded, model.VisionModel):
+            raise ValueError(f"it holds a {type(loaded).__name__}")
+    except MemoryError:
+        raise
+    except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that is damaged
+        raise UserError(f"{path}: expected a model that visiontasks saved: {error}.") from error
+    return loaded
 
 
 def backbone(name: str, **arguments):

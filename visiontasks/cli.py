@@ -1,6 +1,7 @@
 """What the commands share: `key=value` arguments, help, signals, a quiet start, and one-line errors for users."""
 
 import contextlib
+import errno
 import importlib
 import os
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 from visiontasks import keras_backend, signals
 from visiontasks.errors import RecipeError, UserError, near, under
 
+# a full, read-only or failing disk, a quota, a file of another user
+_DISK = {errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM}
 HELP = ("-h", "--help", "help")
 # log lines of TensorFlow's and XLA's C++ (information, warnings, errors), with or without date
 _LOG_LINE = re.compile(
@@ -43,8 +46,34 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
         raise SystemExit(130) from None
     except BrokenPipeError:  # a pipe such as `| head` has closed
         raise SystemExit(0) from None
+    except Exception as error:
+        if not (text := _explained(error)):
+            raise
+        print(f"error: {text}", file=sys.stderr)
+        raise SystemExit(2) from None
     finally:
         _close_standard_streams()
+
+
+def _explained(error: Exception) -> str:
+    """What a user can do about an error of the machine: its memory or its disk; "" of any other error."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    text = next((line for line in lines if "alloc" in line.lower()), lines[0])  # TensorFlow's comes after a call stack
+    # of NumPy, TensorFlow and PyTorch by type; JAX has one type for all errors
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} or "RESOURCE_EXHAUSTED" in text:
+        return (
+            f"out of memory ({text}). Set a smaller batch (train: data.batch; evaluate, "
+            "predict: batch), a smaller data.size, or fewer data.workers."
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{error.filename}: expected a path that the file system takes, got one that is too long."
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return (
+            f"cannot read or write {error.filename or 'a file'}: {error.strerror}. Free the disk, or give another "
+            "folder for results (train: run.dir; evaluate, predict, check: out)."
+        )
+    return ""
 
 
 def print_help(usage: Callable[[], str], topics: list[str]):

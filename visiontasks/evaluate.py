@@ -68,7 +68,7 @@ def evaluate(arguments: list[str]) -> int:
         )
     folder = run.path if run else Path("evaluations") / recipe.name
     folder = folder / "evaluations" / other if run and other else folder
-    out = results_folder(words.get("out"), folder, replace=True, of=_path_of(words) if other else "")
+    out = results_folder(words.get("out"), folder, replace=True, of=_of(words, overrides))
     console.print(f"{scored}: {len(loader.source)} images")
     predictor = None
     if "detector" in words:
@@ -82,9 +82,16 @@ def evaluate(arguments: list[str]) -> int:
 
 def _name_of(words: dict[str, str], overrides: list[str]) -> str:
     """A folder's name for other data than the run's; "" for the run's."""
+    from visiontasks.evaluation.results import shortened
+
     parts = [Path(_path_of(words)).name] if "data" in words else []
     parts += [f"split={words['split']}"] if "split" in words and parts else []
-    return re.sub(r"[^\w.=,-]+", "_", " ".join(parts + overrides)).strip("._")
+    return shortened(re.sub(r"[^\w.=,-]+", "_", " ".join(parts + overrides)).strip("._"), 200)
+
+
+def _of(words: dict[str, str], overrides: list[str]) -> str:
+    """What tells evaluations of one folder's name apart; "" for the run's own data."""
+    return "\n".join([_path_of(words), *overrides]).strip()
 
 
 def _path_of(words: dict[str, str]) -> str:

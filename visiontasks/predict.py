@@ -179,10 +179,13 @@ class _Writer:
         return stem
 
     def _free(self, stem, endings) -> str:
-        """The stem, numbered if another image's file has the name already."""
-        chosen, number = stem, 2
+        """The stem, numbered if another image's file has the name already, and shortened if it is too long for one."""
+        from visiontasks.evaluation.results import LONGEST, shortened
+
+        room = LONGEST - max((len(ending.encode()) for ending in endings), default=0)
+        chosen, number = shortened(stem, room), 2
         while {chosen + ending for ending in endings} & self._used:
-            chosen, number = f"{stem}_{number}", number + 1
+            chosen, number = shortened(f"{stem}_{number}", room), number + 1
         self._used |= {chosen + ending for ending in endings}
         return chosen
 

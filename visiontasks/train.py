@@ -57,7 +57,8 @@ def train(arguments: list[str]) -> int:
     reporter.line(detected)
     train_set, val_set = build.loaders(recipe)
     reporter.data(train_set, val_set)
-    check_readable(val_set.source)  # else the first epoch finds it out, at its end
+    for one in (train_set, val_set):
+        check_readable(one.source)  # else the first epoch finds it out, of the validation set at its end
     recipe = recipe.replace(data=dataclasses.replace(recipe.data, bits=train_set.bits))  # a run keeps its scale
 
     with recipe_paths():
@@ -142,7 +143,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
         raise
     finally:
         if skipped := reporter.skipped(train_set, val_set):
-            run.skipped.write_text(skipped, encoding="utf-8")
+            run.skipped.write_text(skipped, encoding="utf-8", errors="backslashreplace")
     seconds = time.monotonic() - started
     summary = {
         "recipe": recipe.name,

@@ -87,6 +87,9 @@ def test_items_85_and_86_each_real_folder_once_and_no_pipes(root):
     os.mkfifo(root / "train/pipe.jpg")
     names = [path.name for path in list_images(root / "train")]
     assert names.count("B c.JPG") == 1 and "pipe.jpg" not in names
+    report = Report()
+    list_images(root / "train", report=report)
+    assert report.count("pipe, device or socket with an image's name, skipped") == 1
     assert "self.jpg" in names  # it leads nowhere: a missing image, which is counted when it is read
 
 

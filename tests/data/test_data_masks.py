@@ -11,7 +11,7 @@ from PIL import Image
 from visiontasks.data import scan as scan_module
 from visiontasks.data.images import write_image
 from visiontasks.data.sources.masks import Masks
-from visiontasks.errors import DataError
+from visiontasks.errors import BadImage, DataError
 
 NUCLEI = Path(__file__).resolve().parents[2] / "../shared/data/nuclei"
 
@@ -197,3 +197,14 @@ def test_nuclei():
     assert len(source) == 40 and source.names["mask"] == ("0", "1") and not source.report
     sample = source[0]
     np.testing.assert_array_equal(sample.mask, np.asarray(Image.open(NUCLEI / "masks/val" / Path(sample.path).name)))
+
+
+@pytest.mark.parametrize("changed", [numbers(0, 7), numbers(0, 1, shape=(3, 4))], ids=["other values", "other size"])
+def test_item_95_a_mask_that_changes_after_the_check_is_skipped(tmp_path, changed):
+    for stem in "ab":
+        pair(tmp_path, stem, numbers(0, 1, 255))
+    source = masks(tmp_path)
+    Image.fromarray(changed).save(tmp_path / "masks" / "b.png")
+    assert source[0].mask.max() == 255
+    with pytest.raises(BadImage, match=r"b\.png: mask that has changed since it was checked"):
+        source[1]

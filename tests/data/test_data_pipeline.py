@@ -663,3 +663,9 @@ def test_an_image_in_both_splits_is_noted(class_folders, tmp_path_factory):
     parts = {"train": {"source": "folder", "root": str(class_folders)}, "val": {"source": "folder", "root": str(part)}}
     _, val = load_data(parts, batch=2)
     assert "training set" in str(val.source.report) and "copy.png" in str(val.source.report)
+
+
+def test_a_class_folder_whose_name_is_no_unicode_is_named(class_folders):
+    next(class_folders.rglob("*.*")).parent.rename(class_folders / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(DataError, match=r"names: expected names of \w+ in Unicode, got 'caf\\udce9'; rename it"):
+        load_data(class_folders, fields=("label",), size=(8, 8), batch=1)

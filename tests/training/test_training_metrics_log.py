@@ -9,9 +9,9 @@ from rich.console import Console
 
 from visiontasks.drawing import charts
 from visiontasks.errors import UserError
-from visiontasks.training import run_directory
+from visiontasks.evaluation.results import replace_atomically
 from visiontasks.training.metrics_log import RATES, CsvLog, MetricsLog
-from visiontasks.training.run_directory import RunDirectory, replace_atomically
+from visiontasks.training.run_directory import RunDirectory
 
 
 def rows(path):
@@ -82,8 +82,8 @@ def test_a_full_disk_is_one_error_and_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "last.keras"
     path.write_bytes(b"before")
     with pytest.raises(UserError, match=r"^dir: cannot write .*last\.keras: No space left"):
-        replace_atomically(path, fill)
+        replace_atomically(path, fill, "dir")
     assert [p.name for p in tmp_path.iterdir()] == ["last.keras"] and path.read_bytes() == b"before"
-    monkeypatch.setattr(run_directory.os, "replace", fill)
+    monkeypatch.setattr("os.replace", fill)
     with pytest.raises(UserError, match=r"^dir: cannot write .*none.*x\.csv"):
         CsvLog(tmp_path / "none" / "x.csv").add({"epoch": 1})

@@ -44,3 +44,15 @@ def test_without_a_whole_checkpoint_it_is_an_error(tmp_path):
         RunDirectory.find(made(tmp_path, "a", 0, best=False, last=False).path).checkpoint  # noqa: B018
     with pytest.raises(UserError, match="has no checkpoint"):
         RunDirectory.find(made(tmp_path, "b", 0).path).checkpoint  # noqa: B018
+
+
+def test_item_69_a_damaged_block_inside_a_checkpoint_is_found(tmp_path):
+    run = made(tmp_path, "run", 0, best=True, last=True)
+    with zipfile.ZipFile(run.best, "w") as file:
+        file.writestr("model.weights.h5", b"weights " * 100)
+    content = bytearray(run.best.read_bytes())
+    content[100:140] = bytes(40)
+    run.best.write_bytes(content)
+    assert zipfile.is_zipfile(run.best)
+    with pytest.warns(UserWarning, match=r"best\.keras is damaged; last\.keras is used"):
+        assert run.checkpoint == run.last

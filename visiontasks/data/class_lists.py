@@ -57,7 +57,11 @@ def listed_classes(table: Table, used: Collection[str], report) -> dict[str, str
 
 def _beside(table: Path) -> list[Path]:
     """The files that may list classes, those that are named so first."""
-    files = [path for path in sorted(table.parent.iterdir()) if path.suffix in (".csv", ".json") and path != table]
+    files = [
+        path
+        for path in sorted(table.parent.iterdir())
+        if path.suffix in (".csv", ".json") and path != table and path.is_file()
+    ]
     files = [path for path in files if not path.name.startswith((".", "_")) and _SPEAKS.search(path.stem)]
     return sorted(files, key=lambda path: not lists_classes(path))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from visiontasks.data.finding import Finder
 from visiontasks.data.layout import TRAINING, VALIDATION, is_split
+from visiontasks.data.listing import files_like
 
 _SPLIT = re.compile(rf"(?:^|[._-])((?:{'|'.join((*TRAINING, *VALIDATION))})\d*)(?=[._-]|$)", re.IGNORECASE)
 _KIND = re.compile(r"^_|(instances|person_keypoints|annotations?|coco)[._-]*", re.IGNORECASE)
@@ -35,8 +36,8 @@ def unlabeled_beside(path: Path) -> list[Path]:
     if split_of(path).lower().rstrip("0123456789") not in TRAINING:
         return []
     files = [
-        *path.parent.glob("*.json"),
-        *(path.parent.parent.glob("test*/*.json") if is_split(path.parent.name) else ()),
+        *files_like(path.parent, "*.json"),
+        *(files_like(path.parent.parent, "test*/*.json") if is_split(path.parent.name) else ()),
     ]
     files = (file for file in sorted(files) if split_of(file).lower().startswith("test"))
     return [file for file in files if looks_like_coco(file) and not is_labeled(file)]

@@ -194,10 +194,11 @@ def list_images(root: str | os.PathLike, recursive: bool = True, report=None) ->
     """The image files in `root`, in a stable order: by path, compared folder by folder.
 
     Image files are recognized by suffix, in any case; of what `files_below` lists. The report gets the files of image
-    formats that are not read, images without a suffix, and of those listed the HEIC and AVIF that cannot be read here.
+    formats that are not read, images without a suffix, pipes and devices, and of those listed the HEIC and AVIF that
+    cannot be read here.
     """
     images = []
-    for folder, names in files_below(root, recursive):
+    for folder, names in files_below(root, recursive, report):
         images += [folder / name for name in names if is_image_name(name)]
         for name in names if report is not None else ():
             if is_unread_name(name):
@@ -211,11 +212,12 @@ def list_images(root: str | os.PathLike, recursive: bool = True, report=None) ->
     return sorted(images)
 
 
-def files_below(root: str | os.PathLike, recursive: bool = True) -> Iterator[tuple[Path, list[str]]]:
+def files_below(root: str | os.PathLike, recursive: bool = True, report=None) -> Iterator[tuple[Path, list[str]]]:
     """(folder, the names of its files) of `root` and the folders below.
 
     Links are followed, each real folder once. Files and folders whose names start with a dot (`.DS_Store`, `._x.jpg`,
-    `.ipynb_checkpoints`) are skipped, and so are folders of results (`layout.RESULTS`) and what is no regular file.
+    `.ipynb_checkpoints`) are skipped, and so are folders of results (`layout.RESULTS`) and what is no regular file,
+    of which the report gets those that are named as images.
     """
     seen, folders = set(), [Path(root)]
     while folders:
@@ -230,9 +232,14 @@ def files_below(root: str | os.PathLike, recursive: bool = True) -> Iterator[tup
             continue
         seen.add((status.st_dev, status.st_ino))
         entries = [entry for entry in entries if not entry.name.startswith(".")]
-        yield folder, [entry.name for entry in entries if _is(entry.is_file) or _leads_nowhere(entry)]
+        files = [entry.name for entry in entries if _is(entry.is_file) or _leads_nowhere(entry)]
+        below = [entry.name for entry in entries if _is(entry.is_dir)]
+        if report is not None and len(files) + len(below) < len(entries):
+            for name in filter(is_image_name, {entry.name for entry in entries}.difference(files, below)):
+                report.skipped("pipe, device or socket with an image's name, skipped", str(folder / name))
+        yield folder, files
         if recursive:
-            folders += [folder / entry.name for entry in reversed(entries) if _is(entry.is_dir)]
+            folders += [folder / name for name in reversed(below)]
 
 
 def _is(kind) -> bool:

@@ -180,7 +180,16 @@ def _load(split, where, names) -> Source:
         arguments["names"] = list(*kinds)  # a split that lacks a class would number the others differently
     with under(where):
         source = part.load()(**arguments)
+        _check_text(source)
     return Named(source, label_set) if label_set else source
+
+
+def _check_text(source):
+    """Raise where a class name is no Unicode, as the name of a folder may be: no font could draw it."""
+    for field, names in source.names.items():
+        for name in names:
+            if any("\ud800" <= character <= "\udfff" for character in name):
+                raise DataError(f"expected names of {field} in Unicode, got {name!r}; rename it.", "names")
 
 
 def _joint_names(sources) -> dict[str, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from visiontasks.data.class_lists import lists_classes
 from visiontasks.data.finding import SHOWN, Finder
 from visiontasks.data.layout import TRAINING, VALIDATION, child, split_folders
+from visiontasks.data.listing import files_like
 from visiontasks.data.table import Table, first_names, plain, read_rows
 from visiontasks.errors import DataError
 
@@ -155,7 +156,7 @@ def _tables_in(folder: Path) -> list[Path]:
 
 def tell_unlabeled(table: Table, labels: Collection[str], report):
     """Report the tables of a test set beside a table that lack its columns of labels."""
-    for path in sorted(table.path.parent.glob("*.[ct]sv")):
+    for path in files_like(table.path.parent, "*.[ct]sv"):
         words = _words(path)
         if path == table.path or not words & {"test", "submission"}:
             continue

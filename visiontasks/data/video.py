@@ -1,6 +1,5 @@
 """Reads the frames of a video file one by one, and writes frames to a file."""
 
-import glob
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from visiontasks.data.layout import in_results
+from visiontasks.data.listing import files_at
 from visiontasks.errors import DataError
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
@@ -71,8 +70,7 @@ def find_videos(files: str | Path) -> list[Video]:
     path = Path(files)
     if path.suffix.lower() not in SUFFIXES or path.is_dir():
         return []
-    paths = [] if path.is_file() else map(Path, glob.glob(str(files), recursive=True))
-    paths = sorted(p for p in paths if p.is_file() and not in_results(p))
+    paths = [] if path.is_file() else files_at(str(files))
     return [Video(one) for one in paths or [path]]
 
 

@@ -92,7 +92,9 @@ def _label_folder(images: Path, root: Path) -> tuple[Path, set[str]]:
 
 def _texts(folder: Path) -> set[str]:
     try:
-        return {name for name in os.listdir(folder) if name.lower().endswith(".txt") and not name.startswith(".")}
+        with os.scandir(folder) as entries:
+            files = [entry.name for entry in entries if entry.is_file() or entry.is_symlink()]  # no pipes
+        return {name for name in files if name.lower().endswith(".txt") and not name.startswith(".")}
     except OSError:
         return set()
 

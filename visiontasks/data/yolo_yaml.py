@@ -6,6 +6,7 @@ from pathlib import Path
 from visiontasks.data.finding import inside
 from visiontasks.data.images import is_image_name
 from visiontasks.data.layout import VALIDATION, is_split, read_names, split_folders
+from visiontasks.data.listing import files_like
 from visiontasks.data.text import read_lines
 from visiontasks.data.yaml_file import read_yaml
 from visiontasks.data.yolo_labels import labeled
@@ -18,7 +19,7 @@ SPLITS = ("train", *VALIDATION)
 def only_yaml(root: Path) -> Path | None:
     """The only YAML file, such as coco8.yaml, that has classes, and a split or their count; or None."""
     paths = []
-    for path in sorted((*root.glob("*.yaml"), *root.glob("*.yml"))):
+    for path in files_like(root, "*.yaml", "*.yml"):
         with contextlib.suppress(DataError):
             content = read_yaml(path, "a YAML file", "data")
             if isinstance(content, dict) and "names" in content and content.keys() & {*SPLITS, "nc"}:

@@ -20,7 +20,6 @@ from visiontasks.skeleton import Skeleton
 
 CELLS, ACROSS = 9, 3  # images on a contact sheet, and in a row of it
 MOST_SHEETS = 100  # of a field: of more classes, the first ones have a sheet
-MOST_LETTERS = 100  # of a class's name in the name of a file
 SIDE = 320  # pixels of an image's longer dimension on a sheet
 _UNITS = {"mask": "pixels", "classes": "objects"}
 
@@ -72,13 +71,7 @@ def _write_sheets(checkup, field, folder):
         cells = [cell for cell in scan(draw, indices, "Drawing") if cell is not None]
         if cells:
             rows = [side_by_side(cells[start : start + ACROSS]) for start in range(0, len(cells), ACROSS)]
-            write_image(folder / f"{_file_name(names[number], number)}.png", contact_sheet(rows))
-
-
-def _file_name(name, number) -> str:
-    """A class's name for its sheet; of one that is too long for a file, its beginning and its number."""
-    part = file_part(name)
-    return part if len(part) <= MOST_LETTERS else f"{part[:MOST_LETTERS]}_{number}"
+            write_image(folder / f"{file_part(names[number])}.png", contact_sheet(rows))
 
 
 def _task_of(given, kind) -> str:

@@ -8,7 +8,7 @@ from visiontasks.data.images import write_image
 from visiontasks.drawing.panels import side_by_side
 from visiontasks.evaluation.evaluator import Evaluation, evaluate, panels
 from visiontasks.evaluation.metrics_table import print_metrics
-from visiontasks.evaluation.results import Records, file_part, write_json
+from visiontasks.evaluation.results import LONGEST, Records, file_part, shortened, write_json
 
 DRAWN = 12
 # of this version and of those before it, which drew the first images
@@ -74,7 +74,8 @@ def write_evaluation(
         titles, images = zip(*panels(tasks, sample, example.prediction), strict=True)
         stem = re.sub(r"[^\w.-]+", "_", Path(sample.id or sample.path or str(number)).stem)
         # JPEG: a photograph as PNG is five to ten times as large
-        write_image(out / "predictions" / f"{example.name}_{stem}.jpg", side_by_side(images, titles))
+        stem = shortened(f"{example.name}_{stem}", LONGEST - len(".jpg"))
+        write_image(out / "predictions" / f"{stem}.jpg", side_by_side(images, titles))
     print_metrics(evaluation.metrics, tasks, console)
     return evaluation
 

@@ -1,14 +1,24 @@
 """Folders for results, marked so that no command reads them as data, and files in them."""
 
+import contextlib
+import hashlib
+import itertools
 import json
 import math
+import os
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from visiontasks.data.layout import RESULTS
 from visiontasks.errors import UserError
 from visiontasks.instance_masks import InstanceMasks
+
+LONGEST = 255  # bytes of a file's name, on nearly every file system
+_PART = 100  # bytes of a name within a file's name
+# a run's folder, and results of other commands: no evaluation replaces them
+_OTHERS = ("recipe.yaml", "predictions.json", "check.json")
 
 
 def results_folder(asked: str | None, default: Path, replace: bool = False, of: str = "") -> Path:
@@ -17,33 +27,46 @@ def results_folder(asked: str | None, default: Path, replace: bool = False, of: 
     Args:
         asked: the folder of `out=`, or None.
         default: the folder if none is asked for.
-        replace: whether existing results may be replaced; where none is asked for, only those `of` the same.
+        replace: whether the results of an earlier evaluation may be replaced; where none is asked for, only those `of`
+            the same.
         of: what the results are of, such as the path of the images.
 
     Raises:
         UserError: the folder asked for is not empty, or cannot be written.
     """
-    path, number = Path(default if asked is None else asked), 2
-    while asked is None and not (_are_of(path, of) if replace else _is_free(path, replace)):
-        path, number = default.with_name(f"{default.name}_{number}"), number + 1
-    if asked is not None and not _is_free(path, replace):
+    if asked is None:
+        numbered = (default.with_name(f"{default.name}_{number}") for number in itertools.count(2))
+        usable = (path for path in itertools.chain([default], numbered) if _are_of(path, of) or not replace)
+        return next(path for path in usable if _taken(path, exist_ok=replace, of=of))
+    path = Path(asked)
+    if not _is_free(path, replace):
         names = sorted(p.name for p in path.iterdir() if p.name != RESULTS) if path.is_dir() else ["it is a file"]
         listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         raise UserError(
             f"{path} is not empty ({listed}), and existing files are not replaced. Give a new folder.", "out"
         )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / RESULTS).write_text(of, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write to {path}: {error.strerror}. Give another folder.", "out") from error
+    _taken(path, exist_ok=True, of=of)
     return path
 
 
+def _taken(path, exist_ok, of) -> bool:
+    """Create and mark a folder; False if it exists, or another process has just created it."""
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+        (path / RESULTS).write_text(of, encoding="utf-8", errors="backslashreplace")
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}. Give another folder.", "out") from error
+    return True
+
+
 def _is_free(path, replace):
+    """Whether a folder is new or empty but for its mark, or has results that may be replaced."""
     if not path.exists():
         return True
-    return path.is_dir() and (not any(path.iterdir()) or replace and (path / RESULTS).exists())
+    names = {one.name for one in path.iterdir()} if path.is_dir() else {path.name}
+    return names <= {RESULTS} or replace and RESULTS in names and names.isdisjoint(_OTHERS)
 
 
 def _are_of(path, of):
@@ -53,8 +76,43 @@ def _are_of(path, of):
 
 
 def file_part(name: str) -> str:
-    """A name as a part of a file's name: different for different names, and without path separators."""
-    return re.sub(r"[^\w. -]|^\.", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), name)
+    """A name as a part of a file's name: different for different names, short, and without path separators."""
+
+    def escaped(match):
+        return "".join(f"%{byte:02X}" for byte in match[0].encode(errors="surrogatepass"))
+
+    return shortened(re.sub(r"[^\w. -]|^\.", escaped, name), _PART)
+
+
+def shortened(name: str, most: int = LONGEST) -> str:
+    """A name of a file of at most so many bytes: of a longer one the beginning, and a hash of the whole."""
+    content = os.fsencode(name)
+    if len(content) <= most:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    return f"{content[: most - len(digest) - 1].decode(errors='ignore')}-{digest}"
+
+
+def replace_atomically(path: Path, write: Callable[[Path], object], argument: str | None = None):
+    """Call `write(temporary path)`, then rename the file to `path`, so that `path` is never half-written.
+
+    Raises:
+        UserError: the disk is full or not writable, which `argument` chose; an existing file is unchanged.
+    """
+    temporary = path.with_name(f".writing-{path.name}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. Free the disk, or give another folder.", argument
+        ) from error
+
+
+# names of files may be no Unicode: JSON has an escape for each of their bytes
+_TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
 
 
 class Records:
@@ -69,7 +127,7 @@ class Records:
     """
 
     def __init__(self, path: Path, indent: int | None = None):
-        self._file, self._indent, self.count = path.open("w", encoding="utf-8"), indent, 0
+        self._file, self._indent, self.count = path.open("w", **_TEXT), indent, 0
 
     def add(self, record: dict):
         """Append one record; NaN becomes null."""
@@ -87,9 +145,9 @@ class Records:
 
 
 def write_json(path: Path, value):
-    """Write `value` as JSON; NaN becomes null."""
+    """Write `value` as JSON; NaN becomes null. A file that is there is replaced whole or, on an error, not at all."""
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    replace_atomically(path, lambda temporary: temporary.write_text(text + "\n", **_TEXT))
 
 
 def with_polygons(value):

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from visiontasks.evaluation.evaluator import evaluate
+from visiontasks.evaluation.results import replace_atomically
 from visiontasks.training.interrupt import Interrupt
-from visiontasks.training.run_directory import replace_atomically
 
 
 class Score(keras.callbacks.Callback):
@@ -73,11 +73,11 @@ class Checkpoints(keras.callbacks.Callback):
         self.best_score, self.best_epoch = -float("inf"), None
 
     def on_epoch_end(self, epoch, logs=None):
-        replace_atomically(self.last, self.model.save)
+        replace_atomically(self.last, self.model.save, "dir")
         score = logs["val_score"]
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1
-            replace_atomically(self.best, lambda path: path.write_bytes(self.last.read_bytes()))
+            replace_atomically(self.best, lambda path: path.write_bytes(self.last.read_bytes()), "dir")
 
 
 class Order(keras.callbacks.Callback):

@@ -1,10 +1,9 @@
 """A run's folder: `runs/RECIPE/TIME/` with the recipe, checkpoints, metrics, curves, images and a summary."""
 
-import contextlib
-import os
 import time
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from visiontasks.data.layout import RESULTS
@@ -67,8 +66,8 @@ class RunDirectory:
         runs = [path] if (path / "recipe.yaml").is_file() else sorted(p.parent for p in path.glob("**/recipe.yaml"))
         if not runs:
             raise UserError(f"{path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.", "run")
-        usable = [one for one in runs if cls(one)._whole()] or runs
-        return cls(max(usable, key=lambda p: (p / "recipe.yaml").stat().st_mtime))
+        newest = sorted(runs, key=lambda p: (p / "recipe.yaml").stat().st_mtime, reverse=True)
+        return next((run for run in map(cls, newest) if any(run._whole())), cls(newest[0]))
 
     @property
     def checkpoint(self) -> Path:
@@ -77,30 +76,27 @@ class RunDirectory:
         Raises:
             UserError: the run has none, or none that is whole.
         """
-        present, whole = [path for path in (self.best, self.last) if path.is_file()], self._whole()
+        present, whole = [path for path in (self.best, self.last) if path.is_file()], next(self._whole(), None)
         if whole:
-            if whole[0] != present[0]:
-                warnings.warn(f"{present[0]} is damaged; {whole[0].name} is used instead", stacklevel=2)
-            return whole[0]
+            if whole != present[0]:
+                warnings.warn(f"{present[0]} is damaged; {whole.name} is used instead", stacklevel=2)
+            return whole
         if present:
-            raise UserError(f"{present[0]} is damaged: it is no .keras file. Give another run, or train again.", "run")
+            raise UserError(
+                f"{present[0]} is damaged: it is no .keras file that can be read to its end. Give another run, or "
+                "train again.",
+                "run",
+            )
         raise UserError(f"{self.path} has no checkpoint; it stopped before the end of its first epoch.", "run")
 
-    def _whole(self) -> list[Path]:
-        return [path for path in (self.best, self.last) if zipfile.is_zipfile(path)]
+    def _whole(self) -> Iterator[Path]:
+        return filter(_is_whole, (self.best, self.last))
 
 
-def replace_atomically(path: Path, write):
-    """Call `write(temporary path)`, then rename the file to `path`, so that `path` is never half-written.
-
-    Raises:
-        UserError: the disk is full or not writable; an existing file is unchanged.
-    """
-    temporary = path.with_name(f".writing-{path.name}")
+def _is_whole(path: Path) -> bool:
+    """Whether a .keras file is there and its checksums are right: a damaged disk block leaves it a zip file."""
     try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror or error}", "dir") from error
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except Exception:  # zipfile raises half a dozen kinds for a damaged file
+        return False

@@ -1,10 +1,9 @@
 """Images without labels: what `predict` reads."""
 
-import glob
 from pathlib import Path
 
 from visiontasks.data.images import list_images
-from visiontasks.data.layout import in_results
+from visiontasks.data.listing import files_at
 from visiontasks.data.sources.source import Files
 from visiontasks.errors import DataError
 
@@ -28,8 +27,7 @@ class Images(Files):
         elif path.is_file():
             paths = [path]
         else:
-            matches = map(Path, glob.glob(str(files), recursive=True))
-            paths = sorted(p for p in matches if p.is_file() and not in_results(p))
+            paths = files_at(str(files))
         if not paths:
             raise DataError(
                 f"found no image at {str(files)!r}; expected a file, a folder or a glob. Folders of results "

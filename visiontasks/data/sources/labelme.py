@@ -18,6 +18,7 @@ from visiontasks.data import segmentations
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, files_below, image_size, list_images
 from visiontasks.data.layout import child, split_folders
+from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles, check_once
 from visiontasks.errors import BadImage, DataError
@@ -183,7 +184,7 @@ class Labelme(ObjectFiles):
 
 
 def _has_files(folder: Path | None) -> bool:
-    files = () if folder is None else sorted(folder.glob("[!.]*.json"))[:3]
+    files = () if folder is None else files_like(folder, "[!.]*.json")[:3]
     return any(file.is_file() and _is_labelme(file.read_bytes()) for file in files)
 
 

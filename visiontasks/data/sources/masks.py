@@ -14,7 +14,8 @@ from visiontasks.data.mask_tables import cityscapes, table_beside
 from visiontasks.data.mask_values import Stored, Stores
 from visiontasks.data.sources.source import Files
 from visiontasks.data.split_lists import tell_unused
-from visiontasks.errors import DataError
+from visiontasks.errors import BadImage, DataError
+from visiontasks.sample import VOID
 
 
 class Masks(Files):
@@ -102,7 +103,11 @@ class Masks(Files):
         return image_size(pair[0], self.max_pixels), Stored.of(read_stored_mask(pair[1], self.max_pixels))
 
     def labels(self, path, size, fields):
-        return {"mask": self.lookup(read_stored_mask(path, self.max_pixels), path)}
+        mask = self.lookup(read_stored_mask(path, self.max_pixels), path)
+        beyond = mask[mask != VOID].max(initial=0) >= len(self.names["mask"])
+        if beyond or mask.shape != size:
+            raise BadImage(path, "mask that has changed since it was checked")
+        return {"mask": mask}
 
     @classmethod
     def recognize(cls, root):

@@ -9,6 +9,7 @@ import numpy as np
 from visiontasks.arguments import Count, NonNegative
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
+from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.skeletons import skeleton_of
 from visiontasks.data.sources.source import ObjectFiles
@@ -122,7 +123,7 @@ class Points(ObjectFiles):
 
     @classmethod
     def recognize(cls, root):
-        if any(map(_is_table, root.glob(_TABLES))):
+        if any(map(_is_table, files_like(root, _TABLES))):
             return {"train": {"path": str(root)}}
         single = root / "CollectedData.csv"  # lightning-pose has other tables beside it, such as those of new videos
         tables = {"train": single} if single.is_file() else split_tables(root, lambda path: True)
@@ -196,7 +197,7 @@ class _Table:
 def _tables(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(path.glob(_TABLES))
+    files = files_like(path, _TABLES)
     if not files:
         raise DataError(f"expected a table, or a folder with tables {_TABLES}, got {path}.", "path")
     return files

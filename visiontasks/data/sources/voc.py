@@ -15,6 +15,7 @@ from visiontasks.data.box_formats import CORNERS, check_format
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, files_below, image_size, is_image_name, list_images
 from visiontasks.data.layout import child, is_split, split_folders
+from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import ObjectFiles, check_once
 from visiontasks.data.split_lists import tell_unused
@@ -199,7 +200,7 @@ def _is_xml(name: str) -> bool:
 
 
 def _xml_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.xml") if not path.name.startswith("."))
+    return [path for path in files_like(folder, "*.xml") if not path.name.startswith(".")]
 
 
 def _plan_of_folders(root: Path) -> dict | None:

@@ -13,6 +13,7 @@ from visiontasks.data.box_formats import CENTERS, check_format
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, is_image_name, list_images
 from visiontasks.data.layout import split_folders
+from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
@@ -162,7 +163,9 @@ class Yolo(ObjectFiles):
         return images
 
     def _rows(self, file) -> list[tuple[int, list[float]]] | None:
-        """(line, numbers) of each row of a label file; None if the file does not exist."""
+        """(line, numbers) of each row of a label file; None if the file does not exist, or is a pipe."""
+        if file.is_fifo():
+            return None
         try:
             lines = decode(file.read_bytes()).splitlines()
         except FileNotFoundError:
@@ -246,7 +249,7 @@ class Yolo(ObjectFiles):
     @classmethod
     def recognize(cls, root):
         files = [root / name for name in _FILES]
-        files += [only_yaml(root), *sorted(root.glob("*.data")), *(root / name for name in _LISTS), root / "obj.names"]
+        files += [only_yaml(root), *files_like(root, "*.data"), *(root / name for name in _LISTS), root / "obj.names"]
         reason = (
             f"{root} has images and label files, but not one list of classes: add data.yaml with names, or classes.txt "
             "with a name a line, or give the file that lists them"

@@ -1,0 +1,53 @@
+"""What may be loaded as a model: a file that visiontasks saved, and nothing that runs code."""
+
+import zipfile
+
+import keras
+import pytest
+
+import visiontasks as vt
+from visiontasks.errors import UserError
+
+
+def other_model(path, marker):
+    inputs = keras.Input((2,))
+    keras.Model(inputs, keras.layers.Dense(1)(inputs)).save(path)
+
+
+def code(path, marker):
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Lambda(lambda x, path=str(marker): (open(path, "w").close(), x)[1])(inputs)
+    keras.Model(inputs, outputs).save(path)
+    marker.unlink(missing_ok=True)
+
+
+def half(path, marker):
+    other_model(path, marker)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def without_weights(path, marker):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", '{"module": "x", "class_name": 3}')
+        file.writestr("metadata.json", "{}")
+
+
+def leads_out(path, marker):
+    with zipfile.ZipFile(path, "w") as file:
+        for name in (f"../{marker.name}", str(marker), "config.json", "metadata.json", "model.weights.h5"):
+            file.writestr(name, "{}")
+
+
+def no_model(path, marker):
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+
+
+@pytest.mark.parametrize("make", [other_model, code, half, without_weights, leads_out, no_model])
+@pytest.mark.parametrize("load", [vt.load_model, vt.load])
+def test_items_69_73_74_78_only_models_that_were_saved_here_are_loaded(make, load, tmp_path):
+    path, marker = tmp_path / "below" / "m.keras", tmp_path / "marker"
+    path.parent.mkdir()
+    make(path, marker)
+    with pytest.raises(UserError, match=r"m\.keras: expected a model that visiontasks saved: "):
+        load(path)
+    assert not marker.exists()
