@@ -12,7 +12,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers fill the cores: further t
         os.environ.setdefault(pool, "1")
 # two logical CPU devices would slow every test: the one that needs them starts a process of its own
 
+import hypothesis
 import pytest
+
+# machines are noisy, and no test asserts a time
+hypothesis.settings.register_profile("without times", deadline=None)
+hypothesis.settings.load_profile("without times")
 
 
 @pytest.fixture(autouse=True)

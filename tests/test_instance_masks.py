@@ -51,7 +51,7 @@ def test_polygons_have_the_pixels_that_coco_gives_them(seed):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_box_is_around_the_pixels_whose_center_a_mask_has(seed):
     masks = polygons(np.random.default_rng(seed))
     centers = np.stack(np.meshgrid(np.arange(SIZE[1]) + 0.5, np.arange(SIZE[0]) + 0.5), axis=-1).reshape(-1, 2)
@@ -100,7 +100,7 @@ def drawn(shapes, matrix, size, change):
 
 @pytest.mark.parametrize("name", MOVES)
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_moved_polygons_are_within_a_pixel_of_their_edge(name, seed):
     matrix, size = np.array(MOVES[name][0], float), MOVES[name][1]
     masks = polygons(np.random.default_rng(seed))
@@ -115,7 +115,7 @@ def test_moved_polygons_are_within_a_pixel_of_their_edge(name, seed):
 
 @pytest.mark.parametrize("name", MOVES)
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_moved_pixels_are_within_a_pixel_of_their_edge(name, seed):
     matrix, size = np.array(MOVES[name][0], float), MOVES[name][1]
     before = whole(polygons(np.random.default_rng(seed)))

@@ -22,7 +22,7 @@ def drawn(rng, size):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_pixel_is_filled_if_its_center_lies_inside(seed):
     rng = np.random.default_rng(seed)
     sizes = [tuple(rng.integers(1, 20, 2).tolist()) for _ in range(5)]
@@ -50,7 +50,7 @@ def test_what_is_enclosed_twice_is_outside_and_nothing_is_lost_at_the_corners():
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_within_ten_times_the_image_pixels_are_those_of_pycocotools(seed):
     rng = np.random.default_rng(seed)
     height, width = size = tuple(rng.integers(1, 30, 2).tolist())
@@ -101,7 +101,7 @@ def blobs(seed):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_outlines_give_back_the_pixels_to_us_and_to_coco(seed):
     pixels = blobs(seed)
     found = outlines(pixels)

@@ -132,7 +132,7 @@ LISTS = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 @pytest.mark.parametrize("masks", [True, False], ids=["masks", "boxes"])
 @pytest.mark.parametrize("name", LISTS)
@@ -146,7 +146,7 @@ def test_boxes_masks_and_points_move_with_what_they_mean(name, masks, seed):
     assert_other_labels_agree(moved)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000))
 @pytest.mark.parametrize("masks", [True, False], ids=["masks", "boxes"])
 @pytest.mark.parametrize("before", [[], [{"HorizontalFlip": {"p": 0.5}}]], ids=["", "flip"])
@@ -175,7 +175,7 @@ def test_what_is_pasted_and_what_it_hides_is_exact(before, masks, seed):
     assert (seed + 1) % IMAGES in result.classes // 4
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000))
 def test_a_crop_keeps_the_objects_whose_center_it_shows(seed):
     whole, rng = make_sample(seed % IMAGES), np.random.default_rng(seed)
@@ -246,7 +246,7 @@ def test_zoom_out_never_grows_beyond_what_the_canvas_can_show():
         seen.append(ratio)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_mix_up_is_both_images_with_the_objects_of_both(seed):
     own, other = make_sample(0), make_sample(1)

@@ -236,7 +236,7 @@ def test_item_13_paths_of_any_characters(tmp_path, name):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on odd TIFF tags
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"]), st.data())
 def test_damaged_bytes_give_an_image_or_bad_image(kind, data):
     damaged = bytearray(encoded(kind))

@@ -153,7 +153,7 @@ def test_a_value_that_albumentations_refuses_is_a_recipe_error():
 # what happens to images and labels
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), size=st.sampled_from([(96, 128), (128, 96), (64, 64), (150, 170)]))
 @pytest.mark.parametrize(
     "augment",

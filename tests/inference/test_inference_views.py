@@ -13,7 +13,7 @@ from visiontasks.preprocess import Preprocess
 STRETCH, LETTERBOX = Preprocess((64, 96)), Preprocess((64, 96), "letterbox")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     height=st.integers(1, 900),
     width=st.integers(1, 900),
@@ -88,7 +88,7 @@ def random_boxes(rng, count, extent=100):
     return np.concatenate([corner, corner + rng.uniform(5, 40, (count, 2))], axis=1).astype(np.float32)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), threshold=st.sampled_from([0.3, 0.5, 0.7]))
 def test_of_one_window_seen_by_many_it_is_greedy_suppression(seed, threshold):
     rng = np.random.default_rng(seed)
@@ -118,7 +118,7 @@ def test_suppression_is_the_graphs():
     np.testing.assert_allclose(numpy_boxes.area(boxes), np.asarray(graph_boxes.area(boxes)), rtol=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 10_000), tile=st.sampled_from([120, 160, 250]))
 def test_objects_seen_in_parts_come_back_whole_and_once(seed, tile):
     """Perfect predictions for every tile, each with another score; objects up to twice as large as a tile."""
@@ -209,7 +209,7 @@ def boxes_of_views(rng, count, classes, image_size=(500, 700), tile=200, largest
     return boxes, scores, rng.integers(0, classes, count).astype(np.int32), windows, seen_in, image_size
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     classes=st.integers(1, 4),

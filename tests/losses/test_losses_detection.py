@@ -58,7 +58,7 @@ def test_sigmoid_cross_entropy_of_shares_and_of_large_logits():
     np.testing.assert_allclose(got, [*expected, 200, 200], rtol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_marginal_cross_entropy_against_a_slow_loop(seed):
     rng = np.random.default_rng(seed)

@@ -55,7 +55,7 @@ def slow_aligned(scores, overlaps, inside, valid, count, alpha, beta):
     return matches, targets
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.sampled_from([(1.0, 6.0), (0.5, 6.0), (1.0, 1.0)]), st.integers(1, 20))
 def test_task_aligned(seed, powers, count):
     rng = np.random.default_rng(seed)
@@ -133,7 +133,7 @@ def slow_adaptive(truth, valid, anchors, levels, count):
     return matches
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.sampled_from([3, 9]))
 def test_adaptive(seed, count):
     rng = np.random.default_rng(seed)
@@ -176,7 +176,7 @@ def slow_by_cell(truth, valid, grid, size):
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([(2, 3), (7, 7), (1, 1)]))
 def test_by_cell(seed, grid):
     rng = np.random.default_rng(seed)

@@ -49,7 +49,7 @@ def slow_paired(a, b, kind):
     return diou - (shape / (1 - iou + shape) * shape if shape else 0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(box_lists(), box_lists())
 def test_iou_of_every_pair(a, b):
     got = array(boxes.iou(a, b))
@@ -59,7 +59,7 @@ def test_iou_of_every_pair(a, b):
     np.testing.assert_array_equal(got, array(boxes.iou(b, a)).T)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(box_lists(4, 4, thinnest=1.0), box_lists(4, 4, thinnest=1.0), st.sampled_from(["iou", "giou", "diou", "ciou"]))
 def test_paired_overlaps(a, b, kind):
     got = array(boxes.paired_iou(a, b, kind))
@@ -93,7 +93,7 @@ def test_an_unknown_kind_is_named():
         boxes.paired_iou(np.zeros((1, 4)), np.zeros((1, 4)), "eiou")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(box_lists(5, 5, thinnest=10.0), box_lists(5, 5, thinnest=10.0))
 def test_decode_is_the_inverse_of_encode(given_boxes, anchors):
     for variances in ((1, 1, 1, 1), (0.1, 0.1, 0.2, 0.2)):
@@ -129,7 +129,7 @@ def test_at_least():
     np.testing.assert_array_equal(ops.convert_to_numpy(boxes.at_least(given_boxes, 2.0)), [True, False, False, False])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(box_lists(5, 5), st.lists(st.tuples(numbers, numbers), min_size=5, max_size=5))
 def test_distances_and_their_inverse(given_boxes, points):
     points = np.float32(points)

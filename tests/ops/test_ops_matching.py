@@ -30,7 +30,7 @@ def slow(overlaps, valid, high, low, rescue):
     return np.array(matches)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.booleans())
 def test_by_threshold(seed, rescue):
     overlaps, valid = drawn(seed)
@@ -38,7 +38,7 @@ def test_by_threshold(seed, rescue):
     np.testing.assert_array_equal(ops.convert_to_numpy(got), slow(overlaps, valid, 0.7, 0.3, rescue))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6))
 def test_bipartite(seed):
     overlaps, valid = drawn(seed)
@@ -78,7 +78,7 @@ def test_take_gives_each_anchor_its_match():
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_what_lies_in_an_ignored_region_is_no_background(seed):
     rng = np.random.default_rng(seed)

@@ -28,7 +28,7 @@ def drawn(rng, count, spread=100):
     return np.concatenate([corners, corners + rng.uniform(5, 60, (count, 2))], 1).astype("float32")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([1, 2, 7, 40]), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
 def test_keeps_what_the_greedy_loop_keeps(seed, count, threshold):
     rng = np.random.default_rng(seed)

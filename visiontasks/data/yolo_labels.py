@@ -1,5 +1,6 @@
 """The label files of a YOLO data set: which one is an image's, and which ones have no image."""
 
+import itertools
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,7 +74,8 @@ def labeled(root: Path) -> bool:
 
 def without_images(root: Path) -> bool:
     """Whether a folder `labels` has label files, and no image lies below the root."""
-    files = sorted((root / "labels").rglob("*.txt"))[:_LOOKED_AT]
+    listed = (folder / name for folder, names in files_below(root / "labels") for name in names)
+    files = [*itertools.islice((path for path in listed if path.suffix == ".txt"), _LOOKED_AT)]
     return any(map(_has_row, files)) and not any(any(map(is_image_name, names)) for _, names in files_below(root))
 
 

@@ -25,7 +25,7 @@ def score(labels, scores):
     return metric
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 12), st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_equals_scikit_learn(classes, count, seed):
     rng = np.random.default_rng(seed)

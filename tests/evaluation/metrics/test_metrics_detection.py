@@ -136,7 +136,7 @@ def check_equal(result, evaluation, names):
         np.testing.assert_allclose(result[f"ap/{name}"], own, rtol=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 25), st.integers(1, 5), st.sampled_from([5, 10**6]), st.integers(0, 2**32 - 1))
 def test_equals_pycocotools_called_directly(images, classes, levels, seed):
     """Crowds, areas, images without objects or without detections, equal scores, objects at one place."""
@@ -313,7 +313,7 @@ def matches_of(evaluation):
                     yield value, match > 0
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 20), st.integers(1, 4), st.sampled_from([4, 10**6]), st.integers(0, 2**32 - 1))
 def test_best_f1_is_that_of_pycocotools_matches(images, classes, levels, seed):
     data = list(scenes(seed, images, classes, levels))

@@ -30,7 +30,7 @@ def scenes(rng, classes, count, void):
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")  # one class is a case too
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 8), st.integers(1, 5), st.sampled_from([0, 0.3]), st.integers(0, 2**32 - 1))
 def test_equals_scikit_learn(classes, count, void, seed):
     pairs = list(scenes(np.random.default_rng(seed), classes, count, void))

@@ -25,7 +25,7 @@ def column(result, figure, count):
     return np.array([result[f"{figure}/t{i}"] for i in range(count)])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 6), st.integers(1, 60), st.sampled_from([3, 10, 10**6]), st.integers(0, 2**32 - 1))
 def test_equals_scikit_learn(tags, count, levels, seed):
     """Few levels make many equal scores; -1 marks what nobody labeled."""
