@@ -7,6 +7,7 @@ import numpy as np
 from visiontasks.data.derived import Derived, Named
 from visiontasks.data.sources.csv import Csv
 from visiontasks.data.sources.folder import Folder
+from visiontasks.data.sources.listed import Listed
 from visiontasks.data.sources.source import ObjectFiles, Source
 
 MOST_CLASSES = 12  # named
@@ -28,7 +29,8 @@ def summary(train: Source, val: Source, fields: Iterable[str]) -> list[str]:
         if not names:
             continue
         more = f", … and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
-        line = f"{field}: {len(names)} classes: {', '.join(names[:MOST_CLASSES])}{more}"
+        classes = "class" if len(names) == 1 else "classes"
+        line = f"{field}: {len(names)} {classes}: {', '.join(names[:MOST_CLASSES])}{more}"
         lines.append(line + _range(number, names) + _missing(number, validated[field]))
     return lines
 
@@ -70,7 +72,7 @@ def _classes(source, number, field):
     if isinstance(source, ObjectFiles) and field == "classes":
         (objects,) = source.items[number][1:]
         return objects.classes[~objects.ignored]
-    if isinstance(source, (Csv, Folder)):
+    if isinstance(source, (Csv, Folder, Listed)):
         value = source.labels(*source.items[number][1:], (1, 1), (field,)).get(field)
         if value is not None:
             return np.flatnonzero(value > 0) if field == "tags" else [value] * (value >= 0)
