@@ -209,7 +209,7 @@ def _arrays(model, outputs, unique, found, scale=1.0):
 
 
 def pass_with_cotangents(model, batch):
-    """(`one_pass`, {layer's number: gradient of the functional by what the layer gives `behind` it, the first time})."""
+    """(`one_pass`, {layer's number: gradient of the functional by what it gives `behind` it, the first time})."""
     import tensorflow as tf  # whose pass is the reference of every backend
 
     unique, given = _variables(model), {}

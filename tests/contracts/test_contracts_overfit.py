@@ -33,7 +33,7 @@ def check_overfit(name):
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # Keras's 0.99 is for thousands of steps: inference would still see the first ones
-    model.compile(fused_optimizers.Adam(1e-3))
+    model.compile(fused_optimizers.Adam(3e-3))
     for _ in range(12):
         model.fit(batch, batch_size=4, epochs=25, verbose=0)
         found = scores(model, batch)[name]
