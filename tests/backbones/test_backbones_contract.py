@@ -82,10 +82,19 @@ def test_levels_strides_and_channels(name, without_weights):
         assert graph.stride(backbone.output[tap]) == stride, tap
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_free_and_odd_sizes_saving_and_loading(name, tmp_path):
-    free = (97, 130) if name == "nasnet_mobile" else (None, None)  # NASNet refuses free sides
-    backbone = build(name, input_shape=(*free, 3))
+def free_sides(name):
+    return (97, 130) if name == "nasnet_mobile" else (None, None)  # NASNet refuses free sides
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def of_family(request):
+    """(name, a network), which its tests share."""
+    return request.param, build(request.param, input_shape=(*free_sides(request.param), 3))
+
+
+def test_free_and_odd_sizes_saving_and_loading(of_family, tmp_path):
+    name, backbone = of_family
+    free = free_sides(name)
     assert backbone.input.shape == (None, *free, 3)
     images = random_images(97, 130, 1)
     before = backbone(images)
@@ -147,10 +156,9 @@ def test_every_family_written_here_gives_its_channels():
     assert ours == {catalog.find("backbones", name).module for name in CHANNELS}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_fixed_backbone_keeps_its_batch_norm_statistics(name):
-    backbone = build(name, input_shape=(96, 96, 3))
-    images = random_images(96, 96)
+def test_a_fixed_backbone_keeps_its_batch_norm_statistics(of_family):
+    _, backbone = of_family
+    images = random_images(97, 130, 1)
     norms = [layer for layer in backbone._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     assert all(isinstance(layer, BatchNormalization) for layer in norms)  # the fast one
     before = [np.array(layer.moving_mean) for layer in norms]
