@@ -114,7 +114,7 @@ def layer_errors(model, batch, cotangents) -> dict[int, Local]:
     """{layer's number: Local} for every layer of the model, each fed with what it gets in a training pass.
 
     Args:
-        cotangents: `passes.cotangents` of the network.
+        cotangents: of the network, from `passes.pass_with_cotangents`.
     """
     seen = {}
 
