@@ -174,8 +174,7 @@ def functional(outputs) -> object:
 
 def one_pass(model, batch, scale=1.0, compiled=False):
     """(outputs, {layer's number: gradient of the functional by its weights, one vector}) of a training pass."""
-    variables = [v for layer in leaves(model) for v in layer.trainable_variables]
-    unique = list({id(v): v for v in variables}.values())
+    unique = _variables(model)
 
     def run(values):
         kept = {}
@@ -190,6 +189,15 @@ def one_pass(model, batch, scale=1.0, compiled=False):
     values = [v.value for v in unique]
     with without_jumps():
         outputs, found = jitted(run)(values) if compiled else run(values)
+    return _arrays(model, outputs, unique, found, scale)
+
+
+def _variables(model):
+    variables = [v for layer in leaves(model) for v in layer.trainable_variables]
+    return list({id(v): v for v in variables}.values())
+
+
+def _arrays(model, outputs, unique, found, scale=1.0):
     by_variable = {id(v): g for v, g in zip(unique, found, strict=True)}
     vectors = {}
     for number, layer in enumerate(leaves(model)):
@@ -200,25 +208,38 @@ def one_pass(model, batch, scale=1.0, compiled=False):
     return {key: ops.convert_to_numpy(ops.cast(value, "float64")) for key, value in outputs.items()}, vectors
 
 
-def cotangents(model, batch) -> dict[int, np.ndarray]:
-    """{layer's number: gradient of the functional by what the layer gives `behind` it, the first time it is called}."""
-    layers, zeros = leaves(model), {}
+def pass_with_cotangents(model, batch):
+    """(`one_pass`, {layer's number: gradient of the functional by what it gives `behind` it, the first time})."""
+    import tensorflow as tf  # whose pass is the reference of every backend
 
-    def seen(number, y):
-        if not keras.tree.is_nested(y) and "float" in keras.backend.standardize_dtype(y.dtype):
-            zeros.setdefault(number, ops.zeros_like(y))
-        return y
+    unique, given = _variables(model), {}
+    values = [tf.convert_to_tensor(v.value) for v in unique]
+    with tf.GradientTape() as tape, without_jumps():
+        tape.watch(values)
 
-    def scalar(values):
-        left = dict(zip(zeros, values, strict=True))
-        with behind(layers, lambda number, y: y + left.pop(number) if number in left else y):
-            return functional(smooth_outputs(model, batch))
+        def seen(number, y):
+            if number in given or keras.tree.is_nested(y) or not y.dtype.is_floating:
+                return y
+            given[number] = tf.identity(y)  # of a layer that gives its input as it is
+            tape.watch(given[number])
+            return given[number]
 
-    with without_jumps():
-        with behind(layers, seen):
-            smooth_outputs(model, batch)
-        _, found = gradients(scalar, list(zeros.values()))
-    return dict(zip(zeros, map(ops.convert_to_numpy, found), strict=True))
+        with behind(leaves(model), seen):
+            outputs = with_values(unique, values, lambda: smooth_outputs(model, batch))
+        result = functional(outputs)
+    found, cotangents = tape.gradient(result, (values, list(given.values())), unconnected_gradients="zero")
+    return _arrays(model, outputs, unique, found), dict(zip(given, map(ops.convert_to_numpy, cotangents), strict=True))
+
+
+def pulled_back(function, values, cotangents):
+    """(what a function of tensors gives, for each cotangent of that the gradients of the tensors)."""
+    import tensorflow as tf  # in which layers are compared
+
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(values)
+        y = function(values)
+    given = (tf.cast(cotangent, y.dtype) for cotangent in cotangents)
+    return y, [tape.gradient(y, values, one, unconnected_gradients="zero") for one in given]
 
 
 def _jax(scalar, kept, values):

@@ -46,9 +46,9 @@ from passes import (
     around,
     behind,
     bent,
-    gradients,
     leaves,
     one_pass,
+    pulled_back,
     smooth_outputs,
     with_values,
     without_jumps,
@@ -114,7 +114,7 @@ def layer_errors(model, batch, cotangents) -> dict[int, Local]:
     """{layer's number: Local} for every layer of the model, each fed with what it gets in a training pass.
 
     Args:
-        cotangents: `passes.cotangents` of the network.
+        cotangents: of the network, from `passes.pass_with_cotangents`.
     """
     seen = {}
 
@@ -208,32 +208,31 @@ def _compared(layer, twin, args, exact, kwargs, y, cotangent):
     def bound(n):
         return (OWN_ROUNDINGS + np.sqrt(n)) * unit + statistics
 
-    expected = ops.convert_to_numpy(twin(*exact, **kwargs))
-    checks = [Checked(f"{name}: output", relative(y, expected), bound(terms[0]))]
-    local = Local(checks, max(checks[0].error, unit), (unit, 0.0), unit)
     movable = [i for i, x in enumerate(keras.tree.flatten(args)) if "float" in keras.backend.standardize_dtype(x.dtype)]
-    if not movable:
-        return local
 
-    def slopes(made, inputs, cotangent):
-        """(gradients of the inputs, gradients of the weights)."""
+    def slopes(made, inputs):
+        """(output, for either cotangent the gradients of inputs and weights)."""
         variables = list(made.trainable_variables)
         flat = keras.tree.flatten(inputs)
 
-        def scalar(values):
+        def output(values):
             moved = list(flat)
             for i, value in zip(movable, values, strict=False):
                 moved[i] = value
             given = keras.tree.pack_sequence_as(inputs, moved)
-            out = with_values(variables, values[len(movable) :], lambda: made(*given, **kwargs))
-            return ops.sum(out * ops.cast(cotangent, out.dtype))
+            return with_values(variables, values[len(movable) :], lambda: made(*given, **kwargs))
 
-        _, found = gradients(scalar, [flat[i] for i in movable] + [v.value for v in variables])
-        found = [ops.convert_to_numpy(ops.cast(g, "float64")) for g in found]
-        return found[: len(movable)], found[len(movable) :]
+        values = [ops.convert_to_tensor(flat[i]) for i in movable] + [ops.convert_to_tensor(v.value) for v in variables]
+        out, both = pulled_back(output, values, (random, cotangent))
+        both = [[ops.convert_to_numpy(ops.cast(g, "float64")) for g in found] for found in both]
+        return ops.convert_to_numpy(out), [(found[: len(movable)], found[len(movable) :]) for found in both]
 
-    ours, exactly = slopes(layer, args, random), slopes(twin, exact, random)
-    met, truly = slopes(layer, args, cotangent), slopes(twin, exact, cotangent)
+    expected, (exactly, truly) = slopes(twin, exact)
+    checks = [Checked(f"{name}: output", relative(y, expected), bound(terms[0]))]
+    local = Local(checks, max(checks[0].error, unit), (unit, 0.0), unit)
+    if not movable:
+        return local
+    _, (ours, met) = slopes(layer, args)
     positions = min(math.prod(x.shape[:-1]) for x in (*keras.tree.flatten(args), y))
     if not isinstance(layer, CHOOSES):
         alone, common = _errors(ours[0], exactly[0])

@@ -8,6 +8,7 @@ import sys
 import time
 
 import cv2
+import forked
 import numpy as np
 import pytest
 
@@ -28,12 +29,20 @@ TINY = [
 
 
 def command(name, *words, cwd, check=True):
-    done = subprocess.run(
-        [sys.executable, "-m", f"visiontasks.{name}", *words], cwd=cwd, capture_output=True, text=True, timeout=600
-    )
-    if check:
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        assert not [line for line in done.stderr.splitlines() if "absl" in line or ".cc:" in line]
+    """What a command prints, in a process that need not import Keras."""
+    done = forked.python("-m", f"visiontasks.{name}", *words, cwd=cwd)
+    return succeeded(done) if check else done
+
+
+def whole_command(name, *words, cwd):
+    """What a command prints as a user starts it: that it is quiet while it imports Keras is seen here alone."""
+    words = [sys.executable, "-m", f"visiontasks.{name}", *words]
+    return succeeded(subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=600))
+
+
+def succeeded(done):
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert not [line for line in done.stderr.splitlines() if "absl" in line or ".cc:" in line]
     return done
 
 
@@ -61,7 +70,7 @@ def images(tmp_path_factory):
 def trained(images, tmp_path_factory):
     """(where the commands ran, what training printed)."""
     cwd = tmp_path_factory.mktemp("work")
-    return cwd, command("train", *TINY, f"data={images}", cwd=cwd).stdout
+    return cwd, whole_command("train", *TINY, f"data={images}", cwd=cwd).stdout
 
 
 def the_run(cwd):
@@ -85,7 +94,7 @@ def test_train_reports_its_data_and_writes_a_run(trained):
 def test_evaluate_gives_the_metrics_of_training(trained, images):
     cwd, _ = trained
     before = json.loads((the_run(cwd) / "evaluation.json").read_text())
-    command("evaluate", "run=runs", "out=again", cwd=cwd)
+    whole_command("evaluate", "run=runs", "out=again", cwd=cwd)
     assert json.loads((cwd / "again" / "evaluation.json").read_text()) == pytest.approx(before)
     command("evaluate", "run=runs", f"data={images}", "out=own", cwd=cwd)
     assert json.loads((cwd / "own" / "evaluation.json").read_text()) == pytest.approx(before)
@@ -156,7 +165,7 @@ def test_predict_refuses_overrides_of_a_run(trained):
 def test_predict_writes_images_masks_and_json_in_original_pixels(trained, images):
     cwd, _ = trained
     (images / "images" / "val" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
-    done = command("predict", "run=runs", f"source={images / 'images' / 'val'}", cwd=cwd)
+    done = whole_command("predict", "run=runs", f"source={images / 'images' / 'val'}", cwd=cwd)
     (images / "images" / "val" / "broken.jpg").unlink()
     assert "broken.jpg" in done.stdout
     records = json.loads((cwd / "predictions" / "predictions.json").read_text())
@@ -255,11 +264,9 @@ def test_two_devices_share_a_batch(images, tmp_path):
         "main(sys.argv[1:])\n"
     )
     words = [*TINY, f"data={images}", "train.devices=all"]
-    done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+    done = forked.python("-c", code, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     (run,) = tmp_path.glob("runs/*/*")
     assert json.loads((run / "summary.json").read_text())["epochs"] == 2
-    uneven = subprocess.run(
-        [sys.executable, "-c", code, *words, "data.batch=3"], cwd=tmp_path, capture_output=True, text=True
-    )
+    uneven = forked.python("-c", code, *words, "data.batch=3", cwd=tmp_path)
     assert uneven.returncode == 2 and "data.batch" in uneven.stderr

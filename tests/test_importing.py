@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
+
+ROOT = Path(__file__).resolve().parents[1]
+
 # what others' imports change is not ours: those that the package imports come first
 IMPORT = """
 import importlib, pkgutil, random, sys, warnings
@@ -49,18 +53,13 @@ print(*sorted(name for name, make in made.items() if differ(make)))
 """
 
 
-def run(code):
-    root = Path(__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip()
-
-
 def test_importing_changes_nothing():
     """Neither a seed is drawn, nor a warning filtered, nor Python's limit of recursion raised."""
-    run(IMPORT)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", IMPORT], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_the_first_model_of_a_process_has_the_weights_of_its_seed():
     """Each family's first network is built before anything else of its file is used."""
-    assert run(BUILD) == ""
+    done = forked.python("-c", BUILD, cwd=ROOT)
+    assert done.returncode == 0 and done.stdout.strip() == "", done.stdout + done.stderr[-3000:]

@@ -142,8 +142,7 @@ def test_saves_several_heads_and_loads_them_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_fresh_process_loads_after_importing_visiontasks(tmp_path, schedule):
-    import subprocess
-    import sys
+    import forked
 
     from visiontasks.training import schedules
 
@@ -151,7 +150,7 @@ def test_a_fresh_process_loads_after_importing_visiontasks(tmp_path, schedule):
     model.compile(keras.optimizers.AdamW(getattr(schedules, schedule)(0.1, total_steps=9, steps_per_epoch=3)))
     model.save(tmp_path / "m.keras")
     code = "import keras, visiontasks; print(len(keras.saving.load_model('m.keras').heads))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    done = forked.python("-c", code, cwd=tmp_path)  # which has imported Keras, and nothing of visiontasks
     assert done.stdout.strip() == "3", done.stderr[-2000:]
 
 

@@ -34,7 +34,7 @@ SAME += " or crowds_come_back or isolated_people or short_offsets_correct or sco
 # without a training step, every kind of layer, normalization across channels, batch norms, groups, depthwise
 OWN = "lenet5 or zfnet or resnet20 or resnext50 or lite0 or unet_encoder"
 # JAX spends half of the time on optimizing what runs once; test_without_tensorflow.py trains as a user does
-PLAIN = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+PLAIN = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
 # {part: (tests, which of them, environment)}
 CHOSEN = {
     # the five trainings that half precision is judged by are numbers, the same on each backend
@@ -59,9 +59,15 @@ def write_references(backend, folder, exhaustive):
             (folder / file_of(*what)).write_bytes(pickle.dumps(expected_of(*what)))
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Where JAX finds what it has compiled before, such as a step of the same model once more, after loading it."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.mark.parametrize("part", CHOSEN)
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_contracts_hold(backend, part, request, tmp_path):
+def test_the_contracts_hold(backend, part, request, tmp_path, compiled):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("started by the TensorFlow run")
     if importlib.util.find_spec(backend) is None:
@@ -71,6 +77,7 @@ def test_the_contracts_hold(backend, part, request, tmp_path):
     words += ["--exhaustive"] * request.config.getoption("exhaustive")
     if part == "precision":
         write_references(backend, tmp_path, request.config.getoption("exhaustive"))
+    environment = {**environment, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words],
         cwd=ROOT,

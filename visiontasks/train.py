@@ -6,6 +6,7 @@ import platform
 import tempfile
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 from visiontasks import cli
@@ -161,7 +162,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     if run.best.is_file():
         with warnings.catch_warnings():  # the best epoch may have had a frozen backbone without optimizer state
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-            model.load_weights(run.best)
+            _load_weights(model, run.best)
     evaluation = write_evaluation(
         model,
         val_set,
@@ -173,6 +174,12 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     write_json(run.path / "summary.json", {**summary, "metrics": evaluation.metrics})
     reporter.ended(run, ended, tasks, seconds)
     return 0
+
+
+def _load_weights(model, checkpoint: Path):
+    """`model.load_weights`, from an extracted file: within an archive, h5py would read it anew at each step back."""
+    with zipfile.ZipFile(checkpoint) as archive, tempfile.TemporaryDirectory(dir=checkpoint.parent) as folder:
+        model.load_weights(archive.extract("model.weights.h5", folder))
 
 
 if __name__ == "__main__":

@@ -65,8 +65,11 @@ def assert_sizes(name, taps, height, width):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_levels_and_strides(name, without_weights):
+def test_levels_strides_and_channels(name, without_weights):
+    """Channels as in the papers, of the networks written here."""
     backbone = build(name, input_shape=(224, 160, 3))
+    if name in CHANNELS:
+        assert tuple(backbone.output[level].shape[-1] for level in levels(backbone)) == CHANNELS[name]
     assert type(backbone).__name__ == "Functional"
     assert keras.backend.standardize_dtype(backbone.input.dtype) == "uint8"
     assert backbone.input.shape == (None, 224, 160, 3)
@@ -79,10 +82,19 @@ def test_levels_and_strides(name, without_weights):
         assert graph.stride(backbone.output[tap]) == stride, tap
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_free_and_odd_sizes_saving_and_loading(name, tmp_path):
-    free = (97, 130) if name == "nasnet_mobile" else (None, None)  # NASNet refuses free sides
-    backbone = build(name, input_shape=(*free, 3))
+def free_sides(name):
+    return (97, 130) if name == "nasnet_mobile" else (None, None)  # NASNet refuses free sides
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def of_family(request):
+    """(name, a network), which its tests share."""
+    return request.param, build(request.param, input_shape=(*free_sides(request.param), 3))
+
+
+def test_free_and_odd_sizes_saving_and_loading(of_family, tmp_path):
+    name, backbone = of_family
+    free = free_sides(name)
     assert backbone.input.shape == (None, *free, 3)
     images = random_images(97, 130, 1)
     before = backbone(images)
@@ -137,22 +149,16 @@ CHANNELS = {  # of the networks written here, C1 (or the first level) and up, as
 }
 
 
-@pytest.mark.parametrize("name", CHANNELS)
-def test_channels_as_in_the_papers(name, without_weights):
-    backbone = build(name, input_shape=(224, 224, 3))
-    assert tuple(backbone.output[level].shape[-1] for level in levels(backbone)) == CHANNELS[name]
-
-
 def test_every_family_written_here_gives_its_channels():
+    assert CHANNELS.keys() <= set(NAMES)
     ours = {part.module for part in catalog.parts("backbones").values() if part.symbol != "keras_application"}
     ours -= {catalog.find("backbones", name).module for name in (*ELSEWHERE, "unet_encoder")}
     assert ours == {catalog.find("backbones", name).module for name in CHANNELS}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_fixed_backbone_keeps_its_batch_norm_statistics(name):
-    backbone = build(name, input_shape=(96, 96, 3))
-    images = random_images(96, 96)
+def test_a_fixed_backbone_keeps_its_batch_norm_statistics(of_family):
+    _, backbone = of_family
+    images = random_images(97, 130, 1)
     norms = [layer for layer in backbone._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     assert all(isinstance(layer, BatchNormalization) for layer in norms)  # the fast one
     before = [np.array(layer.moving_mean) for layer in norms]

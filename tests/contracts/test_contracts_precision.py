@@ -28,8 +28,7 @@ def test_a_pass_differs_from_float64_by_rounding(family, precision, backend, nam
     """The reference is TensorFlow's float64, for other backends too: test_other_backends.py hands it on."""
     here = keras.backend.backend() == "tensorflow"
     case = expected_of(family, precision, names) if here else handed_on(family, precision, names)
-    keras.config.set_dtype_policy(precision)
-    model, batch = model_of(family, names)
+    model, batch = in_precision(family, precision, names)
     model.set_weights(case.weights)
     scale = passes.LOSS_SCALE.get(precision, 1.0)
     each, medians = case.checks(passes.one_pass(model, batch, scale, compiled=backend in ("xla", "jax")))
@@ -43,20 +42,26 @@ def model_of(family, names):
 
 
 @functools.lru_cache(maxsize=1)
+def in_precision(family, precision, names):
+    """(the network in a precision, its images)."""
+    keras.config.set_dtype_policy(precision)
+    return model_of(family, names)
+
+
+@functools.lru_cache(maxsize=1)
 def reference(family, names):
     """(the network in float64 with weights that rounding does not blow up, its images, a pass, its cotangents)."""
     keras.config.set_dtype_policy("float64")
     keras.utils.set_random_seed(0)
     model, batch = model_of(family, names)
     passes.condition(model, batch)
-    return model, batch, passes.one_pass(model, batch), passes.cotangents(model, batch)
+    return model, batch, *passes.pass_with_cotangents(model, batch)
 
 
 def expected_of(family, precision, names) -> rounding.Expected:
     """What rounding may make of a pass; each layer alone is compared on the way."""
     exact_model, batch, exact, cotangents = reference(family, names)
-    keras.config.set_dtype_policy(precision)
-    model, _ = model_of(family, names)
+    model, _ = in_precision(family, precision, names)
     model.set_weights(exact_model.get_weights())
     own = rounding.layer_errors(model, batch, cotangents)
     report(f"{family} {precision}: layers", [check for local in own.values() for check in local.checks])

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_two_replicas_learn_as_one_device_with_unlabeled_images_and_a_padded_bat
     saved = []
     for replicas in ("1", "2"):
         path = tmp_path / f"{replicas}.npz"
-        done = subprocess.run([sys.executable, "-c", STEPS, replicas, str(path)], capture_output=True, text=True)
+        done = forked.python("-c", STEPS, replicas, str(path))
         assert done.returncode == 0, done.stderr[-3000:]
         saved.append(dict(np.load(path)))
     one, two = saved
@@ -193,7 +194,7 @@ print("RESULT" + json.dumps([model.distribute_strategy.num_replicas_in_sync, *fi
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
 def test_two_replicas_take_images_of_several_sizes():
-    done = subprocess.run([sys.executable, "-c", SIZES], capture_output=True, text=True)
+    done = forked.python("-c", SIZES)
     assert "RESULT" in done.stdout, done.stderr[-3000:]
     replicas, first, second, score, *rows = json.loads(done.stdout.split("RESULT")[1])
     assert replicas == 2 and rows == [4, 4]
