@@ -44,7 +44,7 @@ def table() -> str:
         "`MixedPooling2D` 2×2": MixedPooling2D(2),
         "`SpatialPyramidPooling2D` 4, 2, 1": SpatialPyramidPooling2D(),
     }
-    text = "| layer | output | receptive field | parameters | multiply-adds, millions |\n| --- | --- | --- | --- | --- |\n"
+    text = "| layer | output | receptive field | parameters | multiply-adds, millions |\n" + "| --- " * 5 + "|\n"
     for name, layer in rows.items():
         image = keras.Input((SIZE, SIZE, CHANNELS))
         outputs = layer(image)
