@@ -76,6 +76,8 @@ NARROW["keypoint_rcnn"] = {
     "detections": 24,
 }
 NARROW["pose_heatmap"] = {"filters": 16, "layers": 2}
+NARROW["fcn"] = {"levels": ["C2", "C3"]}
+NARROW["deconvnet"] = {"levels": ["C1", "C2"], "convs": [1]}
 NARROW["personlab"] = {"radius": 8.0, "nms_radius": 2.0}
 # U-Net's filters on each step up, from C5 to the image; of a family that ends before, the last ones
 UNET = [128, 64, 32, 16, 16]
@@ -93,6 +95,7 @@ def model_of(family, names):
             narrow.pop("tap", None)
         if not set(narrow.get("levels", ())) <= backbone.output.keys():  # one that ends there
             narrow.pop("levels", None)
+            narrow.pop("convs", None)
         if name == "unet":
             narrow["filters"] = UNET[-sum(f"C{level}" in backbone.output for level in range(1, 6)) :]
         heads[name] = found[name](classes[found[name].fields[0]], **narrow)

@@ -17,7 +17,10 @@ import contextlib
 import fakes
 import keras
 import numpy as np
+import pytest
 from keras import ops
+
+from visiontasks.ops import max_pooling
 
 LOSS_SCALE = {"mixed_float16": 2.0**7}  # what a loss scale is for: gradients of float16 far from both ends of its range
 
@@ -29,21 +32,25 @@ def leaves(model) -> list:
 
 @contextlib.contextmanager
 def without_jumps():
-    """x · sigmoid(x) instead of ReLU and its kin, average pooling instead of max pooling, everywhere in Keras."""
+    """x · sigmoid(x) instead of ReLU and its kin, average pooling instead of max pooling, everywhere in Keras.
+
+    And unpooling that spreads a value over its whole window, wherever the maximum was.
+    """
     from keras.src import backend  # the one place that layers, operations and activations all go through
 
     def silu(x, *args, **kwargs):
         return x * ops.sigmoid(x)
 
     instead = {"relu": silu, "relu6": silu, "leaky_relu": silu, "max_pool": backend.nn.average_pool}
-    own = {name: getattr(backend.nn, name) for name in instead}
-    for name, function in instead.items():
-        setattr(backend.nn, name, function)
-    try:
+
+    def spread(x, positions, size):
+        return ops.repeat(ops.repeat(x, size, axis=1), size, axis=2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, function in instead.items():
+            patch.setattr(backend.nn, name, function)
+        patch.setattr(max_pooling, "max_unpool", spread)
         yield
-    finally:
-        for name, function in own.items():
-            setattr(backend.nn, name, function)
 
 
 def bent(layer) -> bool:

@@ -32,3 +32,8 @@ def test_links_lead_to_files_and_headings(page):
 def test_the_reference_is_current():
     module = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
     assert module["FILE"].read_text(encoding="utf-8") == module["text"](), "run python scripts/reference.py"
+
+
+def test_the_table_of_layers_is_current():
+    module = runpy.run_path(str(ROOT / "scripts" / "layers_table.py"))
+    assert module["FILE"].read_text(encoding="utf-8") == module["page"](), "run python scripts/layers_table.py"

@@ -27,7 +27,9 @@ class Tap:
 
 
 def levels_among(taps: dict[str, Tap], who: str, least: int = 1, strides=(1, math.inf)) -> list[Tap]:
-    """The levels among taps, finest first; the image is none.
+    """The levels among taps, one a stride, finest first; the image is none.
+
+    Of several levels of one stride, as in a dilated network, the deepest is taken.
 
     Args:
         taps: {name: Tap}.
@@ -39,10 +41,11 @@ def levels_among(taps: dict[str, Tap], who: str, least: int = 1, strides=(1, mat
         ValueError: there are fewer than `least`.
     """
     low, high = strides
-    levels = [tap for name, tap in taps.items() if name != "image" and tap.stride and low <= tap.stride <= high]
+    found = [tap for name, tap in taps.items() if name != "image" and tap.stride and low <= tap.stride <= high]
+    levels = {tap.stride: tap for tap in sorted(found, key=lambda tap: tap.name)}
     if len(levels) < least:
         raise ValueError(
             f"{who}: needs {least} or more levels of a backbone, of stride {low} or more (C1 has stride 2, C2 stride "
             f"4, and so on); got {list(taps)}."
         )
-    return sorted(levels, key=lambda tap: tap.stride)
+    return sorted(levels.values(), key=lambda tap: tap.stride)

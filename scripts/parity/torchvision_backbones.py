@@ -28,11 +28,13 @@ MODELS = {
     "googlenet": (192, 224, GOOGLENET),
     "resnet18": (97, 130, RESNET),
     "resnet50": (97, 130, RESNET),
+    "resnet50_dilated": (97, 130, RESNET),
     "resnext50_32x4d": (97, 130, RESNET),
     "wide_resnet50_2": (97, 130, RESNET),
     "inception_v3": (149, 171, INCEPTION),
     "efficientnet_b0": (96, 130, EFFICIENTNET),
 }
+DILATED = "_dilated"  # in place of the last two strides
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
 
@@ -99,7 +101,9 @@ def reference(name, folder):
     height, width, levels = MODELS[name]
     torch.manual_seed(0)
     extra = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    model = getattr(torchvision.models, name)(weights=None, **extra)
+    if name.endswith(DILATED):
+        extra = {"replace_stride_with_dilation": [False, True, True]}
+    model = getattr(torchvision.models, name.removesuffix(DILATED))(weights=None, **extra)
     images = random_images(height, width)
     inputs = ((torch.from_numpy(images).float() / 255 - MEAN) / STD).permute(0, 3, 1, 2).contiguous()
     randomise(model, inputs)

@@ -5,6 +5,7 @@ import math
 
 import keras
 import numpy as np
+import passes
 import pytest
 
 from visiontasks import api
@@ -12,6 +13,11 @@ from visiontasks.backbones.backbone import Graph
 from visiontasks.backbones.cost import layer_costs
 from visiontasks.backbones.googlenet import inception
 from visiontasks.heads.classifier import Classifier
+from visiontasks.layers.dilated_max_pooling import DilatedMaxPooling2D
+from visiontasks.layers.l2_pooling import L2Pooling2D
+from visiontasks.layers.mixed_pooling import MixedPooling2D
+from visiontasks.layers.separated_convolutions import FlattenedConv2D, SpatiallySeparableConv2D
+from visiontasks.layers.spatial_pyramid_pooling import SpatialPyramidPooling2D
 from visiontasks.model import VisionModel
 from visiontasks.registry import catalog
 
@@ -156,3 +162,50 @@ def test_receptive_fields_are_where_gradients_reach(name, level, side):
         reached |= np.abs(tape.gradient(value, image)[0].numpy()).sum(-1) > 0
     rows, columns = (np.flatnonzero(reached.any(axis)) for axis in (1, 0))
     assert rows[-1] - rows[0] + 1 == columns[-1] - columns[0] + 1 == expected
+
+
+WINDOWS = {
+    "dilated": lambda: keras.layers.Conv2D(2, 3, dilation_rate=3),
+    "dilated pool": lambda: DilatedMaxPooling2D(2, 4),
+    "flattened": lambda: FlattenedConv2D(2, 5),
+    "l2 pool": lambda: L2Pooling2D(3, 1),
+    "mixed pool": lambda: MixedPooling2D(3, 2),
+    "separable": lambda: SpatiallySeparableConv2D(2, 5, 2),
+    "1×7": lambda: keras.Sequential([keras.layers.Conv2D(2, (1, 7)), keras.layers.Conv2D(2, (5, 1))]),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_the_receptive_field_of_a_layer_is_where_its_gradient_reaches(name):
+    inputs = keras.Input((40, 40, 2))
+    x = keras.layers.Conv2D(2, 2, strides=2)(inputs)
+    model = keras.Model(inputs, WINDOWS[name]()(x))
+    for layer in model.layers:
+        layer.set_weights([np.full(w.shape, 1.0) for w in layer.get_weights()])
+    reached, rng = np.zeros((40, 40), bool), np.random.default_rng(0)
+
+    def middle(values):
+        output = model(values[0])
+        return output[0, output.shape[1] // 2, output.shape[2] // 2, 0]
+
+    for _ in range(20):  # pooling by maximum hands a gradient to one value of each window
+        _, (slope,) = passes.gradients(middle, [rng.uniform(0.1, 1, (1, 40, 40, 2)).astype("float32")])
+        reached |= keras.ops.convert_to_numpy(slope)[0].any(-1)
+    rows, columns = (np.flatnonzero(reached.any(axis)) for axis in (1, 0))
+    cost = layer_costs(model)[-1]
+    assert max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 == cost.receptive_field
+
+
+def test_multiply_adds_of_convolutions_along_one_axis_at_a_time():
+    x = keras.Input((16, 12, 4))
+    separable = layer_costs(keras.Model(x, SpatiallySeparableConv2D(8, 3, 2, padding="same", use_bias=False)(x)))[-1]
+    assert separable.multiply_adds == 8 * 12 * 3 * 4 * 8 + 8 * 6 * 3 * 8 * 8
+    assert (separable.parameters, separable.stride) == (3 * 4 * 8 + 3 * 8 * 8, 2)
+    flattened = layer_costs(keras.Model(x, FlattenedConv2D(8, 3, padding="same", use_bias=False)(x)))[-1]
+    assert flattened.multiply_adds == 16 * 12 * 8 * (4 + 3 + 3)
+
+
+def test_a_pyramid_of_pools_has_no_positions():
+    x = keras.Input((16, 12, 4))
+    cost = layer_costs(keras.Model(x, SpatialPyramidPooling2D()(x)))[-1]
+    assert (cost.shape, cost.stride, cost.receptive_field) == ((84,), None, None)

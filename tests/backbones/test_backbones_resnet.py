@@ -17,7 +17,10 @@ def test_drop_connect_grows_from_block_to_block_to_all_of_it_at_the_last():
     assert list(rates.values()) == pytest.approx([0.1 * i for i in range(1, 9)])
 
 
-@pytest.mark.parametrize("arguments", [{"norm": "group"}, {"drop_connect": 0.1}, {"epsilon": 0.0}, {"strict": False}])
+OTHERS = [{"norm": "group"}, {"drop_connect": 0.1}, {"epsilon": 0.0}, {"strict": False}, {"output_stride": 8}]
+
+
+@pytest.mark.parametrize("arguments", OTHERS)
 def test_arguments_that_keras_s_network_does_not_have_are_refused(arguments):
     with pytest.raises(UserError, match="do not apply"):
         api.backbone("resnet50", weights="imagenet:keras", **arguments)

@@ -19,6 +19,7 @@ LARGEST = sorted(fakes.largest_heads())
 
 OP_BY_OP = keras.backend.backend() == "tensorflow"  # a few steps: to trace them takes longer
 SMALL = {"yolo_v1": {"tap": None, "filters": [8, 4], "hidden": [16]}}  # at the deepest level, a few cells
+SMALL |= {"fcn": {"levels": ["C1", "C2", "C3"], "hidden": [8]}, "deconvnet": {"levels": None, "convs": None}}
 
 
 def backbone(name):
@@ -222,6 +223,8 @@ def another(argument):
         "scales": [0.2, 0.4, 0.7, 1.0],
         "steps": [2, 8, 16],
     }
+    # of segmentation, on C1 and C3
+    others |= {"convs": [2], "bottleneck": 5}
     # of anchors on a pyramid
     others |= {"ratios": [1.0, 3.0]}
     # of an R-CNN's branches
@@ -236,7 +239,7 @@ def test_every_argument_survives_saving_and_trains(name, tmp_path):
     """Each argument set to something else than its default, at once."""
     part = catalog.find("heads", name)
     given = {a.name: another(a) for a in part.arguments if a.name not in ("classes", "learns")}
-    network = fakes.backbone((32, 32)) if "simcc" in given else backbone(name)
+    network = fakes.backbone((32, 32)) if {"simcc", "bottleneck"} & given.keys() else backbone(name)
     model, batch = VisionModel(network, part.load()(fakes.CLASSES, **given)), fakes.images()
     model.compile("adam", run_eagerly=OP_BY_OP)
     model.fit(batch, batch_size=2, verbose=0)

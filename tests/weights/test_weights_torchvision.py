@@ -17,7 +17,7 @@ from visiontasks.weights.imagenet import imagenet_classifier
 
 OURS = {"resnext50_32x4d": "resnext50", "wide_resnet50_2": "wide_resnet50"}
 MODELS = ["alexnet", "vgg11", "vgg16", "vgg16_bn", "googlenet", "resnet18", "resnet50", "resnext50_32x4d"]
-MODELS += ["wide_resnet50_2", "inception_v3", "efficientnet_b0"]
+MODELS += ["wide_resnet50_2", "inception_v3", "efficientnet_b0", "resnet50_dilated"]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -25,8 +25,9 @@ def test_logits_and_every_level_equal_torchvision(name):
     with tempfile.TemporaryDirectory() as folder:
         parity.run("torchvision_backbones.py", folder, name)
         expected, weights = np.load(Path(folder, f"{name}.npz")), str(Path(folder, f"{name}.pth"))
-        images, ours = expected["images"], OURS.get(name, name)
-        backbone = api.backbone(ours, weights=weights, input_shape=images.shape[1:])
+        images, ours = expected["images"], OURS.get(name, name.removesuffix("_dilated"))
+        dilated = {"output_stride": 8} if name.endswith("_dilated") else {}
+        backbone = api.backbone(ours, weights=weights, input_shape=images.shape[1:], **dilated)
         heads, layers = {}, {}
         for tap in {"logits", "aux1", "aux2"} & set(expected):
             arguments, layers[tap] = imagenet_classifier(ours, weights, None if tap == "logits" else tap)

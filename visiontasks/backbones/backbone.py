@@ -2,7 +2,8 @@
 
 A backbone is a plain functional `keras.Model` from uint8 RGB images (batch, H, W, 3), 0..255, to a dict of feature
 maps (batch, H / 2**n, W / 2**n, channels) under the names "C0" to "C5" (level n has stride 2**n), and perhaps other
-names. It normalizes its own input the way its weights were trained.
+names. It normalizes its own input the way its weights were trained. Where convolutions are dilated instead of strided,
+deeper levels keep the size and the stride of the one before.
 """
 
 import contextlib
@@ -18,8 +19,10 @@ import keras
 from visiontasks.arguments import InputShape, checked
 from visiontasks.errors import UserError
 from visiontasks.layers.batch_normalization import fuse
+from visiontasks.layers.dilated_max_pooling import DilatedMaxPooling2D
 from visiontasks.layers.normalization import FrozenBatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
+from visiontasks.layers.spatial_pyramid_pooling import SpatialPyramidPooling2D
 from visiontasks.taps import Tap
 from visiontasks.weights import checkpoint
 from visiontasks.weights.pretrained import is_imagenet
@@ -59,9 +62,16 @@ def pyramid_model(inputs, outputs: dict, name: str) -> keras.Model:
 
 
 def levels(backbone: keras.Model) -> dict[str, int]:
-    """{"C1": 2, "C2": 4, …}: the levels that a backbone offers, finest first, with their strides."""
-    levels = sorted(_level(tap) for tap in backbone.output if _level(tap) is not None)
-    return {f"C{n}": 2**n for n in levels}
+    """{"C1": 2, "C2": 4, …}: the levels that a backbone offers, finest first, with their strides.
+
+    Level n has stride 2ⁿ. In a network with dilated layers the graph tells, where it is less.
+    """
+    numbers = sorted(_level(tap) for tap in backbone.output if _level(tap) is not None)
+    usual = {f"C{n}": 2**n for n in numbers}
+    if not any(map(_dilated, backbone.layers)):
+        return usual
+    graph = Graph(backbone.input, list(backbone.output.values()))
+    return {level: min(stride, graph.stride(backbone.output[level]) or stride) for level, stride in usual.items()}
 
 
 def taps_of(backbone: keras.Model) -> dict[str, Tap]:
@@ -98,7 +108,10 @@ class Graph:
             step = max((self._stride[id(t)] for t in before), default=1)
             stride = None if node.input_tensors and not before else step * _factor(node.operation)
             # from the first to the last position that a window takes in lie (size - 1) steps of its input
-            sees = max((self._sees[id(t)] for t in before), default=1) + (_window(node.operation) - 1) * step
+            sees = tuple(
+                max((self._sees[id(t)][axis] for t in before), default=1) + (length - 1) * step
+                for axis, length in enumerate(_window(node.operation))
+            )
             for tensor in node.outputs:
                 self._stride[id(tensor)] = stride or None
                 self._sees[id(tensor)] = sees
@@ -108,11 +121,12 @@ class Graph:
         return self._stride[id(tensor)]
 
     def receptive_field(self, tensor) -> int | None:
-        """How many input pixels along one axis a position of a tensor depends on, borders aside; None as for stride.
+        """How many input pixels a position of a tensor depends on, borders aside; None as for stride.
 
+        Along the axis where there are more.
         What reaches it through a global pooling, such as a squeeze-and-excitation gate, is left out.
         """
-        return self._sees[id(tensor)] if self.stride(tensor) else None
+        return max(self._sees[id(tensor)]) if self.stride(tensor) else None
 
     def bottlenecks(self) -> list:
         """The tensors that every path from input to output runs through, in order: nothing bypasses them."""
@@ -141,6 +155,7 @@ _WITHOUT_POSITIONS = (
     keras.layers.GlobalMaxPooling2D,
     keras.layers.Flatten,
     keras.layers.AdaptiveAveragePooling2D,  # its windows grow with the image
+    SpatialPyramidPooling2D,
 )
 
 
@@ -157,22 +172,25 @@ def _factor(operation) -> int:
     return strides if isinstance(strides, int) else strides[0]
 
 
-def _window(operation) -> int:
-    """The length of the window that an operation looks through, in positions of its input."""
+def _window(operation) -> tuple[int, int]:
+    """The height and width of the window that an operation looks through, in positions of its input."""
     if isinstance(operation, keras.Sequential):
-        size, step = 1, 1
+        size, step = (1, 1), 1
         for layer in operation.layers:
-            size += (_window(layer) - 1) * step
+            size = tuple(length + (more - 1) * step for length, more in zip(size, _window(layer), strict=True))
             step *= _factor(layer)
         return size
-    size = getattr(operation, "kernel_size", getattr(operation, "pool_size", 1))
-    dilation = getattr(operation, "dilation_rate", 1)
-    # the longer one of a 1×7
-    pairs = (
-        (size, size) if isinstance(size, int) else size,
-        (dilation, dilation) if isinstance(dilation, int) else dilation,
-    )
-    return max((k - 1) * d + 1 for k, d in zip(*pairs, strict=True))
+    size = _pair(getattr(operation, "kernel_size", getattr(operation, "pool_size", 1)))
+    dilation = _pair(getattr(operation, "dilation_rate", 1))
+    return tuple((length - 1) * rate + 1 for length, rate in zip(size, dilation, strict=True))
+
+
+def _dilated(layer) -> bool:
+    return isinstance(layer, DilatedMaxPooling2D) or _pair(getattr(layer, "dilation_rate", 1)) != (1, 1)
+
+
+def _pair(value) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def load_weights(

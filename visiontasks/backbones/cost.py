@@ -47,7 +47,7 @@ def layer_costs(model: keras.Model) -> list[LayerCost]:
             kind=type(node.operation).__name__,
             shape=tuple(node.outputs[0].shape[1:]),
             parameters=sum(math.prod(v.shape) for v in getattr(node.operation, "trainable_variables", ())),
-            multiply_adds=_multiply_adds(node.operation, node.outputs[0].shape),
+            multiply_adds=_multiply_adds(node.operation, _shape_before(node), node.outputs[0].shape),
             stride=graph.stride(node.outputs[0]),
             receptive_field=graph.receptive_field(node.outputs[0]),
         )
@@ -55,10 +55,19 @@ def layer_costs(model: keras.Model) -> list[LayerCost]:
     ]
 
 
-def _multiply_adds(operation, shape) -> int:
-    """Of a layer with output shape (batch, …): each output value times the number of inputs it sums over."""
-    if isinstance(operation, keras.Sequential):
-        return sum(_multiply_adds(layer, layer.output.shape) for layer in operation.layers)
+def _shape_before(node):
+    return node.input_tensors[0].shape if node.input_tensors else None
+
+
+def _multiply_adds(operation, before, shape) -> int:
+    """Of a layer with input shape `before` and output `shape`: each output times the number of inputs it sums over."""
+    parts = operation.layers if isinstance(operation, keras.Sequential) else getattr(operation, "convolutions", ())
+    if parts:
+        total = 0
+        for layer in parts:
+            after = layer.compute_output_shape(before)
+            total, before = total + _multiply_adds(layer, before, after), after
+        return total
     positions = math.prod(shape[1:-1])
     if isinstance(operation, keras.layers.SeparableConv2D):
         return positions * (math.prod(operation.depthwise_kernel.shape) + math.prod(operation.pointwise_kernel.shape))

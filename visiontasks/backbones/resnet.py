@@ -3,8 +3,11 @@
 K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition (2015), https://arxiv.org/abs/1512.03385,
 table 1. S. Xie et al.: Aggregated Residual Transformations (2016), https://arxiv.org/abs/1611.05431, table 1.
 S. Zagoruyko, N. Komodakis: Wide Residual Networks (2016), https://arxiv.org/abs/1605.07146. In torchvision's form: the
-3×3 convolution of a bottleneck has the stride, not the 1×1 convolution before it.
+3×3 convolution of a bottleneck has the stride, not the 1×1 convolution before it. Dilated in place of the last strides:
+L.-C. Chen et al.: DeepLab (2016), https://arxiv.org/abs/1606.00915, section 3.1.
 """
+
+from typing import Literal
 
 import keras
 from keras import layers
@@ -56,6 +59,7 @@ def resnet(
     drop_connect: Share = 0.0,
     epsilon: NonNegative = 1e-5,
     strict: bool = True,
+    output_stride: Literal[8, 16, 32] = 32,
 ) -> keras.Model:
     """A residual network in torchvision's form, for images of ImageNet's size.
 
@@ -74,14 +78,18 @@ def resnet(
             section 3).
         epsilon: added to the variance in each normalization; some published detectors were trained with 0.
         strict: whether a checkpoint must fit completely; otherwise what fits is loaded and the rest is reported.
+        output_stride: the largest stride: at 16 the last stage, at 8 the last two are dilated instead of strided, as by
+            torchvision's replace_stride_with_dilation. "C4" and "C5" then have stride 8 or 16, at up to 16 times the
+            cost; weights fit as they are.
 
     Raises:
         UserError: the weights are not available or do not fit.
     """
     if weights == "imagenet:keras" and variant in _KERAS:
-        if norm != "batch" or drop_connect or epsilon != 1e-5 or not strict:
+        if norm != "batch" or drop_connect or epsilon != 1e-5 or not strict or output_stride != 32:
             raise UserError(
-                "imagenet:keras is Keras's own network; norm, drop_connect, epsilon and strict do not apply to it.",
+                "imagenet:keras is Keras's own network; norm, drop_connect, epsilon, strict and output_stride do not "
+                "apply to it.",
                 "weights",
             )
         return keras_application(_KERAS[variant], "imagenet", input_shape)
@@ -94,17 +102,19 @@ def resnet(
     taps = {"C1": x}
     # after a ReLU, zero padding is equivalent to -inf
     x = layers.MaxPooling2D(3, 2, name="pool1")(layers.ZeroPadding2D(1, name="pool1_pad")(x))
-    block = 0
+    block, dilation = 0, 1
     for stage, count in enumerate(depths, start=1):
         filters = 64 * 2 ** (stage - 1)
         for i in range(count):
-            stride = 2 if i == 0 and stage > 1 else 1
+            stride, before = 2 if i == 0 and stage > 1 else 1, dilation
+            if stride == 2 and 2 ** (stage + 1) > output_stride:
+                stride, dilation = 1, 2 * dilation
             rate = drop_connect * (block + 1) / sum(depths)
             if bottleneck:
                 inner = filters * width // 64 * groups
-                plan = ((inner, 1, 1, 1), (inner, 3, stride, groups), (4 * filters, 1, 1, 1))
+                plan = ((inner, 1, 1, 1, 1), (inner, 3, stride, before, groups), (4 * filters, 1, 1, 1, 1))
             else:
-                plan = ((filters, 3, stride, 1), (filters, 3, 1, 1))
+                plan = ((filters, 3, stride, before, 1), (filters, 3, 1, dilation, 1))
             x = _block(x, plan, stride, f"layer{stage}_{i}", rate, **normalized)
             block += 1
         taps[f"C{stage + 1}"] = x
@@ -114,12 +124,16 @@ def resnet(
 
 
 def _block(x, plan, stride, name, drop_rate, **normalized):
-    """Convolutions by `plan` (filters, kernel, stride, groups) with ReLU between them, plus the input at the end."""
+    """Convolutions by `plan` with ReLU between them, plus the input at the end.
+
+    `plan` has (filters, kernel, stride, dilation, groups) of each. What would have had a stride has the dilation before
+    it, and what follows has twice as much.
+    """
     skip, filters = x, plan[-1][0]
     if stride != 1 or skip.shape[-1] != filters:
         skip = _conv(skip, filters, 1, stride, f"{name}_shortcut_conv", f"{name}_shortcut_bn", **normalized)
-    for i, (width, kernel, step, groups) in enumerate(plan, start=1):
-        x = _conv(x, width, kernel, step, f"{name}_conv{i}", f"{name}_bn{i}", groups, **normalized)
+    for i, (width, kernel, step, dilation, groups) in enumerate(plan, start=1):
+        x = _conv(x, width, kernel, step, f"{name}_conv{i}", f"{name}_bn{i}", groups, dilation, **normalized)
         if i < len(plan):
             x = layers.ReLU(name=f"{name}_relu{i}")(x)
     if drop_rate:
@@ -127,7 +141,7 @@ def _block(x, plan, stride, name, drop_rate, **normalized):
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, skip]))
 
 
-def _conv(x, filters, kernel, stride, name, norm_name, groups=1, *, norm, epsilon):
+def _conv(x, filters, kernel, stride, name, norm_name, groups=1, dilation=1, *, norm, epsilon):
     if stride > 1 and kernel > 1:  # pad all borders equally, as PyTorch does; Keras's "same" pads only one
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     x = layers.Conv2D(
@@ -135,6 +149,7 @@ def _conv(x, filters, kernel, stride, name, norm_name, groups=1, *, norm, epsilo
         kernel,
         stride,
         padding="same" if stride == 1 else "valid",
+        dilation_rate=dilation,
         groups=groups,
         use_bias=False,
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),

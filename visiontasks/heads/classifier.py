@@ -20,7 +20,8 @@ class Classifier(PooledHead):
         hidden: units of each hidden dense layer.
         dropout: share of units dropped after each hidden layer, or before the last layer if there is none.
         label_smoothing: share of the target spread over all classes, 0..1 (Szegedy et al. 2016, section 7).
-        pooling: avg, max, or flatten (which fixes the image size).
+        pooling: avg, max, flatten (which fixes the image size), or pyramid (maxima in 4×4, 2×2 and 1×1 cells: spatial
+            pyramid pooling, He et al. 2014, https://arxiv.org/abs/1406.4729, which keeps roughly where things are).
         tap: the backbone's output to classify; by default `top` if it exists, otherwise the deepest level.
         activation: after each hidden layer; networks before AlexNet use tanh.
     """

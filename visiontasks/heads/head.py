@@ -82,6 +82,12 @@ class Head(Checked, keras.layers.Layer):
         if not all(isinstance(tap, Tap) for tap in taps.values()):  # Keras's shapes do not tell strides
             raise ValueError(f"taps: expected {{name: Tap}}, got {taps}. Let a VisionModel build the head.")
         self._taps, self.tapped = dict(taps), levels_among(taps, self.name, least=0)
+        named = {name: tap.stride for name, tap in taps.items() if name != "image" and tap.stride}
+        if len(named) > len(self.tapped):
+            raise ValueError(
+                f"levels: expected one level a stride, got the strides {named}. Leave the levels of a dilated backbone "
+                "out: then the deepest of each stride is taken."
+            )
 
     def get_build_config(self):
         # Keras would record the argument of `build` as it is; a file needs plain values

@@ -6,12 +6,14 @@ import keras
 
 from visiontasks.arguments import Classes, Count, Share
 from visiontasks.heads.head import Head
+from visiontasks.layers.spatial_pyramid_pooling import SpatialPyramidPooling2D
 from visiontasks.taps import levels_among
 
 POOLINGS = {
     "avg": keras.layers.GlobalAveragePooling2D,
     "max": keras.layers.GlobalMaxPooling2D,
     "flatten": keras.layers.Flatten,
+    "pyramid": SpatialPyramidPooling2D,
 }
 
 
@@ -24,7 +26,8 @@ class PooledHead(Head):
         classes: names of the classes, or their number.
         hidden: units of each hidden dense layer.
         dropout: share of units dropped after each hidden layer, or before the last layer if there is none.
-        pooling: avg, max, or flatten (which fixes the image size).
+        pooling: avg, max, flatten (which fixes the image size), or pyramid (maxima in 4×4, 2×2 and 1×1 cells, which
+            keep roughly where things are: see layers/spatial_pyramid_pooling.py).
         tap: the backbone's output to classify; by default `top` if it exists, otherwise the deepest level.
         activation: after each hidden layer; networks before AlexNet use tanh.
     """
@@ -34,7 +37,7 @@ class PooledHead(Head):
         classes: Classes,
         hidden: tuple[Count, ...] = (),
         dropout: Share = 0.0,
-        pooling: Literal["avg", "max", "flatten"] = "avg",
+        pooling: Literal["avg", "max", "flatten", "pyramid"] = "avg",
         tap: str | None = None,
         activation: Literal["relu", "tanh"] = "relu",
         **kwargs,

@@ -30,7 +30,7 @@ class Tagger(PooledHead):
         loss: binary_cross_entropy, focal (Lin et al. 2017) or asymmetric (Ridnik et al. 2021).
         positive_weight: weight of a positive in binary_cross_entropy; one number, or one per tag.
         prior: expected share of positives, which sets the initial bias (Lin et al. 2017, section 4.1).
-        pooling: avg, max, or flatten (which fixes the image size).
+        pooling: avg, max, flatten (which fixes the image size), or pyramid: see `classifier`.
         tap: the backbone's output to classify; by default `top` if it exists, otherwise the deepest level.
         activation: after each hidden layer; networks before AlexNet use tanh.
 
