@@ -5,9 +5,12 @@ import numpy as np
 from visiontasks.drawing.boxes import Mark, boxed
 from visiontasks.drawing.colors import color
 from visiontasks.drawing.maps import heat_drawn
-from visiontasks.drawing.panels import captioned, side_by_side
+from visiontasks.drawing.panels import captioned, contact_sheet, side_by_side
 from visiontasks.explain.believing import Faithfulness
 from visiontasks.geometry import Placement, Window
+
+BRIGHTEST = 99.5  # the percentile of a map's positive values that is drawn brightest
+IN_A_ROW = 3
 
 
 def explanation(
@@ -31,7 +34,11 @@ def explanation(
     marks = [] if box is None else [Mark(tuple(box), name, color(0))]
     panels, titles = [captioned(boxed(image, marks))], [name]
     for title, (values, judged) in maps.items():
-        values = np.maximum(values, 0) / max(float(values.max()), 1e-30)
+        speaks = values[values > 0]
+        # a map of pixels has single ones far above all others
+        highest = float(np.percentile(speaks, BRIGHTEST)) if speaks.size else 1.0
+        values = np.clip(values / highest, 0, 1)
         panels.append(heat_drawn(image, [values], [window]))
         titles.append(title if judged is None or judged.faithful else f"not faithful: {title}")
-    return side_by_side(panels, titles)
+    rows = range(0, len(panels), IN_A_ROW)
+    return contact_sheet([side_by_side(panels[i : i + IN_A_ROW], titles[i : i + IN_A_ROW]) for i in rows])
