@@ -50,6 +50,14 @@ def test_without_the_checks_there_are_maps_alone(run, tmp_path):
     assert "maps" not in record and (tmp_path / "out" / "one.png").stat().st_size > 0
 
 
+def test_channels_have_sheets(run, tmp_path, capsys):
+    words = [f"run={run[0]}", f"source={run[1]}", f"out={tmp_path / 'out'}", "how=filters,maps,patches", "tap=C2"]
+    assert explain([*words, "channels=1,6"]) == 0
+    names = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert names == {"filters.png", "one_maps.png", "one_maps_2.png", "patches_C2.png"}
+    assert "4 filters, norms" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -58,6 +66,8 @@ def test_without_the_checks_there_are_maps_alone(run, tmp_path):
         (["run=R", "source=S", "data.size=[3,3]"], "as it was trained"),
         (["run=R", "source=S", "target=rign"], "Did you mean 'ring'"),
         (["run=R", "source=S", "tap=C9"], "Choices: C3"),
+        (["run=R", "source=S", "how=patches", "channels=a"], "channels: expected numbers"),
+        (["run=R", "source=S", "how=patches", "channels=99"], "channels: C1 has channels 0 to 3"),
     ],
 )
 def test_wrong_words_are_named(run, words, says, tmp_path, monkeypatch):

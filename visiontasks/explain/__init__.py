@@ -14,6 +14,11 @@ _FILES = {
     "rise": "masking",
     "faithfulness": "believing",
     "curves": "believing",
+    "ReceptiveFields": "receptive",
+    "feature_maps": "channels",
+    "filter_norms": "channels",
+    "filters": "channels",
+    "patches": "exciting",
     "pointing_game": "believing",
     "shuffled": "believing",
 }

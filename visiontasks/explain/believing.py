@@ -10,7 +10,6 @@ import dataclasses
 import cv2
 import keras
 import numpy as np
-from keras import ops
 from scipy import stats
 
 from visiontasks.explain.masking import random_masks
@@ -175,8 +174,12 @@ def shuffled(model: keras.Model, seed: int = 0) -> keras.Model:
     Adebayo et al. 2018, https://arxiv.org/abs/1810.03292, section 3, draws new ones; the old ones in another place have
     the right size for every layer, normalizations too.
     """
-    copy, rng = keras.models.clone_model(model), np.random.default_rng(seed)
-    for theirs, ours in zip(model.weights, copy.weights, strict=True):
-        values = ops.convert_to_numpy(theirs)
-        ours.assign(rng.permutation(values.ravel()).reshape(values.shape))
+    copy = keras.models.clone_model(model)
+    copy.set_weights(shuffled_weights(model, seed))
     return copy
+
+
+def shuffled_weights(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
+    """The values of each weight of a model, in a random order."""
+    rng = np.random.default_rng(seed)
+    return [rng.permutation(values.ravel()).reshape(values.shape) for values in model.get_weights()]

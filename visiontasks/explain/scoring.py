@@ -47,7 +47,7 @@ class Explained:
         # a Function, unlike a Model, leaves floating pixels as they are: a Model would round them to uint8
         self._network = keras.Function(model.backbone.input, {tap: outputs[tap] for tap in self.taps if tap in outputs})
         self._scale = SCALES.get(self.head.compute_dtype, 1.0)
-        self.features = self._features(images)
+        self.features, self._slopes = self._features(images), {}
         self.kind, number = resolve(self.head, target)
         if box is not None:
             box = np.broadcast_to(np.float32(box), (len(images), 4))
@@ -65,7 +65,7 @@ class Explained:
         return [names[number] for number in ops.convert_to_numpy(self.choice.number).tolist()]
 
     def _score(self, features, choice):
-        return ops.cast(self.head.score(self.head(features, training=False), choice), "float32")
+        return ops.cast(self.head.score(self.head.outputs_to_score(features), choice), "float32")
 
     def scores(self, images=None, row: int | None = None, batch: int = 32) -> np.ndarray:
         """float32 (N,): the scores of changed images for their rows' choices, or all for that of one row.
@@ -90,7 +90,9 @@ class Explained:
         return ops.convert_to_numpy(found)
 
     def feature_gradients(self, tap: str) -> tuple[np.ndarray, np.ndarray]:
-        """A tap's features and the gradients of the scores by them, float32 (B, h, w, C). Only the head is run."""
+        """A tap's features and the gradients of the scores by them, float32 (B, h, w, C): one pass of the head."""
+        if tap in self._slopes:
+            return self._slopes[tap]
         features = ops.cast(self.features[tap], "float32")
 
         def score(changed):
@@ -98,7 +100,8 @@ class Explained:
             return self._score({**self.features, tap: half}, self.choice)
 
         _, found = gradients(score, features, self._scale)
-        return ops.convert_to_numpy(features), ops.convert_to_numpy(found)
+        self._slopes[tap] = ops.convert_to_numpy(features), ops.convert_to_numpy(found)
+        return self._slopes[tap]
 
 
 def _head(model, name):

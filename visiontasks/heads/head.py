@@ -149,6 +149,10 @@ class Head(Checked, keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} chooses nothing to explain.")
 
+    def outputs_to_score(self, features: dict):
+        """The raw outputs of features {tap: tensor} as far as `score` needs them, not in training; by default all."""
+        return self(features, training=False)
+
     def score(self, outputs, choice: Choice):
         """How strongly raw outputs speak for a choice: float32 (B,), differentiable."""
         raise NotImplementedError(f"{type(self).__name__} scores no choice.")

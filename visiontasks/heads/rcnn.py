@@ -169,9 +169,12 @@ class RCNN(DetectionHead):
         for branch in (self.boxes, *self.branches):
             branch.build(dict.fromkeys(self._numbers, shape), (None, None, 4))
 
+    def _pyramid(self, features, training=None):
+        return self.pyramid([features[tap.name] for tap in self.tapped], training=training)
+
     def call(self, features, training=None):
         size = image_size(features, "rcnn")
-        maps = self.pyramid([features[tap.name] for tap in self.tapped], training=training)
+        maps = self._pyramid(features, training)
         level_anchors = pyramid_anchors(maps, size, self._sizes, self.ratios)
         size = for_each(size, ops.shape(maps[0])[0])
         objectness, deltas = self.region_proposals(maps)
@@ -297,6 +300,9 @@ class RCNN(DetectionHead):
         if kind == "box":
             return chosen
         return self._branch(kind).choose(outputs["pyramid"], chosen._replace(kind=kind), number)
+
+    def outputs_to_score(self, features):
+        return {"pyramid": dict(zip(self._numbers, self._pyramid(features), strict=False))}
 
     def score(self, outputs, choice):
         """What the second stage says of the choice's box itself: the first stage takes no part in it."""
