@@ -183,11 +183,11 @@ def _one(model, other, image, placement, words, hows):
 
         box = placement.restore_boxes(keras.ops.convert_to_numpy(one.choice.box))[0]
         record["box"] = [round(value, 2) for value in box.tolist()]
-    maps, judged = {how: _map(one, how, words.get("tap")) for how in hows}, {}
+    maps, judged = {how: map_of(one, how, words.get("tap")) for how in hows}, {}
     if other is not None:
         guesses, lost = of_guesses(one), Explained(other, canvas, f"{one.kind}:{record['name']}", words.get("head"))
         judged = {
-            how: faithfulness(one, values, _map(lost, how, words.get("tap")), guesses)[0]
+            how: faithfulness(one, values, map_of(lost, how, words.get("tap")), guesses)[0]
             for how, values in maps.items()
         }
         record["maps"] = {how: judged[how].to_json() for how in hows}
@@ -195,7 +195,8 @@ def _one(model, other, image, placement, words, hows):
     return record, explanation(image, placement, record["name"], record.get("box"), titled)
 
 
-def _map(explained, how, tap):
+def map_of(explained, how: str, tap: str | None = None):
+    """The maps of an Explained, float32 (B, H, W), by a method's name in METHODS."""
     import importlib
 
     module, function, arguments, _ = METHODS[how]
