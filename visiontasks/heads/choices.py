@@ -80,3 +80,20 @@ def choose_joint(maps, kind, number, box, stride: float) -> Choice:
 def score_joint(maps, choice: Choice):
     """float32 (B,): a keypoint's map (B, h, w, K) at its peak."""
     return mean_over(of_number(maps, choice.number), choice.cells)
+
+
+def choose_pixels(logits, kind, number, box) -> Choice:
+    """The pixels of an image's logits (B, H, W, C) predicted as a class, or where there are none, the likeliest one.
+
+    By default of the class with the highest mean probability, without the first, which is background.
+    """
+    probabilities = ops.softmax(ops.cast(logits, "float32"), axis=-1)
+    allowed, first = inside(box, tuple(logits.shape[1:3])), min(1, logits.shape[-1] - 1)
+    if number is None:
+        means = ops.sum(probabilities * ops.cast(ops.expand_dims(allowed, -1), "float32"), axis=(1, 2))
+        number = strongest(means[:, first:]) + first
+    number = for_images(number, ops.shape(logits)[0])
+    predicted = ops.logical_and(strongest(probabilities) == ops.reshape(number, (-1, 1, 1)), allowed)
+    likeliest = peaks(of_number(probabilities, number), allowed)
+    cells = ops.where(ops.any(predicted, axis=(1, 2), keepdims=True), predicted, likeliest)
+    return Choice(kind, number, cells=cells)

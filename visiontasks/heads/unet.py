@@ -7,7 +7,7 @@ from keras import ops
 from pydantic import Field
 
 from visiontasks.arguments import Classes, Counts, Levels, Positive, Share
-from visiontasks.heads.choices import Choice, for_images, inside, mean_over, of_number, peaks, strongest
+from visiontasks.heads.choices import choose_pixels, mean_over, of_number
 from visiontasks.heads.head import Head
 from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.losses import softmax
@@ -184,21 +184,7 @@ class UNet(Head):
         return {"probabilities": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}
 
     def choose(self, outputs, kind, number=None, box=None):
-        """The pixels predicted as a class; where there are none, the one that is most likely of it.
-
-        By default of the class with the highest mean probability, without the first, which is background.
-        """
-        probabilities = self.decode(outputs)["probabilities"]
-        allowed, first = inside(box, tuple(outputs.shape[1:3])), min(1, len(self.classes) - 1)
-        if number is None:
-            means = ops.sum(probabilities * ops.cast(ops.expand_dims(allowed, -1), "float32"), axis=(1, 2))
-            number = strongest(means[:, first:]) + first
-        number = for_images(number, ops.shape(outputs)[0])
-        predicted = strongest(probabilities) == ops.reshape(number, (-1, 1, 1))
-        predicted = ops.logical_and(predicted, allowed)
-        likeliest = peaks(of_number(probabilities, number), allowed)
-        cells = ops.where(ops.any(predicted, axis=(1, 2), keepdims=True), predicted, likeliest)
-        return Choice(kind, number, cells=cells)
+        return choose_pixels(outputs, kind, number, box)
 
     def score(self, outputs, choice):
         return mean_over(of_number(outputs, choice.number), choice.cells)
