@@ -24,6 +24,7 @@ HOUSE = [
     {"training"},
     {"evaluation"},
     {"inference"},
+    {"explain"},
     {"drawing"},
     {"model"},
     {"model_arrays", "model_export", "model_folding", "model_sizes"},

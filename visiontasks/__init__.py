@@ -29,6 +29,7 @@ _LAZY = {
     "check": ("visiontasks.check", "check"),
     "score": ("visiontasks.evaluation.evaluator", "score"),
     "heads": ("visiontasks.heads", None),
+    "explain": ("visiontasks.explain", None),
 }
 
 __all__ = sorted(_LAZY)

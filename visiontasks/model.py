@@ -62,6 +62,7 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
     Attributes:
         stride: image height and width must be multiples of it. It is the stride of the deepest level of the heads that
             are `divisible` (see Head) and tap several levels; 1 (any size) if there are none.
+        taps: {head name: {name: Tap}}, what each head takes of the backbone, and "image".
     """
 
     def __init__(
@@ -85,10 +86,10 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
         if cut := sorted(name for name in self.heads if "/" in name):
             raise ValueError(f"head: expected names without /, because metrics are named HEAD/METRIC; got {cut}.")
         self.preprocess = preprocess and Preprocess(**preprocess).get_config()
-        self._taps = {name: _tapped(name, part, taps_of(backbone)) for name, part in self.heads.items()}
-        self.stride = _stride(self.heads, self._taps)
+        self.taps = {name: _tapped(name, part, taps_of(backbone)) for name, part in self.heads.items()}
+        self.stride = _stride(self.heads, self.taps)
         with deep_recursion():
-            self.backbone = _only(fuse(backbone), {tap for taps in self._taps.values() for tap in taps})
+            self.backbone = _only(fuse(backbone), {tap for taps in self.taps.values() for tap in taps})
         weights = {PENALTY: 1.0}
         for name, part in self.heads.items():
             weights |= {self._label(name, term): self.loss_weights.get(name, 1.0) for term in part.loss_terms}
@@ -103,7 +104,7 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
     def build(self, input_shape):
         for name, head in self.heads.items():
             if not head.built:
-                head.build(self._taps[name])
+                head.build(self.taps[name])
         self.built = True
 
     def call(self, inputs, training=None):
@@ -118,7 +119,7 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
             )
         features = {**self.backbone(images, training=training), "image": images}
         outputs = {
-            name: head({tap: features[tap] for tap in self._taps[name]}, training=training)
+            name: head({tap: features[tap] for tap in self.taps[name]}, training=training)
             for name, head in self.heads.items()
         }
         return self._bare(outputs)

@@ -15,7 +15,7 @@ def export(model, filepath, format, verbose, input_signature):
     if input_signature is None:
         input_signature = [keras.InputSpec(shape=(None, *model.backbone.input.shape[1:]), dtype="uint8")]
     (images,) = input_signature if isinstance(input_signature, (list, tuple)) else (input_signature,)
-    if None in images.shape[1:3] and any("image" in taps for taps in model._taps.values()):
+    if None in images.shape[1:3] and any("image" in taps for taps in model.taps.values()):
         raise ValueError(
             "input_signature: expected a fixed height and width, which the heads need; got "
             f'{tuple(images.shape)}. Give input_signature=[keras.InputSpec(shape=(None, 256, 256, 3), dtype="uint8")].'

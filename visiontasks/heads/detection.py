@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from visiontasks.arguments import Classes
+from visiontasks.heads.choices import Choice, for_images
 from visiontasks.heads.head import Head
 from visiontasks.ops import anchors, nms
 from visiontasks.ops import boxes as box_ops
@@ -12,7 +13,8 @@ from visiontasks.taps import Tap, levels_among
 
 
 class DetectionHead(Head):
-    """A head that detects objects. Abstract: a subclass implements `build`, `call`, `compute_losses` and `scored`.
+    """A head that detects objects. Abstract: a subclass implements `build`, `call`, `compute_losses`, `scored`
+    and `every_box`.
 
     It learns from `boxes`, float (B, G, 4) in pixels, `classes`, int (B, G), -1 = no object, and optionally `known` and
     `ignored` (ops/objects.py). Its raw outputs contain "size", float32 (B, 2), the image's height and width. They
@@ -37,6 +39,7 @@ class DetectionHead(Head):
     strides: tuple[int, float] = (1, math.inf)
     most = 3
     agnostic = False
+    explains = ("box",)
 
     def __init__(self, classes: Classes, levels, score_threshold, iou_threshold, detections, **kwargs):
         super().__init__(classes, **kwargs)
@@ -65,6 +68,42 @@ class DetectionHead(Head):
             count=self.detections,
             agnostic=self.agnostic,
         )
+
+    def every_box(self, outputs) -> tuple:
+        """All that raw outputs predict: boxes (B, A, 4) in pixels, class logits and scores 0..1, both (B, A, C)."""
+        raise NotImplementedError(f"{type(self).__name__} lists no boxes.")
+
+    def choose(self, outputs, kind, number=None, box=None):
+        """The box of the highest score, times its overlap with `box` if one is given."""
+        boxes, _, scores = self.every_box(outputs)
+        batch, columns = ops.shape(scores)[0], len(self.classes)
+        if number is not None:
+            asked = ops.one_hot(for_images(number, batch), columns, dtype="float32")
+            scores = scores * ops.expand_dims(asked, 1) + ops.expand_dims(asked, 1) * 1e-30  # a score may be 0
+        if box is not None:
+            scores = scores * ops.expand_dims(_overlaps(boxes, box), -1)
+        best = ops.cast(ops.argmax(ops.reshape(scores, (batch, -1)), axis=1), "int32")
+        chosen = ops.take_along_axis(boxes, ops.reshape(best // columns, (-1, 1, 1)), axis=1)
+        return Choice(kind, best % columns, box_ops.clip(chosen, outputs["size"])[:, 0])
+
+    def score(self, outputs, choice):
+        """The class logit of the prediction whose score times overlap with the choice's box is highest.
+
+        So a neighbor may take the object over where the image has changed: as in D-RISE (Petsiuk et al. 2021,
+        https://arxiv.org/abs/2006.03204, section 3.2). No gradient passes through the boxes.
+        """
+        boxes, logits, scores = self.every_box(outputs)
+        number = ops.reshape(choice.number, (-1, 1, 1))
+        number = ops.broadcast_to(number, (ops.shape(logits)[0], logits.shape[1], 1))
+        logits, scores = (ops.take_along_axis(x, number, axis=2)[..., 0] for x in (logits, scores))
+        scores = ops.stop_gradient(scores * _overlaps(boxes, choice.box))
+        best = ops.expand_dims(ops.cast(ops.argmax(scores, axis=1), "int32"), 1)
+        return ops.take_along_axis(logits, best, axis=1)[:, 0]
+
+
+def _overlaps(boxes, box):
+    """(B, A): the IoU of boxes (B, A, 4) with one box an image, (B, 4)."""
+    return box_ops.iou(boxes, ops.expand_dims(ops.convert_to_tensor(box, "float32"), 1))[..., 0]
 
 
 def image_size(features: dict, who: str) -> tuple[int, int]:

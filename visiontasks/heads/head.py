@@ -5,6 +5,7 @@ import dataclasses
 import keras
 
 from visiontasks.arguments import Checked, Classes, fields_of, task_of
+from visiontasks.heads.choices import Choice
 from visiontasks.losses.reduction import Term
 from visiontasks.sample import prefix
 from visiontasks.skeleton import COCO_PERSON, Skeleton
@@ -22,6 +23,10 @@ class Head(Checked, keras.layers.Layer):
       matches targets to outputs itself, computes in float32, and leaves out what is not labeled. Totals and counts add
       up over replicas and batches; the model divides once.
     - `decode(outputs)`: to predictions, a dict of float32 or int32 tensors whose first axis is the batch.
+    - `choose(outputs, kind, number, box)`: to a Choice, the one answer of each image that `visiontasks.explain` asks
+      about: the class, tag, box, mask or joint of that number, inside of that box, or else the strongest.
+    - `score(outputs, choice)`: to float32 (B,), how strongly raw outputs of these images, perhaps changed, speak for
+      the choice: a logit where there is one, differentiable. With `choose` the smallest thing that all maps need.
 
     (Every Keras layer has a property `losses`, the regularizers'. Hence the name `compute_losses`.)
 
@@ -50,6 +55,7 @@ class Head(Checked, keras.layers.Layer):
             levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
             other takes any size.
         alone: whether it looks at one object that fills the image: `data.resize` is then object.
+        explains: the kinds of answers that `choose` takes, the usual one first: class, tag, box, mask, joint.
         any_size: whether it can be built without a known image size, and then takes images of any size.
         tapped: the levels that it taps, a list of Tap, finest first; set by `build`.
     """
@@ -61,6 +67,7 @@ class Head(Checked, keras.layers.Layer):
     divisible = True
     any_size = True
     alone = False
+    explains: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -132,6 +139,29 @@ class Head(Checked, keras.layers.Layer):
     def decode(self, outputs) -> dict:
         """Raw outputs to predictions: {name: tensor with the batch first}."""
         raise NotImplementedError(f"{type(self).__name__} decodes nothing.")
+
+    def names_of(self, kind: str) -> tuple[str, ...]:
+        """The names of what it can be asked for: the classes, or of the kind joint the keypoints."""
+        return tuple(self.skeleton) if kind == "joint" else self.classes
+
+    def choose(self, outputs, kind: str, number=None, box=None) -> Choice:
+        """The answer that is to be explained, for each image of these raw outputs.
+
+        Args:
+            outputs: of `call`, not in training.
+            kind: one of `explains`.
+            number: of the class, the tag or the keypoint, one or int32 (B,); None for the strongest.
+            box: float32 (B, 4) in pixels, where to look for it; None for the whole image.
+        """
+        raise NotImplementedError(f"{type(self).__name__} chooses nothing to explain.")
+
+    def outputs_to_score(self, features: dict):
+        """The raw outputs of features {tap: tensor} as far as `score` needs them, not in training; by default all."""
+        return self(features, training=False)
+
+    def score(self, outputs, choice: Choice):
+        """How strongly raw outputs speak for a choice: float32 (B,), differentiable."""
+        raise NotImplementedError(f"{type(self).__name__} scores no choice.")
 
 
 def _name_of(kind: type) -> str:

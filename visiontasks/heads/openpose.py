@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Points, Positive, Share
+from visiontasks.heads.choices import choose_joint, score_joint
 from visiontasks.heads.head import Head
 from visiontasks.losses.reduction import Term
 from visiontasks.ops.heatmaps import gaussians
@@ -63,6 +64,7 @@ class OpenPose(Head):
     task = "pose"
     fields = ("classes", "boxes", "keypoints")
     loss_terms = ("heat", "fields")
+    explains = ("joint",)
 
     def __init__(
         self,
@@ -214,6 +216,15 @@ class OpenPose(Head):
         scores = limb_scores(fields, peaks, self.limbs, self.stride, threshold=self.limb_threshold)
         shown = {"heat": ops.clip(ops.max(heat[..., :-1], axis=-1), 0.0, 1.0), "field": ops.sum(fields, axis=3)}
         return {"peaks": peaks, "limb_scores": ops.maximum(scores, 0.0), **shown}
+
+    def names_of(self, kind):
+        return tuple(self.skeleton.with_neck() if self.neck else self.skeleton)
+
+    def choose(self, outputs, kind, number=None, box=None):
+        return choose_joint(outputs["heat"][-1][..., :-1], kind, number, box, self.stride)
+
+    def score(self, outputs, choice):
+        return score_joint(outputs["heat"][-1][..., :-1], choice)
 
 
 def _through(layers, x):

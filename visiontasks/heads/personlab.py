@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Points, Positive, Share, Whole
+from visiontasks.heads.choices import Choice, choose_joint, for_images, inside, mean_over, peaks, score_joint
 from visiontasks.heads.detection import for_each, image_size
 from visiontasks.heads.head import Head
 from visiontasks.heads.rcnn_branches import apply_stack, build_stack, conv_stack
@@ -201,6 +202,28 @@ class PersonLab(Head):
         """L1, in radii."""
         distance = ops.sum(ops.abs(ops.cast(found, "float32") - wanted), axis=-1) / self.radius
         return over(distance, known)
+
+    @property
+    def explains(self):
+        return ("joint", "mask") if self.masks else ("joint",)
+
+    def names_of(self, kind):
+        return super().names_of(kind) if kind == "joint" else self.classes[:1]
+
+    def choose(self, outputs, kind, number=None, box=None):
+        """A keypoint's peak; or as mask the cells that are predicted as people's, or else the likeliest."""
+        if kind == "joint":
+            return choose_joint(outputs["heat"], kind, number, box, self.stride)
+        logits = outputs["segmentation"]
+        allowed = inside(box, tuple(logits.shape[1:3]), self.stride)
+        people = ops.logical_and(logits > 0, allowed)
+        cells = ops.where(ops.any(people, axis=(1, 2), keepdims=True), people, peaks(logits, allowed))
+        return Choice(kind, for_images(0, ops.shape(logits)[0]), cells=cells)
+
+    def score(self, outputs, choice):
+        if choice.kind == "joint":
+            return score_joint(outputs["heat"], choice)
+        return mean_over(outputs["segmentation"], choice.cells)
 
     def decode(self, outputs):
         outputs = {name: ops.cast(value, "float32") for name, value in outputs.items()}

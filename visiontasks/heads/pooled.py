@@ -3,8 +3,10 @@
 from typing import Literal
 
 import keras
+from keras import ops
 
 from visiontasks.arguments import Classes, Count, Share
+from visiontasks.heads.choices import Choice, for_images, of_number, strongest
 from visiontasks.heads.head import Head
 from visiontasks.layers.spatial_pyramid_pooling import SpatialPyramidPooling2D
 from visiontasks.taps import levels_among
@@ -31,6 +33,8 @@ class PooledHead(Head):
         tap: the backbone's output to classify; by default `top` if it exists, otherwise the deepest level.
         activation: after each hidden layer; networks before AlexNet use tanh.
     """
+
+    explains = ("class",)
 
     def __init__(
         self,
@@ -78,6 +82,14 @@ class PooledHead(Head):
         for layer in self.top:
             x = layer(x, training=training) if isinstance(layer, keras.layers.Dropout) else layer(x)
         return x
+
+    def choose(self, outputs, kind, number=None, box=None):
+        if box is not None:
+            raise ValueError(f"box: {self.name} predicts for the whole image, so it has none; leave it out.")
+        return Choice(kind, for_images(strongest(outputs) if number is None else number, ops.shape(outputs)[0]))
+
+    def score(self, outputs, choice):
+        return of_number(outputs, choice.number)
 
     def set_dense_layers(self, layers):
         """Set the dense layers, hidden and last, to a checkpoint's: [(kernel (in, out), bias (out,)), …].

@@ -7,6 +7,16 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Level, Points, Positive, Whole, options
+from visiontasks.heads.choices import (
+    Choice,
+    choose_joint,
+    for_images,
+    mean_over,
+    of_number,
+    peaks,
+    score_joint,
+    strongest,
+)
 from visiontasks.heads.detection import for_each, image_size
 from visiontasks.heads.head import Head
 from visiontasks.layers.batch_normalization import BatchNormalization
@@ -55,6 +65,7 @@ class PoseHeatmap(Head):
     task = "pose"
     fields = ("classes", "boxes", "keypoints")
     alone = True
+    explains = ("joint",)
 
     def __init__(
         self,
@@ -185,6 +196,24 @@ class PoseHeatmap(Head):
             "keypoints": ops.expand_dims(points, 1),
             **shown,
         }
+
+    def choose(self, outputs, kind, number=None, box=None):
+        if self.simcc is None:
+            return choose_joint(outputs["maps"], kind, number, box, self.stride)
+        if box is not None:
+            raise ValueError(f"box: {self.name} with simcc has no map to look at a box in; leave it out.")
+        logits = {name: ops.swapaxes(outputs[name], 1, 2) for name in ("x", "y")}
+        if number is None:
+            number = strongest(sum(ops.max(ops.log_softmax(outputs[name], axis=-1), axis=-1) for name in logits))
+        number = for_images(number, ops.shape(outputs["x"])[0])
+        cells = [peaks(of_number(logits[name], number)) for name in logits]
+        return Choice(kind, number, cells=ops.concatenate(cells, axis=1))
+
+    def score(self, outputs, choice):
+        if self.simcc is None:
+            return score_joint(outputs["maps"], choice)
+        logits = ops.swapaxes(ops.concatenate([outputs["x"], outputs["y"]], axis=2), 1, 2)
+        return mean_over(of_number(logits, choice.number), choice.cells)
 
     def _peaks(self, maps):
         if self.loss == "squared":

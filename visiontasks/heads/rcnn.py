@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Levels, NonNegative, Points, Positive, Positives, Share, Whole
+from visiontasks.heads.choices import of_number
 from visiontasks.heads.detection import DetectionHead, for_each, image_size, pyramid_anchors
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch, Branch
 from visiontasks.heads.rcnn_keypoints import KeypointBranch, Keypoints
@@ -168,9 +169,12 @@ class RCNN(DetectionHead):
         for branch in (self.boxes, *self.branches):
             branch.build(dict.fromkeys(self._numbers, shape), (None, None, 4))
 
+    def _pyramid(self, features, training=None):
+        return self.pyramid([features[tap.name] for tap in self.tapped], training=training)
+
     def call(self, features, training=None):
         size = image_size(features, "rcnn")
-        maps = self.pyramid([features[tap.name] for tap in self.tapped], training=training)
+        maps = self._pyramid(features, training)
         level_anchors = pyramid_anchors(maps, size, self._sizes, self.ratios)
         size = for_each(size, ops.shape(maps[0])[0])
         objectness, deltas = self.region_proposals(maps)
@@ -278,6 +282,37 @@ class RCNN(DetectionHead):
         proposals = {"boxes": outputs["proposals"], "valid": outputs["valid"], "size": outputs["size"]}
         candidates = self.boxes.candidates(regions, proposals)
         return tuple(candidates[key] for key in ("boxes", "scores", "classes"))
+
+    @property
+    def explains(self):
+        return ("box", *(branch.explains for branch in self.branches if branch.explains))
+
+    def every_box(self, outputs):
+        # a proposal has a box of its own for each class; of those that are padding, no score
+        regions = outputs.get("regions") or self._regions(outputs)
+        scores = ops.softmax(regions["classes"], axis=-1)[..., 1:]
+        scores = ops.where(ops.expand_dims(outputs["valid"], -1), scores, 0.0)
+        return outputs["proposals"], regions["classes"][..., 1:], scores
+
+    def choose(self, outputs, kind, number=None, box=None):
+        """The box is the proposal itself, not refined; a mask or a joint is that of the strongest box."""
+        chosen = super().choose(outputs, "box", None if kind == "joint" else number, box)
+        if kind == "box":
+            return chosen
+        return self._branch(kind).choose(outputs["pyramid"], chosen._replace(kind=kind), number)
+
+    def outputs_to_score(self, features):
+        return {"pyramid": dict(zip(self._numbers, self._pyramid(features), strict=False))}
+
+    def score(self, outputs, choice):
+        """What the second stage says of the choice's box itself: the first stage takes no part in it."""
+        if choice.kind != "box":
+            return self._branch(choice.kind).score(outputs["pyramid"], choice)
+        regions = self.boxes(outputs["pyramid"], ops.expand_dims(choice.box, 1), training=False)
+        return of_number(regions["classes"][:, 0, 1:], choice.number)
+
+    def _branch(self, kind):
+        return next(branch for branch in self.branches if branch.explains == kind)
 
     def decode(self, outputs):
         detections = super().decode(outputs)

@@ -49,12 +49,16 @@ class Branch(Checked, keras.layers.Layer):
       int32 (B, N), the index of the ground-truth box, or negative; and `targets` float32 (B, N, 4), that box.
     - `decode(outputs, detections)`: to predictions {name: (B, D, …)}; `detections` are the final `boxes`, `scores`,
       `classes` and `valid`.
+    - `choose(pyramid, choice, number)` and `score(pyramid, choice)`, if it `explains` something: as a Head's, for the
+      box (B, 4) and the class, `number`, of a choice.
 
     Attributes:
         fields: the Sample fields that it learns from, besides the boxes and classes.
         loss_terms: the names of the terms that `compute_losses` returns.
+        explains: the kind of what `choose` gives, mask or joint; "": it has none.
     """
 
+    explains = ""
     fields: tuple[str, ...] = ()
     loss_terms: tuple[str, ...]
 

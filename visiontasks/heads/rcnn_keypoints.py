@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Count, options
+from visiontasks.heads.choices import choose_joint, score_joint
 from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, build_stack, conv_stack
 from visiontasks.losses.softmax import cross_entropy
 from visiontasks.ops import matching
@@ -34,6 +35,7 @@ class KeypointBranch(ObjectBranch):
 
     fields = ("keypoints",)
     loss_terms = ("keypoints",)
+    explains = "joint"
 
     def __init__(
         self,
@@ -77,3 +79,14 @@ class KeypointBranch(ObjectBranch):
     def decode(self, outputs, detections):
         valid = ops.reshape(detections["valid"], (-1, outputs.shape[1], 1, 1, 1))
         return {"keypoint_maps": ops.where(valid, outputs, 0.0)}
+
+    def choose(self, pyramid, choice, number):
+        found = choose_joint(self._of(pyramid, choice), choice.kind, number, None, 1.0)
+        return choice._replace(number=found.number, cells=found.cells)
+
+    def score(self, pyramid, choice):
+        return score_joint(self._of(pyramid, choice), choice)
+
+    def _of(self, pyramid, choice):
+        # its maps are those of any object
+        return self(pyramid, ops.expand_dims(choice.box, 1), ops.zeros_like(choice.number)[:, None])[:, 0]

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Count, Whole, options
+from visiontasks.heads.choices import mean_over, peaks
 from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, build_stack, conv_stack
 from visiontasks.instance_masks import NO_MASK
 from visiontasks.losses.sigmoid import binary_cross_entropy
@@ -58,6 +59,7 @@ class MaskBranch(ObjectBranch):
 
     fields = ("instance_masks",)
     loss_terms = ("mask",)
+    explains = "mask"
 
     def __init__(
         self,
@@ -117,3 +119,21 @@ class MaskBranch(ObjectBranch):
     def decode(self, outputs, detections):
         valid = ops.reshape(detections["valid"], (-1, outputs.shape[1], 1, 1))
         return {"masks": ops.where(valid, ops.sigmoid(outputs), 0.0)}
+
+    def coarse(self, pyramid, boxes, classes):
+        """The mask's logits on the grid of the branch's convolutions: (B, N, S, S)."""
+        return self(pyramid, boxes, classes, training=False)
+
+    def choose(self, pyramid, choice, number):
+        """The cells that are predicted as the object's; where there are none, the likeliest."""
+        logits = self._of(pyramid, choice)
+        predicted = logits > 0
+        return choice._replace(
+            cells=ops.where(ops.any(predicted, axis=(1, 2), keepdims=True), predicted, peaks(logits))
+        )
+
+    def score(self, pyramid, choice):
+        return mean_over(self._of(pyramid, choice), choice.cells)
+
+    def _of(self, pyramid, choice):
+        return self.coarse(pyramid, ops.expand_dims(choice.box, 1), ops.expand_dims(choice.number, 1))[:, 0]

@@ -97,6 +97,10 @@ class PointBranch(MaskBranch):
             logits = point_ops.with_values(logits, cells, predicted(points))
         return logits
 
+    def coarse(self, pyramid, boxes, classes):
+        # no gradient passes from the refined mask to the coarse one
+        return self(pyramid, boxes, classes, training=False, learns=True)["logits"]
+
     def compute_losses(self, outputs, samples, targets):
         losses = super().compute_losses(outputs["logits"], samples, targets)
         crops, learned = self.crops_of(samples, targets)

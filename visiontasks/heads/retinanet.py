@@ -161,6 +161,10 @@ class RetinaNet(DetectionHead):
             chosen.append((predicted, scores, classes))
         return tuple(ops.concatenate(values, axis=1) for values in zip(*chosen, strict=True))
 
+    def every_box(self, outputs):
+        deltas, logits, all_anchors = (ops.concatenate(outputs[key], axis=1) for key in ("boxes", "classes", "anchors"))
+        return boxes.decode(deltas, all_anchors), logits, ops.sigmoid(logits)
+
 
 def _predict(x, tower, last, columns):
     """The outputs of one level: (B, A, columns)."""

@@ -7,6 +7,7 @@ from keras import ops
 from pydantic import Field
 
 from visiontasks.arguments import Classes, Positive
+from visiontasks.heads.choices import choose_pixels, mean_over, of_number
 from visiontasks.heads.head import Head
 from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.losses import softmax
@@ -33,6 +34,7 @@ class SegmentationHead(Head):
     task = "segmentation"
     fields = ("mask",)
     divisible = False  # each level is fitted to the next finer one
+    explains = ("mask",)
 
     def __init__(
         self,
@@ -57,6 +59,12 @@ class SegmentationHead(Head):
 
     def decode(self, outputs):
         return {"probabilities": ops.softmax(ops.cast(outputs, "float32"), axis=-1)}
+
+    def choose(self, outputs, kind, number=None, box=None):
+        return choose_pixels(outputs, kind, number, box)
+
+    def score(self, outputs, choice):
+        return mean_over(of_number(outputs, choice.number), choice.cells)
 
 
 class ConvBlock(keras.layers.Layer):

@@ -249,6 +249,10 @@ class SSD(DetectionHead):
         deltas, default_boxes = (nms.gather(outputs[key], rows) for key in ("boxes", "anchors"))
         return boxes.decode(deltas, default_boxes, VARIANCES), scores, classes
 
+    def every_box(self, outputs):
+        scores = ops.softmax(outputs["classes"], axis=-1)[..., 1:]
+        return boxes.decode(outputs["boxes"], outputs["anchors"], VARIANCES), outputs["classes"][..., 1:], scores
+
 
 def _predict(maps, convs, columns):
     """The outputs of all levels: (B, A, columns)."""

@@ -40,6 +40,7 @@ class Tagger(PooledHead):
 
     task = "tagging"
     fields = ("tags",)
+    explains = ("tag",)
 
     def __init__(
         self,

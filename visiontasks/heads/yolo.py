@@ -172,6 +172,9 @@ class YOLO(DetectionHead):
         scores, rows, classes = nms.best_pairs(ops.sigmoid(outputs["classes"]), self.candidates)
         return nms.gather(self._boxes(outputs), rows), scores, classes
 
+    def every_box(self, outputs):
+        return self._boxes(outputs), outputs["classes"], ops.sigmoid(outputs["classes"])
+
 
 def _short_distances(shape, dtype=None):
     """The initial logits of distances: their expectation is 1.5 strides instead of half of the longest distance.

@@ -172,6 +172,13 @@ class YOLOV1(DetectionHead):
         scores, rows, classes = nms.best_pairs(scores, count * len(self.classes))
         return nms.gather(ops.reshape(self._boxes(outputs), (-1, count, 4)), rows), scores, classes
 
+    def every_box(self, outputs):
+        """Its numbers have no activation: instead of a logit, the product of confidence and probability as they are."""
+        count = math.prod(outputs["boxes"].shape[1:3]) * self.boxes
+        products = outputs["boxes"][..., 4:] * ops.expand_dims(outputs["classes"], -2)
+        products = ops.reshape(products, (-1, count, len(self.classes)))
+        return ops.reshape(self._boxes(outputs), (-1, count, 4)), products, ops.clip(products, 0.0, 1.0)
+
 
 def _numbers(boxes, size):
     """A cell's targets for the box (B, S, S, 4) whose center it contains: x, y and the roots of width and height."""

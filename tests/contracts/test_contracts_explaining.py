@@ -1,0 +1,90 @@
+"""Maps of every head, and on every family of backbones; a new file of either is tested without a new test."""
+
+import functools
+
+import fakes
+import families
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from visiontasks.explain.believing import shuffled_weights
+from visiontasks.explain.cam import cam_of
+from visiontasks.explain.scoring import Explained
+from visiontasks.explain.sliding import occluded_of
+from visiontasks.model import VisionModel
+from visiontasks.registry import catalog
+
+# eager as it is here, a first stage costs most
+FEW = {"proposals": 8, "proposal_candidates": 16, "detections": 4}
+SMALL = {"yolo_v1": {"tap": None, "filters": [8, 4], "hidden": [16]}, "personlab": {"masks": True}}
+SMALL |= {"keypoint_rcnn": FEW, "mask_rcnn": FEW}
+SIMCC, REFINED = {"simcc": {}}, {"mask": {"filters": 16, "layers": 1, "bins": 4, "refine": 1, "points": 20}}
+# tasks whose heads must explain what they decode: a class, a tag, a mask, a box or a joint
+EXPLAINED = ("classification", "tagging", "segmentation", "detection", "instances", "pose", "posed_instances")
+# those that no other extends, and arguments under which another answer is explained
+HEADS = [*((name, {}) for name in sorted(fakes.largest_heads())), ("pose_heatmap", SIMCC), ("mask_rcnn", REFINED)]
+
+
+def model_of(name, more):
+    """(a model with one head on a small backbone, an image)."""
+    keras.utils.set_random_seed(0)
+    given = {**families.NARROW.get(name, {}), **fakes.posed(name), **SMALL.get(name, {}), **more}
+    model = VisionModel(fakes.backbone((32, 32)), catalog.find("heads", name).load()(fakes.CLASSES, **given))
+    return model, fakes.images(1)["image"]
+
+
+def maps_are_whole_and_depend_on_the_weights(model, images, target, head=None, squares=16):
+    """The model has its own weights again afterwards."""
+    one, own = Explained(model, images, target, head), model.get_weights()
+    # what is explained is what the model computes of uint8 images
+    outputs = model.by_head(model(images, training=False))[head or one.head.name]
+    expected = ops.convert_to_numpy(one.head.score(outputs, one.choice))
+    assert expected.shape == (len(images),) and np.isfinite(expected).all()
+    np.testing.assert_allclose(one.scores(), expected, rtol=1e-3, atol=1e-5)
+    methods = cam_of, functools.partial(cam_of, plus=True), functools.partial(occluded_of, size=squares)
+    before = [method(one) for method in methods]
+    model.set_weights(shuffled_weights(model, 1))
+    two = Explained(model, images, target, head)
+    for found, changed in zip(before, (method(two) for method in methods), strict=True):
+        assert found.shape == images.shape[:3] and found.dtype == np.float32 and np.isfinite(found).all()
+        found, changed = (values / max(np.abs(values).max(), 1e-30) for values in (found, changed))
+        assert np.abs(found - changed).max() > 0.02, "the map is the same for other weights"
+    model.set_weights(own)
+
+
+@pytest.mark.parametrize(("name", "more"), HEADS, ids=[name + "+" * bool(more) for name, more in HEADS])
+def test_every_kind_of_answer_of_a_head(name, more):
+    model, images = model_of(name, more)
+    (head,) = model.heads.values()
+    if not head.explains and head.task not in EXPLAINED:
+        pytest.skip(f"no map of the task {head.task}")
+    assert head.explains, "a head says what it explains, and has `choose` and `score`: see Head"
+    # with other arguments, the last kind alone is another
+    for kind in head.explains[-1:] if more else head.explains:
+        maps_are_whole_and_depend_on_the_weights(model, images, kind)
+        names = head.names_of(kind)
+        last = f"{kind}:{names[-1]}"
+        assert Explained(model, images, last).names == [names[-1]]
+        if kind in ("class", "tag") or more == SIMCC:
+            with pytest.raises(ValueError, match="leave it out"):
+                Explained(model, images, last, box=[0, 0, 16, 16])
+            continue
+        near = Explained(model, images, last, box=[0, 0, 16, 16]).choice
+        if near.box is not None:  # it overlaps with what was asked for
+            box = ops.convert_to_numpy(near.box)
+            assert ((box[:, :2] < 16) & (box[:, 2:] > box[:, :2])).all()
+        else:
+            cells = ops.convert_to_numpy(near.cells)
+            assert cells.any(axis=(1, 2)).all()
+            assert not cells[:, cells.shape[1] // 2 :].any() and not cells[:, :, cells.shape[2] // 2 :].any()
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_every_family(family):
+    """Under the head that takes every level."""
+    keras.utils.set_random_seed(0)
+    model, batch = families.model_of(family, ("unet",))
+    images = batch["image"][:1]
+    maps_are_whole_and_depend_on_the_weights(model, images, None, "unet", squares=images.shape[1] * 3 // 4)

@@ -1,0 +1,84 @@
+"""Curves, the pointing game and the other checks, on a score that is known in closed form."""
+
+import keras
+import numpy as np
+import pytest
+from explain.models import classifier
+from keras import ops
+
+from visiontasks import explain
+from visiontasks.explain.believing import ALIKE, Faithfulness, boxes_region, centered, rank_correlations
+
+
+class Corner:
+    """As an Explained, but the score is the brightness of one quarter of the image."""
+
+    def __init__(self, value=255):
+        self.images = np.full((1, 32, 32, 3), 90, np.uint8)
+        self.images[:, :16, :16] = value
+
+    def scores(self, images=None, row=None, batch=32):
+        images = self.images if images is None else images
+        return np.asarray(images, np.float32)[:, :16, :16].mean(axis=(1, 2, 3))
+
+
+def quarter(inside):
+    found = np.full((1, 32, 32), 1 - inside, np.float32)
+    found[:, :16, :16] = inside
+    return found
+
+
+def test_curves_start_and_end_at_the_image_and_the_empty_one():
+    deletion, insertion = explain.curves(Corner(), 0, quarter(1)[0], steps=4)
+    np.testing.assert_allclose(deletion, [1, 0, 0, 0, 0], atol=1e-6)  # a quarter of the pixels is all there is
+    np.testing.assert_allclose(insertion, [0, 1, 1, 1, 1], atol=1e-6)
+    deletion, insertion = explain.curves(Corner(), 0, quarter(0)[0], steps=4)
+    np.testing.assert_allclose(deletion, [1, 1, 1, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(insertion, [0, 0, 0, 0, 1], atol=1e-6)
+
+
+def test_the_right_map_is_faithful_and_its_opposite_is_not():
+    (right,) = explain.faithfulness(Corner(), quarter(1))
+    assert right.faithful and right.deletion < 0.2 and right.insertion > 0.8
+    (wrong,) = explain.faithfulness(Corner(), quarter(0))
+    assert wrong.reasons == ["no better than a Gaussian", "no better than random"]
+    (middle,) = explain.faithfulness(Corner(), centered((32, 32))[None])
+    assert "no better than a Gaussian" in middle.reasons
+    (alike,) = explain.faithfulness(Corner(), quarter(1), quarter(0.9))
+    assert alike.correlation >= ALIKE and alike.reasons == ["other weights give the same map"]
+
+
+def test_an_image_that_scores_no_higher_than_an_empty_one_is_not_judged():
+    (dark,) = explain.faithfulness(Corner(0), quarter(1))
+    assert np.isnan(dark.deletion) and not dark.faithful and "no higher" in dark.reasons[0]
+    assert Faithfulness(0.1, 0.9, (0.5, 0.5), (0.5, 0.5)).to_json()["faithful"]
+
+
+def test_pointing_game():
+    region = boxes_region([[2, 1, 5, 3]], (6, 7))
+    assert region.sum() == 6 and region[1:3, 2:5].all()
+    one = np.zeros((6, 7))
+    assert not explain.pointing_game(one, region)  # an empty map points at everything
+    one[2, 4] = 1
+    assert explain.pointing_game(one, region)
+    one[4, 4] = 2
+    assert not explain.pointing_game(one, region)
+
+
+def test_rank_correlations():
+    maps = np.random.default_rng(0).random((1, 20, 24))
+    assert rank_correlations(maps, np.exp(3 * maps)) == [pytest.approx(1)]
+    assert rank_correlations(maps, -maps) == [pytest.approx(-1)]
+    assert rank_correlations(maps, np.zeros_like(maps)) == [0.0]
+    assert rank_correlations(np.zeros_like(maps), np.zeros_like(maps)) == [1.0]
+
+
+def test_shuffled_weights_have_the_values_of_the_model_which_stays():
+    model, images = classifier()
+    before = model.get_weights()
+    copy = explain.shuffled(model)
+    for ours, theirs, now in zip(copy.get_weights(), before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(np.sort(ours.ravel()), np.sort(theirs.ravel()))
+        np.testing.assert_array_equal(now, theirs)
+    assert not np.allclose(ops.convert_to_numpy(copy(images)), ops.convert_to_numpy(model(images)))
+    assert isinstance(copy, keras.Model)

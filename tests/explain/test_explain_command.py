@@ -1,0 +1,92 @@
+"""The command end to end, on a run's folder made here: what it writes, and what it says is wrong."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from explain.models import classifier
+
+from visiontasks.errors import UserError
+from visiontasks.explain.__main__ import METHODS, explain
+from visiontasks.explain.believing import Faithfulness
+from visiontasks.explain.pictures import explanation
+from visiontasks.geometry import Placement
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """(the folder of a run, a folder with two images of one name)."""
+    root = tmp_path_factory.mktemp("work")
+    model, images = classifier()
+    (root / "run" / "checkpoints").mkdir(parents=True)
+    (root / "run" / "recipe.yaml").write_text("")
+    model.save(root / "run" / "checkpoints" / "best.keras")
+    for folder, image in zip(("a", "b"), images, strict=True):
+        (root / "images" / folder).mkdir(parents=True)
+        cv2.imwrite(str(root / "images" / folder / "one.png"), cv2.resize(image, (50, 40))[..., ::-1])
+    return root / "run", root / "images"
+
+
+def test_it_writes_a_picture_an_image_and_what_it_found(run, tmp_path, capsys):
+    words = [f"run={run[0]}", f"source={run[1]}", f"out={tmp_path / 'out'}", "how=gradcam,occlusion", "target=ring"]
+    assert explain([*words, "json=true"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert records == json.loads((tmp_path / "out" / "explanations.json").read_text())
+    assert [record["drawing"] for record in records] == ["one.png", "one_2.png"]
+    for record in records:
+        assert (record["head"], record["kind"], record["name"]) == ("classifier", "class", "ring")
+        assert record["maps"].keys() == {"gradcam", "occlusion"}
+        for one in record["maps"].values():
+            assert one["faithful"] == (not one["reasons"]) and -1 <= one["correlation"] <= 1
+        drawn = cv2.imread(str(tmp_path / "out" / record["drawing"]))
+        assert drawn.shape[1] > 3 * 256  # the image and two maps
+
+
+def test_without_the_checks_there_are_maps_alone(run, tmp_path):
+    words = [f"run={run[0]}", f"source={run[1] / 'a'}", f"out={tmp_path / 'out'}", f"how={','.join(METHODS)}"]
+    assert explain([*words, "believe=false"]) == 0
+    (record,) = json.loads((tmp_path / "out" / "explanations.json").read_text())
+    assert "maps" not in record and (tmp_path / "out" / "one.png").stat().st_size > 0
+
+
+def test_channels_have_sheets(run, tmp_path, capsys):
+    words = [f"run={run[0]}", f"source={run[1]}", f"out={tmp_path / 'out'}", "how=filters,maps,patches", "tap=C2"]
+    assert explain([*words, "channels=1,6"]) == 0
+    names = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert names == {"filters.png", "one_maps.png", "one_maps_2.png", "patches_C2.png"}
+    assert "4 filters, norms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run=R"], "source"),
+        (["run=R", "source=S", "how=gradcm"], "Did you mean 'gradcam'"),
+        (["run=R", "source=S", "data.size=[3,3]"], "as it was trained"),
+        (["run=R", "source=S", "target=rign"], "Did you mean 'ring'"),
+        (["run=R", "source=S", "tap=C9"], "Choices: C3"),
+        (["run=R", "source=S", "how=patches", "channels=a"], "channels: expected numbers"),
+        (["run=R", "source=S", "how=patches", "channels=99"], "channels: C1 has channels 0 to 3"),
+    ],
+)
+def test_wrong_words_are_named(run, words, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = [word.replace("=R", f"={run[0]}").replace("=S", f"={run[1]}") for word in words]
+    with pytest.raises(UserError, match=says):
+        explain(given)
+
+
+def test_a_map_lies_where_the_canvas_is_and_its_title_says_whether_to_believe_it():
+    image, placement = np.full((300, 400, 3), 200, np.uint8), Placement((300, 400), (64, 64), "crop")
+    values = np.zeros((64, 64), np.float32)
+    values[:32, 32:] = 1  # of the middle 300×300: columns 200 to 350, rows 0 to 150
+    bad = Faithfulness(0.9, 0.1, (0.5, 0.5), (0.5, 0.5), 0.9)
+    drawn = explanation(image, placement, "cat", [10, 10, 90, 90], {"Grad-CAM": (values, bad)})
+    plain = explanation(image, placement, "cat", [10, 10, 90, 90], {"Grad-CAM": (values, None)})
+    assert (drawn[:40] != plain[:40]).any() and (drawn[60:] == plain[60:]).all()
+    bright = np.argwhere((drawn[..., 0] > 230) & (drawn[..., 2] < 190) & (drawn[..., 1] > 200))
+    bright = bright[bright[:, 1] > drawn.shape[1] // 2]
+    left = np.flatnonzero((drawn[100, :, 0] > 60) & (drawn[100, :, 0] < 80)).max() - 399  # the map's panel, gray
+    low, high = bright.min(axis=0), bright.max(axis=0)
+    assert abs((high - low)[1] - 150) < 8 and abs((low[1] - left) - 200) < 8

@@ -1,0 +1,59 @@
+"""Contact sheets of channels: filters, feature maps, and the patches that excite them."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from visiontasks.drawing.panels import captioned, contact_sheet, grid, side_by_side
+from visiontasks.explain.exciting import Patch
+
+CELL = 48  # pixels of a filter
+PATCH = 160  # of a patch
+
+
+def filter_sheet(kernels: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3): filters (F, h, w, 3), each scaled alike up and down from gray, which is 0."""
+    largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
+    pictures = np.round(127.5 + 127.5 * kernels / np.maximum(largest, 1e-12)).astype(np.uint8)
+    large = [cv2.resize(one, (CELL, CELL), interpolation=cv2.INTER_NEAREST_EXACT) for one in pictures]
+    return grid([np.pad(one, ((2, 2), (2, 2), (0, 0)), constant_values=255) for one in large])
+
+
+def map_sheet(image: np.ndarray, maps: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """uint8 (H, W, 3): an image, and below it a row of feature maps for each level, each from its least to its most."""
+    rows = [side_by_side([captioned(image)], ["image"])]
+    for level, (numbers, values) in maps.items():
+        panels = [_colored(one) for one in values]
+        rows.append(side_by_side(panels, [f"{level} {number}" for number in numbers]))
+    return contact_sheet(rows)
+
+
+def _colored(values):
+    low, high = float(values.min()), float(values.max())
+    levels = np.round(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
+    height, width = levels.shape
+    factor = -(-256 // max(height, width))
+    levels = cv2.resize(levels, (width * factor, height * factor), interpolation=cv2.INTER_NEAREST_EXACT)
+    return cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+
+
+def patch_sheet(tap: str, patches: dict[int, Sequence[Patch]]) -> np.ndarray:
+    """uint8 (H, W, 3): a row of patches for each channel; what of a field exceeds the image is white."""
+    rows = []
+    for channel, best in patches.items():
+        panels = [_whole(patch) for patch in best]
+        titles = [f"{tap} {channel}: {best[0].value:.3g}", *(f"{patch.value:.3g}" for patch in best[1:])]
+        rows.append(side_by_side(panels, titles))
+    return contact_sheet(rows)
+
+
+def _whole(patch):
+    field = patch.field
+    whole = np.full((field.bottom - field.top, field.right - field.left, 3), 255, np.uint8)
+    top, left = max(0, -field.top), max(0, -field.left)
+    height, width = patch.pixels.shape[:2]
+    whole[top : top + height, left : left + width] = patch.pixels
+    longer = max(whole.shape[:2])
+    size = tuple(max(1, round(length * PATCH / longer)) for length in whole.shape[1::-1])
+    return cv2.resize(whole, size, interpolation=cv2.INTER_NEAREST_EXACT if longer < PATCH else cv2.INTER_AREA)
