@@ -26,7 +26,7 @@ HOUSE = [
     {"inference"},
     {"drawing"},
     {"model"},
-    {"model_arrays", "model_export", "model_folding", "model_sizes"},
+    {"model_arrays", "model_export", "model_folding", "model_sizes", "model_statistics"},
     {"model_validation"},
     {"heads", "backbones"},
     {"losses", "layers"},
@@ -45,7 +45,8 @@ DEPTH = {room: depth for depth, rooms in enumerate(HOUSE) for room in rooms}
 # of these, only the pairs below see each other
 APART = {"drawing", "heads", "backbones", "losses", "layers", "weights", "data"}
 NEIGHBORS = {("heads", "losses"), ("heads", "layers"), ("backbones", "layers"), ("backbones", "weights")}
-NETWORK = {"model", "model_arrays", "model_export", "model_folding", "model_sizes", "model_validation"}
+NETWORK = {"model", "model_arrays", "model_export", "model_folding", "model_sizes", "model_statistics"}
+NETWORK |= {"model_validation"}
 HOST = {"data", "evaluation", "inference", "drawing", "recipe", "registry", "preprocess", "keras_backend"}
 HOST |= {
     "sample",

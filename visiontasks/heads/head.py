@@ -1,6 +1,7 @@
 """`Head`: the contract of every task head. Read this before writing one; the folder is the registry."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import keras
 
@@ -22,6 +23,9 @@ class Head(Checked, keras.layers.Layer):
       matches targets to outputs itself, computes in float32, and leaves out what is not labeled. Totals and counts add
       up over replicas and batches; the model divides once.
     - `decode(outputs)`: to predictions, a dict of float32 or int32 tensors whose first axis is the batch.
+
+    A head that is not `by_gradients` has no loss terms and no trainable weights. It implements `adapt` instead, which
+    fits its weights to the features of normal images in one pass; see `visiontasks.model.VisionModel.adapt`.
 
     (Every Keras layer has a property `losses`, the regularizers'. Hence the name `compute_losses`.)
 
@@ -50,6 +54,7 @@ class Head(Checked, keras.layers.Layer):
             levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
             other takes any size.
         alone: whether it looks at one object that fills the image: `data.resize` is then object.
+        by_gradients: whether it learns by gradients of its losses; otherwise by `adapt`, as the only head of a model.
         any_size: whether it can be built without a known image size, and then takes images of any size.
         tapped: the levels that it taps, a list of Tap, finest first; set by `build`.
     """
@@ -61,6 +66,7 @@ class Head(Checked, keras.layers.Layer):
     divisible = True
     any_size = True
     alone = False
+    by_gradients = True
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -122,6 +128,13 @@ class Head(Checked, keras.layers.Layer):
     def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict[str, Term]:
         """{term: Term(total, count)} for a batch of targets (formats: `visiontasks.sample.FIELDS`)."""
         raise NotImplementedError(f"{type(self).__name__} computes no losses.")
+
+    def adapt(self, batches: Iterable[dict]):
+        """Fit a head that is not `by_gradients` to {tap: features} of normal images, in one pass; runs eagerly.
+
+        The number of images may differ from batch to batch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} learns by gradients, or does not say how it is fitted.")
 
     def decode(self, outputs) -> dict:
         """Raw outputs to predictions: {name: tensor with the batch first}."""
