@@ -75,6 +75,7 @@ NARROW["keypoint_rcnn"] = {
     "keypoints": {"filters": 16, "layers": 1, "bins": 4},
     "detections": 24,
 }
+NARROW["anomaly"] = {"components": 6, "memory": 20}
 NARROW["pose_heatmap"] = {"filters": 16, "layers": 2}
 NARROW["personlab"] = {"radius": 8.0, "nms_radius": 2.0}
 # U-Net's filters on each step up, from C5 to the image; of a family that ends before, the last ones
@@ -104,9 +105,12 @@ def model_of(family, names):
 
 
 def columns() -> dict[str, tuple]:
-    """What contracts combine: {"head", "family", "precision", "backend": every one there is; of heads the largest}."""
+    """What contracts combine: {"head", "family", "precision", "backend": every one there is}.
+
+    Of heads those that no other one extends and that learn by gradients.
+    """
     return {
-        "head": tuple(fakes.largest_heads()),
+        "head": tuple(fakes.trained_heads()),
         "family": tuple(FAMILIES),
         "precision": PRECISIONS,
         "backend": BACKENDS,

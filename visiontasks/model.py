@@ -225,9 +225,9 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, Adapts, keras.Model):
         """Keras's `fit`; NumPy arrays and the class names of a Loader are checked first.
 
         Raises:
-            ValueError: the head learns by `adapt`, or arrays that a head cannot learn from, such as one-hot labels, masks of 0 and 255, or boxes that
-                are shares of the image; the text names the array and the fix. Or a Loader's class names are not the
-                head's.
+            ValueError: the head learns by `adapt`; arrays are none that a head can learn from, such as one-hot labels,
+                masks of 0 and 255, or boxes that are shares of the image; the text names the array and the fix. Or a
+                Loader's class names are not the head's.
         """
         if not self.by_gradients:
             raise ValueError(f"fit: head {next(iter(self.heads))!r} learns without gradients: call adapt(images).")

@@ -167,7 +167,7 @@ def _rows(x, numbers):
 
 
 def _smoothing(length, sigma):
-    """The matrix (length, length) that smooths with a Gaussian; near borders by those of its weights that are inside."""
+    """The matrix (length, length) that smooths with a Gaussian; near borders by the weights that are inside."""
     if not sigma:
         return ops.eye(length)
     places = ops.arange(length, dtype="float32")
