@@ -116,15 +116,15 @@ class Anomaly(Head):
         return ops.take(x, self.dimensions, axis=-1) if self.method == "padim" else x
 
     def _distances(self, x):
-        found = self.normality(x)
-        of_patches = found["distances"]
-        x = ops.image.resize(
-            of_patches[..., None], self.image_size, interpolation="bilinear", data_format="channels_last"
-        )[..., 0]
+        distances = self.normality(x)
+        resized = ops.image.resize(
+            distances[..., None], self.image_size, interpolation="bilinear", data_format="channels_last"
+        )
         rows, columns = (_smoothing(length, self.smoothing) for length in self.image_size)
-        x = ops.matmul(ops.matmul(rows, x), ops.transpose(columns))
-        score = found["weight"] * ops.max(of_patches, axis=(1, 2)) if "weight" in found else ops.max(x, axis=(1, 2))
-        return {"map": x, "score": score}
+        smoothed = ops.matmul(ops.matmul(rows, resized[..., 0]), ops.transpose(columns))
+        if self.method == "padim":
+            return {"map": smoothed, "score": ops.max(smoothed, axis=(1, 2))}
+        return {"map": smoothed, "score": self.normality.weight(x, distances) * ops.max(distances, axis=(1, 2))}
 
     def adapt(self, batches: Iterable[dict]):
         """Fit the statistics to features of normal images, and then the thresholds to the held-out images."""

@@ -14,10 +14,9 @@ class MemoryBank(keras.layers.Layer):
     """Distances to the nearest of the features it holds; in float32 under every policy.
 
     K. Roth, L. Pemula, J. Zepeda, B. Schölkopf, T. Brox, P. Gehler: PatchCore (2021), https://arxiv.org/abs/2106.08265,
-    sections 3.2 and 3.3. The weight of an image, equation 7, is small where the nearest feature of its most anomalous
-    patch lies among others that are as near. Before `fit` all features are 0.
+    sections 3.2 and 3.3. Before `fit` all features are 0.
 
-    Shapes: float32 (B, h, w, d) to {"distances": float32 (B, h, w), "weight": float32 (B,)}.
+    Shapes: float32 (B, h, w, d) to float32 (B, h, w).
 
     Args:
         count: features that it holds.
@@ -37,19 +36,31 @@ class MemoryBank(keras.layers.Layer):
         )
 
     def call(self, x):
+        return _length(x - self._nearest(x))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[:-1]
+
+    def _nearest(self, x):
+        """Of features (…, d) the nearest that it holds, (…, d)."""
         bank = ops.convert_to_tensor(self.features)
-        height, width, size = x.shape[1:]
-        patches = ops.reshape(x, (-1, height * width, size))
         # |x - y|² without |x|², which is the same for all y; the distance itself is computed without cancellation
-        order = ops.sum(ops.square(bank), axis=-1) - 2 * ops.matmul(patches, ops.transpose(bank))
-        nearest = ops.take(bank, ops.argmin(order, axis=-1), axis=0)
-        distances = _length(patches - nearest)
-        worst = ops.argmax(distances, axis=1)[:, None, None]
-        patch, core = ops.take_along_axis(patches, worst, axis=1), ops.take_along_axis(nearest, worst, axis=1)
-        _, around = ops.top_k(-_length(bank - core), min(self.neighbors, self.count))
+        order = ops.sum(ops.square(bank), axis=-1) - 2 * ops.matmul(x, ops.transpose(bank))
+        return ops.take(bank, ops.argmin(order, axis=-1), axis=0)
+
+    def weight(self, x, distances):
+        """Equation 7's factor of each image's largest distance, float32 (B,), from `call`'s input and output.
+
+        It is small where the nearest feature of the most anomalous patch lies among others that are as near.
+        """
+        height, width, size = x.shape[1:]
+        flat = ops.reshape(distances, (-1, height * width))
+        worst = ops.argmax(flat, axis=1)[:, None, None]
+        patch = ops.take_along_axis(ops.reshape(x, (-1, height * width, size)), worst, axis=1)
+        bank = ops.convert_to_tensor(self.features)
+        _, around = ops.top_k(-_length(bank - self._nearest(patch)), min(self.neighbors, self.count))
         lengths = _length(ops.take(bank, around, axis=0) - patch)
-        weight = 1 - ops.exp(ops.max(distances, axis=1) - ops.logsumexp(lengths, axis=1))
-        return {"distances": ops.reshape(distances, (-1, height, width)), "weight": weight}
+        return 1 - ops.exp(ops.max(flat, axis=1) - ops.logsumexp(lengths, axis=1))
 
     def fit(self, batches: Iterable):
         """Hold a coreset of the patches of features, float32 (N, h, w, d) for any N each, in one pass.

@@ -13,7 +13,7 @@ class PatchGaussians(keras.layers.Layer):
     equations 1 and 2. Instead of the inverse covariance it holds the inverse of its Cholesky factor, whose product with
     a difference is as long as the distance. Before `fit` all means are 0 and all covariances 1.
 
-    Shapes: float32 (B, h, w, d) to {"distances": float32 (B, h, w)}.
+    Shapes: float32 (B, h, w, d) to float32 (B, h, w).
 
     Args:
         regularization: added to the diagonal of each covariance, ε of equation 1.
@@ -38,7 +38,10 @@ class PatchGaussians(keras.layers.Layer):
 
     def call(self, x):
         whitened = ops.einsum("bhwc,hwdc->bhwd", x - self.mean, self.whitening)
-        return {"distances": ops.sqrt(ops.sum(ops.square(whitened), axis=-1))}
+        return ops.sqrt(ops.sum(ops.square(whitened), axis=-1))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[:-1]
 
     def fit(self, batches: Iterable):
         """Mean and covariance of features, float32 (N, h, w, d) for any N each, in one pass.

@@ -15,7 +15,7 @@ def fit_statistics(model, train, run: RunDirectory, console) -> dict:
     Returns:
         As `visiontasks.training.fit.fit`, with no epochs.
     """
-    console.print(f"one pass over {len(train)} batches, without gradients")
+    console.print(f"one pass over {len(train)} batches, without gradients; the validation set chooses nothing")
     try:
         model.adapt(train)
     except Exception as error:
