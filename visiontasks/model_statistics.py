@@ -63,7 +63,7 @@ def check_alone(heads: dict):
     """Raise unless heads that are not `by_gradients` are the only ones of their model.
 
     Raises:
-        ValueError: there are others, whose training changes the features after they were counted.
+        ValueError: there are others, whose training would change the features afterwards.
     """
     statistical = [name for name, head in heads.items() if not head.by_gradients]
     if statistical and len(heads) > 1:

@@ -41,7 +41,7 @@ def test_a_defect_is_seen_in_its_mask(surface, defect):
 def test_a_missing_stud_leaves_the_ground():
     _, mask = draw_surface(Chosen("missing"), (128, 128), "plate", defective=True)
     radius = np.sqrt(mask.sum() / np.pi)
-    assert radius == pytest.approx(0.3 * 32, rel=0.05)
+    assert radius == pytest.approx(0.3 * 32, abs=0.7)  # OpenCV fills the pixels on the outline too
 
 
 def test_the_share_of_defects_is_exact_and_the_samples_are_those_of_their_seed():

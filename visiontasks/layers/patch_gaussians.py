@@ -52,7 +52,7 @@ class PatchGaussians(keras.layers.Layer):
         Raises:
             ValueError: there are fewer than 2 images.
         """
-        count, mean, scatter = 0, ops.zeros_like(self.mean), ops.zeros_like(self.whitening)
+        count, mean, scatter = 0, ops.zeros(self.mean.shape), ops.zeros(self.whitening.shape)
         for x in batches:
             if not (n := x.shape[0]):
                 continue
