@@ -106,6 +106,11 @@ def largest_heads():
     }
 
 
+def trained_heads():
+    """{name: constructor} of those of `largest_heads` that learn by gradients."""
+    return {name: head for name, head in largest_heads().items() if head.by_gradients}
+
+
 def posed(name) -> dict:
     """{"skeleton": SKELETON} for a head that takes one."""
     from visiontasks.registry import catalog

@@ -27,6 +27,7 @@ HOUSE = [
     {"explain"},
     {"drawing"},
     {"model"},
+    {"model_statistics"},
     {"model_arrays", "model_export", "model_folding", "model_sizes"},
     {"model_validation"},
     {"heads", "backbones"},
@@ -46,7 +47,8 @@ DEPTH = {room: depth for depth, rooms in enumerate(HOUSE) for room in rooms}
 # of these, only the pairs below see each other
 APART = {"drawing", "heads", "backbones", "losses", "layers", "weights", "data"}
 NEIGHBORS = {("heads", "losses"), ("heads", "layers"), ("backbones", "layers"), ("backbones", "weights")}
-NETWORK = {"model", "model_arrays", "model_export", "model_folding", "model_sizes", "model_validation"}
+NETWORK = {"model", "model_arrays", "model_export", "model_folding", "model_sizes", "model_statistics"}
+NETWORK |= {"model_validation"}
 HOST = {"data", "evaluation", "inference", "drawing", "recipe", "registry", "preprocess", "keras_backend"}
 HOST |= {
     "sample",

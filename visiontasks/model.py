@@ -13,6 +13,7 @@ from visiontasks.heads.head import Head
 from visiontasks.layers.batch_normalization import fuse
 from visiontasks.losses.reduction import PENALTY, Term, TermMean
 from visiontasks.model_sizes import FunctionsBySize
+from visiontasks.model_statistics import Adapts, check_alone
 from visiontasks.model_validation import PredictsWithLosses
 from visiontasks.ops import replicas
 from visiontasks.preprocess import Preprocess
@@ -40,7 +41,7 @@ NOT_HEADS = {"path", "size", "frame", "seconds"}  # other keys of an image in `p
 
 
 @keras.saving.register_keras_serializable(package="visiontasks")
-class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
+class VisionModel(FunctionsBySize, PredictsWithLosses, Adapts, keras.Model):
     """A backbone shared by one head, or by several that are trained jointly; otherwise an ordinary Keras model.
 
     Input is uint8 RGB images (B, H, W, 3), 0..255, alone or as {"image": …, targets by field name}: `fit` takes a
@@ -56,7 +57,8 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
             `visiontasks.load` does the same; `fit` takes it from its Loader, the last one's if there are several.
 
     Raises:
-        ValueError: a head taps a level that the backbone does not have, or a loss weight names no head; when called,
+        ValueError: a head taps a level that the backbone does not have, a loss weight names no head, or a head that is
+            not `by_gradients` is not the only one; when called,
             images that are not uint8, or whose height or width is not a multiple of `stride`.
 
     Attributes:
@@ -85,6 +87,7 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
             raise ValueError(f"head: {sorted(taken)} cannot name heads: predictions.json has keys of these names.")
         if cut := sorted(name for name in self.heads if "/" in name):
             raise ValueError(f"head: expected names without /, because metrics are named HEAD/METRIC; got {cut}.")
+        check_alone(self.heads)
         self.preprocess = preprocess and Preprocess(**preprocess).get_config()
         self.taps = {name: _tapped(name, part, taps_of(backbone)) for name, part in self.heads.items()}
         self.stride = _stride(self.heads, self.taps)
@@ -223,10 +226,12 @@ class VisionModel(FunctionsBySize, PredictsWithLosses, keras.Model):
         """Keras's `fit`; NumPy arrays and the class names of a Loader are checked first.
 
         Raises:
-            ValueError: arrays that a head cannot learn from, such as one-hot labels, masks of 0 and 255, or boxes that
-                are shares of the image; the text names the array and the fix. Or a Loader's class names are not the
-                head's.
+            ValueError: the head learns by `adapt`; arrays are none that a head can learn from, such as one-hot labels,
+                masks of 0 and 255, or boxes that are shares of the image; the text names the array and the fix. Or a
+                Loader's class names are not the head's.
         """
+        if not self.by_gradients:
+            raise ValueError(f"fit: head {next(iter(self.heads))!r} learns without gradients: call adapt(images).")
         model_arrays.check(self.heads, x, y)
         given = kwargs.get("validation_data")
         pair = given[:2] if isinstance(given, tuple) else (given,)

@@ -10,6 +10,7 @@ import time
 from types import SimpleNamespace
 
 from visiontasks.recipe.schema import Recipe
+from visiontasks.registry import catalog
 from visiontasks.training import devices
 
 POLICIES = ("float32", "mixed_bfloat16")
@@ -48,6 +49,8 @@ def pays(recipe: Recipe, loader) -> bool:
     from visiontasks.training.fit import epochs
 
     if keras.backend.backend() != "tensorflow" or recipe.train.devices == "all" or not devices.cpu_has_bfloat16():
+        return False
+    if not all(catalog.find("heads", part["name"]).by_gradients for part in recipe.parts.values()):
         return False
     images = epochs(recipe.train, len(loader)) * len(loader) * recipe.data.batch
     return images * math.prod(recipe.data.size) >= LONG * devices.cores()

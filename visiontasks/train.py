@@ -128,6 +128,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     from visiontasks.training.fit import fit
     from visiontasks.training.optimizers import optimizer
     from visiontasks.training.run_directory import RunDirectory
+    from visiontasks.training.statistics import fit_statistics
 
     t = recipe.train
     optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)  # raises what Keras rejects before the run begins
@@ -138,7 +139,10 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
     started = time.monotonic()
     tasks = tasks_of(model, train_set.fields)
     try:
-        ended = fit(model, train_set, val_set, tasks, recipe.train, run, reporter.console)
+        if model.by_gradients:
+            ended = fit(model, train_set, val_set, tasks, recipe.train, run, reporter.console)
+        else:
+            ended = fit_statistics(model, train_set, run, reporter.console)
     except KeyboardInterrupt:  # a second Ctrl-C
         reporter.stopped(run, "at once")
         raise
@@ -169,7 +173,7 @@ def _train(model, recipe, train_set, val_set, reporter, policy) -> int:
         tasks,
         run.path,
         reporter.console,
-        losses=True,  # with the function that validation has traced already
+        losses=model.by_gradients,  # with the function that validation has traced already
     )
     write_json(run.path / "summary.json", {**summary, "metrics": evaluation.metrics})
     reporter.ended(run, ended, tasks, seconds)

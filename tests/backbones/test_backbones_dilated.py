@@ -68,7 +68,7 @@ def test_heads_take_the_deepest_level_of_each_stride(monkeypatch):
         kept = {key: value for key, value in narrow.items() if key not in ("levels", "convs", "tap")}
         monkeypatch.setitem(families.NARROW, name, kept)
     monkeypatch.setattr(families, "UNET", [32, 16, 16])
-    model, batch = families.model_of("resnet18", list(fakes.largest_heads()))
+    model, batch = families.model_of("resnet18", list(fakes.trained_heads()))
     outputs = model(batch["image"], training=True)
     for name, head in model.heads.items():
         assert [tap.name for tap in head.tapped if tap.stride == 8] in (["C5"], []), name

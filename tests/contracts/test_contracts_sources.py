@@ -142,7 +142,18 @@ def instances(root):
     return {"images": str(root / "images"), "masks": str(root / "instances")}
 
 
+def mvtec(root):
+    for number in range(4):
+        write(root / f"train/good/{number}.png", seed=number)
+    write(root / "test/good/0.png", seed=4)
+    write(root / "test/crack/0.png", seed=5)
+    (root / "ground_truth/crack").mkdir(parents=True)
+    write_image(root / "ground_truth/crack/0_mask.png", np.uint8(255 * np.eye(20, 24)))
+    return {"root": str(root)}
+
+
 EXAMPLES = {
+    "mvtec": mvtec,
     "folder": folder,
     "masks": masks,
     "csv": csv,
@@ -156,6 +167,7 @@ EXAMPLES = {
     "instances": instances,
     "images": images,
     "shapes": lambda root: {"count": 4},
+    "defects": lambda root: {"count": 4},
 }
 NAMES = sorted(catalog.parts("data/sources").keys() - ELSEWHERE)
 
@@ -222,7 +234,7 @@ def test_a_folder_of_its_layout_is_recognised(made, name, tmp_path):
     assert [again.describe(i) for i in range(len(again))] == [made.describe(i) for i in range(len(made))]
 
 
-@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"shapes"}))
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"shapes", "defects"}))
 def test_results_within_a_data_set_are_never_read_as_data(name, tmp_path):
     """Training, predicting and evaluating in the folder of the data itself, then all of it a second time."""
     make, arguments = catalog.find("data/sources", name).load(), EXAMPLES[name](tmp_path)

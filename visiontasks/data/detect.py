@@ -15,7 +15,20 @@ from visiontasks.registry import catalog
 
 # the most specific layouts first: an annotation file says more than folders, and folders more than a table; a list
 # gives classes alone, of the whole image
-PRECEDENCE = ("listed", "coco", "voc", "yolo", "points", "labelme", "instances", "masks", "folder", "boxes", "csv")
+PRECEDENCE = (
+    "mvtec",
+    "listed",
+    "coco",
+    "voc",
+    "yolo",
+    "points",
+    "labelme",
+    "instances",
+    "masks",
+    "folder",
+    "boxes",
+    "csv",
+)
 INHERITED = (
     "names",
     "values",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from visiontasks.drawing.panels import Entry, captioned, fitted
+from visiontasks.drawing.panels import Entry, captioned, fitted, unit
 
 # a field's directions, by their angle; "twilight" is cyclic, and even in lightness for every kind of color vision
 _DIRECTIONS = (("to the right", 0.0), ("down", 0.25), ("to the left", 0.5), ("up", 0.75))
@@ -33,6 +33,24 @@ def heat_drawn(image: np.ndarray, maps: Sequence[np.ndarray], windows: Sequence[
     inks = cv2.applyColorMap(np.round(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     entries = [Entry(f"{value:g}", _ink(cv2.COLORMAP_INFERNO, value)) for value in (0.25, 0.5, 0.75, 1)]
     return captioned(_over(below, inks, heat), entries)
+
+
+def anomalies_drawn(image: np.ndarray, values: np.ndarray, title: str) -> np.ndarray:
+    """The image, gray and dark, with a heat map over it whose threshold is 1: a white line there, no color at 0.
+
+    Args:
+        image: uint8 (H, W, 3).
+        values: float (H, W), not negative; the color of 2 and above is the same.
+        title: the first line of the legend.
+    """
+    below = fitted(image)
+    heat = cv2.resize(np.float32(values) / 2, below.shape[1::-1], interpolation=cv2.INTER_LINEAR).clip(0, 1)
+    inks = cv2.applyColorMap(np.round(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    drawn = _over(below, inks, heat)
+    outlines, _ = cv2.findContours((heat >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(drawn, outlines, -1, (255, 255, 255), max(1, unit(below) // 10))
+    entries = [Entry(f"{value:g}", _ink(cv2.COLORMAP_INFERNO, value / 2)) for value in (0.5, 1, 1.5, 2)]
+    return captioned(drawn, [Entry(title), *entries])
 
 
 def field_drawn(image: np.ndarray, fields: Sequence[np.ndarray], windows: Sequence[Sequence[float]]) -> np.ndarray:

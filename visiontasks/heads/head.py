@@ -1,6 +1,7 @@
 """`Head`: the contract of every task head. Read this before writing one; the folder is the registry."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import keras
 
@@ -27,6 +28,9 @@ class Head(Checked, keras.layers.Layer):
       about: the class, tag, box, mask or joint of that number, inside of that box, or else the strongest.
     - `score(outputs, choice)`: to float32 (B,), how strongly raw outputs of these images, perhaps changed, speak for
       the choice: a logit where there is one, differentiable. With `choose` the smallest thing that all maps need.
+
+    A head that is not `by_gradients` has no loss terms and no trainable weights. It implements `adapt` instead, which
+    fits its weights to the features of normal images in one pass; see `visiontasks.model.VisionModel.adapt`.
 
     (Every Keras layer has a property `losses`, the regularizers'. Hence the name `compute_losses`.)
 
@@ -56,6 +60,7 @@ class Head(Checked, keras.layers.Layer):
             other takes any size.
         alone: whether it looks at one object that fills the image: `data.resize` is then object.
         explains: the kinds of answers that `choose` takes, the usual one first: class, tag, box, mask, joint.
+        by_gradients: whether it learns by gradients of its losses; otherwise by `adapt`, as the only head of a model.
         any_size: whether it can be built without a known image size, and then takes images of any size.
         tapped: the levels that it taps, a list of Tap, finest first; set by `build`.
     """
@@ -68,6 +73,7 @@ class Head(Checked, keras.layers.Layer):
     any_size = True
     alone = False
     explains: tuple[str, ...] = ()
+    by_gradients = True
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -135,6 +141,13 @@ class Head(Checked, keras.layers.Layer):
     def compute_losses(self, targets: dict, outputs, training: bool = True) -> dict[str, Term]:
         """{term: Term(total, count)} for a batch of targets (formats: `visiontasks.sample.FIELDS`)."""
         raise NotImplementedError(f"{type(self).__name__} computes no losses.")
+
+    def adapt(self, batches: Iterable[dict]):
+        """Fit a head that is not `by_gradients` to {tap: features} of normal images, in one pass; runs eagerly.
+
+        The number of images may differ from batch to batch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} learns by gradients, or does not say how it is fitted.")
 
     def decode(self, outputs) -> dict:
         """Raw outputs to predictions: {name: tensor with the batch first}."""

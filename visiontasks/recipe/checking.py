@@ -1,7 +1,9 @@
 """Checks a recipe's parts against their constructors' signatures and against each other, without importing them."""
 
+import dataclasses
+
 from visiontasks.errors import RecipeError, near
-from visiontasks.recipe.schema import Recipe
+from visiontasks.recipe.schema import Recipe, TrainRecipe
 from visiontasks.registry import catalog
 
 ALL_CLASSES = "imagenet"  # `classes: imagenet`: a checkpoint's classes and last layer
@@ -60,9 +62,28 @@ def _check_head(recipe, name):
             )
         spec = {key: value for key, value in spec.items() if key != "classes"}
     _arguments(part, spec, where, filled=("classes",))
+    if not part.by_gradients:
+        _check_without_gradients(recipe, part)
     if recipe.data.resize == "crop" and not catalog.task(part.task(spec)).definition.whole_image:
         raise RecipeError(
             f"data.resize: crop removes pixels that {where} must predict; use data.resize=letterbox or stretch."
         )
     if recipe.data.sizes and not part.any_size:
         raise RecipeError(f"data.sizes: {where} takes images of one size only; leave data.sizes out.")
+
+
+def _check_without_gradients(recipe, part):
+    """Raise unless a head that is fitted by statistics is alone, and nothing is said about gradients."""
+    if len(recipe.parts) > 1:
+        raise RecipeError(
+            f"heads: {part.name} learns by statistics of the backbone's features, which the training of other heads "
+            "changes. Train those first, then give it their best.keras as backbone.weights."
+        )
+    plain = TrainRecipe(precision=recipe.train.precision, devices=recipe.train.devices)
+    for field in dataclasses.fields(TrainRecipe):
+        if getattr(recipe.train, field.name) != getattr(plain, field.name):
+            raise RecipeError(
+                f"train.{field.name}: {part.name} is fitted in one pass, without gradients; leave it out."
+            )
+    if recipe.train.devices == "all":
+        raise RecipeError(f"train.devices: {part.name} is fitted on one device; give gpu or auto.")

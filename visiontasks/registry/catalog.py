@@ -57,6 +57,11 @@ class Part:
         """Of a head: whether it looks at one object that fills the image."""
         return self.definition.alone
 
+    @property
+    def by_gradients(self) -> bool:
+        """Of a head: whether it learns by gradients; otherwise by statistics, in one pass."""
+        return self.definition.by_gradients
+
     def fields(self, arguments: dict) -> tuple[str, ...]:
         """Of a head: the Sample fields that it learns from, given its arguments; NAME/FIELD for a named label set."""
         given = {argument.name: argument.default for argument in self.arguments} | arguments

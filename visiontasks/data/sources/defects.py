@@ -1,0 +1,59 @@
+"""Drawn surfaces, some with a defect, for anomaly detection without a download."""
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from visiontasks.arguments import Chance, Count, Whole, between
+from visiontasks.data.sources.mvtec import LABELS, MASKS
+from visiontasks.data.sources.source import Source
+from visiontasks.data.surfaces import draw_surface
+from visiontasks.sample import Sample
+
+_Size = Annotated[
+    tuple[between(32, kind=int), between(32, kind=int)], Field(description="[height, width] of at least 32 pixels")
+]
+
+
+class Defects(Source):
+    """Drawn surfaces of one product, seeded, of which some have a scratch, a spot or a missing part; no download.
+
+    Sample i is a function of (seed, i, size, surface, defective). Fields: `label` (good, defect) and `mask` (0
+    background, 1 defect).
+
+    Args:
+        count: number of samples.
+        seed: of the surfaces; not negative.
+        size: height and width in pixels, at least 32.
+        surface: fabric, brushed metal, or a plate with rows of studs.
+        defective: the share of samples with a defect, spread evenly; 0: normal images alone, as for training.
+    """
+
+    fields = frozenset({"label", "mask"})
+
+    def __init__(
+        self,
+        count: Count = 200,
+        seed: Whole = 0,
+        size: _Size = (256, 256),
+        surface: Literal["fabric", "metal", "plate"] = "plate",
+        defective: Chance = 0.5,
+    ):
+        super().__init__()
+        self.count, self.seed, self.size, self.surface, self.defective = count, seed, size, surface, defective
+        self.names = {"label": LABELS, "mask": MASKS}
+
+    def __len__(self):
+        return self.count
+
+    def describe(self, index):
+        return f"{self.surface}/{self.seed}/{index}"
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.count:
+            raise IndexError(f"expected an index from 0 to {self.count - 1}, got {index}.")
+        defective = math.floor((index + 1) * self.defective) > math.floor(index * self.defective)
+        image, mask = draw_surface(np.random.default_rng([self.seed, index]), self.size, self.surface, defective)
+        return Sample(image, label=int(defective), mask=mask, id=self.describe(index))

@@ -1,0 +1,175 @@
+"""Anomalies: what no normal image has, found by statistics of a pretrained backbone's features."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import keras
+from keras import ops
+
+from visiontasks.arguments import Chance, Classes, Count, Levels, NonNegative, Positive, Share, Whole, between
+from visiontasks.heads.head import Head
+from visiontasks.layers.memory_bank import MemoryBank
+from visiontasks.layers.patch_gaussians import PatchGaussians
+from visiontasks.taps import levels_among
+
+# by method: the strides of the levels that it uses by default, as its paper does
+STRIDES = {"padim": (4, 16), "patchcore": (8, 16)}
+
+
+class Anomaly(Head):
+    """Anomalies, learned from normal images alone: PaDiM or PatchCore on any backbone, without gradients.
+
+    padim: a Gaussian of the features at each position, for objects and surfaces that always lie in the same way (Defard
+    et al. 2020, https://arxiv.org/abs/2011.08785). patchcore: a memory of normal patches, wherever they lie (Roth et
+    al. 2021, https://arxiv.org/abs/2106.08265). Coarser levels are resized bilinearly to the finest one.
+
+    Learns from `label`: of images of the first class, such as good; all others are anomalous. `mask`, 0 where a pixel
+    is normal, serves for scoring alone. Raw outputs are distances, {"map": float32 (B, H, W), "score": float32 (B,)}.
+    They decode to the same names in units of their thresholds: from 1 on an image, or a pixel, is anomalous.
+
+    Args:
+        classes: names of the classes, or their number; the first one is normal.
+        method: padim or patchcore.
+        levels: the backbone's levels to use; by default those of stride 4 to 16, of patchcore 8 to 16, or all if there
+            are none of these.
+        components: padim: random dimensions of all levels' features that are used; its memory grows with the square.
+            patchcore: dimensions of the random projection in which the memory is chosen.
+        regularization: padim: added to the diagonal of each covariance.
+        memory: patchcore: patches that it remembers.
+        neighbors: patchcore: patches of the memory that an image's score is weighted by, 2 or more.
+        smoothing: standard deviation of the Gaussian that smooths maps, in pixels of the network's canvas; 0: none.
+        quantile: of the scores of normal images, which is the threshold; 1: the largest.
+        held_out: share of the normal images that do not enter the statistics and give the threshold. Scores of images
+            that do are too small. 0, or if there are too few images: the threshold is that of the first batch.
+        seed: of the random dimensions and of what patchcore draws.
+    """
+
+    task = "anomaly"
+    fields = ("label", "mask")
+    by_gradients = False
+    divisible = False  # every level is resized to the finest one
+    any_size = False
+    loss_terms = ()
+
+    def __init__(
+        self,
+        classes: Classes,
+        method: Literal["padim", "patchcore"] = "padim",
+        levels: Levels | None = None,
+        components: Count = 50,
+        regularization: Positive = 0.01,
+        memory: Count = 1000,
+        neighbors: between(2, kind=int) = 9,
+        smoothing: NonNegative = 4.0,
+        quantile: Chance = 0.99,
+        held_out: Share = 0.2,
+        seed: Whole = 0,
+        **kwargs,
+    ):
+        super().__init__(classes, **kwargs)
+        self.method, self.levels, self.components, self.smoothing = method, levels, components, smoothing
+        self.quantile, self.held_out, self.seed = quantile, held_out, seed
+        if method == "padim":
+            self.normality = PatchGaussians(regularization, name="gaussians")
+        else:
+            self.normality = MemoryBank(memory, neighbors, components, seed, name="memory")
+
+    def taps(self, available):
+        low, high = STRIDES[self.method]
+        levels = [tap.name for tap in available.values() if tap.name != "image" and low <= (tap.stride or 0) <= high]
+        return (*(self.levels or levels or [tap.name for tap in levels_among(available, self.name)]), "image")
+
+    def build(self, taps):
+        super().build(taps)
+        self.grid, self.image_size = self.tapped[0].size, taps["image"].size
+        if None in (*self.grid, *self.image_size):
+            raise ValueError(f"{self.name}: needs a known image size; give the backbone one.")
+        channels = sum(tap.channels for tap in self.tapped)
+
+        def drawn(shape, dtype=None):
+            return ops.cast(keras.random.shuffle(ops.arange(channels), seed=self.seed)[: shape[0]], dtype)
+
+        used = min(self.components, channels) if self.method == "padim" else channels
+        if self.method == "padim":
+            self.dimensions = self.add_weight(
+                shape=(used,), initializer=drawn, dtype="int32", trainable=False, name="dimensions"
+            )
+        self.normality.build((None, *self.grid, used))
+        self.thresholds = self.add_weight(
+            shape=(2,), initializer="ones", dtype="float32", trainable=False, autocast=False, name="thresholds"
+        )
+
+    def call(self, features, training=None):
+        return self._distances(self._embedding(features))
+
+    def _embedding(self, features):
+        """All levels' features at each position of the finest one, float32 (B, h, w, d)."""
+        maps = []
+        for tap in self.tapped:
+            x = ops.cast(features[tap.name], "float32")
+            if self.method == "patchcore":
+                x = ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
+            if tap.size != self.grid:
+                x = ops.image.resize(x, self.grid, interpolation="bilinear", data_format="channels_last")
+            maps.append(x)
+        x = ops.concatenate(maps, axis=-1)
+        return ops.take(x, self.dimensions, axis=-1) if self.method == "padim" else x
+
+    def _distances(self, x):
+        distances = self.normality(x)
+        resized = ops.image.resize(
+            distances[..., None], self.image_size, interpolation="bilinear", data_format="channels_last"
+        )
+        rows, columns = (_smoothing(length, self.smoothing) for length in self.image_size)
+        smoothed = ops.matmul(ops.matmul(rows, resized[..., 0]), ops.transpose(columns))
+        if self.method == "padim":
+            return {"map": smoothed, "score": ops.max(smoothed, axis=(1, 2))}
+        return {"map": smoothed, "score": self.normality.weight(x, distances) * ops.max(distances, axis=(1, 2))}
+
+    def adapt(self, batches: Iterable[dict]):
+        """Fit the statistics to features of normal images, and then the thresholds to the held-out images."""
+        every = round(1 / self.held_out) if self.held_out else 0
+        held, first, count = [], [], 0
+
+        def fitted():
+            nonlocal count
+            for features in batches:
+                x = self._embedding(features)
+                numbers = range(count, count + x.shape[0])
+                out = [i for i, n in enumerate(numbers) if every and n % every == every - 1]
+                rest = [i for i in range(x.shape[0]) if i not in out]
+                count += x.shape[0]
+                if out:
+                    held.append(_rows(x, out))
+                if rest:
+                    x = _rows(x, rest)
+                    first[:] = first or [x]
+                    yield x
+
+        self.normality.fit(fitted())
+        found = [self._distances(x) for x in held or first]
+        scores = ops.concatenate([one["score"] for one in found])
+        peaks = ops.concatenate([ops.max(one["map"], axis=(1, 2)) for one in found])
+        thresholds = [ops.quantile(values, self.quantile) for values in (scores, peaks)]
+        # of images that are all alike every distance may be 0
+        self.thresholds.assign(ops.maximum(ops.stack(thresholds), keras.config.epsilon()))
+
+    def compute_losses(self, targets, outputs, training=True):
+        return {}
+
+    def decode(self, outputs):
+        score, peak = ops.unstack(ops.convert_to_tensor(self.thresholds), 2)
+        return {"map": outputs["map"] / peak, "score": outputs["score"] / score}
+
+
+def _rows(x, numbers):
+    return ops.take(x, ops.convert_to_tensor(numbers, dtype="int32"), axis=0)
+
+
+def _smoothing(length, sigma):
+    """The matrix (length, length) that smooths with a Gaussian; near borders by the weights that are inside."""
+    if not sigma:
+        return ops.eye(length)
+    places = ops.arange(length, dtype="float32")
+    weights = ops.exp(-ops.square((places[:, None] - places) / sigma) / 2)
+    return weights / ops.sum(weights, axis=1, keepdims=True)

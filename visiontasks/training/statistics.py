@@ -1,0 +1,26 @@
+"""One run of a model that is fitted by statistics, without gradients: one pass over the training set."""
+
+from visiontasks.training.run_directory import RunDirectory, replace_atomically
+
+
+def fit_statistics(model, train, run: RunDirectory, console) -> dict:
+    """Fit a VisionModel that is not `by_gradients`, and write its checkpoint to a run's folder.
+
+    Args:
+        model: the VisionModel.
+        train: the training Loader.
+        run: the run's folder.
+        console: a rich Console.
+
+    Returns:
+        As `visiontasks.training.fit.fit`, with no epochs.
+    """
+    console.print(f"one pass over {len(train)} batches, without gradients; the validation set chooses nothing")
+    try:
+        model.adapt(train)
+    except Exception as error:
+        if train.error is not None:  # the backend raised an error of its own instead
+            raise train.error from error
+        raise
+    replace_atomically(run.best, model.save)
+    return {"best_epoch": None, "best_score": None, "epochs": 0, "interrupted": False}
