@@ -276,7 +276,7 @@ def test_ids_of_classes_get_the_names_of_a_list_beside_the_table(tmp_path):
     (tmp_path / "label_map.json").write_text('{"cow": 1, "cat": 2, "yak": 3}')
     source = Boxes(str(tmp_path / "train.csv"))
     assert source.names["classes"] == ("cow", "cat", "yak") and source[0].classes.tolist() == [0, 1]
-    assert source.report.count("class ids of the table, named by the list of classes beside it") == 1
+    assert source.report.count("class ids, named by the list of classes beside them") == 1
     assert Boxes(str(tmp_path / "train.csv"), names=["2", "1"]).names["classes"] == ("2", "1")
 
 
@@ -285,3 +285,23 @@ def test_an_image_whose_boxes_are_all_unusable_is_no_background(root):
     assert [source.object_count(index) for index in range(len(source))] == [1, 0]
     assert source.report.count("image whose objects were all skipped, left out") == 1
     assert source.report.count("annotations without the image's height and width, taken from the image") == 1
+
+
+def test_numbers_are_classes_in_the_order_of_their_values(root):
+    rows = "".join(f"a.jpg,30,20,{number},1,2,10,12\n" for number in (10, 2, 0, 1, 11))
+    assert table(root, HEADER + rows).names["classes"] == ("0", "1", "2", "10", "11")
+
+
+def test_a_split_in_several_spellings_is_one(root):
+    header = HEADER.replace("filename", "split,filename")
+    rows = [f"{split},a.jpg,30,20,cat,1,2,10,12\n" for split in ("train", "Train", "TRAINING ", "Val")]
+    source = table(root, header + "".join(rows), split="train")
+    assert source.object_count(0) == 3
+
+
+def test_names_alone_beside_a_table_of_ids_as_stanford_cars_has_them(root):
+    (root / "names.csv").write_text("AM General Hummer SUV 2000\nAcura RL Sedan 2012\nAcura TL Sedan 2012\n")
+    source = table(root, "a.jpg,1,2,10,12,3\nb.jpg,1,2,10,12,1\n")
+    assert source.names["classes"][::2] == ("AM General Hummer SUV 2000", "Acura TL Sedan 2012")
+    assert source[0].classes.tolist() == [2] and source[1].classes.tolist() == [0]
+    assert "class ids, named by the list of classes beside them" in str(source.report)

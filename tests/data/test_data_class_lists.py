@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from visiontasks.data.class_lists import in_order
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.load import load_sources
 from visiontasks.data.sources.csv import Csv
+from visiontasks.errors import DataError
 
-NAMED = "class ids of the table, named by the list of classes beside it"
-UNFIT = "list of classes that does not give each class id of the table one name of its own, not used"
+NAMED = "class ids, named by the list of classes beside them"
+UNFIT = "list of classes that does not give each class id one name of its own, not used"
 
 
 def table(root, text="image_id,label\n0.jpg,0\n1.jpg,1\n2.jpg,1\n3.jpg,0\n", name="train.csv"):
@@ -114,3 +116,49 @@ def test_names_in_the_table_need_no_list(tmp_path):
     (tmp_path / "label_map.json").write_text('{"0": "b", "1": "a"}')
     source = Csv(str(path))
     assert source.names["label"] == ("a", "b") and not source.report
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.txt", "blight\nrust\n"),
+        ("labels.txt", "0 blight\n1 rust\n"),
+        ("class_names.txt", "1: rust\n0: blight\n"),
+        ("classes.txt", "blight,0\nrust,1\n"),
+        ("class_names.csv", "blight\nrust\n"),
+        ("names.csv", "name\nblight\nrust\n"),
+    ],
+)
+def test_text_and_a_single_column_name_ids(tmp_path, name, text):
+    path = table(tmp_path)
+    (tmp_path / name).write_text(text)
+    source = Csv(str(path))
+    assert source.names["label"] == ("blight", "rust") and source.report.count(NAMED) == 1
+    assert [source[number].label for number in range(4)] == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("text", ["0.jpg 0\n1.jpg 1\n", "0\n1\n", "0.jpg\n1.jpg\n"])
+def test_text_of_images_or_ids_is_no_list(tmp_path, text):
+    path = table(tmp_path)
+    (tmp_path / "labels.txt").write_text(text)
+    (tmp_path / "names.csv").write_text(text)
+    source = Csv(str(path))
+    assert source.names["label"] == ("0", "1") and not source.report
+
+
+def test_a_name_that_looks_numbered_is_a_name(tmp_path):
+    path = table(tmp_path)
+    (tmp_path / "classes.txt").write_text("type 1\ntype 2\n")
+    assert Csv(str(path)).names["label"] == ("type 1", "type 2")
+
+
+def test_ids_of_one_set_are_not_mixed_with_the_names_of_the_other(tmp_path):
+    table(tmp_path, "file,label\n0.jpg,0\n1.jpg,1\n2.jpg,2\n")
+    table(tmp_path, "file,label\n3.jpg,1\n", "val.csv")  # counted from 0 or from 1, which is open
+    (tmp_path / "classes.txt").write_text("a\nb\nc\n")
+    with pytest.raises(DataError, match="^val: expected classes as the training set's, a, b, c, got 1: .* as id,name"):
+        load_sources(tmp_path, ("label",), 0.5, 0)
+
+
+def test_the_order_of_classes():
+    assert in_order(["b", "10", "9", "0.5", "-1", "a", "9"]) == ["-1", "0.5", "9", "10", "a", "b"]

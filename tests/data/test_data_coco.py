@@ -738,3 +738,13 @@ def test_a_test_set_without_annotations_is_not_used_and_reported(tmp_path, names
     assert set(plan) == {"train"}
     report = Coco(**plan["train"]).report
     assert report.count("COCO file of a test set without annotations, not used") == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_json_in_other_encodings(tmp_path, encoding):
+    path = Path(write(tmp_path, [entry()]))
+    path.write_bytes(path.read_text().encode(encoding))
+    splits, said = detect(tmp_path, ["boxes"])
+    assert "read as coco" in said
+    source = Coco(**{key: value for key, value in splits["train"].items() if key != "source"})
+    assert source.names["classes"] == ("dog", "cat") and source[0].boxes.tolist() == [[2, 3, 12, 13]]

@@ -1,11 +1,13 @@
 """Tables of tags."""
 
+import csv
+
 import numpy as np
 import pytest
 
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
-from visiontasks.data.load import load_data, load_source
+from visiontasks.data.load import load_data, load_source, load_sources
 from visiontasks.data.sources.csv import Csv
 from visiontasks.errors import DataError
 
@@ -433,3 +435,52 @@ def test_numbers_are_no_classes_but_few_of_them_are(tmp_path):
         table(tmp_path, rows(20.5 + 1.3 * number for number in range(14)))
     assert len(table(tmp_path, rows(range(14))).names["label"]) == 14
     assert table(tmp_path, rows((number % 3) / 2 for number in range(14))).names["label"] == ("0.0", "0.5", "1.0")
+
+
+def test_a_split_in_several_spellings_is_one(tmp_path):
+    values = ("train", "Train ", "TRAIN", "training", "Valid", "val", "validation ", "test")
+    rows = "".join(f"{n}.jpg,{'cat' if n % 2 else 'dog'},{value}\n" for n, value in enumerate(values))
+    lay_out(tmp_path, {"all.csv": "file,label,split\n" + rows}, *(f"{n}.jpg" for n in range(8)))
+    train, val = read(tmp_path, ["label"])
+    assert (len(train), len(val)) == (4, 3) and "column that is not read" not in str(train.report)
+    assert len(Csv(str(tmp_path / "all.csv"), split="Training")) == 4
+    assert len(Csv(str(tmp_path / "all.csv"), split="test")) == 1
+
+
+def test_a_second_column_of_splits_may_have_the_value(tmp_path):
+    text = "file,label,set,split\na.jpg,cat,x,train\nb.jpg,dog,x,train\nc.jpg,dog,y,val\n"
+    lay_out(tmp_path, {"all.csv": text}, "a.jpg", "b.jpg", "c.jpg")
+    train, val = read(tmp_path, ["label"])
+    assert (len(train), len(val)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "names"),
+    [
+        ("file,tags\na.jpg,cat;dog\nb.jpg,dog\n", "file,tags\nc.jpg,bee\n", ("bee", "cat", "dog")),
+        ("file,tags\na.jpg,10;9\nb.jpg,9\n", "file,tags\nc.jpg,2\n", ("2", "9", "10")),
+        ("file,cat,dog\na.jpg,1,0\nb.jpg,1,1\n", "file,bee,dog\nc.jpg,1,0\n", ("bee", "cat", "dog")),
+    ],
+)
+def test_a_tag_that_only_the_validation_set_has(tmp_path, train, val, names):
+    lay_out(tmp_path, {"train.csv": train, "val.csv": val}, "a.jpg", "b.jpg", "c.jpg")
+    trained, validated = load_sources(tmp_path, ["tags"], 0.2, 0)
+    assert trained.names["tags"] == validated.names["tags"] == names and validated[0].tags[0] == 1
+    assert trained.report.count("class that only the validation set has, so it is not learned") == 1
+
+
+def test_a_column_of_a_tag_that_names_lack_is_said(root):
+    source = table(root, "path,cat,dog\na.jpg,1,1\nb.jpg,0,1\n", names=["dog"])
+    assert ("column of a tag that names lacks, not read", ["cat"], False) in source.report.items()
+
+
+def test_a_table_is_parsed_once_to_detect_it_and_once_to_load_it(tmp_path, monkeypatch):
+    lay_out(tmp_path, {"all.csv": "file,label,split\na.jpg,cat,train\nb.jpg,dog,val\n"}, "a.jpg", "b.jpg")
+    parsed, reader = [], csv.reader
+    monkeypatch.setattr(csv, "reader", lambda *args, **kwargs: parsed.append(1) or reader(*args, **kwargs))
+    splits, _ = detect(tmp_path, ["tags"])
+    assert len(parsed) == 1
+    load_sources(splits, ["tags"], 0.2, 0)
+    assert len(parsed) == 2
+    (tmp_path / "all.csv").write_text("file,label\na.jpg,cat\n")  # nothing is kept
+    assert len(Csv(str(tmp_path / "all.csv"))) == 1

@@ -9,7 +9,7 @@ from visiontasks.data.batch import check_readable
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.layout import RESULTS
-from visiontasks.data.load import load_source
+from visiontasks.data.load import load_source, load_sources
 from visiontasks.data.sources.folder import Folder
 from visiontasks.errors import BadImage, DataError
 
@@ -262,3 +262,38 @@ def test_a_table_that_names_each_image_contradicts_no_folder(tmp_path):
     splits, said = detect(tmp_path, ["label"])
     assert "read as folder" in said and "not as" not in said
     assert not load_source(splits["train"], "train").report
+
+
+def test_folders_of_numbers_are_in_the_order_of_their_values(tmp_path):
+    for name in ("10", "9", "1"):
+        image(tmp_path / name / "a.jpg")
+    assert Folder(str(tmp_path)).names["label"] == ("1", "9", "10")
+
+
+@pytest.mark.parametrize("root", ["", "train", "flowers/train"])
+@pytest.mark.parametrize("name", ["cat_to_name.json", "classes.json"])
+def test_folders_of_ids_get_the_names_in_a_list(tmp_path, root, name):
+    for number in ("10", "2"):
+        image(tmp_path / root / number / "a.jpg")
+    (tmp_path / name).write_text('{"2": "rose", "10": "aster", "11": "lily"}')
+    source = Folder(str(tmp_path / root))
+    assert source.names["label"] == ("rose", "aster") and source[0].id == "2/a.jpg" and source[1].label == 1
+    assert source.report.count("class ids, named by the list of classes beside them") == 1
+    assert Folder(str(tmp_path / root), names=["10", "2"]).names["label"] == ("10", "2")
+
+
+def test_a_list_that_lacks_a_folder_of_an_id_is_said_and_not_used(tmp_path):
+    for number in ("10", "2"):
+        image(tmp_path / number / "a.jpg")
+    (tmp_path / "cat_to_name.json").write_text('{"2": "rose", "11": "lily"}')
+    source = Folder(str(tmp_path))
+    assert source.names["label"] == ("2", "10")
+    assert source.report.count("list of classes that does not give each class id one name of its own, not used") == 1
+
+
+def test_a_folder_that_only_the_validation_set_has(tmp_path):
+    for name in ("train/cat", "train/dog", "val/cat", "val/bee"):
+        image(tmp_path / name / "a.jpg")
+    train, val = load_sources(tmp_path, ["label"], 0.2, 0)
+    assert train.names == val.names == {"label": ("bee", "cat", "dog")}
+    assert train.report.count("class that only the validation set has, so it is not learned") == 1

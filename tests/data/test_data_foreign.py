@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visiontasks.data.detect import detect
-from visiontasks.data.foreign import foreign_formats
+from visiontasks.data.foreign import foreign_format, foreign_formats
 from visiontasks.data.images import write_image
 from visiontasks.errors import DataError
 
@@ -159,3 +159,9 @@ def test_files_without_a_suffix_are_named_by_their_first_bytes(tmp_path, name, d
     with pytest.raises(DataError, match=f"(?s)What comes near:.*{name}: {words}") as caught:
         detect(tmp_path)
     assert "README" not in str(caught.value).partition("What comes near")[2]
+
+
+def test_json_in_utf_16_is_named_too(tmp_path):
+    path = tmp_path / "via.json"
+    path.write_bytes('{"a.jpg1": {"filename": "a.jpg", "shape_attributes": {}}}'.encode("utf-16"))
+    assert "VIA" in foreign_format(path)[0]

@@ -230,3 +230,12 @@ def test_images_inside_the_files_are_named(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(data))
     with pytest.raises(DataError, match=r"no images; those inside \(imageData\) are not read: save them as files"):
         detect(tmp_path, ["boxes", "classes"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_json_in_other_encodings(tmp_path, encoding):
+    labelme(tmp_path, [shape()])
+    file = tmp_path / "a.json"
+    file.write_bytes(file.read_text().encode(encoding))
+    _, said = detect(tmp_path, ["boxes"])
+    assert "read as labelme" in said and Labelme(str(tmp_path))[0].boxes.tolist() == [[2, 3, 12, 13]]

@@ -111,3 +111,26 @@ def test_wrong_lists_are_errors(tmp_path):
         Listed(str(file), str(tmp_path), names=["cat", "dog"])
     source = Listed(str(file), str(tmp_path))
     assert len(source) == 2 and source.report.count("image missing, skipped") == 1
+
+
+@pytest.mark.parametrize("place", ["", "annotations"])
+def test_a_list_of_classes_names_the_numbers(tmp_path, place):
+    images(tmp_path, *(f"images/{name}.jpg" for name in "abcde"))
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/train.txt").write_text("a.jpg 0\nb.jpg 2\nc.jpg 0\n")
+    (tmp_path / "annotations/val.txt").write_text("d.jpg 0\ne.jpg 0\n")
+    (tmp_path / place / "classes.txt").write_text("rose\naster\nlily\n")
+    file, folder = (str(tmp_path / one) for one in ("annotations/train.txt", "images"))
+    source = Listed(file, folder)
+    assert source.names["label"] == ("rose", "aster", "lily") and [label for _, label in source.items] == [0, 2, 0]
+    assert source.report.count("class ids, named by the list of classes beside them") == 1
+    assert Listed(file, folder, names=["0", "2"]).names["label"] == ("0", "2")
+
+
+def test_a_class_that_only_the_validation_list_has(tmp_path):
+    images(tmp_path, *(f"{name}.jpg" for name in "abcde"))
+    (tmp_path / "train.txt").write_text("a.jpg 9\nb.jpg 10\nc.jpg 9\n")
+    (tmp_path / "val.txt").write_text("d.jpg 2\ne.jpg 9\n")
+    train, val = load_sources(tmp_path, ["label"], 0.2, 0)
+    assert train.names == val.names == {"label": ("2", "9", "10")}
+    assert train.report.count("class that only the validation set has, so it is not learned") == 1

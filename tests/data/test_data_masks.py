@@ -208,3 +208,21 @@ def test_item_95_a_mask_that_changes_after_the_check_is_skipped(tmp_path, change
     assert source[0].mask.max() == 255
     with pytest.raises(BadImage, match=r"b\.png: mask that has changed since it was checked"):
         source[1]
+
+
+def test_two_images_with_one_mask_are_said(tmp_path):
+    pair(tmp_path, "a", numbers(0, 1))
+    pair(tmp_path, "b", numbers(0, 1))
+    write_image(tmp_path / "images/a.png", np.full((6, 8, 3), 9, np.uint8))
+    source = masks(tmp_path)
+    files = [str(tmp_path / f"images/a.{suffix}") for suffix in ("jpg", "png")]
+    assert len(source) == 3
+    assert ("image with the mask of another of its name, as a.jpg and a.png", files, False) in source.report.items()
+
+
+def test_names_with_spaces_in_a_list(tmp_path):
+    for stem in ("old car 1", "old car 2", "old bus"):
+        pair(tmp_path, stem, numbers(0, 1))
+    (tmp_path / "train.txt").write_text("old car 1\nold bus.jpg\n")
+    source = masks(tmp_path, list=str(tmp_path / "train.txt"))
+    assert [source[number].id for number in range(2)] == ["old car 1.jpg", "old bus.jpg"] and len(source) == 2

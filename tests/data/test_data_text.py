@@ -9,7 +9,7 @@ import pytest
 from visiontasks.data.sources.masks import Masks
 from visiontasks.data.sources.voc import Voc
 from visiontasks.data.sources.yolo import Yolo
-from visiontasks.data.text import decode, read_lines, read_text
+from visiontasks.data.text import decode, in_utf8, read_lines, read_text
 from visiontasks.errors import DataError
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "big endian with a mark")
@@ -93,3 +93,10 @@ def test_every_list_of_a_data_set_may_have_each_encoding(make, encoding, tmp_pat
     source = make(tmp_path, write)
     assert [source.describe(n).rpartition("/")[2] for n in range(len(source))] == ["é.png"]
     assert next(iter(source.names.values())) == ("né", "e")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_the_beginning_of_text_in_utf_8(encoding):
+    data = '{"größe": 1}'.encode(encoding)
+    assert in_utf8(data) == '{"größe": 1}'.encode()
+    assert in_utf8(data[:-1]) == '{"größe": 1'.encode()

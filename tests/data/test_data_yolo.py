@@ -422,3 +422,13 @@ def test_a_percent_encoded_label_file(tmp_path):
     (tmp_path / "classes.txt").write_text("cat\n")
     source = load_source(detect(tmp_path, ["boxes", "classes"])[0]["train"], "train")
     assert len(source[0].boxes) == 1 and source.report.count("label file percent-encoded") == 1
+
+
+def test_two_images_with_one_label_file_are_said(tmp_path):
+    path = write(tmp_path, [BOX, BOX])
+    write_image(tmp_path / "images/train/a.jpg", np.full((HEIGHT, WIDTH, 3), 9, np.uint8))
+    source = Yolo(path)
+    files = [str(tmp_path / f"images/train/a.{suffix}") for suffix in ("jpg", "png")]
+    assert len(source) == 3 and source.report.items() == [
+        ("image with the label file of another of its name, as a.jpg and a.png", files, False)
+    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from visiontasks.data.finding import Finder
 from visiontasks.data.layout import TRAINING, VALIDATION, is_split
 from visiontasks.data.listing import files_like
+from visiontasks.data.text import in_utf8
 
 _SPLIT = re.compile(rf"(?:^|[._-])((?:{'|'.join((*TRAINING, *VALIDATION))})\d*)(?=[._-]|$)", re.IGNORECASE)
 _KIND = re.compile(r"^_|(instances|person_keypoints|annotations?|coco)[._-]*", re.IGNORECASE)
@@ -17,18 +18,20 @@ _HEAD = 2**20  # bytes: enough to recognize a file and, nearly always, to read a
 def looks_like_coco(path: Path) -> bool:
     """Whether the beginning of a file looks like COCO's lists of images and objects."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD)
+        head = _head(path)
     except OSError:
         return False
-    return head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and bool(
-        re.search(rb'"(images|annotations|categories)"\s*:\s*\[', head)
-    )
+    return head.lstrip().startswith(b"{") and bool(re.search(rb'"(images|annotations|categories)"\s*:\s*\[', head))
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return in_utf8(file.read(_HEAD))
 
 
 def is_labeled(path: Path) -> bool:
     """Whether a file in COCO's format has annotations; those of a test set often lack them."""
-    return re.search(rb'"annotations"\s*:\s*\[\s*[^\s\]]', path.read_bytes()) is not None
+    return re.search(rb'"annotations"\s*:\s*\[\s*[^\s\]]', in_utf8(path.read_bytes())) is not None
 
 
 def unlabeled_beside(path: Path) -> list[Path]:
@@ -45,10 +48,8 @@ def unlabeled_beside(path: Path) -> list[Path]:
 
 def file_names(path: Path) -> list[str]:
     """Some of the image names in a file, without parsing all of it."""
-    with open(path, "rb") as file:
-        text = file.read(_HEAD)
-        pattern = re.compile(rb'"(file_name|coco_url)"\s*:\s*("(?:[^"\\]|\\.)+")')
-        found = pattern.findall(text) or pattern.findall(text + file.read())
+    pattern = re.compile(rb'"(file_name|coco_url)"\s*:\s*("(?:[^"\\]|\\.)+")')
+    found = pattern.findall(_head(path)) or pattern.findall(in_utf8(path.read_bytes()))
     entries = [{key.decode(): json.loads(value)} for key, value in found if key == found[0][0]]
     return [name_of(entry) for entry in entries[:20]]
 
@@ -63,8 +64,7 @@ def name_of(entry: dict) -> str | None:
 
 def is_panoptic(path: Path) -> bool:
     """Whether a file lists the segments of masks in PNG, as COCO's panoptic annotations do."""
-    with open(path, "rb") as file:
-        return b'"segments_info"' in file.read(_HEAD)
+    return b'"segments_info"' in _head(path)
 
 
 def image_folder(path: Path, names: Iterable[str]) -> Path | None:

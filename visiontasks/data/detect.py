@@ -8,8 +8,9 @@ from pathlib import Path
 from visiontasks.data.fingerprints import fingerprint
 from visiontasks.data.foreign import foreign_formats
 from visiontasks.data.images import list_images
-from visiontasks.data.layout import RESULTS
+from visiontasks.data.layout import RESULTS, folders_in
 from visiontasks.data.sources.source import Overruled, Source
+from visiontasks.data.table import parsed_once
 from visiontasks.errors import DataError
 from visiontasks.registry import catalog
 
@@ -50,6 +51,7 @@ INHERITED = (
 _DEPTH, _MOST = 3, 50  # levels, and folders of the deeper ones, in which a data set is looked for
 
 
+@parsed_once()
 def detect(root: str | Path, wanted: Iterable[str] = (), known: bool = False) -> tuple[dict[str, dict | None], str]:
     """Describe the data set in a folder as a recipe's `data` would, with one sentence for the user.
 
@@ -152,8 +154,7 @@ def _known_readings(root):
 
 
 def _folders(root: Path) -> list[Path]:
-    folders = (p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith("."))
-    return [folder for folder in folders if not (folder / RESULTS).exists()]
+    return [folder for folder in folders_in(root) if not (folder / RESULTS).exists()]
 
 
 def _unrecognized(root, reasons, inner) -> DataError:

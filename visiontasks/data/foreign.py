@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from visiontasks.data.images import files_below, is_image_name
+from visiontasks.data.text import in_utf8
 
 _HEAD = 2**14  # bytes of a file that are looked at
 _MOST, _MOST_ALIKE = 200, 8  # files, and files of one suffix in one folder
@@ -176,7 +177,9 @@ def foreign_format(path: Path) -> tuple[str, str] | None:
         head = _head(path)
         return next(((name, advice) for pattern, name, advice in _BARE if re.search(pattern, head)), None)
     for suffixes, pattern, name, advice in _FORMATS:
-        if path.name.lower().endswith(tuple(suffixes.split())) and (not pattern or re.search(pattern, _head(path))):
+        if path.name.lower().endswith(tuple(suffixes.split())) and (
+            not pattern or re.search(pattern, in_utf8(_head(path)))
+        ):
             return name, advice
     return None
 

@@ -44,6 +44,11 @@ def _within(folder: Path, words: tuple[str, ...]) -> Path:
     return inside[0] if single else folder
 
 
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
 def is_split(name: str) -> bool:
     """Whether a folder of that name holds a training or validation set."""
     return name.lower() in (*TRAINING, *VALIDATION)

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.data.bit_depth import settle_bits
+from visiontasks.data.class_lists import are_ids, in_order, is_id
 from visiontasks.data.derived import Mixed, Named, Subset
 from visiontasks.data.detect import detect, inherit, same_images
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.room import make_room
 from visiontasks.data.sources.source import Source
+from visiontasks.data.table import parsed_once
 from visiontasks.data.transforms import joined_images
 from visiontasks.errors import DataError, RecipeError, under
 from visiontasks.registry import catalog
@@ -21,6 +23,7 @@ DEFAULT_FIELDS = ("label", "tags", "mask", "classes", "boxes")
 _LISTS = ("classes", "label", "tags")  # fields whose classes may be those of both sets
 
 
+@parsed_once()
 def load_data(
     data: str | Path | dict | list | Source | tuple[Source, Source | None],
     *,
@@ -91,6 +94,7 @@ def load_data(
     return Loader(train, training=True, augment=augment, sizes=sizes, **common), Loader(val, **common)
 
 
+@parsed_once()
 def load_sources(data, fields: Sequence[str], split: float, seed: int) -> tuple[Source, Source]:
     """The training and validation Source of one data set; arguments and errors as in `load_data`."""
     if isinstance(data, (str, Path)):
@@ -123,7 +127,14 @@ def _with_joint_names(train_split, val_split, train) -> tuple[Source, Source]:
     """Both sets of a data set that lists its classes nowhere, with the classes of both; those of one are reported."""
     val = load_source(inherit(val_split, train_split), "val")
     field = next(name for name in _LISTS if name in train.names)
-    names = sorted({*train.names[field], *val.names[field]})
+    ours, theirs = train.names[field], val.names[field]
+    if are_ids(ours) and not any(map(is_id, theirs)) or are_ids(theirs) and not any(map(is_id, ours)):
+        raise DataError(  # they would be other classes, or ids of others
+            f"expected classes as the training set's, {', '.join(ours[:5])}, got {', '.join(theirs[:5])}: of one set "
+            "a list of classes names the ids, of the other it does not; name each id in it, as id,name in a CSV.",
+            "val",
+        )
+    names = in_order({*train.names[field], *val.names[field]})
     train_split = {**train_split, "names": names}
     both = load_source(train_split, "train"), load_source(inherit(val_split, train_split), "val")
     for name in sorted({*names} - {*train.names[field]}):

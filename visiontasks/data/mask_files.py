@@ -43,10 +43,12 @@ def pairs_of(images: Path, masks: Path, report, names: Sequence[str] | None = No
     if names is not None:
         image_files = _named(names, image_files, report)
     pairs = matched(images, image_files, masks, mask_files, (*STRICT, _name))
-    used = set(pairs.values())
+    used = collections.Counter(pairs.values())
     for path in image_files:
         if path not in pairs:
             report.skipped("image without a mask, skipped", str(path))
+        elif used[pairs[path]] > 1:
+            report.noted("image with the mask of another of its name, as a.jpg and a.png", str(path))
     for path in mask_files:
         if path not in used and names is None:
             report.skipped("mask without an image, skipped", str(path))

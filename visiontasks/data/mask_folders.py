@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from visiontasks.data.finding import Finder
 from visiontasks.data.images import files_below, list_images
-from visiontasks.data.layout import TRAINING, VALIDATION
+from visiontasks.data.layout import TRAINING, VALIDATION, folders_in
 from visiontasks.data.mask_files import marked, matched, of_classes, such_as
 from visiontasks.data.mask_images import read_stored_mask
-from visiontasks.data.split_lists import split_files
-from visiontasks.data.text import read_lines
+from visiontasks.data.split_lists import names_in, split_files
 from visiontasks.errors import BadImage, DataError
 
 # the better first, where several folders match the images; DRIVE's `mask` is a field of view
@@ -58,21 +58,11 @@ def other_folders(images: Path, masks: Path) -> list[Path]:
     """The folders beside the masks that match at least half of the images too."""
     if images in (masks, masks.parent):
         return []
-    folders = [one for one in _inside(masks.parent) if one not in (masks, images) and holds_masks(one.name)]
+    folders = [one for one in folders_in(masks.parent) if one not in (masks, images) and holds_masks(one.name)]
     own = _SPLIT.sub("*", masks.name)  # masks of another split are no other masks
     folders = [one for one in folders if _SPLIT.sub("*", one.name) != own]
     files = list_images(images) if folders else []
     return [one for one in folders if 0 < len(files) <= 2 * len(matched(images, files, one, list_images(one)))]
-
-
-def names_in(file: Path) -> list[str]:
-    """The first word of each line of a list of images.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    lines = read_lines(file, "a text file of image names", "list")
-    return list(dict.fromkeys(line.split()[0].replace("\\", "/") for line in lines))
 
 
 def _in_folders(root) -> tuple[dict[str, dict] | None, str | None]:
@@ -136,7 +126,7 @@ def _folders(root) -> list[_Folder]:
     for depth in range(5):  # bdd100k/labels/sem_seg/masks/train
         below = []
         for path, role, split, masks in level:
-            inner = _inside(path)
+            inner = folders_in(path)
             drawn = _drawn(inner)
             for folder in inner:
                 speaks = holds_masks(folder.name) or _IMAGE_FOLDER.search(folder.name) or _SPLIT.search(folder.name)
@@ -164,7 +154,7 @@ def _names_labels(name: str) -> bool:
 
 def _leads_on(folder) -> bool:
     """Whether a folder holds folders of masks and none of images, such as the v2.0 of Mapillary."""
-    names = [one.name for one in _inside(folder)]
+    names = [one.name for one in folders_in(folder)]
     return any(map(holds_masks, names)) and not any(map(_IMAGE_FOLDER.search, names))
 
 
@@ -204,15 +194,11 @@ def _unread(folder) -> str | None:
 
 def _deeper(root) -> str | None:
     """Why a folder is not read whose splits hold several folders with images and masks."""
-    for folder in (one for one in _inside(root) if _SPLIT.fullmatch(one.name)):
-        inner = _inside(folder)
+    for folder in (one for one in folders_in(root) if _SPLIT.fullmatch(one.name)):
+        inner = folders_in(folder)
         if 1 < len(inner) <= _MANY and (found := next((one for one in inner if _in_folders(one)[0]), None)):
             return f"{found} has images and masks of its own; give one such folder, or a list of sources"
     return None
-
-
-def _inside(folder) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _rank(role) -> int:
@@ -224,7 +210,7 @@ def _rank(role) -> int:
 def _side_by_side(root) -> dict[str, dict] | None:
     """The arguments by split of masks that lie beside their images."""
     splits = {}
-    for folder in _inside(root):
+    for folder in folders_in(root):
         if _SPLIT.fullmatch(folder.name):
             splits.setdefault("train" if folder.name.lower() in TRAINING else folder.name.lower(), folder)
     train = splits.get("train", root)
@@ -237,7 +223,7 @@ def _side_by_side(root) -> dict[str, dict] | None:
 
 def _mixed(folder) -> bool:
     """Whether half of the first images in a folder, or in one in it, have masks beside them."""
-    for place in (folder, *_inside(folder)[:5]):
+    for place in (folder, *folders_in(folder)[:5]):
         files = of_classes(list_images(place, recursive=False))
         masks = [path for path in files if marked(path)]
         images = [path for path in files if not marked(path)]
@@ -248,12 +234,13 @@ def _mixed(folder) -> bool:
 
 def _with_lists(root, found) -> dict[str, dict]:
     """The arguments with the lists of splits, where there are such lists and no folders of splits."""
+    finder = Finder(found["train"]["images"])
     bases = dict.fromkeys((root, Path(found["train"]["images"]).parent))
     for base in bases if "val" not in found else ():
         for place in (base / "ImageSets/Segmentation", base):
             files = split_files(place) if place.is_dir() else {}
             try:
-                lists = {split: (file, names_in(file)) for split, file in files.items()}
+                lists = {split: (file, names_in(file, finder)) for split, file in files.items()}
             except DataError:  # text of something else
                 continue
             stems = {path.stem for path in list_images(found["train"]["images"])} if lists else ()

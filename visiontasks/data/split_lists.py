@@ -9,7 +9,7 @@ from visiontasks.data.text import read_lines
 from visiontasks.errors import DataError
 
 # folders beside the images
-_PLACES = ("meta", "lists", "list", "splits", "split", "annotations", "annotation", "labels", "imagesets")
+PLACES = ("meta", "lists", "list", "splits", "split", "annotations", "annotation", "labels", "imagesets")
 _FILLERS = {"list", "lists", "image", "images", "img", "imgs", "file", "files", "filelist", "set", "split", "names"}
 _SPLITS = {"train": "train", "training": "train", "trainval": "trainval", "test": "test", "testing": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
@@ -113,7 +113,7 @@ def _split_of(stem: str) -> str | None:
 
 
 def _files(root: Path) -> Iterable[Path]:
-    folders = [root, *sorted(p for p in root.iterdir() if p.name.lower() in _PLACES and p.is_dir())]
+    folders = [root, *sorted(p for p in root.iterdir() if p.name.lower() in PLACES and p.is_dir())]
     for folder in folders:
         yield from sorted(p for p in folder.iterdir() if p.suffix.lower() in (".txt", ".mat") and p.is_file())
 

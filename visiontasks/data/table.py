@@ -1,7 +1,10 @@
 """Reads text tables, and finds their images and the tables of each split."""
 
+import contextlib
+import contextvars
 import csv
 import dataclasses
+import functools
 import io
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -22,6 +25,31 @@ CLASS += ("choice", "species", "target", "diagnosis", "dx", "type", "level", "cl
 _INDEX = re.compile(r"(unnamed\d*|index|idx|level0|rownames)?")  # pandas writes its row numbers so
 
 Rows = list[tuple[int, list[str]]]  # (line, cells)
+_PARSED: contextvars.ContextVar[dict | None] = contextvars.ContextVar("parsed", default=None)
+
+
+@contextlib.contextmanager
+def parsed_once():
+    """Within this block, or a function that it decorates, each table is parsed once, and kept until its end."""
+    token = _PARSED.set({} if (parsed := _PARSED.get()) is None else parsed)
+    try:
+        yield
+    finally:
+        _PARSED.reset(token)
+
+
+def _once(read: Callable):
+    @functools.wraps(read)
+    def kept(*arguments):
+        parsed = _PARSED.get()
+        if parsed is None:
+            return read(*arguments)
+        key = read, *arguments
+        if key not in parsed:
+            parsed[key] = read(*arguments)
+        return parsed[key]
+
+    return kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +61,14 @@ class Table:
     rows: Rows
     bare: bool = False
 
-    def rows_of(self, column: int, value: str) -> "Table":
-        """The table of the rows that have a value in a column."""
-        return dataclasses.replace(self, rows=[row for row in self.rows if row[1][column].strip() == value])
-
     def column(self, number: int) -> list[str]:
-        """The cells of a column."""
-        return [cells[number].strip() for _, cells in self.rows]
+        """The cells of a column, without white space around them."""
+        return self._columns[number]
+
+    @functools.cached_property
+    def _columns(self) -> list[list[str]]:
+        columns = zip(*(cells for _, cells in self.rows), strict=True)
+        return [list(map(str.strip, column)) for column in columns] or [[] for _ in self.header]
 
 
 def read_table(path: Path, delimiter: str | None) -> tuple[list[str], Rows]:
@@ -72,6 +101,7 @@ def read_table(path: Path, delimiter: str | None) -> tuple[list[str], Rows]:
     return rows[0][1], rows[1:]
 
 
+@_once
 def load_table(path: Path, delimiter: str | None) -> Table:
     """The table in a file, whose first row may hold an image instead of column names; errors as `read_table`."""
     header, rows = read_table(path, delimiter)
@@ -88,6 +118,7 @@ def _is_data(cells) -> bool:
     return any(is_image_name(cell.strip()) for cell in cells)
 
 
+@_once
 def read_rows(path: Path, delimiter: str | None) -> tuple[Rows, str]:
     """(line, cells) of every row that is not empty, and the delimiter; errors as `read_table`."""
     try:

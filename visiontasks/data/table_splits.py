@@ -1,17 +1,19 @@
 """Finds the tables of a folder's splits, and the folders of their images."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from visiontasks.data.class_lists import lists_classes
 from visiontasks.data.finding import SHOWN, Finder
-from visiontasks.data.layout import TRAINING, VALIDATION, child, split_folders
+from visiontasks.data.layout import TRAINING, VALIDATION, child, folders_in, split_folders
 from visiontasks.data.listing import files_like
 from visiontasks.data.table import Table, first_names, plain, read_rows
 from visiontasks.errors import DataError
 
 _SPLIT = ("split", "subset", "partition", "dataset", "set")  # columns
+_SPELLINGS = dict.fromkeys(TRAINING, "train") | dict.fromkeys(("val", "valid", "validation"), "val")
 _MOST = 20  # other folders in which tables are looked for, and tables in one
 _FOLDERS = ("annotations", "labels", "csv")  # of tables, beside the one of images
 
@@ -21,7 +23,7 @@ class ImageFolders:
 
     def __init__(self, table: Path, root: Path):
         roots = list(dict.fromkeys((table.parent, root)))
-        folders = [folder for base in roots for folder in (base, *_folders(base))]
+        folders = [folder for base in roots for folder in (base, *folders_in(base))]
         self.finders, self.root = [Finder(folder) for folder in dict.fromkeys(folders)], Finder(roots[-1])
         self._known = {}
 
@@ -40,10 +42,6 @@ class ImageFolders:
         return (self.finders[counts.index(most)].root, most) if most else (None, 0)
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-
-
 def none_below(table: Table, column: int, root: Path) -> str:
     """Why a table is not read: its images are missing."""
     names = first_names(table.column(column))
@@ -53,8 +51,8 @@ def none_below(table: Table, column: int, root: Path) -> str:
 
 def split_column(table: Table) -> tuple[int, dict[str, str]] | None:
     """(the number of a column that says which split a row belongs to, {"train": its value, "val": …}), or None."""
-    for number in (n for n, name in enumerate(table.header) if plain(name) in _SPLIT):
-        values = {value.lower(): value for value in table.column(number)}
+    for number in _split_columns(table):
+        values = {_split_word(value): value for value in reversed(table.column(number))}  # the first spelling
         found = {
             split: next((values[word] for word in words if word in values), None)
             for split, words in (("train", TRAINING), ("val", VALIDATION))
@@ -64,20 +62,39 @@ def split_column(table: Table) -> tuple[int, dict[str, str]] | None:
     return None
 
 
+def _split_columns(table: Table) -> list[int]:
+    return [number for number, name in enumerate(table.header) if plain(name) in _SPLIT]
+
+
+def _split_word(value: str) -> str:
+    """What the spellings of one split in a column have in common: Train, TRAIN and training are train."""
+    word = value.strip().lower()
+    return _SPELLINGS.get(word, word)
+
+
 def of_split(table: Table, split: str | None, report) -> Table:
-    """The table of the rows of a split, which is a value of its column of splits.
+    """The table of the rows of a split, which is a value of its column of splits in any spelling, without that column.
 
     Raises:
         DataError: there is no such column, or no such row.
     """
     if split is None:
         return table
-    columns = [number for number, name in enumerate(table.header) if plain(name) in _SPLIT]
-    chosen = table.rows_of(columns[0], split) if columns else None
-    if chosen is None or not chosen.rows:
+    for number in _split_columns(table):
+        values = table.column(number)
+        of_spelling = {value: _split_word(value) == _split_word(split) for value in set(values)}
+        if any(of_spelling.values()):
+            break
+    else:
         raise DataError(f"expected a value of a column split in {table.path}, got {split!r}.", "split")
-    report.noted(f"table of which {len(table.rows) - len(chosen.rows)} rows belong to other splits", str(table.path))
-    return chosen
+
+    def without(cells):
+        return [*cells[:number], *cells[number + 1 :]]
+
+    kept = zip(table.rows, values, strict=True)
+    rows = [(line, without(cells)) for (line, cells), value in kept if of_spelling[value]]
+    report.noted(f"table of which {len(table.rows) - len(rows)} rows belong to other splits", str(table.path))
+    return dataclasses.replace(table, header=without(table.header), rows=rows)
 
 
 def recognize_tables(root: Path, read: Callable[[Path], tuple[dict, Collection[str], dict] | str | None]):
@@ -125,7 +142,7 @@ def split_tables(root: Path, readable: Callable[[Path], bool]) -> dict[str, Path
         single = {split: tables[0] for split, tables in inside.items() if len(tables) == 1}
         if "train" in single:
             return single
-        others = [one for one in _folders(root) if one not in folders.values()][:_MOST]
+        others = [one for one in folders_in(root) if one not in folders.values()][:_MOST]
         others = others if len(others) + len(folders) > 1 else []  # a single folder is entered
         tables = [table for one in others for table in filter(readable, _tables_in(one)[:_MOST])]
     unsplit = [table for table in tables if not _words(table) & {*TRAINING, *VALIDATION}]

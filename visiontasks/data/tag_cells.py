@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.data.class_lists import listed_classes
+from visiontasks.data.class_lists import in_order, listed_classes
 from visiontasks.data.table import CLASS, Table, is_file_name, is_index, plain
 from visiontasks.errors import DataError
 from visiontasks.sample import UNLABELED
@@ -103,7 +103,7 @@ class TagCells:
         return plain(self._table.header[number]) in (*CLASS, *_TAGS)
 
     def _has_flags(self, number) -> bool:
-        values = {cell.lower() for cell in self._table.column(number)}
+        values = {cell.lower() for cell in set(self._table.column(number))}
         return values != {""} and values <= set(_FLAGS)
 
     def _has_vectors(self, number) -> bool:
@@ -128,15 +128,18 @@ class TagCells:
         if (
             set(names).isdisjoint(columns) or missing and set(columns) - set(names)
         ):  # names of more sets have all columns
-            raise DataError(f"{path}: expected columns of names, {', '.join(names)}, got {', '.join(columns)}.")
+            raise DataError(
+                f"{path}: expected columns of names, {', '.join(names)}, got {', '.join(columns)}.", "names"
+            )
         for name in missing:
             self._report.noted("tag without a column, not labeled", name)
+        for name in columns:
+            if name not in names:
+                self._report.noted("column of a tag that names lacks, not read", name)
         rows = np.full((len(self._table.rows), len(names)), UNLABELED, np.float32)
         for column, number in zip(columns, numbers, strict=True):
             if column in names:
-                rows[:, names.index(column)] = [
-                    self._flag(cells[number], line, column) for line, cells in self._table.rows
-                ]
+                rows[:, names.index(column)] = self._flags_of(number, column)
         if (rows == UNLABELED).any() and (rows == 1).any() and not (rows == 0).any():
             self._report.noted("table of 1 and -1 without a 0: -1 is read as 0", str(path))
             blank = np.array([[not cells[n].strip() for n in numbers] for _, cells in self._table.rows])
@@ -145,14 +148,17 @@ class TagCells:
             rows = np.where((rows == UNLABELED) & ~blank[:, order] & ~np.array(absent), np.float32(0), rows)
         return names, rows
 
-    def _flag(self, cell, line, column) -> int:
-        try:
-            return _FLAGS[cell.strip().lower()]
-        except KeyError:
+    def _flags_of(self, number, column) -> list[int]:
+        cells = self._table.column(number)
+        flags = {cell: _FLAGS.get(cell.lower()) for cell in set(cells)}
+        if None in flags.values():
+            row = next(row for row, cell in enumerate(cells) if flags[cell] is None)
+            (line, _), cell = self._table.rows[row], cells[row]
             raise DataError(
                 f"{self._table.path}, line {line}, column {column!r}: expected 0 or 1, True or False (-1 or empty: not "
                 f"labeled), got {cell!r}. A column that is no tag is left out by columns=[the others]."
-            ) from None
+            )
+        return [flags[cell] for cell in cells]
 
     def _read_lists(self, numbers, names, separator):
         path = self._table.path
@@ -160,8 +166,7 @@ class TagCells:
         split = self._splitter({cell for row in cells for cell in row if cell}, separator)
         lists = [[tag for cell in row for tag in split(cell)] for row in cells]
         used = {tag for tags in lists for tag in tags}
-        by_id = names is not None and used <= set(map(str, names))  # the ids are the names that were given
-        listed = {} if by_id else listed_classes(self._table, used, self._report)
+        listed = listed_classes(path, used, names, self._report)
         if used and used <= set(listed):  # ids instead of names
             lists = [[listed[tag] for tag in tags] for tags in lists]
             used = {listed[tag] for tag in used}
@@ -172,7 +177,7 @@ class TagCells:
                 "columns",
             )
         if names is None:
-            names = list(listed.values()) if used and used <= set(listed.values()) else sorted(used, key=_order)
+            names = list(listed.values()) if used and used <= set(listed.values()) else in_order(used)
         names = tuple(map(str, names))
         if not names:
             column = ", ".join(self.columns)
@@ -182,7 +187,9 @@ class TagCells:
         for row, tags, (line, _) in zip(rows, lists, self._table.rows, strict=True):
             unknown = [tag for tag in tags if tag not in numbers]
             if unknown:
-                raise DataError(f"{path}, line {line}: expected tags among {', '.join(names)}, got {unknown[0]!r}.")
+                raise DataError(
+                    f"{path}, line {line}: expected tags among {', '.join(names)}, got {unknown[0]!r}.", "names"
+                )
             row[[numbers[tag] for tag in tags]] = 1
         return names, rows
 
@@ -250,11 +257,6 @@ def _fractions(cells: set[str]) -> bool:
 
 def _last_word(name: str) -> str:
     return (re.findall(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+", name) or [""])[-1].lower()
-
-
-def _order(name: str):
-    """Numbers by their value, and before names."""
-    return (0, int(name), name) if re.fullmatch(r"\d+", name) else (1, 0, name)
 
 
 def _is_list(cell: str) -> bool:

@@ -34,8 +34,20 @@ def decode(data: bytes) -> str:
     Raises:
         UnicodeDecodeError: it is neither.
     """
+    return data.decode(_encoding(data))
+
+
+def in_utf8(data: bytes) -> bytes:
+    """Text for `decode`, or its beginning, in UTF-8 without a byte order mark, so that bytes can be looked for."""
+    encoding = _encoding(data)
+    if encoding == "utf-8-sig":
+        return data.removeprefix(codecs.BOM_UTF8)
+    return data.decode(encoding, "ignore").encode()  # a last character may be cut
+
+
+def _encoding(data: bytes) -> str:
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return data.decode("utf-16")
+        return "utf-16"
     if 0 in data[:2]:  # of a first character in Latin-1
-        return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le")
-    return data.decode("utf-8-sig")
+        return "utf-16-be" if data[0] == 0 else "utf-16-le"
+    return "utf-8-sig"

@@ -9,7 +9,7 @@ import numpy as np
 from visiontasks.arguments import Count
 from visiontasks.data.box_columns import BoxColumns, box_columns, is_near
 from visiontasks.data.box_formats import check_format, corners_of
-from visiontasks.data.class_lists import listed_classes
+from visiontasks.data.class_lists import in_order, listed_classes
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.objects import Objects, usable_boxes
@@ -46,7 +46,8 @@ class Boxes(ObjectFiles):
         delimiter: the character between columns; by default the most frequent of , ; and tab in the first row.
         names: the classes in order; by default those of classes.csv, or those in the table, sorted.
         scale_boxes: scale the boxes of an image whose size is not the one in the table's columns width and height.
-        split: only the rows that have this value in the column split (or subset, partition, set); by default all.
+        split: only the rows that have this value, in any spelling, in the column split (or subset, partition, set); by
+            default all.
         max_pixels: larger images are skipped.
 
     Raises:
@@ -83,10 +84,9 @@ class Boxes(ObjectFiles):
             if row is not None:
                 objects.append((line, *row))
         used = {name for *_, objects in images.values() for _, _, name in objects}
-        by_id = names is not None and used <= set(map(str, names))  # the ids are the names that were given
-        listed = {} if by_id else listed_classes(table, used, self.report)
+        listed = listed_classes(self.path, used, names, self.report)
         self._names_of_ids = listed if used <= set(listed) else {}
-        self.name_classes(names or listed.values() or sorted(used))
+        self.name_classes(names or listed.values() or in_order(used))
         self._read(images, table, columns, finder)
         labels = [table.header[number] for number in (*columns.box, columns.name) if number is not None]
         tell_unlabeled(table, labels, self.report)

@@ -19,7 +19,7 @@ from visiontasks.data.coco_files import (
 from visiontasks.data.coco_json import read_coco
 from visiontasks.data.finding import SHOWN, Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
-from visiontasks.data.layout import TRAINING, VALIDATION
+from visiontasks.data.layout import TRAINING, VALIDATION, folders_in
 from visiontasks.data.listing import files_like
 from visiontasks.data.skeletons import skeleton_of
 from visiontasks.data.sources.source import ObjectFiles
@@ -223,7 +223,7 @@ def _captions(root: Path) -> bool:
 
 def _annotation_files(root: Path, keypoints: bool) -> dict[str, Path]:
     """{split such as "train": file}: instances, which have every class, before keypoints, unless these are wanted."""
-    folders = [root, *(p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith("."))]
+    folders = [root, *folders_in(root)]
     tables = (files_like(folder, "*.json") for folder in folders)
     paths = [path for files in tables if len(files) <= _MOST_FILES for path in files]
     paths.sort(key=lambda path: (not path.name.startswith("instances"), "keypoints" in path.name))

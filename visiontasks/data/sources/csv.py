@@ -34,8 +34,8 @@ class Csv(Files):
     them, or a list (["a", "b"]); or one column per tag with 0 or 1, True or False (-1 or empty: not labeled). Other
     columns are not read, which is reported. The rows of one image are joined. An image without tags is a valid image.
     Without a row of column names the table has two columns, files and labels. A classes.csv (name,id) beside the table
-    gives the order of the labels, and the names of those that are ids; so does another CSV or JSON file that gives each
-    id a name of its own (labels.csv of attribute_id,attribute_name, or {"0": "cat"}), which is reported.
+    gives the order of the labels, and the names of those that are ids; so does another CSV, JSON or text file that
+    gives each id a name of its own (labels.csv of attribute_id,attribute_name, or {"0": "cat"}), which is reported.
 
     Args:
         path: the table: UTF-8, UTF-16 or Windows-1252, with or without a byte order mark.
@@ -50,7 +50,8 @@ class Csv(Files):
             1, or the only one.
         flags: whether each column is a tag, and not a list of them; by default if its cells are 0 and 1 and it is not
             named label, class, tags, …
-        split: only the rows that have this value in the column split (or subset, partition, set); by default all.
+        split: only the rows that have this value, in any spelling, in the column split (or subset, partition, set); by
+            default all.
         max_pixels: larger images are skipped.
 
     Raises:

@@ -2,27 +2,33 @@
 
 import collections
 import contextlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from visiontasks.arguments import Count
+from visiontasks.data.class_folders import (
+    TEST,
+    VALIDATIONS,
+    class_folders,
+    has_classes,
+    inner_of,
+    is_of,
+    splits_of,
+    why_not,
+)
+from visiontasks.data.class_lists import are_ids, in_order, listed_classes
 from visiontasks.data.finding import Finder
-from visiontasks.data.formats import is_unread_name
-from visiontasks.data.images import MAX_PIXELS, files_below, list_images
-from visiontasks.data.layout import RESULTS, TRAINING, VALIDATION, child, is_split
+from visiontasks.data.images import MAX_PIXELS, list_images
+from visiontasks.data.layout import RESULTS, TRAINING, child, folders_in, is_split
 from visiontasks.data.sources.csv import Csv
 from visiontasks.data.sources.source import Files, Overruled
 from visiontasks.data.split_lists import find_lists, names_in, tell_unused
 from visiontasks.errors import DataError
 
-# folders that belong to other layouts; a folder of classes is recognized only without them
-_OTHER_LAYOUTS = {"images", "masks", "labels", "annotations", "imagesets", "jpegimages", "segmentationclass"}
 _IMAGE_FOLDERS = ("images", "image", "img", "imgs", "jpegimages", "jpg", "data")  # of class folders, beside lists
-_TEST = ("test", "testing")
-_VALIDATION = (*VALIDATION, "testing")
-_SPLIT_WITH_SUFFIX = re.compile(r"(train|training|val|valid|validation|test)[\W_\d]")  # train2017, test-jpg
 _MASK = re.compile(r"[_-](mask|segmentation|gt)([_-]?\d+)?$", re.IGNORECASE)
 _UNLABELED = "_unlabeled"  # FiftyOne's
 _AGREE = 0.9  # of the rows of a table: with so many a folder's images have one class
@@ -33,8 +39,9 @@ class Folder(Files):
 
     Args:
         root: the folder that holds one folder per class; these may have subfolders.
-        names: the classes in order; by default the folders with images, sorted. A name without images is allowed, a
-            folder without a name is an error.
+        names: the classes in order; by default the folders with images, sorted. Where all are ids, and a list beside
+            them or above their split, such as cat_to_name.json, gives each a name of its own, these are the names. A
+            name without images is allowed, a folder without a name is an error.
         max_pixels: larger images are skipped.
         list: a text file with the name of an image a line, as food-101's meta/train.txt, or train_test_split.txt of
             CUB-200; by default all images are taken.
@@ -67,13 +74,15 @@ class Folder(Files):
             tell_unused(home, finder, self.report)
         else:
             images = self._of_list(images, Path(list), split, finder)
-        names = tuple(map(str, names)) if names is not None else tuple(sorted(images))
+        images = self._named(images, names)
+        names = tuple(images if names is None else map(str, names))
         unknown = [name for name in images if name not in names]
         if not names or unknown:
             raise DataError(
                 f"{self.root}: expected a folder with images for each class"
                 + (f" of names ({', '.join(names)}), got also {', '.join(unknown)}" if unknown else ", got none")
-                + f". {self.LAYOUT}."
+                + f". {self.LAYOUT}.",
+                "names" if unknown else None,
             )
         for name in names:
             if not images.get(name):
@@ -114,11 +123,25 @@ class Folder(Files):
         self._tell_contradictions()
         for path in loose:
             self.report.skipped("image outside the class folders, skipped", str(path))
-        if _is_of(self.root.name, TRAINING):
-            for folder in _folders(self.root.parent):
-                if _is_of(folder.name, _TEST) and not _class_folders(_inner(folder)) and list_images(folder):
+        if is_of(self.root.name, TRAINING):
+            for folder in folders_in(self.root.parent):
+                if is_of(folder.name, TEST) and not class_folders(inner_of(folder)) and list_images(folder):
                     self.report.noted("test images without class folders, not used", str(folder))
         return images
+
+    def _named(self, images, names) -> dict[str, list[Path]]:
+        """The images of each class, in their order; folders of ids get the names in a list beside them."""
+        ordered, home = in_order(images), self.root
+        within = is_split(home.name) or home.name.lower() in _IMAGE_FOLDERS
+        places = [home, home.parent] if within else [home]
+        above = home.parent.parent
+        if within and os.access(above, os.R_OK) and folders_in(above) == [home.parent]:  # not beside other data sets
+            places.append(above)
+        for place in places if are_ids(images) else ():
+            listed = listed_classes(place, images, names, self.report)
+            if images.keys() <= listed.keys():
+                return {listed[name]: images[name] for name in ordered}
+        return {name: images[name] for name in ordered}
 
     def _without_masks(self, images) -> list[Path]:
         """The images but masks of others, such as x_mask.png beside x.png."""
@@ -131,7 +154,7 @@ class Folder(Files):
         return [path for path in images if path not in left]
 
     def _tell_contradictions(self):
-        above = [self.root.parent] if _is_of(self.root.name, (*TRAINING, *_VALIDATION)) else []
+        above = [self.root.parent] if is_of(self.root.name, (*TRAINING, *VALIDATIONS)) else []
         for table in (table for folder in (self.root, *above) for table in _tables(folder)):
             for path in _contradicted(table):
                 if self.root in path.parents:
@@ -143,14 +166,14 @@ class Folder(Files):
 
     @classmethod
     def recognize(cls, root):
-        splits = _splits(root)
-        if "val" not in splits and _has_classes(root):  # a folder named train may be a class of trains
+        splits = splits_of(root)
+        if "val" not in splits and has_classes(root):  # a folder named train may be a class of trains
             splits = {"train": root}
         if "val" not in splits and (lists := _lists(root)):
             return _overruled(root) or lists
-        if not _has_classes(splits["train"]):
-            return _why_not(splits["train"])
-        if "val" in splits and not _class_folders(splits["val"]):
+        if not has_classes(splits["train"]):
+            return why_not(splits["train"])
+        if "val" in splits and not class_folders(splits["val"]):
             return (
                 f"{splits['val']} has images, but not in class folders as {splits['train']} has them; move each into "
                 "its class's"
@@ -159,46 +182,18 @@ class Folder(Files):
 
     @classmethod
     def recognize_known(cls, root):
-        splits = _splits(root)
-        if not _class_folders(splits["train"]):
+        splits = splits_of(root)
+        if not class_folders(splits["train"]):
             return None
-        return {split: {"root": str(folder)} for split, folder in splits.items() if _class_folders(folder)}
-
-
-def _splits(root: Path) -> dict[str, Path]:
-    """The folders of class folders: train and test, also seg_train/seg_train and test_set; else {"train": root}.
-
-    A test set without class folders is left out.
-    """
-    folders, found = _folders(root), {}
-    for split, words in (("train", TRAINING), ("val", _VALIDATION)):
-        for word in words:
-            named = [p for p in folders if p.name.lower() == word]
-            inner = [_inner(p) for p in named or folders if p in named or _is_of(p.name, (word,))]
-            full = [p for p in inner if _class_folders(p) or p.parent == root and named and word not in _TEST]
-            if split not in found and len(full) == 1 and list_images(full[0]):
-                found[split] = full[0]
-    return found if "train" in found else {"train": root}
+        return {split: {"root": str(folder)} for split, folder in splits.items() if class_folders(folder)}
 
 
 def _lists(root: Path) -> dict[str, dict[str, str]]:
     """The arguments of class folders, or of those in a folder of images, with a list for each split; or {}."""
     for images in (root, child(root, _IMAGE_FOLDERS)):
-        if images is not None and (lists := find_lists(root, images)) and _has_classes(images):
+        if images is not None and (lists := find_lists(root, images)) and has_classes(images):
             return {split: {"root": str(images), **one} for split, one in lists.items()}
     return {}
-
-
-def _inner(folder: Path) -> Path:
-    """The folder, or the only one in it if it holds nothing else and that one class folders."""
-    inner, loose = _folders(folder), list_images(folder, recursive=False)
-    return inner[0] if len(inner) == 1 and not loose and _has_classes(inner[0]) else folder
-
-
-def _is_of(name: str, words) -> bool:
-    """Whether the name of a folder begins or ends with one of some words."""
-    found = re.findall(r"[^\W\d_]+", name.lower())
-    return bool(found) and (found[0] in words or found[-1] in words)
 
 
 def _overruled(root: Path) -> Overruled | None:
@@ -237,76 +232,3 @@ def _contradicted(table: Csv) -> list[Path]:
         return []
     most = {folder: collections.Counter(some).most_common(1)[0][0] for folder, some in labels.items()}
     return [path for path, tags in table.items if int(tags.argmax()) != most[path.parent]]
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-
-
-def _class_folders(folder: Path) -> list[Path]:
-    """The folders that directly hold images; none if a name points to another layout or to a split."""
-    folders = _folders(folder)
-    names = [p.name.lower() for p in folders]
-    # "train" alone may be a class beside bus and car; with a validation folder or a suffix it is a split
-    splits = sum(map(is_split, names)) > 1 or any(map(_SPLIT_WITH_SUFFIX.match, names))
-    words = [{*re.findall(r"[^\W\d_]+", name)} for name in names]  # bounding_box_train and bounding_box_test
-    splits = splits or any(map({*TRAINING}.intersection, words)) and any(map({*_VALIDATION}.intersection, words))
-    if splits or any(name in _OTHER_LAYOUTS for name in names):
-        return []
-    return [p for p in folders if list_images(p, recursive=False) or _only_images(p)]
-
-
-def _only_images(folder: Path) -> bool:
-    """Whether a folder holds images in a folder `images` and nothing else, as the classes of Tiny ImageNet do."""
-    inner = folder / "images"
-    return inner.is_dir() and _folders(folder) == [inner] and bool(list_images(inner, recursive=False))
-
-
-def _only_or_class(folder: Path) -> Path | None:
-    """The first class folder in a folder, or the only folder in it, if that has images."""
-    inner = _folders(folder)
-    found = _class_folders(folder) or (inner if len(inner) == 1 else [])
-    return found[0] if found and list_images(found[0], recursive=False) else None
-
-
-def _has_classes(folder: Path) -> bool:
-    return len(_class_folders(folder)) >= 2
-
-
-def _names_near(folder: Path) -> list[str]:
-    """The names of the files in a folder and in those in it."""
-    folders = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))]
-    return [name for one in folders for _, names in files_below(one, recursive=False) for name in names]
-
-
-def _why_not(folder: Path) -> str | None:
-    classes, loose = _class_folders(folder), list_images(folder, recursive=False)
-    if len(classes) == 1:
-        return (
-            f"{folder} holds one folder of images, {classes[0].name}; two or more classes are needed, "
-            "each in a folder, or a table of file and label"
-        )
-    if loose and not classes:
-        return (
-            f"{len(loose)} images lie in {folder} itself, such as {loose[0].name}; a class is a folder: move each "
-            "class's images into one, or write a table of file and label"
-        )
-    nested = [one for outer in _folders(folder) if (one := _only_or_class(outer)) is not None]
-    if len(nested) > 1 and not classes:
-        return (
-            f"{folder} holds folders of images in folders, such as {nested[0].relative_to(folder)}; to learn the outer "
-            f"ones name the source folder with the root {folder}, to learn the inner ones move them all into one folder"
-        )
-    swapped = [one for outer in _folders(folder) for one in _folders(outer)[:3] if is_split(one.name)]
-    if not classes and len({one.parent for one in swapped}) > 1 and list_images(swapped[0], recursive=False):
-        return (
-            f"{folder} holds splits in folders of classes, such as {swapped[0].relative_to(folder)}; put the classes "
-            f"into the splits, as {swapped[0].name}/{swapped[0].parent.name}"
-        )
-    unread = [] if classes else [name for name in _names_near(folder) if is_unread_name(name)]
-    if unread:
-        return (
-            f"{folder} holds {len(unread)} images in formats that are not read, such as {unread[0]}; convert them to "
-            "PNG or JPEG"
-        )
-    return None

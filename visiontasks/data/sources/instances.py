@@ -12,7 +12,7 @@ from scipy.ndimage import find_objects
 from visiontasks.arguments import Count
 from visiontasks.data import mask_folders
 from visiontasks.data.images import MAX_PIXELS, image_size, list_images
-from visiontasks.data.layout import child, split_folders
+from visiontasks.data.layout import child, folders_in, split_folders
 from visiontasks.data.mask_images import read_mask
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles
@@ -200,13 +200,13 @@ def _parts(patch: Patch) -> list[Patch]:
 
 def _home(folder: Path) -> Path | None:
     """The folder of folders for each image: itself, or the first in it, such as stage1_train."""
-    candidates = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))]
+    candidates = [folder, *folders_in(folder)]
     return next((one for one in candidates[:20] if next(_folders(one), None)), None)
 
 
 def _folders(root: Path, report=None) -> Iterator[tuple[Path, list[Path]]]:
     """(image, [the mask of each object]) of each folder for one image; other folders go to `report`."""
-    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+    for folder in folders_in(root):
         images = list_images(folder / "images", recursive=False)  # none if the folder is missing
         if len(images) == 1 and (folder / "masks").is_dir():
             yield images[0], list_images(folder / "masks", recursive=False)

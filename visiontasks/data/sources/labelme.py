@@ -15,12 +15,14 @@ from pycocotools import mask as coco_mask
 
 from visiontasks.arguments import Count
 from visiontasks.data import segmentations
+from visiontasks.data.class_lists import in_order
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, files_below, image_size, list_images
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles, check_once
+from visiontasks.data.text import decode, in_utf8
 from visiontasks.errors import BadImage, DataError
 from visiontasks.polygons import cut_far
 from visiontasks.run_lengths import encoded, of_polygons
@@ -73,7 +75,7 @@ class Labelme(ObjectFiles):
                 self.report.skipped("image without a labelme file, left out", str(path))
         flagged = not any(shapes for _, (_, _, shapes, _) in read)  # without shapes, flags are classes of images
         read = [(file, (path, size, flags if flagged else shapes)) for file, (path, size, shapes, flags) in read]
-        seen = sorted({one[0] for _, (_, _, shapes) in read for one in shapes if one[2] is not None})
+        seen = in_order(one[0] for _, (_, _, shapes) in read for one in shapes if one[2] is not None)
         self.name_classes(seen if names is None else names)
         found = [(path, self._objects(file, size, shapes), shapes) for file, (path, size, shapes) in read]
         self.items = [(path, objects) for path, objects, shapes in found if self.usable(len(shapes), objects, path)]
@@ -92,7 +94,7 @@ class Labelme(ObjectFiles):
             data = file.read_bytes()
             if not _is_labelme(data):
                 return None
-            content = json.loads(data.decode("utf-8-sig"))
+            content = json.loads(decode(data))
         except (ValueError, OSError, RecursionError) as error:
             raise BadImage(file, f"broken JSON ({error})") from error
         shapes = content.get("shapes") if isinstance(content, dict) else None
@@ -189,6 +191,7 @@ def _has_files(folder: Path | None) -> bool:
 
 
 def _is_labelme(data: bytes) -> bool:
+    data = in_utf8(data)
     return b'"shapes"' in data and b'"imagePath"' in data
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from visiontasks.arguments import Count
+from visiontasks.data.class_lists import in_order, listed_classes
 from visiontasks.data.finding import Finder
 from visiontasks.data.foreign import LIST, foreign_format
 from visiontasks.data.images import MAX_PIXELS
 from visiontasks.data.layout import child
 from visiontasks.data.sources.source import Files
-from visiontasks.data.split_lists import labeled_lines, leads, split_files
+from visiontasks.data.split_lists import PLACES, labeled_lines, leads, split_files
 from visiontasks.errors import DataError
 
 _IMAGE_FOLDERS = ("images", "image", "img", "imgs", "jpegimages", "data")
@@ -23,12 +24,12 @@ class Listed(Files):
     What follows the name is a class, or the number of one, as in `1.jpg 0`. Of several numbers the first is the class,
     as in the trainval.txt of Oxford-IIIT Pet (`Abyssinian_100 1 1 1`: class, species, breed of the species). Where the
     files of each number begin alike (Abyssinian_100, Abyssinian_101), that is the name of the class; else it is the
-    number.
+    number. A list of classes beside it, such as classes.txt, that gives each number a name comes before both.
 
     Args:
         list: the text file; lines that begin with # are left out.
         images: the folder that its names are relative to; they may lack the suffix.
-        names: the classes in order; by default those in the list, sorted.
+        names: the classes in order; by default those in the list, sorted, or those of the list of classes.
         max_pixels: larger images are skipped.
 
     Raises:
@@ -48,8 +49,9 @@ class Listed(Files):
             raise DataError(f"expected a folder, got {self.root}, which is not a folder.", "images")
         rows = labeled_lines(self.list)
         named = None if names is None else [*map(str, names)]
-        classes = _classes(rows, named)
-        named = sorted(set(classes), key=_order) if named is None else named
+        listed = self._names_of_ids(rows, named)
+        classes = [listed[label.split()[0]] for _, label in rows] if listed else _classes(rows, named)
+        named = ([*listed.values()] or in_order(classes)) if named is None else named
         finder = Finder(self.root, self.report)
         self.items, seen = [], {}
         for (name, _), label in zip(rows, classes, strict=True):
@@ -67,6 +69,15 @@ class Listed(Files):
             raise finder.none_found(self.list, [name for name, _ in rows], "images")
         self.items = [*dict.fromkeys(self.items)]
         self.names = {"label": tuple(named)}
+
+    def _names_of_ids(self, rows, named) -> dict[str, str]:
+        """The names of the numbers in the list; {} if no list of classes has them."""
+        if not all(_are_numbers(label) for _, label in rows):
+            return {}
+        used = {label.split()[0] for _, label in rows}
+        places = [self.list.parent, *[self.list.parent.parent] * (self.list.parent.name.lower() in PLACES)]
+        found = (listed_classes(place, used, named, self.report) for place in places)
+        return next((listed for listed in found if used <= listed.keys()), {})
 
     def labels(self, number, size, fields):
         return {"label": number}
@@ -116,7 +127,8 @@ def _classes(rows, names) -> list[str]:
         return [label for _, label in rows]
     numbers = [label.split()[0] for _, label in rows]
     stems = [_NUMBERED.sub("", Path(name.replace("\\", "/")).stem) for name, _ in rows]
-    alike = _one_to_one(numbers, stems) and all(stems) if names is None else set(stems) <= set(names)
+    several = len(set(stems)) < len(stems)  # of one image each, any names go one to one with the numbers
+    alike = several and _one_to_one(numbers, stems) and all(stems) if names is None else set(stems) <= set(names)
     return stems if alike else numbers
 
 
@@ -126,8 +138,3 @@ def _one_to_one(some: list[str], others: list[str]) -> bool:
 
 def _are_numbers(label: str) -> bool:
     return re.fullmatch(r"-?\d+(\s+-?\d+)*", label) is not None
-
-
-def _order(label: str):
-    """Numbers by their value, and before names."""
-    return (0, int(label), label) if re.fullmatch(r"-?\d+", label) else (1, 0, label)

@@ -8,12 +8,12 @@ from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.mask_classes import classes_of
 from visiontasks.data.mask_files import pairs_of
-from visiontasks.data.mask_folders import names_in, other_folders, recognize
+from visiontasks.data.mask_folders import other_folders, recognize
 from visiontasks.data.mask_images import read_stored_mask
 from visiontasks.data.mask_tables import cityscapes, table_beside
 from visiontasks.data.mask_values import Stored, Stores
 from visiontasks.data.sources.source import Files
-from visiontasks.data.split_lists import tell_unused
+from visiontasks.data.split_lists import names_in, tell_unused
 from visiontasks.errors import BadImage, DataError
 from visiontasks.sample import VOID
 
@@ -90,9 +90,10 @@ class Masks(Files):
             self.report.noted(what, str(self.masks))
 
     def _pairs(self, file) -> list[tuple[Path, Path]]:
-        names = None if file is None else names_in(Path(file))
+        finder = Finder(self.images)
+        names = None if file is None else names_in(Path(file), finder)
         if names is None:
-            tell_unused(self.images.parent, Finder(self.images), self.report)
+            tell_unused(self.images.parent, finder, self.report)
         pairs = pairs_of(self.images, self.masks, self.report, names)
         for folder in other_folders(self.images, self.masks):
             self.report.noted("other folder that could be the masks (choose it with masks=)", str(folder))

@@ -4,7 +4,6 @@ import collections
 import math
 import os
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,18 +11,18 @@ import numpy as np
 
 from visiontasks.arguments import Count
 from visiontasks.data.box_formats import CORNERS, check_format
+from visiontasks.data.class_lists import in_order
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, files_below, image_size, is_image_name, list_images
-from visiontasks.data.layout import child, is_split, split_folders
+from visiontasks.data.layout import child, folders_in, is_split, split_folders
 from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
 from visiontasks.data.sources.source import ObjectFiles, check_once
 from visiontasks.data.split_lists import tell_unused
 from visiontasks.data.text import read_lines
+from visiontasks.data.voc_xml import parse
 from visiontasks.errors import BadImage, DataError
-from visiontasks.ops import numpy_boxes
 
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 # the names that exporting tools use, in any case
 _XML_FOLDERS = ("annotations", "annotation", "xml", "xmls", "labels")
 _IMAGE_FOLDERS = ("jpegimages", "images", "image", "img", "imgs", "pictures", "data")
@@ -79,7 +78,7 @@ class Voc(ObjectFiles):
             if not folder.is_dir():
                 raise DataError(f"expected a folder {folder}, got none. {self.LAYOUT}.", "root")
         items = list(self._read(self._listed()))
-        seen = sorted({name for *_, objects in items for name, *_ in objects})
+        seen = in_order(name for *_, objects in items for name, *_ in objects)
         self.name_classes(seen if names is None else names)
         rows = [(row, size) for _, _, size, objects in items for row in objects]
         check_format([row[1] for row, _ in rows], [size for _, size in rows], CORNERS, self.root)
@@ -121,7 +120,7 @@ class Voc(ObjectFiles):
         finder = Finder(self.images, self.report)
 
         def look(file):
-            size, name, objects = _parse(file)
+            size, name, objects = parse(file)
             path = placed.get(_place(file, self.annotations)) if deep else None
             if path is None:
                 path, *others = images.get(file.stem, [None])
@@ -257,7 +256,7 @@ def _folder_of_xml(folder: Path) -> Path | None:
     inner = child(folder, _XML_FOLDERS)
     if inner is not None:
         return _folder_of_xml(inner)
-    folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")][:_MOST]
+    folders = folders_in(folder)[:_MOST]
     found = [one for one in folders if any(map(_is_voc, _xml_files(one)[:_TRIED]))]
     return found[0] if len(found) == 1 else None
 
@@ -279,69 +278,3 @@ def _is_voc(file: Path) -> bool:
 def _arguments(root: Path, annotations: Path, images: Path) -> dict[str, str]:
     names = {"annotations": annotations, "images": images}
     return {"root": str(root)} | {key: path.relative_to(root).as_posix() for key, path in names.items()}
-
-
-class _NoDoctype(ET.TreeBuilder):
-    """Refuses a DOCTYPE when it begins: it can declare entities, and a few lines of them can fill the memory."""
-
-    def doctype(self, name, public, system):
-        raise DataError("expected an XML without a DOCTYPE, got one; remove it.")
-
-
-def _parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[float], bool, bool, bool]]]:
-    """((height, width) as written or zeros, file name, objects); tags are read by name, in any order.
-
-    An object is its class, corners, whether it is difficult, whether its box was turned, and whether it is around a
-    polygon, whose points are no pixels counted from 1.
-    """
-    try:
-        tree = ET.fromstring(file.read_bytes(), ET.XMLParser(target=_NoDoctype()))
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from None
-    except (ET.ParseError, OSError, ValueError) as error:
-        raise BadImage(file, f"broken XML ({error})") from error
-    size = tuple(_number(tree.findtext(f"size/{axis}") or "0", file, axis) for axis in ("height", "width"))
-    objects = []
-    for number, element in enumerate(tree.findall("object"), start=1):
-        if (element.findtext("deleted") or "").strip() == "1":  # LabelMe keeps what was removed
-            continue
-        name, (corners, degrees) = (element.findtext("name") or "").strip(), _corners(element, file)
-        if not name or corners is None:
-            raise DataError(
-                f"{file}, object {number}: expected a name and a bndbox with {', '.join(_CORNERS)}; complete it."
-            )
-        difficult = _number(element.findtext("difficult") or "0", file, "difficult")
-        corners = numpy_boxes.turned(corners, degrees).tolist() if degrees else corners
-        outlined = element.find("bndbox") is None and element.find("robndbox") is None
-        objects.append((name, corners, difficult == 1, bool(degrees), outlined))
-    return size, (tree.findtext("filename") or f"{file.stem}.jpg").strip(), objects
-
-
-def _corners(element, file) -> tuple[list[float] | None, float]:
-    """The corners of an object's box before CVAT or roLabelImg turn it about its center, and by how many degrees."""
-    box, turned = element.find("bndbox"), element.find("robndbox")
-    if turned is not None:
-        texts = [turned.findtext(tag) or "" for tag in ("cx", "cy", "w", "h", "angle")]
-        x, y, width, height, angle = (_number(text, file, "robndbox") for text in texts)
-        corners, degrees = [x - width / 2, y - height / 2, x + width / 2, y + height / 2], math.degrees(angle)
-    elif box is None and (outline := element.findall("polygon/pt")):  # of the tool LabelMe
-        points = [[_number(point.findtext(axis) or "", file, "polygon") for axis in "xy"] for point in outline]
-        corners, degrees = [*map(min, zip(*points, strict=True)), *map(max, zip(*points, strict=True))], 0
-    else:
-        corners = [None if box is None else box.findtext(corner) for corner in _CORNERS]
-        if None in corners:
-            return None, 0
-        corners = [_number(corner, file, "bndbox") for corner in corners]
-        attributes = element.iterfind("attributes/attribute")
-        values = [one.findtext("value") or "0" for one in attributes if one.findtext("name") == "rotation"]
-        degrees = _number(values[0], file, "rotation") if values else 0
-    return corners, degrees if degrees % 180 and math.isfinite(degrees) else 0
-
-
-def _number(text: str, file, tag) -> float:
-    text = text.strip()
-    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", text, re.IGNORECASE):
-        if tag == "difficult":  # annotation tools write "Unspecified"
-            return 0.0
-        raise DataError(f"{file}: expected numbers in {tag}, got {text!r}.")
-    return float(text)

@@ -1,5 +1,6 @@
 """YOLO: a data.yaml or a list of classes, images, and one text file of labels per image."""
 
+import collections
 import math
 import os
 from array import array
@@ -93,10 +94,13 @@ class Yolo(ObjectFiles):
     def _read(self, images):
         finder = Labels(self.root, self.report)
         labels = list(map(finder.of, images))
+        shared = collections.Counter(labels)
         self.items, written, boxes, polygons = [], array("d"), 0, {}
         for path, file, rows in zip(images, labels, scan(self._rows, labels, "Checking labels"), strict=True):
             if rows is None:
                 self.report.noted("image without a label file, used as an image without objects", str(path))
+            elif shared[file] > 1:
+                self.report.noted("image with the label file of another of its name, as a.jpg and a.png", str(path))
             for _, row in rows or ():
                 if len(row) == 5 or self._points:
                     boxes += 1
