@@ -56,7 +56,7 @@ class Adapts:
             # all images of a batch, so that the backbone is compiled for one shape
             features = {**self.backbone.predict_on_batch(batch["image"]), "image": batch["image"]}
             rows = slice(None) if labels is None else np.ravel(labels) == 0
-            yield {tap: np.asarray(features[tap])[rows] for tap in self._taps[name]}
+            yield {tap: np.asarray(features[tap])[rows] for tap in self.taps[name]}
 
 
 def check_alone(heads: dict):
