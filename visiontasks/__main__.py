@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "visiontasks.train",
     "evaluate": "visiontasks.evaluate",
     "predict": "visiontasks.predict",
+    "embed": "visiontasks.embed",
     "backbones": "visiontasks.backbones.__main__",
 }
 
@@ -20,6 +21,7 @@ USAGE = """visiontasks COMMAND [key=value …]
   train      train a recipe
   evaluate   score a run on its validation set, or on other data
   predict    predict images or videos with a run, or with published weights
+  embed      which images of a folder are alike: neighbors, near duplicates, a map, retrieval scores
   backbones  what the backbones cost and see, and which have published weights
 
   visiontasks COMMAND --help  the words of a command
