@@ -102,3 +102,19 @@ def test_labels_come_from_class_folders_alone(folder):
     assert not source.names and len(source) == 10 and set(splits) == {""}
     assert not labeled_images(folder / "train" / "cat")[0].fields
     assert len(labeled_images(f"{folder}/*/dog/*.png")[0]) == 4
+
+
+def test_of_a_model_with_an_embedder_the_features_are_its_embeddings(folder):
+    from visiontasks.heads.classifier import Classifier
+    from visiontasks.heads.embedder import Embedder
+    from visiontasks.model import VisionModel
+
+    heads = {"kind": Classifier(2), "near": Embedder(2, size=5)}
+    model = VisionModel(fakes.backbone(SIZE), heads, preprocess={"size": SIZE, "resize": "crop"})
+    found = image_features(model, folder, batch=4)
+    assert found.vectors.shape == (9, 5) and Extractor(model).tap == "near"
+    image = cv2.imread(found.paths[1])[..., ::-1]
+    canvas = Placement(image.shape[:2], SIZE, "crop").place_image(np.ascontiguousarray(image))
+    expected = model.predict(canvas[None], verbose=0)["near"]["embedding"][0]
+    np.testing.assert_allclose(found.vectors[1], expected, atol=1e-5)
+    assert image_features(model, folder, "C3").vectors.shape == (9, 12)

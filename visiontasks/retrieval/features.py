@@ -73,9 +73,12 @@ class Features:
 class Extractor:
     """Computes features: a tap of a network, averaged over its positions and divided by its length.
 
+    Of a VisionModel with a head `embedder` they are that head's embeddings, unless a tap is named.
+
     Args:
         network: a backbone, or a VisionModel, of which the levels up to its heads' are offered.
-        tap: the output that is pooled, such as C4; by default `top` if there is one, otherwise the deepest level.
+        tap: the output that is pooled, such as C4; by default as said, or `top` if there is
+            one, otherwise the deepest level.
         preprocess: how images are fitted to the network's input; by default as the VisionModel was trained, and of a
             backbone as its input's size says, cropped.
 
@@ -88,9 +91,14 @@ class Extractor:
 
         from visiontasks.model_folding import Folding
 
+        self.preprocess = preprocess or _preprocess(network)
+        heads = getattr(network, "heads", {})
+        self._head = next((name for name, head in heads.items() if tap is None and head.task == "retrieval"), None)
+        if self._head is not None:
+            self._network, self.tap = Folding(network), self._head
+            return
         backbone = getattr(network, "backbone", network)
         self.tap = _tap(backbone.output, tap)
-        self.preprocess = preprocess or _preprocess(network)
         pooled = backbone.output[self.tap]
         if len(pooled.shape) == 4:  # in float32: the sum of many cells overflows float16
             pooled = keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedded")(pooled)
@@ -98,7 +106,10 @@ class Extractor:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Images on the canvas, uint8 (B, H, W, 3), to vectors of length 1, float32 (B, D)."""
-        return normalized(np.asarray(self._network().predict_on_batch(images)))
+        network = self._network()
+        found = network.predict_on_batch(images)
+        found = found if self._head is None else network.by_head(found)[self._head]["embedding"]
+        return normalized(np.asarray(found))
 
     def of_image(self, image: np.ndarray) -> np.ndarray:
         """The vector (D,) of an image of any size, uint8 (H, W, 3)."""
