@@ -27,6 +27,8 @@ _LAZY = {
     "from_recipe": ("visiontasks.api", "from_recipe"),
     "backbone": ("visiontasks.api", "backbone"),
     "check": ("visiontasks.check", "check"),
+    "image_features": ("visiontasks.retrieval.features", "image_features"),
+    "NeighborIndex": ("visiontasks.retrieval.index", "NeighborIndex"),
     "score": ("visiontasks.evaluation.evaluator", "score"),
     "heads": ("visiontasks.heads", None),
     "explain": ("visiontasks.explain", None),

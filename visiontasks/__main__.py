@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "visiontasks.evaluate",
     "predict": "visiontasks.predict",
     "explain": "visiontasks.explain.__main__",
+    "embed": "visiontasks.embed",
     "backbones": "visiontasks.backbones.__main__",
 }
 
@@ -22,6 +23,7 @@ USAGE = """visiontasks COMMAND [key=value …]
   evaluate   score a run on its validation set, or on other data
   predict    predict images or videos with a run, or with published weights
   explain    what an answer rests on, as a map over the image, and whether it may be believed
+  embed      which images of a folder are alike: neighbors, near duplicates, a map, retrieval scores
   backbones  what the backbones cost and see, and which have published weights
 
   visiontasks COMMAND --help  the words of a command

@@ -28,7 +28,14 @@ EXAMPLES = {
     "SpatiallySeparableConv2D": ({"filters": 5, "strides": 2, "padding": "same"}, [MAP]),
 }
 # of these a network's contracts or their own file say more
-ELSEWHERE = {"BatchNormalization", "FeaturePyramid", "FrozenBatchNormalization", "RegionProposals"}
+ELSEWHERE = {
+    "BatchNormalization",
+    "FeaturePyramid",
+    "FrozenBatchNormalization",
+    "MemoryBank",
+    "PatchGaussians",
+    "RegionProposals",
+}
 
 
 def classes():

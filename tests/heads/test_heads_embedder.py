@@ -1,0 +1,42 @@
+"""The embedder: vectors of length 1, and classes apart after a short training."""
+
+import fakes
+import keras
+import numpy as np
+import pytest
+
+from visiontasks.heads.embedder import Embedder
+from visiontasks.model import VisionModel
+from visiontasks.registry.catalog import tasks_of
+from visiontasks.retrieval.metrics import retrieval_scores
+
+
+@pytest.mark.parametrize("loss", ["proxy_anchor", "proxy_nca"])
+def test_images_of_a_class_come_together(loss):
+    keras.utils.set_random_seed(0)
+    batch = fakes.images(24, (32, 32))
+    model = VisionModel(fakes.backbone((32, 32)), Embedder(fakes.CLASSES, size=8, loss=loss))
+    before = gap(model, batch)
+    model.compile(keras.optimizers.Adam(1e-2))
+    model.fit(batch, batch_size=24, epochs=12, verbose=0)
+    embedding = model.predict(batch["image"], verbose=0)["embedding"]
+    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
+    assert gap(model, batch) > before + 0.2
+    assert retrieval_scores(embedding, batch["label"])["map@r"] > 0.95
+
+
+def gap(model, batch):
+    """By how much cosines within a class are above those between classes, in the mean."""
+    embedding = model.predict(batch["image"], verbose=0)["embedding"]
+    cosines, same = embedding @ embedding.T, batch["label"][:, None] == batch["label"]
+    return cosines[same].mean() - cosines[~same].mean()
+
+
+def test_its_task_merges_views_and_scores_images():
+    model = VisionModel(fakes.backbone((32, 32)), Embedder(fakes.CLASSES, size=4))
+    (task,) = tasks_of(model).values()
+    views = [{"embedding": np.float32([1, 0, 0, 0])}, {"embedding": np.float32([0, 1, 0, 0])}]
+    np.testing.assert_allclose(task.merge(views, [])["embedding"], [0.5**0.5, 0.5**0.5, 0, 0], atol=1e-6)
+    assert task.to_json(views[0]) == [1, 0, 0, 0]
+    with pytest.raises(ValueError, match="scale: expected at most 64"):
+        Embedder(3, scale=100.0)

@@ -1,0 +1,90 @@
+"""A vector for a whole image, near those of images of its class."""
+
+from typing import Literal
+
+import keras
+from keras import ops
+
+from visiontasks.arguments import Classes, Count, OpenShare, Positive
+from visiontasks.heads.head import Head
+from visiontasks.losses import proxies
+from visiontasks.sample import UNLABELED
+from visiontasks.taps import levels_among
+
+
+class Embedder(Head):
+    """Embeddings for retrieval: average pooling, one dense layer, length 1; learned with a proxy for each class.
+
+    Learns from `label`, int (B,), -1 = not labeled. Raw outputs are embeddings float32 (B, size) of length 1, and so
+    are predictions, {"embedding": float32 (B, size)}. Two images are alike as the dot product of their embeddings is
+    large, also images of classes that were not in training.
+
+    Args:
+        classes: names of the classes that it learns from, or their number.
+        size: numbers of an embedding.
+        loss: proxy_anchor (Kim et al. 2020), which compares each class with the whole batch, or proxy_nca (ProxyNCA++,
+            Teh et al. 2020), which compares each image with all classes.
+        margin: of proxy_anchor, a cosine.
+        scale: of proxy_anchor, of a cosine in an exponent; at most 64, because float32 ends at exp(88).
+        temperature: of proxy_nca, which divides squared distances.
+        tap: the backbone's output that is pooled; by default `top` if it exists, otherwise the deepest level.
+    """
+
+    task = "retrieval"
+    fields = ("label",)
+
+    def __init__(
+        self,
+        classes: Classes,
+        size: Count = 128,
+        loss: Literal["proxy_anchor", "proxy_nca"] = "proxy_anchor",
+        margin: OpenShare = 0.1,
+        scale: Positive = 32.0,
+        temperature: Positive = 1 / 9,
+        tap: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(classes, **kwargs)
+        if scale > 64:
+            raise ValueError(f"scale: expected at most 64, got {scale}.")
+        self.size, self.loss, self.tap = size, loss, tap
+        self.margin, self.scale, self.temperature = margin, scale, temperature
+        self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype=self.dtype_policy)
+        # float32 whatever the policy: neighbors are told apart by the last digits
+        self.project = keras.layers.Dense(size, dtype="float32", name="project")
+
+    @property
+    def loss_terms(self):
+        return ("positive", "negative") if self.loss == "proxy_anchor" else ("proxy",)
+
+    def taps(self, available):
+        if self.tap:
+            return (self.tap,)
+        levels = levels_among(available, self.name, least=0)
+        return ("top",) if "top" in available or not levels else (levels[-1].name,)
+
+    def build(self, taps):
+        super().build(taps)
+        (shape,) = (tap.shape for tap in taps.values())
+        self.pool.build(shape)
+        self.project.build(self.pool.compute_output_shape(shape))
+        # random directions, as both papers start
+        start = keras.initializers.RandomNormal(stddev=1.0)
+        self.proxies = self.add_weight(
+            shape=(len(self.classes), self.size), initializer=start, dtype="float32", name="proxies"
+        )
+
+    def call(self, features, training=None):
+        (x,) = features.values()
+        return ops.normalize(self.project(self.pool(x)), axis=-1)
+
+    def compute_losses(self, targets, outputs, training=True):
+        labels = ops.reshape(targets["label"], (-1,))
+        similarities = ops.matmul(ops.cast(outputs, "float32"), ops.transpose(ops.normalize(self.proxies, axis=-1)))
+        if self.loss == "proxy_nca":
+            return {"proxy": proxies.proxy_nca(labels, similarities, labels > UNLABELED, self.temperature)}
+        terms = proxies.proxy_anchor(labels, similarities, labels > UNLABELED, self.margin, self.scale)
+        return dict(zip(self.loss_terms, terms, strict=True))
+
+    def decode(self, outputs):
+        return {"embedding": ops.cast(outputs, "float32")}
