@@ -163,7 +163,7 @@ def test_a_file_that_is_no_text_is_named(content, tmp_path):
 
 
 def test_an_unknown_recipe_lists_the_choices():
-    with pytest.raises(RecipeError, match=r"Did you mean 'unet_seg'\? Choices: classify, .*unet_seg"):
+    with pytest.raises(RecipeError, match=r"Did you mean 'unet_seg'\? Choices: anomaly, .*unet_seg"):
         recipe.read("unet_sge")
 
 

@@ -27,7 +27,7 @@ class PatchGaussians(keras.layers.Layer):
         *position, size = input_shape[1:]
 
         def identity(shape, dtype=None):
-            return ops.broadcast_to(ops.eye(size, dtype=dtype), shape)
+            return ops.zeros(shape, dtype) + ops.eye(size, dtype=dtype)  # not a view: PyTorch assigns in place
 
         self.mean = self.add_weight(
             shape=(*position, size), initializer="zeros", trainable=False, autocast=False, name="mean"
@@ -56,6 +56,7 @@ class PatchGaussians(keras.layers.Layer):
         for x in batches:
             if not (n := x.shape[0]):
                 continue
+            x = ops.convert_to_tensor(x)
             own = ops.mean(x, axis=0)
             centered, shift = x - own, own - mean
             scatter = scatter + ops.einsum("nhwc,nhwd->hwcd", centered, centered)
