@@ -1,6 +1,7 @@
 """One run of a model that is fitted by statistics, without gradients: one pass over the training set."""
 
-from visiontasks.training.run_directory import RunDirectory, replace_atomically
+from visiontasks.evaluation.results import replace_atomically
+from visiontasks.training.run_directory import RunDirectory
 
 
 def fit_statistics(model, train, run: RunDirectory, console) -> dict:
