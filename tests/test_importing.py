@@ -45,7 +45,9 @@ def of_family(name):
 
 def with_head(name):
     small = {**NARROW.get(name, {}), "name": name}
-    small.pop("tap", None), small.pop("levels", None)
+    small.pop("tap", None)
+    if small.pop("levels", None):
+        small.pop("convs", None)  # one for each step between the levels
     return lambda: VisionModel(fakes.backbone((64, 64), (1, 2, 3, 4, 5)), fakes.heads()[name](3, **small))
 
 made = {name: of_family(name) for name in FAMILIES} | {name: with_head(name) for name in fakes.heads()}
