@@ -7,9 +7,9 @@ from keras import ops
 
 from visiontasks.arguments import Classes, Count, OpenShare, Positive
 from visiontasks.heads.head import Head
+from visiontasks.heads.pooled import pooled_tap
 from visiontasks.losses import proxies
 from visiontasks.sample import UNLABELED
-from visiontasks.taps import levels_among
 
 
 class Embedder(Head):
@@ -58,10 +58,7 @@ class Embedder(Head):
         return ("positive", "negative") if self.loss == "proxy_anchor" else ("proxy",)
 
     def taps(self, available):
-        if self.tap:
-            return (self.tap,)
-        levels = levels_among(available, self.name, least=0)
-        return ("top",) if "top" in available or not levels else (levels[-1].name,)
+        return (pooled_tap(self.tap, available, self.name),)
 
     def build(self, taps):
         super().build(taps)

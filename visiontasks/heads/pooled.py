@@ -65,10 +65,7 @@ class PooledHead(Head):
         return 0.0
 
     def taps(self, available):
-        if self.tap:
-            return (self.tap,)
-        levels = levels_among(available, self.name, least=0)
-        return ("top",) if "top" in available or not levels else (levels[-1].name,)
+        return (pooled_tap(self.tap, available, self.name),)
 
     def build(self, taps):
         super().build(taps)
@@ -104,3 +101,9 @@ class PooledHead(Head):
             raise ValueError(f"classification layers: expected kernels of {expected}, got {came}.")
         for layer, (kernel, bias) in zip(ours, layers, strict=True):
             layer.set_weights([kernel, bias])
+
+
+def pooled_tap(tap: str | None, available, name: str) -> str:
+    """The output of a backbone that is pooled: the one given, otherwise `top` if it exists, or the deepest level."""
+    levels = () if tap else levels_among(available, name, least=0)
+    return tap or ("top" if "top" in available or not levels else levels[-1].name)
