@@ -1,5 +1,6 @@
 """The command embed: on small data made here, with a small network of random weights."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -78,6 +79,23 @@ def test_changed_images_are_embedded_again_and_other_networks_apart(folder, caps
     assert found["classes"] == [] and found["scores"] == {} and found["files"] == ["features.npz"]
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("usearch") is None, reason="usearch is not installed (the test extra has it)"
+)
+def test_of_many_images_the_index_is_usearch_s(folder, capsys, monkeypatch):
+    monkeypatch.setattr(embed, "LARGE", 10)
+    words = [*NETWORK, f"source={folder}", "map=none", "duplicates=0.999", f"neighbors={folder}/dog/1.png"]
+    assert embed_command(words) == 0
+    assert "index: approximate" in capsys.readouterr().out
+    approximate = result("embeddings")
+    assert embed_command([*words, "index=exact"]) == 0
+    exact = result("embeddings")
+    assert (approximate.pop("index"), exact.pop("index")) == ("usearch", "exact") and approximate == exact
+    monkeypatch.setattr("visiontasks.keras_backend.installed", lambda module: module != "usearch")
+    assert embed_command(words) == 0
+    assert 'pip install "visiontasks[usearch]" makes a faster one' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -90,6 +108,7 @@ def test_changed_images_are_embedded_again_and_other_networks_apart(folder, caps
         ([*NETWORK, "source=data", "k=x"], "k: expected a number"),
         ([*NETWORK, "source=data", "duplicates=2"], "duplicates: expected a cosine"),
         (["backbone=lenet5", "source=data", "size=32"], "size: expected height,width"),
+        ([*NETWORK, "source=data", "index=usearh"], "index: unknown choice 'usearh'. Did you mean 'usearch'"),
         ([*NETWORK, "source=data", "resize=object"], "resize: unknown choice 'object'"),
         ([*NETWORK, "source=nowhere"], "source: found no image"),
         ([*NETWORK, "source=data", "neighbours=a.png"], "Did you mean 'neighbors'"),

@@ -10,7 +10,7 @@ from visiontasks import cli
 from visiontasks.errors import RecipeError, UserError, near
 
 WORDS = ("run", "backbone", "weights", "size", "resize", "source", "labels", "tap", "batch", "out")
-WORDS += ("neighbors", "k", "duplicates", "map", "json")
+WORDS += ("neighbors", "k", "duplicates", "index", "map", "json")
 
 USAGE = """python -m visiontasks.embed run=DIR|backbone=NAME source=FILE|DIR|GLOB [key=value …]
 
@@ -22,6 +22,8 @@ USAGE = """python -m visiontasks.embed run=DIR|backbone=NAME source=FILE|DIR|GLO
   neighbors=…    an image, a folder or a glob: the nearest images of the source are found and drawn
   k=N            neighbors that are found, and that vote for a class; by default 5
   duplicates=…   the cosine similarity from which two images count as near duplicates; by default 0.95
+  index=…        exact, which compares every two images, or usearch, which may miss a neighbor; by default exact, and
+                 from 50,000 images on usearch if it is installed
   map=…          tsne, umap, pca or none; by default tsne if scikit-learn is installed
   batch=N        images per batch; by default 32
   out=DIR        for features.npz, embeddings.json, map.png, map.html and neighbors.png; by default embeddings, or
@@ -30,10 +32,10 @@ USAGE = """python -m visiontasks.embed run=DIR|backbone=NAME source=FILE|DIR|GLO
   json=true      print embeddings.json alone"""
 
 VERSION = 1  # of embeddings.json
-MOST_MAPPED, MOST_THUMBNAILS = 20_000, 2500  # images on a map; the others are left out, or are points
+INDEXES = ("exact", "usearch")
+LARGE = 50_000  # images from which the index is usearch's
 MOST_PAIRS, MOST_QUERIES = 1000, 10  # near duplicates in embeddings.json; rows of neighbors.png
 PRINTED = 5  # pairs, and images whose neighbors are listed
-CELL = 192  # pixels of an image in neighbors.png
 
 
 def main(arguments: list[str] | None = None):
@@ -66,12 +68,14 @@ class _Options:
     duplicates: float
     size: tuple[int, int]
     resize: str
+    index: str | None
     map: str
 
     @classmethod
     def of(cls, words):
         from visiontasks.geometry import MODES
         from visiontasks.keras_backend import installed
+        from visiontasks.retrieval.approximate import check_installed
         from visiontasks.retrieval.layout import check_method
 
         way = words.get("map", "tsne" if installed("sklearn") else "none")
@@ -80,11 +84,16 @@ class _Options:
         resize = words.get("resize", "crop")
         if resize not in MODES:
             raise RecipeError(f"resize: unknown choice {resize!r}. {near(resize, MODES)}")
+        index = words.get("index")
+        if index not in (None, *INDEXES):
+            raise RecipeError(f"index: unknown choice {index!r}. {near(index, INDEXES)}")
+        if index == "usearch":
+            check_installed()
         threshold = _number(words, "duplicates", 0.95, float)
         if not 0 < threshold <= 1:
             raise RecipeError(f"duplicates: expected a cosine above 0 up to 1, got {threshold}.")
         k, batch = (_number(words, key, default, int) for key, default in (("k", 5), ("batch", 32)))
-        return cls(k, batch, threshold, _size(words.get("size", "224,224")), resize, way)
+        return cls(k, batch, threshold, _size(words.get("size", "224,224")), resize, index, way)
 
 
 def _number(words, key, default, kind):
@@ -107,6 +116,7 @@ def _size(text):
 def _embedded(words, options, console) -> dict:
     from visiontasks.data.sources.images import Images
     from visiontasks.evaluation.results import results_folder, write_json
+    from visiontasks.retrieval.drawings import write_map
     from visiontasks.retrieval.reading import labeled_images
 
     queries = Images(words["neighbors"]) if "neighbors" in words else None
@@ -119,21 +129,26 @@ def _embedded(words, options, console) -> dict:
     features = _features(network, source, splits, out, options, console)
     if source.report:
         console.print(f"images skipped or mended:\n{source.report}")
+    index, of_index = _index(features.vectors, options.index, console)
     found = {
         "version": VERSION,
         "source": words["source"],
         "network": network.described,
         "images": len(features),
         "dimensions": features.vectors.shape[1],
+        "index": of_index,
         "classes": list(features.names),
-        "scores": _scores(features, options.k, console),
-        "duplicates": _duplicates(features, options.duplicates, console),
+        **_alike(features, index, options, console),
+        "files": ["features.npz"],
     }
     if queries is not None:
-        found["neighbors"] = _neighbors(features, queries, network.extractor(), options.k, out, console)
-    found["files"] = ["features.npz", *(["neighbors.png"] if queries is not None else [])]
+        found["neighbors"] = _neighbors(features, index, queries, network.extractor(), options.k, out, console)
+        found["files"].append("neighbors.png")
     if options.map != "none":
-        found["files"] += _map(features, options.map, source.bits, words["source"], out, console)
+        count = write_map(features, options.map, words["source"], out, source.bits)
+        some = f" of {count} images, evenly chosen" if count < len(features) else ""
+        console.print(f"map{some}: {out / 'map.png'}, {out / 'map.html'}")
+        found["files"] += ["map.png", "map.html"]
     elif "map" not in words:
         console.print('no map, because scikit-learn is not installed: pip install "visiontasks[embed]"; or map=pca')
     write_json(out / "embeddings.json", found)
@@ -171,6 +186,8 @@ class _Network:
         """The Extractor, made once."""
         if self._built is None:
             cli.start_keras()
+            import keras
+
             from visiontasks import api
             from visiontasks.preprocess import Preprocess
             from visiontasks.retrieval.features import Extractor
@@ -178,6 +195,7 @@ class _Network:
             if self._checkpoint:
                 self._built = Extractor(api.load_model(self._checkpoint, compile=False), self.tap)
             else:
+                keras.utils.set_random_seed(0)  # features that were computed before have the same random weights
                 form = Preprocess(self._options.size, self._options.resize)
                 backbone = api.backbone(self._name, weights=self._weights, input_shape=(*form.size, 3))
                 self._built = Extractor(backbone, self.tap, form)
@@ -215,53 +233,56 @@ def _watched(stream, total, console):
             yield rows, samples
 
 
-def _scores(features, k, console) -> dict:
-    """Scores where classes are known: of "val" if there is one, else of all images, each without itself."""
-    from visiontasks.retrieval import metrics
-
-    if not features.labeled:
-        return {}
-    known = features.labels >= 0
-    vectors, labels, splits = features.vectors[known], features.labels[known], features.splits[known]
-    val = splits == "val"
-    both = val.any() and not val.all()
-    if both:
-        sets = [(vectors[part], labels[part]) for part in (~val, val)]
-        scores = {f"knn@{k}": metrics.knn_accuracy_between(*sets, k)}
-        scores |= metrics.retrieval_scores(*sets[1]) if val.sum() > 1 else {}
-    else:
-        scores = {f"knn@{k}": metrics.knn_accuracy(vectors, labels, k), **metrics.retrieval_scores(vectors, labels)}
-    try:
-        scores["logistic"] = metrics.logistic_accuracy(vectors, labels, splits)
-    except UserError as error:
-        console.print(f"logistic: left out: {error}")
-    where = "validation images, by the training images" if both else "all images, each by the others"
-    console.print(f"scores of {where}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
-    return {"of": "val" if both else "all", **scores}
-
-
-def _duplicates(features, threshold, console) -> dict:
+def _index(vectors, kind, console):
+    """An index of the vectors, and its name."""
+    from visiontasks.keras_backend import installed
+    from visiontasks.retrieval.approximate import ApproximateIndex
     from visiontasks.retrieval.index import NeighborIndex
 
-    pairs, values, count = NeighborIndex(features.vectors).near_duplicates(threshold, MOST_PAIRS)
-    console.print(f"near duplicates: {count} pairs of similarity {threshold:g} or more")
-    listed = [
+    if kind is None and len(vectors) >= LARGE:
+        kind = "usearch" if installed("usearch") else "exact"
+        how = "approximate; index=exact finds every neighbor, in a time that grows with the square of the images"
+        if kind == "exact":
+            how = 'exact; pip install "visiontasks[usearch]" makes a faster one of so many images'
+        console.print(f"index: {how}")
+    return (ApproximateIndex(vectors), kind) if kind == "usearch" else (NeighborIndex(vectors), "exact")
+
+
+def _alike(features, index, options, console) -> dict:
+    """Scores where classes are known, and near duplicates."""
+    from visiontasks.retrieval.metrics import logistic_accuracy
+    from visiontasks.retrieval.survey import survey
+
+    found = survey(features, index, options.k, options.duplicates, MOST_PAIRS)
+    scores = {}
+    if found.scores:
+        scores = {"of": "val" if found.validation else "all", "images": found.asked, **found.scores}
+        known = features.labels >= 0
+        arrays = (features.vectors, features.labels, features.splits)
+        try:
+            scores["logistic"] = logistic_accuracy(*(array[known] for array in arrays))
+        except UserError as error:
+            console.print(f"logistic: left out: {error}")
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items() if isinstance(value, float))
+        where = "validation images, by the training images" if found.validation else "images, each by the others"
+        console.print(f"scores of {found.asked} {where}: {shown}")
+    console.print(f"near duplicates: {found.count} pairs of similarity {options.duplicates:g} or more")
+    pairs = [
         {"a": str(features.paths[a]), "b": str(features.paths[b]), "similarity": round(value, 6)}
-        for (a, b), value in zip(pairs.tolist(), values.tolist(), strict=True)
+        for (a, b), value in zip(found.pairs.tolist(), found.similarities.tolist(), strict=True)
     ]
-    for pair in listed[:PRINTED]:
+    for pair in pairs[:PRINTED]:
         console.print(f"  {pair['similarity']:.3f} {pair['a']} = {pair['b']}")
-    return {"threshold": threshold, "count": count, "pairs": listed}
+    return {"scores": scores, "duplicates": {"threshold": options.duplicates, "count": found.count, "pairs": pairs}}
 
 
-def _neighbors(features, queries, extractor, k, out, console) -> list[dict]:
+def _neighbors(features, index, queries, extractor, k, out, console) -> list[dict]:
     """The nearest images of each query, which is no neighbor of itself; the first queries are drawn."""
     from visiontasks.data.bit_depth import settle_bits
     from visiontasks.data.images import write_image
-    from visiontasks.drawing.panels import contact_sheet
-    from visiontasks.retrieval.index import NeighborIndex
+    from visiontasks.retrieval.drawings import neighbors_drawn
 
-    index, found, rows = NeighborIndex(features.vectors), [], []
+    found = []
     settle_bits([queries], extractor.preprocess.bits)
     numbers = {str(Path(path).resolve()): number for number, path in enumerate(features.paths.tolist())}
     for vectors, samples in extractor.stream(queries):
@@ -272,53 +293,17 @@ def _neighbors(features, queries, extractor, k, out, console) -> list[dict]:
                 {"path": str(features.paths[i]), **_label(features, i), "similarity": round(v, 6)} for i, v in kept
             ]
             found.append({"path": sample.path, "nearest": nearest})
-            if len(rows) < MOST_QUERIES:
-                rows.append(_row(sample.path, nearest, queries.bits))
     for one in found[:PRINTED]:
         console.print(f"nearest of {one['path']}:")
         for near_one in one["nearest"]:
             console.print(f"  {near_one['similarity']:.3f} {near_one['path']}")
-    write_image(out / "neighbors.png", contact_sheet(rows))
+    write_image(out / "neighbors.png", neighbors_drawn(found[:MOST_QUERIES], queries.bits))
     return found
 
 
 def _label(features, number) -> dict:
     label = int(features.labels[number])
     return {"label": features.names[label]} if label >= 0 else {}
-
-
-def _row(path, nearest, bits):
-    """A drawing of an image and its neighbors; those that cannot be read any more are left out."""
-    from visiontasks.drawing.panels import side_by_side
-    from visiontasks.retrieval.thumbnails import thumbnails
-
-    paths = [path, *(one["path"] for one in nearest)]
-    titles = [
-        Path(path).name,
-        *(f"{one['similarity']:.3f} {one.get('label', Path(one['path']).name)}" for one in nearest),
-    ]
-    small = thumbnails(paths, range(len(paths)), CELL, "letterbox", bits)
-    return side_by_side(list(small.values()), [titles[number] for number in small])
-
-
-def _map(features, method, bits, title, out, console) -> list[str]:
-    from visiontasks.data.images import write_image
-    from visiontasks.drawing.image_map import image_map
-    from visiontasks.retrieval.layout import place_vectors
-    from visiontasks.retrieval.page import SIDE, html_page
-    from visiontasks.retrieval.thumbnails import spread, thumbnails
-
-    chosen = spread(len(features), MOST_MAPPED)
-    if len(chosen) < len(features):
-        console.print(f"map: {len(chosen)} of {len(features)} images, evenly chosen")
-    paths, labels = features.paths[chosen].tolist(), features.labels[chosen]
-    small = thumbnails(paths, spread(len(chosen), MOST_THUMBNAILS).tolist(), SIDE, bits=bits)
-    positions = place_vectors(features.vectors[chosen], method)
-    write_image(out / "map.png", image_map(positions, small, labels, features.names))
-    page = html_page(f"{method}: {title}", positions, paths, labels, features.names, small)
-    (out / "map.html").write_text(page, encoding="utf-8", errors="replace")
-    console.print(f"map: {out / 'map.png'}, {out / 'map.html'}")
-    return ["map.png", "map.html"]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.neighbors import KNeighborsClassifier
 
 from visiontasks.errors import UserError
 from visiontasks.retrieval import metrics
@@ -50,25 +49,9 @@ def test_the_example_of_the_paper_s_text():
     assert np.isnan(metrics.retrieval_scores(vectors, np.arange(11))["map@r"])
 
 
-@pytest.mark.parametrize("k", [1, 3])
-def test_knn_between_sets_is_scikit_learn_s(labeled, k):
-    vectors, labels = labeled
-    two = labels % 2  # of an odd number of votes for two classes none are equal
-    train, val = (vectors[::2], two[::2]), (vectors[1::2], two[1::2])
-    expected = KNeighborsClassifier(k, metric="cosine").fit(*train).score(*val)
-    assert metrics.knn_accuracy_between(train, val, k) == pytest.approx(expected)
-
-
-def test_knn_leaves_the_image_itself_out(labeled):
-    vectors, labels = labeled
-    right = 0
-    for query in range(len(labels)):
-        near = [labels[i] for i in ranked(vectors, query)[:5]]
-        right += max(near, key=lambda one: (near.count(one), -near.index(one))) == labels[query]
-    assert metrics.knn_accuracy(vectors, labels, 5) == pytest.approx(right / len(labels))
-    assert metrics.knn_accuracy(vectors, np.arange(len(labels)), 1) == 0
+def test_labels_that_do_not_fit_are_told(labeled):
     with pytest.raises(UserError, match="labels: expected a label for each"):
-        metrics.knn_accuracy(vectors, labels[1:])
+        metrics.retrieval_scores(labeled[0], labeled[1][1:])
 
 
 def test_logistic_regression_learns_what_is_separable_and_no_more():

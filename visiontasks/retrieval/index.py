@@ -6,7 +6,7 @@ import numpy as np
 
 from visiontasks.errors import UserError
 
-BLOCK = 2**24  # similarities that are computed at a time: 128 MB
+BLOCK = 2**22  # similarities that are computed at a time: 32 MB
 
 
 class NeighborIndex:
@@ -20,12 +20,13 @@ class NeighborIndex:
     """
 
     def __init__(self, vectors: np.ndarray):
-        vectors = np.asarray(vectors)
-        if vectors.ndim != 2 or not len(vectors):
-            raise UserError(f"expected an array (N, D) of one row or more, got {vectors.shape}.", "vectors")
-        distinct, self._number = np.unique(vectors, axis=0, return_inverse=True)
-        self._number = self._number.reshape(-1)  # NumPy 2.0.0 gives it another shape
-        self._distinct = distinct.astype(np.float64)
+        vectors = checked_vectors(vectors)
+        first: dict[bytes, int] = {}  # a row's bytes to its number among the distinct ones
+        rows = np.ascontiguousarray(vectors + 0.0)  # -0.0 is 0.0
+        self._number = np.array([first.setdefault(row.tobytes(), len(first)) for row in rows])
+        self._repeats = len(first) < len(rows)
+        _, firsts = np.unique(self._number, return_index=True)
+        self._distinct = rows[firsts].astype(np.float64)
 
     def __len__(self):
         return len(self._number)
@@ -43,21 +44,21 @@ class NeighborIndex:
         Raises:
             UserError: k is below 1.
         """
-        k = min(_checked(k), len(self))
+        k = min(checked_count(k), len(self))
         queries = np.asarray(queries, np.float64)
-        found = [_nearest(scores, k) for _, scores in self._blocks(queries)]
+        found = [nearest(self._similarities(queries[rows]), k) for rows in self._steps(len(queries))]
         return _joined(found, k)
 
     def neighbors(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest others of each of the vectors themselves, as `search` returns them; N - 1 where k is larger."""
-        k = min(_checked(k), len(self) - 1)
+        k = min(checked_count(k), len(self) - 1)
         return _joined([found for _, found in self.neighbor_blocks(k)] if k else [], k, len(self))
 
-    def neighbor_blocks(self, k: int) -> Iterator[tuple[slice, tuple[np.ndarray, np.ndarray]]]:
+    def neighbor_blocks(self, k: int) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
         """(rows, their part of `neighbors`), for a k so large that all together would fill the memory."""
-        for rows, scores in self._blocks(None):
-            scores[np.arange(len(scores)), np.arange(rows.start, rows.stop)] = -np.inf  # itself
-            yield rows, _nearest(scores, min(k, len(self) - 1))
+        for rows, similarities in self.blocks():
+            similarities[np.arange(len(rows)), rows] = -np.inf  # itself
+            yield rows, nearest(similarities, min(k, len(self) - 1))
 
     def near_duplicates(self, threshold: float, most: int = 10_000) -> tuple[np.ndarray, np.ndarray, int]:
         """Pairs of vectors whose similarity is at or above a threshold, the most similar first.
@@ -69,44 +70,95 @@ class NeighborIndex:
         Returns:
             Indices int64 (P, 2), the lower one first; similarities float64 (P,); and how many pairs there are in all.
         """
-        pairs, values, count = np.zeros((0, 2), np.int64), np.zeros(0), 0
-        for rows, scores in self._blocks(None):
-            near = scores >= threshold - 1e-6  # float32 vectors of length 1 have a length of 1 ± 1e-7
-            near &= np.arange(len(self)) > np.arange(rows.start, rows.stop)[:, None]
-            row, column = np.nonzero(near)
-            count += len(row)
-            pairs = np.concatenate([pairs, np.stack([row + rows.start, column], axis=1)])
-            values = np.concatenate([values, scores[row, column]])
-            best = np.argsort(-values, kind="stable")[:most]  # pairs come in order, so equal ones stay in it
-            pairs, values = pairs[best], values[best]
-        return pairs, values, count
+        found = NearDuplicates(threshold, most)
+        for rows, similarities in self.blocks():
+            found.add(rows, similarities)
+        return found.pairs, found.similarities, found.count
 
-    def _blocks(self, queries) -> Iterator[tuple[slice, np.ndarray]]:
-        """(rows, their similarities to all vectors, float64 (rows, N)); without queries those of the vectors."""
-        count, step = len(self if queries is None else queries), max(1, BLOCK // len(self))
-        for start in range(0, count, step):
-            rows = slice(start, min(start + step, count))
-            some = self._distinct[self._number[rows]] if queries is None else queries[rows]
-            yield rows, np.clip(some @ self._distinct.T, -1, 1)[:, self._number]
+    def blocks(self, numbers: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(rows int64 (R,), their similarities to all vectors, float64 (R, N)) of all vectors, or of these numbers.
+
+        The similarities belong to the caller, who may change them.
+        """
+        numbers = np.arange(len(self)) if numbers is None else numbers
+        for part in self._steps(len(numbers)):
+            rows = numbers[part]
+            yield rows, self._similarities(self._distinct[self._number[rows]])
+
+    def _steps(self, count) -> Iterator[slice]:
+        step = max(1, BLOCK // len(self))
+        return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+    def _similarities(self, queries):
+        found = queries @ self._distinct.T
+        np.clip(found, -1, 1, out=found)
+        return found[:, self._number] if self._repeats else found
 
 
-def _nearest(scores, k) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest of each row, of equal ones the first."""
-    least = np.partition(scores, -k, axis=1)[:, -k]
-    indices = np.empty((len(scores), k), np.int64)
-    for row, (values, bound) in enumerate(zip(scores, least, strict=True)):
+class NearDuplicates:
+    """Pairs at or above a similarity, collected from an index's `blocks`.
+
+    Args:
+        threshold, most: as for `NeighborIndex.near_duplicates`.
+
+    Attributes:
+        pairs: int64 (P, 2), the most similar first, at most `most`; the lower number of a pair comes first.
+        similarities: float64 (P,).
+        count: of all pairs.
+    """
+
+    def __init__(self, threshold: float, most: int):
+        self._least, self._most = threshold - 1e-6, most  # float32 vectors of length 1 have a length of 1 ± 1e-7
+        self.pairs, self.similarities, self.count = np.zeros((0, 2), np.int64), np.zeros(0), 0
+
+    def add(self, rows: np.ndarray, similarities: np.ndarray):
+        """Take in a block: int (R,) and float (R, N)."""
+        row, other = np.nonzero(similarities >= self._least)
+        upper = other > rows[row]
+        row, other = row[upper], other[upper]
+        self.add_pairs(np.stack([rows[row], other], axis=1), similarities[row, other])
+
+    def add_pairs(self, pairs: np.ndarray, similarities: np.ndarray):
+        """Take in pairs int (P, 2), each for the first time; those below the threshold are left out."""
+        near = similarities >= self._least
+        self.count += int(near.sum())
+        pairs = np.concatenate([self.pairs, pairs[near]])
+        similarities = np.concatenate([self.similarities, similarities[near]])
+        # pairs come in order, so equal ones stay in it
+        best = np.argsort(-similarities, kind="stable")[: self._most]
+        self.pairs, self.similarities = pairs[best], similarities[best]
+
+
+def nearest(similarities: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(int64 (R, k), float64 (R, k)): the columns of the k largest of each row, of equal ones the first."""
+    least = np.partition(similarities, -k, axis=1)[:, -k]
+    indices = np.empty((len(similarities), k), np.int64)
+    for row, (values, bound) in enumerate(zip(similarities, least, strict=True)):
         among = np.flatnonzero(values >= bound)
         indices[row] = among[np.argsort(-values[among], kind="stable")[:k]]
-    return indices, np.take_along_axis(scores, indices, axis=1)
+    return indices, np.take_along_axis(similarities, indices, axis=1)
+
+
+def checked_vectors(vectors) -> np.ndarray:
+    """An array (N, D) of one row or more.
+
+    Raises:
+        UserError: it is none.
+    """
+    vectors = np.asarray(vectors)
+    if vectors.ndim != 2 or not len(vectors):
+        raise UserError(f"expected an array (N, D) of one row or more, got {vectors.shape}.", "vectors")
+    return vectors
+
+
+def checked_count(k: int) -> int:
+    """k, if it is 1 or more; otherwise a UserError."""
+    if k < 1:
+        raise UserError(f"expected 1 or more, got {k}.", "k")
+    return k
 
 
 def _joined(found, k, count=0) -> tuple[np.ndarray, np.ndarray]:
     if not found:
         return np.zeros((count, k), np.int64), np.zeros((count, k))
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
-
-
-def _checked(k: int) -> int:
-    if k < 1:
-        raise UserError(f"expected 1 or more, got {k}.", "k")
-    return k

@@ -22,37 +22,50 @@ def vote(labels: np.ndarray) -> np.ndarray:
     return labels[np.arange(len(labels)), same.sum(axis=2).argmax(axis=1)]
 
 
-def knn_accuracy(vectors: np.ndarray, labels: np.ndarray, k: int = 5) -> float:
-    """The share of images whose class the k nearest others give: leave-one-out.
-
-    Args:
-        vectors: float (N, D) of length 1.
-        labels: int (N,), all from 0 up.
-        k: neighbors that vote.
-
-    Raises:
-        UserError: there are fewer than two images.
-    """
-    _check(vectors, labels)
-    found, _ = NeighborIndex(vectors).neighbors(k)
-    return float((vote(labels[found]) == labels).mean())
-
-
-def knn_accuracy_between(train: tuple, val: tuple, k: int = 5) -> float:
-    """The share of validation images whose class the k nearest training images give; each is (vectors, labels)."""
-    found, _ = NeighborIndex(train[0]).search(val[0], k)
-    return float((vote(train[1][found]) == val[1]).mean())
-
-
-def retrieval_scores(vectors: np.ndarray, labels: np.ndarray, at: Sequence[int] = RECALL_AT) -> dict[str, float]:
-    """Recall@k and mAP@R, each image a query among all others.
+class RetrievalTotals:
+    """Sums of recall@k and mAP@R over queries, each of which is an image among the others.
 
     - `recall@k`: the share of queries that have an image of their class among the k nearest.
     - `map@r`: with R other images of the query's class, the mean over the R nearest of the precision up to each one of
       them that has the class, 0 for one that does not (Musgrave, Belongie and Lim 2020, A Metric Learning Reality
       Check, section 3.2).
 
-    An image whose class has no other image is no query, but is among those searched. Without queries all are NaN.
+    An image whose class has no other image is no query, but is among those searched.
+
+    Args:
+        labels: int (N,), all from 0 up, of the images that are searched.
+        at: the numbers k.
+
+    Attributes:
+        deepest: neighbors of each image that the scores look at.
+    """
+
+    def __init__(self, labels: np.ndarray, at: Sequence[int] = RECALL_AT):
+        self._labels, self._at = np.asarray(labels), list(at)
+        self._others = np.bincount(self._labels)[self._labels] - 1
+        self.deepest = int(max(self._others.max(), *at))
+        self._hits, self._precision, self._queries = np.zeros(len(self._at)), 0.0, 0
+
+    def add(self, rows: np.ndarray, found: np.ndarray):
+        """Count queries: their numbers int (Q,), and those of their `deepest` nearest others int (Q, K), or of all."""
+        asked = self._others[rows] > 0
+        rows, found = rows[asked], found[asked]
+        count = self._others[rows, None]
+        same = self._labels[found] == self._labels[rows, None]
+        self._hits += [same[:, :k].any(axis=1).sum() for k in self._at]
+        rank = np.arange(1, same.shape[1] + 1)
+        precise = np.cumsum(same, axis=1) / rank * same * (rank <= count)
+        self._precision += float((precise / count).sum())
+        self._queries += len(rows)
+
+    def result(self) -> dict[str, float]:
+        """{"recall@1": …, "map@r": …}; NaN without queries."""
+        sums = {**{f"recall@{k}": hit for k, hit in zip(self._at, self._hits, strict=True)}, "map@r": self._precision}
+        return {name: float(value / self._queries) if self._queries else float("nan") for name, value in sums.items()}
+
+
+def retrieval_scores(vectors: np.ndarray, labels: np.ndarray, at: Sequence[int] = RECALL_AT) -> dict[str, float]:
+    """The scores of `RetrievalTotals` with each image as a query among all others.
 
     Args:
         vectors: float (N, D) of length 1.
@@ -62,24 +75,14 @@ def retrieval_scores(vectors: np.ndarray, labels: np.ndarray, at: Sequence[int] 
     Raises:
         UserError: there are fewer than two images.
     """
-    _check(vectors, labels)
-    labels = np.asarray(labels)
-    others = np.bincount(labels)[labels] - 1
-    deepest, at = int(max(others.max(), *at)), list(at)
-    hits, precision, queries = np.zeros(len(at)), 0.0, int((others > 0).sum())
-    if not queries:
-        return {**{f"recall@{k}": float("nan") for k in at}, "map@r": float("nan")}
-    for rows, (found, _) in NeighborIndex(vectors).neighbor_blocks(deepest):
-        asked = others[rows] > 0
-        count = others[rows][asked, None]
-        same = labels[found[asked]] == labels[rows][asked, None]
-        hits += [same[:, :k].any(axis=1).sum() for k in at]
-        rank = np.arange(1, same.shape[1] + 1)
-        precise = np.cumsum(same, axis=1) / rank * same * (rank <= count)
-        precision += float((precise / count).sum())
-    return {f"recall@{k}": float(hit / queries) for k, hit in zip(at, hits, strict=True)} | {
-        "map@r": precision / queries
-    }
+    if len(vectors) != len(labels) or len(vectors) < 2:
+        raise UserError(
+            f"expected a label for each of two vectors or more, got {len(labels)} of {len(vectors)}.", "labels"
+        )
+    totals = RetrievalTotals(labels, at)
+    for rows, (found, _) in NeighborIndex(vectors).neighbor_blocks(totals.deepest):
+        totals.add(rows, found)
+    return totals.result()
 
 
 def logistic_accuracy(vectors: np.ndarray, labels: np.ndarray, splits: np.ndarray | None = None) -> float:
@@ -115,10 +118,3 @@ def _sklearn():
     except ImportError as error:
         raise UserError('a logistic regression needs scikit-learn: pip install "visiontasks[embed]".') from error
     return linear_model, model_selection
-
-
-def _check(vectors, labels):
-    if len(vectors) != len(labels) or len(vectors) < 2:
-        raise UserError(
-            f"expected a label for each of two vectors or more, got {len(labels)} of {len(vectors)}.", "labels"
-        )
