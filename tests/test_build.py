@@ -33,6 +33,23 @@ def test_a_head_has_the_data_s_class_names(said):
     assert build.validation(recipe(**classes), [head]).names["label"] == names
 
 
+def test_a_head_is_scored_by_masks_if_the_data_have_them():
+    made, _ = build.recipe("anomaly", ["head.learns=parts"])
+    assert build.fields(made) == build.fields(made, {"parts/label", "mask"}) == ("parts/label",)
+    assert build.fields(made, {"parts/label", "parts/mask"}) == ("parts/label", "parts/mask")
+    plain, _ = build.recipe("anomaly")
+    assert build.fields(plain, {"label", "mask", "boxes"}) == ("label", "mask")
+
+
+def test_the_best_checkpoint_is_chosen_by_heads_that_learn_by_gradients(tmp_path):
+    for name in ("train/good/0.png", "train/good/1.png", "test/good/0.png", "test/hole/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / name, np.full((12, 16, 3), len(name), np.uint8))
+    said = {name: build.recipe(name, data=str(tmp_path))[1] for name in ("anomaly", "classify")}
+    assert all("its test set used for validation" in text for text in said.values())
+    assert [name for name, text in said.items() if "best checkpoint" in text] == ["classify"]
+
+
 class Six(Classifier):
     """Gives its base the number of its classes itself."""
 

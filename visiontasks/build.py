@@ -33,11 +33,13 @@ def recipe(
     """
     splits, message = None, ""
     if data is not None:
-        from visiontasks.data.detect import detect, inherit
+        from visiontasks.data.detect import TEST_USED, detect, inherit
         from visiontasks.recipe.found import serve_both
 
         before = read(name, overrides)
         splits, message = detect(data, fields(before), known)
+        if TEST_USED in message and by_gradients(before):
+            message += " The best checkpoint is chosen on it."
         # a run that is evaluated or trained on other data reads them as its own
         splits = {key: split and inherit(split, before.data.train) for key, split in splits.items()}
         splits, overrides, note = serve_both(splits, overrides)
@@ -63,6 +65,11 @@ def check(recipe: Recipe):
             check_augment(recipe.data.augment)
 
 
+def by_gradients(recipe: Recipe) -> bool:
+    """Whether a recipe is trained by gradients; otherwise its head is fitted by statistics, in one pass."""
+    return all(catalog.find("heads", part["name"]).by_gradients for part in recipe.parts.values())
+
+
 def _check_alone(recipe):
     """Raise unless all heads look at one object that fills the image, or none does and `data.resize` is not object."""
     for name, spec in recipe.parts.items():
@@ -79,8 +86,13 @@ def _check_alone(recipe):
 
 
 def fields(recipe: Recipe, given: Iterable[str] = ()) -> tuple[str, ...]:
-    """The fields that a recipe's heads learn from, in data that have the fields `given`."""
-    return tuple(dict.fromkeys(field for fields in _fields(recipe, given).values() for field in fields))
+    """The fields that a recipe's heads learn from, in data that have the fields `given`, and are scored by if given."""
+    found = {}
+    for name, learned in _fields(recipe, given).items():
+        label_set = learned[0].rpartition("/")[0]
+        scoring = (f"{label_set}/{field}".lstrip("/") for field in checking.head(recipe, name).scoring_fields)
+        found |= dict.fromkeys([*learned, *(field for field in scoring if field in given)])
+    return tuple(found)
 
 
 def _fields(recipe, given) -> dict[str, list[str]]:

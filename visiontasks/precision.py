@@ -10,7 +10,6 @@ import time
 from types import SimpleNamespace
 
 from visiontasks.recipe.schema import Recipe
-from visiontasks.registry import catalog
 from visiontasks.training import devices
 
 POLICIES = ("float32", "mixed_bfloat16")
@@ -46,11 +45,12 @@ def pays(recipe: Recipe, loader) -> bool:
     """Whether steps in bfloat16 may be faster here, and the training is so long that timing them costs little."""
     import keras
 
+    from visiontasks import build
     from visiontasks.training.fit import epochs
 
     if keras.backend.backend() != "tensorflow" or recipe.train.devices == "all" or not devices.cpu_has_bfloat16():
         return False
-    if not all(catalog.find("heads", part["name"]).by_gradients for part in recipe.parts.values()):
+    if not build.by_gradients(recipe):
         return False
     images = epochs(recipe.train, len(loader)) * len(loader) * recipe.data.batch
     return images * math.prod(recipe.data.size) >= LONG * devices.cores()

@@ -1,8 +1,11 @@
 """MVTec AD's layout: which images are normal, where their masks lie, and what it is mistaken for."""
 
+import shutil
+
 import numpy as np
 import pytest
 
+from visiontasks.check import check
 from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.sources.mvtec import Mvtec
@@ -44,11 +47,23 @@ def test_the_training_set_is_normal_and_the_test_set_has_masks(root):
     assert "image of a defect without a mask" in str(test.report)
 
 
+def test_without_ground_truth_there_are_labels_alone(root):
+    shutil.rmtree(root / "ground_truth")
+    test = Mvtec(str(root), split="test")
+    assert test.fields == {"label"} and sorted(sample.label for sample in map(test.__getitem__, range(3))) == [0, 1, 1]
+    assert test[0].mask is None and not test.report
+
+
 def test_the_folder_is_recognized_with_its_test_set(root):
     for wanted in (("label", "mask"), ("label",)):
         splits, message = detect(root, wanted)
         assert splits["train"]["source"] == "mvtec" and splits["val"]["split"] == "test"
         assert "read as mvtec" in message
+
+
+def test_normal_images_alone_are_no_fault_of_the_training_set(root):
+    kinds = {finding.kind for finding in check(str(root)).findings}
+    assert not kinds & {"class_missing", "empty_mask"} and "note" not in kinds
 
 
 def test_class_folders_with_a_test_set_are_something_else(root):

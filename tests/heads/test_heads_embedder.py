@@ -11,7 +11,7 @@ from visiontasks.registry.catalog import tasks_of
 from visiontasks.retrieval.metrics import retrieval_scores
 
 
-@pytest.mark.parametrize("loss", ["proxy_anchor", "proxy_nca"])
+@pytest.mark.parametrize("loss", ["proxy_anchor", "proxy_nca", "triplet"])
 def test_images_of_a_class_come_together(loss):
     keras.utils.set_random_seed(0)
     batch = fakes.images(24, (32, 32))
@@ -30,6 +30,17 @@ def gap(model, batch):
     embedding = model.predict(batch["image"], verbose=0)["embedding"]
     cosines, same = embedding @ embedding.T, batch["label"][:, None] == batch["label"]
     return cosines[same].mean() - cosines[~same].mean()
+
+
+def test_equal_images_and_classes_that_occur_once_keep_the_triplet_loss_finite():
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.utils.set_random_seed(0)
+    model = VisionModel(fakes.backbone((32, 32)), Embedder(4, size=8, loss="triplet"))
+    model.compile(keras.optimizers.SGD(0.1))
+    images = np.repeat(fakes.images(2, (32, 32))["image"], 3, axis=0)  # distances of 0
+    for labels in ([0, 0, 1, 2, 2, 3], [0, 1, 2, 3, -1, -1], [1, 1, 1, 1, 1, 1]):
+        assert np.isfinite(model.train_on_batch(images, np.array(labels))).all()
+    assert all(np.isfinite(np.array(weight)).all() for weight in model.weights)
 
 
 def test_its_task_merges_views_and_scores_images():

@@ -48,6 +48,7 @@ INHERITED = (
     "class_name",
     "margin",
 )  # how labels are read, not where they are
+TEST_USED = "with its test set used for validation"
 _DEPTH, _MOST = 3, 50  # levels, and folders of the deeper ones, in which a data set is looked for
 
 
@@ -181,7 +182,7 @@ def _validation(root: Path, arguments: dict | None) -> str:
         return "without a validation set"
     paths = (str(path).removeprefix(str(root)).lower() for path in arguments.values())
     if any(re.search(r"(^|[/\\._-])test(ing|images)?\d*([/\\._-]|$)", path) for path in paths):
-        return "with its test set used for validation: the best checkpoint is chosen on it"
+        return TEST_USED
     return "with a validation set"
 
 

@@ -24,8 +24,9 @@ class Anomaly(Head):
     al. 2021, https://arxiv.org/abs/2106.08265). Coarser levels are resized bilinearly to the finest one.
 
     Learns from `label`: of images of the first class, such as good; all others are anomalous. `mask`, 0 where a pixel
-    is normal, serves for scoring alone. Raw outputs are distances, {"map": float32 (B, H, W), "score": float32 (B,)}.
-    They decode to the same names in units of their thresholds: from 1 on an image, or a pixel, is anomalous.
+    is normal, serves for the scores of pixels if the data have it. Raw outputs are distances, {"map": float32
+    (B, H, W), "score": float32 (B,)}. They decode to the same names in units of their thresholds: from 1 on an image,
+    or a pixel, is anomalous.
 
     Args:
         classes: names of the classes, or their number; the first one is normal.
@@ -45,7 +46,8 @@ class Anomaly(Head):
     """
 
     task = "anomaly"
-    fields = ("label", "mask")
+    fields = ("label",)
+    scoring_fields = ("mask",)
     by_gradients = False
     divisible = False  # every level is resized to the finest one
     any_size = False

@@ -8,12 +8,12 @@ from keras import ops
 from visiontasks.arguments import Classes, Count, OpenShare, Positive
 from visiontasks.heads.head import Head
 from visiontasks.heads.pooled import pooled_tap
-from visiontasks.losses import proxies
+from visiontasks.losses import proxies, triplets
 from visiontasks.sample import UNLABELED
 
 
 class Embedder(Head):
-    """Embeddings for retrieval: average pooling, one dense layer, length 1; learned with a proxy for each class.
+    """Embeddings for retrieval: average pooling, one dense layer, length 1; learned from the classes of images.
 
     Learns from `label`, int (B,), -1 = not labeled. Raw outputs are embeddings float32 (B, size) of length 1, and so
     are predictions, {"embedding": float32 (B, size)}. Two images are alike as the dot product of their embeddings is
@@ -22,9 +22,11 @@ class Embedder(Head):
     Args:
         classes: names of the classes that it learns from, or their number.
         size: numbers of an embedding.
-        loss: proxy_anchor (Kim et al. 2020), which compares each class with the whole batch, or proxy_nca (ProxyNCA++,
-            Teh et al. 2020), which compares each image with all classes.
-        margin: of proxy_anchor, a cosine.
+        loss: proxy_anchor (Kim et al. 2020), which compares a learned proxy of each class with the whole batch;
+            proxy_nca (ProxyNCA++, Teh et al. 2020), which compares each image with the proxies of all classes; or
+            triplet (Schroff et al. 2015), which compares images of a batch and learns only from classes that occur in
+            it twice: it needs batches of several times as many images as there are classes.
+        margin: of proxy_anchor, a cosine, by default 0.1; of triplet, a squared distance, by default 0.2.
         scale: of proxy_anchor, of a cosine in an exponent; at most 64, because float32 ends at exp(88).
         temperature: of proxy_nca, which divides squared distances.
         tap: the backbone's output that is pooled; by default `top` if it exists, otherwise the deepest level.
@@ -37,8 +39,8 @@ class Embedder(Head):
         self,
         classes: Classes,
         size: Count = 128,
-        loss: Literal["proxy_anchor", "proxy_nca"] = "proxy_anchor",
-        margin: OpenShare = 0.1,
+        loss: Literal["proxy_anchor", "proxy_nca", "triplet"] = "proxy_anchor",
+        margin: OpenShare | None = None,
         scale: Positive = 32.0,
         temperature: Positive = 1 / 9,
         tap: str | None = None,
@@ -48,14 +50,15 @@ class Embedder(Head):
         if scale > 64:
             raise ValueError(f"scale: expected at most 64, got {scale}.")
         self.size, self.loss, self.tap = size, loss, tap
-        self.margin, self.scale, self.temperature = margin, scale, temperature
+        self.margin = margin if margin is not None else 0.2 if loss == "triplet" else 0.1
+        self.scale, self.temperature = scale, temperature
         self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype=self.dtype_policy)
         # float32 whatever the policy: neighbors are told apart by the last digits
         self.project = keras.layers.Dense(size, dtype="float32", name="project")
 
     @property
     def loss_terms(self):
-        return ("positive", "negative") if self.loss == "proxy_anchor" else ("proxy",)
+        return {"proxy_anchor": ("positive", "negative"), "proxy_nca": ("proxy",), "triplet": ("triplet",)}[self.loss]
 
     def taps(self, available):
         return (pooled_tap(self.tap, available, self.name),)
@@ -65,6 +68,8 @@ class Embedder(Head):
         (shape,) = (tap.shape for tap in taps.values())
         self.pool.build(shape)
         self.project.build(self.pool.compute_output_shape(shape))
+        if self.loss == "triplet":
+            return
         # random directions, as both papers start
         start = keras.initializers.RandomNormal(stddev=1.0)
         self.proxies = self.add_weight(
@@ -76,8 +81,10 @@ class Embedder(Head):
         return ops.normalize(self.project(self.pool(x)), axis=-1)
 
     def compute_losses(self, targets, outputs, training=True):
-        labels = ops.reshape(targets["label"], (-1,))
-        similarities = ops.matmul(ops.cast(outputs, "float32"), ops.transpose(ops.normalize(self.proxies, axis=-1)))
+        labels, embeddings = ops.reshape(targets["label"], (-1,)), ops.cast(outputs, "float32")
+        if self.loss == "triplet":
+            return {"triplet": triplets.semi_hard(labels, embeddings, labels > UNLABELED, self.margin)}
+        similarities = ops.matmul(embeddings, ops.transpose(ops.normalize(self.proxies, axis=-1)))
         if self.loss == "proxy_nca":
             return {"proxy": proxies.proxy_nca(labels, similarities, labels > UNLABELED, self.temperature)}
         terms = proxies.proxy_anchor(labels, similarities, labels > UNLABELED, self.margin, self.scale)

@@ -54,6 +54,7 @@ class Head(Checked, keras.layers.Layer):
             of `fields_with` for its arguments. In a batch their names have the `prefix` of its label set. `known` and
             `ignored` belong to objects, if a batch has them: see ops/objects.py.
         fields_with: {argument: further Sample fields that it learns from if the argument is given}.
+        scoring_fields: further fields that its metrics use where the data have them; nothing is learned from them.
         tasks_with: {argument, or several: the task instead of `task` if the argument, or each of them, is given}.
         divisible: whether image height and width must be multiples of the deepest level's stride if it taps several
             levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
@@ -68,6 +69,7 @@ class Head(Checked, keras.layers.Layer):
     task: str
     fields: tuple[str, ...]
     fields_with: dict[str, tuple[str, ...]] = {}
+    scoring_fields: tuple[str, ...] = ()
     tasks_with: dict[str | tuple[str, ...], str] = {}
     divisible = True
     any_size = True

@@ -69,6 +69,11 @@ class Part:
         fields = fields_of(self.definition.fields, self.definition.fields_with, given)
         return tuple(prefix + field for field in fields)
 
+    @property
+    def scoring_fields(self) -> tuple[str, ...]:
+        """Of a head: the fields that its metrics use where the data have them."""
+        return self.definition.scoring_fields
+
 
 def _key(symbol: str) -> str:
     return symbol.replace("_", "").lower()

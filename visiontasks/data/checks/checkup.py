@@ -172,6 +172,10 @@ def check_sources(
             findings += check_masks(split, label_set, images)
     if all(seen.values()):
         findings += check_classes(counted, names)
+    if train.normal_alone:  # no class is missing, and a mask without a defect is right
+        findings = [
+            one for one in findings if one.kind != "empty_mask" and (one.kind, one.split) != ("class_missing", "train")
+        ]
     findings += duplicates(seen)
     findings.sort(key=lambda finding: -LEVELS.index(finding.level))
     return Checkup(reading, fields, sources, seen, counted, tuple(findings))

@@ -9,7 +9,7 @@ from pydantic import Field
 from visiontasks.arguments import Chance, Count, Whole, between
 from visiontasks.data.sources.mvtec import LABELS, MASKS
 from visiontasks.data.sources.source import Source
-from visiontasks.data.surfaces import draw_surface
+from visiontasks.data.surfaces import DEFECTS, draw_surface
 from visiontasks.sample import Sample
 
 _Size = Annotated[
@@ -18,10 +18,11 @@ _Size = Annotated[
 
 
 class Defects(Source):
-    """Drawn surfaces of one product, seeded, of which some have a scratch, a spot or a missing part; no download.
+    """Drawn surfaces of one product, seeded, of which some have a defect as faint as in practice; no download.
 
     Sample i is a function of (seed, i, size, surface, defective). Fields: `label` (good, defect) and `mask` (0
-    background, 1 defect).
+    background, 1 defect). Normal images differ in light, focus and place. Defects are scratches, stains, missing parts
+    and misprints, as many of each: see `visiontasks.data.surfaces.draw_surface`.
 
     Args:
         count: number of samples.
@@ -43,6 +44,7 @@ class Defects(Source):
     ):
         super().__init__()
         self.count, self.seed, self.size, self.surface, self.defective = count, seed, size, surface, defective
+        self.normal_alone = defective == 0
         self.names = {"label": LABELS, "mask": MASKS}
 
     def __len__(self):
@@ -54,6 +56,7 @@ class Defects(Source):
     def __getitem__(self, index):
         if not 0 <= index < self.count:
             raise IndexError(f"expected an index from 0 to {self.count - 1}, got {index}.")
-        defective = math.floor((index + 1) * self.defective) > math.floor(index * self.defective)
-        image, mask = draw_surface(np.random.default_rng([self.seed, index]), self.size, self.surface, defective)
-        return Sample(image, label=int(defective), mask=mask, id=self.describe(index))
+        before, after = (math.floor(number * self.defective) for number in (index, index + 1))
+        defect = DEFECTS[before % len(DEFECTS)] if after > before else None
+        image, mask = draw_surface(np.random.default_rng([self.seed, index]), self.size, self.surface, defect)
+        return Sample(image, label=int(after > before), mask=mask, id=self.describe(index))

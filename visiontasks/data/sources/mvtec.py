@@ -22,7 +22,7 @@ class Mvtec(Files):
     """One category in MVTec AD's layout; gives `label` (good, defect) and `mask` (0 background, 1 defect).
 
     P. Bergmann et al. 2019, MVTec AD. An image of test/DEFECT has its mask in ground_truth/DEFECT/x_mask.png; without
-    one its mask is void, and it counts as an image alone.
+    one its mask is void, and it counts as an image alone. Without the folder ground_truth there are labels alone.
 
     Args:
         root: the folder of the category, with train/good and test/good, test/DEFECT.
@@ -39,14 +39,16 @@ class Mvtec(Files):
     def __init__(self, root: str, split: Literal["train", "test"] = "train", max_pixels: Count = MAX_PIXELS):
         super().__init__()
         self.root, self.split, self.max_pixels = Path(root), split, max_pixels
+        self.normal_alone = split == "train"
         if not self.root.is_dir():
             raise DataError(f"expected a folder, got {self.root}, which is not a folder.", "root")
-        self.names = {"label": LABELS, "mask": MASKS}
         folder = child(self.root, (split,))
         good = folder and child(folder, (GOOD,))
         if folder is None or (split == "train" and good is None):
             raise DataError(f"expected {self.root} to have {'train/good' if split == 'train' else 'test'}.", "root")
         truth = child(self.root, ("ground_truth",))
+        self.names = {"label": LABELS, "mask": MASKS} if truth else {"label": LABELS}
+        self.fields = frozenset(self.names)
         self.items = []
         for kind in [good] if split == "train" else sorted(path for path in folder.iterdir() if path.is_dir()):
             for path in list_images(kind):
@@ -56,8 +58,10 @@ class Mvtec(Files):
 
     def _mask_of(self, path, kind, truth) -> Path | None:
         """The mask of an image with a defect, or None."""
+        if truth is None:
+            return None
         names = (f"{path.stem}_mask.png", f"{path.stem}.png")
-        found = next((truth / kind / name for name in names if truth and (truth / kind / name).is_file()), None)
+        found = next((truth / kind / name for name in names if (truth / kind / name).is_file()), None)
         if found is None:
             self.report.noted("image of a defect without a mask: not scored by pixels", str(path))
         return found

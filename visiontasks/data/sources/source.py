@@ -31,6 +31,7 @@ class Source(Checked, abc.ABC):
         report: what was skipped or corrected; filled by the constructor and by reading.
         known: bool (C,), the classes or tags that the data were annotated for; None: all.
         bits: of images of 16 bits, how many hold values, see `read_image`; given by `bit_depth.settle_bits`.
+        normal_alone: whether it has images of the first class alone by intent, as a training set for anomalies does.
         LAYOUT: the folder layout that `recognize` accepts; None for a source without one.
     """
 
@@ -40,6 +41,7 @@ class Source(Checked, abc.ABC):
     names: dict[str, tuple[str, ...]]
     known: np.ndarray | None = None
     bits: int | None = None
+    normal_alone = False
 
     def __new__(cls, *args, **kwargs):
         made = super().__new__(cls)
