@@ -21,6 +21,8 @@ TRAINING = [
 ]
 PARTS = ["tests/test_model.py", "tests/losses", "tests/ops", "tests/contracts/test_contracts_heads.py"]
 PARTS += ["tests/contracts/test_contracts_layers.py"]
+PARTS += ["tests/layers/test_layers_memory_bank.py::test_distances_and_weights_equal_slow_loops"]
+PARTS += ["tests/layers/test_layers_patch_gaussians.py::test_distances_equal_a_slow_loop"]
 
 # of the detectors' contracts a training step of the one with most states: outside it each op compiles alone, and the
 # gradients of every head are in the precision part

@@ -83,7 +83,7 @@ def _metal(rng, of_defect, size, place, defect):
 
     def streaks(angle):
         _, across = _coordinates(size, place, 0.06, angle)
-        return 6 * sum(share * row[np.int32(across) % len(row)] for share, row in zip(shares, fine, strict=True))
+        return 7 * sum(share * row[np.int32(across) % len(row)] for share, row in zip(shares, fine, strict=True))
 
     return _woven(of_defect, size, ground, streaks, np.pi / 2, defect)
 
@@ -92,7 +92,7 @@ def _woven(rng, size, ground, texture, angle, defect):
     """The ground with its texture, which at a defect is missing or turned."""
     values, mask = texture(0.0), np.zeros(size, np.uint8)
     if defect in ("missing", "misprint"):
-        alpha = _blob(rng, size, (0.05, 0.09))
+        alpha = _blob(rng, size, (0.055, 0.1))
         turned = texture(angle) if defect == "misprint" else np.zeros_like(values)
         values = _blend(values[..., None], alpha, turned[..., None])[..., 0]
         mask = (alpha > 127).astype(np.uint8)
