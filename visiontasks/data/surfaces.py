@@ -78,7 +78,7 @@ def _fabric(rng, of_defect, size, place, defect):
 def _metal(rng, of_defect, size, place, defect):
     """Streaks of a brush, which differ along their way."""
     fine = rng.standard_normal((3, 4 * max(size)), np.float32)
-    shares = [0.6 + 0.4 * clouds(rng, size, 3) for _ in fine]
+    shares = [0.75 + 0.25 * clouds(rng, size, 3) for _ in fine]
     ground = np.float32([150, 152, 156]) + 3 * clouds(rng, size, 6)[..., None]
 
     def streaks(angle):
