@@ -80,9 +80,8 @@ print(f"always background: pixel accuracy {shares[0]:.1%}, mean IoU {shares[0] /
 # %% [markdown]
 # ## The network, with and without skips
 #
-# Any backbone can be the way down. The table shows the levels that the head takes from
-# it: level `C5` has one cell for 32×32 pixels. The backbone is frozen, so that a minute is enough: only the way up
-# learns.
+# Any backbone can be the way down. The table shows the levels that the head takes from it: level `C5` has one cell for
+# 32×32 pixels. The backbone is frozen, so that a minute is enough: only the way up learns.
 #
 # The loss has two terms. Cross-entropy asks every pixel alone, so large classes weigh most. Dice compares truth and
 # answer as areas, class by class, so each class weighs the same.
@@ -115,8 +114,9 @@ for which, model in models.items():
     histories[which] = fitted.history
 
 # %% [markdown]
-# **Look for:** the gap between the two networks, in both terms. It appears at once and stays. More training does not
-# bring back what the coarse level lost.
+# **Look for:** the gap between the two networks, in both terms. It is there after one epoch, and training does not
+# close it: what the coarse level lost is not in its features. A second gap, between dashed and solid lines, would be
+# overfitting.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
@@ -132,12 +132,14 @@ plt.show()
 # %% [markdown]
 # ## Predictions
 #
-# **Look for:** the corners of squares and stars, and the hole of a ring. Without skips they are round or gone. The
-# classes are right or wrong in both columns alike: what an object is comes from the deep level. The last two columns
-# are the loss of each pixel, -log of the probability of its true class: bright is expensive.
+# The last two columns are the loss of each pixel, -log of the probability of its true class: bright is expensive.
 #
-# **Look for:** bright outlines. Even a good network is unsure at the border of an object. A whole bright object is
-# another kind of error: its class is wrong.
+# **Look for:** what is left without skips. The deepest level has 3×3 cells for the image: too few to draw anything, so
+# the network answers "background". Yet its loss glows around the objects: it knows that something is there, but not
+# where.
+#
+# **Look for:** thin bright outlines with skips. Even a good network is unsure at the border of an object. A whole
+# bright object is another kind of error: it was missed, or its class is wrong.
 
 # %%
 probabilities = {which: model.predict(images, verbose=0)["probabilities"] for which, model in models.items()}
@@ -166,9 +168,9 @@ plt.show()
 #
 # The share of wrong pixels, by their distance from the nearest border between two classes.
 #
-# **Look for:** where the curves meet. Near the border the skips decide; far from it only the class of the object
-# counts, and skips do not help. People who label images are not sure of the last pixel either: this part of the error
-# never becomes 0.
+# **Look for:** how steep the curve with skips is. Most of its errors are within two pixels of a border, so it knows
+# where the objects are. Without skips, the errors reach far inside. People who label images are not sure of the last
+# pixel either: this part of the error never becomes 0.
 
 
 # %%
@@ -194,7 +196,8 @@ plt.show()
 # %% [markdown]
 # ## Mean IoU, class by class
 #
-# **Look for:** which classes lose most without skips. Thin ones (ring, star, cross) are mostly border.
+# **Look for:** the two pixel accuracies. Without skips it is that of "always background"; the mean IoU shows it. With
+# skips, look for the lowest bars: thin shapes with points, such as the star, are mostly border.
 
 # %%
 scores = {which: vt.score(model, val) for which, model in models.items()}
@@ -235,7 +238,7 @@ plt.show()
 # Which classes are taken for which? A row is a true class, and its numbers are shares of its pixels.
 #
 # **Look for:** the column "background": pixels of objects that were missed. Numbers between two objects: shapes that
-# look alike, such as square and cross.
+# look alike, such as star and cross.
 
 # %%
 confusion = np.zeros((len(names), len(names)))

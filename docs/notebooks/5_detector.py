@@ -71,7 +71,10 @@ plt.show()
 
 # %%
 backbone = vt.backbone(**BACKBONE, input_shape=(SIZE, SIZE, 3))
-head = vt.heads.RetinaNet(train.names["classes"], filters=64, convs=2, anchor_scale=3.0)
+head = vt.heads.RetinaNet(
+    train.names["classes"], filters=64, convs=2, anchor_scale=3.0,
+    score_threshold=0.001, detections=100,  # average precision counts unsure boxes too, at most 100 an image
+)  # fmt: skip
 backbone.trainable = False  # so that a minute is enough; the rest of the network learns
 model = vt.VisionModel(backbone, head)
 
@@ -206,8 +209,7 @@ plt.show()
 # %%
 crowded = int(np.argmax([len(sample.boxes) for sample in samples]))
 boxes, scores, _ = (keras.ops.convert_to_numpy(x)[0] for x in head.scored(model(images[crowded : crowded + 1])))
-order = np.argsort(-scores)
-order = order[scores[order] > 0.3]
+order = np.argsort(-scores)[:40]
 boxes, scores = boxes[order], scores[order]
 
 
@@ -223,14 +225,14 @@ def suppress(boxes, threshold):
 
 
 kept, steps = suppress(boxes, head.iou_threshold)
-print(f"{len(boxes)} boxes with a score above 0.3; {len(kept)} are kept; {len(samples[crowded].boxes)} objects")
+print(f"the {len(boxes)} best boxes, of which {len(kept)} are kept; {len(samples[crowded].boxes)} objects")
 
 # %% [markdown]
 # **Look for:** green boxes are kept, orange ones are still waiting. One step removes a whole bundle.
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(11, 3.2), layout="constrained")
-draw(axes[0], images[crowded], boxes, "orange", 0.7, f"all {len(boxes)} boxes")
+draw(axes[0], images[crowded], boxes, "orange", 0.7, f"the {len(boxes)} best boxes")
 for ax in axes[1:]:
     ax.axis("off")
 for number, (ax, left) in enumerate(zip(axes[1:], steps, strict=False), start=1):
@@ -290,16 +292,17 @@ print(f"AP at IoU 0.75: {metrics['ap75']:.3f}, mean of IoU 0.50 to 0.95: {metric
 
 # %% [markdown]
 # **Look for:** where the curve ends: objects that are not found at any score. And where it falls: from there on, more
-# recall costs many wrong boxes. The dot is a score threshold of 0.5: one network can be many detectors, AP scores all
-# of them at once. AP at 0.75 is lower, because boxes must fit better.
+# recall costs many wrong boxes. One network can be many detectors, one for each score threshold. AP scores all of them
+# at once; the dot is the one with the best F1, the harmonic mean of precision and recall. AP at 0.75 is lower, because
+# boxes must fit better.
 
 # %%
 figure, ax = plt.subplots(figsize=(5.5, 3.8), layout="constrained")
 ax.plot(recall, precision, color="C7", label="precision")
 ax.fill_between(recall, falling, alpha=0.2, step="pre", label=f"area: AP {ap50:.2f}")
-last = sum(row[0] >= 0.5 for row in rows) - 1
-if last >= 0:
-    ax.scatter(recall[last], precision[last], color="C3", zorder=3, label="score 0.5")
+threshold = metrics["f1_threshold"]
+last = sum(row[0] >= threshold for row in rows) - 1
+ax.scatter(recall[last], precision[last], color="C3", zorder=3, label=f"score {threshold:.2f}")
 ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.05))
 ax.legend(loc="lower left")
 plt.show()
@@ -307,23 +310,23 @@ plt.show()
 # %% [markdown]
 # ## What one box rests on
 #
-# Grad-CAM and occlusion of the best detection in four images. Both explain the class score of the anchor that gave this
-# box.
+# Grad-CAM and occlusion of the three best detections. Both explain the class score of the anchor that gave this box.
 #
-# **Look for:** occlusion (last row) is bright on the parts that make a figure: without them the score falls. If it were
-# bright beside the box, the network would use the surroundings. Grad-CAM adds up maps of three levels and is coarser.
-# The titles say whether the score really depends on the bright pixels.
+# **Look for:** whether the bright pixels lie in the box. Grad-CAM (first row) lights other figures too, a little,
+# because the channels that it weights answer to any figure. Occlusion (last row) asks about this box alone: where it is
+# bright, the score falls without these pixels. If that were beside the figure, the network would use the surroundings.
+# The titles say which maps hold the test.
 
 # %%
-best = [row for row in rows if row[1]][:4] or rows[:4]
+best = [row for row in rows if row[1]][:3] or rows[:3]
 shown = images[[row[2] for row in best]]
 chosen = np.stack([row[3] for row in best])
 maps = {
     "Grad-CAM": vt.explain.grad_cam(model, shown, box=chosen),
-    "occlusion": vt.explain.occlusion(model, shown, box=chosen, size=SIZE // 8),
+    "occlusion": vt.explain.occlusion(model, shown, box=chosen, size=SIZE // 6),
 }
 explained = vt.explain.Explained(model, shown, box=chosen)
-figure, axes = plt.subplots(2, 4, figsize=(11, 5.8), layout="constrained", squeeze=False)
+figure, axes = plt.subplots(2, 3, figsize=(9, 6.2), layout="constrained")
 for row, (name, heat) in zip(axes, maps.items(), strict=True):
     judged = vt.explain.faithfulness(explained, heat)
     for ax, image, box, one, judgment in zip(row, shown, chosen, heat, judged, strict=False):
@@ -334,7 +337,7 @@ plt.show()
 # %% [markdown]
 # ## Mistakes
 #
-# Four kinds, at a score threshold of 0.3 for false boxes:
+# Four kinds, among the boxes above the score threshold with the best F1:
 #
 # - **badly placed**: on an object, but with an IoU below 0.5;
 # - **double**: on an object that another box has already;
@@ -348,11 +351,11 @@ plt.show()
 # %%
 kinds = {"badly placed": [], "double": [], "nothing there": [], "missed": []}
 for value, good, i, box, overlap in rows:
-    if not good and value >= 0.3:
+    if not good and value >= threshold:
         kind = "double" if overlap >= 0.5 else "badly placed" if overlap >= 0.1 else "nothing there"
         kinds[kind].append((i, box, f"{value:.2f}"))
 for i, sample in enumerate(samples):
-    found = [row[3] for row in rows if row[2] == i and row[0] >= 0.3]
+    found = [row[3] for row in rows if row[2] == i and row[0] >= threshold]
     reached = iou(sample.boxes, np.reshape(found, (-1, 4))).max(axis=1, initial=0)
     kinds["missed"] += [(i, box, "") for box in sample.boxes[reached < 0.5]]
 print({kind: len(some) for kind, some in kinds.items()})
