@@ -310,7 +310,7 @@ plt.show()
 # %% [markdown]
 # ## What one box rests on
 #
-# Grad-CAM and occlusion of the three best detections. Both explain the class score of the anchor that gave this box.
+# Grad-CAM and occlusion of the two best detections. Both explain the class score of the anchor that gave this box.
 #
 # **Look for:** whether the bright pixels lie in the box. Grad-CAM (first row) lights other figures too, a little,
 # because the channels that it weights answer to any figure. Occlusion (last row) asks about this box alone: where it is
@@ -318,7 +318,7 @@ plt.show()
 # The titles say which maps hold the test.
 
 # %%
-best = [row for row in rows if row[1]][:3] or rows[:3]
+best = [row for row in rows if row[1]][:2] or rows[:2]
 shown = images[[row[2] for row in best]]
 chosen = np.stack([row[3] for row in best])
 maps = {
@@ -326,7 +326,7 @@ maps = {
     "occlusion": vt.explain.occlusion(model, shown, box=chosen, size=SIZE // 6),
 }
 explained = vt.explain.Explained(model, shown, box=chosen)
-figure, axes = plt.subplots(2, 3, figsize=(9, 6.2), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(6.4, 6.6), layout="constrained")
 for row, (name, heat) in zip(axes, maps.items(), strict=True):
     judged = vt.explain.faithfulness(explained, heat)
     for ax, image, box, one, judgment in zip(row, shown, chosen, heat, judged, strict=False):
