@@ -138,9 +138,9 @@ plt.show()
 # %% [markdown]
 # - **From scratch** knows all training images, and guesses on others: millions of weights, sixty images.
 # - **Frozen** trains 7,686 weights. They can overfit less, and they cannot learn what the features lack.
-# - **Fine-tuned** can learn it, but sixty images say little about it: it ends where frozen ends, or a little beside it.
-#   The dip of its training curve is where the backbone is set free. From there on, batch normalization uses the
-#   statistics of twelve images instead of ImageNet's.
+# - **Fine-tuned** can learn it, but sixty images say little about it: it ends near frozen, or a few points above. The
+#   dip of its training curve is where the backbone is set free. From there on, batch normalization uses the statistics
+#   of twelve images instead of ImageNet's.
 # - **Too fast** is the usual mistake. Steps this large destroy the ImageNet weights in the first epoch. What is left is
 #   worse than training from scratch. If a fine-tuned network is worse than a frozen one, look at the learning rate
 #   first.
