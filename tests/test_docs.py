@@ -9,7 +9,7 @@ import pytest
 from visiontasks.recipe import reading
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_pages_name_the_shipped_recipes_and_no_others():

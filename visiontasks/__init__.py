@@ -26,6 +26,7 @@ _LAZY = {
     "load_model": ("visiontasks.api", "load_model"),
     "from_recipe": ("visiontasks.api", "from_recipe"),
     "backbone": ("visiontasks.api", "backbone"),
+    "layer_costs": ("visiontasks.backbones.cost", "layer_costs"),
     "check": ("visiontasks.check", "check"),
     "image_features": ("visiontasks.retrieval.features", "image_features"),
     "NeighborIndex": ("visiontasks.retrieval.index", "NeighborIndex"),

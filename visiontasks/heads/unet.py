@@ -54,6 +54,8 @@ class UNet(SegmentationHead):
         batch_norm: batch normalization after each convolution (the paper, of 2015, has none).
         dropout: share of channels dropped before the last layer.
         loss: {term: weight} of cross_entropy, dice and focal; or the name of one term.
+        skips: whether the steps up see the finer levels; without, what the deepest level lost is gone, which shows what
+            they are for.
 
     Raises:
         ValueError: an argument is out of bounds: more than 255 classes, or filters that do not fit the steps.
@@ -67,10 +69,12 @@ class UNet(SegmentationHead):
         upsampling: Literal["transposed", "resize"] = "transposed",
         batch_norm: bool = True,
         dropout: Share = 0.0,
+        skips: bool = True,
         **kwargs,
     ):
         super().__init__(classes, **kwargs)
         self.filters, self.levels, self.upsampling, self.batch_norm = filters, levels, upsampling, batch_norm
+        self.skips = skips
         self.drop = keras.layers.SpatialDropout2D(dropout, dtype=self.dtype_policy, name="dropout")
         self.logits = keras.layers.Conv2D(len(self.classes), 1, dtype="float32", name="logits")
         self.blocks = None
@@ -94,7 +98,7 @@ class UNet(SegmentationHead):
         shape = deepest.shape
         for count, tap in zip(filters, self.steps, strict=True):
             block = _UpBlock(count, self.upsampling, self.batch_norm, dtype=self.dtype_policy, name=f"up_to_{tap.name}")
-            block.build(shape, 0 if tap.name == "image" else tap.channels, tap.size)
+            block.build(shape, tap.channels if self._skips(tap) else 0, tap.size)
             self.blocks.append(block)
             shape = (None, *tap.size, count)
         self.logits.build(shape)
@@ -102,7 +106,10 @@ class UNet(SegmentationHead):
     def call(self, features, training=None):
         x = features[self.tapped[-1].name]
         for block, tap in zip(self.blocks, self.steps, strict=True):
-            skip = None if tap.name == "image" else features[tap.name]
+            skip = features[tap.name] if self._skips(tap) else None
             x = block(x, skip=skip, size=features[tap.name].shape[1:3], training=training)
         x = fit_to(x, features["image"].shape[1:3])  # a C0 without padding is smaller than the image
         return self.logits(self.drop(x, training=training))
+
+    def _skips(self, tap):
+        return self.skips and tap.name != "image"
