@@ -47,7 +47,7 @@ train: {epochs: 1}
 def python(folder, code, *words, absent=ABSENT, **environment):
     """Run code in a folder, in a process that can import nothing of `absent`."""
     block = f"import sys\nabsent = {absent}\nsys.modules.update(dict.fromkeys(absent))\n"
-    kept = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    kept = {key: value for key, value in os.environ.items() if key not in ("KERAS_BACKEND", "XLA_FLAGS")}
     # its own home, because the file there may name a backend
     env = {**kept, "KERAS_HOME": str(folder / "home"), **environment}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))

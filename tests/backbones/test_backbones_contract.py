@@ -64,7 +64,11 @@ def assert_sizes(name, taps, height, width):
             assert side // stride - lost <= got <= -(-side // stride), (tap, taps[tap].shape)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# takes half a minute, and is resnet110 with more blocks: test_backbones_resnet.py has what its depth needs
+DEEPEST = {"resnet1202"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in DEEPEST])
 def test_levels_strides_and_channels(name, without_weights):
     """Channels as in the papers, of the networks written here."""
     backbone = build(name, input_shape=(224, 160, 3))
@@ -170,8 +174,11 @@ def test_a_fixed_backbone_keeps_its_batch_norm_statistics(of_family):
     assert all(not np.array_equal(a, layer.moving_mean) for a, layer in zip(before, norms, strict=True))
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("name", ["resnet18", "resnext50", "vgg11_bn"])
+# in half precision the kind of convolution that test_contracts_precision.py does not have
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [("resnet18", "float32"), ("resnext50", "float32"), ("resnext50", "mixed_bfloat16"), ("vgg11_bn", "float32")],
+)
 def test_kinds_of_blocks_that_the_trained_families_lack_learn(name, policy, monkeypatch):
     """Basic blocks, grouped convolutions, plain convolutions with batch norm: every weight takes a gradient."""
     grouped = resnet._FORMS["resnext50"]  # slow on a CPU; one block of each stage shows what sixteen do
@@ -190,10 +197,13 @@ def test_kinds_of_blocks_that_the_trained_families_lack_learn(name, policy, monk
 
 
 NORMS = ["batch", "group", "layer", "instance", "frozen_batch"]
+# each kind in one network; the others hand the name on to the same function: one kind that learns, and the one that
+# does not
+NORMALIZED = [("resnet20", norm) for norm in NORMS]
+NORMALIZED += [(name, norm) for name in ("vgg11", "googlenet", "resnet18") for norm in ("group", "frozen_batch")]
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", ["vgg11", "googlenet", "resnet18", "resnet20"])
+@pytest.mark.parametrize(("name", "norm"), NORMALIZED)
 def test_normalisation_is_an_argument(name, norm, tmp_path):
     backbone = build(name, norm=norm, input_shape=(64, 64, 3))
     images = random_images(64, 64)

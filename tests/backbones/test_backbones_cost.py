@@ -33,6 +33,7 @@ def parameters(name, side, **arguments):
     ("name", "side", "expected"),
     [
         ("alexnet", 227, 62_378_344),
+        ("vgg11", 224, 132_863_336),
         ("vgg16", 224, 138_357_544),
         ("vgg19", 224, 143_667_240),
         ("vgg16_bn", 224, 138_365_992),

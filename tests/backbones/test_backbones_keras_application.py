@@ -51,8 +51,9 @@ def c5(backbone):
 
 
 @pytest.mark.parametrize("variant", MODULES)
-def test_equals_keras_with_its_published_weights(variant, tmp_path, monkeypatch):
+def test_equals_keras_with_its_published_weights(variant, tmp_path, monkeypatch, request):
     path = published_file(variant, tmp_path / "a_notop.h5")
+    request.getfixturevalue("without_weights")  # from here on: what the file does not fill shows, and nothing is drawn
     monkeypatch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
     network = getattr(keras.applications, variant)(include_top=False, weights="imagenet", input_shape=(SIZE, SIZE, 3))
     preprocess = getattr(keras.applications, MODULES[variant]).preprocess_input
@@ -64,8 +65,9 @@ def test_equals_keras_with_its_published_weights(variant, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("variant", ["MobileNet", "EfficientNetB0"])
-def test_files_of_keras_and_our_own_give_the_same(variant, tmp_path, monkeypatch):
+def test_files_of_keras_and_our_own_give_the_same(variant, tmp_path, monkeypatch, request):
     path = published_file(variant, tmp_path / "a_notop.h5")
+    request.getfixturevalue("without_weights")
     monkeypatch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
     downloaded = keras_application(variant, weights="imagenet", input_shape=(SIZE, SIZE, 3))
     expected = c5(downloaded)

@@ -1,10 +1,12 @@
+import inspect
 import sys
 
 import keras
 import pytest
 
 from visiontasks import api
-from visiontasks.backbones.resnet_cifar import resnet_cifar
+from visiontasks.backbones import resnet_cifar
+from visiontasks.backbones.backbone import deep_recursion
 from visiontasks.errors import UserError
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
@@ -33,16 +35,25 @@ def test_every_normalisation_has_the_epsilon():
 
 
 def test_a_very_deep_network_loads_where_none_was_built(tmp_path):
-    """Keras walks a graph by recursion; building one raises Python's limit, and so must loading one."""
+    """Keras walks a graph by recursion; building one raises Python's limit, and so must loading one.
+
+    A third of the depth that reaches a fresh process's limit, with less than half of that limit.
+    """
     limit = sys.getrecursionlimit()
     try:
-        model = VisionModel(resnet_cifar(302, input_shape=(16, 16, 3)), Classifier(2))
+        sys.setrecursionlimit(len(inspect.stack(0)) + 300)
+        model = VisionModel(resnet_cifar.resnet_cifar(110, input_shape=(16, 16, 3)), Classifier(2))
         model.save(tmp_path / "deep.keras")
-        sys.setrecursionlimit(1000)  # what a fresh process has
         again = keras.saving.load_model(tmp_path / "deep.keras")
     finally:
         sys.setrecursionlimit(limit)
     assert again.count_params() == model.count_params()
+
+
+def test_the_raised_limit_is_enough_for_the_deepest_network_published():
+    """A block of two convolutions is seven layers, and Keras needs fewer than four calls for each."""
+    with deep_recursion():
+        assert sys.getrecursionlimit() > 4 * 7 * (max(resnet_cifar.NAMES.values()) - 2) / 2
 
 
 def test_frozen_statistics_of_random_weights_are_warned_of():

@@ -8,6 +8,7 @@ from families import NARROW
 from keras import ops
 
 from visiontasks.arguments import choices
+from visiontasks.heads import rcnn_branches
 from visiontasks.model import VisionModel
 from visiontasks.registry import catalog
 from visiontasks.registry.catalog import tasks_of
@@ -22,6 +23,22 @@ SMALL = {"yolo_v1": {"tap": None, "filters": [8, 4], "hidden": [16]}}  # at the 
 SMALL |= {"fcn": {"levels": ["C1", "C2", "C3"], "hidden": [8]}, "deconvnet": {"levels": None, "convs": None}}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def graphs_as_they_are_traced():
+    """Without TensorFlow's rewriting (grappler): of a graph that runs once it takes longer than all that it saves.
+
+    The trainings of test_contracts_training.py and the commands' run what a user runs.
+    """
+    if not OP_BY_OP:
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
 def backbone(name):
     """For images of any size, or of theirs alone where the head asks for that."""
     return fakes.backbone((None, None) if catalog.find("heads", name).load().any_size else (32, 32))
@@ -33,6 +50,12 @@ def made(name, size=None, **given):
     arguments = {**NARROW.get(name, {}), **fakes.posed(name), **SMALL.get(name, {}), **given}
     network = fakes.backbone(size) if size else backbone(name)
     return VisionModel(network, catalog.find("heads", name).load()(fakes.CLASSES, **arguments))
+
+
+def one_graph(name):
+    """So few boxes that an R-CNN's branches have one graph, not one for each of several numbers of boxes."""
+    named = {argument.name for argument in catalog.find("heads", name).arguments}
+    return dict.fromkeys({"samples", "detections"}, rcnn_branches.FEWEST) if "samples" in named else {}
 
 
 def learn(model, batch):
@@ -117,7 +140,7 @@ def test_saves_loads_and_clones(name, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in LARGEST if catalog.find("heads", name).load().any_size])
 def test_predict_and_evaluate_take_one_size_after_another(name):
-    model = made(name)
+    model = made(name, **one_graph(name))
     model.compile("sgd")
     # of a last batch with fewer images TensorFlow traces another graph: tests/test_model.py
     for size in ((32, 32), (64, 32), (32, 32)):

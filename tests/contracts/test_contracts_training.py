@@ -41,7 +41,9 @@ def test_half_precision_scores_as_float32_does(apart):
 
 def check_scores():
     batch = fakes.images(16)
-    by_precision = {precision: scores_of_seeds(precision, batch) for precision in PRECISIONS}
+    keras.config.set_dtype_policy("float32")
+    weights = [judged(seed).get_weights() for seed in range(SEEDS)]  # float32 in each precision
+    by_precision = {precision: scores_of_seeds(precision, batch, weights) for precision in PRECISIONS}
     for precision in ("mixed_bfloat16", "mixed_float16"):
         checks = []
         for name, metric in JUDGED.items():
@@ -56,25 +58,26 @@ def check_scores():
         rounding.report(f"metrics of {precision}", checks)
 
 
-def scores_of_seeds(precision, batch):
-    """The scores of five trainings from other weights, by one compiled step."""
+def judged(seed):
+    """A network with the heads that are judged."""
+    keras.utils.set_random_seed(seed)
+    heads = {name: fakes.heads()[name] for name in JUDGED}
+    heads = {name: head(fakes.CLASSES, **SMALL.get(name, {})) for name, head in heads.items()}
+    return VisionModel(fakes.backbone((32, 32), (1, 2, 3), width=8), heads)
+
+
+def scores_of_seeds(precision, batch, weights):
+    """The scores of trainings from each of these weights, by one compiled step."""
     keras.config.set_dtype_policy(precision)
-
-    def made(seed):
-        keras.utils.set_random_seed(seed)
-        heads = {name: fakes.heads()[name] for name in JUDGED}
-        heads = {name: head(fakes.CLASSES, **SMALL.get(name, {})) for name, head in heads.items()}
-        return VisionModel(fakes.backbone((32, 32), (1, 2, 3), width=8), heads)
-
-    model = made(0)
+    model = judged(0)
     optimizer = fused_optimizers.Adam(3e-3)
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2**7)
     model.compile(optimizer, jit_compile=False)
     model.optimizer.build(model.trainable_variables)
     first, found = [np.array(v) for v in model.optimizer.variables], []
-    for seed in range(SEEDS):
-        model.set_weights(made(seed).get_weights())
+    for seed, start in enumerate(weights):
+        model.set_weights(start)
         for variable, value in zip(model.optimizer.variables, first, strict=True):
             variable.assign(value)
         keras.utils.set_random_seed(seed)
