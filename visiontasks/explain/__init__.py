@@ -6,6 +6,7 @@ from visiontasks import keras_backend
 
 # {public name: the file that it is in}; no file has a public name, since Python would make the file its attribute
 _FILES = {
+    "Deconvnet": "deconvolving",
     "Explained": "scoring",
     "grad_cam": "cam",
     "integrated_gradients": "attribution",
