@@ -8,6 +8,7 @@ from visiontasks import keras_backend
 _FILES = {
     "Deconvnet": "deconvolving",
     "Explained": "scoring",
+    "dream": "dreaming",
     "grad_cam": "cam",
     "integrated_gradients": "attribution",
     "smooth_grad": "attribution",
@@ -22,6 +23,7 @@ _FILES = {
     "patches": "exciting",
     "pointing_game": "believing",
     "shuffled": "believing",
+    "together": "believing",
 }
 
 __all__ = sorted(_FILES)

@@ -26,8 +26,8 @@ class Deconvnet:
         backbone: a functional keras.Model from images; that of a VisionModel, or of `vt.backbone`.
         tap: one of its outputs, such as C3.
         guided: let a value pass ReLU only where both the value and ReLU's input are positive: guided backpropagation
-            (Springenberg et al. 2014, https://arxiv.org/abs/1412.6806, section 3.4). None: where there is no max pooling
-            before the tap, for what a plain deconvnet knows of the image is where the maxima were.
+            (Springenberg et al. 2014, https://arxiv.org/abs/1412.6806, section 3.4). None: if there is no max pooling,
+            since all that a plain deconvnet knows of the image is where the maxima were.
 
     Raises:
         UserError: there is no such tap, or the network before it has other activations than ReLU.
@@ -38,9 +38,7 @@ class Deconvnet:
         before = keras.Model(backbone.input, backbone.output[tap])
         if guided is None:
             guided = not any(isinstance(layer, _SWITCHES) for layer in before._flatten_layers())
-        copy = keras.models.clone_model(
-            before, clone_function=lambda layer: _rectifying(layer, guided), recursive=True
-        )
+        copy = keras.models.clone_model(before, clone_function=lambda layer: _rectifying(layer, guided), recursive=True)
         copy.set_weights(before.get_weights())
         self._backbone, self._tap = backbone, tap
         # a Function, unlike a Model, leaves floating pixels as they are

@@ -9,9 +9,9 @@ from visiontasks.explain.channels import check_channels
 from visiontasks.explain.gradients import gradients
 
 SIZE = (224, 224)  # of backbones that take any
-STEPS = 256
+STEPS = 128
 RATE = 0.05  # of Adam
-CONTRAST = 0.01
+NOISE, CONTRAST = 0.01, 0.25  # standard deviation of the first spectrum; a factor before the sigmoid
 SHIFT, TURN, ZOOM = 8, 5, 0.05  # the largest jitter in pixels, rotation in degrees, and change of scale
 # how the colors of natural images vary together: the square root of their covariance over ImageNet, as published with
 # Olah et al. 2017; of a decorrelated color the columns are lightness, blue to red, and green to the others
@@ -29,9 +29,9 @@ def dream(
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image for each channel that excites it: the mean of its feature map, made large by gradients from noise.
 
-    Olah et al. 2017, https://distill.pub/2017/feature-visualization. What is optimized are the image's frequencies, each
-    divided by its length, and decorrelated colors: steps in them change an image as natural images vary. In each step
-    the network sees it shifted, turned and scaled a little, so that what excites must be robust.
+    Olah et al. 2017, https://distill.pub/2017/feature-visualization. Adam changes the image's spectrum, in which each
+    coefficient counts in inverse proportion to its frequency, and decorrelated colors: so an image changes as natural
+    images vary. In each step the network sees it shifted, rotated and scaled a little, so that fine noise is no gain.
 
     Args:
         backbone: a functional keras.Model from images; that of a VisionModel, or of `vt.backbone`.
@@ -51,7 +51,7 @@ def dream(
     size = _size(backbone, size)
     network, rng = keras.Function(backbone.input, backbone.output[tap]), np.random.default_rng(seed)
     chosen = ops.one_hot(ops.convert_to_tensor(channels), backbone.output[tap].shape[-1])
-    frequencies = keras.Variable(rng.standard_normal((len(channels), 3, *size)), dtype="float32")
+    spectra = keras.Variable(NOISE * rng.standard_normal((len(channels), 3, *size)), dtype="float32")
     scales = ops.convert_to_tensor(_scales(size))
     adam = keras.optimizers.Adam(RATE)
 
@@ -60,9 +60,9 @@ def dream(
 
     for _ in range(steps):
         moved = ops.convert_to_tensor(np.repeat(_motion(size, rng), len(channels), axis=0))
-        _, slopes = gradients(lambda x, m=moved: means(_seen(_image(x, scales), m)), frequencies.value)
-        adam.apply([-slopes], [frequencies])
-    images = ops.convert_to_numpy(ops.round(_image(frequencies.value, scales))).astype(np.uint8)
+        _, slopes = gradients(lambda x, m=moved: means(_seen(_image(x, scales), m)), spectra.value)
+        adam.apply([-slopes], [spectra])
+    images = ops.convert_to_numpy(ops.round(_image(spectra.value, scales))).astype(np.uint8)
     return images, ops.convert_to_numpy(means(ops.convert_to_tensor(images, "float32")))
 
 
@@ -80,9 +80,9 @@ def _scales(size):
     return np.float32(1 / np.maximum(lengths, 1 / max(size)) / np.sqrt(np.prod(size)))
 
 
-def _image(frequencies, scales):
-    """float32 (B, H, W, 3), 0..255, of (B, 3, H, W): a Hartley transform, which is Fourier's of real images in reals."""
-    scaled = frequencies * scales
+def _image(spectra, scales):
+    """float32 (B, H, W, 3), 0..255, of spectra (B, 3, H, W): of real numbers, by the Hartley transform, Re F − Im F."""
+    scaled = spectra * scales
     real, imaginary = ops.fft2((scaled, ops.zeros_like(scaled)))
     colors = ops.convert_to_tensor(COLORS / np.linalg.norm(COLORS, axis=0).max())
     return 255 * ops.sigmoid(ops.einsum("bkhw,ck->bhwc", CONTRAST * (real - imaginary), colors))

@@ -35,7 +35,12 @@ class Patch(NamedTuple):
 
 
 def patches(
-    backbone: keras.Model, images: Iterable[np.ndarray], tap: str, channels: list[int], count: int = MOST, deconvnet=None
+    backbone: keras.Model,
+    images: Iterable[np.ndarray],
+    tap: str,
+    channels: list[int],
+    count: int = MOST,
+    deconvnet=None,
 ) -> dict[int, list[Patch]]:
     """For each channel the patches that excite it most, at most one from an image, the strongest first.
 

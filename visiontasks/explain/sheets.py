@@ -9,8 +9,11 @@ from visiontasks.drawing.panels import captioned, contact_sheet, grid, side_by_s
 from visiontasks.explain.exciting import Patch
 
 CELL = 48  # pixels of a filter
+IN_A_ROW = 4
 PATCH = 160  # of a patch
-BRIGHTEST = 99.5  # the percentile of a reconstruction's values that is drawn black or white, for single ones are far off
+BRIGHTEST = (
+    99.5  # the percentile of a reconstruction's values that is drawn black or white, for single ones are far off
+)
 
 
 def filter_sheet(kernels: np.ndarray) -> np.ndarray:
@@ -40,6 +43,13 @@ def _colored(values):
     factor = -(-256 // max(height, width))
     levels = cv2.resize(levels, (width * factor, height * factor), interpolation=cv2.INTER_NEAREST_EXACT)
     return cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+
+
+def dream_sheet(tap: str, channels: Sequence[int], images: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3): dreams (N, h, w, 3) in rows, with their channels and the means of the feature maps they give."""
+    titles = [f"{tap} {channel}: {value:.3g}" for channel, value in zip(channels, values, strict=True)]
+    rows = range(0, len(images), IN_A_ROW)
+    return contact_sheet([side_by_side(images[i : i + IN_A_ROW], titles[i : i + IN_A_ROW]) for i in rows])
 
 
 def patch_sheet(tap: str, patches: dict[int, Sequence[Patch]]) -> np.ndarray:
