@@ -50,6 +50,8 @@ CHOSEN = {
         f"({OWN}) and (saving_and_loading or fixed_backbone) and not mobilenet",
         PLAIN,
     ),
+    # one head: eager as maps are, each costs ten seconds of compiling
+    "maps": (["tests/contracts/test_contracts_explaining.py"], "head and unet", PLAIN),
 }
 
 

@@ -237,6 +237,66 @@ def flag(words: dict[str, str], key: str) -> bool:
     return value == "true"
 
 
+def number(words: dict[str, str], key: str, default, kind: type = int):
+    """The value of a word that is a number of a kind, int or float; one of kind int is 1 or more.
+
+    Raises:
+        RecipeError: it is none.
+    """
+    try:
+        value = kind(words.get(key, default))
+    except ValueError:
+        raise RecipeError(f"{key}: expected a number, got {words[key]!r}.") from None
+    if kind is int and value < 1:
+        raise RecipeError(f"{key}: expected 1 or more, got {value}.")
+    return value
+
+
+def size(text: str) -> tuple[int, int]:
+    """The value of the word `size`, (height, width).
+
+    Raises:
+        RecipeError: it is not of that form.
+    """
+    sides = text.strip("[] ").split(",")
+    if len(sides) != 2 or not all(side.strip().isdecimal() and int(side) for side in sides):
+        raise RecipeError(f"size: expected height,width such as 224,224; got {text!r}.")
+    return tuple(map(int, sides))
+
+
+def check_origin(words: dict[str, str], overrides: list[str], source: str | None = "FILE|DIR|GLOB"):
+    """Check that the words name one network, by `run` or by `recipe` and its overrides, and a source.
+
+    Args:
+        words, overrides: of `words`.
+        source: what the source may be, for the message; None if there need be none.
+
+    Raises:
+        UserError: one is missing, or they contradict each other.
+    """
+    if (source and "source" not in words) or ("run" in words) == ("recipe" in words):
+        needed = f"source={source} and " if source else ""
+        raise UserError(f"expected {needed}either run=DIR or recipe=NAME.")
+    if "run" in words and overrides:
+        raise UserError(f"{overrides[0]}: a run's checkpoint is used as it was trained; overrides go with recipe=.")
+
+
+def model(words: dict[str, str], overrides: list[str], console):
+    """The VisionModel of `run`, its best checkpoint, or of `recipe` and its overrides, with weights for all of it."""
+    from visiontasks import api, build
+    from visiontasks.training.run_directory import RunDirectory
+
+    if "run" in words:
+        checkpoint = RunDirectory.find(words["run"]).checkpoint
+        console.print(f"checkpoint: {checkpoint}")
+        start_keras()
+        return api.load_model(checkpoint, compile=False)
+    recipe, _ = build.recipe(words["recipe"], overrides)
+    build.check_complete(recipe)
+    start_keras()
+    return build.model(recipe)
+
+
 def predictor(name: str, console):
     """The Predictor that detects objects: of a run's folder, of a `.keras` file, or of a recipe with weights."""
     from visiontasks import api, build

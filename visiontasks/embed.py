@@ -89,28 +89,11 @@ class _Options:
             raise RecipeError(f"index: unknown choice {index!r}. {near(index, INDEXES)}")
         if index == "usearch":
             check_installed()
-        threshold = _number(words, "duplicates", 0.95, float)
+        threshold = cli.number(words, "duplicates", 0.95, float)
         if not 0 < threshold <= 1:
             raise RecipeError(f"duplicates: expected a cosine above 0 up to 1, got {threshold}.")
-        k, batch = (_number(words, key, default, int) for key, default in (("k", 5), ("batch", 32)))
-        return cls(k, batch, threshold, _size(words.get("size", "224,224")), resize, index, way)
-
-
-def _number(words, key, default, kind):
-    try:
-        value = kind(words.get(key, default))
-    except ValueError:
-        raise RecipeError(f"{key}: expected a number, got {words[key]!r}.") from None
-    if kind is int and value < 1:
-        raise RecipeError(f"{key}: expected 1 or more, got {value}.")
-    return value
-
-
-def _size(text):
-    sides = text.strip("[] ").split(",")
-    if len(sides) != 2 or not all(side.strip().isdecimal() and int(side) for side in sides):
-        raise RecipeError(f"size: expected height,width such as 224,224; got {text!r}.")
-    return tuple(map(int, sides))
+        k, batch = (cli.number(words, key, default, int) for key, default in (("k", 5), ("batch", 32)))
+        return cls(k, batch, threshold, cli.size(words.get("size", "224,224")), resize, index, way)
 
 
 def _embedded(words, options, console) -> dict:

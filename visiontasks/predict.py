@@ -36,35 +36,19 @@ def main(arguments: list[str] | None = None):
 def predict(arguments: list[str]) -> int:
     """Predict for every image or frame, and write `predictions.json` and drawings; returns the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
-    if "source" not in words or ("run" in words) == ("recipe" in words):
-        raise UserError("expected source=FILE|DIR|GLOB|VIDEO and either run=DIR or recipe=NAME.")
-    if "run" in words and overrides:
-        raise UserError(
-            f"{overrides[0]}: a run's checkpoint predicts as it was trained; overrides go with recipe= or with train."
-        )
+    cli.check_origin(words, overrides, "FILE|DIR|GLOB|VIDEO")
     options = _options(words)
-    from visiontasks import api, build
     from visiontasks.data.bit_depth import settle_bits
     from visiontasks.data.sources.images import Images
     from visiontasks.data.video import find_videos
     from visiontasks.evaluation.results import results_folder
-    from visiontasks.training.run_directory import RunDirectory
+    from visiontasks.inference.predictor import Predictor
 
     console = cli.console()
     videos = find_videos(words["source"])
     images = None if videos else Images(words["source"])
     detector = cli.predictor(words["detector"], console) if "detector" in words else None
-    if "run" in words:
-        checkpoint = RunDirectory.find(words["run"]).checkpoint
-        console.print(f"checkpoint: {checkpoint}")
-        cli.start_keras()
-        model = api.load_model(checkpoint, compile=False)
-    else:
-        recipe, _ = build.recipe(words["recipe"], overrides)
-        build.check_complete(recipe)
-        cli.start_keras()
-        model = build.model(recipe)
-    predictor = api.Predictor(model, detector=detector)
+    predictor = Predictor(cli.model(words, overrides, console), detector=detector)
     if images is not None:
         settle_bits([images], predictor.preprocess.bits)
     predictor.check_merging(options["tile"], options["flip"])
@@ -131,13 +115,10 @@ class _Writer:
 
     def write_images(self, images):
         from visiontasks.data.images import write_image
-        from visiontasks.data.pipeline import Loader
+        from visiontasks.data.pipeline import samples_of
 
-        # one image at a time, because images may be huge
-        loader = Loader(images, fields=(), size=(1, 1), batch=1)
-        samples = (sample for _, few in loader.with_samples() for sample in few)
         with _bar(self.console, len(images)) as advance:
-            for prediction in self.stream(samples):
+            for prediction in self.stream(samples_of(images)):
                 stem = self._record(prediction, Path(prediction.sample.path).stem, drawing=".png")
                 write_image(self.out / f"{stem}.png", prediction.draw(self._maps))
                 advance()

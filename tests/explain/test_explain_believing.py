@@ -1,5 +1,7 @@
 """Curves, the pointing game and the other checks, on a score that is known in closed form."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from explain.models import classifier
 from keras import ops
 
 from visiontasks import explain
-from visiontasks.explain.believing import ALIKE, Faithfulness, boxes_region, centered, rank_correlations
+from visiontasks.explain.believing import ALIKE, Faithfulness, boxes_region, centered, rank_correlations, together
 
 
 class Corner:
@@ -52,6 +54,22 @@ def test_an_image_that_scores_no_higher_than_an_empty_one_is_not_judged():
     (dark,) = explain.faithfulness(Corner(0), quarter(1))
     assert np.isnan(dark.deletion) and not dark.faithful and "no higher" in dark.reasons[0]
     assert Faithfulness(0.1, 0.9, (0.5, 0.5), (0.5, 0.5)).to_json()["faithful"]
+
+
+def test_over_many_images_a_sign_test_tells_chance():
+    good, bad, blank = (
+        Faithfulness(*areas, (0.4, 0.5), (0.45, 0.45)) for areas in ((0.1, 0.9), (0.5, 0.5), (np.nan, 0.5))
+    )
+    found = together([good] * 9 + [bad] + [blank])
+    assert (found["images"], found["judged"], found["beats_both"], found["beats_random"]) == (11, 10, 9, 9)
+    assert found["p"] == pytest.approx((1 + 10) / 2**10) and found["faithful"]
+    assert found["deletion"] == pytest.approx(0.14) and found["gaussian"] == pytest.approx([0.4, 0.5])
+    assert not together([good] * 4)["faithful"], "four of four may be chance"
+    assert not together([dataclasses.replace(good, correlation=ALIKE)] * 10)["faithful"]
+    assert together([blank]) == {"images": 1, "judged": 0, "faithful": False}
+    # better than random in all, but than a Gaussian in half: the worse counts
+    between = dataclasses.replace(good, gaussian=(0.0, 1.0))
+    assert together([good, between] * 5)["beats_random"] == 10 and together([good, between] * 5)["p"] > 0.5
 
 
 def test_pointing_game():

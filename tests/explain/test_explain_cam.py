@@ -1,6 +1,7 @@
 """Grad-CAM against what it is in closed form; targets by name."""
 
 import cv2
+import fakes
 import keras
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from keras import ops
 
 from visiontasks import explain
 from visiontasks.errors import UserError
-from visiontasks.explain.cam import weighted
+from visiontasks.explain.cam import cam_of, weighted
 from visiontasks.explain.scoring import Explained
+from visiontasks.heads.unet import UNet
+from visiontasks.model import VisionModel
 
 
 def test_behind_an_average_pooling_it_is_cam():
@@ -21,6 +24,21 @@ def test_behind_an_average_pooling_it_is_cam():
     expected = np.maximum(features @ kernel[:, 2], 0) / features[0, ..., 0].size
     expected = [cv2.resize(one, (32, 32), interpolation=cv2.INTER_LINEAR) for one in expected]
     np.testing.assert_allclose(explain.grad_cam(model, images, "ring"), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_of_a_place_each_cell_has_its_own_weight():
+    """Draelos and Carin 2020; behind an average pooling and one linear layer that is Grad-CAM."""
+    model, images = classifier()
+    pooled, local = (explain.grad_cam(model, images, "ring", local=local) for local in (False, True))
+    np.testing.assert_array_equal(explain.grad_cam(model, images, "ring"), pooled)
+    np.testing.assert_allclose(local, pooled, rtol=1e-4, atol=1e-7)
+    model = VisionModel(model.backbone, UNet(fakes.CLASSES, filters=[4, 4, 4]))
+    one = Explained(model, images, "ring", box=[0, 0, 8, 8])
+    features, slopes = one.feature_gradients("C2")
+    assert np.ptp(slopes, axis=(1, 2)).max() > 0
+    expected = [cv2.resize(x, (32, 32)) for x in np.maximum((features * slopes).sum(axis=-1), 0)]
+    np.testing.assert_allclose(cam_of(one, "C2"), expected, rtol=1e-4, atol=1e-7)
+    assert not np.allclose(cam_of(one, "C2"), cam_of(one, "C2", local=False))
 
 
 def test_plus_equals_a_slow_loop():

@@ -31,8 +31,10 @@ def run(tmp_path_factory):
 def test_it_writes_a_picture_an_image_and_what_it_found(run, tmp_path, capsys):
     words = [f"run={run[0]}", f"source={run[1]}", f"out={tmp_path / 'out'}", "how=gradcam,occlusion", "target=ring"]
     assert explain([*words, "json=true"]) == 0
-    records = json.loads(capsys.readouterr().out)
-    assert records == json.loads((tmp_path / "out" / "explanations.json").read_text())
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((tmp_path / "out" / "explanations.json").read_text())
+    records = found["images"]
+    assert found["maps"].keys() == {"gradcam", "occlusion"} and found["maps"]["gradcam"]["images"] == 2
     assert [record["drawing"] for record in records] == ["one.png", "one_2.png"]
     for record in records:
         assert (record["head"], record["kind"], record["name"]) == ("classifier", "class", "ring")
@@ -46,8 +48,9 @@ def test_it_writes_a_picture_an_image_and_what_it_found(run, tmp_path, capsys):
 def test_without_the_checks_there_are_maps_alone(run, tmp_path):
     words = [f"run={run[0]}", f"source={run[1] / 'a'}", f"out={tmp_path / 'out'}", f"how={','.join(METHODS)}"]
     assert explain([*words, "believe=false"]) == 0
-    (record,) = json.loads((tmp_path / "out" / "explanations.json").read_text())
-    assert "maps" not in record and (tmp_path / "out" / "one.png").stat().st_size > 0
+    found = json.loads((tmp_path / "out" / "explanations.json").read_text())
+    (record,) = found["images"]
+    assert "maps" not in record and not found["maps"] and (tmp_path / "out" / "one.png").stat().st_size > 0
 
 
 def test_channels_have_sheets(run, tmp_path, capsys):
@@ -58,6 +61,12 @@ def test_channels_have_sheets(run, tmp_path, capsys):
     assert "4 filters, norms" in capsys.readouterr().out
 
 
+def test_filters_and_dreams_need_no_images(run, tmp_path):
+    words = [f"run={run[0]}", f"out={tmp_path / 'out'}", "how=filters,dream", "tap=C2", "channels=0,3", "steps=2"]
+    assert explain(words) == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"filters.png", "dream_C2.png"}
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -66,7 +75,11 @@ def test_channels_have_sheets(run, tmp_path, capsys):
         (["run=R", "source=S", "data.size=[3,3]"], "as it was trained"),
         (["run=R", "source=S", "target=rign"], "Did you mean 'ring'"),
         (["run=R", "source=S", "tap=C9"], "Choices: C3"),
-        (["run=R", "source=S", "how=patches", "channels=a"], "channels: expected numbers"),
+        (["run=R", "source=S", "how=patches", "channels=a"], "channels: expected a whole number"),
+        (["run=R", "how=dream", "channels=99"], "channels: C3 has channels 0 to 11"),
+        (["run=R", "how=dream", "size=64,64"], "size: expected 32×32"),
+        (["run=R", "how=dream", "steps=none"], "steps: expected a number"),
+        (["run=R", "how=patches"], "expected source="),
         (["run=R", "source=S", "how=patches", "channels=99"], "channels: C1 has channels 0 to 3"),
     ],
 )

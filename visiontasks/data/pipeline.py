@@ -206,6 +206,12 @@ class Loader(grain.IterDataset):
             self.epoch = epoch + 1
 
 
+def samples_of(images) -> Iterator[Sample]:
+    """The samples of a source of images alone, one at a time, because images may be huge."""
+    loader = Loader(images, fields=(), size=(1, 1), batch=1)
+    return (sample for _, few in loader.with_samples() for sample in few)
+
+
 def _check(source, fields, names, batch, training):
     for name, _, field in _split(fields):
         if field not in FIELDS:

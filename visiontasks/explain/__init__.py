@@ -6,7 +6,9 @@ from visiontasks import keras_backend
 
 # {public name: the file that it is in}; no file has a public name, since Python would make the file its attribute
 _FILES = {
+    "Deconvnet": "deconvolving",
     "Explained": "scoring",
+    "dream": "dreaming",
     "grad_cam": "cam",
     "integrated_gradients": "attribution",
     "smooth_grad": "attribution",
@@ -21,6 +23,7 @@ _FILES = {
     "patches": "exciting",
     "pointing_game": "believing",
     "shuffled": "believing",
+    "together": "believing",
 }
 
 __all__ = sorted(_FILES)

@@ -8,32 +8,41 @@ from pathlib import Path
 from visiontasks import cli
 from visiontasks.errors import UserError, near
 
-WORDS = ("run", "recipe", "source", "how", "target", "head", "tap", "channels", "out", "believe", "json")
+WORDS = ("run", "recipe", "source", "how", "target", "head", "tap", "channels")
+WORDS += ("size", "steps", "seed", "out", "believe", "json")
 # {how: (the module of this room, the function of an Explained, its arguments, what it is called in a title)}
 METHODS = {
     "gradcam": ("cam", "cam_of", {}, "Grad-CAM"),
     "gradcam++": ("cam", "cam_of", {"plus": True}, "Grad-CAM++"),
+    "hirescam": ("cam", "cam_of", {"local": True}, "HiResCAM"),
     "integrated": ("attribution", "integrated_of", {}, "integrated gradients"),
     "smooth": ("attribution", "smooth_of", {}, "SmoothGrad"),
     "occlusion": ("sliding", "occluded_of", {}, "occlusion"),
     "rise": ("masking", "rise_of", {}, "RISE"),
 }
-CHANNELS = ("filters", "maps", "patches")  # of the network, not of an answer
+CHANNELS = ("filters", "maps", "patches", "dream")  # of the network, not of an answer
+BLIND = ("filters", "dream")  # they need no source
 
 USAGE = """python -m visiontasks.explain run=DIR|recipe=NAME source=FILE|DIR|GLOB [how=gradcam] [out=DIR] [key=value …]
 
   run=DIR      a run's folder: its best checkpoint is explained
   recipe=NAME  a recipe whose weights are complete without training, such as imagenet
-  source=…     an image, a folder of images, or a glob
-  how=…        gradcam, gradcam++ (a level's channels, weighted by gradients), integrated, smooth (gradients of pixels),
-               occlusion (a sliding gray square), rise (random masks); several as how=gradcam,occlusion
-               filters, maps, patches: the first convolution's kernels; each level's strongest feature maps for each
-               image; the images' patches that excite channels most, cut out by the exact receptive field
+  source=…     an image, a folder of images, or a glob; filters and dream need none
+  how=…        several as how=gradcam,occlusion; of an answer:
+               gradcam, gradcam++, hirescam (a level's channels, weighted by gradients; of a box, a mask or a joint
+               gradcam is hirescam), integrated, smooth (gradients of pixels), occlusion (a sliding gray square),
+               rise (random masks)
+               of the network:
+               filters (the first convolution's kernels), maps (each level's strongest feature maps for each image),
+               patches (those that excite channels most, cut out by the exact receptive field, and below them their
+               reconstructions by deconvolution), dream (images that excite channels, made from noise by gradients)
   target=…     what is explained: a class, a tag or a keypoint by name or number; of a head that explains several kinds
                also mask:NAME, joint:NAME, or mask alone; by default the strongest answer of each image
   head=NAME    of a model with several heads
-  tap=C4       for gradcam: one level, instead of all that the head takes; for patches: the level, by default the finest
-  channels=0,5 for patches: the channels' numbers; by default the first eight
+  tap=C4       for the CAMs: one level, instead of all that the head takes; for patches and dream: the level, by default
+               the finest for patches and the deepest for dream
+  channels=0,5 for patches and dream: the channels' numbers; by default the first eight for patches, four for dream
+  steps=N      for dream: steps of gradients, by default 128; seed=N: of the noise; size=H,W: by default the network's
   out=DIR      a new folder for explanations.json and the drawn images; by default explanations, or where that exists
                explanations_2 and so on
   believe=false  leave out the checks whether a map may be believed, which take most of the time
@@ -48,60 +57,72 @@ def main(arguments: list[str] | None = None):
 def explain(arguments: list[str]) -> int:
     """Explain every image, and write `explanations.json` and drawings; returns the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
-    if "source" not in words or ("run" in words) == ("recipe" in words):
-        raise UserError("expected source=FILE|DIR|GLOB and either run=DIR or recipe=NAME.")
-    if "run" in words and overrides:
-        raise UserError(f"{overrides[0]}: a run is explained as it was trained; overrides go with recipe=.")
     hows = words.get("how", "gradcam").split(",")
     for how in hows:
         if how not in (*METHODS, *CHANNELS):
             raise UserError(f"unknown method {how!r}. {near(how, (*METHODS, *CHANNELS))}", "how")
+    cli.check_origin(words, overrides, None if set(hows) <= set(BLIND) else "FILE|DIR|GLOB")
     believe, as_json = cli.flag({"believe": "true", **words}, "believe"), cli.flag(words, "json")
     # JSON is alone on standard output: what is printed on the way is no part of it
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        records = _explained(words, overrides, hows, believe)
+        found = _explained(words, overrides, hows, believe)
     if as_json:
-        print(json.dumps(records, indent=2, ensure_ascii=False))
+        print(json.dumps(found, indent=2, ensure_ascii=False))
     return 0
 
 
-def _explained(words, overrides, hows, believe) -> list[dict]:
+def _explained(words, overrides, hows, believe) -> dict:
     from visiontasks.data.bit_depth import settle_bits
+    from visiontasks.data.pipeline import samples_of
     from visiontasks.data.sources.images import Images
     from visiontasks.evaluation.results import results_folder, write_json
+    from visiontasks.preprocess import Preprocess
 
-    console, images = cli.console(), Images(words["source"])
-    model, preprocess = _model(words, overrides, console)
-    settle_bits([images], preprocess.bits)
+    console, images = cli.console(), Images(words["source"]) if "source" in words else None
     answers, others = ([how for how in hows if (how in METHODS) == wanted] for wanted in (True, False))
-    other = None
+    options = _dream_options(words) if "dream" in hows else {}
+    model = cli.model(words, overrides, console)
+    preprocess, other = Preprocess.of(model), None
+    if images is not None:
+        settle_bits([images], preprocess.bits)
     if answers and believe:
         from visiontasks.explain.believing import shuffled
 
         other = shuffled(model)
-    out, records, used = results_folder(words.get("out"), Path("explanations")), [], set()
+    out, used, found = results_folder(words.get("out"), Path("explanations")), set(), {}
     if others:
-        _channels(model, images, preprocess, words, others, out, console)
-    for sample in _samples(images) if answers else ():
-        placement = preprocess.placement(sample.image.shape[:2])
-        record, drawn = _one(model, other, sample.image, placement, words, answers)
-        records.append({"path": sample.path, "drawing": _write(drawn, sample.path, "", out, used), **record})
-        console.print(_line(records[-1]))
+        _channels(model.backbone, images, preprocess, words, others, options, out, console)
     if answers:
-        write_json(out / "explanations.json", records)
-        records = json.loads((out / "explanations.json").read_text(encoding="utf-8"))  # NaN is null there
-    if images.report:
+        records, judged = [], []
+        for sample in samples_of(images):
+            placement = preprocess.placement(sample.image.shape[:2])
+            record, drawn, of_image = _one(model, other, sample.image, placement, words, answers)
+            judged.append(of_image)
+            records.append({"path": sample.path, "drawing": _write(drawn, sample.path, "", out, used), **record})
+            console.print(_line(records[-1]))
+        found = {"images": records, "maps": _together(judged, console)}
+        write_json(out / "explanations.json", found)
+        found = json.loads((out / "explanations.json").read_text(encoding="utf-8"))  # NaN is null there
+    if images is not None and images.report:
         console.print(f"images skipped or mended:\n{images.report}")
-    console.print(f"{len(images)} images: {out}")
-    return records
+    console.print(f"{out}" if images is None else f"{len(images)} images: {out}")
+    return found
 
 
-def _samples(images):
-    from visiontasks.data.pipeline import Loader
+def _together(judged, console) -> dict:
+    """{how: what holds over all images, of whose maps these are the verdicts}; printed if there are several."""
+    from visiontasks.explain.believing import together
 
-    # one image at a time, because images may be huge
-    loader = Loader(images, fields=(), size=(1, 1), batch=1)
-    return (sample for _, few in loader.with_samples() for sample in few)
+    found = {how: together([one[how] for one in judged]) for how in (judged[0] if judged else ())}
+    for how, one in found.items():
+        if one["images"] > 1 and one["judged"]:
+            console.print(
+                f"{how}, {one['judged']} images: {'' if one['faithful'] else 'not '}faithful, beats both guesses in "
+                f"{one['beats_both']}, sign test p {one['p']:.2g}; deletion {one['deletion']:.3f}, insertion "
+                f"{one['insertion']:.3f}; Gaussian {one['gaussian'][0]:.3f}, {one['gaussian'][1]:.3f}; random "
+                f"{one['random'][0]:.3f}, {one['random'][1]:.3f}"
+            )
+    return found
 
 
 def _write(drawn, path, ending, out, used) -> str:
@@ -117,60 +138,73 @@ def _write(drawn, path, ending, out, used) -> str:
     return f"{chosen}.png"
 
 
-def _channels(model, images, preprocess, words, hows, out, console):
-    """Write the sheets of filters, feature maps and patches."""
+def _channels(backbone, images, preprocess, words, hows, options, out, console):
+    """Write the sheets of filters, feature maps, patches and dreams."""
     from visiontasks.backbones.backbone import levels
-    from visiontasks.explain import channels, exciting, sheets
+    from visiontasks.data.pipeline import samples_of
+    from visiontasks.explain import channels, dreaming, exciting, sheets
 
     def canvases():
         return (
             (sample.path, preprocess.placement(sample.image.shape[:2]).place_image(sample.image))
-            for sample in _samples(images)
+            for sample in samples_of(images)
         )
 
-    used = set()
+    used, names = set(), list(levels(backbone))
     if "filters" in hows:
-        _write(sheets.filter_sheet(channels.filters(model.backbone)), "filters", "", out, used)
-        for name, norms in channels.filter_norms(model.backbone).items():
+        _write(sheets.filter_sheet(channels.filters(backbone)), "filters", "", out, used)
+        for name, norms in channels.filter_norms(backbone).items():
             dead = f", {(norms < 1e-3 * norms.max()).sum()} of them next to 0"
             console.print(f"{name}: {len(norms)} filters, norms {norms.min():.3g} to {norms.max():.3g}{dead}")
     if "maps" in hows:
         for path, canvas in canvases():
-            drawn = sheets.map_sheet(canvas, channels.feature_maps(model.backbone, canvas))
+            drawn = sheets.map_sheet(canvas, channels.feature_maps(backbone, canvas))
             _write(drawn, path, "_maps", out, used)
     if "patches" in hows:
-        tap = words.get("tap") or next(iter(levels(model.backbone)))
-        numbers = [_whole_number(word) for word in words.get("channels", "0,1,2,3,4,5,6,7").split(",")]
-        found = exciting.patches(model.backbone, (canvas for _, canvas in canvases()), tap, numbers)
+        tap = words.get("tap", names[0])
+        numbers = _numbers(words, range(min(8, backbone.output[tap].shape[-1]) if tap in backbone.output else 1))
+        deconvnet = _deconvnet(backbone, tap, console)
+        found = exciting.patches(backbone, (canvas for _, canvas in canvases()), tap, numbers, deconvnet=deconvnet)
         _write(sheets.patch_sheet(tap, found), f"patches_{tap}", "", out, used)
+    if "dream" in hows:
+        tap = words.get("tap", names[-1])
+        numbers = _numbers(words, range(4))
+        dreams, values = dreaming.dream(backbone, tap, numbers, **options)
+        _write(sheets.dream_sheet(tap, numbers, dreams, values), f"dream_{tap}", "", out, used)
 
 
-def _whole_number(word) -> int:
-    if not word.strip().isdigit():
-        raise UserError(f"expected numbers such as 0,5; got {word!r}.", "channels")
+def _deconvnet(backbone, tap, console):
+    """The Deconvnet of a tap, or None where there is none for the network's activations."""
+    from visiontasks.explain.channels import check_channels
+    from visiontasks.explain.deconvolving import Deconvnet
+
+    check_channels(backbone, tap, ())
+    try:
+        return Deconvnet(backbone, tap)
+    except UserError as error:
+        console.print(f"patches without reconstructions: {error}")
+        return None
+
+
+def _dream_options(words) -> dict:
+    options = {key: cli.number(words, key, None) for key in ("steps",) if key in words}
+    if "seed" in words:
+        options["seed"] = _whole("seed", words["seed"])
+    return options | ({"size": cli.size(words["size"])} if "size" in words else {})
+
+
+def _numbers(words, usual) -> list[int]:
+    return [_whole("channels", word) for word in words["channels"].split(",")] if "channels" in words else list(usual)
+
+
+def _whole(key, word) -> int:
+    if not word.strip().isdecimal():
+        raise UserError(f"expected a whole number, 0 or more; got {word!r}.", key)
     return int(word)
 
 
-def _model(words, overrides, console):
-    from visiontasks import api, build
-    from visiontasks.preprocess import Preprocess
-    from visiontasks.training.run_directory import RunDirectory
-
-    if "run" in words:
-        checkpoint = RunDirectory.find(words["run"]).checkpoint
-        console.print(f"checkpoint: {checkpoint}")
-        cli.start_keras()
-        model = api.load_model(checkpoint, compile=False)
-    else:
-        recipe, _ = build.recipe(words["recipe"], overrides)
-        build.check_complete(recipe)
-        cli.start_keras()
-        model = build.model(recipe)
-    return model, Preprocess.of(model)
-
-
 def _one(model, other, image, placement, words, hows):
-    """(the JSON-ready record, the drawing) of one image."""
+    """(the JSON-ready record, the drawing, {how: the Faithfulness}, none without `other`) of one image."""
     from visiontasks.explain.believing import faithfulness, of_guesses
     from visiontasks.explain.pictures import explanation
     from visiontasks.explain.scoring import Explained
@@ -191,8 +225,13 @@ def _one(model, other, image, placement, words, hows):
             for how, values in maps.items()
         }
         record["maps"] = {how: judged[how].to_json() for how in hows}
-    titled = {METHODS[how][3]: (values[0], judged.get(how)) for how, values in maps.items()}
-    return record, explanation(image, placement, record["name"], record.get("box"), titled)
+    titled = {_title(how, one): (values[0], judged.get(how)) for how, values in maps.items()}
+    return record, explanation(image, placement, record["name"], record.get("box"), titled), judged
+
+
+def _title(how, explained):
+    local = how == "gradcam" and not explained.of_the_whole_image
+    return METHODS["hirescam" if local else how][3]
 
 
 def map_of(explained, how: str, tap: str | None = None):

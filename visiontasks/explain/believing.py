@@ -19,6 +19,7 @@ from visiontasks.geometry import PAD_VALUE
 STEPS = 10  # of a curve
 RANDOM_MAPS = 3
 ALIKE = 0.7  # the rank correlation from which shuffled weights give the same map
+LIKELY = 0.05  # a sign test's p, from which a map may have beaten a guess by chance
 LEAST = 1e-6  # a smaller difference of two scores, as a share of the score, cannot be divided by
 CELLS = 32  # maps are compared on so many cells along an axis
 
@@ -41,14 +42,21 @@ class Faithfulness:
     correlation: float | None = None
 
     @property
+    def judged(self) -> bool:
+        """Whether the image scores above an empty one, without which no curve says anything."""
+        return not np.isnan([self.deletion, self.insertion]).any()
+
+    def beats(self, guess: tuple[float, float]) -> bool:
+        """Whether insertion less deletion is above that of a guess, (deletion, insertion)."""
+        return self.insertion - self.deletion > guess[1] - guess[0]
+
+    @property
     def reasons(self) -> list[str]:
         """Why it is not faithful; none if it is."""
-        found = []
-        if np.isnan([self.deletion, self.insertion]).any():
+        if not self.judged:
             return ["the image scores no higher than an empty one"]
-        for name, (deletion, insertion) in (("a Gaussian", self.gaussian), ("random", self.random)):
-            if not self.insertion - self.deletion > insertion - deletion:
-                found.append(f"no better than {name}")
+        guesses = {"a Gaussian": self.gaussian, "random": self.random}
+        found = [f"no better than {name}" for name, guess in guesses.items() if not self.beats(guess)]
         if self.correlation is not None and self.correlation >= ALIKE:
             found.append("other weights give the same map")
         return found
@@ -61,6 +69,30 @@ class Faithfulness:
     def to_json(self) -> dict:
         """JSON-ready values."""
         return {**dataclasses.asdict(self), "faithful": self.faithful, "reasons": self.reasons}
+
+
+def together(every: list[Faithfulness]) -> dict:
+    """What holds over many images, JSON-ready; a single image's curves are noisy.
+
+    Returns:
+        {"images", "judged": how many score above an empty image; of these the means "deletion", "insertion",
+        "gaussian", "random" and "correlation", and "beats_gaussian", "beats_random", "beats_both": in how many the map
+        does; "p": of a sign test, how likely a map that is no better than a guess beats it so often, for the guess of
+        which this is larger; "faithful": p is below 0.05 and other weights give other maps}.
+    """
+    judged = [one for one in every if one.judged]
+    found = {"images": len(every), "judged": len(judged)}
+    if not judged:
+        return {**found, "faithful": False}
+    for name in ("deletion", "insertion", "gaussian", "random"):
+        found[name] = np.mean([getattr(one, name) for one in judged], axis=0).tolist()
+    correlations = [one.correlation for one in judged if one.correlation is not None]
+    found["correlation"] = float(np.mean(correlations)) if correlations else None
+    beaten = np.array([[one.beats(one.gaussian), one.beats(one.random)] for one in judged])
+    found |= zip(("beats_gaussian", "beats_random"), beaten.sum(axis=0).tolist(), strict=True)
+    found["beats_both"] = int(beaten.all(axis=1).sum())
+    found["p"] = float(stats.binomtest(int(beaten.sum(axis=0).min()), len(judged), alternative="greater").pvalue)
+    return {**found, "faithful": found["p"] < LIKELY and (found["correlation"] or 0) < ALIKE}
 
 
 def faithfulness(

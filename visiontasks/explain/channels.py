@@ -10,6 +10,15 @@ from visiontasks.errors import UserError
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
+def check_channels(backbone: keras.Model, tap: str, channels):
+    """Raise a UserError if a backbone has no such tap, or one of these channels is not on it."""
+    if tap not in backbone.output:
+        raise UserError(f"expected one of {', '.join(backbone.output)}; got {tap!r}.", "tap")
+    width = backbone.output[tap].shape[-1]
+    if wrong := [channel for channel in channels if not 0 <= channel < width]:
+        raise UserError(f"{tap} has channels 0 to {width - 1}; got {wrong}.", "channels")
+
+
 def filters(backbone: keras.Model) -> np.ndarray:
     """The kernels of the first convolution, which see colors: float32 (filters, height, width, 3).
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from visiontasks.errors import UserError
+from visiontasks.explain.channels import check_channels
 from visiontasks.explain.receptive import Field, ReceptiveFields
 
 MOST = 9  # patches, as in the paper's figures
@@ -23,6 +23,7 @@ class Patch(NamedTuple):
         position: (row, column) on the tap.
         field: what the position sees, in the image's pixels; it may exceed the image.
         pixels: uint8, the field as far as it lies in the image.
+        reconstruction: float32, of the same pixels: the value brought back to them by a Deconvnet; None: not asked for.
     """
 
     value: float
@@ -30,10 +31,16 @@ class Patch(NamedTuple):
     position: tuple[int, int]
     field: Field
     pixels: np.ndarray
+    reconstruction: np.ndarray | None = None
 
 
 def patches(
-    backbone: keras.Model, images: Iterable[np.ndarray], tap: str, channels: list[int], count: int = MOST
+    backbone: keras.Model,
+    images: Iterable[np.ndarray],
+    tap: str,
+    channels: list[int],
+    count: int = MOST,
+    deconvnet=None,
 ) -> dict[int, list[Patch]]:
     """For each channel the patches that excite it most, at most one from an image, the strongest first.
 
@@ -45,15 +52,12 @@ def patches(
         tap: the level, such as C3.
         channels: their numbers.
         count: patches per channel.
+        deconvnet: a Deconvnet of this backbone and tap, for the patches' reconstructions.
 
     Raises:
         UserError: there is no such tap or channel, or its receptive field is the whole image.
     """
-    if tap not in backbone.output:
-        raise UserError(f"expected one of {', '.join(backbone.output)}; got {tap!r}.", "tap")
-    width = backbone.output[tap].shape[-1]
-    if wrong := [channel for channel in channels if not 0 <= channel < width]:
-        raise UserError(f"{tap} has channels 0 to {width - 1}; got {wrong}.", "channels")
+    check_channels(backbone, tap, channels)
     network = keras.Function(backbone.input, backbone.output[tap])
     best, fields = {channel: [] for channel in channels}, None
     for number, image in enumerate(images):
@@ -64,8 +68,17 @@ def patches(
             place = tuple(int(index) for index in place)
             value = float(found[(*place, channel)])
             if len(heap) < count or value > heap[0][0]:
-                field = fields.field(*place)
-                patch = Patch(value, number, place, field, field.cut(image).copy())
                 # of equal values the first image stays
-                (heapq.heappush if len(heap) < count else heapq.heapreplace)(heap, (value, -number, patch))
-    return {channel: [patch for *_, patch in sorted(heap, reverse=True)] for channel, heap in best.items()}
+                (heapq.heappush if len(heap) < count else heapq.heapreplace)(heap, (value, -number, place, image))
+    return {
+        channel: [_patch(*one, channel, fields, deconvnet) for one in sorted(heap, reverse=True)]
+        for channel, heap in best.items()
+    }
+
+
+def _patch(value, negative, place, image, channel, fields, deconvnet):
+    field = fields.field(*place)
+    if deconvnet is None:
+        return Patch(value, -negative, place, field, field.cut(image).copy())
+    back = deconvnet(image[None], channel, [place])[0]
+    return Patch(value, -negative, place, field, field.cut(image).copy(), field.cut(back).copy())

@@ -59,6 +59,11 @@ class Explained:
         return {tap: found[tap] for tap in self.taps}
 
     @property
+    def of_the_whole_image(self) -> bool:
+        """Whether the answer is the whole image's, a class or a tag, and not that of a place in it."""
+        return self.kind in ("class", "tag")
+
+    @property
     def names(self) -> list[str]:
         """The name of what is explained, for each image."""
         names = self.head.names_of(self.kind)
