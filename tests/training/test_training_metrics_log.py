@@ -4,6 +4,7 @@ import csv
 import io
 import types
 
+import blocks
 import pytest
 from rich.console import Console
 
@@ -11,7 +12,6 @@ from visiontasks.drawing import charts
 from visiontasks.errors import UserError
 from visiontasks.training.metrics_log import RATES, CsvLog, MetricsLog
 from visiontasks.training.run_directory import RunDirectory
-from visiontasks.training.state import Position
 from visiontasks.writing import replace_atomically
 
 
@@ -31,7 +31,7 @@ def test_the_first_row_fixes_the_columns(tmp_path):
 def made(tmp_path):
     console = Console(file=io.StringIO(), soft_wrap=True)  # as the commands have it: a long path stays on its line
     tasks = {"head": types.SimpleNamespace(main_metric="top1")}
-    return MetricsLog(RunDirectory(tmp_path), tasks, console, Position(range(120))), console
+    return MetricsLog(RunDirectory(tmp_path), tasks, console, blocks.position(120)), console
 
 
 def train(log, stages, interrupted=0):

@@ -3,13 +3,13 @@
 import io
 import types
 
+import blocks
 import pytest
 from rich.console import Console
 
 from visiontasks.training import progress
 from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.progress import Pace, Progress, duration, main_metrics
-from visiontasks.training.state import Position
 
 LOGS = {"loss": 1.23456, "dice_loss": 0.5, "val_loss": 12345.6, "val_dice_loss": 0.4, "val_score": 0.8, "val_dice": 0.7}
 LOGS |= {"val_mean_iou": 0.8, "val_pixel_accuracy": 0.9, "val_other": 0.1}
@@ -28,7 +28,7 @@ class Run:
         self.file = io.StringIO()
         self.checkpoints, self.interrupt = types.SimpleNamespace(best_epoch=None), Interrupt()
         console = Console(file=self.file, force_terminal=terminal, width=120, soft_wrap=True, highlight=False)
-        self.position = Position(range(3))
+        self.position = blocks.position(3)
         self.progress = Progress(console, self.position, epochs, tasks, self.checkpoints, self.interrupt)
 
     def step(self, batch):

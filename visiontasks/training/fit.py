@@ -76,12 +76,16 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
                     log.begin_stage(learning_rate(recipe.optimizer, recipe.schedule, **steps), stage.begin)
                     prepare(model, recipe, stage.frozen, steps)
                     compiled, position.stage = stage, stage.begin
+                called = [*callbacks, *([stopping] if stage.end == recipe.epochs else []), state]
+                if position.step == len(train):
+                    _end_epoch(model, called, position.epoch)
+                    continue
                 model.fit(
                     train,
                     initial_epoch=position.epoch,
                     # Keras takes the first epoch's length for that of all
                     epochs=position.epoch + 1 if position.step else stage.end,
-                    callbacks=[*callbacks, *([stopping] if stage.end == recipe.epochs else []), state],
+                    callbacks=called,
                     shuffle=False,  # the loader shuffles
                     verbose=0,
                 )
@@ -102,6 +106,15 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         "interrupted": interrupt.asked,
         "seconds": position.seconds,
     }
+
+
+def _end_epoch(model, called, epoch):
+    """Validate an epoch whose steps are all done: Keras has no epoch without steps."""
+    callbacks = keras.callbacks.CallbackList(called, model=model, epochs=epoch + 1)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(epoch)
+    callbacks.on_epoch_end(epoch, dict(model.get_metrics_result()))
+    callbacks.on_train_end()
 
 
 def epochs(recipe, steps_per_epoch: int) -> int:

@@ -49,17 +49,13 @@ class Position(keras.callbacks.Callback):
     def next_epoch(self):
         """The running epoch is done, its validation too."""
         self.epoch, self.step = self.epoch + 1, 0
+        self.loader.epoch, self.loader.step = self.epoch, 0  # Keras looks at its first batches
 
     def on_epoch_begin(self, epoch, logs=None):
         self.loader.epoch, self.loader.step = self.epoch, self.step  # whatever Keras has read before
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-
-    def on_epoch_end(self, epoch, logs=None):
-        # an epoch of which only the validation was left has had no step, and Keras no logs of one
-        for key, value in self.model.get_metrics_result().items() if not logs else ():
-            logs[key] = float(value)
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -121,7 +117,7 @@ class TrainingState(keras.callbacks.Callback):
             self.position.next_epoch()
         if self.interrupt.asked:  # else its step is done, and its validation begins anew
             self.save()
-        elif SHARE * (time.monotonic() - self._saved) >= self._cost:
+        elif time.monotonic() - self._saved >= min(60 * self.minutes, self._cost / SHARE):
             self.save(wait=False)
 
     def save(self, wait: bool = True):
