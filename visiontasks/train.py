@@ -252,6 +252,7 @@ def _train(model, recipe, train_set, val_set, reporter, run) -> int:
         losses=model.by_gradients,  # with the function that validation has traced already
     )
     write_json(run.summary, {**summary, "metrics": evaluation.metrics})
+    run.states.prune(1)
     reporter.ended(run, ended, tasks, seconds)
     return 0
 

@@ -7,19 +7,19 @@ from visiontasks.recipe.schema import Recipe
 
 # none of these changes what is learned
 FREE = ("data.workers", "data.worker_kind", "train.save_minutes", "run.dir", "name")
+OPEN = {"train.precision": "auto", "data.bits": None}  # what a run resolves when it begins
 
 
 def differences(before: Recipe, asked: Recipe) -> list[str]:
     """The keys whose values differ, each as "KEY: VALUE, not VALUE", but for those of `FREE`.
 
-    What a run resolved when it began counts as asked for: a precision of auto, and bits that the data need.
+    What a run resolved when it began, where `asked` leaves it open, does not differ.
     """
     one, other = (dict(_flat(dataclasses.asdict(recipe))) for recipe in (before, asked))
-    resolved = {("train.precision", "auto"), ("data.bits", None)}
     return [
         f"{key}: {one.get(key)}, not {other.get(key)}"
         for key in sorted(one.keys() | other.keys())
-        if one.get(key) != other.get(key) and key not in FREE and (key, other.get(key)) not in resolved
+        if one.get(key) != other.get(key) and key not in FREE and other.get(key) != OPEN.get(key, other)
     ]
 
 
