@@ -86,8 +86,8 @@ class RunDirectory:
         if runs:
             return next((run for run in runs if not run.ended), runs[0])
         raise UserError(
-            f"{path} has no saved state: training stopped before its first was saved, or was of an older version. Train "
-            "again.",
+            f"{path} has no saved state: training stopped before its first was saved, or was of an older version. "
+            "Train again.",
             "resume",
         )
 
