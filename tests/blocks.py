@@ -14,6 +14,7 @@ from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
 from visiontasks.training.fit import fit
 from visiontasks.training.run_directory import RunDirectory
+from visiontasks.training.state import Position
 
 
 class Blocks(Source):
@@ -51,3 +52,12 @@ def run(tmp_path, model, recipe, extra=(), count=8):
 def classifier():
     keras.utils.set_random_seed(0)
     return VisionModel(fakes.backbone(), Classifier(fakes.CLASSES))
+
+
+class _Steps(list):
+    """A loader of which only the length counts."""
+
+
+def position(steps):
+    """The Position of a training with so many steps an epoch."""
+    return Position(_Steps(range(steps)))

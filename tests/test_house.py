@@ -38,7 +38,7 @@ HOUSE = [
     {"ops"},
     {"registry", "preprocess", "signals", "keras_backend"},
     {"geometry", "taps"},
-    {"sample", "arguments"},
+    {"sample", "arguments", "writing"},
     {"errors", "instance_masks", "skeleton"},
     {"mask_shapes"},
     {"run_lengths"},
@@ -52,6 +52,7 @@ NETWORK = {"model", "model_arrays", "model_export", "model_folding", "model_size
 NETWORK |= {"model_validation"}
 HOST = {"data", "evaluation", "inference", "drawing", "recipe", "registry", "preprocess", "keras_backend"}
 HOST |= {
+    "writing",
     "sample",
     "geometry",
     "arguments",

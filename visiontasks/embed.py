@@ -187,8 +187,8 @@ class _Network:
 
 def _features(network, source, splits, out, options, console):
     """The features of a file that is there, or newly computed ones."""
-    from visiontasks.evaluation.results import replace_atomically
     from visiontasks.retrieval.features import FILE, Features, collect, stamp_of
+    from visiontasks.writing import replace_atomically
 
     path, stamp = out / FILE, stamp_of(source, splits, network.stamp())
     if path.exists():

@@ -4,14 +4,15 @@ import csv
 import io
 import types
 
+import blocks
 import pytest
 from rich.console import Console
 
 from visiontasks.drawing import charts
 from visiontasks.errors import UserError
-from visiontasks.evaluation.results import replace_atomically
 from visiontasks.training.metrics_log import RATES, CsvLog, MetricsLog
 from visiontasks.training.run_directory import RunDirectory
+from visiontasks.writing import replace_atomically
 
 
 def rows(path):
@@ -30,26 +31,25 @@ def test_the_first_row_fixes_the_columns(tmp_path):
 def made(tmp_path):
     console = Console(file=io.StringIO(), soft_wrap=True)  # as the commands have it: a long path stays on its line
     tasks = {"head": types.SimpleNamespace(main_metric="top1")}
-    return MetricsLog(RunDirectory(tmp_path), tasks, console), console
+    return MetricsLog(RunDirectory(tmp_path), tasks, console, blocks.position(120)), console
 
 
-def train(log, stages, steps, interrupted=0):
-    epoch = 0
+def train(log, stages, interrupted=0):
     for epochs in stages:
-        log.begin_stage(lambda step: 1 / (1 + step))
-        for _ in range(epochs):
+        begin = log.position.epoch
+        log.begin_stage(lambda step: 1 / (1 + step), begin)
+        for epoch in range(begin, begin + epochs):
             log.on_epoch_begin(epoch)
             last = epoch + 1 == sum(stages) and interrupted
-            for batch in range(interrupted if last else steps):
-                log.on_train_batch_end(batch)
+            log.position.step = interrupted if last else 120
             scores = {"val_score": float("nan")} if last else {"val_loss": 2.0, "val_score": 0.5, "val_top1": 0.5}
             log.on_epoch_end(epoch, {"loss": 1.0, **scores})
-            epoch += 1
+            log.position.next_epoch()
 
 
 def test_epochs_and_rates_count_the_steps_of_all_stages(tmp_path):
     log, _ = made(tmp_path)
-    train(log, stages=(1, 2), steps=120, interrupted=3)
+    train(log, stages=(1, 2), interrupted=3)
     epochs, rates = rows(tmp_path / "metrics.csv"), rows(tmp_path / "learning_rate.csv")
     assert [row["step"] for row in epochs] == ["120", "240", "243"]
     assert [row["val_loss"] for row in epochs] == ["2.0", "2.0", ""]
@@ -67,7 +67,7 @@ def test_curves_that_cannot_be_drawn_are_one_warning(error, tmp_path, monkeypatc
 
     monkeypatch.setattr(charts, "training_figure", fail)
     log, console = made(tmp_path)
-    train(log, stages=(2,), steps=1)
+    train(log, stages=(2,))
     log.draw()
     printed = console.file.getvalue()
     assert printed.count("warning: ") == 1 and "curves.png" in printed and str(error) in printed

@@ -3,6 +3,7 @@
 import io
 import types
 
+import blocks
 import pytest
 from rich.console import Console
 
@@ -27,16 +28,22 @@ class Run:
         self.file = io.StringIO()
         self.checkpoints, self.interrupt = types.SimpleNamespace(best_epoch=None), Interrupt()
         console = Console(file=self.file, force_terminal=terminal, width=120, soft_wrap=True, highlight=False)
-        self.progress = Progress(console, 3, epochs, tasks, self.checkpoints, self.interrupt)
+        self.position = blocks.position(3)
+        self.progress = Progress(console, self.position, epochs, tasks, self.checkpoints, self.interrupt)
+
+    def step(self, batch):
+        self.position.on_train_batch_end(batch)
+        self.progress.on_train_batch_end(batch, {"loss": 1.0})
 
     def epoch(self, number, logs, best):
         self.progress.on_epoch_begin(number)
         for batch in range(3):
             self.now += self.seconds
-            self.progress.on_train_batch_end(batch, {"loss": 1.0})
+            self.step(batch)
         self.now += self.seconds
         self.checkpoints.best_epoch = number + 1 if best else self.checkpoints.best_epoch
         self.progress.on_epoch_end(number, logs)
+        self.position.next_epoch()
 
 
 def test_an_epoch_is_one_line_and_the_best_is_marked(monkeypatch):
@@ -77,10 +84,10 @@ def test_a_terminal_sees_compiling_then_the_time_left(monkeypatch):
     made.progress.on_epoch_begin(0)
     note = lambda: made.progress._bar.tasks[0].fields["note"]  # noqa: E731
     assert note() == "compiling…"
-    made.progress.on_train_batch_end(0, {"loss": 1.0})
+    made.step(0)
     assert note() == "loss 1.0000"
     made.now += 2
-    made.progress.on_train_batch_end(1, {"loss": 1.0})
+    made.step(1)
     assert note() == "loss 1.0000  0:08 left"
     made.interrupt.asked = True
     made.progress.on_train_batch_end(1, {"loss": 1.0})

@@ -32,8 +32,8 @@ class Loader(grain.IterDataset):
 
     Training: the order is shuffled in each epoch, images are augmented, an incomplete last batch is dropped. Epoch k
     is a function of (seed, k) alone. `epoch` is the epoch that the next iteration gives; it advances when an iteration
-    ends, so Keras may peek at the first batches without changing it. Set it to resume. (Where an epoch is a single
-    batch, Keras's peek ends it: set `epoch` as each epoch begins.)
+    ends, so Keras may peek at the first batches without changing it. To resume, set it, and `step` to the batch with
+    which the epoch goes on. (Where an epoch is a single batch, Keras's peek ends it: set both as each epoch begins.)
 
     Evaluation: in the source's order, without augmentation. The last batch is filled up with black images without
     labels (`visiontasks.sample.FIELDS`), which add nothing to a loss.
@@ -106,7 +106,7 @@ class Loader(grain.IterDataset):
                 raise RecipeError(f"expected at least {least}, got {value}.", key)
         self.source, self.fields, self.size, self.training = source, tuple(fields), tuple(size), training
         self.batch_size, self.resize, self.workers, self.worker_kind = batch, resize, workers, worker_kind
-        self.epoch = 0
+        self.epoch = self.step = 0
         self.error: UserError | None = None  # what ended the last iteration: TensorFlow passes on only its text
         counts = {name: len(self.names[name]) for name in {*self.fields} & {*self.names}}
         self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects, mask_size)
@@ -191,8 +191,8 @@ class Loader(grain.IterDataset):
             # originals may be large: no more batches of them ahead than there are threads
             ahead = self.workers if keep else 2 * self.workers
             stream = self._streams[keep] = Stream(endless, len(self), self.workers, self.worker_kind, ahead)
-        epoch, rows, notes = self.epoch, 0, []
-        for step in range(len(self)):
+        epoch, first, rows, notes = self.epoch, self.step, 0, []
+        for step in range(first, len(self)):
             batch = stream.get(epoch * len(self) + step)
             for note in batch.notes:
                 self.source.report.add(note)
@@ -200,10 +200,10 @@ class Loader(grain.IterDataset):
                 raise batch.error
             rows, notes = rows + batch.rows, notes + batch.notes
             yield batch
-        if not rows:
+        if not rows and not first:
             raise unreadable(len(self.source), notes)
         if not keep and self.epoch == epoch:  # unless it was set meanwhile
-            self.epoch = epoch + 1
+            self.epoch, self.step = epoch + 1, 0
 
 
 def samples_of(images) -> Iterator[Sample]:

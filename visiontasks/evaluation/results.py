@@ -1,6 +1,5 @@
 """Folders for results, marked so that no command reads them as data, and files in them."""
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -8,12 +7,12 @@ import math
 import os
 import re
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 from visiontasks.data.layout import RESULTS
 from visiontasks.errors import UserError
 from visiontasks.instance_masks import InstanceMasks
+from visiontasks.writing import replace_atomically
 
 LONGEST = 255  # bytes of a file's name, on nearly every file system
 _PART = 100  # bytes of a name within a file's name
@@ -91,24 +90,6 @@ def shortened(name: str, most: int = LONGEST) -> str:
         return name
     digest = hashlib.sha256(content).hexdigest()[:12]
     return f"{content[: most - len(digest) - 1].decode(errors='ignore')}-{digest}"
-
-
-def replace_atomically(path: Path, write: Callable[[Path], object], argument: str | None = None):
-    """Call `write(temporary path)`, then rename the file to `path`, so that `path` is never half-written.
-
-    Raises:
-        UserError: the disk is full or not writable, which `argument` chose; an existing file is unchanged.
-    """
-    temporary = path.with_name(f".writing-{path.name}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}. Free the disk, or give another folder.", argument
-        ) from error
 
 
 # names of files may be no Unicode: JSON has an escape for each of their bytes

@@ -1,13 +1,16 @@
-"""Keras callbacks of a training: validation, weight averages, checkpoints, data order, NaN."""
+"""Keras callbacks of a training: validation, weight averages, checkpoints, early stopping, NaN."""
 
+import contextlib
+import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from visiontasks.evaluation.evaluator import evaluate
-from visiontasks.evaluation.results import replace_atomically
 from visiontasks.training.interrupt import Interrupt
+from visiontasks.training.state import Position
+from visiontasks.writing import replace_atomically
 
 
 class Score(keras.callbacks.Callback):
@@ -53,42 +56,98 @@ def _learning_rate(optimizer) -> float:
     return float(optimizer.learning_rate)
 
 
-class MovingAverage(keras.callbacks.SwapEMAWeights):
-    """Keras's callback: validation and checkpoints use the averages of the weights."""
+class MovingAverage(keras.callbacks.Callback):
+    """Validation and checkpoints use the moving averages of the weights; training goes on with the weights.
+
+    Keras's SwapEMAWeights swaps by sums, which rounds the weights (TensorFlow), and loses them after the last epoch.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._kept = []  # (variable, its value) of the weights while the averages are in their place
+
+    @property
+    def raw(self) -> dict[int, np.ndarray]:
+        """{id of a variable: its weights} while the averages are in their place."""
+        return {id(variable): value for variable, value in self._kept}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in self._kept:
+            variable.assign(value)
+        self._kept = []
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, logs)
-        if keras.backend.backend() == "jax":
-            # after the last epoch Keras shares arrays between weights and averages, which JAX then deletes
-            for variable in self.model.optimizer.variables:
-                variable.assign(keras.ops.copy(variable))
+        pairs = list(_averages(self.model.optimizer))
+        self._kept = [(variable, np.array(keras.ops.convert_to_numpy(variable))) for variable, _ in pairs]
+        for variable, average in pairs:
+            variable.assign(keras.ops.copy(average))  # JAX deletes what a step has taken, and what shares it
+
+
+def _averages(optimizer):
+    """(variable, its average) of each weight that an optimizer averages."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    for one in getattr(optimizer, "optimizers", [optimizer]):
+        # both are private in Keras, which has no public way to the averages
+        yield from zip(one._trainable_variables, one._model_variables_moving_average, strict=True)
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves `last` after each epoch, and `best` if `val_score` improves; never a half-written file."""
+    """Saves `last` after each epoch, and `best` if `val_score` improves, without the optimizer."""
 
     def __init__(self, best: Path, last: Path):
         super().__init__()
         self.best, self.last = best, last
         self.best_score, self.best_epoch = -float("inf"), None
 
+    def memory(self) -> dict:
+        return {"best_score": self.best_score, "best_epoch": self.best_epoch}
+
+    def remember(self, memory: dict):
+        self.best_score, self.best_epoch = memory["best_score"], memory["best_epoch"]
+
     def on_epoch_end(self, epoch, logs=None):
-        replace_atomically(self.last, self.model.save, "dir")
+        with _without_optimizer(self.model):
+            replace_atomically(self.last, self.model.save, "dir")
         score = logs["val_score"]
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1
-            replace_atomically(self.best, lambda path: path.write_bytes(self.last.read_bytes()), "dir")
+            replace_atomically(self.best, lambda path: shutil.copyfile(self.last, path), "dir")
 
 
-class Order(keras.callbacks.Callback):
-    """Sets the loader's epoch to that of `fit`, whatever Keras has read before."""
+@contextlib.contextmanager
+def _without_optimizer(model):
+    """In this block a model is saved as if it had not been compiled: what goes on from there is in the saved state."""
+    optimizer, compiled = model.optimizer, model.compiled
+    model.optimizer, model.compiled = None, False
+    try:
+        yield
+    finally:
+        model.optimizer, model.compiled = optimizer, compiled
 
-    def __init__(self, loader):
+
+class EarlyStopping(keras.callbacks.Callback):
+    """Stops training after `patience` epochs without a better `val_score`; what it has seen can be saved.
+
+    Attributes:
+        stopped: whether it has stopped training.
+    """
+
+    def __init__(self, patience: int):
         super().__init__()
-        self.loader = loader
+        self.patience, self.best, self.waited, self.stopped = patience, -float("inf"), 0, False
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.loader.epoch = epoch
+    def memory(self) -> dict:
+        return {"best": self.best, "waited": self.waited, "stopped": self.stopped}
+
+    def remember(self, memory: dict):
+        self.best, self.waited, self.stopped = memory["best"], memory["waited"], memory["stopped"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.waited += 1
+        if logs["val_score"] > self.best:
+            self.best, self.waited = logs["val_score"], 0
+        if self.waited >= self.patience:
+            self.stopped = self.model.stop_training = True
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -98,19 +157,17 @@ class StopOnNaN(keras.callbacks.Callback):
         FloatingPointError: names the epoch, the step, the loss terms and the files.
     """
 
-    def __init__(self, loader):
+    def __init__(self, position: Position):
         super().__init__()
-        self.loader, self.epoch = loader, 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.position = position
 
     def on_train_batch_end(self, batch, logs=None):
         if np.isfinite(logs["loss"]):
             return
+        epoch, step = self.position.epoch, self.position.step
         terms = ", ".join(f"{key} {value}" for key, value in logs.items())
-        files = "\n  ".join(self.loader.names_of(self.epoch, batch))
+        files = "\n  ".join(self.position.loader.names_of(epoch, step - 1))
         raise FloatingPointError(
-            f"The loss is {logs['loss']} at epoch {self.epoch + 1}, step {batch + 1} ({terms}). Try a lower "
+            f"The loss is {logs['loss']} at epoch {epoch + 1}, step {step} ({terms}). Try a lower "
             f"learning_rate, clip_norm=1 or precision=float32. Its images:\n  {files}"
         )

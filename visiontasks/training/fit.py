@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import keras
 
@@ -9,17 +10,19 @@ from visiontasks import keras_backend
 from visiontasks.backbones.backbone import Graph
 from visiontasks.errors import RecipeError
 from visiontasks.training import callbacks as ours
+from visiontasks.training.events import Events
 from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.metrics_log import MetricsLog
 from visiontasks.training.optimizers import learning_rate, optimizer
 from visiontasks.training.progress import Progress
 from visiontasks.training.run_directory import RunDirectory
+from visiontasks.training.state import Position, TrainingState
 
 MOST_EPOCHS = 100  # from `steps`: short epochs spend most of their time on validation and checkpoints
 
 
-def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extra=()) -> dict:
-    """Train a VisionModel by a recipe, and write checkpoints and logs to a run's folder.
+def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extra=(), saved=None) -> dict:
+    """Train a VisionModel by a recipe, and write checkpoints, states and logs to a run's folder.
 
     With `freeze`, the first stage trains only the heads: the backbone is frozen, its batch norms in inference mode. The
     second stage trains everything, or what follows the level `freeze.level`, the backbone at a lower learning rate.
@@ -33,47 +36,61 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         run: the run's folder.
         console: a rich Console.
         extra: further Keras callbacks.
+        saved: the state to go on from, as `run.states.read` gives it; None to begin.
 
     Returns:
-        {"best_epoch", "best_score", "epochs", "interrupted"}.
+        {"best_epoch", "best_score", "epochs", "interrupted", "seconds"}: those of earlier processes count.
     """
     recipe = dataclasses.replace(recipe, epochs=epochs(recipe, len(train)))
-    interrupt, checkpoints = Interrupt(), ours.Checkpoints(run.best, run.last)
-    log = MetricsLog(run, tasks, console)
-    progress = Progress(console, len(train), recipe.epochs, tasks, checkpoints, interrupt)
+    position, interrupt, average = Position(train), Interrupt(), ours.MovingAverage()
+    checkpoints = ours.Checkpoints(run.best, run.last)
+    log = MetricsLog(run, tasks, console, position)
+    stopping = ours.EarlyStopping(recipe.early_stopping or math.inf)
+    memories = {"checkpoints": checkpoints, "log": log, "early_stopping": stopping}
+    state = TrainingState(run.states, position, interrupt, memories, recipe.save_minutes, lambda: average.raw)
+    progress = Progress(console, position, recipe.epochs, tasks, checkpoints, interrupt)
     callbacks = [
-        ours.Order(train),
+        *([average] if recipe.ema else []),  # before those that use weights
+        position,
         ours.Score(val, tasks, interrupt),
         interrupt,
         checkpoints,
         log,
-        ours.StopOnNaN(train),
+        ours.StopOnNaN(position),
         progress,
+        *([Events(run.events, log)] if keras_backend.writes_events() else []),
         *extra,
     ]
-    done = 0
+    if saved is not None:
+        state.begin(saved)
+        interrupt.finished = position.epoch
+    compiled = None
     with interrupt.handling():
         try:
-            for stage, count, frozen in _stages(recipe):
-                if interrupt.asked:
-                    break
-                if stage:
-                    console.print(stage)
-                steps = {"total_steps": count * len(train), "steps_per_epoch": len(train)}
-                log.begin_stage(learning_rate(recipe.optimizer, recipe.schedule, **steps))
-                prepare(model, recipe, frozen, steps)
-                average = (
-                    [ours.MovingAverage(swap_on_epoch=True)] if recipe.ema else []
-                )  # before those that use weights
+            while position.epoch < recipe.epochs and not (interrupt.asked or stopping.stopped):
+                stage = _stage(recipe, position.epoch)
+                if stage != compiled:
+                    if stage.text:
+                        console.print(stage.text)
+                    steps = {"total_steps": (stage.end - stage.begin) * len(train), "steps_per_epoch": len(train)}
+                    log.begin_stage(learning_rate(recipe.optimizer, recipe.schedule, **steps), stage.begin)
+                    prepare(model, recipe, stage.frozen, steps)
+                    compiled, position.stage = stage, stage.begin
+                called = [*callbacks, *([stopping] if stage.end == recipe.epochs else []), state]
+                if position.step == len(train):
+                    _end_epoch(model, called, position.epoch)
+                    continue
                 model.fit(
                     train,
-                    initial_epoch=done,
-                    epochs=done + count,
-                    callbacks=[*average, *callbacks, *_of_stage(recipe, run, done + count == recipe.epochs)],
+                    initial_epoch=position.epoch,
+                    # Keras takes the first epoch's length for that of all
+                    epochs=position.epoch + 1 if position.step else stage.end,
+                    callbacks=called,
                     shuffle=False,  # the loader shuffles
                     verbose=0,
                 )
-                done += count
+            if compiled and not interrupt.asked:
+                state.save()
         except Exception as error:
             for loader in (train, val):
                 if loader.error is not None:  # the backend raised an error of its own instead
@@ -87,7 +104,17 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         "best_score": checkpoints.best_score if checkpoints.best_epoch else None,
         "epochs": interrupt.finished,
         "interrupted": interrupt.asked,
+        "seconds": position.seconds,
     }
+
+
+def _end_epoch(model, called, epoch):
+    """Validate an epoch whose steps are all done: Keras has no epoch without steps."""
+    callbacks = keras.callbacks.CallbackList(called, model=model, epochs=epoch + 1)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(epoch)
+    callbacks.on_epoch_end(epoch, dict(model.get_metrics_result()))
+    callbacks.on_train_end()
 
 
 def epochs(recipe, steps_per_epoch: int) -> int:
@@ -121,21 +148,22 @@ def prepare(model, recipe, frozen: bool, steps: dict[str, int]):
     model.optimizer.build(model.trainable_variables)
 
 
-def _of_stage(recipe, run, last):
-    """Keras's callbacks, new for each stage."""
-    if keras_backend.writes_events():
-        yield keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)
-    if recipe.early_stopping and last:
-        yield keras.callbacks.EarlyStopping(monitor="val_score", mode="max", patience=recipe.early_stopping)
+class _Stage(NamedTuple):
+    """Epochs `begin` to `end` - 1, the line to print before them, and whether the backbone is frozen."""
+
+    begin: int
+    end: int
+    text: str
+    frozen: bool
 
 
-def _stages(recipe):
-    """(line to print, epochs, whether the backbone is frozen) of each stage."""
+def _stage(recipe, epoch) -> _Stage:
+    """The stage of an epoch."""
     first = min(recipe.freeze.epochs, recipe.epochs) if recipe.freeze else 0
-    if first:
-        yield f"stage 1: only the heads, the backbone frozen ({_epochs(first)})", first, True
-    if rest := recipe.epochs - first:
-        yield f"stage 2: everything ({_epochs(rest)})" if first else "", rest, False
+    if epoch < first:
+        return _Stage(0, first, f"stage 1: only the heads, the backbone frozen ({_epochs(first)})", True)
+    text = f"stage 2: everything ({_epochs(recipe.epochs - first)})" if first else ""
+    return _Stage(first, recipe.epochs, text, False)
 
 
 def _epochs(count):

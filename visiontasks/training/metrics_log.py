@@ -8,8 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from visiontasks.errors import UserError
 from visiontasks.training.progress import main_metrics
+from visiontasks.writing import replace_atomically
 
 RATES = 50  # learning rates recorded per epoch
 DRAW_SECONDS = 10  # between drawings of the curves; a drawing takes about one second
@@ -24,35 +24,51 @@ class MetricsLog(keras.callbacks.Callback):
         run: the RunDirectory.
         tasks: {head name: Task}.
         console: a rich Console, for the warning that curves cannot be drawn.
+        position: the Position.
     """
 
-    def __init__(self, run, tasks: dict, console):
+    def __init__(self, run, tasks: dict, console, position):
         super().__init__()
-        self.run, self.tasks, self.console = run, tasks, console
+        self.run, self.tasks, self.console, self.position = run, tasks, console, position
         self.epochs, self.rates = CsvLog(run.metrics), CsvLog(run.learning_rate)
-        self._steps, self._stages, self._metrics = 0, [], []
-        self._rate, self._begun, self._drawn = None, 0.0, 0.0
+        self._stages, self._metrics = [], []
+        self._rate, self._begun, self._drawn = None, None, 0.0
         self._can_draw = True
 
-    def begin_stage(self, rate: Callable[[int], float]):
-        """Begin a stage in which update n (from 0) has the learning rate `rate(n)` for the heads."""
-        self._stages.append({"step": self._steps, "epoch": len(self.epochs.rows)})
+    def memory(self) -> dict:
+        return {"epochs": self.epochs.rows, "rates": self.rates.rows, "begun": self._begun}
+
+    def remember(self, memory: dict):
+        self.epochs.replace(memory["epochs"])
+        self.rates.replace(memory["rates"])
+        self._begun = memory["begun"]
+
+    def begin_stage(self, rate: Callable[[int], float], epoch: int):
+        """Begin a stage, or go on with it.
+
+        Args:
+            rate: gives the learning rate of the heads for update n (from 0) of the stage.
+            epoch: its first.
+        """
+        stage = {"step": epoch * len(self.position.loader), "epoch": epoch}
+        if stage not in self._stages:
+            self._stages.append(stage)
         self._rate = rate
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._begun, self._done = time.monotonic(), 0
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._done = batch + 1
+        if self._begun is None:  # else another process began it
+            self._begun = self.position.seconds
 
     def on_epoch_end(self, epoch, logs=None):
-        first = self._steps - self._stages[-1]["step"]
-        points = np.unique(np.linspace(0, self._done - 1, min(RATES, self._done)).astype(int)).tolist()
-        rates = {self._steps + n + 1: float(self._rate(first + n)) for n in points}
+        done = self.position.step
+        steps = epoch * len(self.position.loader)  # before this epoch
+        first = steps - self._stages[-1]["step"]
+        points = np.unique(np.linspace(0, done - 1, min(RATES, done)).astype(int)).tolist()
+        rates = {steps + n + 1: float(self._rate(first + n)) for n in points}
         self.rates.add(*({"step": step, "learning_rate": rate} for step, rate in rates.items()))
-        self._steps += self._done
-        seconds = round(time.monotonic() - self._begun, 1)
-        self.epochs.add({"epoch": epoch + 1, "step": self._steps, "seconds": seconds, **logs})
+        seconds = round(self.position.seconds - self._begun, 1)
+        self._begun = None
+        self.epochs.add({"epoch": epoch + 1, "step": steps + done, "seconds": seconds, **logs})
         self._metrics = self._metrics or main_metrics(self.tasks, logs)
         if time.monotonic() - self._drawn > DRAW_SECONDS:
             self.draw()
@@ -74,7 +90,7 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 class CsvLog:
-    """A CSV file that grows row by row. The first row fixes the columns; missing values and NaN are empty.
+    """A CSV file that grows by rows. The first row fixes the columns; missing values and NaN are empty.
 
     Attributes:
         rows: the rows written, as dicts.
@@ -89,16 +105,21 @@ class CsvLog:
         Raises:
             UserError: the file cannot be written.
         """
-        new = not self.rows
         self.rows += rows
-        try:
-            with open(self.path, "w" if new else "a", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(self.rows[0]), extrasaction="ignore")
-                if new:
-                    writer.writeheader()
-                writer.writerows({key: "" if v != v else v for key, v in row.items()} for row in rows)
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}.", "dir") from error
+        replace_atomically(self.path, self._write, "dir")
+
+    def replace(self, rows: list[dict]):
+        """Begin with these rows; of those that the file has, none stays."""
+        self.rows = []
+        self.path.unlink(missing_ok=True)
+        if rows:
+            self.add(*rows)
+
+    def _write(self, path):
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(self.rows[0]), extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows({key: "" if v != v else v for key, v in row.items()} for row in self.rows)
 
     def table(self) -> dict[str, np.ndarray]:
         """{column: its values}, NaN for missing ones."""

@@ -17,20 +17,21 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         console: a rich Console.
-        steps: steps per epoch.
+        position: the Position, which comes before this one.
         epochs: epochs of all stages.
         tasks: {head name: Task}.
         checkpoints: the `Checkpoints` callback, which comes before this one.
         interrupt: the `Interrupt` callback.
     """
 
-    def __init__(self, console, steps: int, epochs: int, tasks: dict, checkpoints, interrupt):
+    def __init__(self, console, position, epochs: int, tasks: dict, checkpoints, interrupt):
         super().__init__()
-        self.console, self.steps, self.epochs, self.tasks = console, steps, epochs, tasks
+        self.console, self.position, self.epochs, self.tasks = console, position, epochs, tasks
+        self.steps = len(position.loader)
         self.checkpoints, self.interrupt = checkpoints, interrupt
-        self.pace = Pace(steps, epochs, time.monotonic)
+        self.pace = Pace(self.steps, epochs, time.monotonic)
         self._bar = self._task = None
-        self._done, self._begun, self._told = 0, 0.0, 0.0
+        self._begun = self._told = 0.0
 
     def on_train_begin(self, logs=None):
         # a new stage compiles again, and its steps take a different time
@@ -40,7 +41,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._begun = self._told = time.monotonic()
-        self._done, self._number = 0, epoch
+        self._number = epoch
         if self.console.is_terminal:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -49,13 +50,14 @@ class Progress(keras.callbacks.Callback):
                 text[0], BarColumn(), MofNCompleteColumn(), text[1], console=self.console, transient=True
             )
             note = "" if self.pace.compiled else "compiling…"
-            self._task = self._bar.add_task(self._epoch(epoch), total=self.steps, note=note)
+            self._task = self._bar.add_task(
+                self._epoch(epoch), total=self.steps, note=note, completed=self.position.step
+            )
             self._bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
-        self._done = batch + 1
-        self.pace.end_step(self._number, self._done)
-        self._show("validating" if self._done == self.steps else f"loss {number(logs['loss'])}")
+        self.pace.end_step(self._number, self.position.step)
+        self._show("validating" if self.position.step == self.steps else f"loss {number(logs['loss'])}")
 
     def _show(self, note):
         left = self.pace.left()
@@ -63,10 +65,10 @@ class Progress(keras.callbacks.Callback):
         if self.interrupt.asked:
             notes = ["stopping…"]
         if self._bar:
-            self._bar.update(self._task, completed=self._done, note="  ".join(notes))
+            self._bar.update(self._task, completed=self.position.step, note="  ".join(notes))
         elif time.monotonic() - self._told >= PLAIN_SECONDS:
             self._told = time.monotonic()
-            step = f"step {self._done}/{self.steps}"
+            step = f"step {self.position.step}/{self.steps}"
             self.console.print("  ".join([self._epoch(self._number), step, *notes]))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -74,7 +76,7 @@ class Progress(keras.callbacks.Callback):
         seconds = time.monotonic() - self._begun
         cells = [f"{self._epoch(epoch)}  {duration(seconds):>5}", f"loss {number(logs['loss'])}"]
         if self.interrupt.asked:
-            cells.append(f"stopped after step {self._done} of {self.steps}")
+            cells.append(f"stopped after step {self.position.step} of {self.steps}")
         if "val_loss" in logs:
             cells.append(f"val loss {number(logs['val_loss'])}")
         line = "  ".join(cells)

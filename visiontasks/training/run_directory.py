@@ -1,5 +1,6 @@
 """A run's folder: `runs/RECIPE/TIME/` with the recipe, checkpoints, metrics, curves, images and a summary."""
 
+import json
 import time
 import warnings
 import zipfile
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from visiontasks.data.layout import RESULTS
 from visiontasks.errors import UserError
+from visiontasks.training.generations import Generations
 
 
 class RunDirectory:
@@ -16,23 +18,31 @@ class RunDirectory:
     Attributes:
         path: the folder itself.
         best, last: the checkpoint files.
+        states: the saved states that training can go on from.
+        events: the folder for TensorBoard.
         metrics: the CSV file with a row per epoch.
         learning_rate: the CSV file with the learning rate by step.
         curves: the chart of both.
         skipped: the names of all images that were skipped or mended, if any.
         trained_on: fingerprints of the training images that are files.
+        data: names, sizes and times of the data's files, and the class names.
+        summary: what came of it.
     """
 
     def __init__(self, path: Path):
         self.path = Path(path)
         self.best = self.path / "checkpoints" / "best.keras"
         self.last = self.path / "checkpoints" / "last.keras"
+        self.states = Generations(self.path / "state")
+        self.events = self.path / "tensorboard"
         self.metrics = self.path / "metrics.csv"
         self.learning_rate = self.path / "learning_rate.csv"
         self.curves = self.path / "curves.png"
         self.recipe = self.path / "recipe.yaml"
         self.skipped = self.path / "skipped.txt"
         self.trained_on = self.path / "trained_on.txt"
+        self.data = self.path / "data.json"
+        self.summary = self.path / "summary.json"
 
     @classmethod
     def create(cls, root: Path, recipe: str) -> "RunDirectory":
@@ -62,12 +72,40 @@ class RunDirectory:
         Raises:
             UserError: there is no run.
         """
+        runs = cls._newest(path, "run")
+        return next((run for run in runs if any(run._whole())), runs[0])
+
+    @classmethod
+    def resumable(cls, path: Path | str) -> "RunDirectory":
+        """An existing run with a saved state; of several, the newest that has not ended, or the newest.
+
+        Raises:
+            UserError: there is no run, or none has one.
+        """
+        runs = [run for run in cls._newest(path, "resume") if run.states.files]
+        if runs:
+            return next((run for run in runs if not run.ended), runs[0])
+        raise UserError(
+            f"{path} has no saved state: training stopped before its first was saved, or was of an older version. "
+            "Train again.",
+            "resume",
+        )
+
+    @classmethod
+    def _newest(cls, path, argument) -> list["RunDirectory"]:
         path = Path(path)
-        runs = [path] if (path / "recipe.yaml").is_file() else sorted(p.parent for p in path.glob("**/recipe.yaml"))
-        if not runs:
-            raise UserError(f"{path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.", "run")
-        newest = sorted(runs, key=lambda p: (p / "recipe.yaml").stat().st_mtime, reverse=True)
-        return next((run for run in map(cls, newest) if any(run._whole())), cls(newest[0]))
+        recipes = [path / "recipe.yaml"] if (path / "recipe.yaml").is_file() else sorted(path.glob("**/recipe.yaml"))
+        if not recipes:
+            raise UserError(f"{path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.", argument)
+        return [cls(one.parent) for one in sorted(recipes, key=lambda one: one.stat().st_mtime, reverse=True)]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it came to its end, the evaluation included."""
+        try:
+            return "metrics" in json.loads(self.summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
 
     @property
     def checkpoint(self) -> Path:

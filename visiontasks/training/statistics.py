@@ -1,7 +1,9 @@
 """One run of a model that is fitted by statistics, without gradients: one pass over the training set."""
 
-from visiontasks.evaluation.results import replace_atomically
+import time
+
 from visiontasks.training.run_directory import RunDirectory
+from visiontasks.writing import replace_atomically
 
 
 def fit_statistics(model, train, run: RunDirectory, console) -> dict:
@@ -16,6 +18,7 @@ def fit_statistics(model, train, run: RunDirectory, console) -> dict:
     Returns:
         As `visiontasks.training.fit.fit`, with no epochs.
     """
+    begun = time.monotonic()
     console.print(f"one pass over {len(train)} batches, without gradients; the validation set chooses nothing")
     try:
         model.adapt(train)
@@ -24,4 +27,5 @@ def fit_statistics(model, train, run: RunDirectory, console) -> dict:
             raise train.error from error
         raise
     replace_atomically(run.best, model.save)
-    return {"best_epoch": None, "best_score": None, "epochs": 0, "interrupted": False}
+    ended = {"best_epoch": None, "best_score": None, "epochs": 0, "interrupted": False}
+    return {**ended, "seconds": time.monotonic() - begun}

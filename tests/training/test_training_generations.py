@@ -1,0 +1,82 @@
+"""Files of a state: whole or not there, checked to the byte, the one before as a way back."""
+
+import errno
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+from visiontasks.errors import UserError
+from visiontasks.training.generations import Generations, read
+
+ARRAYS = [np.arange(6, dtype="float32").reshape(2, 3), np.array(7, "int64"), np.zeros((0, 4)), np.array([True, False])]
+VALUES = {"score": -float("inf"), "names": ["Zebra", "größer"], "none": None}
+
+
+@pytest.fixture
+def states(tmp_path):
+    return Generations(tmp_path / "state")
+
+
+def test_gives_back_what_was_written(states):
+    states.write(VALUES, ARRAYS)
+    values, arrays = states.read()
+    assert values == VALUES
+    for expected, found in zip(ARRAYS, arrays, strict=True):
+        assert found.dtype == expected.dtype and found.shape == expected.shape and np.array_equal(found, expected)
+
+
+def test_the_newest_two_stay_and_count_up(states):
+    for n in range(12):
+        states.write({"n": n}, [])
+    assert [path.name for path in states.files] == ["12.state", "11.state"] and states.read()[0] == {"n": 11}
+    states.prune(1)
+    assert [path.name for path in states.files] == ["12.state"]
+
+
+def test_every_flipped_bit_and_every_cut_is_found(states):
+    path = states.write(VALUES, ARRAYS)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << place % 8)]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="damaged"):
+            read(path)
+        path.write_bytes(content[:place])
+        with pytest.raises(ValueError, match="damaged"):
+            read(path)
+    path.write_bytes(content)
+    read(path)
+
+
+def test_a_damaged_newest_falls_back_with_a_warning(states):
+    states.write({"n": 1}, ARRAYS)
+    path = states.write({"n": 2}, ARRAYS)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match=r"2\.state is damaged.*the state before it"):
+        assert states.read()[0] == {"n": 1}
+    states.files[1].write_bytes(b"")
+    with warnings.catch_warnings(), pytest.raises(UserError, match="resume: .*no state in it is whole"):
+        warnings.simplefilter("ignore")
+        states.read()
+
+
+def test_nothing_is_saved_yet(states):
+    assert states.read() is None and states.files == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+def test_an_error_of_the_disk_at_any_call_leaves_the_state_before(states, call, number, monkeypatch):
+    states.write({"n": 1}, ARRAYS)
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("builtins.open" if call == "open" else f"os.{call}", fail)
+        with pytest.raises(UserError, match=f"^dir: cannot write .*2.state: {os.strerror(number)}"):
+            states.write({"n": 2}, ARRAYS)
+    assert states.read()[0] == {"n": 1} and [path.name for path in states.folder.iterdir()] == ["1.state"]
+    states.write({"n": 3}, ARRAYS)
+    assert states.read()[0] == {"n": 3}

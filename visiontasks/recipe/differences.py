@@ -1,0 +1,37 @@
+"""Where two recipes differ, for a run that goes on."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from visiontasks.recipe.schema import Recipe
+
+# none of these changes what is learned
+FREE = ("data.workers", "data.worker_kind", "train.save_minutes", "run.dir", "name")
+OPEN = {"train.precision": "auto", "data.bits": None}  # what a run resolves when it begins
+
+
+def differences(before: Recipe, asked: Recipe) -> list[str]:
+    """The keys whose values differ, each as "KEY: VALUE, not VALUE", but for those of `FREE`.
+
+    What a run resolved when it began, where `asked` leaves it open, does not differ.
+    """
+    one, other = (dict(_flat(dataclasses.asdict(recipe))) for recipe in (before, asked))
+    return [
+        f"{key}: {one.get(key)}, not {other.get(key)}"
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key) and key not in FREE and other.get(key) != OPEN.get(key, other)
+    ]
+
+
+def resumed(before: Recipe, asked: Recipe) -> Recipe:
+    """The recipe of a run that goes on, with what is `FREE` as it is asked for now."""
+    data = dataclasses.replace(before.data, workers=asked.data.workers, worker_kind=asked.data.worker_kind)
+    return before.replace(data=data, train=dataclasses.replace(before.train, save_minutes=asked.train.save_minutes))
+
+
+def _flat(value, where=""):
+    if isinstance(value, Mapping) and value:
+        for key, part in value.items():
+            yield from _flat(part, f"{where}.{key}" if where else str(key))
+    else:
+        yield where, list(value) if isinstance(value, tuple) else value

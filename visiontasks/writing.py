@@ -1,0 +1,56 @@
+"""Files that are there whole or not at all, whatever ends the process or the machine."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from visiontasks.errors import UserError
+
+_PREFIX = ".writing-"  # of a file that is not whole yet
+
+
+def replace_atomically(path: Path, write: Callable[[Path], object], argument: str | None = None):
+    """Call `write(temporary path)`, then rename that file to `path`, so that `path` is never half-written.
+
+    The content is on the disk before the name is, and the name when this returns: a power failure loses neither the old
+    file nor, afterwards, the new one.
+
+    Args:
+        path: the file.
+        write: writes the content to a path with the same suffix.
+        argument: what chose the folder, for the error.
+
+    Raises:
+        UserError: the disk is full or not writable; an existing file is unchanged.
+    """
+    temporary = path.with_name(_PREFIX + path.name)
+    try:
+        write(temporary)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. Free the disk, or give another folder.", argument
+        ) from error
+
+
+def remove_unfinished(folder: Path):
+    """Remove what a process that was killed had begun to write in a folder and those below."""
+    for path in folder.rglob(_PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _sync(path):
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
