@@ -256,8 +256,8 @@ def another(argument):
     }
     # of segmentation, on C1 and C3
     others |= {"convs": [2], "bottleneck": 5}
-    # of anchors on a pyramid
-    others |= {"ratios": [1.0, 3.0]}
+    # of anchors on a pyramid, and of an embedder
+    others |= {"ratios": [1.0, 3.0], "margin": 0.3}
     # of an R-CNN's branches
     others |= {"mask": {"filters": 8, "layers": 1, "bins": 4, "batch_norm": True, "agnostic": True}}
     others |= {"keypoints": {"filters": 8, "layers": 1, "bins": 4, "bin_samples": 1}, "level": "C2"}
