@@ -112,12 +112,12 @@ for number, (name, row) in enumerate(table.items()):
     adds, area = row["multiply-adds"] / 1e9, 4e-6 * (row["convolutional weights"] + row["dense weights"])
     for ax, height in zip(axes, (row["seconds"] * 1000, TOP1[name]), strict=True):
         ax.scatter(adds, height, s=area, alpha=0.5)
-        above = (4, 6) if number % 2 else (4, -14)
-        ax.annotate(name, (adds, height), above, textcoords="offset points", fontsize=9)
+        beside, side = ((4, 6), "left") if number % 2 else ((-4, -14), "right")
+        ax.annotate(name, (adds, height), beside, textcoords="offset points", fontsize=9, ha=side)
 axes[0].set(xscale="log", yscale="log", xlabel="multiply-adds (G)", ylabel="ms per image", title="time, this machine")
 axes[1].set(xscale="log", xlabel="multiply-adds (G)", ylabel="top-1 (%)", title="accuracy; area: parameters")
 for ax in axes:
-    ax.margins(0.2)
+    ax.margins(0.25)
 plt.show()
 
 # %% [markdown]
