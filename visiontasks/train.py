@@ -96,7 +96,7 @@ def train(arguments: list[str]) -> int:
             if dry:
                 return _dry_run(model, recipe, train_set, reporter, policy)
             if run is None:
-                run = _begun(recipe, train_set, words, reporter)
+                run = _begun(recipe, train_set, words)
             return _train(model, recipe, train_set, val_set, reporter, run)
     finally:
         keras.config.set_dtype_policy("float32")
@@ -178,7 +178,8 @@ def _check_same_data(run, recipe, train_set):
         )
 
 
-def _begun(recipe, train_set, words, reporter):
+@recipe_paths()
+def _begun(recipe, train_set, words):
     """A new run's folder, with what is known before the first step."""
     from visiontasks.data.fingerprints import write_fingerprints
     from visiontasks.data.stamps import stamps, write_stamps
