@@ -13,8 +13,8 @@ from visiontasks.model import VisionModel
 from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
 from visiontasks.training.fit import fit
+from visiontasks.training.position import Position
 from visiontasks.training.run_directory import RunDirectory
-from visiontasks.training.state import Position
 
 
 class Blocks(Source):

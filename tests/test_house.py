@@ -18,7 +18,7 @@ HOUSE = [
     {"check", "train", "evaluate", "predict", "embed"},
     {"cli"},
     {"help"},
-    {"api", "precision"},
+    {"api", "precision", "runs"},
     {"build"},
     {"recipe"},
     {"training"},

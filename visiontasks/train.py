@@ -22,11 +22,10 @@ USAGE = """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [dry_run=true
   data=DIR          your own images: class folders, images/ + masks/, a CSV of tags, COCO, PASCAL VOC,
                     YOLO, or a CSV of boxes
   dry_run=true      print the resolved recipe, shapes and memory, draw one batch, and stop
-  resume=RUN        a run's folder, or one that holds several: the newest that was stopped or killed goes on where its
-                    last state was saved, to the same bits as if nothing had happened; resume=true looks in the
-                    recipe's folder, or in runs
-  verify=data       fingerprints of all files of the data are kept, and compared when the run goes on; otherwise their
-                    names, sizes and times are
+  resume=RUN        a run's folder, or one that holds several: the newest that was stopped or killed goes on from its
+                    last saved state, bit for bit as if nothing had happened; resume=true looks in the recipe's
+                    folder, or in runs
+  verify=data       with resume=: compare the contents of all files of the data, not only where size or time differ
   key=value         any key of the recipe, such as train.epochs=5 or backbone.name=resnet50
 
 recipes:"""
@@ -46,20 +45,25 @@ def usage() -> str:
 def train(arguments: list[str]) -> int:
     """Check everything that can be checked without Keras, then train; returns the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
-    if not words.keys() & {"recipe", "resume"}:
+    if "recipe" not in words and words.get("resume", "false").lower() == "false":
         from visiontasks.recipe.reading import available
 
         raise UserError(f"recipe: expected recipe=NAME, or resume=RUN; the shipped ones are {', '.join(available())}.")
     if words.get("verify", "data") != "data":
         raise RecipeError(f"verify: expected data, got {words['verify']!r}.")
     dry = cli.flag(words, "dry_run")
-    from visiontasks import build, precision
+    from visiontasks import build, precision, runs
     from visiontasks.data.batch import check_readable
     from visiontasks.training import devices
+    from visiontasks.writing import remove_unfinished
 
     run = None
-    if "resume" in words:
-        run, recipe, detected = _resumed(words, overrides)
+    if words.get("resume", "false").lower() != "false":
+        run, recipe = runs.resumed(words["resume"], words.get("recipe"), overrides, words.get("data"))
+        detected = f"resuming {run.path}"
+        if run.ended:
+            print(f"{run.path} has ended: nothing is left to do")
+            return 0
     else:
         recipe, detected = build.recipe(words["recipe"], overrides, words.get("data"))
     devices.suit_few_cores()
@@ -72,7 +76,9 @@ def train(arguments: list[str]) -> int:
     for one in (train_set, val_set):
         check_readable(one.source)  # else the first epoch finds it out, of the validation set at its end
     if run is not None:
-        _check_same_data(run, recipe, train_set)
+        runs.check_same_data(run, recipe, train_set, contents="verify" in words)
+    elif not dry:
+        stamped = runs.stamped(recipe)
     recipe = recipe.replace(data=dataclasses.replace(recipe.data, bits=train_set.bits))  # a run keeps its scale
 
     with recipe_paths():
@@ -95,9 +101,11 @@ def train(arguments: list[str]) -> int:
             model = build.model(recipe, train_set)
             if dry:
                 return _dry_run(model, recipe, train_set, reporter, policy)
-            if run is None:
-                run = _begun(recipe, train_set, words)
-            return _train(model, recipe, train_set, val_set, reporter, run)
+            if resume := run is not None:
+                remove_unfinished(run.path)
+            else:
+                run = runs.begin(recipe, train_set, stamped)
+            return _train(model, recipe, train_set, val_set, reporter, run, resume)
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -132,73 +140,8 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
     return 0
 
 
-def _resumed(words, overrides):
-    """(run, its recipe, a sentence) of what `resume=` names.
-
-    Raises:
-        UserError: there is no such run, or another recipe is asked for.
-    """
-    from visiontasks import build
-    from visiontasks.recipe.differences import differences, resumed
-    from visiontasks.training.run_directory import RunDirectory
-
-    asked = build.recipe(words["recipe"], overrides, words.get("data"))[0] if "recipe" in words else None
-    place = words["resume"]
-    if place.lower() == "true":
-        place = (
-            Path(asked.run.dir) / asked.name
-            if asked
-            else next((one.partition("=")[2] for one in overrides if one.startswith("run.dir=")), "runs")
-        )
-    run = RunDirectory.resumable(place)
-    recipe, _ = build.recipe(str(run.recipe))
-    asked = asked or build.recipe(str(run.recipe), overrides, words.get("data"))[0]
-    if found := differences(recipe, asked):
-        raise UserError(
-            f"{run.path} was begun with another recipe ({'; '.join(found)}). Leave these out to go on with it, or "
-            "begin a new run.",
-            "resume",
-        )
-    return run, resumed(recipe, asked).replace(name=run.path.parent.name), f"going on with {run.path}"
-
-
-def _check_same_data(run, recipe, train_set):
-    """Raise unless the data are those that a run was begun with."""
-    from visiontasks.data.stamps import changes, read_stamps, stamps
-
-    files, names = read_stamps(run.data)
-    now = {name: list(values) for name, values in train_set.names.items()}
-    found = [f"{key}: {names.get(key)}, now {now.get(key)}" for key in names | now if names.get(key) != now.get(key)]
-    contents = any(fingerprint for _, _, fingerprint in files.values())
-    if text := "; ".join(found) or changes(files, stamps([recipe.data.train, recipe.data.val], contents)):
-        raise UserError(
-            f"the data of {run.path} have changed since it began ({text}), so it cannot go on. Bring them back, or "
-            "begin a new run. (A run begun with verify=data compares contents instead of times.)",
-            "resume",
-        )
-
-
 @recipe_paths()
-def _begun(recipe, train_set, words):
-    """A new run's folder, with what is known before the first step."""
-    from visiontasks.data.fingerprints import write_fingerprints
-    from visiontasks.data.stamps import stamps, write_stamps
-    from visiontasks.training.optimizers import optimizer
-    from visiontasks.training.run_directory import RunDirectory
-    from visiontasks.writing import replace_atomically
-
-    t = recipe.train
-    optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)  # raises what Keras rejects before the run begins
-    run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
-    replace_atomically(run.recipe, lambda path: path.write_text(recipe.to_yaml(), encoding="utf-8"), "dir")
-    write_fingerprints(run.trained_on, train_set.source)
-    files = stamps([recipe.data.train, recipe.data.val], contents="verify" in words)
-    write_stamps(run.data, files, {name: list(values) for name, values in train_set.names.items()})
-    return run
-
-
-@recipe_paths()
-def _train(model, recipe, train_set, val_set, reporter, run) -> int:
+def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
     import keras
 
     from visiontasks.evaluation.report import write_evaluation
@@ -206,18 +149,14 @@ def _train(model, recipe, train_set, val_set, reporter, run) -> int:
     from visiontasks.registry.catalog import tasks_of
     from visiontasks.training.fit import fit
     from visiontasks.training.statistics import fit_statistics
-    from visiontasks.training.versions import changed
-    from visiontasks.writing import remove_unfinished
+    from visiontasks.writing import replace_atomically
 
     precision = recipe.train.precision
     reporter.line(f"run: {run.path}  ({keras.backend.backend()}, {precision})")
-    remove_unfinished(run.path)
-    if saved := run.states.read():
-        reporter.line(changed(saved[0]["versions"]))
     tasks = tasks_of(model, train_set.fields)
     try:
         if model.by_gradients:
-            ended = fit(model, train_set, val_set, tasks, recipe.train, run, reporter.console, saved=saved)
+            ended = fit(model, train_set, val_set, tasks, recipe.train, run, reporter.console, resume=resume)
         else:
             ended = fit_statistics(model, train_set, run, reporter.console)
     except KeyboardInterrupt:  # a second Ctrl-C
@@ -225,7 +164,8 @@ def _train(model, recipe, train_set, val_set, reporter, run) -> int:
         raise
     finally:
         if skipped := reporter.skipped(train_set, val_set):
-            run.skipped.write_text(skipped, encoding="utf-8", errors="backslashreplace")
+            text = {"encoding": "utf-8", "errors": "backslashreplace"}
+            replace_atomically(run.skipped, lambda path: path.write_text(skipped, **text), "dir")
     seconds = ended.pop("seconds")
     summary = {
         "recipe": recipe.name,

@@ -29,13 +29,26 @@ def replace_atomically(path: Path, write: Callable[[Path], object], argument: st
         write(temporary)
         _sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise UserError(
             f"cannot write {path}: {error.strerror or error}. Free the disk, or give another folder.", argument
         ) from error
+    _sync_folder(path.parent)
+
+
+def make_folder(path: Path, argument: str | None = None):
+    """Make a folder, if it is not there, that a power failure does not take away again.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {path}: {error.strerror}. Give another folder.", argument) from error
+    _sync_folder(path.parent)
 
 
 def remove_unfinished(folder: Path):
@@ -46,11 +59,15 @@ def remove_unfinished(folder: Path):
 
 
 def _sync(path):
-    """Wait until a file, or a folder's list of files, is on the disk."""
-    if os.name == "nt" and path.is_dir():  # Windows opens no folders
-        return
+    """Wait until a file's content is on the disk."""
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_folder(path):
+    """Wait until a folder's list of files is on the disk; Windows and some network disks have no such call."""
+    with contextlib.suppress(OSError):
+        _sync(path)

@@ -6,6 +6,7 @@ import pytest
 
 from visiontasks.data.layout import RESULTS
 from visiontasks.data.stamps import changes, read_stamps, stamps, write_stamps
+from visiontasks.errors import UserError
 
 
 @pytest.fixture
@@ -28,32 +29,42 @@ def recipe(root):
 
 
 def test_all_files_of_a_recipes_sources_count_but_no_results(folder, tmp_path):
-    found = stamps(recipe(folder))
+    found = stamps(recipe(folder), contents=True)
     assert sorted(os.path.basename(path) for path in found) == ["1.jpg", "2.jpg", "größe.txt"]
     write_stamps(tmp_path / "data.json", found, {"label": ["a", "b"]})
     again, names = read_stamps(tmp_path / "data.json")
+    (folder / "Thumbs.db").touch()  # Windows's, of somebody who looked at the folder
     assert changes(again, stamps(recipe(folder))) == "" and names == {"label": ["a", "b"]}
     assert stamps([{"source": "shapes", "count": 3}, "x" * 5000]) == {}
 
 
 def test_what_has_changed_is_named(folder):
-    before = stamps(recipe(folder))
+    before = stamps(recipe(folder), contents=True)
     (folder / "a" / "1.jpg").unlink()
     (folder / "a" / "2.jpg").write_text("longer than it was")
     for n in range(5):
         (folder / f"new{n}.jpg").touch()
     text = changes(before, stamps([{"path": str(folder)}]))
-    assert "1.jpg is missing" in text and "2.jpg is changed" in text
+    assert "1.jpg is missing" in text and "2.jpg has changed" in text
     assert "new0.jpg" in text and "and 2 others are new" in text and "new4" not in text
 
 
-def test_contents_decide_where_they_are_known(folder):
+def test_where_only_the_time_differs_the_contents_decide(folder):
     path = folder / "a" / "1.jpg"
-    before, times = stamps(recipe(folder), contents=True), stamps(recipe(folder))
+    before = stamps(recipe(folder), contents=True)
     os.utime(path, (1, 1))  # copied, or checked out anew
-    assert changes(before, stamps(recipe(folder), contents=True)) == ""
-    assert "1.jpg is changed" in changes(times, stamps(recipe(folder)))
-    path.write_text("b/1.jpg")
-    os.utime(path, ns=(times[str(path)][1],) * 2)  # as long, and as old
-    assert changes(times, stamps(recipe(folder))) == ""
-    assert "1.jpg is changed" in changes(before, stamps(recipe(folder), contents=True))
+    assert changes(before, stamps(recipe(folder))) == ""
+    path.write_text("b/1.jpg")  # as long
+    assert "1.jpg has changed" in changes(before, stamps(recipe(folder)))
+    os.utime(path, ns=(before[str(path)][1],) * 2)  # and as old
+    assert changes(before, stamps(recipe(folder))) == ""
+    assert "1.jpg has changed" in changes(before, stamps(recipe(folder), contents=True))
+
+
+def test_a_damaged_file_of_stamps_is_one_error(tmp_path):
+    for content in ("", "{", '{"files": {}}', "[]"):
+        (tmp_path / "data.json").write_text(content)
+        with pytest.raises(UserError, match=r"resume: .*data.json cannot be read"):
+            read_stamps(tmp_path / "data.json")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_stamps(tmp_path / "none.json")

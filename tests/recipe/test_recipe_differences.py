@@ -1,6 +1,6 @@
 """Where two recipes differ, for a run that goes on."""
 
-from visiontasks.recipe.differences import differences, resumed
+from visiontasks.recipe.differences import differences, resumed_recipe
 from visiontasks.recipe.reading import read
 
 
@@ -9,9 +9,9 @@ def test_what_changes_the_result_is_named_with_both_values():
     assert differences(before, before) == []
     asked = read("unet_seg", ["train.optimizer.learning_rate=0.5", "data.size=[64,64]", "train.ema=0.9"])
     assert differences(before, asked) == [
-        "data.size: [128, 128], not [64, 64]",
-        "train.ema: None, not 0.9",
-        "train.optimizer.learning_rate: 0.002, not 0.5",
+        "data.size is [128, 128], asked for is [64, 64]",
+        "train.ema is null, asked for is 0.9",
+        "train.optimizer.learning_rate is 0.002, asked for is 0.5",
     ]
 
 
@@ -19,6 +19,6 @@ def test_what_a_run_resolved_counts_as_asked_for_and_what_is_free_is_taken_over(
     before = read("unet_seg", ["train.precision=mixed_bfloat16", "data.bits=12"])
     asked = read("unet_seg", ["data.workers=0", "train.save_minutes=1", "run.dir=elsewhere"])
     assert differences(before, asked) == []
-    goes_on = resumed(before, asked)
+    goes_on = resumed_recipe(before, asked)
     assert goes_on.train.precision == "mixed_bfloat16" and goes_on.data.bits == 12
     assert goes_on.data.workers == 0 and goes_on.train.save_minutes == 1

@@ -1,6 +1,7 @@
 """Files of a state: whole or not there, checked to the byte, the one before as a way back."""
 
 import errno
+import hashlib
 import os
 import warnings
 
@@ -53,16 +54,31 @@ def test_a_damaged_newest_falls_back_with_a_warning(states):
     states.write({"n": 1}, ARRAYS)
     path = states.write({"n": 2}, ARRAYS)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.warns(UserWarning, match=r"2\.state is damaged.*the state before it"):
+    with pytest.warns(UserWarning, match=r"2\.state is damaged.*1\.state is used instead"):
         assert states.read()[0] == {"n": 1}
     states.files[1].write_bytes(b"")
-    with warnings.catch_warnings(), pytest.raises(UserError, match="resume: .*no state in it is whole"):
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(UserError, match="resume: no saved state can be read.*1.state"),
+    ):
         warnings.simplefilter("ignore")
         states.read()
 
 
-def test_nothing_is_saved_yet(states):
+def test_nothing_is_saved_yet_and_what_is_no_state_does_not_count(states):
     assert states.read() is None and states.files == []
+    states.folder.mkdir()
+    (states.folder / "1 (copy).state").touch()
+    states.write({"n": 1}, [])
+    assert [path.name for path in states.files] == ["1.state"]
+
+
+def test_another_format_is_not_called_damaged(states):
+    content = b"visiontasks state 9\n{}"
+    path = states.write({}, [])
+    path.write_bytes(content + hashlib.sha256(content).digest())
+    with pytest.raises(ValueError, match="of another version's format"):
+        read(path)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])

@@ -1,10 +1,13 @@
 """Recognizes, by file contents, which images of a data set are in another, such as a run's training set."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Source
+from visiontasks.writing import replace_atomically
 
 
 def fingerprint(path: str | Path) -> str:
@@ -13,16 +16,17 @@ def fingerprint(path: str | Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def fingerprints(source: Source) -> list[str]:
-    """The fingerprint of each image of a source that is a file."""
+def fingerprints(source: Source, known: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """The fingerprint of each image of a source that is a file; `known` has some by path."""
     paths = [path for path in map(source.describe, range(len(source))) if Path(path).is_file()]
-    return list(scan(fingerprint, paths, "comparing images"))
+    return list(scan(lambda path: known.get(path) or fingerprint(path), paths, "comparing images"))
 
 
-def write_fingerprints(path: Path, source: Source):
+def write_fingerprints(path: Path, source: Source, known: Mapping[str, str] = MappingProxyType({})):
     """Write the fingerprints of a source's files, one per line; no file if there are none."""
-    if lines := fingerprints(source):
-        path.write_text("\n".join(sorted(lines)) + "\n", encoding="ascii")
+    if lines := fingerprints(source, known):
+        text = "\n".join(sorted(lines)) + "\n"
+        replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="ascii"), "dir")
 
 
 def count_known(path: Path, source: Source) -> int:

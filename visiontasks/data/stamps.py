@@ -9,9 +9,12 @@ from visiontasks.data.fingerprints import fingerprint
 from visiontasks.data.images import files_below
 from visiontasks.data.listing import files_at
 from visiontasks.data.scan import scan
+from visiontasks.errors import UserError
 from visiontasks.writing import replace_atomically
 
 MOST_NAMED = 3  # files in a sentence
+NO_PATHS = ("source", "set", "names")  # arguments of a source that are names, whatever folder is called so
+JUNK = ("thumbs.db", "desktop.ini")  # what Windows leaves in a folder that somebody looks at
 
 
 def stamps(described, contents: bool = False) -> dict[str, list]:
@@ -28,14 +31,14 @@ def stamps(described, contents: bool = False) -> dict[str, list]:
 
 
 def changes(before: Mapping[str, list], now: Mapping[str, list]) -> str:
-    """What has changed between two `stamps`, in a sentence; "" if nothing has.
+    """What has changed between two `stamps`, of which the first has fingerprints; "" if nothing has.
 
-    Where both have a fingerprint of a file, it decides instead of the time.
+    Where only the time differs, as after a copy, the contents decide: the file is read now.
     """
     gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
-    other = [path for path in before.keys() & now.keys() if not _same(before[path], now[path])]
+    other = [path for path in before.keys() & now.keys() if not _same(path, before[path], now[path])]
     parts = [(gone, "missing"), (new, "new"), (sorted(other), "changed")]
-    return ", ".join(f"{_named(paths)} {'is' if len(paths) == 1 else 'are'} {what}" for paths, what in parts if paths)
+    return ", ".join(f"{_named(paths)} {_verb(paths, what)} {what}" for paths, what in parts if paths)
 
 
 def write_stamps(path: Path, files: Mapping[str, list], names: Mapping):
@@ -45,27 +48,43 @@ def write_stamps(path: Path, files: Mapping[str, list], names: Mapping):
 
 
 def read_stamps(path: Path) -> tuple[dict[str, list], dict]:
-    """(stamps, class names) of a file of `write_stamps`."""
-    read = json.loads(path.read_text(encoding="ascii"))
-    return read["files"], read["names"]
+    """(stamps, class names) of a file of `write_stamps`.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        read = json.loads(path.read_text(encoding="ascii"))
+        return read["files"], read["names"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}), so whether the data are the same is not known. Start a new run.",
+            "resume",
+        ) from error
 
 
-def _same(before, now):
-    if before[2] and now[2]:
-        return before[2] == now[2]
-    return before[:2] == now[:2]
+def _same(path, before, now):
+    (size, time, content), (size_now, time_now, content_now) = before, now
+    if size != size_now or (content_now is None and time == time_now):
+        return size == size_now
+    return (content_now or fingerprint(path)) == content
 
 
 def _named(paths):
     left = len(paths) - MOST_NAMED
-    return ", ".join(paths[:MOST_NAMED]) + (f" and {left} others" if left > 0 else "")
+    return ", ".join(paths[:MOST_NAMED]) + (f" and {left} other{'s' * (left > 1)}" if left > 0 else "")
+
+
+def _verb(paths, what):
+    one = len(paths) == 1
+    return ("has" if one else "have") if what == "changed" else ("is" if one else "are")
 
 
 def _texts(described) -> Iterator[str]:
     if isinstance(described, str):
         yield described
     elif isinstance(described, Mapping):
-        yield from _texts([value for key, value in described.items() if key != "source"])  # a source's name is no path
+        yield from _texts([value for key, value in described.items() if key not in NO_PATHS])
     elif isinstance(described, (list, tuple)):
         for one in described:
             yield from _texts(one)
@@ -77,7 +96,7 @@ def _files(text) -> Iterator[Path]:
         if path.is_file():
             yield path
         elif path.is_dir():
-            yield from (folder / name for folder, names in files_below(path) for name in names)
+            yield from (folder / n for folder, names in files_below(path) for n in names if n.lower() not in JUNK)
         elif "*" in text:
             yield from files_at(text)
     except OSError:  # no path: a text that is too long for one

@@ -11,22 +11,26 @@ OPEN = {"train.precision": "auto", "data.bits": None}  # what a run resolves whe
 
 
 def differences(before: Recipe, asked: Recipe) -> list[str]:
-    """The keys whose values differ, each as "KEY: VALUE, not VALUE", but for those of `FREE`.
+    """The keys whose values differ, each in a few words, but for those of `FREE`.
 
     What a run resolved when it began, where `asked` leaves it open, does not differ.
     """
     one, other = (dict(_flat(dataclasses.asdict(recipe))) for recipe in (before, asked))
     return [
-        f"{key}: {one.get(key)}, not {other.get(key)}"
+        f"{key} is {_text(one.get(key))}, asked for is {_text(other.get(key))}"
         for key in sorted(one.keys() | other.keys())
         if one.get(key) != other.get(key) and key not in FREE and other.get(key) != OPEN.get(key, other)
     ]
 
 
-def resumed(before: Recipe, asked: Recipe) -> Recipe:
+def resumed_recipe(before: Recipe, asked: Recipe) -> Recipe:
     """The recipe of a run that goes on, with what is `FREE` as it is asked for now."""
     data = dataclasses.replace(before.data, workers=asked.data.workers, worker_kind=asked.data.worker_kind)
     return before.replace(data=data, train=dataclasses.replace(before.train, save_minutes=asked.train.save_minutes))
+
+
+def _text(value):
+    return "null" if value is None else value
 
 
 def _flat(value, where=""):

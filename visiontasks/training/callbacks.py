@@ -9,7 +9,7 @@ import numpy as np
 
 from visiontasks.evaluation.evaluator import evaluate
 from visiontasks.training.interrupt import Interrupt
-from visiontasks.training.state import Position
+from visiontasks.training.position import Position
 from visiontasks.writing import replace_atomically
 
 
@@ -143,7 +143,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self.best, self.waited, self.stopped = memory["best"], memory["waited"], memory["stopped"]
 
     def on_epoch_end(self, epoch, logs=None):
-        self.waited += 1
+        self.waited += 1  # of an epoch that was stopped within, this is not saved
         if logs["val_score"] > self.best:
             self.best, self.waited = logs["val_score"], 0
         if self.waited >= self.patience:

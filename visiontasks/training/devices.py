@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -80,12 +81,21 @@ def gpu_capability() -> float | None:
 
 def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether Linux says that the processor multiplies bfloat16 (AVX512_BF16) and has no AMX, which may give NaN."""
+    flags = _cpu_says("flags", cpuinfo).split()
+    return "avx512_bf16" in flags and not any(flag.startswith("amx_") for flag in flags)
+
+
+def processor() -> str:
+    """The processor's name, as far as the system says it."""
+    return _cpu_says("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_says(key, cpuinfo=Path("/proc/cpuinfo")) -> str:
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ())
-    return "avx512_bf16" in flags and not any(flag.startswith("amx_") for flag in flags)
+    except OSError:  # not Linux
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def precision(asked: str, capability: float | None) -> str:

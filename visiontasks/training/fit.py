@@ -14,14 +14,15 @@ from visiontasks.training.events import Events
 from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.metrics_log import MetricsLog
 from visiontasks.training.optimizers import learning_rate, optimizer
+from visiontasks.training.position import Position
 from visiontasks.training.progress import Progress
 from visiontasks.training.run_directory import RunDirectory
-from visiontasks.training.state import Position, TrainingState
+from visiontasks.training.state import TrainingState
 
 MOST_EPOCHS = 100  # from `steps`: short epochs spend most of their time on validation and checkpoints
 
 
-def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extra=(), saved=None) -> dict:
+def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extra=(), resume: bool = False) -> dict:
     """Train a VisionModel by a recipe, and write checkpoints, states and logs to a run's folder.
 
     With `freeze`, the first stage trains only the heads: the backbone is frozen, its batch norms in inference mode. The
@@ -35,8 +36,8 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         recipe: the recipe's `train` section.
         run: the run's folder.
         console: a rich Console.
-        extra: further Keras callbacks.
-        saved: the state to go on from, as `run.states.read` gives it; None to begin.
+        extra: further Keras callbacks; what they remember is not saved.
+        resume: whether to go on from the run's newest saved state.
 
     Returns:
         {"best_epoch", "best_score", "epochs", "interrupted", "seconds"}: those of earlier processes count.
@@ -61,14 +62,15 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         *([Events(run.events, log)] if keras_backend.writes_events() else []),
         *extra,
     ]
-    if saved is not None:
-        state.begin(saved)
+    if resume:
+        if elsewhere := state.begin():
+            console.print(elsewhere)
         interrupt.finished = position.epoch
     compiled = None
     with interrupt.handling():
         try:
-            while position.epoch < recipe.epochs and not (interrupt.asked or stopping.stopped):
-                stage = _stage(recipe, position.epoch)
+            while not interrupt.asked:
+                stage = _stage(recipe, min(position.epoch, recipe.epochs - 1))
                 if stage != compiled:
                     if stage.text:
                         console.print(stage.text)
@@ -76,6 +78,10 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
                     log.begin_stage(learning_rate(recipe.optimizer, recipe.schedule, **steps), stage.begin)
                     prepare(model, recipe, stage.frozen, steps)
                     compiled, position.stage = stage, stage.begin
+                    state.set_model(model)
+                if position.epoch == recipe.epochs or stopping.stopped:
+                    state.restore()  # a run that was stopped after its last epoch
+                    break
                 called = [*callbacks, *([stopping] if stage.end == recipe.epochs else []), state]
                 if position.step == len(train):
                     _end_epoch(model, called, position.epoch)
@@ -89,8 +95,8 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
                     shuffle=False,  # the loader shuffles
                     verbose=0,
                 )
-            if compiled and not interrupt.asked:
-                state.save()
+            if compiled and position.epoch + position.step:
+                state.finish()
         except Exception as error:
             for loader in (train, val):
                 if loader.error is not None:  # the backend raised an error of its own instead

@@ -1,5 +1,6 @@
 """`Generations`: states of a training, a file each, of which the newest one that is whole counts."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.errors import UserError
-from visiontasks.writing import replace_atomically
+from visiontasks.writing import make_folder, replace_atomically
 
 _MAGIC = b"visiontasks state 1\n"
 _DIGEST = hashlib.sha256().digest_size
@@ -35,7 +36,8 @@ class Generations:
     @property
     def files(self) -> list[Path]:
         """The files, newest first."""
-        return sorted(self.folder.glob("[0-9]*.state"), key=lambda path: int(path.stem), reverse=True)
+        found = [path for path in self.folder.glob("*.state") if path.stem.isdecimal()]
+        return sorted(found, key=lambda path: int(path.stem), reverse=True)
 
     def write(self, values: dict, arrays: list[np.ndarray]) -> Path:
         """Add a generation; returns its file.
@@ -43,7 +45,7 @@ class Generations:
         Raises:
             UserError: the disk is full or not writable; the files that are there are unchanged.
         """
-        self.folder.mkdir(exist_ok=True)
+        make_folder(self.folder, "dir")
         before = self.files
         path = self.folder / f"{int(before[0].stem) + 1 if before else 1}.state"
         replace_atomically(path, lambda temporary: _write(temporary, values, arrays), "dir")
@@ -53,7 +55,8 @@ class Generations:
     def prune(self, keep: int | None = None):
         """Remove all files but the newest `keep`; by default as many as stay anyway."""
         for path in self.files[self.keep if keep is None else keep :]:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # one that another program has open stays
+                path.unlink()
 
     def read(self) -> tuple[dict, list[np.ndarray]] | None:
         """(values, arrays) of the newest file that is whole, with a warning of those that are not; None without one.
@@ -61,13 +64,18 @@ class Generations:
         Raises:
             UserError: there are files, but none is whole.
         """
-        for path in (files := self.files):
+        damaged = []
+        for path in self.files:
             try:
-                return read(path)
+                found = read(path)
             except ValueError as error:
-                warnings.warn(f"{error}; the state before it is used instead", stacklevel=2)
-        if files:
-            raise UserError(f"{self.folder}: no state in it is whole, so that training cannot go on.", "resume")
+                damaged.append(str(error))
+                continue
+            if damaged:
+                warnings.warn(f"{'; '.join(damaged)}; {path.name} is used instead", stacklevel=2)
+            return found
+        if damaged:
+            raise UserError(f"no saved state can be read, so training cannot resume: {'; '.join(damaged)}.", "resume")
         return None
 
 
@@ -97,8 +105,10 @@ def read(path: Path) -> tuple[dict, list[np.ndarray]]:
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror})") from error
     whole = memoryview(content)[:-_DIGEST]
-    if hashlib.sha256(whole).digest() != content[-_DIGEST:] or not content.startswith(_MAGIC):
-        raise ValueError(f"{path} is damaged: its checksum is another")
+    if hashlib.sha256(whole).digest() != content[-_DIGEST:]:
+        raise ValueError(f"{path} is damaged: its checksum does not match")
+    if not content.startswith(_MAGIC):
+        raise ValueError(f"{path} is of another version's format")
     start = content.index(b"\n", len(_MAGIC)) + 1
     header, arrays = json.loads(content[len(_MAGIC) : start]), []
     for kind, shape in header["arrays"]:

@@ -36,12 +36,15 @@ class MetricsLog(keras.callbacks.Callback):
         self._can_draw = True
 
     def memory(self) -> dict:
-        return {"epochs": self.epochs.rows, "rates": self.rates.rows, "begun": self._begun}
+        rows = {"epochs": list(self.epochs.rows), "rates": list(self.rates.rows)}
+        return {**rows, "stages": list(self._stages), "begun": self._begun}
 
     def remember(self, memory: dict):
         self.epochs.replace(memory["epochs"])
         self.rates.replace(memory["rates"])
-        self._begun = memory["begun"]
+        self._stages, self._begun = memory["stages"], memory["begun"]
+        if self.epochs.rows:
+            self._metrics = main_metrics(self.tasks, self.epochs.rows[0])
 
     def begin_stage(self, rate: Callable[[int], float], epoch: int):
         """Begin a stage, or go on with it.
@@ -82,7 +85,7 @@ class MetricsLog(keras.callbacks.Callback):
 
             stages = self._stages[1:]
             figure = training_figure(self.epochs.table(), self.rates.table(), self._metrics, stages)
-            figure.savefig(self.run.curves, dpi=100)
+            replace_atomically(self.run.curves, lambda path: figure.savefig(path, dpi=100))
         except Exception as error:  # of matplotlib, a font, the disk
             self._can_draw = False
             self.console.print(f"warning: {self.run.curves} cannot be drawn: {error}")

@@ -18,6 +18,7 @@ def random_states() -> dict:
         import torch
 
         states["torch"] = torch.get_rng_state().tolist()
+        states["cuda"] = [state.tolist() for state in torch.cuda.get_rng_state_all()]
     return states
 
 
@@ -31,3 +32,5 @@ def set_random_states(states: dict):
         import torch
 
         torch.set_rng_state(torch.tensor(states["torch"], dtype=torch.uint8))
+        if torch.cuda.device_count() == len(states["cuda"]):
+            torch.cuda.set_rng_state_all([torch.tensor(state, dtype=torch.uint8) for state in states["cuda"]])

@@ -1,5 +1,6 @@
 """A run's folder: `runs/RECIPE/TIME/` with the recipe, checkpoints, metrics, curves, images and a summary."""
 
+import errno
 import json
 import time
 import warnings
@@ -43,6 +44,7 @@ class RunDirectory:
         self.trained_on = self.path / "trained_on.txt"
         self.data = self.path / "data.json"
         self.summary = self.path / "summary.json"
+        self._lock = None
 
     @classmethod
     def create(cls, root: Path, recipe: str) -> "RunDirectory":
@@ -77,14 +79,17 @@ class RunDirectory:
 
     @classmethod
     def resumable(cls, path: Path | str) -> "RunDirectory":
-        """An existing run with a saved state; of several, the newest that has not ended, or the newest.
+        """An existing run with a saved state, held; of several, the newest that has not ended, or the newest.
 
         Raises:
-            UserError: there is no run, or none has one.
+            UserError: there is no run, none has a state, or other processes train those that have.
         """
         runs = [run for run in cls._newest(path, "resume") if run.states.files]
+        for run in (*(run for run in runs if not run.ended), *runs):
+            if run.hold():
+                return run
         if runs:
-            return next((run for run in runs if not run.ended), runs[0])
+            raise UserError(f"another process trains {runs[0].path}. Wait until it ends, or stop it.", "resume")
         raise UserError(
             f"{path} has no saved state: training stopped before its first was saved, or was of an older version. "
             "Train again.",
@@ -98,6 +103,24 @@ class RunDirectory:
         if not recipes:
             raise UserError(f"{path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.", argument)
         return [cls(one.parent) for one in sorted(recipes, key=lambda one: one.stat().st_mtime, reverse=True)]
+
+    def hold(self) -> bool:
+        """Keep other processes from training this run as long as this one lives; False if another one does.
+
+        The system lets go of it however the process ends. Where the file system has no locks, nothing is held.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return True
+        file = open(self.path / "lock", "a")  # noqa: SIM115 (closing it would let go)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            return error.errno not in (errno.EACCES, errno.EAGAIN)
+        self._lock = file
+        return True
 
     @property
     def ended(self) -> bool:

@@ -1,5 +1,7 @@
 """`TrainingState`: everything that decides what happens next in a training, saved on the fly and restored."""
 
+import itertools
+import re
 import threading
 import time
 
@@ -9,53 +11,11 @@ import numpy as np
 from visiontasks.errors import UserError
 from visiontasks.training.generations import Generations
 from visiontasks.training.interrupt import Interrupt
+from visiontasks.training.position import Position
 from visiontasks.training.random_state import random_states, set_random_states
-from visiontasks.training.versions import versions
+from visiontasks.training.versions import changed, versions
 
 SHARE = 0.01  # of a training's time that saving at the ends of epochs may take
-
-
-class Position(keras.callbacks.Callback):
-    """Where a training is: the first of its callbacks, which the others read.
-
-    Attributes:
-        epoch: whole epochs that are done.
-        step: steps of the running epoch that are done.
-        stage: the first epoch of the stage.
-    """
-
-    def __init__(self, loader):
-        super().__init__()
-        self.loader, self.epoch, self.step, self.stage = loader, 0, 0, 0
-        self._used, self._begun = 0.0, time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Time used, by earlier processes too."""
-        return self._used + time.monotonic() - self._begun
-
-    @property
-    def new_stage(self) -> bool:
-        """Whether no step of the stage is done."""
-        return (self.epoch, self.step) == (self.stage, 0)
-
-    def memory(self) -> dict:
-        return {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
-
-    def remember(self, memory: dict):
-        self.epoch, self.step, self._used = memory["epoch"], memory["step"], memory["seconds"]
-        self._begun = time.monotonic()
-
-    def next_epoch(self):
-        """The running epoch is done, its validation too."""
-        self.epoch, self.step = self.epoch + 1, 0
-        self.loader.epoch, self.loader.step = self.epoch, 0  # Keras looks at its first batches
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.loader.epoch, self.loader.step = self.epoch, self.step  # whatever Keras has read before
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.step += 1
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -84,27 +44,47 @@ class TrainingState(keras.callbacks.Callback):
         super().__init__()
         self.generations, self.position, self.interrupt = generations, position, interrupt
         self.memories, self.minutes, self.raw = {"position": position, **memories}, minutes, raw
-        self._restoring = self._writer = self._error = None
+        self._restoring = self._values = self._writer = self._error = self._place = None
+        self._remembered = {}
         self._saved, self._cost = time.monotonic(), 0.0
 
-    def begin(self, saved: tuple[dict, list[np.ndarray]]):
-        """Go on from what `Generations.read` gave: memories now, variables when Keras begins the first epoch."""
-        values, self._restoring = saved
+    def begin(self) -> str:
+        """Go on from the newest saved state: memories now, variables when Keras begins the first epoch.
+
+        Returns:
+            A sentence, if this is another machine or version.
+
+        Raises:
+            UserError: none is there, or none can be read.
+        """
+        saved = self.generations.read()
+        if saved is None or saved[0].keys() != {"memories", "random", "versions", "variables"}:
+            raise UserError(f"{self.generations.folder} has no state of this version. Train again.", "resume")
+        self._values, self._restoring = saved
         for name, memory in self.memories.items():
-            memory.remember(values["memories"][name])
-        self._random = values["random"]
+            memory.remember(self._values["memories"][name])
+        self._remembered, self._place = self._memories(), self._now()
+        return changed(self._values["versions"])
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.restore()
+        # before the end of an epoch that was stopped within: callbacks take what it had for a whole one
+        self._remembered = self._memories()
+
+    def restore(self):
+        """Set the model's variables to what `begin` has read; the model is compiled for the stage."""
         if self._restoring is not None:  # not earlier: Keras has just reset the running means
             variables, arrays = self._variables(), self._restoring
             if self.position.new_stage:  # its optimizer begins anew
                 arrays = arrays[: len(variables) - len(self.model.optimizer.variables)]
                 variables = variables[: len(arrays)]
-            _assign(variables, arrays)
+            self._check(variables, arrays)
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
             if not self.position.step:  # saved at an epoch's end, with its running means
                 self.model.reset_metrics()
-            set_random_states(self._random)
-            self._restoring = None
+            set_random_states(self._values["random"])
+            self._restoring = self._values = None  # as large as the model with its optimizer
 
     def on_train_batch_end(self, batch, logs=None):
         if self.interrupt.asked:
@@ -115,7 +95,8 @@ class TrainingState(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.interrupt.finished > epoch:
             self.position.next_epoch()
-        if self.interrupt.asked:  # else its step is done, and its validation begins anew
+            self._remembered = self._memories()
+        if self.interrupt.asked:
             self.save()
         elif time.monotonic() - self._saved >= min(60 * self.minutes, self._cost / SHARE):
             self.save(wait=False)
@@ -135,21 +116,33 @@ class TrainingState(keras.callbacks.Callback):
             self.model.jax_state_sync()
         raw = self.raw()
         arrays = [np.array(raw.get(id(v), keras.ops.convert_to_numpy(v))) for v in self._variables()]
-        memories = {name: one.memory() for name, one in self.memories.items()}
+        memories = {**self._remembered, "position": self.position.memory()}
         values = {"memories": memories, "random": random_states(), "versions": versions()}
-        self._saved = begun
+        values["variables"] = self._described(self._variables())
+        self._saved, self._place = begun, self._now()
 
         def write():
             try:
                 self.generations.write(values, arrays)
-            except UserError as error:
+            except BaseException as error:  # it is raised where training waits for this
                 self._error = error
             self._cost = time.monotonic() - begun
 
-        self._writer = threading.Thread(target=write, name="state")
+        # a second signal does not wait for it: what is half-written is not there
+        self._writer = threading.Thread(target=write, name="state", daemon=True)
         self._writer.start()
         if wait:
             self.wait()
+
+    def finish(self):
+        """Save what has not been saved yet, and wait until it is written.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        if self._place != self._now():
+            self.save()
+        self.wait()
 
     def wait(self):
         """Wait until the last state is written.
@@ -171,15 +164,25 @@ class TrainingState(keras.callbacks.Callback):
         model = {id(v): v for v in (*self.model.variables, *self.model.metrics_variables) if id(v) not in known}
         return [*model.values(), *learned]
 
+    def _memories(self):
+        return {name: one.memory() for name, one in self.memories.items()}
 
-def _assign(variables, arrays):
-    """Set each variable.
+    def _now(self):
+        return self.position.epoch, self.position.step
 
-    Raises:
-        UserError: they are others than those saved.
-    """
-    here, there = ([tuple(one.shape) for one in part] for part in (variables, arrays))
-    if here != there:
-        raise UserError("the saved state is of another model: its variables have other shapes.", "resume")
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
+    @staticmethod
+    def _described(variables):
+        """Of each variable its path without the numbers that count up in a process, its shape and its type."""
+        return [[re.sub(r"_\d+", "", v.path), list(v.shape), v.dtype] for v in variables]
+
+    def _check(self, variables, arrays):
+        """Raise unless these variables are those that were saved.
+
+        Raises:
+            UserError: names the first that differs.
+        """
+        here, there = self._described(variables), self._values["variables"][: len(arrays)]
+        if here != there:
+            pairs = itertools.zip_longest(there, here)
+            saved, built = next(pair for pair in pairs if pair[0] != pair[1])
+            raise UserError(f"the saved state is of another model: it has {saved} where this has {built}.", "resume")

@@ -1,11 +1,15 @@
 """What a training runs on, so that one that goes on elsewhere can say that its bits may differ."""
 
-import importlib.metadata
+import functools
+import importlib
 import platform
 
 import keras
 
+from visiontasks.training.devices import processor
 
+
+@functools.cache
 def versions() -> dict[str, str]:
     """{what: its name, number or version}: the backend, the devices, and the packages that compute."""
     backend = keras.backend.backend()
@@ -15,8 +19,9 @@ def versions() -> dict[str, str]:
         devices = torch.cuda.device_count() or 1
     else:
         devices = len(keras.distribution.list_devices())
-    packages = {name: importlib.metadata.version(name) for name in ("visiontasks", "keras", backend)}
-    return {"backend": backend, "devices": str(devices), "python": platform.python_version(), **packages}
+    packages = {name: importlib.import_module(name).__version__ for name in ("visiontasks", "keras", "numpy", backend)}
+    machine = {"processor": processor(), "devices": str(devices), "python": platform.python_version()}
+    return {"backend": backend, **packages, **machine}
 
 
 def changed(before: dict[str, str]) -> str:
@@ -24,4 +29,4 @@ def changed(before: dict[str, str]) -> str:
     now = versions()
     keys = sorted(key for key in before | now if before.get(key) != now.get(key))
     parts = "; ".join(f"{key} {before.get(key)}, now {now.get(key)}" for key in keys)
-    return f"note: other bits than without the stop, because of another machine or version ({parts})" if keys else ""
+    return f"note: results may differ from those of an uninterrupted run: {parts}" if keys else ""

@@ -1,0 +1,92 @@
+"""Runs of training that begin, and runs that were stopped and go on."""
+
+from pathlib import Path
+
+from visiontasks import build
+from visiontasks.data.fingerprints import write_fingerprints
+from visiontasks.data.stamps import changes, read_stamps, stamps, write_stamps
+from visiontasks.errors import UserError
+from visiontasks.recipe.differences import differences, resumed_recipe
+from visiontasks.recipe.schema import Recipe, recipe_paths
+from visiontasks.training.run_directory import RunDirectory
+from visiontasks.writing import replace_atomically
+
+
+def stamped(recipe: Recipe) -> dict[str, list]:
+    """The files of a recipe's data, with fingerprints of their contents: taken before training reads them."""
+    return stamps([recipe.data.train, recipe.data.val], contents=True)
+
+
+@recipe_paths()
+def begin(recipe: Recipe, train_set, files: dict[str, list]) -> RunDirectory:
+    """A new run's folder with what is known before the first step; this process holds it.
+
+    Args:
+        recipe: the recipe, resolved.
+        train_set: the training Loader.
+        files: of `stamped`.
+
+    Raises:
+        UserError: Keras rejects the optimizer, or the folder cannot be written.
+    """
+    from visiontasks.training.optimizers import optimizer
+
+    t = recipe.train
+    optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)  # raises what Keras rejects before the run begins
+    run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
+    run.hold()
+    replace_atomically(run.recipe, lambda path: path.write_text(recipe.to_yaml(), encoding="utf-8"), "dir")
+    write_fingerprints(run.trained_on, train_set.source, {path: mark for path, (_, _, mark) in files.items()})
+    write_stamps(run.data, files, _names(train_set))
+    return run
+
+
+def resumed(place: str, name: str | None, overrides: list[str], data: str | None) -> tuple[RunDirectory, Recipe]:
+    """The run to go on with, which this process holds, and its recipe.
+
+    Args:
+        place: the run's folder or one that holds several; "true" is that of the recipe, or "runs".
+        name, overrides, data: what is asked for besides, as for `build.recipe`; it must not differ.
+
+    Raises:
+        UserError: there is no such run, another process trains it, or another recipe is asked for.
+    """
+    asked = build.recipe(name, overrides, data)[0] if name else None
+    if place.lower() == "true":
+        given = dict(one.split("=", 1) for one in overrides)
+        place = Path(asked.run.dir) / asked.name if asked else given.get("run.dir", "runs")
+    run = RunDirectory.resumable(place)
+    before, _ = build.recipe(str(run.recipe))
+    asked = asked or build.recipe(str(run.recipe), overrides, data)[0]
+    if found := differences(before, asked):
+        raise UserError(
+            f"{run.path} was begun with another recipe: {'; '.join(found)}. Resume it with resume={run.path} alone, or "
+            "start a new run.",
+            "resume",
+        )
+    return run, resumed_recipe(before, asked).replace(name=run.path.parent.name)
+
+
+def check_same_data(run: RunDirectory, recipe: Recipe, train_set, contents: bool):
+    """Raise unless the data are those that a run was begun with.
+
+    Args:
+        run: the run.
+        recipe: its recipe.
+        train_set: the training Loader.
+        contents: whether to compare all contents; otherwise those of files whose size or time differs.
+
+    Raises:
+        UserError: names what has changed.
+    """
+    files, names = read_stamps(run.data)
+    now = _names(train_set)
+    found = [f"{key}: {names.get(key)}, now {now.get(key)}" for key in names | now if names.get(key) != now.get(key)]
+    if text := "; ".join(found) or changes(files, stamps([recipe.data.train, recipe.data.val], contents)):
+        raise UserError(
+            f"the data of {run.path} have changed since it began: {text}. Restore them, or start a new run.", "resume"
+        )
+
+
+def _names(train_set):
+    return {name: list(values) for name, values in train_set.names.items()}
