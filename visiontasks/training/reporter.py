@@ -44,8 +44,8 @@ class Reporter:
     def stopped(self, run, when: str):
         """The last checkpoint of a stopped run."""
         checkpoint = f"the last checkpoint: {run.last}" if run.last.is_file() else "there is no checkpoint yet"
-        go_on = f"; train resume={run.path} goes on" if run.states.files else ""
-        self.line(f"stopped {when}; {checkpoint}{go_on}")
+        resume = f"; go on with resume={run.path}" if run.states.files else ""
+        self.line(f"stopped {when}; {checkpoint}{resume}")
 
     def ended(self, run, ended: dict, tasks: dict, seconds: float):
         """The best epoch, its score, and where the results are; `ended` is what `fit` returns."""
