@@ -45,7 +45,7 @@ class TrainingState(keras.callbacks.Callback):
         self.generations, self.position, self.interrupt = generations, position, interrupt
         self.memories, self.minutes, self.raw = {"position": position, **memories}, minutes, raw
         self._restoring = self._values = self._writer = self._error = self._place = None
-        self._remembered = {}
+        self._remembered, self._random = {}, None
         self._saved, self._cost = time.monotonic(), 0.0
 
     def begin(self) -> str:
@@ -83,8 +83,18 @@ class TrainingState(keras.callbacks.Callback):
                 variable.assign(array)
             if not self.position.step:  # saved at an epoch's end, with its running means
                 self.model.reset_metrics()
-            set_random_states(self._values["random"])
+            self._random = self._values["random"]
+            if self.position.step in (0, len(self.position.loader)):
+                self._set_random()
             self._restoring = self._values = None  # as large as the model with its optimizer
+
+    def _set_random(self):
+        if self._random is not None:
+            set_random_states(self._random)
+            self._random = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._set_random()  # PyTorch draws a number when it begins to read an epoch's data
 
     def on_train_batch_end(self, batch, logs=None):
         if self.interrupt.asked:
