@@ -49,5 +49,3 @@ def test_its_task_merges_views_and_scores_images():
     views = [{"embedding": np.float32([1, 0, 0, 0])}, {"embedding": np.float32([0, 1, 0, 0])}]
     np.testing.assert_allclose(task.merge(views, [])["embedding"], [0.5**0.5, 0.5**0.5, 0, 0], atol=1e-6)
     assert task.to_json(views[0]) == [1, 0, 0, 0]
-    with pytest.raises(ValueError, match="scale: expected at most 64"):
-        Embedder(3, scale=100.0)
