@@ -11,6 +11,7 @@ from visiontasks.arguments import Chance, Classes, Count, Levels, NonNegative, P
 from visiontasks.heads.head import Head
 from visiontasks.layers.memory_bank import MemoryBank
 from visiontasks.layers.patch_gaussians import PatchGaussians
+from visiontasks.ops.resizing import fit_to
 from visiontasks.taps import levels_among
 
 # by method: the strides of the levels that it uses by default, as its paper does
@@ -84,7 +85,7 @@ class Anomaly(Head):
 
     def build(self, taps):
         super().build(taps)
-        self.grid, self.image_size = self.tapped[0].size, taps["image"].size
+        self.grid, self.stride, self.image_size = self.tapped[0].size, self.tapped[0].stride, taps["image"].size
         if None in (*self.grid, *self.image_size):
             raise ValueError(f"{self.name}: needs a known image size; give the backbone one.")
         channels = sum(tap.channels for tap in self.tapped)
@@ -112,17 +113,13 @@ class Anomaly(Head):
             x = ops.cast(features[tap.name], "float32")
             if self.method == "patchcore":
                 x = ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
-            if tap.size != self.grid:
-                x = ops.image.resize(x, self.grid, interpolation="bilinear", data_format="channels_last")
-            maps.append(x)
+            maps.append(fit_to(x, self.grid, tap.stride // self.stride))
         x = ops.concatenate(maps, axis=-1)
         return ops.take(x, self.dimensions, axis=-1) if self.method == "padim" else x
 
     def _distances(self, x):
         distances = self.normality(x)
-        resized = ops.image.resize(
-            distances[..., None], self.image_size, interpolation="bilinear", data_format="channels_last"
-        )
+        resized = fit_to(distances[..., None], self.image_size, self.stride)
         rows, columns = (_smoothing(length, self.smoothing) for length in self.image_size)
         smoothed = ops.matmul(ops.matmul(rows, resized[..., 0]), ops.transpose(columns))
         if self.method == "padim":
