@@ -68,8 +68,9 @@ class Embedder(Head):
         self.project.build(self.pool.compute_output_shape(shape))
         if self.loss == "triplet":
             return
-        # random directions, as both papers start
-        start = keras.initializers.RandomNormal(stddev=1.0)
+        # Random directions, as both papers start, that learn 100 times as fast as the network, as in Kim et al.: only
+        # the direction counts, and a step of Adam, which moves each number by the rate, turns it by rate / stddev.
+        start = keras.initializers.RandomNormal(stddev=0.01)
         self.proxies = self.add_weight(
             shape=(len(self.classes), self.size), initializer=start, dtype="float32", name="proxies"
         )
