@@ -66,7 +66,7 @@ class Features:
                     return None
                 arrays = {field.name: file[field.name] for field in dataclasses.fields(cls)}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is no file of features, or damaged: {error}", "path") from error
+            raise UserError(f"{path} is not a features file, or is damaged: {error}", "path") from error
         return cls(**{**arrays, "names": tuple(arrays["names"].tolist())})
 
 

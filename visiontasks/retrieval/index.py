@@ -143,7 +143,7 @@ def checked_vectors(vectors) -> np.ndarray:
     """An array (N, D) of one row or more.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a two-dimensional array, or it is empty.
     """
     vectors = np.asarray(vectors)
     if vectors.ndim != 2 or not len(vectors):
