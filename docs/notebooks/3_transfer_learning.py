@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Transfer learning, with and without
 #
-# Ten images of a class are too few to learn to see from. But a network that has seen a million photographs has useful
-# filters already. This notebook trains the same network in four ways on the same sixty images: from random weights, as
-# frozen features, fine-tuned with care, and fine-tuned without. Then it asks how many images each way needs.
+# About ten images of a class are too few to learn to see from. But a network that has seen a million photographs has
+# useful filters already. This notebook trains the same network in four ways on the same sixty images: from random
+# weights, as frozen features, fine-tuned with care, and fine-tuned without. Then it asks how many images each way
+# needs.
 #
 # **To open this file:** VS Code and PyCharm run its cells as they are. For Jupyter: `pip install jupyter jupytext`,
 # then `jupytext --to ipynb 3_transfer_learning.py`.
@@ -136,14 +137,15 @@ axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# - **From scratch** knows all training images, and guesses on others: millions of weights, sixty images.
+# - **From scratch** knows all training images, and is hardly better than guessing on others: millions of weights, sixty
+#   images.
 # - **Frozen** trains 7,686 weights. They can overfit less, and they cannot learn what the features lack.
 # - **Fine-tuned** can learn it, but sixty images say little about it: it ends near frozen, or a few points above. The
 #   dip of its training curve is where the backbone is set free. From there on, batch normalization uses the statistics
 #   of twelve images instead of ImageNet's.
 # - **Too fast** is the usual mistake. Steps this large destroy the ImageNet weights in the first epoch. What is left is
-#   worse than training from scratch. If a fine-tuned network is worse than a frozen one, look at the learning rate
-#   first.
+#   worse than training from scratch: it does not even fit the training images. If a fine-tuned network is worse than a
+#   frozen one, look at the learning rate first.
 #
 # ## How many images does it take?
 #

@@ -1,4 +1,4 @@
-"""Anomalies: what no normal image has, found by statistics of a pretrained backbone's features."""
+"""Anomalies: what no normal image has, detected by statistics of a pretrained backbone's features."""
 
 import math
 from collections.abc import Iterable

@@ -107,9 +107,9 @@ class Extractor:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Images on the canvas, uint8 (B, H, W, 3), to vectors of length 1, float32 (B, D)."""
         network = self._network()
-        found = network.predict_on_batch(images)
-        found = found if self._head is None else network.by_head(found)[self._head]["embedding"]
-        return normalized(np.asarray(found))
+        outputs = network.predict_on_batch(images)
+        outputs = outputs if self._head is None else network.by_head(outputs)[self._head]["embedding"]
+        return normalized(np.asarray(outputs))
 
     def of_image(self, image: np.ndarray) -> np.ndarray:
         """The vector (D,) of an image of any size, uint8 (H, W, 3)."""
