@@ -17,7 +17,7 @@ class DeconvNet(SegmentationHead):
 
     Noh, Hong and Han 2015 (https://arxiv.org/abs/1505.04366), section 3. On VGG, whose levels are what its poolings
     take, these are the positions of its own maxima, and the decoder has the channels of VGG in reverse. On another
-    backbone they are where pooling would have found the maxima of its levels. A stride that no level has is
+    backbone they are where pooling would take the maxima of its levels. A stride that no level has is
     interpolated at the end. Learns from `mask`, int (B, H, W), 255 = void. Raw outputs are logits float32 (B, H, W, C).
     They decode to {"probabilities": float32 (B, H, W, C)}, which sum to 1 at each pixel.
 
