@@ -37,8 +37,8 @@ MINIATURES = {
         """
 assert model.count_params() == 61_706
 assert history["loss"][1] < history["loss"][0] and history["val_accuracy"][1] > 0.7
-assert confusion.sum() == 359 and confusion.trace() == round(359 * metrics["top1"]) == (said == labels).sum()
-assert {patch.pixels.shape for found in best.values() for patch in found} == {(14, 14, 3)}
+assert confusion.sum() == 359 and confusion.trace() == round(359 * metrics["top1"]) == (predicted == labels).sum()
+assert {patch.pixels.shape for patches in best.values() for patch in patches} == {(14, 14, 3)}
 assert np.abs(filters - filters_before).max() > 0.01
 assert right.mean() < 0.5  # white on black
 """,
@@ -55,14 +55,14 @@ assert maps[0]["C1"][1].shape == (3, 32, 32) and heat.shape == (1, 64, 64) and h
 """,
     ),
     "3_transfer_learning": (
-        {"IMAGES": 36, "POOL": 60, "TEST": 36, "SIZE": 32, "EPOCHS": 3, "BACKBONE": {"name": "lenet5"}},
+        {"IMAGES": 36, "POOL": 60, "VAL": 36, "SIZE": 32, "EPOCHS": 3, "BACKBONE": {"name": "lenet5"}},
         """
 assert len(models["frozen"].trainable_weights) == 2  # kernel and bias of the last layer
 assert all(len(history["val_accuracy"]) == 3 for history in histories.values())
 assert all(history["loss"][-1] < history["loss"][0] for way, history in histories.items() if way != "too fast")
 before, frozen, tuned = (one.backbone.get_weights()[0] for one in (build(), models["frozen"], models["fine-tuned"]))
 assert (before == frozen).all() and (before != tuned).any()
-assert len(accuracies) == 3 and fitted.coef_.shape[1] == test_features.shape[1] == 16  # channels of LeNet
+assert len(accuracies) == 3 and fitted.coef_.shape[1] == val_features.shape[1] == 16  # channels of LeNet
 """,
     ),
     "4_unet": (
@@ -72,7 +72,7 @@ assert all(history["loss"][-1] < history["loss"][0] for history in histories.val
 assert models["with skips"].count_params() > models["without skips"].count_params()
 assert all(0 <= metrics["mean_iou"] <= 1 for metrics in scores.values())
 assert (distances >= 1).all() and abs(shares.sum() - 1) < 1e-9
-accuracy = (answers["with skips"] == masks).mean()
+accuracy = (predictions["with skips"] == masks).mean()
 assert abs(scores["with skips"]["pixel_accuracy"] - accuracy) < 1e-3
 """,
     ),

@@ -265,7 +265,7 @@ def _neighbors(features, index, queries, extractor, k, out, console) -> list[dic
     from visiontasks.data.images import write_image
     from visiontasks.retrieval.drawings import neighbors_drawn
 
-    found = []
+    neighbors = []
     settle_bits([queries], extractor.preprocess.bits)
     numbers = {str(Path(path).resolve()): number for number, path in enumerate(features.paths.tolist())}
     for vectors, samples in extractor.stream(queries):
@@ -275,13 +275,13 @@ def _neighbors(features, index, queries, extractor, k, out, console) -> list[dic
             nearest = [
                 {"path": str(features.paths[i]), **_label(features, i), "similarity": round(v, 6)} for i, v in kept
             ]
-            found.append({"path": sample.path, "nearest": nearest})
-    for one in found[:PRINTED]:
+            neighbors.append({"path": sample.path, "nearest": nearest})
+    for one in neighbors[:PRINTED]:
         console.print(f"nearest of {one['path']}:")
         for near_one in one["nearest"]:
             console.print(f"  {near_one['similarity']:.3f} {near_one['path']}")
-    write_image(out / "neighbors.png", neighbors_drawn(found[:MOST_QUERIES], queries.bits))
-    return found
+    write_image(out / "neighbors.png", neighbors_drawn(neighbors[:MOST_QUERIES], queries.bits))
+    return neighbors
 
 
 def _label(features, number) -> dict:

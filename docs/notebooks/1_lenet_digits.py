@@ -2,8 +2,8 @@
 # # LeNet on digits: from the data to the mistakes
 #
 # LeNet-5 (LeCun et al. 1998) is the smallest network that has all parts of a modern one. It trains in a minute, so
-# everything can be looked at: the data, the filters, the feature maps, the training, the mistakes, and what an answer
-# rests on.
+# everything can be looked at: the data, the filters, the feature maps, the training, the mistakes, and what a
+# prediction rests on.
 #
 # **To open this file:** VS Code and PyCharm run its cells as they are. For Jupyter: `pip install jupyter jupytext`,
 # then `jupytext --to ipynb 1_lenet_digits.py`.
@@ -83,9 +83,9 @@ history = model.fit(train, validation_data=val, epochs=EPOCHS, verbose=2).histor
 
 # %% [markdown]
 # **Look for:** where the validation curve goes flat, since more epochs will not help from there on; and for the gap
-# between the curves. The network reads the digits better that it was trained on, although these are moved and rotated.
-# If the validation loss rose while the training loss fell, it would be overfitting: learning the images, not the
-# digits.
+# between the curves. The network reads the digits it was trained on better than new ones, although those are shifted
+# and rotated. If the validation loss rose while the training loss fell, it would be overfitting: learning the images,
+# not the digits.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
@@ -101,7 +101,7 @@ plt.show()
 #
 # The six filters of the first convolution, 5×5 each: blue is negative, red is positive, white is 0.
 #
-# **Look for:** a red side beside a blue side. Such a filter answers to an edge of this direction. Before the training
+# **Look for:** a red side beside a blue side. Such a filter responds to an edge of this direction. Before the training
 # (upper row) the weights are noise. Some filters hardly change: the layers after them can work with noise too.
 
 # %%
@@ -122,7 +122,7 @@ plt.show()
 # What these filters make of one digit. `C0` is the first convolution, `C1` the second, `C2` its pooling.
 #
 # **Look for:** in `C0` you still see the digit, drawn by its edges. In `C2` you see only where a combination of strokes
-# is found. The network gives up "what it looks like" for "what it is".
+# is. The network gives up "what it looks like" for "what it is".
 
 # %%
 images = np.concatenate([batch["image"] for batch in val])
@@ -152,9 +152,9 @@ plt.show()
 # %%
 best = vt.explain.patches(backbone, images, "C1", channels=[0, 1, 2, 3], count=10)
 figure, axes = plt.subplots(len(best), 10, figsize=(10, 4.4), layout="constrained")
-for row, (channel, found) in zip(axes, best.items(), strict=True):
+for row, (channel, patches) in zip(axes, best.items(), strict=True):
     row[0].set_ylabel(f"channel {channel}")
-    for ax, patch in zip(row, found, strict=True):
+    for ax, patch in zip(row, patches, strict=True):
         ax.imshow(patch.pixels)
         ax.set(xticks=[], yticks=[])
 plt.show()
@@ -162,29 +162,29 @@ plt.show()
 # %% [markdown]
 # ## Mistakes
 #
-# The accuracy says how many answers are wrong. The confusion matrix says which.
+# The accuracy says how many predictions are wrong. The confusion matrix says which.
 
 # %%
 metrics = vt.score(model, val)
 print({name: round(value, 3) for name, value in metrics.items() if "/" not in name})
 scores = model.predict(images, verbose=0)["scores"]
-said = scores.argmax(axis=1)
+predicted = scores.argmax(axis=1)
 confusion = np.zeros((10, 10), int)
-np.add.at(confusion, (labels, said), 1)
+np.add.at(confusion, (labels, predicted), 1)
 
 # %% [markdown]
-# **Look for:** numbers off the diagonal. The row is the truth, the column the answer. A full row off the diagonal is a
-# digit that is missed, a full column an answer that is given too often.
+# **Look for:** numbers off the diagonal. The row is the label, the column the prediction. A full row off the diagonal
+# is a digit that is missed, a full column a class that is predicted too often.
 
 # %%
 figure, ax = plt.subplots(figsize=(5, 5), layout="constrained")
 ax.imshow(np.log1p(confusion), cmap="Blues")
-for truth in range(10):
-    for answer in range(10):
-        if confusion[truth, answer]:
-            ink = "white" if truth == answer else "black"
-            ax.text(answer, truth, confusion[truth, answer], ha="center", va="center", color=ink)
-ax.set(xlabel="the answer", ylabel="the truth", xticks=range(10), yticks=range(10))
+for row in range(10):
+    for column in range(10):
+        if confusion[row, column]:
+            ink = "white" if row == column else "black"
+            ax.text(column, row, confusion[row, column], ha="center", va="center", color=ink)
+ax.set(xlabel="prediction", ylabel="label", xticks=range(10), yticks=range(10))
 plt.show()
 
 # %% [markdown]
@@ -194,36 +194,36 @@ plt.show()
 # of this way of writing. More data helps against the second kind only.
 
 # %%
-wrong = np.flatnonzero(said != labels)
-wrong = wrong[np.argsort(-scores[wrong, said[wrong]])][:10]  # the surest first
+wrong = np.flatnonzero(predicted != labels)
+wrong = wrong[np.argsort(-scores[wrong, predicted[wrong]])][:10]  # the surest first
 figure, axes = plt.subplots(2, 5, figsize=(10, 4.6), layout="constrained")
 for ax in axes.flat:
     ax.axis("off")
 for ax, i in zip(axes.flat, wrong, strict=False):
     ax.imshow(images[i])
-    ax.set_title(f"is {names[labels[i]]}, said {names[said[i]]} ({scores[i, said[i]]:.0%})")
+    ax.set_title(f"is {names[labels[i]]}, predicted {names[predicted[i]]} ({scores[i, predicted[i]]:.0%})")
 plt.show()
 
 # %% [markdown]
 # ## Where the network looks
 #
 # Occlusion (Zeiler and Fergus 2014) hides a small square and measures how much the score falls. Where it falls much
-# (yellow), the answer rests on these pixels. The white line is the outline of the digit.
+# (yellow), the prediction rests on these pixels. The white line is the outline of the digit.
 #
-# The first two digits are read rightly, the others are the worst mistakes. For a mistake there are two questions: what
-# speaks for the answer, and what speaks for the truth?
+# The first two digits are read correctly, the others are the worst mistakes. For a mistake there are two questions:
+# what speaks for the prediction, and what speaks for the label?
 #
 # **Look for:** yellow on a stroke: without it, it is another digit. Yellow on the white paper: the gray square is a
 # stroke of its own, and with a stroke there it would be another digit. So "where the network looks" depends on what
-# hides it. For a mistake, compare the last two columns: often the same place speaks for both.
+# hides it. For a mistake, compare the last two columns: often the same pixels speak for both.
 
 # %%
-shown = [*np.flatnonzero(said == labels)[[0, 5]], *wrong[:2]]
+shown = [*np.flatnonzero(predicted == labels)[[0, 5]], *wrong[:2]]
 figure, axes = plt.subplots(len(shown), 3, figsize=(6, 2 * len(shown)), layout="constrained", squeeze=False)
 for row, i in zip(axes, shown, strict=True):
     row[0].imshow(images[i])
-    row[0].set_title(f"is {names[labels[i]]}, said {names[said[i]]}")
-    for ax, number in zip(row[1:], (said[i], labels[i]), strict=True):
+    row[0].set_title(f"is {names[labels[i]]}, predicted {names[predicted[i]]}")
+    for ax, number in zip(row[1:], (predicted[i], labels[i]), strict=True):
         hidden = vt.explain.occlusion(model, images[i : i + 1], target=names[number], size=6, stride=2)[0]
         ax.imshow(np.maximum(hidden, 0))
         ax.contour(images[i][..., 0], levels=[128], colors="white", linewidths=0.8)
@@ -240,7 +240,8 @@ plt.show()
 some = images[shown]
 maps = vt.explain.occlusion(model, some, size=6, stride=2)
 for i, judged in zip(shown, vt.explain.faithfulness(vt.explain.Explained(model, some), maps), strict=True):
-    print(f"the {names[said[i]]}:", "faithful" if judged.faithful else f"not faithful: {', '.join(judged.reasons)}")
+    verdict = "faithful" if judged.faithful else f"not faithful: {', '.join(judged.reasons)}"
+    print(f"the {names[predicted[i]]}: {verdict}")
 
 # %% [markdown]
 # ## A mistake that no accuracy shows
@@ -250,7 +251,7 @@ for i, judged in zip(shown, vt.explain.faithfulness(vt.explain.Explained(model, 
 # %%
 inverted = 255 - images
 right = model.predict(inverted, verbose=0)["scores"].argmax(axis=1) == labels
-print(f"accuracy: {(said == labels).mean():.1%} dark on white, {right.mean():.1%} white on black")
+print(f"accuracy: {(predicted == labels).mean():.1%} dark on white, {right.mean():.1%} white on black")
 
 # %% [markdown]
 # The network did not learn digits. It learned dark digits on white. A validation set tells how good a network is on

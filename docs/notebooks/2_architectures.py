@@ -1,8 +1,9 @@
 # %% [markdown]
 # # AlexNet, VGG, GoogLeNet, ResNet and after: what they cost, what they see
 #
-# Six networks from 2012 to 2019, measured on your machine: parameters, multiply-adds, memory, time, and how much of the
-# image one number sees. Then one photograph: what a trained network makes of it, and what it rests its answer on.
+# Seven networks of six families, from 2012 to 2019, measured on your machine: parameters, multiply-adds, memory, time,
+# and how much of the image one number sees. Then one photograph: what a trained network makes of it, and what its
+# prediction rests on.
 #
 # **To open this file:** VS Code and PyCharm run its cells as they are. For Jupyter: `pip install jupyter jupytext`,
 # then `jupytext --to ipynb 2_architectures.py`.
@@ -151,7 +152,7 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# ## What a trained network answers
+# ## What a trained network predicts
 #
 # From here on the network is EfficientNet-Lite0 with its ImageNet weights.
 
@@ -169,8 +170,8 @@ plt.show()
 # The three strongest maps of each level: on the left of the trained network, on the right of the same network after its
 # weights were shuffled.
 #
-# **Look for:** at `C1`, both look alike: edges and colors. Random filters find edges too. So a picture of the first
-# layer proves nothing about training. Deeper, the trained maps have a few strong places, and you can name some: the
+# **Look for:** at `C1`, both look alike: edges and colors. Random filters find edges too. So an image of the first
+# layer proves nothing about training. Deeper, the trained maps have a few strong positions, and you can name some: the
 # roofs, the sky, the building. The shuffled ones show noise, and the border, where the padding is.
 
 # %%
@@ -179,7 +180,7 @@ maps = [vt.explain.feature_maps(one.backbone, photo, count=3) for one in (model,
 figure, axes = plt.subplots(len(maps[0]), 6, figsize=(10, 1.75 * len(maps[0])), layout="constrained")
 for row, level in zip(axes, maps[0], strict=True):
     row[0].set_ylabel(level)
-    values = [one for found in maps for one in found[level][1]]
+    values = [one for of_network in maps for one in of_network[level][1]]
     for ax, one in zip(row, values, strict=True):
         ax.imshow(one)
         ax.set(xticks=[], yticks=[])
@@ -188,19 +189,19 @@ axes[0, 4].set_title("shuffled weights")
 plt.show()
 
 # %% [markdown]
-# ## What the answer rests on: Grad-CAM, and when not to believe it
+# ## What the prediction rests on: Grad-CAM, and when not to believe it
 #
 # Grad-CAM (Selvaraju et al. 2017) weights the channels of the last feature map by how much the class score depends on
 # them. Four maps:
 #
-# 1. for the network's own answer;
+# 1. for the network's own prediction;
 # 2. for another class that fits a part of the photo;
-# 3. for a class that is not there at all;
-# 4. for the answer of the shuffled network, which knows nothing.
+# 3. for a class that is not in the photo at all;
+# 4. for the prediction of the shuffled network, which knows nothing.
 #
 # **Look for:** whether the map moves with the class; and that every map is colorful, because each is scaled to its own
 # maximum. A map of nothing looks like a map of something. So `faithfulness` takes the bright pixels away and tests
-# whether the score falls sooner than for a blob in the middle. The titles say what it found.
+# whether the score falls sooner than for a blob in the middle. The titles say what comes out.
 
 # %%
 images, best = photo[None], prediction.to_json()["classifier"][0]["name"]
@@ -219,8 +220,8 @@ for ax, (one, target) in zip(axes, asked, strict=True):
 plt.show()
 
 # %% [markdown]
-# A network with 1000 classes always gives one of them. This is a tower of the Summer Palace in Beijing: no class is
-# called so, and palace, bell cote and lakeside each have a point. "Right" and "wrong" are not the only cases.
+# A network with 1000 classes always gives one of them. This is a tower of the Summer Palace in Beijing: no class
+# has that name, and palace, bell cote and lakeside each have a point. "Right" and "wrong" are not the only cases.
 #
 # ## Try
 #

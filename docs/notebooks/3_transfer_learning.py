@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Transfer learning, with and without
 #
-# Ten images of a class are too few to learn to see from. But a network that has seen a million photographs has useful
-# filters already. This notebook trains the same network in four ways on the same sixty images: from random weights, as
-# frozen features, fine-tuned with care, and fine-tuned without. Then it asks how many images each way needs.
+# About ten images of a class are too few to learn to see from. But a network that has seen a million photographs has
+# useful filters already. This notebook trains the same network in four ways on the same sixty images: from random
+# weights, as frozen features, fine-tuned with care, and fine-tuned without. Then it asks how many images each way
+# needs.
 #
 # **To open this file:** VS Code and PyCharm run its cells as they are. For Jupyter: `pip install jupyter jupytext`,
 # then `jupytext --to ipynb 3_transfer_learning.py`.
@@ -24,18 +25,18 @@ import visiontasks as vt
 # %% tags=["parameters"]
 IMAGES = 60  # to train with, of six classes
 POOL = 360  # for the last question
-TEST = 120  # to test with
+VAL = 120  # to validate with
 SIZE = 96  # height and width
-EPOCHS = 8
+EPOCHS = 6
 BACKBONE = {"name": "efficientnet_lite0", "weights": "imagenet"}
 
 # %% [markdown]
 # ## The data
 #
 # One textured shape on a textured background: circle, square, triangle, star, cross or ring. ImageNet has no such
-# classes and no such pictures. So this is a fair question: does it help to have seen dogs and cars?
+# classes and no such images. So this is a fair question: does it help to have seen dogs and cars?
 #
-# For photos of your own in class folders: `train, test = vt.load_data("my_photos", size=(224, 224), resize="crop")`.
+# For photos of your own in class folders: `train, val = vt.load_data("my_photos", size=(224, 224), resize="crop")`.
 
 
 # %%
@@ -50,7 +51,7 @@ def drawn(count, seed):
 names = ("circle", "square", "triangle", "star", "cross", "ring")
 pool_images, pool_labels = drawn(POOL, seed=0)
 images, labels = pool_images[:IMAGES], pool_labels[:IMAGES]
-test_images, test_labels = drawn(TEST, seed=1)
+val_images, val_labels = drawn(VAL, seed=1)
 print({name: int((labels == number).sum()) for number, name in enumerate(names)})
 
 # %% [markdown]
@@ -89,10 +90,10 @@ def build(**changes):
 
 
 def train(model, rate, epochs, freeze):
-    """The test accuracy after each epoch."""
+    """Losses and accuracies after each epoch, of the training set and the validation set."""
     model.backbone.trainable = not freeze
     model.compile(keras.optimizers.AdamW(rate), metrics=["accuracy"])
-    data = {"validation_data": (test_images, test_labels), "batch_size": 12, "validation_batch_size": 40, "verbose": 0}
+    data = {"validation_data": (val_images, val_labels), "batch_size": 12, "validation_batch_size": 40, "verbose": 0}
     return model.fit(images, labels, epochs=epochs, **data).history
 
 
@@ -120,13 +121,13 @@ for way in ("from scratch", "frozen", "fine-tuned", "too fast"):
     print(f"{way:13} {trained:10,} weights trained, {time.perf_counter() - start:4.0f} s, accuracy {accuracy:.1%}")
 
 # %% [markdown]
-# **Look for** (left): who reaches 100%. This curve alone says nothing: a network can learn sixty images by heart.
+# **Look for** (left): who reaches 100%. This curve alone says nothing: a network can overfit sixty images.
 # **Look for** (right): where each way starts, how fast it rises, where it ends. The dashed line is guessing. With 120
-# test images, a difference of less than nine points may be chance.
+# validation images, a difference of less than nine points may be chance.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained", sharey=True)
-for ax, name, title in zip(axes, ("accuracy", "val_accuracy"), ("training images", "test images"), strict=True):
+for ax, name, title in zip(axes, ("accuracy", "val_accuracy"), ("training images", "validation images"), strict=True):
     for way, history in histories.items():
         ax.plot(range(1, EPOCHS + 1), history[name], marker=".", label=way)
     ax.axhline(1 / len(names), color="gray", linestyle="--")
@@ -136,14 +137,15 @@ axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# - **From scratch** knows all training images, and guesses on others: millions of weights, sixty images.
+# - **From scratch** knows all training images, and is hardly better than guessing on others: millions of weights, sixty
+#   images.
 # - **Frozen** trains 7,686 weights. They can overfit less, and they cannot learn what the features lack.
 # - **Fine-tuned** can learn it, but sixty images say little about it: it ends near frozen, or a few points above. The
 #   dip of its training curve is where the backbone is set free. From there on, batch normalization uses the statistics
 #   of twelve images instead of ImageNet's.
 # - **Too fast** is the usual mistake. Steps this large destroy the ImageNet weights in the first epoch. What is left is
-#   worse than training from scratch. If a fine-tuned network is worse than a frozen one, look at the learning rate
-#   first.
+#   worse than training from scratch: it does not even fit the training images. If a fine-tuned network is worse than a
+#   frozen one, look at the learning rate first.
 #
 # ## How many images does it take?
 #
@@ -153,14 +155,14 @@ plt.show()
 # %%
 backbone = build().backbone
 deepest = list(backbone.output)[-1]  # C5
-pool_features, test_features = (
-    backbone.predict(some, verbose=0)[deepest].mean(axis=(1, 2)) for some in (pool_images, test_images)
+pool_features, val_features = (
+    backbone.predict(some, verbose=0)[deepest].mean(axis=(1, 2)) for some in (pool_images, val_images)
 )
 counts = [count for count in (12, 30, 60, 120, 240, 360) if count <= POOL]
 accuracies = []
 for count in counts:
     fitted = LogisticRegression(C=0.1, max_iter=1000).fit(pool_features[:count], pool_labels[:count])
-    accuracies.append(fitted.score(test_features, test_labels))
+    accuracies.append(fitted.score(val_features, val_labels))
 
 # %% [markdown]
 # **Look for:** what twice the images are worth, and whether the curve is flat yet. Then compare: is any of the four
@@ -172,7 +174,7 @@ ax.plot(counts, accuracies, marker="o", color="black", label="frozen features, l
 for way, history in histories.items():
     ax.scatter(IMAGES, history["val_accuracy"][-1], s=70, label=f"{way}, {IMAGES} images")
 ax.axhline(1 / len(names), color="gray", linestyle="--")
-ax.set(xscale="log", xlabel="training images", ylabel="test accuracy", ylim=(0, 1.02))
+ax.set(xscale="log", xlabel="training images", ylabel="validation accuracy", ylim=(0, 1.02))
 ax.set_xticks(counts, counts)
 ax.minorticks_off()
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -181,25 +183,26 @@ plt.show()
 # %% [markdown]
 # ## Mistakes
 #
-# The test images on which the fine-tuned network is surest and wrong, each with a Grad-CAM of its answer. The deepest
-# level has 3×3 cells here, so the maps are coarse.
+# The validation images on which the fine-tuned network is surest and wrong, each with a Grad-CAM of its prediction. The
+# deepest level has 3×3 cells here, so the maps are coarse.
 #
 # **Look for:** the scores. After sixty images a network is sure of everything, so its score is no measure of how far to
 # trust it. **Look for:** whether the map lies on the shape at all. A network that looks at the background has learned
-# the wrong thing, even where its answer is right.
+# the wrong thing, even where its prediction is right.
 
 # %%
 model = models["fine-tuned"]
-scores = model.predict(test_images, verbose=0)["scores"]
-said = scores.argmax(axis=1)
-wrong = np.flatnonzero(said != test_labels)
-wrong = wrong[np.argsort(-scores[wrong, said[wrong]])][:6]
-heat = vt.explain.grad_cam(model, test_images[wrong]) if len(wrong) else []
+scores = model.predict(val_images, verbose=0)["scores"]
+predicted = scores.argmax(axis=1)
+wrong = np.flatnonzero(predicted != val_labels)
+wrong = wrong[np.argsort(-scores[wrong, predicted[wrong]])][:6]
+heat = vt.explain.grad_cam(model, val_images[wrong]) if len(wrong) else []
 figure, axes = plt.subplots(2, 6, figsize=(11, 4.2), layout="constrained")
 for column, i, one in zip(axes.T, wrong, heat, strict=False):
-    column[0].imshow(test_images[i])
-    column[0].set_title(f"is {names[test_labels[i]]},\nsaid {names[said[i]]} ({scores[i, said[i]]:.0%})", fontsize=9)
-    column[1].imshow(test_images[i])
+    column[0].imshow(val_images[i])
+    title = f"is {names[val_labels[i]]},\npredicted {names[predicted[i]]} ({scores[i, predicted[i]]:.0%})"
+    column[0].set_title(title, fontsize=9)
+    column[1].imshow(val_images[i])
     column[1].imshow(one, cmap="inferno", alpha=0.6)
 for ax in axes.flat:
     ax.axis("off")

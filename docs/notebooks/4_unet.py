@@ -23,7 +23,7 @@ import visiontasks as vt
 TRAIN = 640  # scenes to train with
 VAL = 64  # scenes to validate with
 SIZE = 96  # height and width
-EPOCHS = 7
+EPOCHS = 5
 BACKBONE = {"name": "efficientnet_lite0", "weights": "imagenet"}
 
 # %% [markdown]
@@ -69,8 +69,8 @@ plt.show()
 # ## A network that says "background"
 #
 # Before any training, know what is easy. Most pixels are background. A "network" that never says anything else has a
-# good pixel accuracy. Its mean IoU shows that it found nothing: IoU is intersection over union of truth and answer, for
-# each class, and the mean counts small classes as much as large ones.
+# good pixel accuracy. Its mean IoU shows that it detects nothing: IoU is intersection over union of ground truth and
+# prediction, for each class, and the mean counts small classes as much as large ones.
 
 # %%
 shares = np.bincount(masks.ravel(), minlength=len(names)) / masks.size
@@ -83,8 +83,8 @@ print(f"always background: pixel accuracy {shares[0]:.1%}, mean IoU {shares[0] /
 # Any backbone can be the way down. The table shows the levels that the head takes from it: level `C5` has one cell for
 # 32×32 pixels. The backbone is frozen, so that a minute is enough: only the way up learns.
 #
-# The loss has two terms. Cross-entropy asks every pixel alone, so large classes weigh most. Dice compares truth and
-# answer as areas, class by class, so each class weighs the same.
+# The loss has two terms. Cross-entropy asks every pixel alone, so large classes weigh most. Dice compares ground
+# truth and prediction as areas, class by class, so each class weighs the same.
 
 
 # %%
@@ -135,7 +135,7 @@ plt.show()
 # The last two columns are the loss of each pixel, -log of the probability of its true class: bright is expensive.
 #
 # **Look for:** what is left without skips. The deepest level has 3×3 cells for the image: too few to draw anything, so
-# the network answers "background". Yet its loss glows around the objects: it knows that something is there, but not
+# the network predicts "background". Yet its loss glows around the objects: it knows that something is there, but not
 # where.
 #
 # **Look for:** thin bright outlines with skips. Even a good network is unsure at the border of an object. A whole
@@ -143,7 +143,7 @@ plt.show()
 
 # %%
 probabilities = {which: model.predict(images, verbose=0)["probabilities"] for which, model in models.items()}
-answers = {which: values.argmax(axis=-1) for which, values in probabilities.items()}
+predictions = {which: values.argmax(axis=-1) for which, values in probabilities.items()}
 losses = {
     which: -np.log(np.take_along_axis(values, masks[..., None], axis=-1)[..., 0] + 1e-7)
     for which, values in probabilities.items()
@@ -154,10 +154,10 @@ for i, row in enumerate(axes):
     row[0].imshow(images[i])
     row[1].imshow(masks[i], **colors)
     for ax, which in zip(row[2:4], models, strict=True):
-        ax.imshow(answers[which][i], **colors)
+        ax.imshow(predictions[which][i], **colors)
     for ax, which in zip(row[4:], models, strict=True):
         ax.imshow(losses[which][i], cmap="inferno", vmin=0, vmax=4)
-for ax, title in zip(axes[0], ("image", "truth", *models, *(f"loss {which}" for which in models)), strict=True):
+for ax, title in zip(axes[0], ("image", "ground truth", *models, *(f"loss {which}" for which in models)), strict=True):
     ax.set_title(title)
 for ax in axes.flat:
     ax.axis("off")
@@ -183,9 +183,9 @@ def border_distances(mask):
 distances = np.stack([border_distances(mask) for mask in masks])
 limits = [0, 1, 2, 3, 4, 6, 8, 12, 20]
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
-for which, found in answers.items():
+for which, predicted in predictions.items():
     wrong = [
-        (found != masks)[(distances > low) & (distances <= high)].mean()
+        (predicted != masks)[(distances > low) & (distances <= high)].mean()
         for low, high in zip(limits[:-1], limits[1:], strict=True)
     ]
     ax.plot(limits[1:], wrong, marker="o", label=which)
@@ -220,15 +220,15 @@ plt.show()
 # background? That is what the next training images should show.
 
 # %%
-found = answers["with skips"]
-worst = np.argsort(-(found != masks).mean(axis=(1, 2)))[:5]
+predicted = predictions["with skips"]
+worst = np.argsort(-(predicted != masks).mean(axis=(1, 2)))[:5]
 figure, axes = plt.subplots(3, 5, figsize=(10, 6.2), layout="constrained")
 for column, i in zip(axes.T, worst, strict=True):
     column[0].imshow(images[i])
-    column[0].set_title(f"{(found[i] != masks[i]).mean():.0%} wrong")
+    column[0].set_title(f"{(predicted[i] != masks[i]).mean():.0%} wrong")
     column[1].imshow(masks[i], **colors)
-    column[2].imshow(found[i], **colors)
-for ax, title in zip(axes[:, 0], ("image", "truth", "with skips"), strict=True):
+    column[2].imshow(predicted[i], **colors)
+for ax, title in zip(axes[:, 0], ("image", "ground truth", "with skips"), strict=True):
     ax.set_ylabel(title)
 for ax in axes.flat:
     ax.set(xticks=[], yticks=[])
@@ -242,14 +242,15 @@ plt.show()
 
 # %%
 confusion = np.zeros((len(names), len(names)))
-np.add.at(confusion, (masks, found), 1)
+np.add.at(confusion, (masks, predicted), 1)
 confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1)
 figure, ax = plt.subplots(figsize=(5.5, 5), layout="constrained")
 ax.imshow(confusion, cmap="Blues", vmin=0, vmax=1)
-for truth, answer in np.ndindex(confusion.shape):
-    ink = "white" if confusion[truth, answer] > 0.5 else "black"
-    ax.text(answer, truth, f"{confusion[truth, answer]:.2f}", ha="center", va="center", color=ink)
-ax.set(xticks=range(len(names)), yticks=range(len(names)), yticklabels=names, xlabel="answer", ylabel="truth")
+for row, column in np.ndindex(confusion.shape):
+    ink = "white" if confusion[row, column] > 0.5 else "black"
+    ax.text(column, row, f"{confusion[row, column]:.2f}", ha="center", va="center", color=ink)
+ax.set(xticks=range(len(names)), yticks=range(len(names)), yticklabels=names)
+ax.set(xlabel="prediction", ylabel="ground truth")
 ax.set_xticklabels(names, rotation=45)
 plt.show()
 

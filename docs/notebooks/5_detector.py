@@ -156,14 +156,14 @@ plt.show()
 #
 # `classification` has a difficulty: hundreds of background anchors for a positive one. Almost all are easy, but the sum
 # of their small losses is larger than the loss of the few that matter. The focal loss multiplies the cross-entropy by
-# (1 - p)², where p is the probability of the truth. What is easy counts almost nothing.
+# (1 - p)², where p is the probability of the target. What is easy counts almost nothing.
 
 # %%
 p = np.linspace(0.01, 1, 100)
 figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 ax.plot(p, -np.log(p), label="cross-entropy")
 ax.plot(p, -((1 - p) ** 2) * np.log(p), label="focal loss")
-ax.set(xlabel="probability of the truth", ylabel="loss")
+ax.set(xlabel="probability of the target", ylabel="loss")
 ax.legend()
 plt.show()
 
@@ -173,9 +173,9 @@ model.compile(keras.optimizers.AdamW(rate))
 history = model.fit(train, epochs=EPOCHS, verbose=2).history
 
 # %% [markdown]
-# **Look for** (left): which term stays high. With a frozen backbone and a minute of training, figures are found sooner
-# than their boxes are exact. **Look for** (right): the trained network. By cross-entropy, most of the loss would still
-# be background that is recognized already. By focal loss, the positive anchors weigh most.
+# **Look for** (left): which term stays high. With a frozen backbone and a minute of training, figures are detected
+# sooner than their boxes are exact. **Look for** (right): the trained network. By cross-entropy, most of the loss would
+# still be background that is recognized already. By focal loss, the positive anchors weigh most.
 
 # %%
 raw = [model(images[start : start + 16]) for start in range(0, VAL, 16)]
@@ -188,14 +188,14 @@ for term in ("classification_loss", "localization_loss"):
     axes[0].plot(range(1, EPOCHS + 1), history[term], marker=".", label=term)
 axes[0].set(xlabel="epoch", ylim=(0, None))
 axes[0].legend()
-for place, power in enumerate((0, 2)):  # of cross-entropy, of the focal loss
-    truth = np.where(kinds >= 0, score, 1 - score).clip(1e-7)
-    loss = -((1 - truth) ** power) * np.log(truth)
+for position, power in enumerate((0, 2)):  # of cross-entropy, of the focal loss
+    p = np.where(kinds >= 0, score, 1 - score).clip(1e-7)
+    loss = -((1 - p) ** power) * np.log(p)
     weights = {"positive": head.alpha, "background": 1 - head.alpha} if power else {"positive": 1, "background": 1}
     sums = np.array([weights["positive"] * loss[kinds >= 0].sum(), weights["background"] * loss[kinds == -1].sum()])
     share = sums[0] / sums.sum()
-    axes[1].bar(place, share, color="C2")
-    axes[1].bar(place, 1 - share, bottom=share, color="C7")
+    axes[1].bar(position, share, color="C2")
+    axes[1].bar(position, 1 - share, bottom=share, color="C7")
 axes[1].set(xticks=[0, 1], xticklabels=["cross-entropy", "focal loss"], ylabel="share of the loss")
 axes[1].legend(["positive anchors", "background"], loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
@@ -260,7 +260,7 @@ plt.show()
 #
 # A detection is right (a true positive) if it overlaps an object by 0.5 or more that no better detection has. Sorted by
 # score over all images, each detection gives a point: precision is the share of right ones so far, recall the share of
-# objects found so far.
+# objects detected so far.
 
 # %%
 predictions = model.predict(images, verbose=0)
@@ -284,17 +284,17 @@ recall = np.cumsum(right) / sum(len(sample.boxes) for sample in samples)
 
 # %%
 falling = np.maximum.accumulate(precision[::-1])[::-1]
-places = np.searchsorted(recall, np.linspace(0, 1, 101))
-ap50 = np.mean([falling[place] if place < len(falling) else 0 for place in places])
+ranks = np.searchsorted(recall, np.linspace(0, 1, 101))
+ap50 = np.mean([falling[rank] if rank < len(falling) else 0 for rank in ranks])
 metrics = vt.score(model, val)
 print(f"AP at IoU 0.5: {ap50:.3f} by hand, {metrics['ap50']:.3f} by COCO's program")
 print(f"AP at IoU 0.75: {metrics['ap75']:.3f}, mean of IoU 0.50 to 0.95: {metrics['ap']:.3f}")
 
 # %% [markdown]
-# **Look for:** where the curve ends: objects that are not found at any score. And where it falls: from there on, more
-# recall costs many wrong boxes. One network can be many detectors, one for each score threshold. AP scores all of them
-# at once; the dot is the one with the best F1, the harmonic mean of precision and recall. AP at 0.75 is lower, because
-# boxes must fit better.
+# **Look for:** where the curve ends: objects that are not detected at any score. And where it falls: from there on,
+# more recall costs many wrong boxes. One network can be many detectors, one for each score threshold. AP scores all of
+# them at once; the dot is the one with the best F1, the harmonic mean of precision and recall. AP at 0.75 is lower,
+# because boxes must fit better.
 
 # %%
 figure, ax = plt.subplots(figsize=(5.5, 3.8), layout="constrained")
@@ -313,9 +313,9 @@ plt.show()
 # Grad-CAM and occlusion of the two best detections. Both explain the class score of the anchor that gave this box.
 #
 # **Look for:** whether the bright pixels lie in the box. Grad-CAM (first row) lights other figures too, a little,
-# because the channels that it weights answer to any figure. Occlusion (last row) asks about this box alone: where it is
-# bright, the score falls without these pixels. If that were beside the figure, the network would use the surroundings.
-# The titles say which maps hold the test.
+# because the channels that it weights respond to any figure. Occlusion (last row) asks about this box alone: where it
+# is bright, the score falls without these pixels. If that were beside the figure, the network would use the
+# surroundings. The titles say which maps hold the test.
 
 # %%
 best = [row for row in rows if row[1]][:2] or rows[:2]
@@ -355,8 +355,8 @@ for value, good, i, box, overlap in rows:
         kind = "double" if overlap >= 0.5 else "badly placed" if overlap >= 0.1 else "nothing there"
         kinds[kind].append((i, box, f"{value:.2f}"))
 for i, sample in enumerate(samples):
-    found = [row[3] for row in rows if row[2] == i and row[0] >= threshold]
-    reached = iou(sample.boxes, np.reshape(found, (-1, 4))).max(axis=1, initial=0)
+    kept = [row[3] for row in rows if row[2] == i and row[0] >= threshold]
+    reached = iou(sample.boxes, np.reshape(kept, (-1, 4))).max(axis=1, initial=0)
     kinds["missed"] += [(i, box, "") for box in sample.boxes[reached < 0.5]]
 print({kind: len(some) for kind, some in kinds.items()})
 

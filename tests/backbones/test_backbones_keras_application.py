@@ -1,5 +1,7 @@
 """Compared with keras.applications used directly: its network, its preprocessing, its files."""
 
+import math
+
 import h5py
 import keras
 import numpy as np
@@ -31,19 +33,41 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.
 
 
 def published_file(variant, path):
-    """A file as Keras publishes them, with random weights, and ImageNet's statistics where the network keeps them."""
+    """A file as Keras publishes them, with random weights, and ImageNet's statistics where the network keeps them.
+
+    Every layer counts in the output: kernels keep the size of a signal, biases and scales are random, also those that
+    begin at 0 or 1e-6, and the statistics of batch norms are the signal's own.
+    """
     network = getattr(keras.applications, variant)(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
     rng = np.random.default_rng(1)
     for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):  # as training leaves them, not 0 and 1
-            for variable in layer.weights:
-                low = 0.5 if variable.name in ("gamma", "moving_variance") else -0.5
-                variable.assign(rng.uniform(low, 1.5, variable.shape))
-        if isinstance(layer, keras.layers.Normalization) and layer.weights:
-            layer.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
+        if isinstance(layer, keras.layers.Normalization):
+            if layer.weights:
+                layer.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
+            continue
+        for variable in layer.weights:
+            variable.assign(random_values(rng, variable))
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.5  # one pass; half the drawn variance stays, so that no channel is amplified
+    keras.utils.set_random_seed(0)  # of stochastic depth
+    network(preprocess(variant, IMAGES), training=True)
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, network)
     return path
+
+
+def random_values(rng, variable):
+    """Kernels after He et al. 2015; all else around 0 or, where it multiplies, around 1."""
+    if "kernel" not in variable.name:
+        low = 0.5 if variable.name in ("gamma", "moving_variance") else -0.5
+        return rng.uniform(low, low + 1, variable.shape)
+    shape = tuple(variable.shape)
+    fan_in = math.prod(shape[:2] if shape[-1] == 1 else shape[:-1])  # a depthwise one filters each channel alone
+    return rng.standard_normal(shape, np.float32) * (2 / fan_in) ** 0.5
+
+
+def preprocess(variant, images):
+    return getattr(keras.applications, MODULES[variant]).preprocess_input(images.astype("float32"))
 
 
 def c5(backbone):
@@ -56,12 +80,21 @@ def test_equals_keras_with_its_published_weights(variant, tmp_path, monkeypatch,
     request.getfixturevalue("without_weights")  # from here on: what the file does not fill shows, and nothing is drawn
     monkeypatch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
     network = getattr(keras.applications, variant)(include_top=False, weights="imagenet", input_shape=(SIZE, SIZE, 3))
-    preprocess = getattr(keras.applications, MODULES[variant]).preprocess_input
-    expected = keras.ops.convert_to_numpy(network(preprocess(IMAGES.astype("float32"))))
+    expected = keras.ops.convert_to_numpy(network(preprocess(variant, IMAGES)))
     got = c5(keras_application(variant, weights="imagenet", input_shape=(SIZE, SIZE, 3)))
     scale = np.abs(expected).max()
     assert scale > 1e-6 and np.isfinite(scale)
     np.testing.assert_allclose(got / scale, expected / scale, atol=2e-5)
+
+
+def test_a_kernel_in_the_middle_counts_in_what_is_compared(tmp_path):
+    """What the comparisons above rest on: with statistics drawn at random the signal dies, and they see no kernel."""
+    path = published_file("MobileNet", tmp_path / "a_notop.h5")
+    backbone = keras_application("MobileNet", weights=str(path), input_shape=(SIZE, SIZE, 3))
+    expected = c5(backbone)
+    kernel = backbone.get_layer("conv_pw_3").kernel
+    kernel.assign(keras.ops.zeros_like(kernel))
+    assert np.abs(c5(backbone) - expected).max() > 0.1 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("variant", ["MobileNet", "EfficientNetB0"])

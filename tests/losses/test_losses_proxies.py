@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import passes
 import pytest
 from keras import ops
 
@@ -28,10 +29,25 @@ def test_proxy_anchor_is_the_paper_s_equation(margin, scale):
     assert float(negative.mean) == pytest.approx(other / 5, rel=1e-5)
 
 
-def test_the_largest_scale_stays_finite():
-    worst = np.where(np.arange(5) == LABELS[:, None], -1.0, 1.0).astype("float32")
-    for term in proxy_anchor(LABELS, worst, LABELED, 0.3, 64.0):
-        assert np.isfinite(float(term.mean)) and float(term.mean) > 60
+@pytest.mark.parametrize("scale", [64.0, 1000.0])
+@pytest.mark.parametrize("cosine", [-0.99, 0.99])
+def test_exponents_beyond_the_range_of_exp_give_finite_losses_and_gradients(scale, cosine):
+    own = np.arange(5) == LABELS[:, None]
+    similarities = np.where(own, -cosine, cosine).astype("float32")
+
+    def loss(x):
+        return sum(term.mean for term in proxy_anchor(LABELS, x, LABELED, 0.5, scale))
+
+    value, (gradient,) = passes.gradients(lambda values: loss(*values), [ops.convert_to_tensor(similarities)])
+    # of k equal exponents e: log(1 + k exp(e)), averaged over the 3 classes that occur and over all 5
+    counts = [((own & LABELED[:, None]).sum(axis=0), 3), ((~own & LABELED[:, None]).sum(axis=0), 5)]
+    exponent = scale * (cosine + 0.5)
+    expected = sum(
+        sum(np.logaddexp(0, exponent + np.log(k)) for k in column if k) / classes for column, classes in counts
+    )
+    assert float(value) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    gradient = ops.convert_to_numpy(gradient)
+    assert np.isfinite(gradient).all() and (cosine < 0 or gradient.any())
 
 
 def test_proxy_nca_is_a_softmax_over_squared_distances():

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import passes
 import pytest
 from keras import ops
 from sklearn.metrics import log_loss
@@ -34,6 +35,18 @@ def test_positive_weight_counts_positives_that_many_times():
 def test_focal_equals_keras():
     expected = keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, alpha=0.25, gamma=2.0, from_logits=True)
     assert value(sigmoid.focal(TAGS, LOGITS, ALL)) == pytest.approx(value(expected(TAGS, LOGITS)), rel=1e-4)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_has_finite_gradients_where_the_probability_is_0_or_1(gamma):
+    logits, tags = np.float32([[200, -200, 200, -200, 1]]), np.float32([[1, 0, 0, 1, 1]])
+    value, (gradient,) = passes.gradients(
+        lambda x: ops.sum(sigmoid.focal_elements(tags, x[0], gamma)), [ops.convert_to_tensor(logits)]
+    )
+    p = 1 / (1 + np.exp(-1))
+    own = 0.25 * (1 - p) ** gamma * (gamma * p * np.log(p) - (1 - p))  # the last one's
+    np.testing.assert_allclose(ops.convert_to_numpy(gradient), [[0, 0, 0.75, -0.25, own]], rtol=1e-4, atol=1e-6)
+    assert float(value) == pytest.approx(200 - 0.25 * (1 - p) ** gamma * np.log(p), rel=1e-5)
 
 
 def test_asymmetric_equals_the_paper():

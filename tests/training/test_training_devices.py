@@ -120,6 +120,7 @@ with devices.scope("all", 4):
             "ssd": heads.SSD(names["classes"], levels=levels, extra=[], batch_norm=False),
             "retinanet": heads.RetinaNet(names["classes"], levels=levels, filters=8, convs=1),
             "yolo": heads.YOLO(names["classes"], levels=levels, bins=4),
+            "embedder": heads.Embedder(names["label"], size=4, scale=2.0),
         },
         loss_weights={"ssd": 0.5},
     )

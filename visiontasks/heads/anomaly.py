@@ -1,5 +1,6 @@
-"""Anomalies: what no normal image has, found by statistics of a pretrained backbone's features."""
+"""Anomalies: what no normal image has, detected by statistics of a pretrained backbone's features."""
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -10,6 +11,7 @@ from visiontasks.arguments import Chance, Classes, Count, Levels, NonNegative, P
 from visiontasks.heads.head import Head
 from visiontasks.layers.memory_bank import MemoryBank
 from visiontasks.layers.patch_gaussians import PatchGaussians
+from visiontasks.ops.resizing import fit_to
 from visiontasks.taps import levels_among
 
 # by method: the strides of the levels that it uses by default, as its paper does
@@ -83,7 +85,7 @@ class Anomaly(Head):
 
     def build(self, taps):
         super().build(taps)
-        self.grid, self.image_size = self.tapped[0].size, taps["image"].size
+        self.grid, self.stride, self.image_size = self.tapped[0].size, self.tapped[0].stride, taps["image"].size
         if None in (*self.grid, *self.image_size):
             raise ValueError(f"{self.name}: needs a known image size; give the backbone one.")
         channels = sum(tap.channels for tap in self.tapped)
@@ -111,17 +113,13 @@ class Anomaly(Head):
             x = ops.cast(features[tap.name], "float32")
             if self.method == "patchcore":
                 x = ops.average_pool(x, 3, strides=1, padding="same", data_format="channels_last")
-            if tap.size != self.grid:
-                x = ops.image.resize(x, self.grid, interpolation="bilinear", data_format="channels_last")
-            maps.append(x)
+            maps.append(fit_to(x, self.grid, tap.stride // self.stride))
         x = ops.concatenate(maps, axis=-1)
         return ops.take(x, self.dimensions, axis=-1) if self.method == "padim" else x
 
     def _distances(self, x):
         distances = self.normality(x)
-        resized = ops.image.resize(
-            distances[..., None], self.image_size, interpolation="bilinear", data_format="channels_last"
-        )
+        resized = fit_to(distances[..., None], self.image_size, self.stride)
         rows, columns = (_smoothing(length, self.smoothing) for length in self.image_size)
         smoothed = ops.matmul(ops.matmul(rows, resized[..., 0]), ops.transpose(columns))
         if self.method == "padim":
@@ -130,28 +128,11 @@ class Anomaly(Head):
 
     def adapt(self, batches: Iterable[dict]):
         """Fit the statistics to features of normal images, and then the thresholds to the held-out images."""
-        every = round(1 / self.held_out) if self.held_out else 0
-        held, first, count = [], [], 0
-
-        def fitted():
-            nonlocal count
-            for features in batches:
-                x = self._embedding(features)
-                numbers = range(count, count + x.shape[0])
-                out = [i for i, n in enumerate(numbers) if every and n % every == every - 1]
-                rest = [i for i in range(x.shape[0]) if i not in out]
-                count += x.shape[0]
-                if out:
-                    held.append(_rows(x, out))
-                if rest:
-                    x = _rows(x, rest)
-                    first[:] = first or [x]
-                    yield x
-
-        self.normality.fit(fitted())
-        found = [self._distances(x) for x in held or first]
-        scores = ops.concatenate([one["score"] for one in found])
-        peaks = ops.concatenate([ops.max(one["map"], axis=(1, 2)) for one in found])
+        split = _Split((self._embedding(features) for features in batches), self.held_out)
+        self.normality.fit(split)
+        distances = [self._distances(x) for x in split.held_out or split.first]
+        scores = ops.concatenate([one["score"] for one in distances])
+        peaks = ops.concatenate([ops.max(one["map"], axis=(1, 2)) for one in distances])
         thresholds = [ops.quantile(values, self.quantile) for values in (scores, peaks)]
         # of images that are all alike every distance may be 0
         self.thresholds.assign(ops.maximum(ops.stack(thresholds), keras.config.epsilon()))
@@ -164,14 +145,37 @@ class Anomaly(Head):
         return {"map": outputs["map"] / peak, "score": outputs["score"] / score}
 
 
-def _rows(x, numbers):
-    return ops.take(x, ops.convert_to_tensor(numbers, dtype="int32"), axis=0)
+class _Split:
+    """Batches without a share of their images, spread evenly; to be read once.
+
+    Attributes:
+        held_out: that share, a list of batches.
+        first: the first batch of the others, in a list; empty if there is none.
+    """
+
+    def __init__(self, batches, share):
+        self.batches, self.share, self.held_out, self.first = batches, share, [], []
+
+    def __iter__(self):
+        number = 0
+        for x in self.batches:
+            parts = [], []
+            for row in range(x.shape[0]):
+                held = math.floor((number + 1) * self.share) > math.floor(number * self.share)
+                parts[held].append(row)
+                number += 1
+            kept, held_out = (ops.take(x, ops.convert_to_tensor(rows, dtype="int32"), axis=0) for rows in parts)
+            if parts[True]:
+                self.held_out.append(held_out)
+            if parts[False]:
+                self.first = self.first or [kept]
+                yield kept
 
 
 def _smoothing(length, sigma):
     """The matrix (length, length) that smooths with a Gaussian; near borders by the weights that are inside."""
     if not sigma:
         return ops.eye(length)
-    places = ops.arange(length, dtype="float32")
-    weights = ops.exp(-ops.square((places[:, None] - places) / sigma) / 2)
+    positions = ops.arange(length, dtype="float32")
+    weights = ops.exp(-ops.square((positions[:, None] - positions) / sigma) / 2)
     return weights / ops.sum(weights, axis=1, keepdims=True)

@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Counts, Levels, Share
-from visiontasks.heads.segmentation import ConvBlock, SegmentationHead, fit_to, interpolated
+from visiontasks.heads.segmentation import ConvBlock, SegmentationHead
 from visiontasks.ops import max_pooling
+from visiontasks.ops.resizing import fit_to
 from visiontasks.taps import levels_among
 
 
@@ -16,7 +17,7 @@ class DeconvNet(SegmentationHead):
 
     Noh, Hong and Han 2015 (https://arxiv.org/abs/1505.04366), section 3. On VGG, whose levels are what its poolings
     take, these are the positions of its own maxima, and the decoder has the channels of VGG in reverse. On another
-    backbone they are where pooling would have found the maxima of its levels. A stride that no level has is
+    backbone they are where pooling would take the maxima of its levels. A stride that no level has is
     interpolated at the end. Learns from `mask`, int (B, H, W), 255 = void. Raw outputs are logits float32 (B, H, W, C).
     They decode to {"probabilities": float32 (B, H, W, C)}, which sum to 1 at each pixel.
 
@@ -113,7 +114,7 @@ class DeconvNet(SegmentationHead):
             for layer in block:
                 x = layer(x, training=training)
         x = self.logits(self.drop(x, training=training))
-        return interpolated(x, self.steps[-1].stride, features["image"].shape[1:3])
+        return fit_to(x, features["image"].shape[1:3], self.steps[-1].stride)
 
 
 def _unpooled(x, level, factor):
@@ -122,10 +123,10 @@ def _unpooled(x, level, factor):
     if height is None or width is None:
         raise ValueError("the image's height and width must be known when the model is called.")
     positions = max_pooling.max_positions(level, factor)
-    if all(0 <= whole - there <= 1 for whole, there in zip(positions.shape[1:3], x.shape[1:3], strict=True)):
+    if all(0 <= whole - kept <= 1 for whole, kept in zip(positions.shape[1:3], x.shape[1:3], strict=True)):
         positions = positions[:, : x.shape[1], : x.shape[2]]  # a pooling that leaves out the last row of an odd size
     else:
-        x = fit_to(x, positions.shape[1:3])
+        x = fit_to(x, positions.shape[1:3], 1)
     x = max_pooling.max_unpool(x, positions, factor)[:, :height, :width]
     missing = [[0, height - x.shape[1]], [0, width - x.shape[2]]]
     return ops.pad(x, [[0, 0], *missing, [0, 0]]) if missing != [[0, 0], [0, 0]] else x

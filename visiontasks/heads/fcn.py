@@ -6,8 +6,9 @@ from typing import Literal
 import keras
 
 from visiontasks.arguments import Classes, Count, Levels, Share
-from visiontasks.heads.segmentation import ConvBlock, SegmentationHead, fit_to, interpolated
+from visiontasks.heads.segmentation import ConvBlock, SegmentationHead
 from visiontasks.layers.bilinear import Bilinear
+from visiontasks.ops.resizing import fit_to
 from visiontasks.taps import levels_among
 
 
@@ -100,5 +101,6 @@ class FCN(SegmentationHead):
             x = layer(x, training=training)
         x = self.scores[deepest](x)
         for up, name in self.ups:
-            x = fit_to(up(x), features[name].shape[1:3]) + self.scores[name](features[name])
-        return interpolated(x, self.tapped[0].stride, features["image"].shape[1:3])
+            (factor, _) = up.strides
+            x = fit_to(up(x), features[name].shape[1:3], factor, done=factor) + self.scores[name](features[name])
+        return fit_to(x, features["image"].shape[1:3], self.tapped[0].stride)

@@ -106,36 +106,3 @@ class ConvBlock(keras.layers.Layer):
 
     def compute_output_shape(self, shape):
         return self.conv.compute_output_shape(shape)
-
-
-def fit_to(x, size):
-    """`x` (B, h, w, C) at exactly `size` (height, width).
-
-    A level that was halved with rounding up is one row or column too large: it is cut. If an encoder without padding
-    lost more, the map is resized bilinearly.
-    """
-    (height, width), (rows, columns) = tuple(x.shape[1:3]), tuple(size)
-    if (height, width) == (rows, columns):
-        return x
-    if rows is None or columns is None:
-        raise ValueError("the image's height and width must be known when the model is called.")
-    if 0 <= height - rows <= 1 and 0 <= width - columns <= 1:
-        return x[:, :rows, :columns]
-    # float32: XLA refuses the gradient of bilinear resizing in half precision (TensorFlow 2.21)
-    resized = ops.image.resize(
-        ops.cast(x, "float32"), (rows, columns), interpolation="bilinear", data_format="channels_last"
-    )
-    return ops.cast(resized, x.dtype)
-
-
-def interpolated(x, stride: int, size):
-    """A level `x` (B, h, w, C) of a stride, enlarged bilinearly to the image's `size` (height, width).
-
-    A level whose size was rounded up reaches over the border, where the result is cut.
-    """
-    if None in tuple(size):
-        raise ValueError("the image's height and width must be known when the model is called.")
-    over = [length * stride for length in x.shape[1:3]]
-    if all(0 <= more - length < stride for more, length in zip(over, size, strict=True)):
-        return fit_to(x, over)[:, : size[0], : size[1]]
-    return fit_to(x, size)

@@ -6,15 +6,17 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Counts, Levels, Share
-from visiontasks.heads.segmentation import ConvBlock, SegmentationHead, fit_to
+from visiontasks.heads.segmentation import ConvBlock, SegmentationHead
+from visiontasks.ops.resizing import fit_to
 from visiontasks.taps import levels_among
 
 
 class _UpBlock(keras.layers.Layer):
-    """One step up: double the size, fit it to the skip, concatenate both, convolve twice."""
+    """One step up by a factor: double the size, fit it to the skip, concatenate both, convolve twice."""
 
-    def __init__(self, filters, upsampling, batch_norm, **kwargs):
+    def __init__(self, filters, factor, upsampling, batch_norm, **kwargs):
         super().__init__(**kwargs)
+        self.factor = factor
         half = {"dtype": self.dtype_policy}
         if upsampling == "transposed":
             self.up = keras.layers.Conv2DTranspose(filters, 2, strides=2, name="up", **half)
@@ -30,7 +32,7 @@ class _UpBlock(keras.layers.Layer):
             channels = conv.conv.filters
 
     def call(self, x, skip=None, size=None, training=None):
-        x = fit_to(self.up(x), size)
+        x = fit_to(self.up(x), size, self.factor, done=2)
         if skip is not None:
             x = ops.concatenate([x, ops.cast(skip, x.dtype)], axis=-1)
         for conv in self.convs:
@@ -95,9 +97,11 @@ class UNet(SegmentationHead):
                 f"{filters}."
             )
         self.blocks = []
-        shape = deepest.shape
+        shape, stride = deepest.shape, deepest.stride
         for count, tap in zip(filters, self.steps, strict=True):
-            block = _UpBlock(count, self.upsampling, self.batch_norm, dtype=self.dtype_policy, name=f"up_to_{tap.name}")
+            factor, stride = stride // tap.stride, tap.stride
+            settings = {"dtype": self.dtype_policy, "name": f"up_to_{tap.name}"}
+            block = _UpBlock(count, factor, self.upsampling, self.batch_norm, **settings)
             block.build(shape, tap.channels if self._skips(tap) else 0, tap.size)
             self.blocks.append(block)
             shape = (None, *tap.size, count)
@@ -108,7 +112,7 @@ class UNet(SegmentationHead):
         for block, tap in zip(self.blocks, self.steps, strict=True):
             skip = features[tap.name] if self._skips(tap) else None
             x = block(x, skip=skip, size=features[tap.name].shape[1:3], training=training)
-        x = fit_to(x, features["image"].shape[1:3])  # a C0 without padding is smaller than the image
+        x = fit_to(x, features["image"].shape[1:3], 1)  # a C0 without padding is smaller than the image
         return self.logits(self.drop(x, training=training))
 
     def _skips(self, tap):

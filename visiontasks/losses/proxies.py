@@ -15,27 +15,32 @@ def proxy_anchor(labels, similarities, labeled, margin: float = 0.1, scale: floa
 
     Args:
         labels: int (B,), 0..C-1 where labeled.
-        similarities: float32 (B, C), cosines of embeddings and proxies.
+        similarities: (B, C), cosines of embeddings and proxies.
         labeled: bool (B,).
         margin: of a cosine, δ in the paper.
-        scale: of a cosine, α in the paper; with 32 no sum of exponentials exceeds float32's range.
+        scale: of a cosine, α in the paper.
     """
-    counted = ops.cast(labeled, "float32")[:, None]
-    same = ops.one_hot(ops.where(labeled, ops.cast(labels, "int32"), 0), similarities.shape[-1], dtype="float32")
-    own, other = same * counted, (1.0 - same) * counted
-    sums = [
-        ops.sum(own * ops.exp(-scale * (similarities - margin)), axis=0),
-        ops.sum(other * ops.exp(scale * (similarities + margin)), axis=0),
-        ops.sum(own, axis=0),
-    ]
-    positive, negative, present = ops.unstack(replicas.summed(ops.stack(sums)), num=3)
-    occurs = ops.cast(present > 0, "float32")
+    similarities = ops.cast(similarities, "float32")
+    same = ops.one_hot(ops.where(labeled, ops.cast(labels, "int32"), 0), similarities.shape[-1], dtype="bool")
+    own, other = (ops.logical_and(some, labeled[:, None]) for some in (same, ops.logical_not(same)))
+    positive = _log_one_plus_sum(-scale * (similarities - margin), own)
+    negative = _log_one_plus_sum(scale * (similarities + margin), other)
+    occurs = ops.cast(replicas.summed(ops.sum(ops.cast(own, "float32"), axis=0)) > 0, "float32")
     # every replica has the sums of the whole batch
     number, classes = replicas.number(), ops.cast(similarities.shape[-1], "float32") * ops.max(occurs)
     return (
-        Term(ops.sum(ops.log1p(positive)) / number, ops.sum(occurs) / number),
-        Term(ops.sum(ops.log1p(negative)) / number, classes / number),
+        Term(ops.sum(positive) / number, ops.sum(occurs) / number),
+        Term(ops.sum(negative) / number, classes / number),
     )
+
+
+def _log_one_plus_sum(exponents, counted):
+    """log(1 + Σ exp) over the batch of all replicas, (C,), of exponents (B, C) of any size where `counted`."""
+    exponents = ops.where(counted, exponents, -float("inf"))
+    # the largest is taken out of the sum; the 1 is exp(0)
+    largest = replicas.largest(ops.stop_gradient(ops.maximum(ops.max(exponents, axis=0), 0.0)))
+    total = replicas.summed(ops.sum(ops.exp(exponents - largest), axis=0))
+    return largest + ops.log1p(ops.expm1(-largest) + total)
 
 
 def proxy_nca(labels, similarities, labeled, temperature: float = 1 / 9) -> Term:

@@ -24,9 +24,10 @@ def focal(labels, logits, labeled, gamma: float = 2.0, alpha: float = 0.25) -> T
 def focal_elements(labels, logits, gamma: float = 2.0, alpha: float = 0.25):
     """Sigmoid focal loss of Lin et al. 2017 (https://arxiv.org/abs/1708.02002), eq. 5; alpha weighs positives."""
     logits = ops.cast(logits, "float32")
-    p = ops.sigmoid(logits)
-    positive = -alpha * labels * ops.power(1 - p, gamma) * _log_sigmoid(logits)
-    negative = -(1 - alpha) * (1 - labels) * ops.power(p, gamma) * _log_sigmoid(-logits)
+    log_p, log_not_p = _log_sigmoid(logits), _log_sigmoid(-logits)
+    # powers by their logarithms: below gamma 1, the gradient of a power of 0 is not finite
+    positive = -alpha * labels * ops.exp(gamma * log_not_p) * log_p
+    negative = -(1 - alpha) * (1 - labels) * ops.exp(gamma * log_p) * log_not_p
     return positive + negative
 
 

@@ -34,8 +34,8 @@ def max_unpool(features, positions, size: int):
     Returns:
         (B, h * size, w * size, C).
     """
-    x, there = (ops.expand_dims(ops.expand_dims(one, 3), 2) for one in (features, positions))
-    spread = ops.where(there == _numbers(size), x, ops.zeros((), x.dtype))
+    x, positions = (ops.expand_dims(ops.expand_dims(one, 3), 2) for one in (features, positions))
+    spread = ops.where(positions == _numbers(size), x, ops.zeros((), x.dtype))
     height, width, channels = features.shape[1:]
     return ops.reshape(spread, (-1, height * size, width * size, channels))
 

@@ -1,9 +1,9 @@
-"""Sums over the replicas of tf.distribute, each of which sees its share of a batch. TensorFlow's alone.
+"""Sums and maxima over the replicas of tf.distribute, each of which sees its share of a batch. TensorFlow's alone.
 
-On JAX and PyTorch, and on one device, a batch is whole: there is one replica, and its sums are the batch's.
+On JAX and PyTorch, and on one device, a batch is whole: there is one replica, and what it computes is the batch's.
 """
 
-from keras import backend
+from keras import backend, ops
 
 
 def _context():
@@ -34,3 +34,9 @@ def summed(x):
     from tensorflow import distribute
 
     return context.all_reduce(distribute.ReduceOp.SUM, x)
+
+
+def largest(x):
+    """The elementwise maximum of a tensor over the replicas, the same on each of them. It has no gradient."""
+    context = _context()
+    return x if context is None else ops.max(context.all_gather(ops.stop_gradient(x)[None], axis=0), axis=0)

@@ -48,13 +48,13 @@ class ApproximateIndex:
 
     def near_duplicates(self, threshold: float, most: int = 10_000) -> tuple[np.ndarray, np.ndarray, int]:
         """As `NeighborIndex.near_duplicates`, among the 32 nearest of each: of groups of more copies not all pairs."""
-        found = NearDuplicates(threshold, most)
+        duplicates = NearDuplicates(threshold, most)
         if len(self) > 1:
             near, similarities = self.neighbors(AROUND)
             pairs = np.stack([np.repeat(np.arange(len(self)), near.shape[1]), near.reshape(-1)], axis=1)
             pairs, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
-            found.add_pairs(pairs, similarities.reshape(-1)[first])
-        return found.pairs, found.similarities, found.count
+            duplicates.add_pairs(pairs, similarities.reshape(-1)[first])
+        return duplicates.pairs, duplicates.similarities, duplicates.count
 
     def _nearest(self, queries, k, own=None):
         indices, similarities = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
@@ -62,23 +62,23 @@ class ApproximateIndex:
         step = max(1, BLOCK // (wanted * self._vectors.shape[1]))
         for start in range(0, len(queries) if k else 0, step):
             rows = slice(start, start + step)
-            found = self._candidates(queries[rows], wanted)
-            exact = np.einsum("qd,qkd->qk", queries[rows].astype(np.float64), self._vectors[found])
+            candidates = self._candidates(queries[rows], wanted)
+            exact = np.einsum("qd,qkd->qk", queries[rows].astype(np.float64), self._vectors[candidates])
             if own is not None:
-                exact[found == own[rows, None]] = -np.inf
+                exact[candidates == own[rows, None]] = -np.inf
             order = np.argsort(-exact, axis=1, kind="stable")[:, :k]  # of equal ones the lower index comes first
-            indices[rows] = np.take_along_axis(found, order, axis=1)
+            indices[rows] = np.take_along_axis(candidates, order, axis=1)
             similarities[rows] = np.clip(np.take_along_axis(exact, order, axis=1), -1, 1)
         return indices, similarities
 
     def _candidates(self, queries, wanted):
         """int64 (Q, wanted), rising; of a query that the graph gives fewer for, the nearest by comparing all."""
-        found = self._graph.search(queries, wanted)
+        matches = self._graph.search(queries, wanted)
         if len(queries) == 1:  # usearch then returns one dimension less, and what it found alone
-            keys, counts = np.zeros((1, wanted), np.int64), np.array([len(found)])
-            keys[0, : counts[0]] = found.keys
+            keys, counts = np.zeros((1, wanted), np.int64), np.array([len(matches)])
+            keys[0, : counts[0]] = matches.keys
         else:
-            keys, counts = found.keys.astype(np.int64), np.asarray(found.counts)
+            keys, counts = matches.keys.astype(np.int64), np.asarray(matches.counts)
         for row in np.flatnonzero(counts < wanted):
             keys[row] = np.argpartition(-(self._vectors @ queries[row]), wanted - 1)[:wanted]
         return np.sort(keys, axis=1)

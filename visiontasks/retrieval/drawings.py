@@ -17,15 +17,15 @@ MOST_MAPPED, MOST_THUMBNAILS = 20_000, 2500  # images on a map; the others are l
 CELL = 192  # pixels of an image among its neighbors
 
 
-def neighbors_drawn(found: Sequence[dict], bits: int | None = None) -> np.ndarray:
+def neighbors_drawn(queries: Sequence[dict], bits: int | None = None) -> np.ndarray:
     """A row for each image and its neighbors, uint8 (H, W, 3); files that cannot be read any more are left out.
 
     Args:
-        found: {"path": of the image, "nearest": [{"path", "similarity", perhaps "label"}, …]}.
+        queries: {"path": of the image, "nearest": [{"path", "similarity", perhaps "label"}, …]}.
         bits: of images of 16 bits, see `visiontasks.data.images.read_image`.
     """
     rows = []
-    for one in found:
+    for one in queries:
         paths, titles = [one["path"]], [Path(one["path"]).name]
         for near in one["nearest"]:
             paths.append(near["path"])

@@ -66,7 +66,7 @@ class Features:
                     return None
                 arrays = {field.name: file[field.name] for field in dataclasses.fields(cls)}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is no file of features, or damaged: {error}", "path") from error
+            raise UserError(f"{path} is not a features file, or is damaged: {error}", "path") from error
         return cls(**{**arrays, "names": tuple(arrays["names"].tolist())})
 
 
@@ -107,9 +107,9 @@ class Extractor:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Images on the canvas, uint8 (B, H, W, 3), to vectors of length 1, float32 (B, D)."""
         network = self._network()
-        found = network.predict_on_batch(images)
-        found = found if self._head is None else network.by_head(found)[self._head]["embedding"]
-        return normalized(np.asarray(found))
+        outputs = network.predict_on_batch(images)
+        outputs = outputs if self._head is None else network.by_head(outputs)[self._head]["embedding"]
+        return normalized(np.asarray(outputs))
 
     def of_image(self, image: np.ndarray) -> np.ndarray:
         """The vector (D,) of an image of any size, uint8 (H, W, 3)."""

@@ -46,13 +46,13 @@ class NeighborIndex:
         """
         k = min(checked_count(k), len(self))
         queries = np.asarray(queries, np.float64)
-        found = [nearest(self._similarities(queries[rows]), k) for rows in self._steps(len(queries))]
-        return _joined(found, k)
+        blocks = [nearest(self._similarities(queries[rows]), k) for rows in self._steps(len(queries))]
+        return _joined(blocks, k)
 
     def neighbors(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest others of each of the vectors themselves, as `search` returns them; N - 1 where k is larger."""
         k = min(checked_count(k), len(self) - 1)
-        return _joined([found for _, found in self.neighbor_blocks(k)] if k else [], k, len(self))
+        return _joined([block for _, block in self.neighbor_blocks(k)] if k else [], k, len(self))
 
     def neighbor_blocks(self, k: int) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
         """(rows, their part of `neighbors`), for a k so large that all together would fill the memory."""
@@ -70,10 +70,10 @@ class NeighborIndex:
         Returns:
             Indices int64 (P, 2), the lower one first; similarities float64 (P,); and how many pairs there are in all.
         """
-        found = NearDuplicates(threshold, most)
+        duplicates = NearDuplicates(threshold, most)
         for rows, similarities in self.blocks():
-            found.add(rows, similarities)
-        return found.pairs, found.similarities, found.count
+            duplicates.add(rows, similarities)
+        return duplicates.pairs, duplicates.similarities, duplicates.count
 
     def blocks(self, numbers: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(rows int64 (R,), their similarities to all vectors, float64 (R, N)) of all vectors, or of these numbers.
@@ -90,9 +90,9 @@ class NeighborIndex:
         return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
     def _similarities(self, queries):
-        found = queries @ self._distinct.T
-        np.clip(found, -1, 1, out=found)
-        return found[:, self._number] if self._repeats else found
+        similarities = queries @ self._distinct.T
+        np.clip(similarities, -1, 1, out=similarities)
+        return similarities[:, self._number] if self._repeats else similarities
 
 
 class NearDuplicates:
@@ -143,7 +143,7 @@ def checked_vectors(vectors) -> np.ndarray:
     """An array (N, D) of one row or more.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a two-dimensional array, or it is empty.
     """
     vectors = np.asarray(vectors)
     if vectors.ndim != 2 or not len(vectors):
@@ -158,7 +158,7 @@ def checked_count(k: int) -> int:
     return k
 
 
-def _joined(found, k, count=0) -> tuple[np.ndarray, np.ndarray]:
-    if not found:
+def _joined(blocks, k, count=0) -> tuple[np.ndarray, np.ndarray]:
+    if not blocks:
         return np.zeros((count, k), np.int64), np.zeros((count, k))
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))

@@ -54,8 +54,8 @@ def _principal(vectors, count) -> np.ndarray:
     _, _, directions = np.linalg.svd(centered, full_matrices=False) if len(vectors) <= 512 else _of_covariance(centered)
     directions = directions[:count]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
-    found = centered @ (directions * np.sign(largest)).T
-    return np.pad(found, ((0, 0), (0, max(0, 2 - found.shape[1]))))
+    projected = centered @ (directions * np.sign(largest)).T
+    return np.pad(projected, ((0, 0), (0, max(0, 2 - projected.shape[1]))))
 
 
 def _of_covariance(centered):

@@ -46,12 +46,12 @@ class RetrievalTotals:
         self.deepest = int(max(self._others.max(), *at))
         self._hits, self._precision, self._queries = np.zeros(len(self._at)), 0.0, 0
 
-    def add(self, rows: np.ndarray, found: np.ndarray):
+    def add(self, rows: np.ndarray, neighbors: np.ndarray):
         """Count queries: their numbers int (Q,), and those of their `deepest` nearest others int (Q, K), or of all."""
         asked = self._others[rows] > 0
-        rows, found = rows[asked], found[asked]
+        rows, neighbors = rows[asked], neighbors[asked]
         count = self._others[rows, None]
-        same = self._labels[found] == self._labels[rows, None]
+        same = self._labels[neighbors] == self._labels[rows, None]
         self._hits += [same[:, :k].any(axis=1).sum() for k in self._at]
         rank = np.arange(1, same.shape[1] + 1)
         precise = np.cumsum(same, axis=1) / rank * same * (rank <= count)
@@ -80,8 +80,8 @@ def retrieval_scores(vectors: np.ndarray, labels: np.ndarray, at: Sequence[int] 
             f"expected a label for each of two vectors or more, got {len(labels)} of {len(vectors)}.", "labels"
         )
     totals = RetrievalTotals(labels, at)
-    for rows, (found, _) in NeighborIndex(vectors).neighbor_blocks(totals.deepest):
-        totals.add(rows, found)
+    for rows, (neighbors, _) in NeighborIndex(vectors).neighbor_blocks(totals.deepest):
+        totals.add(rows, neighbors)
     return totals.result()
 
 

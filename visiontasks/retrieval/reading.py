@@ -29,8 +29,8 @@ def labeled_images(files: str | os.PathLike, labels: bool = True) -> tuple[Sourc
     """
     if labels and Path(files).is_dir():
         try:
-            found, sentence = detect(files, ("label",))
-            sources = _both(found) if found["val"] is not None else (load_source(found["train"], "train"),)
+            detected, sentence = detect(files, ("label",))
+            sources = _both(detected) if detected["val"] is not None else (load_source(detected["train"], "train"),)
         except DataError:
             sources = ()
         if sources and all("label" in one.fields and not one.fields & OBJECTS for one in sources):
@@ -41,5 +41,5 @@ def labeled_images(files: str | os.PathLike, labels: bool = True) -> tuple[Sourc
     return images, [""] * len(images), f"{files}: {len(images)} images without labels."
 
 
-def _both(found) -> Sequence[Source]:
-    return load_sources(found, ("label",), 0.5, 0)  # both are there: nothing is split
+def _both(detected) -> Sequence[Source]:
+    return load_sources(detected, ("label",), 0.5, 0)  # both are there: nothing is split

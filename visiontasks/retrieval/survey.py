@@ -56,12 +56,12 @@ def survey(
     exact = isinstance(index, NeighborIndex)
     scores = _Scores(features, k, None if exact else MOST_ASKED) if features.labeled else None
     if exact:
-        found = NearDuplicates(threshold, most)
+        duplicates = NearDuplicates(threshold, most)
         for rows, similarities in index.blocks():
-            found.add(rows, similarities)
+            duplicates.add(rows, similarities)
             if scores:
                 scores.add(rows, similarities)
-        pairs = found.pairs, found.similarities, found.count
+        pairs = duplicates.pairs, duplicates.similarities, duplicates.count
     else:
         pairs = index.near_duplicates(threshold, most)
         for rows, similarities in NeighborIndex(features.vectors).blocks(scores.asked) if scores else ():
@@ -95,14 +95,14 @@ class _Scores:
             return
         similarities[np.arange(len(rows)), rows] = -np.inf  # itself
         others = len(self._searched) - 1
-        found = np.zeros((len(rows), 0), np.int64)
+        neighbors = np.zeros((len(rows), 0), np.int64)
         if others:
             depth = min(max(self._totals.deepest, self._k), others)
-            found, _ = nearest(self._among(similarities, self._searched), depth)
-            self._totals.add(np.searchsorted(self._searched, rows), found[:, : self._totals.deepest])
+            neighbors, _ = nearest(self._among(similarities, self._searched), depth)
+            self._totals.add(np.searchsorted(self._searched, rows), neighbors[:, : self._totals.deepest])
         if self.validation:
-            found, _ = nearest(self._among(similarities, self._voters), min(self._k, len(self._voters)))
-        votes = self._labels[self._voters[found[:, : self._k]]]
+            neighbors, _ = nearest(self._among(similarities, self._voters), min(self._k, len(self._voters)))
+        votes = self._labels[self._voters[neighbors[:, : self._k]]]
         self._right += int((vote(votes) == self._labels[rows]).sum())
 
     @staticmethod

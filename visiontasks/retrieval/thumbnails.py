@@ -31,8 +31,8 @@ def thumbnails(
         return Placement(image.shape[:2], (side, side), resize).place_image(image)
 
     numbers = list(numbers)
-    found = zip(numbers, scan(small, numbers, "thumbnails"), strict=True)
-    return {number: image for number, image in found if image is not None}
+    images = zip(numbers, scan(small, numbers, "thumbnails"), strict=True)
+    return {number: image for number, image in images if image is not None}
 
 
 def spread(count: int, most: int) -> np.ndarray:
