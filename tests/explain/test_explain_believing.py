@@ -138,6 +138,14 @@ def test_rank_correlations():
     assert rank_correlations(maps, -maps) == [pytest.approx(-1)]
     assert rank_correlations(maps, np.zeros_like(maps)) == [0.0]
     assert rank_correlations(np.zeros_like(maps), np.zeros_like(maps)) == [1.0]
+    # of a place: alike far from it, whatever is near
+    far = np.linspace(0, 1e-3, 480).reshape(1, 20, 24)
+    some, other = far.copy(), far.copy()
+    some[:, -4:], other[:, -4:] = maps[:, :4], maps[:, 4:8]
+    assert abs(rank_correlations(some, other)[0]) < 0.3
+    one = np.zeros_like(maps)
+    one[0, 3, 4] = 1
+    assert rank_correlations(one, one) == [pytest.approx(1)]
     assert np.isnan(rank_correlations(maps, np.where(maps == maps.max(), np.inf, maps))).all()
 
 

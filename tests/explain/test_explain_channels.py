@@ -29,7 +29,9 @@ def test_filters_that_see_gray_have_one_channel_and_are_drawn():
     backbone = api.backbone("lenet5", input_shape=(32, 32, 3))
     found = explain.filters(backbone)
     assert found.shape == (6, 5, 5, 1)
-    np.testing.assert_array_equal(found[2, ..., 0], ops.convert_to_numpy(backbone.get_layer("conv1").kernel)[:, :, 0, 2])
+    np.testing.assert_array_equal(
+        found[2, ..., 0], ops.convert_to_numpy(backbone.get_layer("conv1").kernel)[:, :, 0, 2]
+    )
     drawn = filter_sheet(found)
     assert drawn.shape[2] == 3 and (drawn == drawn[..., :1]).all() and np.ptp(drawn) > 200
 

@@ -1,4 +1,4 @@
-"""python -m visiontasks.explain run=DIR|recipe=NAME source=FILE|DIR|GLOB [how=gradcam]: what a prediction is based on."""
+"""python -m visiontasks.explain run=DIR|recipe=NAME source=FILE|DIR|GLOB [how=…]: why it predicts what it does."""
 
 import contextlib
 import json

@@ -23,6 +23,7 @@ ALIKE = 0.7  # the rank correlation from which shuffled weights give the same ma
 LIKELY = 0.05  # a sign test's p, from which a map may have beaten a guess by chance
 FEWEST = 5  # images that a sign test can be below it with
 LEAST = 1e-6  # a smaller difference of two scores, as a share of the score, cannot be divided by
+FAINT = 0.01  # of a map's largest value: less is next to 0
 CELLS = 32  # maps are compared on so many cells along an axis
 
 
@@ -220,7 +221,8 @@ def boxes_region(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def rank_correlations(maps: np.ndarray, others: np.ndarray) -> list[float]:
     """Spearman's rank correlation of each pair of maps (B, H, W), on coarse cells.
 
-    1 for two maps that say nothing; NaN for maps that are not finite.
+    Cells that are next to 0 in both are left out: far from a box or a joint all maps of it are alike. 1 for two maps
+    that say nothing; NaN for maps that are not finite.
     """
     found = []
     for pair in zip(maps, others, strict=True):
@@ -232,7 +234,10 @@ def rank_correlations(maps: np.ndarray, others: np.ndarray) -> list[float]:
         if np.ptp(a) == 0 or np.ptp(b) == 0:
             found.append(1.0 if np.ptp(a) == np.ptp(b) else 0.0)
         else:
-            found.append(float(stats.spearmanr(a, b).statistic))
+            shown = np.any([np.abs(x) >= FAINT * np.abs(x).max() for x in (a, b)], axis=0)
+            if min(np.ptp(a[shown]), np.ptp(b[shown])) == 0:
+                shown[:] = True
+            found.append(float(stats.spearmanr(a[shown], b[shown]).statistic))
     return found
 
 

@@ -125,8 +125,8 @@ class ReceptiveFields:
                 before = self._sizes[id(node.input_tensors[0])]
                 if any(self._sizes[id(tensor)] != before for tensor in node.input_tensors):
                     raise UserError(
-                        f"{node.operation.name} combines maps of several sizes, so there are no exact receptive fields; "
-                        "choose another level or backbone.",
+                        f"{node.operation.name} combines maps of several sizes, so there are no exact receptive "
+                        "fields; choose another level or backbone.",
                         "tap",
                     )
                 after = tuple(_after(node.operation, length, axis) for axis, length in enumerate(before))

@@ -1,4 +1,4 @@
-"""`Explained`: what a head answers for images, and its score of them after pixels or features have changed."""
+"""`Explained`: what a head predicts for images, and its score of them after pixels or features have changed."""
 
 import keras
 import numpy as np
@@ -10,14 +10,14 @@ from visiontasks.heads.choices import Choice
 
 
 class Explained:
-    """One answer of a head for each image of a batch, and how the head scores changed images for it.
+    """One prediction of a head for each image of a batch, and how the head scores changed images for it.
 
     Args:
         model: a VisionModel.
         images: uint8 (B, H, W, 3), of a size that the model takes.
         target: what is explained: the name or the number of a class, a tag or a keypoint; of a head that explains
             several kinds "KIND:NAME", such as "mask:person" or "joint:nose", or "KIND"; None for the usual kind and its
-            strongest answer in each image.
+            strongest prediction in each image.
         head: the head's name; None if there is one.
         box: float32 (4,) or (B, 4), x1, y1, x2, y2 in pixels: where to look for it; None for the whole image.
         choice: instead of target and box, that of another Explained of the same images, such as of the same model with
@@ -69,7 +69,7 @@ class Explained:
 
     @property
     def of_the_whole_image(self) -> bool:
-        """Whether the answer is the whole image's, a class or a tag, and not that of a place in it."""
+        """Whether the prediction is the whole image's, a class or a tag, and not that of a place in it."""
         return self.kind in ("class", "tag")
 
     @property
