@@ -50,6 +50,12 @@ CHOSEN = {
         f"({OWN}) and (saving_and_loading or fixed_backbone) and not mobilenet",
         PLAIN,
     ),
+    # the dream that it leaves out is two hundred compilations; the one in float16 is a dream too
+    "channels": (
+        ["tests/explain/test_explain_deconvolving.py", "tests/explain/test_explain_dreaming.py"],
+        "not excites_the_channel",
+        PLAIN,
+    ),
     # one head: eager as maps are, each costs ten seconds of compiling
     "maps": (["tests/contracts/test_contracts_explaining.py"], "head and unet", PLAIN),
 }

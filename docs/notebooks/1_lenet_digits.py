@@ -78,7 +78,7 @@ print(f"with the head: {model.count_params():,} parameters")
 # The first filters are kept, to see later what training does to them.
 
 # %%
-filters_before = backbone.get_layer("conv1").kernel.numpy()
+filters_before = vt.explain.filters(backbone)
 history = model.fit(train, validation_data=val, epochs=EPOCHS, verbose=2).history
 
 # %% [markdown]
@@ -105,12 +105,12 @@ plt.show()
 # (upper row) the weights are noise. Some filters hardly change: the layers after them can work with noise too.
 
 # %%
-filters = backbone.get_layer("conv1").kernel.numpy()
+filters = vt.explain.filters(backbone)
 limit = np.abs(filters).max()
 figure, axes = plt.subplots(2, 6, figsize=(10, 3.6), layout="constrained")
 for row, kernels in zip(axes, (filters_before, filters), strict=True):
     for channel, ax in enumerate(row):
-        ax.imshow(kernels[:, :, 0, channel], cmap="bwr", vmin=-limit, vmax=limit)
+        ax.imshow(kernels[channel, ..., 0], cmap="bwr", vmin=-limit, vmax=limit)
         ax.set(xticks=[], yticks=[], title=f"filter {channel}")
 axes[0, 0].set_ylabel("before")
 axes[1, 0].set_ylabel("after")

@@ -41,9 +41,10 @@ def test_of_a_place_each_cell_has_its_own_weight():
     assert not np.allclose(cam_of(one, "C2"), cam_of(one, "C2", local=False))
 
 
-def test_plus_equals_a_slow_loop():
+@pytest.mark.parametrize("size", [1, 1e-7])
+def test_plus_equals_a_slow_loop_for_gradients_of_any_size(size):
     rng = np.random.default_rng(0)
-    features, slopes = np.maximum(rng.normal(size=(1, 3, 4, 5)), 0), rng.normal(size=(1, 3, 4, 5))
+    features, slopes = np.maximum(rng.normal(size=(1, 3, 4, 5)), 0), size * rng.normal(size=(1, 3, 4, 5))
     expected = np.zeros((3, 4))
     for k in range(5):
         a, g, weight = features[0, ..., k], slopes[0, ..., k], 0.0

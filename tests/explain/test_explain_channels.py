@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from visiontasks import explain
+from visiontasks import api, explain
 from visiontasks.errors import UserError
+from visiontasks.explain.sheets import filter_sheet
 
 
 def test_filters_are_the_first_kernels_and_norms_those_of_all():
@@ -22,6 +23,17 @@ def test_filters_are_the_first_kernels_and_norms_those_of_all():
         kernel = ops.convert_to_numpy(layer.kernel)
         expected = [np.linalg.norm(kernel[..., i]) for i in range(kernel.shape[-1])]
         np.testing.assert_allclose(norms[layer.name], expected, rtol=1e-5)
+
+
+def test_filters_that_see_gray_have_one_channel_and_are_drawn():
+    backbone = api.backbone("lenet5", input_shape=(32, 32, 3))
+    found = explain.filters(backbone)
+    assert found.shape == (6, 5, 5, 1)
+    np.testing.assert_array_equal(
+        found[2, ..., 0], ops.convert_to_numpy(backbone.get_layer("conv1").kernel)[:, :, 0, 2]
+    )
+    drawn = filter_sheet(found)
+    assert drawn.shape[2] == 3 and (drawn == drawn[..., :1]).all() and np.ptp(drawn) > 200
 
 
 def test_norms_of_depthwise_filters_are_one_a_channel():

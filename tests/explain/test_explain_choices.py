@@ -7,6 +7,8 @@ import pytest
 from families import NARROW
 from keras import ops
 
+from visiontasks.errors import UserError
+from visiontasks.explain.believing import shuffled_weights
 from visiontasks.explain.scoring import Explained
 from visiontasks.heads.choices import choose_pixels, mean_over, peaks
 from visiontasks.model import VisionModel
@@ -61,6 +63,21 @@ def test_pixels_are_those_predicted_as_the_class_or_the_likeliest():
     assert np.argwhere(cells[0]).tolist() == [[0, 0], [0, 1]] and np.argwhere(cells[1]).tolist() == [[1, 1]]
     asked = choose_pixels(ops.convert_to_tensor(logits), "mask", 1, np.float32([[0, 0, 3, 2]] * 2))
     assert np.argwhere(ops.convert_to_numpy(asked.cells)[0]).tolist() == [[1, 2]]
+
+
+def test_other_weights_are_scored_for_the_same_box():
+    """Those of a network that has learned nothing would be of another one."""
+    model, images, _, _ = built("ssd", score_threshold=0.0)
+    one = Explained(model, images)
+    model.set_weights(shuffled_weights(model, 1))
+    free, fixed = Explained(model, images), Explained(model, images, choice=one.choice)
+    assert not np.allclose(free.choice.box, one.choice.box, atol=1)
+    np.testing.assert_array_equal(fixed.choice.box, one.choice.box)
+    assert fixed.kind == "box" and fixed.names == one.names
+    again = Explained(model, images[:1], int(one.choice.number[0]), box=one.choice.box[0])
+    np.testing.assert_allclose(fixed.scores()[0], again.scores()[0], rtol=1e-4)
+    with pytest.raises(UserError, match="choice: .* leave target and box out"):
+        Explained(model, images, "disc", choice=one.choice)
 
 
 def test_peaks_and_means():

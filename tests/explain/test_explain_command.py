@@ -3,15 +3,22 @@
 import json
 
 import cv2
+import fakes
+import keras
 import numpy as np
 import pytest
 from explain.models import classifier
 
 from visiontasks.errors import UserError
-from visiontasks.explain.__main__ import METHODS, explain
-from visiontasks.explain.believing import Faithfulness
-from visiontasks.explain.pictures import explanation
+from visiontasks.explain import sheets
+from visiontasks.explain.__main__ import METHODS, _one, explain
+from visiontasks.explain.believing import Faithfulness, shuffled
+from visiontasks.explain.drawings import explanation
+from visiontasks.explain.scoring import Explained
 from visiontasks.geometry import Placement
+from visiontasks.heads.ssd import SSD
+from visiontasks.model import VisionModel
+from visiontasks.preprocess import Preprocess
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +35,7 @@ def run(tmp_path_factory):
     return root / "run", root / "images"
 
 
-def test_it_writes_a_picture_an_image_and_what_it_found(run, tmp_path, capsys):
+def test_it_writes_a_drawing_an_image_and_a_report(run, tmp_path, capsys):
     words = [f"run={run[0]}", f"source={run[1]}", f"out={tmp_path / 'out'}", "how=gradcam,occlusion", "target=ring"]
     assert explain([*words, "json=true"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -45,6 +52,48 @@ def test_it_writes_a_picture_an_image_and_what_it_found(run, tmp_path, capsys):
         assert drawn.shape[1] > 3 * 256  # the image and two maps
 
 
+def test_a_few_images_are_no_verdict(run, tmp_path, capsys):
+    explain([f"run={run[0]}", f"source={run[1]}", f"out={tmp_path / 'out'}", "target=ring"])
+    (verdict,) = json.loads((tmp_path / "out" / "explanations.json").read_text())["maps"].values()
+    assert verdict["images"] == 2 and verdict["faithful"] is None
+    wins = verdict.get("beats_both", 0)
+    assert f"too few images to judge, beats both guesses in {wins}" in capsys.readouterr().out
+
+
+def test_the_network_with_other_weights_is_asked_about_the_same_place(tmp_path, monkeypatch):
+    model, images = detector()
+    (record, _, _), asked = one_of(model, images, None, monkeypatch)
+    assert record["maps"]["gradcam"]["correlation"] is not None
+    (own, lost), boxes = asked, [choice.box for choice in asked]
+    assert own is lost and boxes[0] is not None
+
+
+def test_a_box_chooses_the_nearest_object(monkeypatch):
+    model, images = detector()
+    for box in ([0, 0, 40, 40], [60, 60, 100, 100]):
+        (record, _, _), _ = one_of(model, images, np.float32(box), monkeypatch, believe=False)
+        distance = np.mean(np.reshape(record["box"], (2, 2)) - np.reshape(box, (2, 2)), axis=0)
+        assert np.abs(distance).max() < 25, "in pixels of the image, which is larger than the canvas"
+
+
+def detector():
+    keras.utils.set_random_seed(0)
+    return VisionModel(fakes.backbone((32, 32)), SSD(fakes.CLASSES)), fakes.images(1)["image"]
+
+
+def one_of(model, images, box, monkeypatch, believe=True):
+    """(what the command makes of one image of 100×100, the choices of the Explained that it made)."""
+    choices, init = [], Explained.__init__
+
+    def recorded(self, *arguments, **named):
+        init(self, *arguments, **named)
+        choices.append(self.choice)
+
+    monkeypatch.setattr(Explained, "__init__", recorded)
+    other, preprocess = shuffled(model) if believe else None, Preprocess((32, 32), "stretch")
+    return _one(model, other, cv2.resize(images[0], (100, 100)), preprocess, {}, box, ["gradcam"]), choices
+
+
 def test_without_the_checks_there_are_maps_alone(run, tmp_path):
     words = [f"run={run[0]}", f"source={run[1] / 'a'}", f"out={tmp_path / 'out'}", f"how={','.join(METHODS)}"]
     assert explain([*words, "believe=false"]) == 0
@@ -53,9 +102,12 @@ def test_without_the_checks_there_are_maps_alone(run, tmp_path):
     assert "maps" not in record and not found["maps"] and (tmp_path / "out" / "one.png").stat().st_size > 0
 
 
-def test_channels_have_sheets(run, tmp_path, capsys):
+def test_channels_have_sheets(run, tmp_path, capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(sheets, "patch_sheet", lambda tap, best: drawn.append(best) or np.zeros((8, 8, 3), np.uint8))
     words = [f"run={run[0]}", f"source={run[1]}", f"out={tmp_path / 'out'}", "how=filters,maps,patches", "tap=C2"]
-    assert explain([*words, "channels=1,6"]) == 0
+    assert explain([*words, "channels=1,6", "count=1"]) == 0
+    assert [len(patches) for patches in drawn[0].values()] == [1, 1], "of two images"
     names = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert names == {"filters.png", "one_maps.png", "one_maps_2.png", "patches_C2.png"}
     assert "4 filters, norms" in capsys.readouterr().out
@@ -65,6 +117,22 @@ def test_filters_and_dreams_need_no_images(run, tmp_path):
     words = [f"run={run[0]}", f"out={tmp_path / 'out'}", "how=filters,dream", "tap=C2", "channels=0,3", "steps=2"]
     assert explain(words) == 0
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"filters.png", "dream_C2.png"}
+
+
+def test_norms_are_json(run, tmp_path, capsys):
+    assert explain([f"run={run[0]}", f"out={tmp_path / 'out'}", "how=filters", "json=true"]) == 0
+    norms = json.loads(capsys.readouterr().out)["norms"]
+    assert [len(values) for values in norms.values()] == [4, 8, 12]
+
+
+def test_an_image_called_as_a_sheet_does_not_replace_it(run, tmp_path):
+    image = cv2.imread(str(run[1] / "a" / "one.png"))
+    cv2.imwrite(str(tmp_path / "filters.png"), image)
+    words = [f"run={run[0]}", f"source={tmp_path / 'filters.png'}", f"out={tmp_path / 'out'}", "believe=false"]
+    assert explain([*words, "how=filters,gradcam"]) == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"filters.png", "filters_2.png"}
+    record = json.loads((tmp_path / "out" / "explanations.json").read_text())["images"][0]
+    assert record["drawing"] == "filters_2.png"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +148,10 @@ def test_filters_and_dreams_need_no_images(run, tmp_path):
         (["run=R", "how=dream", "size=64,64"], "size: expected 32×32"),
         (["run=R", "how=dream", "steps=none"], "steps: expected a number"),
         (["run=R", "how=patches"], "expected source="),
+        (["run=R", "source=S", "how=patches", "count=0"], "count: expected 1 or more"),
+        (["run=R", "source=S", "box=1,2,3"], "box: expected x1,y1,x2,y2"),
+        (["run=R", "source=S", "box=9,9,3,3"], "box: expected x1,y1,x2,y2"),
+        (["run=R", "source=S", "box=1,2,30,40"], "box: a class is predicted for the whole image; leave it out"),
         (["run=R", "source=S", "how=patches", "channels=99"], "channels: C1 has channels 0 to 3"),
     ],
 )

@@ -106,7 +106,7 @@ def test_guided_differs_and_both_leave_the_backbone_as_it_is():
 def test_other_activations_are_refused(layer, says):
     inputs = keras.Input((8, 8, 3))
     backbone = keras.Model(inputs, {"C0": inputs, "C1": layer(inputs)})
-    with pytest.raises(UserError, match=f"backbone: expected a backbone with ReLU alone.*{says}"):
+    with pytest.raises(UserError, match=f"backbone: deconvolution is defined only for ReLU, but layer .* uses {says}"):
         Deconvnet(backbone, "C1")
     Deconvnet(backbone, "C0")  # it is not on the way
 
@@ -117,3 +117,24 @@ def test_wrong_use_names_the_argument():
         Deconvnet(backbone, "C3")
     with pytest.raises(UserError, match="channels: C2 has channels 0 to 4"):
         Deconvnet(backbone, "C2")(np.zeros((1, 9, 12, 3), np.uint8), 5)
+
+
+def test_float16_neither_loses_small_gradients_nor_overflows_from_large_values():
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy("mixed_float16")
+    inputs = keras.Input((9, 12, 3))
+    small = {"kernel_initializer": keras.initializers.RandomUniform(0, 2e-4), "activation": "relu"}
+    x = keras.layers.Conv2D(4, 3, bias_initializer="ones", **small)(inputs)
+    x = keras.layers.Conv2D(4, 3, bias_initializer=keras.initializers.Constant(600), **small)(x)
+    half = keras.Model(inputs, {"C1": x})
+    keras.config.set_dtype_policy("float32")
+    exact = keras.models.clone_model(half, clone_function=lambda layer: type(layer).from_config(plain(layer)))
+    exact.set_weights(half.get_weights())
+    images = np.random.default_rng(0).integers(0, 256, (1, 9, 12, 3), dtype=np.uint8)
+    found, expected = (Deconvnet(one, "C1", guided=True)(images, 1, [(2, 3)]) for one in (half, exact))
+    assert expected.max() > 0
+    np.testing.assert_allclose(found, expected, atol=0.05 * expected.max())
+
+
+def plain(layer):
+    return {**layer.get_config(), "dtype": "float32"}

@@ -43,6 +43,27 @@ def test_the_spectrum_is_fouriers_and_low_frequencies_count_most():
     np.testing.assert_allclose(found[0], expected, rtol=1e-3)
 
 
+def test_float16_gives_the_same_dream():
+    """Whose gradients, 1e-8 here, would be 0 without a scale; and a mean of 48 values would be rounded."""
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy("mixed_float16")
+    inputs = keras.Input((24, 32, 3))
+    small = {"kernel_initializer": keras.initializers.RandomUniform(-1e-3, 1e-3), "padding": "same", "strides": 2}
+    x = keras.layers.Conv2D(4, 3, bias_initializer="ones", **small)(inputs)
+    half = keras.Model(inputs, {"C2": keras.layers.Conv2D(4, 3, **small)(x)})
+    keras.config.set_dtype_policy("float32")
+    exact = keras.models.clone_model(half, clone_function=plain)
+    exact.set_weights(half.get_weights())
+    first, _ = explain.dream(half, "C2", [1], steps=1)
+    found, expected = (explain.dream(one, "C2", [1], steps=4)[0].astype(float) for one in (half, exact))
+    assert np.abs(found - first).max() > 5
+    assert np.abs(found - expected).mean() < 0.2 * np.abs(found - first).mean()
+
+
+def plain(layer):
+    return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+
 def test_motion_is_about_the_middle():
     rng = np.random.default_rng(0)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""What a network sees: maps of what an answer rests on, whether they may be believed, filters and patches."""
+"""What a network sees: maps of what a prediction is based on, whether they may be believed, filters and patches."""
 
 import importlib
 

@@ -1,15 +1,17 @@
-"""python -m visiontasks.explain run=DIR|recipe=NAME source=FILE|DIR|GLOB [how=gradcam]: what an answer rests on."""
+"""python -m visiontasks.explain run=DIR|recipe=NAME source=FILE|DIR|GLOB [how=…]: why it predicts what it does."""
 
 import contextlib
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from visiontasks import cli
 from visiontasks.errors import UserError, near
 
-WORDS = ("run", "recipe", "source", "how", "target", "head", "tap", "channels")
-WORDS += ("size", "steps", "seed", "out", "believe", "json")
+WORDS = ("run", "recipe", "source", "how", "target", "box", "head", "tap", "channels")
+WORDS += ("count", "size", "steps", "seed", "out", "believe", "json")
 # {how: (the module of this room, the function of an Explained, its arguments, what it is called in a title)}
 METHODS = {
     "gradcam": ("cam", "cam_of", {}, "Grad-CAM"),
@@ -20,7 +22,7 @@ METHODS = {
     "occlusion": ("sliding", "occluded_of", {}, "occlusion"),
     "rise": ("masking", "rise_of", {}, "RISE"),
 }
-CHANNELS = ("filters", "maps", "patches", "dream")  # of the network, not of an answer
+CHANNELS = ("filters", "maps", "patches", "dream")  # of the network, not of a prediction
 BLIND = ("filters", "dream")  # they need no source
 
 USAGE = """python -m visiontasks.explain run=DIR|recipe=NAME source=FILE|DIR|GLOB [how=gradcam] [out=DIR] [key=value …]
@@ -28,7 +30,7 @@ USAGE = """python -m visiontasks.explain run=DIR|recipe=NAME source=FILE|DIR|GLO
   run=DIR      a run's folder: its best checkpoint is explained
   recipe=NAME  a recipe whose weights are complete without training, such as imagenet
   source=…     an image, a folder of images, or a glob; filters and dream need none
-  how=…        several as how=gradcam,occlusion; of an answer:
+  how=…        several as how=gradcam,occlusion; of a prediction:
                gradcam, gradcam++, hirescam (a level's channels, weighted by gradients; of a box, a mask or a joint
                gradcam is hirescam), integrated, smooth (gradients of pixels), occlusion (a sliding gray square),
                rise (random masks)
@@ -37,16 +39,18 @@ USAGE = """python -m visiontasks.explain run=DIR|recipe=NAME source=FILE|DIR|GLO
                patches (those that excite channels most, cut out by the exact receptive field, and below them their
                reconstructions by deconvolution), dream (images that excite channels, made from noise by gradients)
   target=…     what is explained: a class, a tag or a keypoint by name or number; of a head that explains several kinds
-               also mask:NAME, joint:NAME, or mask alone; by default the strongest answer of each image
+               also mask:NAME, joint:NAME, or mask alone; by default the strongest prediction of each image
+  box=x1,y1,x2,y2  in pixels of the images: of a box, a mask or a joint the one that is nearest to it
   head=NAME    of a model with several heads
   tap=C4       for the CAMs: one level, instead of all that the head takes; for patches and dream: the level, by default
                the finest for patches and the deepest for dream
   channels=0,5 for patches and dream: the channels' numbers; by default the first eight for patches, four for dream
+  count=N      for patches: of each channel, by default 9
   steps=N      for dream: steps of gradients, by default 128; seed=N: of the noise; size=H,W: by default the network's
   out=DIR      a new folder for explanations.json and the drawn images; by default explanations, or where that exists
                explanations_2 and so on
   believe=false  leave out the checks whether a map may be believed, which take most of the time
-  json=true    print JSON alone
+  json=true    print JSON alone: explanations.json, and for filters the norms of all
   key=value    overrides of a recipe=, such as backbone.name=resnet50"""
 
 
@@ -65,9 +69,9 @@ def explain(arguments: list[str]) -> int:
     believe, as_json = cli.flag({"believe": "true", **words}, "believe"), cli.flag(words, "json")
     # JSON is alone on standard output: what is printed on the way is no part of it
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        found = _explained(words, overrides, hows, believe)
+        report = _explained(words, overrides, hows, believe)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps(report, indent=2, ensure_ascii=False))
     return 0
 
 
@@ -79,50 +83,56 @@ def _explained(words, overrides, hows, believe) -> dict:
     from visiontasks.preprocess import Preprocess
 
     console, images = cli.console(), Images(words["source"]) if "source" in words else None
-    answers, others = ([how for how in hows if (how in METHODS) == wanted] for wanted in (True, False))
-    options = _dream_options(words) if "dream" in hows else {}
+    maps, sheets = ([how for how in hows if (how in METHODS) == wanted] for wanted in (True, False))
+    box, options = _box(words), _dream_options(words) if "dream" in hows else {}
+    count = {"count": cli.number(words, "count", None)} if "count" in words else {}
     model = cli.model(words, overrides, console)
     preprocess, other = Preprocess.of(model), None
     if images is not None:
         settle_bits([images], preprocess.bits)
-    if answers and believe:
+    if maps and believe:
         from visiontasks.explain.believing import shuffled
 
         other = shuffled(model)
-    out, used, found = results_folder(words.get("out"), Path("explanations")), set(), {}
-    if others:
-        _channels(model.backbone, images, preprocess, words, others, options, out, console)
-    if answers:
+    out, used, report = results_folder(words.get("out"), Path("explanations")), set(), {}
+    if sheets:
+        report |= _channels(model.backbone, images, preprocess, words, sheets, options, count, out, used, console)
+    if maps:
         records, judged = [], []
         for sample in samples_of(images):
-            placement = preprocess.placement(sample.image.shape[:2])
-            record, drawn, of_image = _one(model, other, sample.image, placement, words, answers)
+            record, drawn, of_image = _one(model, other, sample.image, preprocess, words, box, maps)
             judged.append(of_image)
             records.append({"path": sample.path, "drawing": _write(drawn, sample.path, "", out, used), **record})
             console.print(_line(records[-1]))
-        found = {"images": records, "maps": _together(judged, console)}
-        write_json(out / "explanations.json", found)
-        found = json.loads((out / "explanations.json").read_text(encoding="utf-8"))  # NaN is null there
+        report |= {"images": records, "maps": _together(judged, console)}
+    if report:
+        write_json(out / "explanations.json", report)
+        report = json.loads((out / "explanations.json").read_text(encoding="utf-8"))  # NaN is null there
     if images is not None and images.report:
         console.print(f"images skipped or mended:\n{images.report}")
     console.print(f"{out}" if images is None else f"{len(images)} images: {out}")
-    return found
+    return report
 
 
 def _together(judged, console) -> dict:
     """{how: what holds over all images, of whose maps these are the verdicts}; printed if there are several."""
     from visiontasks.explain.believing import together
 
-    found = {how: together([one[how] for one in judged]) for how in (judged[0] if judged else ())}
-    for how, one in found.items():
-        if one["images"] > 1 and one["judged"]:
-            console.print(
-                f"{how}, {one['judged']} images: {'' if one['faithful'] else 'not '}faithful, beats both guesses in "
-                f"{one['beats_both']}, sign test p {one['p']:.2g}; deletion {one['deletion']:.3f}, insertion "
-                f"{one['insertion']:.3f}; Gaussian {one['gaussian'][0]:.3f}, {one['gaussian'][1]:.3f}; random "
-                f"{one['random'][0]:.3f}, {one['random'][1]:.3f}"
-            )
-    return found
+    verdicts = {how: together([one[how] for one in judged]) for how in (judged[0] if judged else ())}
+    for how, one in verdicts.items():
+        if one["images"] == 1:
+            continue
+        wins = f"beats both guesses in {one.get('beats_both', 0)}"
+        told = f"{how}, {one['judged']} images: "
+        if one["faithful"] is None:
+            console.print(f"{told}too few images to judge, {wins}")
+            continue
+        console.print(
+            f"{told}{'' if one['faithful'] else 'not '}faithful, {wins}, sign test p {one['p']:.2g}; deletion "
+            f"{one['deletion']:.3f}, insertion {one['insertion']:.3f}; Gaussian {one['gaussian'][0]:.3f}, "
+            f"{one['gaussian'][1]:.3f}; random {one['random'][0]:.3f}, {one['random'][1]:.3f}"
+        )
+    return verdicts
 
 
 def _write(drawn, path, ending, out, used) -> str:
@@ -138,8 +148,8 @@ def _write(drawn, path, ending, out, used) -> str:
     return f"{chosen}.png"
 
 
-def _channels(backbone, images, preprocess, words, hows, options, out, console):
-    """Write the sheets of filters, feature maps, patches and dreams."""
+def _channels(backbone, images, preprocess, words, hows, options, count, out, used, console) -> dict:
+    """Write the sheets of filters, feature maps, patches and dreams; what of them is JSON."""
     from visiontasks.backbones.backbone import levels
     from visiontasks.data.pipeline import samples_of
     from visiontasks.explain import channels, dreaming, exciting, sheets
@@ -150,10 +160,12 @@ def _channels(backbone, images, preprocess, words, hows, options, out, console):
             for sample in samples_of(images)
         )
 
-    used, names = set(), list(levels(backbone))
+    report, names = {}, list(levels(backbone))
     if "filters" in hows:
         _write(sheets.filter_sheet(channels.filters(backbone)), "filters", "", out, used)
-        for name, norms in channels.filter_norms(backbone).items():
+        every = channels.filter_norms(backbone)
+        report["norms"] = {name: norms.tolist() for name, norms in every.items()}
+        for name, norms in every.items():
             dead = f", {(norms < 1e-3 * norms.max()).sum()} of them next to 0"
             console.print(f"{name}: {len(norms)} filters, norms {norms.min():.3g} to {norms.max():.3g}{dead}")
     if "maps" in hows:
@@ -164,13 +176,15 @@ def _channels(backbone, images, preprocess, words, hows, options, out, console):
         tap = words.get("tap", names[0])
         numbers = _numbers(words, range(min(8, backbone.output[tap].shape[-1]) if tap in backbone.output else 1))
         deconvnet = _deconvnet(backbone, tap, console)
-        found = exciting.patches(backbone, (canvas for _, canvas in canvases()), tap, numbers, deconvnet=deconvnet)
-        _write(sheets.patch_sheet(tap, found), f"patches_{tap}", "", out, used)
+        every = (canvas for _, canvas in canvases())
+        best = exciting.patches(backbone, every, tap, numbers, deconvnet=deconvnet, **count)
+        _write(sheets.patch_sheet(tap, best), f"patches_{tap}", "", out, used)
     if "dream" in hows:
         tap = words.get("tap", names[-1])
         numbers = _numbers(words, range(4))
         dreams, values = dreaming.dream(backbone, tap, numbers, **options)
         _write(sheets.dream_sheet(tap, numbers, dreams, values), f"dream_{tap}", "", out, used)
+    return report
 
 
 def _deconvnet(backbone, tap, console):
@@ -193,6 +207,19 @@ def _dream_options(words) -> dict:
     return options | ({"size": cli.size(words["size"])} if "size" in words else {})
 
 
+def _box(words):
+    """float32 (4,), the word `box`; None without."""
+    if "box" not in words:
+        return None
+    try:
+        x1, y1, x2, y2 = map(float, words["box"].strip("[] ").split(","))
+    except ValueError:
+        x1 = x2 = 0.0
+    if not (x1 < x2 and y1 < y2):
+        raise UserError(f"expected x1,y1,x2,y2 in pixels, such as 20,30,120,200; got {words['box']!r}.", "box")
+    return np.float32([x1, y1, x2, y2])
+
+
 def _numbers(words, usual) -> list[int]:
     return [_whole("channels", word) for word in words["channels"].split(",")] if "channels" in words else list(usual)
 
@@ -203,14 +230,19 @@ def _whole(key, word) -> int:
     return int(word)
 
 
-def _one(model, other, image, placement, words, hows):
+def _one(model, other, image, preprocess, words, box, hows):
     """(the JSON-ready record, the drawing, {how: the Faithfulness}, none without `other`) of one image."""
-    from visiontasks.explain.believing import faithfulness, of_guesses
-    from visiontasks.explain.pictures import explanation
+    from visiontasks.explain.believing import faithfulness
+    from visiontasks.explain.drawings import explanation
     from visiontasks.explain.scoring import Explained
 
+    if preprocess.resize == "object":
+        placement, box = preprocess.placement(image.shape[:2], box), None
+    else:
+        placement = preprocess.placement(image.shape[:2])
     canvas = placement.place_image(image)[None]
-    one = Explained(model, canvas, words.get("target"), words.get("head"))
+    near = None if box is None else _on_canvas(box, placement)
+    one = Explained(model, canvas, words.get("target"), words.get("head"), near)
     record = {"head": one.head.name, "kind": one.kind, "name": one.names[0], "score": float(one.scores()[0])}
     if one.choice.box is not None:
         import keras
@@ -219,14 +251,20 @@ def _one(model, other, image, placement, words, hows):
         record["box"] = [round(value, 2) for value in box.tolist()]
     maps, judged = {how: map_of(one, how, words.get("tap")) for how in hows}, {}
     if other is not None:
-        guesses, lost = of_guesses(one), Explained(other, canvas, f"{one.kind}:{record['name']}", words.get("head"))
+        # for the same place: a network that has learned nothing would choose another
+        lost = Explained(other, canvas, head=words.get("head"), choice=one.choice)
         judged = {
-            how: faithfulness(one, values, map_of(lost, how, words.get("tap")), guesses)[0]
-            for how, values in maps.items()
+            how: faithfulness(one, values, map_of(lost, how, words.get("tap")))[0] for how, values in maps.items()
         }
         record["maps"] = {how: judged[how].to_json() for how in hows}
     titled = {_title(how, one): (values[0], judged.get(how)) for how, values in maps.items()}
     return record, explanation(image, placement, record["name"], record.get("box"), titled), judged
+
+
+def _on_canvas(box, placement):
+    """A box (4,) in pixels of an image, on the canvas where the image is placed."""
+    origin, ahead = placement.restore_points(np.float32([[0, 0], [1, 1]])).astype(np.float64)
+    return ((box.reshape(2, 2) - origin) / (ahead - origin)).ravel()
 
 
 def _title(how, explained):

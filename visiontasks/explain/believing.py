@@ -6,6 +6,7 @@ other weights would have given another map.
 """
 
 import dataclasses
+import zlib
 
 import cv2
 import keras
@@ -20,7 +21,9 @@ STEPS = 10  # of a curve
 RANDOM_MAPS = 3
 ALIKE = 0.7  # the rank correlation from which shuffled weights give the same map
 LIKELY = 0.05  # a sign test's p, from which a map may have beaten a guess by chance
+FEWEST = 5  # images that a sign test can be below it with
 LEAST = 1e-6  # a smaller difference of two scores, as a share of the score, cannot be divided by
+FAINT = 0.01  # of a map's largest value: less is next to 0
 CELLS = 32  # maps are compared on so many cells along an axis
 
 
@@ -32,7 +35,9 @@ class Faithfulness:
         deletion, insertion: areas below the curves, see `curves`; a faithful map has a low and a high one. NaN where
             the score of the image is not above that of an empty one.
         gaussian, random: (deletion, insertion) of a centered Gaussian, and the mean of random maps.
-        correlation: the rank correlation with the map that shuffled weights give, -1..1; None: not computed.
+        correlation: the rank correlation with the map that shuffled weights give, -1..1; None: not computed; NaN: one
+            of the maps is not finite.
+        flaw: why the map cannot be ranked; "" if it can.
     """
 
     deletion: float
@@ -40,6 +45,7 @@ class Faithfulness:
     gaussian: tuple[float, float]
     random: tuple[float, float]
     correlation: float | None = None
+    flaw: str = ""
 
     @property
     def judged(self) -> bool:
@@ -48,16 +54,20 @@ class Faithfulness:
 
     def beats(self, guess: tuple[float, float]) -> bool:
         """Whether insertion less deletion is above that of a guess, (deletion, insertion)."""
-        return self.insertion - self.deletion > guess[1] - guess[0]
+        return not self.flaw and self.insertion - self.deletion > guess[1] - guess[0]
 
     @property
     def reasons(self) -> list[str]:
         """Why it is not faithful; none if it is."""
         if not self.judged:
             return ["the image scores no higher than an empty one"]
+        if self.flaw:
+            return [self.flaw]
         guesses = {"a Gaussian": self.gaussian, "random": self.random}
         found = [f"no better than {name}" for name, guess in guesses.items() if not self.beats(guess)]
-        if self.correlation is not None and self.correlation >= ALIKE:
+        if self.correlation is not None and np.isnan(self.correlation):
+            found.append("other weights give a map that is not finite")
+        elif self.correlation is not None and self.correlation >= ALIKE:
             found.append("other weights give the same map")
         return found
 
@@ -68,7 +78,9 @@ class Faithfulness:
 
     def to_json(self) -> dict:
         """JSON-ready values."""
-        return {**dataclasses.asdict(self), "faithful": self.faithful, "reasons": self.reasons}
+        values = dataclasses.asdict(self)
+        del values["flaw"]  # it is the only reason
+        return {**values, "faithful": self.faithful, "reasons": self.reasons}
 
 
 def together(every: list[Faithfulness]) -> dict:
@@ -78,12 +90,13 @@ def together(every: list[Faithfulness]) -> dict:
         {"images", "judged": how many score above an empty image; of these the means "deletion", "insertion",
         "gaussian", "random" and "correlation", and "beats_gaussian", "beats_random", "beats_both": in how many the map
         does; "p": of a sign test, how likely a map that is no better than a guess beats it so often, for the guess of
-        which this is larger; "faithful": p is below 0.05 and other weights give other maps}.
+        which this is larger; "faithful": p is below 0.05 and other weights give other maps, or None: fewer than 5
+        images were judged, of which chance may beat a guess in all}.
     """
     judged = [one for one in every if one.judged]
     found = {"images": len(every), "judged": len(judged)}
     if not judged:
-        return {**found, "faithful": False}
+        return {**found, "faithful": None}
     for name in ("deletion", "insertion", "gaussian", "random"):
         found[name] = np.mean([getattr(one, name) for one in judged], axis=0).tolist()
     correlations = [one.correlation for one in judged if one.correlation is not None]
@@ -92,33 +105,50 @@ def together(every: list[Faithfulness]) -> dict:
     found |= zip(("beats_gaussian", "beats_random"), beaten.sum(axis=0).tolist(), strict=True)
     found["beats_both"] = int(beaten.all(axis=1).sum())
     found["p"] = float(stats.binomtest(int(beaten.sum(axis=0).min()), len(judged), alternative="greater").pvalue)
-    return {**found, "faithful": found["p"] < LIKELY and (found["correlation"] or 0) < ALIKE}
+    faithful = found["p"] < LIKELY and (found["correlation"] or 0) < ALIKE
+    return {**found, "faithful": faithful if len(judged) >= FEWEST else None}
 
 
-def faithfulness(
-    explained: Explained, maps: np.ndarray, others: np.ndarray | None = None, guesses: list | None = None
-) -> list[Faithfulness]:
+def faithfulness(explained: Explained, maps: np.ndarray, others: np.ndarray | None = None) -> list[Faithfulness]:
     """The Faithfulness of each image's map.
 
     Args:
         explained: the images and their choices.
         maps: float (B, H, W).
-        others: the maps of the same kind that `shuffled` weights give; None to leave that check out.
-        guesses: of `of_guesses`, if they are known already.
+        others: the maps of the same kind that `shuffled` weights give for the same choices; None to leave that check
+            out.
     """
-    guesses = of_guesses(explained) if guesses is None else guesses
+    guesses = of_guesses(explained)
     correlations = [None] * len(maps) if others is None else rank_correlations(maps, others)
-    return [Faithfulness(*areas(explained, row, one), *guesses[row], correlations[row]) for row, one in enumerate(maps)]
+    return [
+        Faithfulness(*areas(explained, row, one), *guesses[row], correlations[row], _flaw(one))
+        for row, one in enumerate(maps)
+    ]
+
+
+def _flaw(one):
+    if not np.isfinite(one).all():
+        return "the map is not finite"
+    return "the map is the same everywhere" if np.ptp(one) == 0 else ""
 
 
 def of_guesses(explained: Explained) -> list[tuple]:
-    """For each image the (deletion, insertion) of a Gaussian in its middle, and the mean of random smooth maps."""
-    size, found = explained.images.shape[1:3], []
-    for row in range(len(explained.images)):
-        random = random_masks(RANDOM_MAPS, size, 7, 0.5, np.random.default_rng(row))
-        means = np.mean([areas(explained, row, one) for one in random], axis=0)
-        found.append((areas(explained, row, centered(size)), tuple(means.tolist())))
-    return found
+    """For each image the (deletion, insertion) of a Gaussian in its middle, and the mean of random smooth maps.
+
+    Computed once for an Explained. The random maps differ from image to image, and are the same for the same image.
+    """
+    if explained.guesses is None:
+        size, explained.guesses = explained.images.shape[1:3], []
+        for row, image in enumerate(explained.images):
+            random = random_masks(RANDOM_MAPS, size, 7, 0.5, _generator(image))
+            means = np.mean([areas(explained, row, one) for one in random], axis=0)
+            explained.guesses.append((areas(explained, row, centered(size)), tuple(means.tolist())))
+    return explained.guesses
+
+
+def _generator(image):
+    """A random generator for an image, seeded by its content."""
+    return np.random.default_rng(zlib.crc32(np.ascontiguousarray(image)))
 
 
 def areas(explained: Explained, row: int, one: np.ndarray) -> tuple[float, float]:
@@ -130,8 +160,8 @@ def curves(explained: Explained, row: int, one: np.ndarray, steps: int = STEPS) 
     """The deletion and the insertion curve of one image's map.
 
     Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421, section 4.1: the pixels of the highest values become gray, or
-    come back into a blurred image. Scores may be logits, so each curve is shifted and scaled: 1 is the score of the
-    image, 0 that of the empty one.
+    come back into a blurred image. Equal values come in a random order, the same for the same image. Scores may be
+    logits, so each curve is shifted and scaled: 1 is the score of the image, 0 that of the empty one.
 
     Args:
         explained: the images and their choices.
@@ -144,7 +174,8 @@ def curves(explained: Explained, row: int, one: np.ndarray, steps: int = STEPS) 
         the empty one.
     """
     image, ranks = explained.images[row].astype(np.float32), np.empty(one.size, np.int64)
-    ranks[np.argsort(-one.ravel(), kind="stable")] = np.arange(one.size)
+    order = _generator(explained.images[row]).permutation(one.size)  # or equal values would come row by row
+    ranks[order[np.argsort(-one.ravel()[order], kind="stable")]] = np.arange(one.size)
     shares = ranks.reshape(one.shape) / one.size
     taken = (shares[None] < np.linspace(0, 1, steps + 1)[:, None, None])[..., None]
     gray, blur = np.full_like(image, PAD_VALUE), blurred(image)
@@ -188,15 +219,25 @@ def boxes_region(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def rank_correlations(maps: np.ndarray, others: np.ndarray) -> list[float]:
-    """Spearman's rank correlation of each pair of maps (B, H, W), on coarse cells; 1 for two maps that say nothing."""
+    """Spearman's rank correlation of each pair of maps (B, H, W), on coarse cells.
+
+    Cells that are next to 0 in both are left out: far from a box or a joint all maps of it are alike. 1 for two maps
+    that say nothing; NaN for maps that are not finite.
+    """
     found = []
     for pair in zip(maps, others, strict=True):
+        if not np.isfinite(pair).all():
+            found.append(float("nan"))
+            continue
         size = tuple(min(length, CELLS) for length in maps.shape[1:3])[::-1]
         a, b = (cv2.resize(np.float32(one), size, interpolation=cv2.INTER_AREA).ravel() for one in pair)
         if np.ptp(a) == 0 or np.ptp(b) == 0:
             found.append(1.0 if np.ptp(a) == np.ptp(b) else 0.0)
         else:
-            found.append(float(stats.spearmanr(a, b).statistic))
+            shown = np.any([np.abs(x) >= FAINT * np.abs(x).max() for x in (a, b)], axis=0)
+            if min(np.ptp(a[shown]), np.ptp(b[shown])) == 0:
+                shown[:] = True
+            found.append(float(stats.spearmanr(a[shown], b[shown]).statistic))
     return found
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from visiontasks.errors import UserError, near
 from visiontasks.explain.scoring import Explained
 
-EPSILON = 1e-12
+EPSILON = 1e-6  # of Grad-CAM++'s denominator, which is 2 for small gradients
 
 
 def grad_cam(
@@ -67,9 +67,10 @@ def weighted(features: np.ndarray, slopes: np.ndarray, plus: bool = False, local
     if local:
         weights = slopes
     elif plus:
-        # the exponential of the score, which the paper differentiates, is a factor of the whole map
-        below = 2 * slopes**2 + features.sum(axis=(1, 2), keepdims=True) * slopes**3
-        shares = slopes**2 / np.where(np.abs(below) > EPSILON, below, 1.0)
+        # equation 19 is g² / (2 g² + ΣA g³), where g² cancels: whatever the size of the gradients. The exponential of
+        # the score, which the paper differentiates, is a factor of the whole map
+        below = 2 + features.sum(axis=(1, 2), keepdims=True) * slopes
+        shares = 1 / np.where(np.abs(below) > EPSILON, below, 1.0)
         weights = (shares * np.maximum(slopes, 0)).sum(axis=(1, 2), keepdims=True)
     else:
         weights = slopes.mean(axis=(1, 2), keepdims=True)

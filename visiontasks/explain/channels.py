@@ -20,15 +20,15 @@ def check_channels(backbone: keras.Model, tap: str, channels):
 
 
 def filters(backbone: keras.Model) -> np.ndarray:
-    """The kernels of the first convolution, which see colors: float32 (filters, height, width, 3).
+    """The kernels of the first convolution: float32 (filters, height, width, 3), or 1 of a network that sees gray.
 
     Raises:
-        UserError: the first convolution does not see an image's three channels.
+        UserError: the network does not begin with a convolution of all colors, or of gray.
     """
     first = next(_convolutions(backbone), None)
-    kernel = None if first is None else ops.convert_to_numpy(first.weights[0])
-    if kernel is None or kernel.ndim != 4 or kernel.shape[2] != 3 or isinstance(first, keras.layers.DepthwiseConv2D):
-        raise UserError(f"{backbone.name} does not begin with a convolution of an image's three colors.", "backbone")
+    if not isinstance(first, keras.layers.Conv2D) or first.groups > 1 or first.kernel.shape[2] not in (1, 3):
+        raise UserError(f"{backbone.name} does not begin with a convolution of an image's colors.", "backbone")
+    kernel = ops.convert_to_numpy(first.kernel)
     return kernel.transpose(3, 0, 1, 2).astype(np.float32)
 
 

@@ -6,7 +6,7 @@ from keras import ops
 
 from visiontasks.errors import UserError
 from visiontasks.explain.channels import check_channels
-from visiontasks.explain.gradients import gradients
+from visiontasks.explain.gradients import SCALES, gradients
 from visiontasks.layers.dilated_max_pooling import DilatedMaxPooling2D
 
 _SWITCHES = (keras.layers.MaxPooling2D, DilatedMaxPooling2D)
@@ -43,6 +43,7 @@ class Deconvnet:
         self._backbone, self._tap = backbone, tap
         # a Function, unlike a Model, leaves floating pixels as they are
         self._network = keras.Function(copy.input, copy.output)
+        self._scale = SCALES.get(keras.backend.standardize_dtype(copy.output.dtype), 1.0)
 
     def __call__(self, images: np.ndarray, channel: int, positions=None) -> np.ndarray:
         """Bring one value of a channel back to each image.
@@ -68,10 +69,12 @@ class Deconvnet:
                 places = ops.argmax(cells, axis=1)
             else:
                 places = ops.convert_to_tensor(np.ravel_multi_index(np.transpose(positions), size))
-            value = ops.take_along_axis(cells, places[:, None], axis=1)[:, 0]
-            return value**2 / 2  # whose gradient is the value, which the paper starts from
+            return ops.abs(ops.take_along_axis(cells, places[:, None], axis=1)[:, 0])
 
-        return ops.convert_to_numpy(gradients(starts, images)[1])
+        # the paper starts from the value; what comes back is proportional to its size, and float16 is not large enough
+        # for large ones
+        values, slopes = map(ops.convert_to_numpy, gradients(starts, images, self._scale))
+        return values[:, None, None, None] * slopes
 
 
 def _rectifying(layer, guided):
@@ -85,7 +88,7 @@ def _rectifying(layer, guided):
         copy.activation = _rectified(activation, guided)
     elif relu or isinstance(layer, _LEAKY) or activation not in (None, keras.activations.linear):
         raise UserError(
-            f"expected a backbone with ReLU alone, which is what deconvolution is defined for; {layer.name!r} has "
+            f"deconvolution is defined only for ReLU, but layer {layer.name!r} uses "
             f"{getattr(activation, '__name__', type(layer).__name__)}. Choose a backbone such as vgg16, resnet18 or "
             "efficientnet_lite0, or another map, such as integrated gradients.",
             "backbone",

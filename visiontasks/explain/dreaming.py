@@ -6,7 +6,7 @@ from keras import ops
 
 from visiontasks.errors import UserError
 from visiontasks.explain.channels import check_channels
-from visiontasks.explain.gradients import gradients
+from visiontasks.explain.gradients import SCALES, gradients
 
 SIZE = (224, 224)  # of backbones that take any
 STEPS = 128
@@ -54,13 +54,14 @@ def dream(
     spectra = keras.Variable(NOISE * rng.standard_normal((len(channels), 3, *size)), dtype="float32")
     scales = ops.convert_to_tensor(_scales(size))
     adam = keras.optimizers.Adam(RATE)
+    scale = SCALES.get(keras.backend.standardize_dtype(backbone.output[tap].dtype), 1.0)
 
     def means(images):
-        return ops.sum(ops.cast(ops.mean(network(images), axis=(1, 2)), "float32") * chosen, axis=-1)
+        return ops.sum(ops.mean(ops.cast(network(images), "float32"), axis=(1, 2)) * chosen, axis=-1)
 
     for _ in range(steps):
         moved = ops.convert_to_tensor(np.repeat(_motion(size, rng), len(channels), axis=0))
-        _, slopes = gradients(lambda x, m=moved: means(_seen(_image(x, scales), m)), spectra.value)
+        _, slopes = gradients(lambda x, m=moved: means(_seen(_image(x, scales), m)), spectra.value, scale)
         adam.apply([-slopes], [spectra])
     images = ops.convert_to_numpy(ops.round(_image(spectra.value, scales))).astype(np.uint8)
     return images, ops.convert_to_numpy(means(ops.convert_to_tensor(images, "float32")))

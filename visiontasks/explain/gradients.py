@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 from keras import backend, ops
 
+# {dtype of the layers: what gradients are multiplied with on the way back, so that they do not vanish}
+SCALES = {"float16": 2.0**7}
+
 
 def gradients(function: Callable, array, scale: float = 1.0) -> tuple:
     """What a function gives for each image, and the gradients of that by what went in.

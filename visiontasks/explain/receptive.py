@@ -6,14 +6,72 @@ import keras
 
 from visiontasks.backbones.backbone import Graph
 from visiontasks.errors import UserError
+from visiontasks.layers.dilated_max_pooling import DilatedMaxPooling2D
+from visiontasks.layers.l2_normalization import L2Normalization
+from visiontasks.layers.l2_pooling import L2Pooling2D
+from visiontasks.layers.local_response_normalization import LocalResponseNormalization
+from visiontasks.layers.max_unpooling import MaxPoolingWithPositions2D
+from visiontasks.layers.mixed_pooling import MixedPooling2D
+from visiontasks.layers.pixel_normalization import PixelNormalization
+from visiontasks.layers.separated_convolutions import FlattenedConv2D, SpatiallySeparableConv2D
+from visiontasks.layers.spatial_pyramid_pooling import SpatialPyramidPooling2D
 
 # what normalizes over all positions, or gates with their mean, sees the whole image
 _EVERYWHERE = (
     keras.layers.GlobalAveragePooling2D,
     keras.layers.GlobalMaxPooling2D,
+    keras.layers.AdaptiveAveragePooling2D,
     keras.layers.GroupNormalization,
     keras.layers.Flatten,
+    SpatialPyramidPooling2D,
 )
+_WINDOWS = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+    DilatedMaxPooling2D,
+    FlattenedConv2D,
+    L2Pooling2D,
+    MaxPoolingWithPositions2D,
+    MixedPooling2D,
+    SpatiallySeparableConv2D,
+)
+# whose value at a position is of the inputs at that position, if `axis`, where there is one, is that of the channels
+_POINTWISE = (
+    keras.layers.InputLayer,
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.Normalization,
+    keras.layers.Rescaling,
+    keras.layers.Dense,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout2D,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.Add,
+    keras.layers.Subtract,
+    keras.layers.Multiply,
+    keras.layers.Average,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Concatenate,
+    L2Normalization,
+    LocalResponseNormalization,
+    PixelNormalization,
+)
+# the same of `keras.ops`, whose classes have no public names; and a layer of ConvNeXt's
+_POINTWISE_NAMES = {"Abs", "Absolute", "Add", "Cast", "Clip", "Concatenate", "Divide", "Elu", "Exp", "Gelu"}
+_POINTWISE_NAMES |= {"HardSigmoid", "HardSilu", "LayerScale", "LeakyRelu", "Log", "Maximum", "Minimum", "Multiply"}
+_POINTWISE_NAMES |= {"Negative", "Power", "RGBToGrayscale", "Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Softmax"}
+_POINTWISE_NAMES |= {"Softplus", "Split", "Sqrt", "Square", "Subtract", "Tanh", "TrueDivide"}
 
 
 class Field(NamedTuple):
@@ -65,6 +123,12 @@ class ReceptiveFields:
         for node in self._nodes:
             if node.input_tensors:
                 before = self._sizes[id(node.input_tensors[0])]
+                if any(self._sizes[id(tensor)] != before for tensor in node.input_tensors):
+                    raise UserError(
+                        f"{node.operation.name} combines maps of several sizes, so there are no exact receptive "
+                        "fields; choose another level or backbone.",
+                        "tap",
+                    )
                 after = tuple(_after(node.operation, length, axis) for axis, length in enumerate(before))
                 self._sizes |= {id(tensor): after for tensor in node.outputs}
         self.cells = self._sizes[id(self._output)]
@@ -116,7 +180,7 @@ def _pair(value, axis):
 
 def _window(operation, length, axis) -> tuple[int, int, int]:
     """(length of the window, stride, padding before) of an operation along an axis of its input."""
-    if isinstance(operation, _EVERYWHERE) or _mixes(operation):
+    if isinstance(operation, _EVERYWHERE):
         raise UserError(
             f"{operation.name} sees the whole image, so every receptive field is the image; choose another level or "
             "backbone.",
@@ -126,9 +190,15 @@ def _window(operation, length, axis) -> tuple[int, int, int]:
         return 1, 1, operation.padding[axis][0]
     if isinstance(operation, keras.layers.Cropping2D):
         return 1, 1, -operation.cropping[axis][0]
-    size = getattr(operation, "kernel_size", getattr(operation, "pool_size", None))
-    if size is None:
+    if _is_pointwise(operation):
         return 1, 1, 0
+    if not isinstance(operation, _WINDOWS):
+        raise UserError(
+            f"the window of {operation.name} ({type(operation).__name__}) is not known, so there are no exact "
+            "receptive fields; choose another level or backbone.",
+            "tap",
+        )
+    size = getattr(operation, "kernel_size", getattr(operation, "pool_size", None))
     step, dilation = _pair(operation.strides, axis), _pair(getattr(operation, "dilation_rate", 1), axis)
     window = (_pair(size, axis) - 1) * dilation + 1
     if operation.padding != "same":
@@ -136,11 +206,16 @@ def _window(operation, length, axis) -> tuple[int, int, int]:
     return window, step, max((-(-length // step) - 1) * step + window - length, 0) // 2
 
 
-def _mixes(operation):
-    """Whether an operation mixes all positions, or the axes of what it is given."""
-    kinds = (keras.Sequential, keras.Model, keras.layers.UpSampling2D, keras.layers.Conv2DTranspose)
-    kinds += (keras.layers.Reshape, keras.layers.Permute, keras.layers.MultiHeadAttention)
-    return isinstance(operation, kinds)
+def _is_pointwise(operation):
+    """Whether each position of what an operation gives depends on the same position of its inputs alone."""
+    kind = type(operation)
+    if kind.__name__ == "Pad" and kind.__module__.startswith("keras."):
+        return not any(sum(edge) for edge in operation.pad_width[1:3])  # of channels
+    named = kind.__name__ in _POINTWISE_NAMES and kind.__module__.startswith("keras.")
+    if not (named or isinstance(operation, _POINTWISE)):
+        return False
+    axes = getattr(operation, "axis", -1)
+    return all(axis in (-1, 3) for axis in ([axes] if isinstance(axes, int) else axes or ()))
 
 
 def _after(operation, length, axis) -> int:
@@ -150,5 +225,5 @@ def _after(operation, length, axis) -> int:
     if isinstance(operation, keras.layers.Cropping2D):
         return length - sum(operation.cropping[axis])
     window, step, _ = _window(operation, length, axis)
-    same = getattr(operation, "padding", "same") == "same"
-    return -(-length // step) if same else (length - window) // step + 1
+    whole = getattr(operation, "padding", "same") in ("same", "end")
+    return -(-length // step) if whole else (length - window) // step + 1

@@ -1,39 +1,43 @@
-"""`Explained`: what a head answers for images, and its score of them after pixels or features have changed."""
+"""`Explained`: what a head predicts for images, and its score of them after pixels or features have changed."""
 
 import keras
 import numpy as np
 from keras import ops
 
 from visiontasks.errors import UserError, near
-from visiontasks.explain.gradients import gradients
-
-# what gradients are multiplied with on the way back, so that those of float16 do not vanish
-SCALES = {"float16": 2.0**7}
+from visiontasks.explain.gradients import SCALES, gradients
+from visiontasks.heads.choices import Choice
 
 
 class Explained:
-    """One answer of a head for each image of a batch, and how the head scores changed images for it.
+    """One prediction of a head for each image of a batch, and how the head scores changed images for it.
 
     Args:
         model: a VisionModel.
         images: uint8 (B, H, W, 3), of a size that the model takes.
         target: what is explained: the name or the number of a class, a tag or a keypoint; of a head that explains
             several kinds "KIND:NAME", such as "mask:person" or "joint:nose", or "KIND"; None for the usual kind and its
-            strongest answer in each image.
+            strongest prediction in each image.
         head: the head's name; None if there is one.
         box: float32 (4,) or (B, 4), x1, y1, x2, y2 in pixels: where to look for it; None for the whole image.
+        choice: instead of target and box, that of another Explained of the same images, such as of the same model with
+            other weights, which would choose another place; None to choose.
 
     Raises:
-        UserError: there is no such head or target, or the images are not uint8 (B, H, W, 3).
+        UserError: there is no such head or target, the images are not uint8 (B, H, W, 3), or a choice is given together
+            with a target or a box.
 
     Attributes:
         choice: the Choice, which stays fixed.
         features: {tap: tensor (B, h, w, C)} of the images, what the head taps; and the images themselves.
         levels: the names of the levels that the head taps, finest first; or of its only tap.
+        guesses: what the curves of guessed maps have given, see `believing.of_guesses`; None until they are computed.
     """
 
-    def __init__(self, model, images, target=None, head: str | None = None, box=None):
+    def __init__(self, model, images, target=None, head: str | None = None, box=None, choice: Choice | None = None):
         images = np.asarray(images)
+        if choice is not None and (target is not None or box is not None):
+            raise UserError("it says what is explained, and where; leave target and box out.", "choice")
         if images.dtype != np.uint8 or images.ndim != 4:
             raise UserError(
                 f"expected uint8 (B, H, W, 3), a batch as `predict` takes it; got {images.dtype} {images.shape}.",
@@ -48,10 +52,15 @@ class Explained:
         self._network = keras.Function(model.backbone.input, {tap: outputs[tap] for tap in self.taps if tap in outputs})
         self._scale = SCALES.get(self.head.compute_dtype, 1.0)
         self.features, self._slopes = self._features(images), {}
-        self.kind, number = resolve(self.head, target)
-        if box is not None:
-            box = np.broadcast_to(np.float32(box), (len(images), 4))
-        self.choice = self.head.choose(self.head(self.features, training=False), self.kind, number, box)
+        self.guesses = None
+        if choice is None:
+            kind, number = resolve(self.head, target)
+            if box is not None:
+                if kind in ("class", "tag"):
+                    raise UserError(f"a {kind} is predicted for the whole image; leave it out.", "box")
+                box = np.broadcast_to(np.float32(box), (len(images), 4))
+            choice = self.head.choose(self.head(self.features, training=False), kind, number, box)
+        self.choice, self.kind = choice, choice.kind
 
     def _features(self, images):
         images = ops.cast(ops.convert_to_tensor(images), "float32")
@@ -60,7 +69,7 @@ class Explained:
 
     @property
     def of_the_whole_image(self) -> bool:
-        """Whether the answer is the whole image's, a class or a tag, and not that of a place in it."""
+        """Whether the prediction is the whole image's, a class or a tag, and not that of a place in it."""
         return self.kind in ("class", "tag")
 
     @property

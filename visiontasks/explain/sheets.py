@@ -17,7 +17,8 @@ BRIGHTEST = (
 
 
 def filter_sheet(kernels: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3): filters (F, h, w, 3), each scaled alike up and down from gray, which is 0."""
+    """uint8 (H, W, 3): filters (F, h, w, 3 or 1), each scaled alike up and down from gray, which is 0."""
+    kernels = np.broadcast_to(kernels, (*kernels.shape[:3], 3))
     large = [cv2.resize(_around_gray(one), (CELL, CELL), interpolation=cv2.INTER_NEAREST_EXACT) for one in kernels]
     return grid([np.pad(one, ((2, 2), (2, 2), (0, 0)), constant_values=255) for one in large])
 

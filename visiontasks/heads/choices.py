@@ -1,4 +1,4 @@
-"""`Choice`: the one answer of a head that is explained; and what heads need to choose and to score it."""
+"""`Choice`: the one prediction of a head that is explained; and what heads need to choose and to score it."""
 
 from typing import NamedTuple
 

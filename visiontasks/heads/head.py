@@ -24,8 +24,8 @@ class Head(Checked, keras.layers.Layer):
       matches targets to outputs itself, computes in float32, and leaves out what is not labeled. Totals and counts add
       up over replicas and batches; the model divides once.
     - `decode(outputs)`: to predictions, a dict of float32 or int32 tensors whose first axis is the batch.
-    - `choose(outputs, kind, number, box)`: to a Choice, the one answer of each image that `visiontasks.explain` asks
-      about: the class, tag, box, mask or joint of that number, inside of that box, or else the strongest.
+    - `choose(outputs, kind, number, box)`: to a Choice, the one prediction of each image that `visiontasks.explain`
+      asks about: the class, tag, box, mask or joint of that number, inside of that box, or else the strongest.
     - `score(outputs, choice)`: to float32 (B,), how strongly raw outputs of these images, perhaps changed, speak for
       the choice: a logit where there is one, differentiable. With `choose` the smallest thing that all maps need.
 
@@ -60,7 +60,7 @@ class Head(Checked, keras.layers.Layer):
             levels, because anchors would otherwise be shifted from their cells. A head that fits its levels to each
             other takes any size.
         alone: whether it looks at one object that fills the image: `data.resize` is then object.
-        explains: the kinds of answers that `choose` takes, the usual one first: class, tag, box, mask, joint.
+        explains: the kinds of predictions that `choose` takes, the usual one first: class, tag, box, mask, joint.
         by_gradients: whether it learns by gradients of its losses; otherwise by `adapt`, as the only head of a model.
         any_size: whether it can be built without a known image size, and then takes images of any size.
         tapped: the levels that it taps, a list of Tap, finest first; set by `build`.
@@ -160,7 +160,7 @@ class Head(Checked, keras.layers.Layer):
         return tuple(self.skeleton) if kind == "joint" else self.classes
 
     def choose(self, outputs, kind: str, number=None, box=None) -> Choice:
-        """The answer that is to be explained, for each image of these raw outputs.
+        """The prediction that is to be explained, for each image of these raw outputs.
 
         Args:
             outputs: of `call`, not in training.

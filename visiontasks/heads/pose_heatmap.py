@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import Classes, Count, Level, Points, Positive, Whole, options
+from visiontasks.errors import UserError
 from visiontasks.heads.choices import (
     Choice,
     choose_joint,
@@ -201,7 +202,7 @@ class PoseHeatmap(Head):
         if self.simcc is None:
             return choose_joint(outputs["maps"], kind, number, box, self.stride)
         if box is not None:
-            raise ValueError(f"box: {self.name} with simcc has no map to look at a box in; leave it out.")
+            raise UserError(f"{self.name} with simcc has no map to look at a box in; leave it out.", "box")
         logits = {name: ops.swapaxes(outputs[name], 1, 2) for name in ("x", "y")}
         if number is None:
             number = strongest(sum(ops.max(ops.log_softmax(outputs[name], axis=-1), axis=-1) for name in logits))

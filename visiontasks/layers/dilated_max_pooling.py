@@ -20,7 +20,7 @@ class DilatedMaxPooling2D(Checked, keras.layers.Layer):
         dilation_rate: from one of them to the next.
     """
 
-    strides = 1
+    strides, padding = 1, "end"  # windows exceed the map at the bottom and the right alone
 
     def __init__(self, pool_size: Count = 2, dilation_rate: Count = 1, **kwargs):
         super().__init__(**kwargs)

@@ -21,6 +21,8 @@ class L2Pooling2D(Checked, keras.layers.Layer):
         strides: from one window to the next; by default pool_size.
     """
 
+    padding = "valid"
+
     def __init__(self, pool_size: Count = 2, strides: Count | None = None, **kwargs):
         super().__init__(**kwargs)
         self.pool_size, self.strides = pool_size, strides or pool_size

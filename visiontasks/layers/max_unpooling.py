@@ -19,6 +19,8 @@ class MaxPoolingWithPositions2D(Checked, keras.layers.Layer):
         pool_size: width and height of a window.
     """
 
+    padding = "end"  # windows exceed the map at the bottom and the right alone
+
     def __init__(self, pool_size: Count = 2, **kwargs):
         super().__init__(**kwargs)
         self.pool_size = self.strides = pool_size

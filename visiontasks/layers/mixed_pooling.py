@@ -23,6 +23,8 @@ class MixedPooling2D(Checked, keras.layers.Layer):
         seed: of the random choices; by default another one each time.
     """
 
+    padding = "valid"
+
     def __init__(
         self,
         pool_size: Count = 2,

@@ -14,7 +14,7 @@ class _InTurn(Checked, keras.layers.Layer):
 
     Attributes:
         convolutions: the layers, in order.
-        kernel_size, strides: of them together, as of a Keras convolution.
+        kernel_size, strides, padding: of them together, as of a Keras convolution.
     """
 
     convolutions = ()
@@ -65,7 +65,7 @@ class SpatiallySeparableConv2D(_InTurn):
     ):
         super().__init__(**kwargs)
         both = {"padding": padding, "dtype": self.dtype_policy}
-        self.kernel_size, self.strides = kernel_size, strides
+        self.kernel_size, self.strides, self.padding = kernel_size, strides, padding
         self.convolutions = [
             keras.layers.Conv2D(filters, (kernel_size, 1), (strides, 1), use_bias=False, name="down", **both),
             keras.layers.Conv2D(filters, (1, kernel_size), (1, strides), use_bias=use_bias, name="across", **both),
@@ -99,7 +99,7 @@ class FlattenedConv2D(_InTurn):
     ):
         super().__init__(**kwargs)
         both = {"padding": padding, "dtype": self.dtype_policy}
-        self.kernel_size = kernel_size
+        self.kernel_size, self.padding = kernel_size, padding
         self.convolutions = [
             keras.layers.Conv2D(filters, 1, use_bias=False, name="lateral", dtype=self.dtype_policy),
             keras.layers.DepthwiseConv2D((kernel_size, 1), use_bias=False, name="down", **both),

@@ -1,4 +1,4 @@
-"""The pictures of this room: maps over an image, each with whether it may be believed."""
+"""The drawings of this room: maps over an image, each with whether it may be believed."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def explanation(
     box: list[float] | None,
     maps: dict[str, tuple[np.ndarray, Faithfulness | None]],
 ) -> np.ndarray:
-    """uint8 (H, W, 3): the image, and beside it every map over it; only what speaks for the answer is shown.
+    """uint8 (H, W, 3): the image, and beside it every map over it; only what speaks for the prediction is shown.
 
     Args:
         image: uint8 (H, W, 3).
