@@ -69,6 +69,6 @@ def check_alone(heads: dict):
     if statistical and len(heads) > 1:
         raise ValueError(
             f"head: {statistical[0]!r} learns by statistics of the backbone's features, which the training of other "
-            "heads changes. Train the other heads first. Then pass that checkpoint as `backbone.weights` of a model "
-            "with this head alone."
+            "heads changes. Train the other heads first. Then build a model with this head alone, on a backbone with "
+            "that checkpoint as its weights."
         )
