@@ -22,7 +22,7 @@ USAGE = """visiontasks COMMAND [key=value …]
   train      train a recipe
   evaluate   score a run on its validation set, or on other data
   predict    predict images or videos with a run, or with published weights
-  explain    what an answer rests on, as a map over the image, and whether it may be believed
+  explain    what a prediction is based on, as a map over the image, and whether it may be believed
   embed      which images of a folder are alike: neighbors, near duplicates, a map, retrieval scores
   backbones  what the backbones cost and see, and which have published weights
 

@@ -208,7 +208,7 @@ plt.show()
 # ## Where the network looks
 #
 # Occlusion (Zeiler and Fergus 2014) hides a small square and measures how much the score falls. Where it falls much
-# (yellow), the prediction rests on these pixels. The white line is the outline of the digit.
+# (yellow), the prediction is based on these pixels. The white line is the outline of the digit.
 #
 # The first two digits are read correctly, the others are the worst mistakes. For a mistake there are two questions:
 # what speaks for the prediction, and what speaks for the label?

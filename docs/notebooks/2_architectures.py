@@ -189,7 +189,7 @@ axes[0, 4].set_title("shuffled weights")
 plt.show()
 
 # %% [markdown]
-# ## What the prediction rests on: Grad-CAM, and when not to believe it
+# ## What the prediction is based on: Grad-CAM, and when not to believe it
 #
 # Grad-CAM (Selvaraju et al. 2017) weights the channels of the last feature map by how much the class score depends on
 # them. Four maps:
