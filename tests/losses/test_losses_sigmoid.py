@@ -39,10 +39,8 @@ def test_focal_equals_keras():
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_focal_has_finite_gradients_where_the_probability_is_0_or_1(gamma):
-    logits, tags = np.float32([[200, -200, 200, -200, 1]]), np.float32([[1, 0, 0, 1, 1]])
-    value, (gradient,) = passes.gradients(
-        lambda x: ops.sum(sigmoid.focal_elements(tags, x[0], gamma)), [ops.convert_to_tensor(logits)]
-    )
+    logits, tags = (ops.convert_to_tensor(np.float32([x])) for x in ([200, -200, 200, -200, 1], [1, 0, 0, 1, 1]))
+    value, (gradient,) = passes.gradients(lambda x: ops.sum(sigmoid.focal_elements(tags, x[0], gamma)), [logits])
     p = 1 / (1 + np.exp(-1))
     own = 0.25 * (1 - p) ** gamma * (gamma * p * np.log(p) - (1 - p))  # the last one's
     np.testing.assert_allclose(ops.convert_to_numpy(gradient), [[0, 0, 0.75, -0.25, own]], rtol=1e-4, atol=1e-6)
