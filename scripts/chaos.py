@@ -58,9 +58,11 @@ def trainings(folder: Path, kills: int = 200, seed: int = 0):
             process.join()
             done += 1
         assert process.exitcode == 0, f"{name}: the process ended by itself with {process.exitcode}"
-        same = result(run) == whole[name][0]
-        ended, different = ended + 1, different + (not same)
-        print(f"{done} kills, {ended} trainings ended, {different} of them differ", flush=True)
+        found, expected = result(run), whole[name][0]
+        differ = [part for part in expected if found[part] != expected[part]]
+        ended, different = ended + 1, different + bool(differ)
+        in_what = f"; {name} in {', '.join(differ)}" if differ else ""
+        print(f"{done} kills, {ended} trainings ended, {different} of them differ{in_what}", flush=True)
         shutil.rmtree(run)
     raise SystemExit(different > 0)
 
@@ -92,9 +94,11 @@ def result(run: Path):
     values, arrays = Generations(run / "state").read()
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
         rows = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-    kept = [values["memories"][name] for name in ("checkpoints", "early_stopping")]
     assert len(rows) == EPOCHS, f"expected {EPOCHS} rows in metrics.csv, got {len(rows)}"
-    return [array.tobytes() for array in arrays], rows, kept, (run / "learning_rate.csv").read_bytes()
+    kept = {name: values["memories"][name] for name in ("checkpoints", "early_stopping")}
+    variables = zip(values["variables"], arrays, strict=True)
+    found = {f"{i} {path}": array.tobytes() for i, ((path, _, _), array) in enumerate(variables)}
+    return {**found, "metrics.csv": rows, **kept, "learning_rate.csv": (run / "learning_rate.csv").read_bytes()}
 
 
 def _classifier(scenes):
@@ -111,7 +115,7 @@ def _rcnn(scenes):
     from visiontasks.heads.rcnn import RCNN
     from visiontasks.recipe.schema import TrainRecipe
 
-    head = RCNN(scenes.names["boxes"], units=8, filters=8, samples=16, training_proposals=24, proposals=24)
+    head = RCNN(scenes.names["classes"], units=8, filters=8, samples=16, training_proposals=24, proposals=24)
     return head, TrainRecipe(epochs=EPOCHS, early_stopping=9)
 
 

@@ -126,6 +126,16 @@ def test_goes_on_from_any_state_to_the_same_bits(undisturbed, done, tmp_path):
     same(run, whole)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="there dropout draws from PyTorch's generator")
+def test_nothing_is_drawn_but_in_a_step(undisturbed):
+    """TensorFlow could draw once more as it finds that an epoch has no further batch, or not."""
+    for path in undisturbed[0].states.files:
+        values, arrays = read(path)
+        (draws,) = [a[1] for a, (name, *_) in zip(arrays, values["variables"], strict=True) if "seed_generator" in name]
+        position = values["memories"]["position"]
+        assert draws == position["epoch"] * STEPS + position["step"]
+
+
 @pytest.mark.parametrize("at", [(1, 0), (2, "validation")])
 def test_goes_on_after_ctrl_c_to_the_same_bits(undisturbed, at, tmp_path, monkeypatch):
     whole, ended = undisturbed

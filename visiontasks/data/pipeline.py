@@ -34,6 +34,7 @@ class Loader(grain.IterDataset):
     is a function of (seed, k) alone. `epoch` is the epoch that the next iteration gives; it advances when an iteration
     ends, so Keras may peek at the first batches without changing it. To resume, set it, and `step` to the batch with
     which the epoch goes on. (Where an epoch is a single batch, Keras's peek ends it: set both as each epoch begins.)
+    With `repeat = True` an iteration goes on with the next epoch, without end.
 
     Evaluation: in the source's order, without augmentation. The last batch is filled up with black images without
     labels (`visiontasks.sample.FIELDS`), which add nothing to a loss.
@@ -107,6 +108,7 @@ class Loader(grain.IterDataset):
         self.source, self.fields, self.size, self.training = source, tuple(fields), tuple(size), training
         self.batch_size, self.resize, self.workers, self.worker_kind = batch, resize, workers, worker_kind
         self.epoch = self.step = 0
+        self.repeat = False
         self.error: UserError | None = None  # what ended the last iteration: TensorFlow passes on only its text
         counts = {name: len(self.names[name]) for name in {*self.fields} & {*self.names}}
         self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects, mask_size)
@@ -178,6 +180,8 @@ class Loader(grain.IterDataset):
         self.error = None
         try:
             yield from self._checked(keep)
+            while self.repeat and not keep:
+                yield from self._checked(keep)
         except UserError as error:
             self.error = error
             raise

@@ -66,7 +66,8 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         if elsewhere := state.begin():
             console.print(elsewhere)
         interrupt.finished = position.epoch
-    compiled = None
+    # TensorFlow runs a step without data to see that an epoch is over, in which dropout may draw numbers
+    train.repeat, compiled = True, None
     with interrupt.handling():
         try:
             while not interrupt.asked:
@@ -89,8 +90,8 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
                 model.fit(
                     train,
                     initial_epoch=position.epoch,
-                    # Keras takes the first epoch's length for that of all
                     epochs=position.epoch + 1 if position.step else stage.end,
+                    steps_per_epoch=len(train) - position.step,
                     callbacks=called,
                     shuffle=False,  # the loader shuffles
                     verbose=0,
@@ -103,6 +104,7 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
                     raise loader.error from error
             raise
         finally:  # after an error Keras does not call `on_train_end`
+            train.repeat = False
             progress.stop()
             log.draw()
     return {
