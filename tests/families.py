@@ -38,13 +38,13 @@ for part in catalog.parts("backbones").values():  # a new file joins with its fi
     if part.module not in {catalog.find("backbones", name).module for name in (*FAMILIES, *OTHERS, "hub")}:
         FAMILIES[part.name] = ({}, 64)
 # the optimizer's steps, where 3e-4 is not right: see small_steps
-STEP_SIZES = {"lenet5": 6e-3, "unet_encoder": 1e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "inception_v3": 5e-5}
+STEP_SIZES = {"lenet5": 4e-3, "unet_encoder": 1e-3, "alexnet": 1e-4, "zfnet": 1e-4, "vgg16": 1e-4, "inception_v3": 5e-5}
 # what a row on it costs, beside the two that learn fast and are small; of a new family 4 is assumed
 COSTS = {"lenet5": 1, "unet_encoder": 1, "alexnet": 2, "zfnet": 2, "vgg16": 3, "resnet20": 3, "googlenet": 5}
 COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "inception_v3": 9}
 # at most: a training ends when every loss has fallen. Small networks, on which all heads train jointly, learn in a
 # graph; large ones with one head, op by op, because tracing takes longer than the steps
-STEPS = 60
+STEPS = 120
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")
 NO_BATCH_NORM = ("lenet5", "alexnet", "zfnet", "vgg16")
