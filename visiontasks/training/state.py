@@ -84,17 +84,12 @@ class TrainingState(keras.callbacks.Callback):
             if not self.position.step:  # saved at an epoch's end, with its running means
                 self.model.reset_metrics()
             self._random = self._values["random"]
-            if self.position.step in (0, len(self.position.loader)):
-                self._set_random()
             self._restoring = self._values = None  # as large as the model with its optimizer
 
-    def _set_random(self):
-        if self._random is not None:
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._random is not None:  # PyTorch draws a number whenever it begins to read data
             set_random_states(self._random)
             self._random = None
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self._set_random()  # PyTorch draws a number when it begins to read an epoch's data
 
     def on_train_batch_end(self, batch, logs=None):
         if self.interrupt.asked:
@@ -103,6 +98,7 @@ class TrainingState(keras.callbacks.Callback):
             self.save(wait=False)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._random = self._random or random_states()  # until the next step
         if self.interrupt.finished > epoch:
             self.position.next_epoch()
             self._remembered = self._memories()
@@ -127,7 +123,7 @@ class TrainingState(keras.callbacks.Callback):
         raw = self.raw()
         arrays = [np.array(raw.get(id(v), keras.ops.convert_to_numpy(v))) for v in self._variables()]
         memories = {**self._remembered, "position": self.position.memory()}
-        values = {"memories": memories, "random": random_states(), "versions": versions()}
+        values = {"memories": memories, "random": self._random or random_states(), "versions": versions()}
         values["variables"] = self._described(self._variables())
         self._saved, self._place = begun, self._now()
 
