@@ -5,7 +5,7 @@
 A target is a class that an image has, as a box or in its mask; a map hits if it is highest inside of that class's boxes
 or pixels (Zhang et al. 2016, section 4.1). The paper allows 15 pixels beside them, in images of about 375×500, so the
 second figure has a margin of 4% of the shorter axis. HOW is gradcam (the default), gradcam++, occlusion, …; with
-a level as in hirescam:C3; pooled is Grad-CAM whatever the answer.
+a level as in hirescam:C3; pooled is Grad-CAM for every kind of prediction.
 """
 
 import sys

@@ -54,6 +54,18 @@ def classifier():
     return VisionModel(fakes.backbone(), Classifier(fakes.CLASSES))
 
 
+def during_validation(monkeypatch, call):
+    """Have `call()` called before each batch of a validation."""
+    with_samples = Loader.with_samples
+
+    def validate(loader):
+        for item in with_samples(loader):
+            call()
+            yield item
+
+    monkeypatch.setattr(Loader, "with_samples", validate)
+
+
 class _Steps(list):
     """A loader of which only the length counts."""
 

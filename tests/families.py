@@ -43,7 +43,8 @@ STEP_SIZES = {"lenet5": 4e-3, "unet_encoder": 1e-3, "alexnet": 1e-4, "zfnet": 1e
 COSTS = {"lenet5": 1, "unet_encoder": 1, "alexnet": 2, "zfnet": 2, "vgg16": 3, "resnet20": 3, "googlenet": 5}
 COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "inception_v3": 9}
 # at most: a training ends when every loss has fallen. Small networks, on which all heads train jointly, learn in a
-# graph; large ones with one head, op by op, because tracing takes longer than the steps
+# graph; large ones with one head, op by op, because tracing takes longer than the steps. All heads on LeNet-5 took 57
+# on one processor, and another one rounds otherwise; larger steps overshoot
 STEPS = 120
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
 COMPILES = ("xla", "jax")

@@ -62,7 +62,7 @@ def train(arguments: list[str]) -> int:
         run, recipe = runs.resumed(words["resume"], words.get("recipe"), overrides, words.get("data"))
         detected = f"resuming {run.path}"
         if run.ended:
-            print(f"{run.path} has ended: nothing is left to do")
+            cli.console().print(f"{run.path} has ended: nothing is left to do")
             return 0
     else:
         recipe, detected = build.recipe(words["recipe"], overrides, words.get("data"))
@@ -181,7 +181,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
         reporter.stopped(run, f"after {ended['epochs']} whole epoch{'s' * (ended['epochs'] != 1)}")
         return 130
     if run.best.is_file():
-        with warnings.catch_warnings():  # the best epoch may have had a frozen backbone without optimizer state
+        with warnings.catch_warnings():  # a checkpoint has no optimizer
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             _load_weights(model, run.best)
     evaluation = write_evaluation(

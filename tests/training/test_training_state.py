@@ -9,7 +9,7 @@ import fakes
 import keras
 import numpy as np
 import pytest
-from blocks import Blocks
+from blocks import Blocks, during_validation
 from rich.console import Console
 
 from visiontasks.data.pipeline import Loader
@@ -35,14 +35,7 @@ class Signal(keras.callbacks.Callback):
     def __init__(self, epoch, step, monkeypatch):
         super().__init__()
         self.at, self.epoch = (epoch, step), None
-        with_samples = Loader.with_samples
-
-        def validate(loader):
-            for item in with_samples(loader):
-                self.reach("validation")
-                yield item
-
-        monkeypatch.setattr(Loader, "with_samples", validate)
+        during_validation(monkeypatch, lambda: self.reach("validation"))
 
     def reach(self, step):
         if self.at == (self.epoch, step):

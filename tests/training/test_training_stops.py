@@ -8,7 +8,7 @@ import signal
 import keras
 import numpy as np
 import pytest
-from blocks import classifier, run
+from blocks import classifier, during_validation, run
 
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.shapes import Shapes
@@ -28,14 +28,7 @@ class Stop(keras.callbacks.Callback):
         super().__init__()
         self.number, self.at, self.raised, self.later = number, (epoch, moment), False, 0
         self.epoch = None
-        with_samples = Loader.with_samples
-
-        def validate(loader):
-            for item in with_samples(loader):
-                self.reach("validation")
-                yield item
-
-        monkeypatch.setattr(Loader, "with_samples", validate)
+        during_validation(monkeypatch, lambda: self.reach("validation"))
 
     def reach(self, moment):
         if (self.epoch, moment) == self.at and not self.raised:

@@ -99,6 +99,7 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
             if compiled and position.epoch + position.step:
                 state.finish()
         except Exception as error:
+            state.join()  # the last state is what to go on from
             for loader in (train, val):
                 if loader.error is not None:  # the backend raised an error of its own instead
                     raise loader.error from error

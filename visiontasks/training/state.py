@@ -103,7 +103,7 @@ class TrainingState(keras.callbacks.Callback):
             self.position.next_epoch()
             self._remembered = self._memories()
         if self.interrupt.asked:
-            self.save()
+            self.finish()
         elif time.monotonic() - self._saved >= min(60 * self.minutes, self._cost / SHARE):
             self.save(wait=False)
 
@@ -150,15 +150,19 @@ class TrainingState(keras.callbacks.Callback):
             self.save()
         self.wait()
 
+    def join(self):
+        """Wait until nothing is being written; an error of it is kept."""
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
+
     def wait(self):
         """Wait until the last state is written.
 
         Raises:
             UserError: it cannot be written.
         """
-        if self._writer is not None:
-            self._writer.join()
-            self._writer = None
+        self.join()
         if self._error is not None:
             error, self._error = self._error, None
             raise error
