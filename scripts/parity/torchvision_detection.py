@@ -107,7 +107,12 @@ def fasterrcnn_resnet50_fpn(make=torchvision.models.detection.fasterrcnn_resnet5
                 torch.nn.init.normal_(module.weight, std=(2 / module.in_features) ** 0.5)
                 module.weight.data -= module.weight.mean(1, keepdim=True)
                 torch.nn.init.normal_(module.bias, std=0.1)
+        heads = model.roi_heads
+        branches = {key: getattr(heads, key) for key in ("mask_roi_pool", "keypoint_roi_pool")}
+        heads.mask_roi_pool = heads.keypoint_roi_pool = None  # boxes alone: the branches take most of the time
         found = answers(model, seen(sizes[0]))
+        for key, value in branches.items():
+            setattr(heads, key, value)
         last = model.roi_heads.box_predictor
         last.cls_score.weight.data *= 1.5 / float(found["raw_cls_logits"].std())
         last.bbox_pred.weight.data *= 1.0 / float(found["raw_bbox_regression"].std())
@@ -243,7 +248,7 @@ def reference(name, folder, of_photographs=None):
     for key, parameter in model.named_parameters():
         if key in WATCHED[name]:
             arrays[f"grad_{key}"] = parameter.grad.numpy()
-    np.savez_compressed(folder / f"{name}.npz", **arrays)
+    np.savez(folder / f"{name}.npz", **arrays)
 
 
 def first_class(name):

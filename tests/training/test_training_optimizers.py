@@ -42,7 +42,7 @@ def test_layer_decay_slows_each_level_by_the_factor():
     assert set(factors) == {v.path for v in backbone.trainable_variables}
 
 
-def test_a_gate_learns_as_fast_as_what_it_gates():
+def test_a_gate_learns_as_fast_as_what_it_gates(without_weights):
     from visiontasks import api
     from visiontasks.recipe.schema import TrainRecipe
     from visiontasks.training.fit import rate_factors
