@@ -56,6 +56,7 @@ def ssd300_vgg16():
 
 def on_pyramid(make, **arguments):
     """A detector on ResNet-50 with a feature pyramid, whose batch norms stay as they are in training too."""
+    torch.manual_seed(0)  # what nothing below draws anew
     model = make(
         weights=None,
         weights_backbone=None,
