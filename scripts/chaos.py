@@ -84,11 +84,16 @@ def undisturbed(run: Path, name: str):
 
 
 def start(run, name, resume):
-    context = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")
-    context.set_forkserver_preload(["keras", "albumentations"])
-    process = context.Process(target=train, args=(run, name, resume))
+    process = context().Process(target=train, args=(run, name, resume))
     process.start()
     return process
+
+
+def context():
+    """What `multiprocessing` makes processes with: to import Keras anew takes longer than these trainings."""
+    made = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")
+    made.set_forkserver_preload(["keras", "albumentations"])
+    return made
 
 
 def result(run: Path):

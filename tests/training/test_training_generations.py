@@ -3,6 +3,9 @@
 import errno
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -96,3 +99,44 @@ def test_an_error_of_the_disk_at_any_call_leaves_the_state_before(states, call, 
     assert states.read()[0] == {"n": 1} and [path.name for path in states.folder.iterdir()] == ["1.state"]
     states.write({"n": 3}, ARRAYS)
     assert states.read()[0] == {"n": 3}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from visiontasks.training.generations import Generations
+
+calls = 0
+
+def counted(call):
+    def made(*words, **named):
+        global calls
+        calls += 1
+        if calls == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*words, **named)
+    return made
+
+for name in ("open", "close", "fsync", "replace", "unlink", "mkdir"):
+    setattr(os, name, counted(getattr(os, name)))
+Generations(Path(sys.argv[1])).write({"n": 3}, [np.arange(200_000.0)])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_a_kill_at_any_call_leaves_a_state(states):
+    """Of the two before and the new one always the newest that is whole; scripts/chaos.py does it with every write."""
+    states.write({"n": 1}, ARRAYS)
+    number = 0
+    while True:
+        number += 1
+        states.write({"n": 2}, ARRAYS)
+        before = states.files[0]
+        done = subprocess.run([sys.executable, "-c", KILLED, str(states.folder), str(number)], timeout=600)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        newest = states.read()[0]["n"]
+        assert newest == (2 if states.files[0] == before else 3)
+    assert number > 5 and states.read()[0] == {"n": 3} and len(states.files) == 2
