@@ -283,14 +283,15 @@ def check_origin(words: dict[str, str], overrides: list[str], source: str | None
 
 def model(words: dict[str, str], overrides: list[str], console):
     """The VisionModel of `run`, its best checkpoint, or of `recipe` and its overrides, with weights for all of it."""
-    from visiontasks import api, build
+    from visiontasks import build, model_loading
     from visiontasks.training.run_directory import RunDirectory
 
     if "run" in words:
-        checkpoint = RunDirectory.find(words["run"]).checkpoint
-        console.print(f"checkpoint: {checkpoint}")
+        checkpoints = RunDirectory.find(words["run"]).checkpoints_for()
         start_keras()
-        return api.load_model(checkpoint, compile=False)
+        checkpoint, loaded = model_loading.load_first(checkpoints)
+        console.print(f"checkpoint: {checkpoint}")
+        return loaded
     recipe, _ = build.recipe(words["recipe"], overrides)
     build.check_complete(recipe)
     start_keras()
@@ -299,15 +300,16 @@ def model(words: dict[str, str], overrides: list[str], console):
 
 def predictor(name: str, console):
     """The Predictor that detects objects: of a run's folder, of a `.keras` file, or of a recipe with weights."""
-    from visiontasks import api, build
+    from visiontasks import api, build, model_loading
     from visiontasks.training.run_directory import RunDirectory
 
     path = Path(name)
     if path.exists():
-        checkpoint = RunDirectory.find(path).checkpoint if path.is_dir() else path
-        console.print(f"detector: {checkpoint}")
+        checkpoints = RunDirectory.find(path, "detector").checkpoints_for("detector") if path.is_dir() else [path]
         start_keras()
-        return api.load(checkpoint)
+        checkpoint, loaded = model_loading.load_first(checkpoints)
+        console.print(f"detector: {checkpoint}")
+        return api.Predictor(loaded)
     recipe, _ = build.recipe(name)
     with under("detector"):
         build.check_complete(recipe)

@@ -138,6 +138,11 @@ class Recipe:
         "of backbone and head together: coco (torchvision's detectors), or a PyTorch file with torchvision's names",
         None,
     )
+    init: str | None = _key(
+        "trained weights that a run starts from instead of pretrained ones: a run's folder, one with several runs, or "
+        "a .keras file; heads with other classes begin anew",
+        None,
+    )
     data: DataRecipe = field(default_factory=DataRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
     run: RunRecipe = field(default_factory=RunRecipe)
