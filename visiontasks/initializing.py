@@ -91,7 +91,9 @@ class Initial:
         """
         from visiontasks.backbones.matching import difference
         from visiontasks.model_transfer import take
+        from visiontasks.training.random_state import random_states, set_random_states
 
+        states = random_states()
         path, saved = self.load()
         recipe = recipe.replace(init=str(path))
         plain = recipe.replace(backbone={**recipe.backbone, "weights": None}, weights=None)
@@ -99,6 +101,7 @@ class Initial:
             plain.backbone.pop("weights")
         taken, differs = None, ""
         for one in (plain, recipe) if plain != recipe else (plain,):
+            set_random_states(states)  # what begins anew is as it would be without `init`
             model = build.model(one, loader)
             differs = difference(saved.backbone, model.backbone)
             if differs:

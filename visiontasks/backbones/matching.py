@@ -82,8 +82,8 @@ def _counted(operations) -> dict:
     found = {}
     for operation in operations:
         name = _bare(operation.name)
-        found[f"{name} {numbers[name]}"] = operation
         numbers[name] += 1
+        found[f"{name} {numbers[name]}" if numbers[name] > 1 else name] = operation
     return found
 
 
