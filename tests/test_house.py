@@ -19,7 +19,7 @@ HOUSE = [
     {"cli"},
     {"help"},
     {"api", "precision", "runs"},
-    {"initializing"},
+    {"initializing", "run_files"},
     {"build"},
     {"recipe"},
     {"training"},

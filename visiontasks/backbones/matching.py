@@ -9,7 +9,7 @@ from visiontasks.backbones.backbone import Graph
 
 # what changes training alone, not what weights mean; and names of layers, which count up in a process
 _FREE = {"name", "trainable", "dtype", "seed", "momentum", "rate", "batch_shape", "registered_name"}
-_FREE |= {"inbound_nodes", "input_layers", "output_layers"}
+_FREE |= {"inbound_nodes", "input_layers", "output_layers", "build_input_shape"}
 _BEGINS = ("_initializer", "_regularizer", "_constraint", "_config")
 _MOST = 3  # settings in a sentence
 
@@ -23,7 +23,7 @@ def difference(saved: keras.Model, built: keras.Model) -> str:
         return f"it is {_bare(saved.name)} there, {_bare(built.name)} here"
     theirs, ours = _aligned(saved, built)
     common = [name for name in ours if name in theirs]
-    if not any(ours[name].weights for name in common) and built.weights:
+    if built.weights and not any(_weights(ours[name]) for name in common):
         return "no layer has the same name"
     before, inputs = _inputs(saved, theirs), _inputs(built, ours)
     for name in common:
@@ -35,7 +35,7 @@ def difference(saved: keras.Model, built: keras.Model) -> str:
             return f"{name} has " + ", ".join(f"{k} {there.get(k)} there, {here.get(k)} here" for k in keys[:_MOST])
         if before[name] != inputs[name]:
             return f"{name} follows {', '.join(before[name])} there, {', '.join(inputs[name])} here"
-        shapes = [[tuple(v.shape) for v in layer.weights] for layer in (theirs[name], ours[name])]
+        shapes = [[tuple(v.shape) for v in _weights(one)] for one in (theirs[name], ours[name])]
         if shapes[0] != shapes[1]:
             return f"{name} has weights of the shapes {shapes[0]} there, {shapes[1]} here"
     return ""
@@ -51,14 +51,19 @@ def take_backbone(saved: keras.Model, built: keras.Model) -> list[keras.Variable
     missing = []
     for name, layer in ours.items():
         if name not in theirs:
-            missing += layer.weights
+            missing += _weights(layer)
             continue
-        for a, b in zip(theirs[name].weights, layer.weights, strict=True):
+        for a, b in zip(_weights(theirs[name]), _weights(layer), strict=True):
             b.assign(keras.ops.convert_to_numpy(a))
     for layer in built._flatten_layers():  # private: Keras has no public walk over nested layers
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with a copy of its weights
     return missing
+
+
+def _weights(operation) -> list:
+    """None of what is no layer, such as a sum."""
+    return getattr(operation, "weights", [])
 
 
 def _bare(name: str) -> str:

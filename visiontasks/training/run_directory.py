@@ -84,6 +84,15 @@ class RunDirectory:
         return next((run for run in runs if any(run._whole())), runs[0])
 
     @classmethod
+    def newest(cls, path: Path | str) -> "RunDirectory":
+        """The newest run in a folder, whatever it holds.
+
+        Raises:
+            UserError: there is none.
+        """
+        return cls._newest(path, "run")[0]
+
+    @classmethod
     def resumable(cls, path: Path | str) -> "RunDirectory":
         """An existing run with a saved state, held; of several, the newest that has not ended, or the newest.
 
@@ -127,6 +136,20 @@ class RunDirectory:
             return error.errno not in (errno.EACCES, errno.EAGAIN)
         self._lock = file
         return True
+
+    @property
+    def held(self) -> bool:
+        """Whether another process trains this run."""
+        if self._lock is not None or not (self.path / "lock").is_file():
+            return False
+        try:
+            free = self.hold()
+        except OSError:  # of another user, or a read-only disk: who may not write the lock, asks in vain
+            return False
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        return not free
 
     @property
     def ended(self) -> bool:
