@@ -56,8 +56,15 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
 
 
 def _explained(error: Exception) -> str:
-    """What a user can do about an error of the machine: its memory or its disk; "" of any other error."""
+    """What a user can do about an error of the machine: its memory, disk or kernels; "" of any other error."""
+    from visiontasks.training import determinism
+
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if determinism.refused(error):
+        return (
+            f"train.deterministic: an operation of this network has no kernel that gives the same bits each time "
+            f"({lines[0]}). Set train.deterministic=false, or train.devices=cpu."
+        )
     text = next((line for line in lines if "alloc" in line.lower()), lines[0])  # TensorFlow's comes after a call stack
     # of NumPy, TensorFlow and PyTorch by type; JAX has one type for all errors
     names = {kind.__name__ for kind in type(error).__mro__}

@@ -62,7 +62,7 @@ def train(arguments: list[str]) -> int:
         )
     from visiontasks import build, initializing, precision, runs
     from visiontasks.data.batch import check_readable
-    from visiontasks.training import devices
+    from visiontasks.training import determinism, devices
     from visiontasks.writing import remove_unfinished
 
     run = initial = None
@@ -81,6 +81,8 @@ def train(arguments: list[str]) -> int:
     devices.suit_few_cores()
     if recipe.train.devices == "cpu":
         devices.hide_gpus()
+    if recipe.train.deterministic:
+        determinism.prepare()
     reporter = Reporter(cli.console())
     reporter.line(detected)
     train_set, val_set = build.loaders(recipe)
@@ -95,6 +97,8 @@ def train(arguments: list[str]) -> int:
 
     with recipe_paths():
         capability = cli.start_keras(recipe.train.devices, events=True)
+    if recipe.train.deterministic:
+        determinism.require()
     import keras
 
     with recipe_paths():

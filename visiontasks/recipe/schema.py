@@ -102,6 +102,9 @@ class TrainRecipe:
     )
     jit: Literal["auto"] | bool = _key("XLA compilation; auto = on for a GPU, off for TensorFlow on a CPU", "auto")
     devices: Literal["auto", "cpu", "gpu", "all"] = _key("all = every GPU of this machine by MirroredStrategy", "auto")
+    deterministic: bool = _key(
+        "the same bits each time on a GPU too, at the cost of speed; a CPU gives them anyway", False
+    )
     freeze: FreezeRecipe | None = _key("transfer learning: first the heads alone, then everything", None)
     layer_decay: OpenShare | None = _key(
         "factor of the rate from each level of the backbone to the one nearer to the image", None
