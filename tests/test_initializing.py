@@ -10,7 +10,7 @@ import pytest
 from blocks import Blocks
 
 import visiontasks as vt
-from visiontasks import build, runs
+from visiontasks import build, runs, train
 from visiontasks.data.pipeline import Loader
 from visiontasks.errors import UserError
 from visiontasks.initializing import Initial, digest
@@ -210,6 +210,19 @@ def test_item_73_a_strangers_file_is_refused_and_runs_nothing(tmp_path):
     (tmp_path / "no.keras").write_bytes(b"")
     with pytest.raises(UserError, match=r"init: .*no\.keras is no trained model that can be read: it is empty"):
         Initial.of(tmp_path / "no.keras")
+
+
+def test_words_that_contradict_each_other_or_lead_nowhere(trained):
+    for words, said in (
+        ([f"resume={trained[0].path}", f"init={trained[0].path}"], "init: a resumed run goes on with its own weights"),
+        (["recipe=unet_seg", "init=gone"], "init: expected a run's folder"),
+        (
+            ["recipe=unet_seg", f"init={trained[0].path}"],
+            "init: .* has another backbone: backbone.name is unet_encoder",
+        ),
+    ):
+        with pytest.raises(UserError, match=said):
+            train.train(words)
 
 
 def test_in_python(trained, tmp_path):
