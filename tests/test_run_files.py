@@ -140,6 +140,9 @@ def test_checkpoints_of_other_networks_are_named(run):
     assert "checkpoints" not in statuses(run)
     run.best.write_bytes(best)
     assert RunFiles(run).resume == "cannot be resumed: it has no saved state"
+    (run.path / "evaluation.json").write_text("{}")
+    run.best.unlink()
+    assert statuses(run)["checkpoints/best.keras"] == (DAMAGED, "missing")
 
 
 def test_what_a_kill_leaves_is_noted(run):

@@ -120,8 +120,8 @@ class RunFiles:
         return (self.run.path / "evaluation.json").is_file()
 
     def _checkpoint_expected(self, path) -> bool:
-        if self._state is None:
-            return False
+        if self._state is None:  # one that learns without gradients saves none, and its checkpoint before it is scored
+            return path == self.run.best and self._ended
         return self._rows > 0 and (path == self.run.last or self._state["memories"]["checkpoints"]["best_epoch"])
 
     def _read_checkpoint(self, path) -> str:
@@ -207,12 +207,11 @@ class RunFiles:
             self._add("images", OK, f"{count} charts and predictions")
 
     def _resume(self) -> str:
-        if self._state is None:
-            return "cannot be resumed: " + (
-                "no saved state is whole" if self.run.states.files else "it has no saved state"
-            )
         if self.run.ended:
             return "it has ended: nothing is left to resume"
+        if self._state is None:
+            damaged = "no saved state is whole" if self.run.states.files else "it has no saved state"
+            return f"cannot be resumed: {damaged}"
         if self.run.held:
             return "another process trains it"
         if self.recipe is None:

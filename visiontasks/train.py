@@ -205,7 +205,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
     if run.best.is_file():
         with warnings.catch_warnings():  # a checkpoint has no optimizer
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-            _load_weights(model, run.best)
+            _load_weights(model, run.checkpoint)
     evaluation = write_evaluation(
         model,
         val_set,
