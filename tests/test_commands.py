@@ -1,12 +1,15 @@
 """The commands end to end, on small data made here: files written, words checked, Ctrl-C survived."""
 
+import hashlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import checkpoints
 import cv2
 import forked
 import numpy as np
@@ -154,6 +157,39 @@ def test_evaluate_on_other_data_leaves_the_run_s_own_metrics_alone(trained):
     found = the_run(cwd) / "evaluations" / "data.resize=letterbox" / "evaluation.json"
     assert found.read_bytes() != own
     assert (the_run(cwd) / "evaluation.json").read_bytes() == own
+
+
+def test_init_starts_from_a_run_and_what_it_began_needs_it_no_more(trained, images, tmp_path):
+    """Of the run's best checkpoint a half is left: the last one is taken. Then the whole run is gone."""
+    cwd, _ = trained
+    first = shutil.copytree(the_run(cwd), tmp_path / "first")
+    best = first / "checkpoints" / "best.keras"
+    best.write_bytes(best.read_bytes()[:3000])
+    words = [*TINY, f"data={images}", f"init={first}", "head={name: unet, filters: [8, 4], dropout: 0.1}"]
+    done = command("train", *words, "train.epochs=1", "train.deterministic=true", cwd=tmp_path)
+    assert "best.keras is damaged" in done.stderr and "last.keras is used" in done.stderr
+    assert "last.keras (moving averages of the weights, ema=0.5):" in done.stdout
+    assert re.search(r"backbone: [\d,]+ parameters taken\n +head unet: [\d,]+ parameters taken", done.stdout)
+    run, last = the_run(tmp_path), first / "checkpoints" / "last.keras"
+    began = {"path": str(last.resolve()), "sha256": hashlib.sha256(last.read_bytes()).hexdigest()}
+    assert f"init: {began['path']}\n" in (run / "recipe.yaml").read_text()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["init"] == began
+    shutil.rmtree(first)
+    (run / "summary.json").write_text(json.dumps({"init": began}))  # as after a kill in the final evaluation
+    again = command("train", f"resume={run}", cwd=tmp_path)
+    after = json.loads((run / "summary.json").read_text())
+    assert "parameters taken" not in again.stdout and after["metrics"] == summary["metrics"] and after["init"] == began
+
+
+def test_predict_takes_the_last_checkpoint_where_the_best_is_damaged(trained, images, tmp_path):
+    run = shutil.copytree(the_run(trained[0]), tmp_path / "run")
+    checkpoints.damage(run / "checkpoints" / "best.keras", "other zip")
+    done = command("predict", f"run={run}", f"source={images / 'images' / 'val'}", cwd=tmp_path)
+    assert "best.keras is damaged: it has no config.json" in done.stderr and "checkpoint: " in done.stdout
+    checkpoints.damage(run / "checkpoints" / "last.keras", "empty")
+    done = command("predict", f"run={run}", f"source={images / 'images' / 'val'}", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "error: run: " in done.stderr and "Traceback" not in done.stderr
 
 
 def test_predict_refuses_overrides_of_a_run(trained):

@@ -62,9 +62,11 @@ def test_a_run_that_another_process_trains_is_left_alone(run):
     words = [sys.executable, "-c", hold, str(run.path)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "True\n"
+        assert run.held
         with pytest.raises(UserError, match=r"resume: another process trains .*unet_seg"):
             runs.resumed("runs", None, [], None)
         other.kill()  # the system lets go of it
+    assert not run.held
     assert runs.resumed("runs", None, [], None)[0].path.resolve() == run.path
 
 

@@ -24,6 +24,7 @@ _LAZY = {
     "load": ("visiontasks.api", "load"),
     "load_data": ("visiontasks.data.load", "load_data"),
     "load_model": ("visiontasks.api", "load_model"),
+    "load_weights": ("visiontasks.initializing", "load_weights"),
     "from_recipe": ("visiontasks.api", "from_recipe"),
     "backbone": ("visiontasks.api", "backbone"),
     "layer_costs": ("visiontasks.backbones.cost", "layer_costs"),

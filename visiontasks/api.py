@@ -1,11 +1,11 @@
 """What `import visiontasks as vt` offers. Heavy modules are imported on first use."""
 
 import importlib
-import zipfile
 from pathlib import Path
 
 from visiontasks import keras_backend
 from visiontasks.inference.predictor import Predictor
+from visiontasks.model_loading import load_first, load_model
 
 __all__ = ["Predictor", "backbone", "from_recipe", "load", "load_model"]
 
@@ -18,46 +18,17 @@ def load(path: str | Path, detector: Predictor | None = None) -> Predictor:
         detector: as that of `Predictor`.
 
     Raises:
-        UserError: there is no such file or run.
+        UserError: there is no such file or run, or it holds no model that can be loaded.
     """
     from visiontasks.errors import UserError
     from visiontasks.training.run_directory import RunDirectory
 
     path = Path(path)
     if path.is_dir():
-        path = RunDirectory.find(path).checkpoint
+        return Predictor(load_first(RunDirectory.find(path).checkpoints_for())[1], detector=detector)
     if not path.is_file():
         raise UserError(f"expected a .keras file or a run's folder; {path} does not exist.", "path")
     return Predictor(load_model(path, compile=False), detector=detector)
-
-
-def load_model(path: str | Path, compile: bool = True):
-    """Load a saved VisionModel: `keras.saving.load_model` with this package's classes registered.
-
-    Args:
-        path: a `.keras` file.
-        compile: also load the optimizer, to continue training.
-
-    Raises:
-        UserError: the file is damaged, has code in it, or holds another model.
-    """
-    from visiontasks.errors import UserError
-
-    keras_backend.require()
-    import keras
-
-    model = importlib.import_module("visiontasks.model")  # registers VisionModel, which imports the rest
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no .keras file")
-        loaded = keras.saving.load_model(path, compile=compile)  # safe mode: runs no code out of the file
-        if not isinstance(loaded, model.VisionModel):
-            raise ValueError(f"it holds a {type(loaded).__name__}")
-    except MemoryError:
-        raise
-    except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that is damaged
-        raise UserError(f"{path}: expected a model that visiontasks saved: {error}.") from error
-    return loaded
 
 
 def backbone(name: str, **arguments):
@@ -87,12 +58,16 @@ def from_recipe(name: str, *overrides: str, data: str | None = None):
         *overrides: "backbone.name=resnet50" and the like.
         data: a folder of images that provides the class names if the recipe does not.
     """
-    from visiontasks import build
+    from visiontasks import build, initializing
 
     recipe, _ = build.recipe(name, overrides, data)
+    initial = None if recipe.init is None else initializing.Initial.of(recipe.init)
     keras_backend.require()
-    if data is None and build.pretrained(recipe).complete:  # the weights have class names: no data set is read
-        return build.model(recipe)
-    if recipe.data.train is not None and any("classes" not in part for part in recipe.parts.values()):
-        return build.model(recipe, build.loaders(recipe)[0])
-    return build.model(recipe)
+    # weights with class names need no data set
+    known = data is None and initial is None and build.pretrained(recipe).complete
+    unnamed = recipe.data.train is not None and any("classes" not in part for part in recipe.parts.values())
+    loader = build.loaders(recipe)[0] if unnamed and not known else None
+    if initial is None:
+        return build.model(recipe, loader)
+    initial.check(recipe)
+    return initial.model(recipe, loader)[0]

@@ -256,7 +256,7 @@ def model(recipe: Recipe, loader=None):
     spec.setdefault("input_shape", (*size, 3))
     try:
         with warnings.catch_warnings():
-            if recipe.weights is not None:  # they include the frozen norms' statistics
+            if recipe.weights is not None or recipe.init is not None:  # they include the frozen norms' statistics
                 warnings.filterwarnings("ignore", message="norm: frozen_batch with random weights")
             with under("backbone"):
                 backbone = catalog.find("backbones", name).load()(**spec)
@@ -333,6 +333,8 @@ def check_complete(recipe: Recipe):
     Raises:
         UserError: some weights must be trained.
     """
+    if recipe.init is not None:
+        raise UserError("a recipe starts a training with it; give run= of a trained run instead.", "init")
     if not pretrained(recipe).complete:
         raise UserError(
             f"recipe: {recipe.name} has weights that must be trained, so it cannot predict yet. Train it "

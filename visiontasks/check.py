@@ -1,4 +1,4 @@
-"""python -m visiontasks.check data=DIR [recipe=NAME|PATH]: what is wrong with a data set, before training."""
+"""python -m visiontasks.check data=DIR [recipe=NAME|PATH] | run=RUN: what is wrong with data, or a run's files."""
 
 import contextlib
 import json
@@ -9,9 +9,10 @@ from pathlib import Path
 from visiontasks import cli
 from visiontasks.errors import UserError
 
-WORDS = ("data", "recipe", "json", "out", "charts")
+WORDS = ("data", "recipe", "json", "out", "charts", "run")
 
 USAGE = """python -m visiontasks.check data=DIR [recipe=NAME|PATH] [out=DIR] [json=true] [charts=false] [key=value …]
+       python -m visiontasks.check run=RUN [json=true]
 
   data=DIR     a folder, as for train
   recipe=…     checks what its heads learn from, on the size that they see; without data=, the recipe's own data
@@ -20,8 +21,10 @@ USAGE = """python -m visiontasks.check data=DIR [recipe=NAME|PATH] [out=DIR] [js
   json=true    print JSON alone (docs/check.md); charts are drawn if out= is given
   charts=false write nothing
   key=value    overrides of a recipe=, or the keys of its data without one, such as data.train.values=[0,255]
+  run=RUN      instead of data: whether all files of a run are whole (checksums, rows, networks), and from where it can
+               be resumed; the newest run of a folder that holds several
 
-exit code: 0 clean, 1 warnings, 2 errors"""
+exit code: 0 clean, 1 warnings, 2 errors; of a run: 0 whole, 1 damaged, 2 there is none"""
 
 
 def main(arguments: list[str] | None = None):
@@ -32,6 +35,8 @@ def check_command(arguments: list[str]) -> int:
     """Check a data set, print the page or JSON, and write the charts; returns the exit code."""
     words, overrides = cli.words(arguments, WORDS, open_ended=True)
     as_json = cli.flag(words, "json")
+    if "run" in words:
+        return _check_run(words, overrides, as_json)
     charts = cli.flag({"charts": "true", **words}, "charts") and (not as_json or "out" in words)
     if not as_json:
         return _checked(words, overrides, charts, as_json)
@@ -44,13 +49,26 @@ def check_command(arguments: list[str]) -> int:
         return 2
 
 
+def _check_run(words, overrides, as_json) -> int:
+    from visiontasks.run_files import RunFiles, run_at
+
+    if other := [key for key in words if key not in ("run", "json")] + overrides:
+        raise UserError(f"{other[0]}: unknown with run=, which takes json=true alone.")
+    found = RunFiles(run_at(words["run"]))
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        cli.console().print(found.page())
+    return found.exit_code
+
+
 def _checked(words, overrides, charts, as_json) -> int:
     from visiontasks.data.checks.page import page
     from visiontasks.evaluation.check_charts import write_charts
     from visiontasks.evaluation.results import results_folder, write_json
 
     if "data" not in words and "recipe" not in words:
-        raise UserError("expected data=DIR, or recipe=NAME for the recipe's own data.")
+        raise UserError("expected data=DIR, recipe=NAME for the recipe's own data, or run=RUN.")
     out = results_folder(words.get("out"), Path("check")) if charts else None
     # JSON is alone on standard output: progress is no part of it
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():

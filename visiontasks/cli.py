@@ -56,8 +56,15 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
 
 
 def _explained(error: Exception) -> str:
-    """What a user can do about an error of the machine: its memory or its disk; "" of any other error."""
+    """What a user can do about an error of the machine: its memory, disk or kernels; "" of any other error."""
+    from visiontasks.training import determinism
+
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if determinism.refused(error):
+        return (
+            f"train.deterministic: an operation of this network has no kernel that gives the same bits each time "
+            f"({lines[0]}). Set train.deterministic=false, or train.devices=cpu."
+        )
     text = next((line for line in lines if "alloc" in line.lower()), lines[0])  # TensorFlow's comes after a call stack
     # of NumPy, TensorFlow and PyTorch by type; JAX has one type for all errors
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -283,14 +290,15 @@ def check_origin(words: dict[str, str], overrides: list[str], source: str | None
 
 def model(words: dict[str, str], overrides: list[str], console):
     """The VisionModel of `run`, its best checkpoint, or of `recipe` and its overrides, with weights for all of it."""
-    from visiontasks import api, build
+    from visiontasks import build, model_loading
     from visiontasks.training.run_directory import RunDirectory
 
     if "run" in words:
-        checkpoint = RunDirectory.find(words["run"]).checkpoint
-        console.print(f"checkpoint: {checkpoint}")
+        checkpoints = RunDirectory.find(words["run"]).checkpoints_for()
         start_keras()
-        return api.load_model(checkpoint, compile=False)
+        checkpoint, loaded = model_loading.load_first(checkpoints)
+        console.print(f"checkpoint: {checkpoint}")
+        return loaded
     recipe, _ = build.recipe(words["recipe"], overrides)
     build.check_complete(recipe)
     start_keras()
@@ -299,15 +307,16 @@ def model(words: dict[str, str], overrides: list[str], console):
 
 def predictor(name: str, console):
     """The Predictor that detects objects: of a run's folder, of a `.keras` file, or of a recipe with weights."""
-    from visiontasks import api, build
+    from visiontasks import api, build, model_loading
     from visiontasks.training.run_directory import RunDirectory
 
     path = Path(name)
     if path.exists():
-        checkpoint = RunDirectory.find(path).checkpoint if path.is_dir() else path
-        console.print(f"detector: {checkpoint}")
+        checkpoints = RunDirectory.find(path, "detector").checkpoints_for("detector") if path.is_dir() else [path]
         start_keras()
-        return api.load(checkpoint)
+        checkpoint, loaded = model_loading.load_first(checkpoints)
+        console.print(f"detector: {checkpoint}")
+        return api.Predictor(loaded)
     recipe, _ = build.recipe(name)
     with under("detector"):
         build.check_complete(recipe)

@@ -148,7 +148,8 @@ class _Network:
 
         self._options, self._console, self._built, self.tap = options, console, None, words.get("tap")
         if "run" in words:
-            self._checkpoint = RunDirectory.find(words["run"]).checkpoint
+            self._checkpoints = RunDirectory.find(words["run"]).checkpoints_for()
+            self._checkpoint = self._checkpoints[0]
             console.print(f"checkpoint: {self._checkpoint}")
             self.described = {"checkpoint": str(self._checkpoint.resolve()), "tap": self.tap}
         else:
@@ -171,12 +172,12 @@ class _Network:
             cli.start_keras()
             import keras
 
-            from visiontasks import api
+            from visiontasks import api, model_loading
             from visiontasks.preprocess import Preprocess
             from visiontasks.retrieval.features import Extractor
 
             if self._checkpoint:
-                self._built = Extractor(api.load_model(self._checkpoint, compile=False), self.tap)
+                self._built = Extractor(model_loading.load_first(self._checkpoints)[1], self.tap)
             else:
                 keras.utils.set_random_seed(0)  # features that were computed before have the same random weights
                 form = Preprocess(self._options.size, self._options.resize)

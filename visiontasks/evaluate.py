@@ -38,7 +38,7 @@ def evaluate(arguments: list[str]) -> int:
         key = override.partition("=")[0]
         if "run" in words and not key.startswith("data."):
             raise UserError(f"{key}: unknown key; a run is scored as it was trained. {near(key, WORDS)}")
-    from visiontasks import api, build
+    from visiontasks import api, build, model_loading
     from visiontasks.data.fingerprints import count_known
     from visiontasks.evaluation.report import write_evaluation
     from visiontasks.evaluation.results import results_folder
@@ -54,11 +54,14 @@ def evaluate(arguments: list[str]) -> int:
     )
     if detected:
         console.print(detected)
-    scored = run.checkpoint if run else f"recipe {recipe.name}"
+    checkpoints = run.checkpoints_for() if run else []
     if run is None:
         build.check_complete(recipe)
     cli.start_keras()
-    model = api.load_model(scored, compile=False) if run else build.model(recipe)
+    if run:
+        scored, model = model_loading.load_first(checkpoints)
+    else:
+        scored, model = f"recipe {recipe.name}", build.model(recipe)
     whole = "data" in words and words.get("split") != "val"
     loader = build.validation(recipe, model.heads.values(), whole=whole)
     if run and (known := count_known(run.trained_on, loader.source)):

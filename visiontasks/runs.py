@@ -6,6 +6,7 @@ from visiontasks import build
 from visiontasks.data.fingerprints import write_fingerprints
 from visiontasks.data.stamps import changes, read_stamps, stamps, write_stamps
 from visiontasks.errors import UserError
+from visiontasks.evaluation.results import write_json
 from visiontasks.recipe.differences import differences, resumed_recipe
 from visiontasks.recipe.schema import Recipe, recipe_paths
 from visiontasks.training.run_directory import RunDirectory
@@ -18,13 +19,14 @@ def stamped(recipe: Recipe) -> dict[str, list]:
 
 
 @recipe_paths()
-def begin(recipe: Recipe, train_set, files: dict[str, list]) -> RunDirectory:
+def begin(recipe: Recipe, train_set, files: dict[str, list], started: dict | None = None) -> RunDirectory:
     """A new run's folder with what is known before the first step; this process holds it.
 
     Args:
         recipe: the recipe, resolved.
         train_set: the training Loader.
         files: of `stamped`.
+        started: what its summary says from the beginning on, such as the weights that it starts from.
 
     Raises:
         UserError: Keras rejects the optimizer, or the folder cannot be written.
@@ -38,6 +40,8 @@ def begin(recipe: Recipe, train_set, files: dict[str, list]) -> RunDirectory:
     replace_atomically(run.recipe, lambda path: path.write_text(recipe.to_yaml(), encoding="utf-8"), "dir")
     write_fingerprints(run.trained_on, train_set.source, {path: mark for path, (_, _, mark) in files.items()})
     write_stamps(run.data, files, _names(train_set))
+    if started:
+        write_json(run.summary, {**started, "recipe": recipe.name})
     return run
 
 

@@ -13,7 +13,7 @@ from visiontasks.errors import RecipeError, UserError
 from visiontasks.recipe.schema import recipe_paths
 from visiontasks.training.reporter import Reporter
 
-WORDS = ("recipe", "data", "dry_run", "resume", "verify")
+WORDS = ("recipe", "data", "dry_run", "resume", "verify", "init")
 
 USAGE = """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [dry_run=true] [key=value …]
        python -m visiontasks.train resume=RUN
@@ -25,6 +25,8 @@ USAGE = """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [dry_run=true
   resume=RUN        a run's folder, or one that holds several: the newest that was stopped or killed goes on from its
                     last saved state, bit for bit as if nothing had happened; resume=true looks in the recipe's
                     folder, or in runs
+  init=RUN|FILE     start from trained weights: of a run's folder, of the newest run of a folder, or a .keras file; the
+                    backbone must be the same, heads with other classes begin anew
   verify=data       with resume=: compare the contents of all files of the data, not only where size or time differ
   key=value         any key of the recipe, such as train.epochs=5 or backbone.name=resnet50
 
@@ -51,14 +53,20 @@ def train(arguments: list[str]) -> int:
         raise UserError(f"recipe: expected recipe=NAME, or resume=RUN; the shipped ones are {', '.join(available())}.")
     if words.get("verify", "data") != "data":
         raise RecipeError(f"verify: expected data, got {words['verify']!r}.")
-    dry = cli.flag(words, "dry_run")
-    from visiontasks import build, precision, runs
+    dry, resumes = cli.flag(words, "dry_run"), words.get("resume", "false").lower() != "false"
+    if resumes and "init" in words:
+        raise UserError(
+            "a resumed run goes on with its own weights. Leave init out, or leave resume out to start a new run from "
+            "these weights.",
+            "init",
+        )
+    from visiontasks import build, initializing, precision, runs
     from visiontasks.data.batch import check_readable
-    from visiontasks.training import devices
+    from visiontasks.training import determinism, devices
     from visiontasks.writing import remove_unfinished
 
-    run = None
-    if words.get("resume", "false").lower() != "false":
+    run = initial = None
+    if resumes:
         run, recipe = runs.resumed(words["resume"], words.get("recipe"), overrides, words.get("data"))
         detected = f"resuming {run.path}"
         if run.ended:
@@ -66,9 +74,15 @@ def train(arguments: list[str]) -> int:
             return 0
     else:
         recipe, detected = build.recipe(words["recipe"], overrides, words.get("data"))
+        recipe = recipe.replace(init=words.get("init", recipe.init))
+        if recipe.init is not None:
+            initial = initializing.Initial.of(recipe.init)
+            initial.check(recipe)
     devices.suit_few_cores()
     if recipe.train.devices == "cpu":
         devices.hide_gpus()
+    if recipe.train.deterministic:
+        determinism.prepare()
     reporter = Reporter(cli.console())
     reporter.line(detected)
     train_set, val_set = build.loaders(recipe)
@@ -83,6 +97,8 @@ def train(arguments: list[str]) -> int:
 
     with recipe_paths():
         capability = cli.start_keras(recipe.train.devices, events=True)
+    if recipe.train.deterministic:
+        determinism.require()
     import keras
 
     with recipe_paths():
@@ -98,13 +114,18 @@ def train(arguments: list[str]) -> int:
     keras.config.set_dtype_policy(policy)
     try:
         with scope:
-            model = build.model(recipe, train_set)
+            if initial is None:
+                model, started = build.model(recipe, train_set), {}
+            else:
+                model, recipe, path, lines = initial.model(recipe, train_set)
+                started = {"init": {"path": str(path), "sha256": initializing.digest(path)}}
+                reporter.line("\n".join(lines))
             if dry:
                 return _dry_run(model, recipe, train_set, reporter, policy)
             if resume := run is not None:
                 remove_unfinished(run.path)
             else:
-                run = runs.begin(recipe, train_set, stamped)
+                run = runs.begin(recipe, train_set, stamped, started)
             return _train(model, recipe, train_set, val_set, reporter, run, resume)
     finally:
         keras.config.set_dtype_policy("float32")
@@ -168,6 +189,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
             replace_atomically(run.skipped, lambda path: path.write_text(skipped, **text), "dir")
     seconds = ended.pop("seconds")
     summary = {
+        **run.begun,
         "recipe": recipe.name,
         **ended,
         "training_seconds": round(seconds, 1),
@@ -183,7 +205,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
     if run.best.is_file():
         with warnings.catch_warnings():  # a checkpoint has no optimizer
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-            _load_weights(model, run.best)
+            _load_weights(model, run.checkpoint)
     evaluation = write_evaluation(
         model,
         val_set,

@@ -51,9 +51,14 @@ def make_folder(path: Path, argument: str | None = None):
     _sync_folder(path.parent)
 
 
+def unfinished(folder: Path) -> list[Path]:
+    """What a process that was killed had begun to write in a folder and those below, or one writes just now."""
+    return sorted(folder.rglob(_PREFIX + "*"))
+
+
 def remove_unfinished(folder: Path):
     """Remove what a process that was killed had begun to write in a folder and those below."""
-    for path in folder.rglob(_PREFIX + "*"):
+    for path in unfinished(folder):
         with contextlib.suppress(OSError):
             path.unlink()
 

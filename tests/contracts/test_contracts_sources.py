@@ -1,8 +1,11 @@
 """What every source must do. A new one gives, in EXAMPLES, how to write a small data set that it reads."""
 
+import concurrent.futures
+import hashlib
 import json
 import pickle
 
+import forked
 import numpy as np
 import pytest
 
@@ -263,6 +266,44 @@ def test_a_loader_makes_batches_of_it(made, name, training):
     assert len(batches) == 2
     for batch in batches:
         assert batch["image"].shape == (2, 32, 40, 3) and batch.keys() - {"known", "ignored"} == {"image", *made.fields}
+
+
+TURNED = [{"Affine": {"rotate": [-20, 20], "p": 0.7}}, {"RandomBrightnessContrast": {"p": 0.5}}]
+
+
+def digests(source, workers):
+    """A hash of each batch of two epochs of augmented images."""
+    loading = {"size": (32, 40), "batch": 2, "training": True, "augment": TURNED, "seed": 3, "mask_size": 28}
+    loader = Loader(source, fields=tuple(sorted(source.fields)), workers=workers, **loading)
+    found = []
+    for _ in range(2):
+        for batch in loader:
+            content = [
+                f"{key} {batch[key].dtype} {batch[key].shape}".encode() + batch[key].tobytes() for key in sorted(batch)
+            ]
+            found.append(hashlib.sha256(b"".join(content)).hexdigest())
+    loader.close()
+    return found
+
+
+def digests_of_all(places):
+    """{name: `digests`} of sources that are opened anew, by threads."""
+    return {
+        name: digests(catalog.find("data/sources", name).load()(**arguments), workers=2)
+        for name, arguments in places.items()
+    }
+
+
+def test_the_same_bits_by_any_workers_and_in_another_process(tmp_path):
+    """Two epochs of every source, augmented: read twice, by the caller and by threads, and under another hash seed."""
+    places = {name: EXAMPLES[name](tmp_path / name) for name in NAMES if not (tmp_path / name).mkdir()}
+    found = {}
+    for name, arguments in places.items():
+        made = catalog.find("data/sources", name).load()(**arguments)
+        found[name] = digests(made, workers=0)
+        assert len(set(found[name])) == 4 and digests(made, workers=3) == found[name] == digests(made, workers=0), name
+    with concurrent.futures.ProcessPoolExecutor(1, forked.context()) as pool:
+        assert pool.submit(digests_of_all, places).result() == found
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,24 +2,24 @@
 
 import os
 import warnings
-import zipfile
 
+import checkpoints
 import pytest
 
 from visiontasks.errors import UserError
 from visiontasks.training.run_directory import RunDirectory
 
 
-def made(root, name, age, **checkpoints):
+def made(root, name, age, **files):
     """A run of some seconds ago; a checkpoint is whole or not."""
     run = RunDirectory(root / name)
     run.best.parent.mkdir(parents=True)
     run.recipe.write_text("")
     os.utime(run.recipe, (1e9 - age, 1e9 - age))
-    for key, whole in checkpoints.items():
-        getattr(run, key).write_bytes(b"damaged")
-        if whole:
-            zipfile.ZipFile(getattr(run, key), "w").close()
+    for key, whole in files.items():
+        path = checkpoints.write(getattr(run, key))
+        if not whole:
+            path.write_bytes(b"damaged")
     return run
 
 
@@ -35,7 +35,7 @@ def test_the_newest_run_that_has_a_checkpoint_answers(tmp_path):
 
 def test_where_the_best_is_damaged_the_last_is_used_and_said(tmp_path):
     run = made(tmp_path, "run", 0, best=False, last=True)
-    with pytest.warns(UserWarning, match=r"best\.keras is damaged; last\.keras is used"):
+    with pytest.warns(UserWarning, match=r"best\.keras is damaged: .*; last\.keras is used"):
         assert run.checkpoint == run.last
 
 
@@ -46,13 +46,22 @@ def test_without_a_whole_checkpoint_it_is_an_error(tmp_path):
         RunDirectory.find(made(tmp_path, "b", 0).path).checkpoint  # noqa: B018
 
 
-def test_item_69_a_damaged_block_inside_a_checkpoint_is_found(tmp_path):
+@pytest.mark.parametrize("fault", checkpoints.FAULTS)
+def test_item_69_whatever_is_wrong_with_the_best_the_last_is_used(tmp_path, fault):
     run = made(tmp_path, "run", 0, best=True, last=True)
-    with zipfile.ZipFile(run.best, "w") as file:
-        file.writestr("model.weights.h5", b"weights " * 100)
-    content = bytearray(run.best.read_bytes())
-    content[100:140] = bytes(40)
-    run.best.write_bytes(content)
-    assert zipfile.is_zipfile(run.best)
-    with pytest.warns(UserWarning, match=r"best\.keras is damaged; last\.keras is used"):
-        assert run.checkpoint == run.last
+    assert run.checkpoints_for() == [run.best, run.last]
+    checkpoints.damage(run.best, fault)
+    with pytest.warns(UserWarning, match=r"best\.keras is damaged: .*; last\.keras is used"):
+        assert run.checkpoints_for() == [run.last]
+    checkpoints.write(run.best)
+    checkpoints.damage(run.last, fault)  # it is not needed
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run.checkpoints_for() == [run.best]
+
+
+def test_a_file_with_another_model_is_no_checkpoint(tmp_path):
+    run = made(tmp_path, "run", 0, best=True)
+    checkpoints.write(run.best, "Functional")
+    with pytest.raises(UserError, match=r"init: .*best\.keras is damaged: it holds a Functional, no VisionModel"):
+        run.checkpoints_for("init")

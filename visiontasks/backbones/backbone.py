@@ -25,6 +25,7 @@ from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.layers.spatial_pyramid_pooling import SpatialPyramidPooling2D
 from visiontasks.taps import Tap
 from visiontasks.weights import checkpoint
+from visiontasks.weights.keras_file import check_keras_file
 from visiontasks.weights.pretrained import is_imagenet
 from visiontasks.weights.transfer import listed
 
@@ -238,6 +239,7 @@ def load_weights(
         raise UserError(f"expected a file ending in {', '.join(known)}; got {str(path)!r}.", "weights")
     try:
         if path.suffix == ".keras":
+            check_keras_file(path)
             saved = keras.saving.load_model(path, compile=False)  # safe mode: runs no code out of the file
             saved_backbone = getattr(saved, "backbone", saved)
             _check_pixels(saved_backbone, model)

@@ -7,7 +7,8 @@ from visiontasks.recipe.schema import Recipe
 
 # none of these changes what is learned
 FREE = ("data.workers", "data.worker_kind", "train.save_minutes", "run.dir", "name")
-OPEN = {"train.precision": "auto", "data.bits": None}  # what a run resolves when it begins
+OPEN = {"train.precision": "auto", "data.bits": None, "init": None}  # what a run resolves when it begins
+PRETRAINED = ("weights", "backbone.weights")  # what a run with `init` does without
 
 
 def differences(before: Recipe, asked: Recipe) -> list[str]:
@@ -16,10 +17,11 @@ def differences(before: Recipe, asked: Recipe) -> list[str]:
     What a run resolved when it began, where `asked` leaves it open, does not differ.
     """
     one, other = (dict(_flat(dataclasses.asdict(recipe))) for recipe in (before, asked))
+    free = FREE + (PRETRAINED if before.init is not None else ())
     return [
         f"{key} is {_text(one.get(key))}, asked for is {_text(other.get(key))}"
         for key in sorted(one.keys() | other.keys())
-        if one.get(key) != other.get(key) and key not in FREE and other.get(key) != OPEN.get(key, other)
+        if one.get(key) != other.get(key) and key not in free and other.get(key) != OPEN.get(key, other)
     ]
 
 

@@ -102,6 +102,9 @@ class TrainRecipe:
     )
     jit: Literal["auto"] | bool = _key("XLA compilation; auto = on for a GPU, off for TensorFlow on a CPU", "auto")
     devices: Literal["auto", "cpu", "gpu", "all"] = _key("all = every GPU of this machine by MirroredStrategy", "auto")
+    deterministic: bool = _key(
+        "the same bits each time on a GPU too, at the cost of speed; a CPU gives them anyway", False
+    )
     freeze: FreezeRecipe | None = _key("transfer learning: first the heads alone, then everything", None)
     layer_decay: OpenShare | None = _key(
         "factor of the rate from each level of the backbone to the one nearer to the image", None
@@ -136,6 +139,11 @@ class Recipe:
     heads: dict[str, Named] | None = _key("several heads: {HEAD: {name: NAME, its arguments}, …}", None)
     weights: str | None = _key(
         "of backbone and head together: coco (torchvision's detectors), or a PyTorch file with torchvision's names",
+        None,
+    )
+    init: str | None = _key(
+        "trained weights that a run starts from instead of pretrained ones: a run's folder, one with several runs, or "
+        "a .keras file; heads with other classes begin anew",
         None,
     )
     data: DataRecipe = field(default_factory=DataRecipe)

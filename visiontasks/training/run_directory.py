@@ -4,13 +4,15 @@ import errno
 import json
 import time
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from visiontasks.data.layout import RESULTS
 from visiontasks.errors import UserError
 from visiontasks.training.generations import Generations
+from visiontasks.weights.keras_file import check_keras_file
+
+MODEL = "VisionModel"  # the class that Keras writes into its file
 
 
 class RunDirectory:
@@ -68,14 +70,27 @@ class RunDirectory:
         raise UserError(f"{root} already has a thousand runs of this second.", "dir")
 
     @classmethod
-    def find(cls, path: Path | str) -> "RunDirectory":
+    def find(cls, path: Path | str, argument: str = "run") -> "RunDirectory":
         """An existing run; in a folder with several runs, the newest that has a checkpoint.
+
+        Args:
+            path: the folder.
+            argument: what chose it, for the error.
 
         Raises:
             UserError: there is no run.
         """
-        runs = cls._newest(path, "run")
+        runs = cls._newest(path, argument)
         return next((run for run in runs if any(run._whole())), runs[0])
+
+    @classmethod
+    def newest(cls, path: Path | str) -> "RunDirectory":
+        """The newest run in a folder, whatever it holds.
+
+        Raises:
+            UserError: there is none.
+        """
+        return cls._newest(path, "run")[0]
 
     @classmethod
     def resumable(cls, path: Path | str) -> "RunDirectory":
@@ -123,41 +138,78 @@ class RunDirectory:
         return True
 
     @property
+    def held(self) -> bool:
+        """Whether another process trains this run."""
+        if self._lock is not None or not (self.path / "lock").is_file():
+            return False
+        try:
+            free = self.hold()
+        except OSError:  # of another user, or a read-only disk: who may not write the lock, asks in vain
+            return False
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        return not free
+
+    @property
     def ended(self) -> bool:
         """Whether it came to its end, the evaluation included."""
+        return "metrics" in self._summary()
+
+    @property
+    def begun(self) -> dict:
+        """What its summary says since it began: the weights that it started from, if any."""
+        return {key: value for key, value in self._summary().items() if key == "init"}
+
+    def _summary(self) -> dict:
         try:
-            return "metrics" in json.loads(self.summary.read_text(encoding="utf-8"))
+            found = json.loads(self.summary.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return False
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def checkpoint(self) -> Path:
-        """The best checkpoint, or the last if no epoch was validated or, with a warning, if the best is damaged.
+        """The first of `checkpoints_for`, which says more."""
+        return self.checkpoints_for()[0]
+
+    def checkpoints_for(self, argument: str = "run") -> list[Path]:
+        """The checkpoints that are whole, the best one first; with a warning if the best is damaged.
+
+        Args:
+            argument: what chose the run, for the error.
 
         Raises:
-            UserError: the run has none, or none that is whole.
+            UserError: the run has none, or none that is whole; says why.
         """
-        present, whole = [path for path in (self.best, self.last) if path.is_file()], next(self._whole(), None)
+        whole, damaged = [], []
+        for path in filter(Path.is_file, (self.best, self.last)):
+            try:
+                _check(path)
+                whole.append(path)
+            except ValueError as error:
+                damaged.append(f"{path} is damaged: {error}")
+        if whole and damaged and whole == [self.last]:
+            warnings.warn(f"{damaged[0]}; {whole[0].name} is used instead", stacklevel=2)
         if whole:
-            if whole != present[0]:
-                warnings.warn(f"{present[0]} is damaged; {whole.name} is used instead", stacklevel=2)
             return whole
-        if present:
-            raise UserError(
-                f"{present[0]} is damaged: it is no .keras file that can be read to its end. Give another run, or "
-                "train again.",
-                "run",
-            )
-        raise UserError(f"{self.path} has no checkpoint; it stopped before the end of its first epoch.", "run")
+        if damaged:
+            raise UserError(f"{damaged[0]}. Give another run, or train again.", argument)
+        raise UserError(f"{self.path} has no checkpoint; it stopped before the end of its first epoch.", argument)
 
     def _whole(self) -> Iterator[Path]:
         return filter(_is_whole, (self.best, self.last))
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a .keras file is there and its checksums are right: a damaged disk block leaves it a zip file."""
     try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except Exception:  # zipfile raises half a dozen kinds for a damaged file
+        _check(path)
+    except ValueError:
         return False
+    return True
+
+
+def _check(path: Path):
+    """Raise ValueError unless a file is whole and, as far as can be seen without Keras, holds a VisionModel."""
+    if (kind := check_keras_file(path).get("class_name")) != MODEL:
+        raise ValueError(f"it holds a {kind}, no {MODEL}")

@@ -79,6 +79,39 @@ def _datasets(group, layer: str | None, path: str, seen: set) -> Iterator:
             yield layer, below, item
 
 
+def arrays_of(file, most: int) -> Iterator:
+    """(name, data set) of all arrays of an open file of any layout, without reading one.
+
+    Args:
+        file: an h5py.File.
+        most: the bytes that they may have together.
+
+    Raises:
+        ValueError: one lies in another file, is linked, compressed or no numbers, or they are too many.
+    """
+    held, seen = 0, set()
+
+    def below(group, path):
+        import h5py
+
+        place = h5py.h5o.get_info(group.id).addr
+        if place in seen:
+            raise ValueError(f"{path} occurs twice")
+        seen.add(place)
+        for name in group:
+            item, inner = _linked(group, name), f"{path}/{name}".lstrip("/")
+            if isinstance(item, h5py.Group):
+                yield from below(item, inner)
+            else:
+                yield inner, item
+
+    for name, dataset in below(file, ""):
+        held += _size(dataset, name)
+        if held > most:
+            raise ValueError(f"{name}: {dataset.shape} is more than the file holds")
+        yield name, dataset
+
+
 def _linked(group, name):
     """What a hard link leads to; other links may lead to other files."""
     import h5py

@@ -1,0 +1,58 @@
+"""Loads saved models, and of a run the best checkpoint that can be loaded. No code in a file runs."""
+
+import importlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from visiontasks import keras_backend
+from visiontasks.errors import UserError
+from visiontasks.weights.keras_file import check_keras_file
+
+
+def load_model(path: str | Path, compile: bool = True):
+    """Load a saved VisionModel: `keras.saving.load_model` with this package's classes registered.
+
+    Args:
+        path: a `.keras` file.
+        compile: also load the optimizer, to continue training.
+
+    Raises:
+        UserError: the file is damaged, has code in it, unpacks to far more than its size, or holds another model.
+    """
+    keras_backend.require()
+    import keras
+
+    model = importlib.import_module("visiontasks.model")  # registers VisionModel, which imports the rest
+    try:
+        check_keras_file(path)
+        loaded = keras.saving.load_model(path, compile=compile)  # safe mode: runs no code out of the file
+        if not isinstance(loaded, model.VisionModel):
+            raise ValueError(f"it holds a {type(loaded).__name__}")
+    except MemoryError:
+        raise
+    except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that is damaged
+        raise UserError(f"{path}: expected a model that visiontasks saved: {error}.") from error
+    return loaded
+
+
+def load_first(paths: Sequence[Path]):
+    """(the first of these files that can be loaded, its VisionModel, not compiled); a warning names those before it.
+
+    Args:
+        paths: at least one.
+
+    Raises:
+        UserError: none can be loaded; it is the first one's.
+    """
+    errors = []
+    for path in paths:
+        try:
+            found = path, load_model(path, compile=False)
+        except UserError as error:
+            errors.append(error)
+            continue
+        if errors:
+            warnings.warn(f"{'; '.join(map(str, errors))} {path.name} is used instead", stacklevel=2)
+        return found
+    raise errors[0]
