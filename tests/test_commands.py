@@ -290,6 +290,13 @@ def test_a_stop_in_the_second_stage_leaves_a_usable_checkpoint_and_says_where(im
     command("predict", "run=runs", "source=x.png", cwd=tmp_path)
 
 
+def test_a_stop_file_that_is_there_stops_training_before_it_begins(images, tmp_path):
+    (tmp_path / "notice").touch()
+    done = command("train", *TINY, f"data={images}", "train.stop_file=notice", cwd=tmp_path, check=False)
+    assert done.returncode == 130 and done.stderr == "stopped by the stop file notice\n"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_two_devices_share_a_batch(images, tmp_path):
     """MirroredStrategy over two logical CPUs."""
     code = (

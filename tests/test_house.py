@@ -179,3 +179,86 @@ def test_errors_of_lower_rooms_carry_their_argument_apart_from_the_text(path):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("UserError", "DataError", "RecipeError"):
             start = ast.unparse(node.args[0])
             assert not re.match(r"""f?["'][a-z_]+(\.\w+)?: """, start), f"{path}:{node.lineno}: {start}"
+
+
+# what writes a file, however it is called; `open` and the like with a mode that writes come to these
+WRITERS = {"write_text", "write_bytes", "imwrite", "savefig", "save", "savez", "savez_compressed", "tofile", "to_csv"}
+WRITERS |= {"dump", "touch", "VideoWriter", "create_file_writer", "save_weights", "symlink_to", "export"}
+MODULES = {("os", "replace"), ("os", "rename"), ("shutil", "copy"), ("shutil", "copyfile"), ("shutil", "copytree")}
+MODULES |= {("shutil", "move")}
+# the others write to a path that `writing` has given them
+DIRECT = {
+    "writing.py": "the one that does it",
+    "training/generations.py:_write": "to the path of replace_atomically",
+    "training/metrics_log.py:_write": "to the path of replace_atomically",
+    "retrieval/features.py:save": "to the path that its caller gives: of replace_atomically in the command",
+    "evaluation/results.py:__init__": "Records write piece by piece to writing.temporary_of",
+    "data/video.py:__init__": "encoders write frame by frame to writing.temporary_of",
+    "training/events.py:_write": "TensorBoard's format: each record has its checksum, and readers stop at a torn one",
+    "training/run_directory.py:create": "an empty mark in a folder that has just been made",
+    "training/run_directory.py:hold": "the lock, which is empty",
+    "model.py:export": "Keras's: a folder at a path that the caller gives, and no command's result",
+}
+
+
+def writes(tree):
+    """(name of the function, line) of each call that writes a file, but for those to replace_atomically's path."""
+
+    def visit(node, function):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            function = node.name
+        if isinstance(node, ast.Call):
+            owner = getattr(getattr(node.func, "value", None), "id", "")
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name == "replace_atomically":
+                return
+            own = owner == "writing" or isinstance(node.func, ast.Name)  # those of writing.py have these names too
+            modes = [
+                a.value for a in [*node.args[:2], *(k.value for k in node.keywords)] if isinstance(a, ast.Constant)
+            ]
+            opens = name in ("open", "ZipFile", "fdopen") and any(
+                re.fullmatch("[rwaxbt+]*[wax+][bt]*", str(m)) for m in modes
+            )
+            used = name in WRITERS and not own and (node.args or name == "touch")
+            if opens or used or (owner, name) in MODULES:
+                yield function, node.lineno
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, function)
+
+    return visit(tree, "")
+
+
+def test_files_are_written_in_one_place():
+    """Whole or not at all: see writing.py."""
+    found = {}
+    for path in FILES:
+        inside = path.relative_to(PACKAGE).as_posix()
+        for function, line in writes(ast.parse(path.read_text(encoding="utf-8"))):
+            found.setdefault(inside if inside in DIRECT else f"{inside}:{function}", line)
+    assert not found.keys() - DIRECT.keys(), {key: line for key, line in found.items() if key not in DIRECT}
+    assert not DIRECT.keys() - found.keys(), "no exception any more"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open(p, 'w')",
+        "p.open('ab')",
+        "p.write_text(t)",
+        "np.save(p, a)",
+        "json.dump(v, f)",
+        "shutil.copy(a, b)",
+        "p.touch()",
+    ]
+    + ["open(p, mode='x')", "figure.savefig(p)", "cv2.imwrite(p, a)", "os.replace(a, b)", "ZipFile(p, 'w')"],
+)
+def test_a_call_that_writes_is_seen(code):
+    assert [*writes(ast.parse(f"def f():\n    {code}"))] == [("f", 2)]
+    assert not [*writes(ast.parse(f"replace_atomically(p, lambda path: {code})"))]
+
+
+@pytest.mark.parametrize(
+    "code", ["open(p)", "open(p, 'rb')", "a.copy()", "text.replace('a', 'w')", "state.save(wait=True)"]
+)
+def test_a_call_that_does_not_write_is_none(code):
+    assert not [*writes(ast.parse(code))]

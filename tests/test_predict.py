@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import signal
 import types
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.inference.predictor import Predictor
 from visiontasks.preprocess import Preprocess
 from visiontasks.sample import Sample
+from visiontasks.signals import Stopped
 
 COLORS = {"red": (230, 30, 30), "green": (30, 200, 30)}
 SIZE = (160, 160)
@@ -266,6 +269,61 @@ def test_the_predictor_gives_what_the_command_writes(using, tmp_path):
         np.testing.assert_array_equal(prediction.draw(), drawn)
 
 
+def raising(answer, at, *numbers):
+    """An answer during which signals come, at the image of a number."""
+    count = iter(range(1000))
+
+    def raises(canvas):
+        if next(count) == at:
+            for number in numbers:
+                signal.raise_signal(number)
+        return answer(canvas)
+
+    return raises
+
+
+def left(folder="predictions"):
+    """(the records, the drawings, whether the folder says that it is incomplete), and no file that is half-written."""
+    names = {path.name for path in Path(folder).iterdir()}
+    records = json.loads(Path(folder, "predictions.json").read_text()) if "predictions.json" in names else None
+    assert not [name for name in names if name.startswith(".writing")]
+    drawn = [cv2.imread(f"{folder}/{name}").shape for name in names if name.endswith(".png")]
+    text = Path(folder, "incomplete.txt").read_text() if "incomplete.txt" in names else ""
+    return records, drawn, text
+
+
+def test_item_92_a_stop_leaves_the_predictions_so_far_and_says_so(using, tmp_path, capsys):
+    (tmp_path / "many").mkdir()
+    for number in range(5):
+        save(tmp_path / "many" / f"{number}.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
+    using(raising(blocks_as_objects, 2, signal.SIGTERM), "detection")
+    with pytest.raises(Stopped, match="SIGTERM"):
+        predict.predict(["recipe=ssd_det", "source=many", "batch=1"])
+    records, drawn, text = left()
+    assert [one["path"] for one in records] == [f"many/{number}.png" for number in range(3)] and len(drawn) == 3
+    said = "predict ended before the last image: predictions.json holds 3 of 5 images"
+    assert text == said + "\n" and said in capsys.readouterr().out
+    using(raising(blocks_as_objects, 2, signal.SIGINT, signal.SIGINT), "detection")
+    with pytest.raises(KeyboardInterrupt):
+        predict.predict(["recipe=ssd_det", "source=many", "batch=1"])
+    records, drawn, text = left("predictions_2")
+    assert records is None and len(drawn) == 2 and not text
+    assert predict.predict(["recipe=ssd_det", "source=many", "batch=1"]) == 0
+    records, drawn, text = left("predictions_3")
+    assert len(records) == len(drawn) == 5 and not text
+
+
+def test_an_error_leaves_the_predictions_so_far(using, tmp_path):
+    for number in range(3):
+        save(tmp_path / f"{number}.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
+    count = iter(range(9))
+    using(lambda canvas: blocks_as_objects(canvas if next(count) < 2 else None), "detection")
+    with pytest.raises(AttributeError):
+        predict.predict(["recipe=ssd_det", "source=.", "batch=1"])
+    records, drawn, text = left()
+    assert len(records) == len(drawn) == 2 and "2 of 3 images" in text
+
+
 # videos
 
 
@@ -327,6 +385,18 @@ def test_a_folder_named_like_a_video_is_a_folder(using, tmp_path):
     (tmp_path / "frames.mp4").mkdir()
     save(tmp_path / "frames.mp4" / "a.png", blocks(160, 160, [("red", (20, 30, 60, 55))]))
     assert_boxes(run("source=frames.mp4"), [("red", (20, 30, 60, 55))], 0.01)
+
+
+def test_item_92_a_stop_within_a_video_leaves_the_frames_so_far(using, clip):
+    using(raising(blocks_as_objects, 4, signal.SIGHUP), "detection")
+    with pytest.raises(Stopped):
+        predict.predict(["recipe=ssd_det", f"source={clip}", "batch=1"])
+    records, _, text = left()
+    assert len(records) == len(list(Video(f"predictions/{clip.name}"))) == 5 and "5 frames" in text
+    using(raising(blocks_as_objects, 4, signal.SIGHUP, signal.SIGHUP), "detection")
+    with pytest.raises(KeyboardInterrupt):
+        predict.predict(["recipe=ssd_det", f"source={clip}", "batch=1"])
+    assert left("predictions_2") == (None, [], "") and not list(Path("predictions_2").glob("*.mp4"))
 
 
 def test_masks_of_frames_have_names_of_their_own(using, clip):

@@ -75,7 +75,7 @@ def _checked(words, overrides, charts, as_json) -> int:
         checkup = check(words.get("data"), words.get("recipe"), *overrides)
         if out is not None:
             write_charts(checkup, out)
-            write_json(out / "check.json", checkup.to_json())
+            write_json(out / "check.json", checkup.to_json(), "out")
     if as_json:
         _print_json(checkup.to_json())
         return checkup.exit_code

@@ -27,7 +27,7 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
 
     `--help` prints `usage()`, `--help TOPIC` a page of `visiontasks.help`.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments, stop = sys.argv[1:] if arguments is None else arguments, signals.Raising()
     _open_standard_streams()
     try:
         if not arguments or any(word in HELP for word in arguments):
@@ -36,23 +36,31 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
         _set_environment()
         if chosen := keras_backend.choose():
             console().print(chosen)
-        with signals.handled(signals.interrupt):
-            raise SystemExit(command(arguments) or 0)
+        with signals.forced(), signals.handled(stop):
+            code = command(arguments) or 0
+            stop.check()
+        raise SystemExit(code)
     except (UserError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as stopped:
+        _end_stopped(str(stopped))
     except BrokenPipeError:  # a pipe such as `| head` has closed
         raise SystemExit(0) from None
     except Exception as error:
+        if stop.asked:  # a library has made another exception of it
+            _end_stopped(stop.asked)
         if not (text := _explained(error)):
             raise
         print(f"error: {text}", file=sys.stderr)
         raise SystemExit(2) from None
     finally:
         _close_standard_streams()
+
+
+def _end_stopped(by: str):
+    print("stopped" + f" by {by}" * bool(by), file=sys.stderr)
+    raise SystemExit(signals.CODE) from None
 
 
 def _explained(error: Exception) -> str:

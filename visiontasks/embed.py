@@ -134,7 +134,7 @@ def _embedded(words, options, console) -> dict:
         found["files"] += ["map.png", "map.html"]
     elif "map" not in words:
         console.print('no map, because scikit-learn is not installed: pip install "visiontasks[embed]"; or map=pca')
-    write_json(out / "embeddings.json", found)
+    write_json(out / "embeddings.json", found, "out")
     console.print(f"results: {out}")
     return found
 
@@ -189,6 +189,7 @@ class _Network:
 def _features(network, source, splits, out, options, console):
     """The features of a file that is there, or newly computed ones."""
     from visiontasks.retrieval.features import FILE, Features, collect, stamp_of
+    from visiontasks.signals import Stop
     from visiontasks.writing import replace_atomically
 
     path, stamp = out / FILE, stamp_of(source, splits, network.stamp())
@@ -200,20 +201,23 @@ def _features(network, source, splits, out, options, console):
             console.print(f"features: {path} is computed again, because images or network have changed")
         except UserError as error:
             console.print(f"features: computed again: {error}")
-    features = collect(
-        _watched(network.extractor().stream(source, options.batch), len(source), console), source, splits
-    )
-    replace_atomically(path, lambda temporary: features.save(temporary, stamp))
+    extractor = network.extractor()
+    with Stop().after_steps() as stop:
+        features = collect(
+            _watched(extractor.stream(source, options.batch), len(source), console, stop), source, splits
+        )
+    replace_atomically(path, lambda temporary: features.save(temporary, stamp), "out")
     return features
 
 
-def _watched(stream, total, console):
+def _watched(stream, total, console, stop):
     from rich.progress import Progress
 
     with Progress(console=console, transient=True) as bar:
         shown = bar.add_task("embedding", total=total)
         for rows, samples in stream:
             bar.update(shown, advance=len(samples))
+            stop.check()
             yield rows, samples
 
 
@@ -281,7 +285,7 @@ def _neighbors(features, index, queries, extractor, k, out, console) -> list[dic
         console.print(f"nearest of {one['path']}:")
         for near_one in one["nearest"]:
             console.print(f"  {near_one['similarity']:.3f} {near_one['path']}")
-    write_image(out / "neighbors.png", neighbors_drawn(neighbors[:MOST_QUERIES], queries.bits))
+    write_image(out / "neighbors.png", neighbors_drawn(neighbors[:MOST_QUERIES], queries.bits), "out")
     return neighbors
 
 

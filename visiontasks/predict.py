@@ -7,6 +7,7 @@ from visiontasks import cli
 from visiontasks.errors import UserError
 
 WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip", "polygons", "detector", "maps")
+INCOMPLETE = "incomplete.txt"  # beside predictions that are not all
 
 USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLOB|VIDEO [out=DIR] [key=value …]
 
@@ -43,6 +44,7 @@ def predict(arguments: list[str]) -> int:
     from visiontasks.data.video import find_videos
     from visiontasks.evaluation.results import results_folder
     from visiontasks.inference.predictor import Predictor
+    from visiontasks.signals import Stop
 
     console = cli.console()
     videos = find_videos(words["source"])
@@ -63,7 +65,8 @@ def predict(arguments: list[str]) -> int:
     def stream(samples):
         return predictor.stream(samples, **options)
 
-    with _Writer(out, stream, console, polygons, maps) as writer:
+    total = len(images) if images is not None else None
+    with Stop().after_steps() as stop, _Writer(out, stream, console, stop, polygons, maps, total) as writer:
         if videos:
             for video in videos:
                 writer.write_video(video)
@@ -93,14 +96,17 @@ def _options(words) -> dict:
 
 
 class _Writer:
-    """Writes predictions to a folder: `predictions.json`, drawings, and files such as masks."""
+    """Writes predictions to a folder: `predictions.json`, drawings, and files such as masks.
 
-    def __init__(self, out, stream, console, polygons=False, maps=False):
+    After a stop or an error they are those of the images so far, and `incomplete.txt` says so.
+    """
+
+    def __init__(self, out, stream, console, stop, polygons=False, maps=False, total=None):
         from visiontasks.evaluation.results import Records
 
         self.out, self.stream, self.console, self._used, self._polygons = out, stream, console, set(), polygons
-        self._maps = maps
-        self._records = Records(out / "predictions.json", 2)
+        self._stop, self._maps, self._total = stop, maps, total
+        self._records = Records(out / "predictions.json", 2, "out", partial=True)
 
     @property
     def count(self) -> int:
@@ -110,8 +116,15 @@ class _Writer:
         self._records.__enter__()
         return self
 
-    def __exit__(self, *error):
-        self._records.__exit__(*error)
+    def __exit__(self, kind, *error):
+        from visiontasks.writing import write_text
+
+        self._records.__exit__(kind, *error)
+        if kind is not None and self._records.path.exists():
+            what = f"{self.count} of {self._total} images" if self._total else f"{self.count} frames"
+            text = f"predict ended before the last image: predictions.json holds {what}"
+            self.console.print(f"{text}: {self._records.path}")
+            write_text(self.out / INCOMPLETE, text + "\n", "out")
 
     def write_images(self, images):
         from visiontasks.data.images import write_image
@@ -120,8 +133,9 @@ class _Writer:
         with _bar(self.console, len(images)) as advance:
             for prediction in self.stream(samples_of(images)):
                 stem = self._record(prediction, Path(prediction.sample.path).stem, drawing=".png")
-                write_image(self.out / f"{stem}.png", prediction.draw(self._maps))
+                write_image(self.out / f"{stem}.png", prediction.draw(self._maps), "out")
                 advance()
+                self._stop.check()
 
     def write_video(self, video):
         from visiontasks.data.video import VideoWriter
@@ -137,6 +151,7 @@ class _Writer:
                 drawn.write(prediction.draw(self._maps))
                 advance()
                 count += 1
+                self._stop.check()
         if video.count and count < video.count:
             self.console.print(f"{video.path}: {count} of {video.count} frames could be read")
         self.console.print(f"drawn: {target}")
@@ -144,6 +159,7 @@ class _Writer:
     def _record(self, prediction, stem, drawing=None, **more) -> str:
         """Append a record, and write its files; returns the stem of their names."""
         from visiontasks.evaluation.results import file_part, with_polygons
+        from visiontasks.writing import write_bytes
 
         values, sample = prediction.to_json(), prediction.sample
         values = with_polygons(values) if self._polygons else values
@@ -154,14 +170,15 @@ class _Writer:
         }
         stem = self._free(stem, [*files, *([drawing] if drawing else [])])
         for ending, (head, name, content) in files.items():
-            (self.out / (stem + ending)).write_bytes(content)
+            write_bytes(self.out / (stem + ending), content, "out", durable=False)
             values[head][Path(name).stem] = stem + ending
         self._records.add({"path": sample.path, **more, "size": list(sample.image.shape[:2]), **values})
         return stem
 
     def _free(self, stem, endings) -> str:
         """The stem, numbered if another image's file has the name already, and shortened if it is too long for one."""
-        from visiontasks.evaluation.results import LONGEST, shortened
+        from visiontasks.evaluation.results import shortened
+        from visiontasks.writing import LONGEST
 
         room = LONGEST - max((len(ending.encode()) for ending in endings), default=0)
         chosen, number = shortened(stem, room), 2

@@ -10,7 +10,7 @@ from visiontasks.evaluation.results import write_json
 from visiontasks.recipe.differences import differences, resumed_recipe
 from visiontasks.recipe.schema import Recipe, recipe_paths
 from visiontasks.training.run_directory import RunDirectory
-from visiontasks.writing import replace_atomically
+from visiontasks.writing import write_text
 
 
 def stamped(recipe: Recipe) -> dict[str, list]:
@@ -37,7 +37,7 @@ def begin(recipe: Recipe, train_set, files: dict[str, list], started: dict | Non
     optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)  # raises what Keras rejects before the run begins
     run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
     run.hold()
-    replace_atomically(run.recipe, lambda path: path.write_text(recipe.to_yaml(), encoding="utf-8"), "dir")
+    write_text(run.recipe, recipe.to_yaml(), "dir")
     write_fingerprints(run.trained_on, train_set.source, {path: mark for path, (_, _, mark) in files.items()})
     write_stamps(run.data, files, _names(train_set))
     if started:

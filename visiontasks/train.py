@@ -62,6 +62,7 @@ def train(arguments: list[str]) -> int:
         )
     from visiontasks import build, initializing, precision, runs
     from visiontasks.data.batch import check_readable
+    from visiontasks.signals import Stop
     from visiontasks.training import determinism, devices
     from visiontasks.writing import remove_unfinished
 
@@ -87,6 +88,7 @@ def train(arguments: list[str]) -> int:
     reporter.line(detected)
     train_set, val_set = build.loaders(recipe)
     reporter.data(train_set, val_set)
+    Stop(recipe.train.stop_file).check()  # also that of the last time, which would stop this run at its first step
     for one in (train_set, val_set):
         check_readable(one.source)  # else the first epoch finds it out, of the validation set at its end
     if run is not None:
@@ -168,9 +170,10 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
     from visiontasks.evaluation.report import write_evaluation
     from visiontasks.evaluation.results import write_json
     from visiontasks.registry.catalog import tasks_of
+    from visiontasks.signals import CODE, Stop
     from visiontasks.training.fit import fit
     from visiontasks.training.statistics import fit_statistics
-    from visiontasks.writing import replace_atomically
+    from visiontasks.writing import write_text
 
     precision = recipe.train.precision
     reporter.line(f"run: {run.path}  ({keras.backend.backend()}, {precision})")
@@ -183,10 +186,14 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
     except KeyboardInterrupt:  # a second Ctrl-C
         reporter.stopped(run, "at once")
         raise
+    except FloatingPointError as error:
+        if not run.states.files:
+            raise
+        how = f"resume={run.path} train.on_nan=rollback"
+        raise FloatingPointError(f"{error}\nOr leave that batch out, and halve the learning rate: {how}") from None
     finally:
         if skipped := reporter.skipped(train_set, val_set):
-            text = {"encoding": "utf-8", "errors": "backslashreplace"}
-            replace_atomically(run.skipped, lambda path: path.write_text(skipped, **text), "dir")
+            write_text(run.skipped, skipped, "dir", errors="backslashreplace")
     seconds = ended.pop("seconds")
     summary = {
         **run.begun,
@@ -198,23 +205,30 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
         "parameters": model.count_params(),
         "versions": {"keras": keras.__version__, "python": platform.python_version()},
     }
-    write_json(run.summary, summary)  # before the evaluation, which may be stopped
+    write_json(run.summary, summary, "dir")  # before the evaluation, which may be stopped
     if ended["interrupted"]:
-        reporter.stopped(run, f"after {ended['epochs']} whole epoch{'s' * (ended['epochs'] != 1)}")
-        return 130
+        whole = f"after {ended['epochs']} whole epoch{'s' * (ended['epochs'] != 1)}"
+        reporter.stopped(run, f"by {ended['stopped_by']}, {whole}")
+        return CODE
     if run.best.is_file():
         with warnings.catch_warnings():  # a checkpoint has no optimizer
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             _load_weights(model, run.checkpoint)
-    evaluation = write_evaluation(
-        model,
-        val_set,
-        tasks,
-        run.path,
-        reporter.console,
-        losses=model.by_gradients,  # with the function that validation has traced already
-    )
-    write_json(run.summary, {**summary, "metrics": evaluation.metrics})
+    try:
+        evaluation = write_evaluation(
+            model,
+            val_set,
+            tasks,
+            run.path,
+            reporter.console,
+            losses=model.by_gradients,  # with the function that validation has traced already
+            argument="dir",
+            stop=Stop(recipe.train.stop_file),
+        )
+    except KeyboardInterrupt as stopped:
+        reporter.stopped(run, f"by {stopped}, in the final evaluation")
+        raise
+    write_json(run.summary, {**summary, "metrics": evaluation.metrics}, "dir")
     run.states.prune(1)
     reporter.ended(run, ended, tasks, seconds)
     return 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from visiontasks.data.video import Video, VideoWriter
-from visiontasks.errors import DataError
+from visiontasks.errors import DataError, UserError
 
 
 @pytest.fixture(params=["PyAV", "OpenCV"])
@@ -61,3 +61,20 @@ def test_odd_and_changing_sizes_are_padded_or_cropped(encoder, tmp_path):
 def test_a_video_that_cannot_be_written_is_an_error_that_names_it(encoder, tmp_path):
     with pytest.raises(DataError, match="none.*cannot be written as a video"):
         VideoWriter(tmp_path / "none" / "clip.mp4", 10.0).write(frame(0))
+
+
+def test_item_91_a_full_disk_is_an_error_and_leaves_no_file(encoder, tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "clip.mp4").write_bytes(b"before")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
+        with (
+            pytest.raises(UserError, match="^out: cannot write .*clip.mp4: "),
+            VideoWriter(tmp_path / "clip.mp4", 10.0) as w,
+        ):
+            for number in range(12):
+                w.write(frame(number))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]

@@ -1,6 +1,8 @@
 """What an evaluation writes: COCO's own tools read it, and score it the same."""
 
 import json
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from visiontasks.evaluation.tasks.detection import Detection
 from visiontasks.heads.ssd import SSD
 from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
+from visiontasks.signals import Stop, Stopped
 
 CATEGORIES = [{"id": 9, "name": "cat"}, {"id": 4, "name": "dog"}]  # ids with gaps, and not in the order of the file
 
@@ -82,6 +85,46 @@ def test_coco_s_own_tools_give_the_same_figures(folder, tmp_path):
     assert 0.05 < scored.stats[0] < 0.95
     for name, value in zip(("ap", "ap50", "ap75"), scored.stats[:3], strict=False):
         assert evaluation.metrics[name] == pytest.approx(value, abs=1e-6), name
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_item_92_a_stop_leaves_an_earlier_evaluation_as_it_is(folder, tmp_path, monkeypatch):
+    data = {"source": "coco", "annotations": str(folder / "annotations/instances_val.json")}
+    _, loader = load_data({"train": data, "val": data}, size=(96, 128), batch=4)
+    tasks = {"one": Detection(loader.names["classes"])}
+
+    def write(model, **more):
+        write_evaluation(model, loader, tasks, tmp_path, Console(quiet=True), draw=3, **more)
+
+    write(Perturbed(loader, ["one"]))
+    (tmp_path / "old_coco_results.json").touch()  # of an evaluation with several heads
+    before, other = contents(tmp_path), Perturbed(loader, ["one"])
+    other.rng = np.random.default_rng(2)
+    predict = other.predict_on_batch
+
+    def stopped(images):
+        signal.raise_signal(signal.SIGTERM)
+        return predict(images)
+
+    monkeypatch.setattr(other, "predict_on_batch", stopped)
+    with pytest.raises(Stopped, match="SIGTERM"):
+        write(other)
+    monkeypatch.setattr(other, "predict_on_batch", predict)
+    (tmp_path / "notice").touch()
+    with pytest.raises(Stopped, match="the stop file"):
+        write(other, stop=Stop(tmp_path / "notice"))
+    (tmp_path / "notice").unlink()
+    assert contents(tmp_path) == before
+    monkeypatch.setattr("visiontasks.evaluation.report.write_json", lambda *_: signal.raise_signal(signal.SIGHUP))
+    with pytest.raises(Stopped, match="SIGHUP"):
+        write(other)
+    after = contents(tmp_path)  # once it is complete, all of it is written first
+    assert after.keys() - before.keys() and Path("old_coco_results.json") in before.keys() - after.keys()
+    assert len(after) == len(before) - 1
+    assert after[Path("coco_results.json")] != before[Path("coco_results.json")]
 
 
 def test_several_heads_write_a_file_each(folder, tmp_path):

@@ -1,5 +1,6 @@
 """Folders of results, and names within them."""
 
+import contextlib
 import errno
 import json
 import os
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from visiontasks.data.layout import RESULTS, in_results
 from visiontasks.errors import UserError
 from visiontasks.evaluation.results import Records, file_part, results_folder, shortened, write_json
+from visiontasks.signals import Stopped
 
 
 def test_a_folder_of_an_evaluation_may_be_replaced_and_no_other(tmp_path):
@@ -62,6 +64,69 @@ def test_records_are_json_with_null_for_nan(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail) == [{"scores": [None, 0.5]}]
 
 
+@pytest.mark.parametrize(
+    ("error", "partial", "left"),
+    [
+        (None, False, [1, 2]),
+        (Stopped, True, [1, 2]),
+        (ValueError, True, [1, 2]),
+        (Stopped, False, "before"),
+        (KeyboardInterrupt, True, "before"),  # a second signal, at any moment
+    ],
+)
+def test_records_are_whole_or_what_was_there(error, partial, left, tmp_path):
+    write_json(tmp_path / "a.json", "before")
+    with contextlib.suppress(ValueError, KeyboardInterrupt), Records(tmp_path / "a.json", partial=partial) as records:
+        for number in (1, 2):
+            records.add(number)
+            assert json.loads((tmp_path / "a.json").read_text()) == "before"
+        if error:
+            raise error
+    assert json.loads((tmp_path / "a.json").read_text()) == left and len([*tmp_path.iterdir()]) == 1
+
+
+def test_an_error_before_the_first_record_leaves_no_file(tmp_path):
+    with contextlib.suppress(ValueError), Records(tmp_path / "a.json", partial=True):
+        raise ValueError
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.fixture
+def full():
+    """A disk that takes no more than 1000 bytes of a file."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # Python ignores the signal that would end it
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("count", [20, 2000])  # the disk is full when the rest is written, and before
+@pytest.mark.parametrize("partial", [False, True])
+def test_item_91_records_on_a_full_disk_are_an_error_that_names_the_folder(count, partial, tmp_path, full):
+    write_json(tmp_path / "a.json", "before")
+    with (
+        pytest.raises(
+            UserError, match=r"^out: cannot write .*a\.json: File too large\. Free the disk, or give another"
+        ),
+        Records(tmp_path / "a.json", argument="out", partial=partial) as records,
+    ):
+        for _ in range(count):
+            records.add({"path": "x" * 90})
+    assert json.loads((tmp_path / "a.json").read_text()) == "before" and len([*tmp_path.iterdir()]) == 1
+
+
+def test_what_a_killed_command_left_does_not_count_and_goes(tmp_path):
+    made = results_folder(str(tmp_path / "made"), tmp_path)
+    Records(made / "predictions.json").add({})
+    assert [path.name for path in made.iterdir() if path.name != RESULTS] == [".writing-predictions.json"]
+    assert results_folder(str(made), tmp_path) == made and [path.name for path in made.iterdir()] == [RESULTS]
+    (made / "recipe.yaml").touch()
+    Records(made / "metrics.csv").add({})  # as a process that trains this run
+    results_folder(None, made, replace=True)
+    assert (made / ".writing-metrics.csv").exists()
+
+
 @pytest.mark.parametrize("name", ["recipe.yaml", "predictions.json", "check.json"])
 def test_item_84_a_run_and_results_of_other_commands_are_not_replaced(tmp_path, name):
     made = results_folder(str(tmp_path / "made"), tmp_path)
@@ -94,7 +159,7 @@ def test_item_91_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
 
     write_json(tmp_path / "a.json", {"top1": 1})
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_text", full)
+        patched.setattr(Path, "write_bytes", full)
         with pytest.raises(UserError, match=r"cannot write .*a\.json: No space left on device\. Free the disk"):
             write_json(tmp_path / "a.json", {"top1": 0})
     assert json.loads((tmp_path / "a.json").read_text()) == {"top1": 1}

@@ -68,6 +68,13 @@ def test_a_damaged_newest_falls_back_with_a_warning(states):
         states.read()
 
 
+def test_a_state_with_nan_is_never_used(states):
+    states.write({"n": 1}, ARRAYS)
+    states.write({"n": 2}, [*ARRAYS, np.float32([1, np.inf])])
+    with pytest.warns(UserWarning, match=r"2\.state holds NaN or infinity.*1\.state is used instead"):
+        assert states.read()[0] == {"n": 1}
+
+
 def test_nothing_is_saved_yet_and_what_is_no_state_does_not_count(states):
     assert states.read() is None and states.files == []
     states.folder.mkdir()

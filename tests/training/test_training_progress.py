@@ -89,7 +89,7 @@ def test_a_terminal_sees_compiling_then_the_time_left(monkeypatch):
     made.now += 2
     made.step(1)
     assert note() == "loss 1.0000  0:08 left"
-    made.interrupt.asked = True
+    made.interrupt.stop.asked = "SIGINT"
     made.progress.on_train_batch_end(1, {"loss": 1.0})
     assert note() == "stopping…"
     made.progress.on_epoch_end(0, {"loss": 1.0, "val_score": float("nan")})

@@ -1,6 +1,7 @@
 """A signal at any moment of any stage: the running step ends, and the run's folder is whole."""
 
 import csv
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -78,6 +79,24 @@ def test_a_signal_ends_training_after_the_running_step(number, epoch, moment, tm
     assert not list(made.path.rglob(".writing*"))
 
 
+@pytest.mark.parametrize("moment", [1, "validation"])
+def test_a_stop_file_ends_training_after_the_running_step_and_is_named(moment, tmp_path, monkeypatch):
+    class Notice(Stop):
+        def reach(self, moment):
+            if (self.epoch, moment) == self.at and not self.raised:
+                self.raised = True
+                (tmp_path / "notice").touch()
+
+    monkeypatch.setattr("visiontasks.signals.LOOK_SECONDS", 0)
+    stop = Notice(None, 1, moment, monkeypatch)
+    recipe = dataclasses.replace(STAGES, stop_file=str(tmp_path / "notice"))
+    made, ended = run(tmp_path, classifier(), recipe, [stop], count=4 * STEPS)
+    # the file is looked for at the end of the next step: Keras calls the callbacks in turn
+    assert stop.raised and stop.later <= 1 and ended["epochs"] == 1
+    assert ended["interrupted"] and ended["stopped_by"] == f"the stop file {tmp_path / 'notice'}"
+    assert made.states.read()[0]["memories"]["position"]["step"] == STEPS
+
+
 def test_a_second_signal_of_a_kind_ends_it_at_once(tmp_path):
     class Twice(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -93,7 +112,7 @@ def test_a_second_signal_of_a_kind_ends_it_at_once(tmp_path):
 
 def test_validation_of_an_interrupted_epoch_is_left_out():
     interrupt = Interrupt()
-    interrupt.asked = True
+    interrupt.stop.asked = "SIGINT"
     logs = {"loss": 1.0, "val_loss": 2.0, "val_top1": 0.5}
     interrupt.on_epoch_end(0, logs)
     assert set(logs) == {"loss", "val_score"} and np.isnan(logs["val_score"]) and interrupt.finished == 0

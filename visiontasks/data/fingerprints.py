@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Source
-from visiontasks.writing import replace_atomically
+from visiontasks.writing import write_text
 
 
 def fingerprint(path: str | Path) -> str:
@@ -25,8 +25,7 @@ def fingerprints(source: Source, known: Mapping[str, str] = MappingProxyType({})
 def write_fingerprints(path: Path, source: Source, known: Mapping[str, str] = MappingProxyType({})):
     """Write the fingerprints of a source's files, one per line; no file if there are none."""
     if lines := fingerprints(source, known):
-        text = "\n".join(sorted(lines)) + "\n"
-        replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="ascii"), "dir")
+        write_text(path, "\n".join(sorted(lines)) + "\n", "dir", encoding="ascii")
 
 
 def count_known(path: Path, source: Source) -> int:

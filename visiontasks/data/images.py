@@ -21,6 +21,7 @@ from visiontasks.data.formats import (
 )
 from visiontasks.data.layout import RESULTS
 from visiontasks.errors import BadImage
+from visiontasks.writing import write_bytes
 
 MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB as RGB; a larger header counts as a decompression bomb
 # what OpenCV decodes to the same 8-bit RGB as Pillow, only faster; of 16 bits it takes the high byte
@@ -174,11 +175,12 @@ def _upright_size(header) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def write_image(path: str | os.PathLike, image: np.ndarray):
+def write_image(path: str | os.PathLike, image: np.ndarray, argument: str | None = None):
     """Write uint8 (H, W, 3) RGB, or (H, W), in the format of the path's suffix; any path, with any characters.
 
     Raises:
         ValueError: the suffix has no writer.
+        UserError: the file cannot be written, and is as it was; names `argument`, what chose the folder.
     """
     path = Path(path)
     if image.ndim == 3:
@@ -187,7 +189,7 @@ def write_image(path: str | os.PathLike, image: np.ndarray):
         _, data = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise ValueError(f"path: expected a suffix such as .png or .jpg, got {path.suffix!r} in {path}.") from error
-    path.write_bytes(data)
+    write_bytes(path, bytes(data), argument, durable=False)
 
 
 def list_images(root: str | os.PathLike, recursive: bool = True, report=None) -> list[Path]:

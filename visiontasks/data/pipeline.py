@@ -109,6 +109,7 @@ class Loader(grain.IterDataset):
         self.batch_size, self.resize, self.workers, self.worker_kind = batch, resize, workers, worker_kind
         self.epoch = self.step = 0
         self.repeat = False
+        self.left_out: set[int] = set()  # numbers of training batches, counted through all epochs, that nobody gets
         self.error: UserError | None = None  # what ended the last iteration: TensorFlow passes on only its text
         counts = {name: len(self.names[name]) for name in {*self.fields} & {*self.names}}
         self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects, mask_size)
@@ -197,13 +198,15 @@ class Loader(grain.IterDataset):
             stream = self._streams[keep] = Stream(endless, len(self), self.workers, self.worker_kind, ahead)
         epoch, first, rows, notes = self.epoch, self.step, 0, []
         for step in range(first, len(self)):
-            batch = stream.get(epoch * len(self) + step)
+            number = epoch * len(self) + step
+            batch = stream.get(number)
             for note in batch.notes:
                 self.source.report.add(note)
             if batch.error is not None:
                 raise batch.error
             rows, notes = rows + batch.rows, notes + batch.notes
-            yield batch
+            if keep or number not in self.left_out:
+                yield batch
         if not rows and not first:
             raise unreadable(len(self.source), notes)
         if not keep and self.epoch == epoch:  # unless it was set meanwhile

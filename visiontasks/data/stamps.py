@@ -10,7 +10,7 @@ from visiontasks.data.images import files_below
 from visiontasks.data.listing import files_at
 from visiontasks.data.scan import scan
 from visiontasks.errors import UserError
-from visiontasks.writing import replace_atomically
+from visiontasks.writing import write_text
 
 MOST_NAMED = 3  # files in a sentence
 NO_PATHS = ("source", "set", "names")  # arguments of a source that are names, whatever folder is called so
@@ -44,7 +44,7 @@ def changes(before: Mapping[str, list], now: Mapping[str, list]) -> str:
 def write_stamps(path: Path, files: Mapping[str, list], names: Mapping):
     """Write `stamps` and the class names of a source as JSON."""
     text = json.dumps({"names": names, "files": files}, ensure_ascii=True)
-    replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="ascii"), "dir")
+    write_text(path, text, "dir", encoding="ascii")
 
 
 def read_stamps(path: Path) -> tuple[dict[str, list], dict]:

@@ -1,5 +1,6 @@
 """Reads the frames of a video file one by one, and writes frames to a file."""
 
+import errno
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from visiontasks import writing
 from visiontasks.data.listing import files_at
 from visiontasks.errors import DataError
+from visiontasks.signals import Stopped
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
 _PAPER = (255, 255, 255)
@@ -80,6 +83,9 @@ class VideoWriter:
     Smaller frames are padded with white, larger ones are cropped. The codec is H.264, which browsers play, if PyAV is
     installed, and otherwise MPEG-4 part 2, because OpenCV's wheels have no encoder for H.264.
 
+    The file is there as soon as it is closed, whole; also with the frames so far, if an error or a stop at the end of a
+    step ends the block.
+
     Args:
         path: the file.
         fps: frames per second.
@@ -93,7 +99,7 @@ class VideoWriter:
         """Append uint8 (H, W, 3) RGB.
 
         Raises:
-            DataError: the file cannot be written.
+            UserError: the file cannot be written.
         """
         if self._encoder is None:
             height, width = frame.shape[:2]
@@ -103,18 +109,32 @@ class VideoWriter:
         height, width = self._size
         frame = frame[:height, :width]
         bottom, right = height - frame.shape[0], width - frame.shape[1]
-        self._encoder.write(cv2.copyMakeBorder(frame, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=_PAPER))
+        with writing.naming(self.path, "out"):
+            self._encoder.write(cv2.copyMakeBorder(frame, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=_PAPER))
 
     def close(self):
-        """Finish the file."""
+        """Finish the file.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         if self._encoder is not None:
-            self._encoder.close()
+            try:
+                with writing.naming(self.path, "out"):
+                    self._encoder.close()
+                    writing.finish(self.path)
+            except BaseException:
+                writing.discard(self.path)
+                raise
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.close()
+    def __exit__(self, kind, *_):
+        if kind is None or issubclass(kind, (Exception, Stopped)):
+            self.close()
+        else:  # a second signal comes at any moment, also within `write`
+            writing.discard(self.path)
 
 
 def _has_pyav() -> bool:
@@ -138,7 +158,7 @@ class _H264:
         import av
 
         # faststart: the index comes first, so that a browser plays what it has loaded
-        self._file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        self._file = av.open(str(writing.temporary_of(path)), "w", format="mp4", options={"movflags": "faststart"})
         rate = Fraction(fps).limit_denominator(1001)  # 30000/1001 is television's
         self._stream = self._file.add_stream("libx264", rate=rate, options={"crf": "20"})
         (self._stream.height, self._stream.width), self._stream.pix_fmt = size, "yuv420p"  # what browsers decode
@@ -161,7 +181,8 @@ class _Mpeg4:
     """OpenCV's encoder."""
 
     def __init__(self, path, fps, size):
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size[::-1])
+        self._path = str(writing.temporary_of(path))
+        self._writer = cv2.VideoWriter(self._path, cv2.VideoWriter_fourcc(*"mp4v"), fps, size[::-1])
         if not self._writer.isOpened():
             raise DataError(f"{path} cannot be written as a video.", "out")
 
@@ -170,3 +191,7 @@ class _Mpeg4:
 
     def close(self):
         self._writer.release()
+        written = cv2.VideoCapture(self._path)  # OpenCV says nothing of a full disk
+        if not written.isOpened():
+            raise OSError(errno.EIO, "OpenCV could not finish it; the disk may be full")
+        written.release()

@@ -2,15 +2,26 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from visiontasks.drawing.fonts import font_file
+from visiontasks.writing import replace_atomically
 
 MOST_CLASSES = 40  # in a confusion matrix: more names than this no eye can read
 MOST_ANNOTATED = 20
 LONGEST_NAME = 24
 MOST_NAMED = 12  # in a legend: more lines than this no eye tells apart
+
+
+def write_chart(path: Path, figure, argument: str | None = None, dpi: float | str = 100):
+    """Write a matplotlib Figure as an image file of `dpi` dots per inch; "figure": of as many as the figure says.
+
+    Raises:
+        UserError: it cannot be written, and the file is as it was; names `argument`, what chose the folder.
+    """
+    replace_atomically(path, lambda temporary: figure.savefig(temporary, dpi=dpi), argument, durable=False)
 
 
 def precision_recall_figure(curves: np.ndarray, names: Sequence[str], title: str):

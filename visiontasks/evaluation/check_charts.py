@@ -10,6 +10,7 @@ from visiontasks.data.checks.page import TITLES
 from visiontasks.data.images import write_image
 from visiontasks.data.placing import place, placement_of
 from visiontasks.data.scan import scan
+from visiontasks.drawing.charts import write_chart
 from visiontasks.drawing.data_charts import boxes_figure, classes_figure, sizes_figure
 from visiontasks.drawing.panels import contact_sheet, side_by_side
 from visiontasks.errors import BadImage
@@ -17,6 +18,7 @@ from visiontasks.evaluation.results import file_part
 from visiontasks.registry import catalog
 from visiontasks.sample import by_set
 from visiontasks.skeleton import Skeleton
+from visiontasks.writing import make_folder
 
 CELLS, ACROSS = 9, 3  # images on a contact sheet, and in a row of it
 MOST_SHEETS = 100  # of a field: of more classes, the first ones have a sheet
@@ -29,21 +31,21 @@ def write_charts(checkup: Checkup, out: Path):
     seen = {TITLES[split]: images for split, images in checkup.seen.items()}
     sizes = {title: np.array([one.size for one in images]).reshape(-1, 2) for title, images in seen.items()}
     bright = {title: np.array([one.brightness for one in images]) for title, images in seen.items()}
-    sizes_figure(sizes, bright).savefig(out / "sizes.png")
+    write_chart(out / "sizes.png", sizes_figure(sizes, bright), "out", dpi="figure")
     for field, names in checkup.names.items():
         label_set, _, kind = field.rpartition("/")
         ending = f"_{file_part(label_set)}" if label_set else ""
         ending += f"_{kind}" if len(checkup.names) > 1 else ""
         counted = {TITLES[split]: by_field[field] for split, by_field in checkup.counted.items()}
         figure = classes_figure(counted, names, field, _UNITS.get(kind, "images"))
-        figure.savefig(out / f"classes{ending}.png")
+        write_chart(out / f"classes{ending}.png", figure, "out", dpi="figure")
         _write_sheets(checkup, field, out / f"sheets{ending}")
     for label_set, given in by_set(checkup.fields).items():
         if "boxes" in given:
             found = {title: boxes_of(images, label_set) for title, images in seen.items()}
             boxes, numbers = ({title: one[part] for title, one in found.items()} for part in (0, 1))
             ending = f"_{file_part(label_set)}" if label_set else ""
-            boxes_figure(boxes, numbers, label_set).savefig(out / f"boxes{ending}.png")
+            write_chart(out / f"boxes{ending}.png", boxes_figure(boxes, numbers, label_set), "out", dpi="figure")
 
 
 def _write_sheets(checkup, field, folder):
@@ -66,12 +68,12 @@ def _write_sheets(checkup, field, folder):
         small = place(sample, placement_of(sample, size, "stretch"))
         return task.draw_truth(small.image, small.of(label_set))
 
-    folder.mkdir(exist_ok=True)
+    make_folder(folder, "out")
     for number, indices in enumerate(chosen):  # one at a time: a hundred of them would take 300 MB
         cells = [cell for cell in scan(draw, indices, "Drawing") if cell is not None]
         if cells:
             rows = [side_by_side(cells[start : start + ACROSS]) for start in range(0, len(cells), ACROSS)]
-            write_image(folder / f"{file_part(names[number])}.png", contact_sheet(rows))
+            write_image(folder / f"{file_part(names[number])}.png", contact_sheet(rows), "out")
 
 
 def _task_of(given, kind) -> str:

@@ -1,5 +1,6 @@
 """Folders for results, marked so that no command reads them as data, and files in them."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -9,15 +10,15 @@ import re
 import textwrap
 from pathlib import Path
 
+from visiontasks import signals, writing
 from visiontasks.data.layout import RESULTS
 from visiontasks.errors import UserError
 from visiontasks.instance_masks import InstanceMasks
-from visiontasks.writing import replace_atomically
 
-LONGEST = 255  # bytes of a file's name, on nearly every file system
 _PART = 100  # bytes of a name within a file's name
 # a run's folder, and results of other commands: no evaluation replaces them
-_OTHERS = ("recipe.yaml", "predictions.json", "check.json")
+RUN = "recipe.yaml"
+_OTHERS = (RUN, "predictions.json", "check.json")
 
 
 def results_folder(asked: str | None, default: Path, replace: bool = False, of: str = "") -> Path:
@@ -52,11 +53,13 @@ def _taken(path, exist_ok, of) -> bool:
     """Create and mark a folder; False if it exists, or another process has just created it."""
     try:
         path.mkdir(parents=True, exist_ok=exist_ok)
-        (path / RESULTS).write_text(of, encoding="utf-8", errors="backslashreplace")
     except FileExistsError:
         return False
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror}. Give another folder.", "out") from error
+    writing.write_text(path / RESULTS, of, "out", errors="backslashreplace")
+    if not (path / RUN).exists():  # a run's may be those of a process that trains it
+        writing.remove_unfinished(path)
     return True
 
 
@@ -64,7 +67,8 @@ def _is_free(path, replace):
     """Whether a folder is new or empty but for its mark, or has results that may be replaced."""
     if not path.exists():
         return True
-    names = {one.name for one in path.iterdir()} if path.is_dir() else {path.name}
+    inside = [one for one in path.iterdir() if not writing.is_unfinished(one)] if path.is_dir() else [path]
+    names = {one.name for one in inside}
     return names <= {RESULTS} or replace and RESULTS in names and names.isdisjoint(_OTHERS)
 
 
@@ -83,7 +87,7 @@ def file_part(name: str) -> str:
     return shortened(re.sub(r"[^\w. -]|^\.", escaped, name), _PART)
 
 
-def shortened(name: str, most: int = LONGEST) -> str:
+def shortened(name: str, most: int = writing.LONGEST) -> str:
     """A name of a file of at most so many bytes: of a longer one the beginning, and a hash of the whole."""
     content = os.fsencode(name)
     if len(content) <= most:
@@ -99,36 +103,72 @@ _TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
 class Records:
     """A JSON file of a list, written record by record, so that long videos need little memory.
 
+    The file is there as soon as the block ends, whole: until then another one of its name stays what it was.
+
     Args:
         path: the file.
         indent: spaces of indentation inside a record; by default a record is one line.
+        argument: what chose the folder, for errors.
+        partial: whether a block that an error or a stop at the end of a step ends leaves the records so far, if any.
 
     Attributes:
         count: the number of records.
+
+    Raises:
+        UserError: the file cannot be written; what is there stays.
     """
 
-    def __init__(self, path: Path, indent: int | None = None):
-        self._file, self._indent, self.count = path.open("w", **_TEXT), indent, 0
+    def __init__(self, path: Path, indent: int | None = None, argument: str | None = None, partial: bool = False):
+        self.path, self.argument, self.partial, self._indent, self.count = path, argument, partial, indent, 0
+        with self._writing():
+            self._file = writing.temporary_of(path).open("w", **_TEXT)
 
     def add(self, record: dict):
         """Append one record; NaN becomes null."""
         text = json.dumps(_finite(record), indent=self._indent, ensure_ascii=False, allow_nan=False)
         text = textwrap.indent(text, "  ")
-        self._file.write((",\n" if self.count else "[\n") + text)
+        with self._writing():
+            self._file.write((",\n" if self.count else "[\n") + text)
         self.count += 1
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._file.write("\n]\n" if self.count else "[]\n")
-        self._file.close()
+    def __exit__(self, kind, *_):
+        if self._file.closed:  # it could not be written
+            return
+        # a second signal comes at any moment, also within `add`
+        if kind is None or self.partial and self.count and issubclass(kind, (Exception, signals.Stopped)):
+            with self._writing():
+                self._file.write("\n]\n" if self.count else "[]\n")
+                self._file.close()
+                writing.finish(self.path)
+        else:
+            self._discard()
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            with writing.naming(self.path, self.argument):
+                yield
+        except BaseException:
+            self._discard()
+            raise
+
+    def _discard(self):
+        with contextlib.suppress(AttributeError, OSError):  # not opened; what the disk has not taken
+            self._file.close()
+        writing.discard(self.path)
 
 
-def write_json(path: Path, value):
-    """Write `value` as JSON; NaN becomes null. A file that is there is replaced whole or, on an error, not at all."""
+def write_json(path: Path, value, argument: str | None = None):
+    """Write `value` as JSON; NaN becomes null. A file that is there is replaced whole or, on an error, not at all.
+
+    Raises:
+        UserError: it cannot be written; names `argument`, what chose the folder.
+    """
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-    replace_atomically(path, lambda temporary: temporary.write_text(text + "\n", **_TEXT))
+    writing.write_text(path, text + "\n", argument, **_TEXT)
 
 
 def with_polygons(value):

@@ -81,6 +81,7 @@ def _explained(words, overrides, hows, believe) -> dict:
     from visiontasks.data.sources.images import Images
     from visiontasks.evaluation.results import results_folder, write_json
     from visiontasks.preprocess import Preprocess
+    from visiontasks.signals import Stop
 
     console, images = cli.console(), Images(words["source"]) if "source" in words else None
     maps, sheets = ([how for how in hows if (how in METHODS) == wanted] for wanted in (True, False))
@@ -99,14 +100,16 @@ def _explained(words, overrides, hows, believe) -> dict:
         report |= _channels(model.backbone, images, preprocess, words, sheets, options, count, out, used, console)
     if maps:
         records, judged = [], []
-        for sample in samples_of(images):
-            record, drawn, of_image = _one(model, other, sample.image, preprocess, words, box, maps)
-            judged.append(of_image)
-            records.append({"path": sample.path, "drawing": _write(drawn, sample.path, "", out, used), **record})
-            console.print(_line(records[-1]))
+        with Stop().after_steps() as stop:
+            for sample in samples_of(images):
+                record, drawn, of_image = _one(model, other, sample.image, preprocess, words, box, maps)
+                judged.append(of_image)
+                records.append({"path": sample.path, "drawing": _write(drawn, sample.path, "", out, used), **record})
+                console.print(_line(records[-1]))
+                stop.check()
         report |= {"images": records, "maps": _together(judged, console)}
     if report:
-        write_json(out / "explanations.json", report)
+        write_json(out / "explanations.json", report, "out")
         report = json.loads((out / "explanations.json").read_text(encoding="utf-8"))  # NaN is null there
     if images is not None and images.report:
         console.print(f"images skipped or mended:\n{images.report}")
@@ -144,7 +147,7 @@ def _write(drawn, path, ending, out, used) -> str:
     while chosen in used:
         chosen, number = f"{stem}_{number}", number + 1
     used.add(chosen)
-    write_image(out / f"{chosen}.png", drawn)
+    write_image(out / f"{chosen}.png", drawn, "out")
     return f"{chosen}.png"
 
 

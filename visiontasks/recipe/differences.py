@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from visiontasks.recipe.schema import Recipe
 
-# none of these changes what is learned
-FREE = ("data.workers", "data.worker_kind", "train.save_minutes", "run.dir", "name")
+# none of these changes what is learned, unless a loss is NaN
+FREE_DATA, FREE_TRAIN = ("workers", "worker_kind"), ("save_minutes", "on_nan", "stop_file")
+FREE = (*(f"data.{key}" for key in FREE_DATA), *(f"train.{key}" for key in FREE_TRAIN), "run.dir", "name")
 OPEN = {"train.precision": "auto", "data.bits": None, "init": None}  # what a run resolves when it begins
 PRETRAINED = ("weights", "backbone.weights")  # what a run with `init` does without
 
@@ -27,8 +28,10 @@ def differences(before: Recipe, asked: Recipe) -> list[str]:
 
 def resumed_recipe(before: Recipe, asked: Recipe) -> Recipe:
     """The recipe of a run that goes on, with what is `FREE` as it is asked for now."""
-    data = dataclasses.replace(before.data, workers=asked.data.workers, worker_kind=asked.data.worker_kind)
-    return before.replace(data=data, train=dataclasses.replace(before.train, save_minutes=asked.train.save_minutes))
+    data = dataclasses.replace(before.data, **{key: getattr(asked.data, key) for key in FREE_DATA})
+    return before.replace(
+        data=data, train=dataclasses.replace(before.train, **{key: getattr(asked.train, key) for key in FREE_TRAIN})
+    )
 
 
 def _text(value):

@@ -120,6 +120,17 @@ class TrainRecipe:
         "where that takes less than 1% of the time",
         10,
     )
+    on_nan: Literal["stop", "rollback"] = _key(
+        "at a loss or weights of NaN or infinity: stop, with an error that names the images; or rollback: go back to "
+        "the last saved state, leave that batch out and halve the learning rate, up to 3 times before an epoch ends; a "
+        "state is then saved at the start and at each epoch's end too",
+        "stop",
+    )
+    stop_file: str | None = _key(
+        "a file that stops training as SIGTERM does, as soon as it exists: a scheduler's notice; it is looked for at "
+        "most once a second, and must be gone before training goes on",
+        None,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

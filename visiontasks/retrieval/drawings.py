@@ -12,6 +12,7 @@ from visiontasks.retrieval.features import Features
 from visiontasks.retrieval.layout import place_vectors
 from visiontasks.retrieval.page import SIDE, html_page
 from visiontasks.retrieval.thumbnails import spread, thumbnails
+from visiontasks.writing import write_text
 
 MOST_MAPPED, MOST_THUMBNAILS = 20_000, 2500  # images on a map; the others are left out, or are points
 CELL = 192  # pixels of an image among its neighbors
@@ -49,7 +50,7 @@ def write_map(features: Features, method: str, title: str, folder: Path, bits: i
     paths, labels = features.paths[chosen].tolist(), features.labels[chosen]
     small = thumbnails(paths, spread(len(chosen), MOST_THUMBNAILS).tolist(), SIDE, bits=bits)
     positions = place_vectors(features.vectors[chosen], method)
-    write_image(folder / "map.png", image_map(positions, small, labels, features.names))
+    write_image(folder / "map.png", image_map(positions, small, labels, features.names), "out")
     page = html_page(f"{method}: {title}", positions, paths, labels, features.names, small)
-    (folder / "map.html").write_text(page, encoding="utf-8", errors="replace")
+    write_text(folder / "map.html", page, "out", errors="replace")
     return len(chosen)

@@ -1,4 +1,4 @@
-"""Keras callbacks of a training: validation, weight averages, checkpoints, early stopping, NaN."""
+"""Keras callbacks of a training: validation, weight averages, checkpoints, early stopping."""
 
 import contextlib
 import shutil
@@ -7,9 +7,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from visiontasks import signals
 from visiontasks.evaluation.evaluator import evaluate
 from visiontasks.training.interrupt import Interrupt
-from visiontasks.training.position import Position
 from visiontasks.writing import replace_atomically
 
 
@@ -38,13 +38,10 @@ class Score(keras.callbacks.Callback):
     def _evaluate(self):
         """The evaluation, or None after an interrupt."""
 
-        def stop(_):
-            if self.interrupt.asked:
-                raise InterruptedError
-
         try:
-            return evaluate(self.model, self.loader, self.tasks, on_batch=stop, losses=True)
-        except InterruptedError:
+            check = self.interrupt.stop.check
+            return evaluate(self.model, self.loader, self.tasks, on_batch=lambda _: check(), losses=True)
+        except signals.Stopped:
             return None
 
 
@@ -148,26 +145,3 @@ class EarlyStopping(keras.callbacks.Callback):
             self.best, self.waited = logs["val_score"], 0
         if self.waited >= self.patience:
             self.stopped = self.model.stop_training = True
-
-
-class StopOnNaN(keras.callbacks.Callback):
-    """Stops training at the first step with a loss that is not finite, and names the files of its batch.
-
-    Raises:
-        FloatingPointError: names the epoch, the step, the loss terms and the files.
-    """
-
-    def __init__(self, position: Position):
-        super().__init__()
-        self.position = position
-
-    def on_train_batch_end(self, batch, logs=None):
-        if np.isfinite(logs["loss"]):
-            return
-        epoch, step = self.position.epoch, self.position.step
-        terms = ", ".join(f"{key} {value}" for key, value in logs.items())
-        files = "\n  ".join(self.position.loader.names_of(epoch, step - 1))
-        raise FloatingPointError(
-            f"The loss is {logs['loss']} at epoch {epoch + 1}, step {step} ({terms}). Try a lower "
-            f"learning_rate, clip_norm=1 or precision=float32. Its images:\n  {files}"
-        )

@@ -19,10 +19,13 @@ class Events(keras.callbacks.Callback):
 
     def __init__(self, folder: Path, log):
         super().__init__()
-        self.folder, self.log, self._writers = Path(folder), log, {}
+        self.folder, self.log, self._writers, self._written = Path(folder), log, {}, 0
 
     def on_train_begin(self, logs=None):
-        if not self._writers:
+        if not self._writers or self._written != len(self.log.epochs.rows):  # training went back
+            for writer in self._writers.values():
+                writer.close()
+            self._writers, self._written = {}, 0
             shutil.rmtree(self.folder, ignore_errors=True)
             for row in self.log.epochs.rows:
                 self._write(row)
@@ -33,6 +36,7 @@ class Events(keras.callbacks.Callback):
     def _write(self, row):
         import tensorflow as tf
 
+        self._written += 1
         for key, value in row.items():
             if key in ("epoch", "step", "seconds") or value is None or value != value:
                 continue

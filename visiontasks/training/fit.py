@@ -1,6 +1,7 @@
 """One run of training: the stages of a recipe around Keras's `fit`."""
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from visiontasks.training import callbacks as ours
 from visiontasks.training.events import Events
 from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.metrics_log import MetricsLog
+from visiontasks.training.non_finite import GoBack, NonFinite
 from visiontasks.training.optimizers import learning_rate, optimizer
 from visiontasks.training.position import Position
 from visiontasks.training.progress import Progress
@@ -40,24 +42,30 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         resume: whether to go on from the run's newest saved state.
 
     Returns:
-        {"best_epoch", "best_score", "epochs", "interrupted", "seconds"}: those of earlier processes count.
+        {"best_epoch", "best_score", "epochs", "interrupted", "stopped_by", "seconds"}, those of earlier processes too.
+
+    Raises:
+        FloatingPointError: the loss or weights are not finite, and `on_nan` is "stop", or to go back was no help.
     """
     recipe = dataclasses.replace(recipe, epochs=epochs(recipe, len(train)))
-    position, interrupt, average = Position(train), Interrupt(), ours.MovingAverage()
+    position, interrupt, average = Position(train), Interrupt(recipe.stop_file), ours.MovingAverage()
+    non_finite = NonFinite(position, recipe.on_nan)
     checkpoints = ours.Checkpoints(run.best, run.last)
     log = MetricsLog(run, tasks, console, position)
     stopping = ours.EarlyStopping(recipe.early_stopping or math.inf)
-    memories = {"checkpoints": checkpoints, "log": log, "early_stopping": stopping}
-    state = TrainingState(run.states, position, interrupt, memories, recipe.save_minutes, lambda: average.raw)
+    memories = {"checkpoints": checkpoints, "log": log, "early_stopping": stopping, "non_finite": non_finite}
+    state = TrainingState(
+        run.states, position, interrupt, memories, recipe.save_minutes, lambda: average.raw, non_finite.goes_back
+    )
     progress = Progress(console, position, recipe.epochs, tasks, checkpoints, interrupt)
     callbacks = [
+        non_finite,
         *([average] if recipe.ema else []),  # before those that use weights
         position,
         ours.Score(val, tasks, interrupt),
         interrupt,
         checkpoints,
         log,
-        ours.StopOnNaN(position),
         progress,
         *([Events(run.events, log)] if keras_backend.writes_events() else []),
         *extra,
@@ -72,30 +80,37 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         try:
             while not interrupt.asked:
                 stage = _stage(recipe, min(position.epoch, recipe.epochs - 1))
-                if stage != compiled:
-                    if stage.text:
+                if (stage, non_finite.factor) != compiled:
+                    if stage.text and stage != (compiled and compiled[0]):
                         console.print(stage.text)
                     steps = {"total_steps": (stage.end - stage.begin) * len(train), "steps_per_epoch": len(train)}
-                    log.begin_stage(learning_rate(recipe.optimizer, recipe.schedule, **steps), stage.begin)
-                    prepare(model, recipe, stage.frozen, steps)
-                    compiled, position.stage = stage, stage.begin
+                    rate = learning_rate(recipe.optimizer, recipe.schedule, **steps)
+                    log.begin_stage(non_finite.rate(rate, stage.begin * len(train)), stage.begin)
+                    prepare(model, recipe, stage.frozen, steps, non_finite.factor)
+                    compiled, position.stage = (stage, non_finite.factor), stage.begin
                     state.set_model(model)
                 if position.epoch == recipe.epochs or stopping.stopped:
                     state.restore()  # a run that was stopped after its last epoch
                     break
                 called = [*callbacks, *([stopping] if stage.end == recipe.epochs else []), state]
-                if position.step == len(train):
-                    _end_epoch(model, called, position.epoch)
-                    continue
-                model.fit(
-                    train,
-                    initial_epoch=position.epoch,
-                    epochs=position.epoch + 1 if position.step else stage.end,
-                    steps_per_epoch=len(train) - position.step,
-                    callbacks=called,
-                    shuffle=False,  # the loader shuffles
-                    verbose=0,
-                )
+                try:
+                    if position.step == len(train):
+                        _end_epoch(model, called, position.epoch)
+                        continue
+                    model.fit(
+                        train,
+                        initial_epoch=position.epoch,
+                        epochs=position.end(stage.end),
+                        steps_per_epoch=position.steps_left(),
+                        callbacks=called,
+                        shuffle=False,  # the loader shuffles
+                        verbose=0,
+                    )
+                except GoBack as fault:
+                    progress.stop()
+                    state.go_back(fault, functools.partial(non_finite.go_back, fault))
+                    interrupt.finished = position.epoch
+                    console.print(f"warning: {fault}\n{non_finite.text()}")
             if compiled and position.epoch + position.step:
                 state.finish()
         except Exception as error:
@@ -113,6 +128,7 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         "best_score": checkpoints.best_score if checkpoints.best_epoch else None,
         "epochs": interrupt.finished,
         "interrupted": interrupt.asked,
+        "stopped_by": interrupt.stop.asked or None,
         "seconds": position.seconds,
     }
 
@@ -131,7 +147,7 @@ def epochs(recipe, steps_per_epoch: int) -> int:
     return min(MOST_EPOCHS, math.ceil(recipe.steps / steps_per_epoch)) if recipe.steps else recipe.epochs
 
 
-def prepare(model, recipe, frozen: bool, steps: dict[str, int]):
+def prepare(model, recipe, frozen: bool, steps: dict[str, int], scale: float = 1.0):
     """Freeze or unfreeze the backbone, and compile the model with a new optimizer.
 
     Args:
@@ -139,6 +155,7 @@ def prepare(model, recipe, frozen: bool, steps: dict[str, int]):
         recipe: the recipe's `train` section.
         frozen: whether only the heads learn.
         steps: {"total_steps", "steps_per_epoch"} of the stage.
+        scale: factor of the learning rates.
     """
     freeze = recipe.freeze
     set_trainable(model.backbone, not frozen, bool(freeze and freeze.batch_norm), freeze and freeze.level)
@@ -149,6 +166,7 @@ def prepare(model, recipe, frozen: bool, steps: dict[str, int]):
             **steps,
             clip_norm=recipe.clip_norm,
             ema=recipe.ema,
+            scale=scale,
             factors={} if frozen else rate_factors(model.backbone, recipe),
         ),
         jit_compile=recipe.jit,

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +60,17 @@ class Generations:
                 path.unlink()
 
     def read(self) -> tuple[dict, list[np.ndarray]] | None:
-        """(values, arrays) of the newest file that is whole, with a warning of those that are not; None without one.
+        """(values, arrays) of the newest file that is whole and finite, with a warning of others; None without a file.
 
         Raises:
-            UserError: there are files, but none is whole.
+            UserError: there are files, but none is whole and finite.
         """
         damaged = []
         for path in self.files:
             try:
                 found = read(path)
+                if not all_finite(found[1]):
+                    raise ValueError(f"{path} holds NaN or infinity")
             except ValueError as error:
                 damaged.append(str(error))
                 continue
@@ -77,6 +80,11 @@ class Generations:
         if damaged:
             raise UserError(f"no saved state can be read, so training cannot resume: {'; '.join(damaged)}.", "resume")
         return None
+
+
+def all_finite(arrays: Iterable[np.ndarray]) -> bool:
+    """Whether no array holds NaN or infinity."""
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 def _write(path, values, arrays):

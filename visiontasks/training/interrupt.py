@@ -1,6 +1,6 @@
-"""`Interrupt`: the first signal ends training after the running step; a second one of its kind ends it at once."""
+"""`Interrupt`: a signal or the stop file ends training after the running step."""
 
-import signal
+from pathlib import Path
 
 import keras
 
@@ -8,36 +8,40 @@ from visiontasks import signals
 
 
 class Interrupt(keras.callbacks.Callback):
-    """Turns Ctrl-C, SIGTERM and SIGHUP into a stop after the running step, so that the checkpoint is written.
+    """Turns Ctrl-C, SIGTERM, SIGHUP and a stop file into a stop after the running step, whose state is saved.
 
-    `handling()` is held around all stages: a signal between two of them counts too. Among the callbacks of an epoch's
-    end it stands after the one that scores and before those that write.
+    `handling()` is held around all stages: a signal between two of them counts too. A second one of its kind ends
+    training at once. Among the callbacks of an epoch's end it stands after the one that scores and before those that
+    write.
+
+    Args:
+        file: the stop file, looked for at the ends of steps; None: there is none.
 
     Attributes:
-        asked: whether a signal has come.
+        stop: what has asked.
         finished: epochs that ended with their whole validation.
     """
 
-    def __init__(self):
+    def __init__(self, file: str | Path | None = None):
         super().__init__()
-        self.asked, self.finished, self._seen = False, 0, set()
+        self.stop, self.finished = signals.Stop(file), 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has come, or the stop file was there at the last look."""
+        return bool(self.stop.asked)
 
     def handling(self):
         """A context in which signals come here."""
-        return signals.handled(self._ask)
+        return self.stop.handling(self._end)
 
-    def _ask(self, number, frame):
-        if number in self._seen:
-            signal.signal(number, signal.default_int_handler)
-            raise KeyboardInterrupt
-        self._seen.add(number)
-        self.asked = True  # nothing is printed: the stream may be the one that was interrupted
+    def _end(self):
         if self.model is not None:
             self.model.stop_training = True
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.asked:  # Keras clears the flag when `fit` starts
-            self.model.stop_training = True
+        if self.stop.poll():  # Keras clears the flag when `fit` starts
+            self._end()
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.asked:

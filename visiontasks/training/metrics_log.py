@@ -81,11 +81,11 @@ class MetricsLog(keras.callbacks.Callback):
         if not self._can_draw or not self.epochs.rows:
             return
         try:
-            from visiontasks.drawing.charts import training_figure
+            from visiontasks.drawing.charts import training_figure, write_chart
 
             stages = self._stages[1:]
             figure = training_figure(self.epochs.table(), self.rates.table(), self._metrics, stages)
-            replace_atomically(self.run.curves, lambda path: figure.savefig(path, dpi=100))
+            write_chart(self.run.curves, figure)
         except Exception as error:  # of matplotlib, a font, the disk
             self._can_draw = False
             self.console.print(f"warning: {self.run.curves} cannot be drawn: {error}")

@@ -24,6 +24,7 @@ def optimizer(
     steps_per_epoch: int,
     clip_norm: float | None = None,
     ema: float | None = None,
+    scale: float = 1.0,
     factors: Mapping[str, float] | None = None,
 ):
     """The Keras optimizer of a recipe.
@@ -35,17 +36,18 @@ def optimizer(
         steps_per_epoch: updates per epoch.
         clip_norm: maximum global norm of the gradients (with `factors`, of each group with one factor).
         ema: momentum of the weights' moving average; None for no average.
+        scale: factor of every learning rate and weight decay.
         factors: {variable path: factor of its learning rate and weight decay}; by default 1.
 
     Raises:
         RecipeError: Keras rejects an argument.
     """
 
-    def one(scale):
+    def one(factor):
         arguments = dict(spec)
         made = catalog.optimizer(arguments.pop("name"))
         arguments.pop("learning_rate", None)
-        rate = learning_rate(spec, schedule, total_steps, steps_per_epoch, scale)
+        rate = learning_rate(spec, schedule, total_steps, steps_per_epoch, scale * factor)
         extra = {"global_clipnorm": clip_norm} if clip_norm else {}
         if ema:
             extra |= {"use_ema": True, "ema_momentum": ema}

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from visiontasks.errors import UserError
-from visiontasks.training.generations import Generations
+from visiontasks.training.generations import Generations, all_finite
 from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.position import Position
 from visiontasks.training.random_state import random_states, set_random_states
@@ -25,7 +25,7 @@ class TrainingState(keras.callbacks.Callback):
     optimizer (its moments, averages of the weights, counters, loss scale), the states of global random generators, the
     position, and what callbacks remember. It is saved every `minutes`, at the end of an epoch if that takes less than
     1% of the time, at an interrupt, and at the end of training. A save copies the variables; a thread writes them while
-    training goes on.
+    training goes on. One that holds NaN or infinity is not written: it is nothing to go on from.
 
     It is the last of the callbacks: what it saves has passed all others.
 
@@ -36,14 +36,24 @@ class TrainingState(keras.callbacks.Callback):
         memories: {name: a callback with `memory()`, JSON-ready, and `remember(memory)`}.
         minutes: between saves within an epoch.
         raw: gives {id of a variable: its value} of weights that are replaced for a validation.
+        each_epoch: whether to save before the first step and at the end of each epoch, whatever time it takes, so that
+            no way back leads beyond an epoch's end.
     """
 
     def __init__(
-        self, generations: Generations, position: Position, interrupt: Interrupt, memories: dict, minutes: float, raw
+        self,
+        generations: Generations,
+        position: Position,
+        interrupt: Interrupt,
+        memories: dict,
+        minutes: float,
+        raw,
+        each_epoch: bool = False,
     ):
         super().__init__()
         self.generations, self.position, self.interrupt = generations, position, interrupt
         self.memories, self.minutes, self.raw = {"position": position, **memories}, minutes, raw
+        self.each_epoch = self._first = each_epoch
         self._restoring = self._values = self._writer = self._error = self._place = None
         self._remembered, self._random = {}, None
         self._saved, self._cost = time.monotonic(), 0.0
@@ -58,13 +68,34 @@ class TrainingState(keras.callbacks.Callback):
             UserError: none is there, or none can be read.
         """
         saved = self.generations.read()
-        if saved is None or saved[0].keys() != {"memories", "random", "versions", "variables"}:
+        if saved is None or not self._is_of_this_version(saved[0]):
             raise UserError(f"{self.generations.folder} has no state of this version. Train again.", "resume")
         self._values, self._restoring = saved
         for name, memory in self.memories.items():
             memory.remember(self._values["memories"][name])
         self._remembered, self._place = self._memories(), self._now()
         return changed(self._values["versions"])
+
+    def go_back(self, fault: Exception, note):
+        """Go back to the newest saved state that is whole and finite, in the same process.
+
+        What callbacks note of it is saved at once: after a kill, the next process knows it.
+
+        Args:
+            fault: why.
+            note: called when the memories are those of that state, to change them.
+
+        Raises:
+            FloatingPointError: the text of the fault: no state was finite from the beginning.
+            UserError: none can be read, or it cannot be written.
+        """
+        self.wait()
+        if not self.generations.files:
+            raise FloatingPointError(str(fault)) from fault
+        self.begin()
+        note()
+        self._remembered, self._place = self._memories(), self._now()
+        self.generations.write({**self._values, "memories": self._remembered}, self._restoring)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.restore()
@@ -81,7 +112,7 @@ class TrainingState(keras.callbacks.Callback):
             self._check(variables, arrays)
             for variable, array in zip(variables, arrays, strict=True):
                 variable.assign(array)
-            if not self.position.step:  # saved at an epoch's end, with its running means
+            if self.position.new_epoch:  # saved at an epoch's end, with its running means
                 self.model.reset_metrics()
             self._random = self._values["random"]
             self._restoring = self._values = None  # as large as the model with its optimizer
@@ -90,6 +121,10 @@ class TrainingState(keras.callbacks.Callback):
         if self._random is not None:  # PyTorch draws a number whenever it begins to read data
             set_random_states(self._random)
             self._random = None
+        if self._first:  # here, so that what is drawn as reading begins counts in no process
+            self._first = False
+            if not self.generations.files:
+                self.save(wait=False)
 
     def on_train_batch_end(self, batch, logs=None):
         if self.interrupt.asked:
@@ -104,7 +139,7 @@ class TrainingState(keras.callbacks.Callback):
             self._remembered = self._memories()
         if self.interrupt.asked:
             self.finish()
-        elif time.monotonic() - self._saved >= min(60 * self.minutes, self._cost / SHARE):
+        elif self.each_epoch or time.monotonic() - self._saved >= min(60 * self.minutes, self._cost / SHARE):
             self.save(wait=False)
 
     def save(self, wait: bool = True):
@@ -129,7 +164,8 @@ class TrainingState(keras.callbacks.Callback):
 
         def write():
             try:
-                self.generations.write(values, arrays)
+                if all_finite(arrays):  # else the loss of the next step shows it
+                    self.generations.write(values, arrays)
             except BaseException as error:  # it is raised where training waits for this
                 self._error = error
             self._cost = time.monotonic() - begun
@@ -173,6 +209,10 @@ class TrainingState(keras.callbacks.Callback):
         known = {id(v) for v in learned}
         model = {id(v): v for v in (*self.model.variables, *self.model.metrics_variables) if id(v) not in known}
         return [*model.values(), *learned]
+
+    def _is_of_this_version(self, values):
+        known = {"memories", "random", "versions", "variables"}
+        return values.keys() == known and values["memories"].keys() == self.memories.keys()
 
     def _memories(self):
         return {name: one.memory() for name, one in self.memories.items()}

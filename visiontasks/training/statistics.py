@@ -26,6 +26,6 @@ def fit_statistics(model, train, run: RunDirectory, console) -> dict:
         if train.error is not None:  # the backend raised an error of its own instead
             raise train.error from error
         raise
-    replace_atomically(run.best, model.save)
-    ended = {"best_epoch": None, "best_score": None, "epochs": 0, "interrupted": False}
+    replace_atomically(run.best, model.save, "dir")
+    ended = {"best_epoch": None, "best_score": None, "epochs": 0, "interrupted": False, "stopped_by": None}
     return {**ended, "seconds": time.monotonic() - begun}
