@@ -92,6 +92,21 @@ def test_a_signal_that_a_library_turns_into_another_error_is_a_stop(capsys):
     assert run(command, capsys) == (130, "stopped by SIGHUP\n")
 
 
+TEXT = """
+import signal
+from visiontasks import cli
+cli.run(lambda arguments: exec("signal.raise_signal(signal.SIGTERM)"), ["x=1"], lambda: "")
+"""
+
+
+def test_the_exit_code_of_a_stop_within_an_import_is_130_too(tmp_path):
+    """Of code that a text is compiled to, as each dataclass is, in a command that `python -m` starts."""
+    (tmp_path / "command.py").write_text(TEXT)
+    words = [sys.executable, "-m", "command"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "stopped by SIGTERM\n")
+
+
 BUSY = """
 import hashlib, sys
 from visiontasks import cli, signals

@@ -16,7 +16,15 @@ LOOK_SECONDS = 1.0  # between two looks for a stop file: it may lie on a disk of
 GRACE_SECONDS = 2.0  # in which a process that was asked twice may still end by itself
 
 
-class Stopped(KeyboardInterrupt):
+class Interrupted(KeyboardInterrupt):
+    """A stop at any moment.
+
+    Where KeyboardInterrupt itself ends `exec` of a text, as it makes dataclasses, Python later ends the process by
+    SIGINT, whatever exit code it was given. This kind of it does not.
+    """
+
+
+class Stopped(Interrupted):
     """A stop at the end of a step, with nothing half done."""
 
 
@@ -39,13 +47,13 @@ class Stop:
         """Within the block a signal asks, and calls `then()`.
 
         Raises:
-            KeyboardInterrupt: at once, at a second signal of one kind. (The end of a session sends several kinds.)
+            Interrupted: at once, at a second signal of one kind. (The end of a session sends several kinds.)
         """
 
         def ask(number, frame):
             name = signal.Signals(number).name
             if name in self._seen:
-                raise KeyboardInterrupt(name)
+                raise Interrupted(name)
             self._seen.add(name)
             self.asked = self.asked or name  # nothing is printed: the stream may be the one that was interrupted
             if then is not None:
@@ -116,16 +124,16 @@ class Raising:
 
     def __call__(self, number, frame):
         self.asked = signal.Signals(number).name
-        raise KeyboardInterrupt(self.asked)
+        raise Interrupted(self.asked)
 
     def check(self):
         """Raise what was lost.
 
         Raises:
-            KeyboardInterrupt: a signal has come.
+            Interrupted: a signal has come.
         """
         if self.asked:
-            raise KeyboardInterrupt(self.asked)
+            raise Interrupted(self.asked)
 
 
 @contextlib.contextmanager
