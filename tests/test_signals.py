@@ -52,11 +52,17 @@ def test_a_stop_file_asks_as_soon_as_it_exists_and_is_looked_for_once_a_second(t
     assert stop.poll()
 
 
-@contextlib.contextmanager
-def swallowed():
-    """As a finalizer, or an `except:` of a library."""
+class Finalized:
+    """In whose finalizer the signal comes: Python can but print the exception."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def caught():
+    """As in an `except:` of a library."""
     with contextlib.suppress(BaseException):
-        yield
+        signal.raise_signal(signal.SIGTERM)
 
 
 def run(command, capsys):
@@ -65,12 +71,12 @@ def run(command, capsys):
     return ended.value.code, capsys.readouterr().err
 
 
-def test_a_signal_that_a_library_swallows_ends_the_next_step_or_the_command(capsys):
+@pytest.mark.parametrize("swallow", [caught, Finalized])
+def test_a_signal_that_a_library_swallows_ends_the_next_step_or_the_command(swallow, capsys):
     steps = []
 
     def command(arguments):
-        with swallowed():
-            signal.raise_signal(signal.SIGTERM)
+        swallow()
         steps.append(1)
         if len(steps) == 2:
             with signals.Stop().after_steps() as stop:

@@ -36,7 +36,7 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
         _set_environment()
         if chosen := keras_backend.choose():
             console().print(chosen)
-        with signals.forced(), signals.handled(stop):
+        with signals.forced(), stop.handling():
             code = command(arguments) or 0
             stop.check()
         raise SystemExit(code)

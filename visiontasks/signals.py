@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -118,6 +119,22 @@ class Raising:
     An exception that comes while Python runs a finalizer, or code that catches everything, is lost there: `check`, or a
     `Stop` within the block, brings it back.
     """
+
+    @contextlib.contextmanager
+    def handling(self) -> Iterator[None]:
+        """Within the block signals come here, and nothing is printed of one that is lost in a finalizer."""
+        before = sys.unraisablehook
+
+        def hook(lost):
+            if not issubclass(lost.exc_type, Interrupted):
+                before(lost)
+
+        sys.unraisablehook = hook
+        try:
+            with handled(self):
+                yield
+        finally:
+            sys.unraisablehook = before
 
     def __init__(self):
         self.asked = ""
