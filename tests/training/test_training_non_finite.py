@@ -94,16 +94,25 @@ def facts(path):
 
 
 # killed before the batch, and after the way back
-@pytest.mark.parametrize(("kind", "kills"), [("loss", (0, "back")), ("gradient", ())])
-def test_training_goes_on_without_the_batch_and_so_does_one_that_is_killed(kind, kills, spoiled, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "number", "halved", "kills"),
+    [
+        ("loss", SPOILED, [SPOILED + 1], (0, "back")),
+        # noticed a step late, and traced back to its batch by a second way back
+        ("gradient", SPOILED - 1, [SPOILED - 1, SPOILED], ()),
+    ],
+)
+def test_training_goes_on_without_the_batch_and_so_does_one_that_is_killed(
+    kind, number, halved, kills, spoiled, tmp_path
+):
+    spoiled.clear()
+    spoiled.add(number)
     whole = new(tmp_path)
     ended, printed = train(whole, kind, on_nan="rollback")
     files = list(reversed(whole.states.files))
     values, arrays = whole.states.read()
     assert ended["epochs"] == 3 and all_finite(arrays)
-    # a gradient is noticed a step late, and traced back to its batch by a second way back
-    halved = [SPOILED + 1] if kind == "loss" else [SPOILED, SPOILED + 1]  # the next batch of each way back
-    assert facts(files[-1]) == ([SPOILED], halved) and printed.count("warning: ") == len(halved)
+    assert facts(files[-1]) == ([number], halved) and printed.count("warning: ") == len(halved)
     assert "at epoch 2, step 2" in printed and printed.count("\n  block ") == 4 * len(halved)
     assert f"at {0.5 ** len(halved):g} of the learning rate" in printed
     assert whole.metrics.read_text().count("\n") == 4
