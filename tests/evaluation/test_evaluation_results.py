@@ -91,24 +91,27 @@ def test_an_error_before_the_first_record_leaves_no_file(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full():
-    """A disk that takes no more than 1000 bytes of a file."""
+    """Within the block a disk that takes no more than 1000 bytes of a file; what pytest prints is written after it."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # Python ignores the signal that would end it
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("count", [20, 2000])  # the disk is full when the rest is written, and before
 @pytest.mark.parametrize("partial", [False, True])
-def test_item_91_records_on_a_full_disk_are_an_error_that_names_the_folder(count, partial, tmp_path, full):
+def test_item_91_records_on_a_full_disk_are_an_error_that_names_the_folder(count, partial, tmp_path):
     write_json(tmp_path / "a.json", "before")
     with (
         pytest.raises(
             UserError, match=r"^out: cannot write .*a\.json: File too large\. Free the disk, or give another"
         ),
+        full(),
         Records(tmp_path / "a.json", argument="out", partial=partial) as records,
     ):
         for _ in range(count):
