@@ -119,7 +119,7 @@ def test_a_head_of_other_shapes_begins_anew_and_another_image_size_does_not_matt
     assert same(model, trained[1]) and model.backbone.input.shape[1:3] == (64, 96)
 
 
-def test_levels_that_the_file_has_not_keep_pretrained_weights(trained, tmp_path):
+def test_levels_that_the_file_lacks_keep_pretrained_weights(trained, tmp_path):
     """The trained network ends where its head does; a head that taps more needs the recipe's own weights there."""
     shallow = recipe("head={name: classifier, tap: C1, classes: 2}")
     made(shallow, 3).save(tmp_path / "shallow.keras")

@@ -109,7 +109,7 @@ def test_rows_twice_or_left_out_are_named(run):
         ([rows[0], rows[1], rows[1], rows[2]], "row 3 has epoch 2 twice"),
         ([rows[0], rows[2]], "row 2 has epoch 3 where 2 is expected"),
         (rows[:2], "2 epochs, but the saved state has 3"),
-        ([rows[0], rows[1].replace(",", ",0,", 1), rows[2]], "row 2 has not"),
+        ([rows[0], rows[1].replace(",", ",0,", 1), rows[2]], "row 2 does not have"),
         ([rows[0].replace("1,", "one,", 1)], "one"),
     ):
         run.metrics.write_text("".join([first, *changed]))

@@ -244,7 +244,7 @@ def _rows_of(path) -> list[dict]:
         rows = list(reader)
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
-            raise ValueError(f"row {number} has not {len(reader.fieldnames)} columns")
+            raise ValueError(f"row {number} does not have {len(reader.fieldnames)} columns")
         for value in filter(None, row.values()):  # what is missing is empty
             float(value)
     if not rows:
