@@ -49,6 +49,14 @@ def coco(root, *annotations, images=None, categories=CATEGORIES, **arguments):
     return Coco(write(root, list(annotations), images, categories), **arguments)
 
 
+@pytest.mark.parametrize("wrong", ["2\x07", "2\\q"])
+def test_a_file_name_that_is_no_json_is_an_error_of_the_file(wrong, tmp_path):
+    path = Path(write(tmp_path, [entry()], listed(2)))
+    path.write_text(path.read_text().replace("2.png", f"{wrong}.png"))
+    with pytest.raises(DataError, match=r"instances_train\.json: expected JSON, got something else"):
+        load_data(str(tmp_path))
+
+
 def test_a_sample_carries_every_label(tmp_path):
     source = coco(
         tmp_path,

@@ -8,7 +8,6 @@ from pathlib import Path
 from visiontasks.data.images import is_image_name
 from visiontasks.data.table import CLASS, plain, read_rows
 from visiontasks.data.text import decode, read_lines
-from visiontasks.errors import DataError
 
 _CLASS_FILES = {"class", "classes", "classlist", "classmap", "classmapping", "classnames", "labelmap"}
 _TEXT_FILES = {*_CLASS_FILES, "labels", "names", "categories"}  # without a suffix that tells them from other text
@@ -96,7 +95,7 @@ def _entries(path: Path, used) -> dict[str, str] | None:
         if path.stat().st_size > _LARGEST:
             return None
         pairs = {".json": _of_json, ".csv": _of_csv, ".txt": _of_text}[path.suffix](path, used)
-    except (OSError, ValueError, DataError):
+    except (OSError, ValueError, RecursionError):
         return None
     if pairs is None:
         return None

@@ -50,8 +50,16 @@ def file_names(path: Path) -> list[str]:
     """Some of the image names in a file, without parsing all of it."""
     pattern = re.compile(rb'"(file_name|coco_url)"\s*:\s*("(?:[^"\\]|\\.)+")')
     found = pattern.findall(_head(path)) or pattern.findall(in_utf8(path.read_bytes()))
-    entries = [{key.decode(): json.loads(value)} for key, value in found if key == found[0][0]]
+    entries = [{key.decode(): _text(value)} for key, value in found if key == found[0][0]]
     return [name_of(entry) for entry in entries[:20]]
+
+
+def _text(value: bytes) -> str:
+    """A text as JSON has it; one with a wrong escape as it stands: the reader of the whole file says what is wrong."""
+    try:
+        return json.loads(value, strict=False)
+    except ValueError:
+        return value.decode(errors="replace").strip('"')
 
 
 def name_of(entry: dict) -> str | None:

@@ -1,5 +1,6 @@
 """Reads and lists images. The bytes decide the format, not the file name; broken files are detected."""
 
+import contextlib
 import io
 import os
 import threading
@@ -23,7 +24,8 @@ from visiontasks.data.layout import RESULTS
 from visiontasks.errors import BadImage
 from visiontasks.writing import write_bytes
 
-MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB as RGB; a larger header counts as a decompression bomb
+MAX_PIXELS = 2**27  # 16384 x 8192: 0.4 GB as RGB; a larger header counts as a decompression bomb
+_LARGE = 2**25  # pixels of an image beside which no thread decodes another one
 # what OpenCV decodes to the same 8-bit RGB as Pillow, only faster; of 16 bits it takes the high byte
 _FAST = {
     (kind, mode)
@@ -33,7 +35,7 @@ _FAST = {
 # JPEG decoders skip work for these fractions of the size
 _REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 _EXIF_ORIENTATION = 0x0112
-_PILLOW_LIMIT = threading.Lock()
+_PILLOW_LIMIT, _ONE_LARGE = threading.Lock(), threading.Lock()
 
 
 def read_image(
@@ -80,16 +82,23 @@ def decode_image(
     deep = is_deep(header)
     if deep and report is not None and bits is None:
         report.noted("16-bit image, divided by 256", str(name))
+    with large_alone(header):
+        return _decoded(data, header, name, bits if deep else None)
+
+
+def _decoded(data, header, name, bits):
     try:
-        if deep and bits not in (None, BITS):
+        if bits not in (None, BITS):
             return _of_bits(decode_deep(data, header), bits, name)
         if (header.format, header.mode) in _FAST and not _scales_itself(header):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)  # applies EXIF itself
         else:
             image = _decode_by_pillow(header)
-    except BadImage:
+    except (BadImage, MemoryError):
         raise
     except Exception as error:  # damaged bytes make decoders raise many types
+        if getattr(error, "code", None) == cv2.Error.StsNoMem:
+            raise MemoryError(f"{name}: {header.size[0]} x {header.size[1]} pixels") from error
         raise BadImage(name, f"broken {header.format}: {error}") from error
     if image is None:
         raise BadImage(name, f"broken {header.format}: it cannot be decoded")
@@ -157,7 +166,8 @@ def decode_small(
     if is_cut(header, data):
         raise BadImage(name, f"truncated {header.format}: its end marker is missing")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[fraction])
+        with large_alone(header):
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[fraction])
     except cv2.error as error:
         raise BadImage(name, f"broken {header.format}: {error}") from error
     if image is None:
@@ -284,6 +294,17 @@ def header_of(data, name, max_pixels) -> Image.Image:
     if width * height > max_pixels:
         raise BadImage(name, f"{width} x {height} pixels, more than the limit of {max_pixels}")
     return header
+
+
+@contextlib.contextmanager
+def large_alone(header: Image.Image):
+    """Decode an image within this block: of large ones one at a time, however many threads read.
+
+    A few kilobytes of a file can hold as many pixels as `max_pixels` allows.
+    """
+    width, height = header.size
+    with _ONE_LARGE if width * height > _LARGE else contextlib.nullcontext():
+        yield
 
 
 def is_cut(header, data: bytes) -> bool:
