@@ -74,9 +74,10 @@ def _explained(error: Exception) -> str:
             f"({lines[0]}). Set train.deterministic=false, or train.devices=cpu."
         )
     text = next((line for line in lines if "alloc" in line.lower()), lines[0])  # TensorFlow's comes after a call stack
-    # of NumPy, TensorFlow and PyTorch by type; JAX has one type for all errors
+    # of NumPy, TensorFlow and PyTorch by type; JAX and OpenCV have one type for all errors
     names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} or "RESOURCE_EXHAUSTED" in text:
+    memory = "RESOURCE_EXHAUSTED" in text or "Insufficient memory" in text  # JAX and OpenCV
+    if memory or names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}:
         return (
             f"out of memory ({text}). Set a smaller batch (train: data.batch; evaluate, "
             "predict: batch), a smaller data.size, or fewer data.workers."

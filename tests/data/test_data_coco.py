@@ -49,6 +49,20 @@ def coco(root, *annotations, images=None, categories=CATEGORIES, **arguments):
     return Coco(write(root, list(annotations), images, categories), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", r"instances_train\.json is named as a COCO file, but has nothing in it"),
+        ("{}", r"instances_train\.json is named as a COCO file, but has none of the lists"),
+        ('{"images": [], "annotations": [], "categories": []}', r"instances_train\.json lists no image"),
+    ],
+)
+def test_an_empty_file_is_named(text, says, tmp_path):
+    Path(write(tmp_path, [])).write_text(text)
+    with pytest.raises(DataError, match=says):
+        load_data(str(tmp_path))
+
+
 @pytest.mark.parametrize("wrong", ["2\x07", "2\\q"])
 def test_a_file_name_that_is_no_json_is_an_error_of_the_file(wrong, tmp_path):
     path = Path(write(tmp_path, [entry()], listed(2)))

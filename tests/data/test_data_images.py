@@ -1,5 +1,6 @@
 """Reading images: Pillow is the reference for whole files; broken ones are made here."""
 
+import contextlib
 import io
 import struct
 import time
@@ -224,6 +225,22 @@ def test_item_88_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
         most.clear()
         list(scan(images.read_image, sorted(tmp_path.glob("*.png")), ""))
         assert (max(most) == 1) is expected
+
+
+@pytest.mark.parametrize(
+    "read", [lambda path: images.read_image(path, Report()), images.image_size, mask_images.read_mask]
+)
+@pytest.mark.parametrize("kind", ["GIF", "JPEG", "TIFF", "PNG"])
+def test_what_a_decoder_raises_is_a_broken_image(tmp_path, read, kind):
+    """Pillow raises an IndexError of a GIF that is cut between two images, and other types of others."""
+    gray = Image.fromarray(photo()[..., 0])
+    more = {"save_all": True, "append_images": [gray]} if kind == "GIF" else {"exif": Image.Exif()}
+    data = encoded(kind, gray, **more)
+    for end in range(0, len(data), 1 + len(data) // 200):
+        for cut in (data[:end], data[:end] + b"\xff" + data[end + 1 :]):
+            path = write(tmp_path / "a", cut)
+            with contextlib.suppress(BadImage, DataError):
+                read(path)
 
 
 def _out_of_memory(*_):

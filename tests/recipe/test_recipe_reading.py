@@ -92,7 +92,12 @@ def test_heads_replace_head_and_a_folder_replaces_the_data():
         ("data=null", ["data", "keys below it", "train"]),
         ("train.freeze=3", ["train.freeze", "epochs", "factor"]),
         ("train.loss_weights={unet: high}", ["train.loss_weights: expected {name: a number of at least 0}", "high"]),
-        ("run.seed=-1", ["run.seed: expected a whole number of at least 0, got -1."]),
+        ("run.seed=-1", ["run.seed: expected a whole number from 0 to below 4294967296, got -1."]),
+        ("run.seed=4294967296", ["run.seed: expected a whole number from 0 to below 4294967296"]),
+        ("data.workers=1000", ["data.workers: expected a whole number from 0 to 256 or null"]),
+        ("data.train.count=10000000", ["data.train.count: expected a whole number from 1 to 1000000"]),
+        ("heads={'': {name: unet}}", ["heads: expected"]),
+        ("[=1", ["expected key=value"]),
         ("head=3", ["head: expected {name: NAME, its arguments} or null, got 3."]),
         ("head.name=[]", ["head: expected {name: NAME, its arguments}"]),  # items 57 and 93
         ("backbone.name=[]", ["backbone: expected {name: NAME, its arguments}"]),

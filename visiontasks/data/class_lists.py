@@ -7,7 +7,7 @@ from pathlib import Path
 
 from visiontasks.data.images import is_image_name
 from visiontasks.data.table import CLASS, plain, read_rows
-from visiontasks.data.text import decode, read_lines
+from visiontasks.data.text import content_of, decode, read_lines
 
 _CLASS_FILES = {"class", "classes", "classlist", "classmap", "classmapping", "classnames", "labelmap"}
 _TEXT_FILES = {*_CLASS_FILES, "labels", "names", "categories"}  # without a suffix that tells them from other text
@@ -149,7 +149,7 @@ def _numbered(names, used) -> list[tuple[str, str]] | None:
 
 def _of_json(path, used) -> list[tuple[str, str]] | None:
     """The (id, name) of each class in {id: name}, {name: id}, [{id: …, name: …}, …] or [name, …]."""
-    given = json.loads(decode(path.read_bytes()))
+    given = json.loads(decode(content_of(path)))
     if isinstance(given, dict):
         given = next((given[key] for key in _WRAPPED if isinstance(given.get(key), dict | list)), given)
     if isinstance(given, list) and all(isinstance(one, dict) for one in given):

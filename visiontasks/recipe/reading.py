@@ -61,7 +61,7 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
                 OmegaConf.update(config, f"train.{part}", getattr(TrainRecipe(), part), force_add=True)
         for override in overrides:
             key, sign, value = override.partition("=")
-            if not sign or not key:
+            if not sign or not key.strip("[]."):
                 raise RecipeError(f"{override!r}: expected key=value, such as train.epochs=5.")
             before = _sources(config, "train")
             _override(config, key, value)

@@ -18,7 +18,7 @@ from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
-from visiontasks.data.text import decode, read_lines
+from visiontasks.data.text import content_of, decode, read_lines
 from visiontasks.data.yolo_keypoints import row_points, skeleton_in
 from visiontasks.data.yolo_labels import Labels, labeled, without_images
 from visiontasks.data.yolo_yaml import SPLITS, SUFFIXES, locate, names_of, only_yaml, plan_of, read, root_of
@@ -171,7 +171,7 @@ class Yolo(ObjectFiles):
         if file.is_fifo():
             return None
         try:
-            lines = decode(file.read_bytes()).splitlines()
+            lines = decode(content_of(file)).splitlines()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
