@@ -8,8 +8,8 @@ COUNT inputs, shared among the kinds. Each is a small recipe, data set or run of
 themselves, each in a process forked from this one, which has imported the libraries: data through `check data=`, then
 as all batches that training reads, and of every tenth `train dry_run=true`; a recipe through `train dry_run=true`; a
 checkpoint through `predict`, and every second one through `evaluate`. A fault is what raises, dies by a signal, takes
-30 s, or uses over 2 GB (ru_maxrss of the process, by wait4). Its input and what was printed are kept in DIR, with as
-few of its mutations as show it.
+30 s of the processor (or 150 s in all), or uses over 2 GB (ru_maxrss of the process, by wait4). Its input and what was
+printed are kept in DIR, with as few of its mutations as show it.
 
 Hypothesis and Atheris are not used: Hypothesis draws values inside one process, which a crash, a hang or a memory bomb
 would end; Atheris steers by coverage of a function that is called thousands of times a second. Linux alone.
