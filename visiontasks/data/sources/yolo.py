@@ -292,7 +292,19 @@ def _center_and_size(polygon) -> tuple[float, float, float, float]:
     return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
 
 
+_NEAR = 0.01  # of the image: keypoints may lie a little outside of their box
+
+
 def _has_visibilities(row) -> bool:
-    """Whether every third number after a box is 0, 1 or 2, and one is 2: keypoints, not a polygon."""
+    """Whether every third number after a box is 0, 1 or 2: keypoints, not a polygon.
+
+    A polygon may have corners of the image at these places. Then no number is 2, and hardly all points lie in the box
+    that its first two points would be.
+    """
     marks = row[7::3]
-    return len(row) >= 8 and (len(row) - 5) % 3 == 0 and set(marks) <= {0, 1, 2} and 2 in marks
+    if len(row) < 8 or (len(row) - 5) % 3 or not set(marks) <= {0, 1, 2}:
+        return False
+    x, y, width, height = row[1:5]
+    labeled = [point for *point, mark in zip(row[5::3], row[6::3], marks, strict=True) if mark]
+    within = (abs(at - x) <= width / 2 + _NEAR and abs(to - y) <= height / 2 + _NEAR for at, to in labeled)
+    return 2 in marks or len(marks) > 1 and bool(labeled) and all(within)
