@@ -17,6 +17,7 @@ would end; Atheris steers by coverage of a function that is called thousands of 
 
 import argparse
 import collections
+import contextlib
 import importlib
 import itertools
 import os
@@ -61,12 +62,13 @@ def main(words: list[str] | None = None):
     numbers = range(asked.first, asked.first + -(-asked.count // len(kinds)))
     drawn = (inputs.draw(kind, asked.seed, number) for number in numbers for kind in kinds)
     table = Table()
-    for one, outcome in _outcomes(itertools.islice(drawn, asked.count), asked.jobs, keras):
-        table.add(one.kind, outcome)
-        if outcome.what in FAULTS:
-            name = f"{one.kind}_{asked.seed}_{one.number}"
-            _keep(_shrunk(one, outcome, keras), keras, asked.keep / name)
-            print(f"{name} ({one.base}): {outcome.what}: {outcome.text.strip().splitlines()[-1:]}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):  # the table of those that were tried is printed
+        for one, outcome in _outcomes(itertools.islice(drawn, asked.count), asked.jobs, keras):
+            table.add(one.kind, outcome)
+            if outcome.what in FAULTS:
+                name = f"{one.kind}_{asked.seed}_{one.number}"
+                _keep(_shrunk(one, outcome, keras), keras, asked.keep / name)
+                print(f"{name} ({one.base}): {outcome.what}: {outcome.text.strip().splitlines()[-1:]}", flush=True)
     print(table)
     raise SystemExit(table.faults > 0)
 
