@@ -8,7 +8,7 @@ from collections.abc import Callable
 from visiontasks.errors import UserError
 
 _POLL_SECONDS = 1.0
-_GRAIN_SECONDS = 5.0  # in which grain itself may find out: then its iterator can be closed
+_GRAIN_SECONDS = 2.0  # in which grain itself may find out: then its iterator can be closed
 
 
 class WorkerProcesses:
