@@ -37,3 +37,10 @@ def test_the_reference_is_current():
 def test_the_table_of_layers_is_current():
     module = runpy.run_path(str(ROOT / "scripts" / "layers_table.py"))
     assert module["FILE"].read_text(encoding="utf-8") == module["page"](), "run python scripts/layers_table.py"
+
+
+def test_the_tests_that_the_table_of_faults_names_exist():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/faults.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"

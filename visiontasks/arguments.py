@@ -29,6 +29,8 @@ def _rising(pair):
 Count = Annotated[int, Field(ge=1)]
 Bits = Annotated[int, Field(ge=1, le=16)]
 Whole = Annotated[int, Field(ge=0)]
+Drawn = Annotated[int, Field(ge=1, le=10**6)]  # samples of a source that draws them
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1, description="a share from 0 to below 1")]

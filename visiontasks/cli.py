@@ -63,20 +63,30 @@ def _end_stopped(by: str):
     raise SystemExit(signals.CODE) from None
 
 
+def out_of_memory(error: BaseException) -> str:
+    """What an error says of memory that is lacking; "" if it is another error."""
+    text = _line_of(error)
+    # of NumPy, TensorFlow and PyTorch by type; JAX and OpenCV have one type for all errors
+    names = {kind.__name__ for kind in type(error).__mro__}
+    lacking = any(word in text for word in ("RESOURCE_EXHAUSTED", "Insufficient memory"))
+    return text if lacking or names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} else ""
+
+
+def _line_of(error):
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line for line in lines if "alloc" in line.lower()), lines[0])  # TensorFlow's comes after a call stack
+
+
 def _explained(error: Exception) -> str:
     """What a user can do about an error of the machine: its memory, disk or kernels; "" of any other error."""
     from visiontasks.training import determinism
 
-    lines = str(error).strip().splitlines() or [type(error).__name__]
     if determinism.refused(error):
         return (
             f"train.deterministic: an operation of this network has no kernel that gives the same bits each time "
-            f"({lines[0]}). Set train.deterministic=false, or train.devices=cpu."
+            f"({str(error).strip().splitlines()[0]}). Set train.deterministic=false, or train.devices=cpu."
         )
-    text = next((line for line in lines if "alloc" in line.lower()), lines[0])  # TensorFlow's comes after a call stack
-    # of NumPy, TensorFlow and PyTorch by type; JAX has one type for all errors
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} or "RESOURCE_EXHAUSTED" in text:
+    if text := out_of_memory(error):
         return (
             f"out of memory ({text}). Set a smaller batch (train: data.batch; evaluate, "
             "predict: batch), a smaller data.size, or fewer data.workers."

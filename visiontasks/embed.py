@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def _embedded(words, options, console) -> dict:
     source, splits, reading = labeled_images(words["source"], labels)
     console.print(reading)
     network = _Network(words, options, console)
-    of = json.dumps([str(Path(words["source"]).expanduser().resolve()), labels, network.described])
+    of = json.dumps([str(Path(os.path.expanduser(words["source"])).resolve()), labels, network.described])
     out = results_folder(words.get("out"), Path("embeddings"), replace=True, of=of)
     features = _features(network, source, splits, out, options, console)
     if source.report:

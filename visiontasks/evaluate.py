@@ -1,5 +1,6 @@
 """python -m visiontasks.evaluate run=DIR|recipe=NAME [data=DIR] [out=DIR]: score a run's best checkpoint."""
 
+import os
 import re
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def _of(words: dict[str, str], overrides: list[str]) -> str:
 
 
 def _path_of(words: dict[str, str]) -> str:
-    return str(Path(words["data"]).expanduser().resolve()) if "data" in words else ""
+    return str(Path(os.path.expanduser(words["data"])).resolve()) if "data" in words else ""
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [key=value …]: train a recipe."""
 
+import contextlib
 import dataclasses
 import math
 import platform
@@ -128,9 +129,35 @@ def train(arguments: list[str]) -> int:
                 remove_unfinished(run.path)
             else:
                 run = runs.begin(recipe, train_set, stamped, started)
-            return _train(model, recipe, train_set, val_set, reporter, run, resume)
+            with _memory_advice(model, recipe.data.batch, reporter):
+                return _train(model, recipe, train_set, val_set, reporter, run, resume)
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+@contextlib.contextmanager
+def _memory_advice(model, batch, reporter):
+    """Say before training that a step may not fit, and of memory that is lacking which batch would fit."""
+    from visiontasks.training import devices
+    from visiontasks.training.estimate import fitting_batch, step_bytes
+
+    memory, room = step_bytes(model, batch), devices.free_memory()
+    needed = f"a step of {batch} images takes about {sum(memory.values()) / 2**20:,.0f} MiB"
+    advice = "Set a smaller data.size or a smaller network."
+    if room is None:
+        advice = f"Set data.batch={max(1, batch // 2)}, or a smaller data.size."
+    else:
+        needed += f" and {room / 2**20:,.0f} MiB are free"
+        if fits := fitting_batch(memory, batch, room):
+            advice = f"Set data.batch={fits}, which fits by the estimate, or a smaller data.size."
+    if room is not None and sum(memory.values()) > room:
+        reporter.line(f"warning: {needed}: the system may end this process. {advice}")
+    try:
+        yield
+    except Exception as error:
+        if not (text := cli.out_of_memory(error)):
+            raise
+        raise UserError(f"out of memory ({text}): {needed}. {advice}") from error
 
 
 def _dry_run(model, recipe, loader, reporter, policy) -> int:

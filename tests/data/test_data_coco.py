@@ -13,7 +13,7 @@ from visiontasks.data.detect import detect
 from visiontasks.data.images import write_image
 from visiontasks.data.load import load_data
 from visiontasks.data.sources.coco import Coco
-from visiontasks.errors import DataError
+from visiontasks.errors import BadImage, DataError
 from visiontasks.instance_masks import NO_MASK, InstanceMasks
 from visiontasks.sample import VOID
 
@@ -47,6 +47,36 @@ def write(root, annotations, images=None, categories=CATEGORIES, name="annotatio
 
 def coco(root, *annotations, images=None, categories=CATEGORIES, **arguments):
     return Coco(write(root, list(annotations), images, categories), **arguments)
+
+
+def test_item_95_an_image_that_shrinks_after_the_check_is_skipped(tmp_path):
+    source = coco(tmp_path, entry(segmentation=[SQUARE]), entry(id=2, image_id=2), images=listed(2))
+    write_image(tmp_path / "images/1.png", np.zeros((5, 6, 3), np.uint8))
+    with pytest.raises(BadImage, match=r"1\.png: image that has changed since it was checked: boxes"):
+        source[0]
+    assert len(source[1].boxes) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", r"instances_train\.json is named as a COCO file, but has nothing in it"),
+        ("{}", r"instances_train\.json is named as a COCO file, but has none of the lists"),
+        ('{"images": [], "annotations": [], "categories": []}', r"instances_train\.json lists no image"),
+    ],
+)
+def test_an_empty_file_is_named(text, says, tmp_path):
+    Path(write(tmp_path, [])).write_text(text)
+    with pytest.raises(DataError, match=says):
+        load_data(str(tmp_path))
+
+
+@pytest.mark.parametrize("wrong", ["2\x07", "2\\q"])
+def test_a_file_name_that_is_no_json_is_an_error_of_the_file(wrong, tmp_path):
+    path = Path(write(tmp_path, [entry()], listed(2)))
+    path.write_text(path.read_text().replace("2.png", f"{wrong}.png"))
+    with pytest.raises(DataError, match=r"instances_train\.json: expected JSON, got something else"):
+        load_data(str(tmp_path))
 
 
 def test_a_sample_carries_every_label(tmp_path):

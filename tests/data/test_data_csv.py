@@ -1,6 +1,7 @@
 """Tables of tags."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -109,6 +110,19 @@ def test_root_is_an_argument(root):
     path = root / "tables/t.csv"
     path.write_text("path,tags\na.jpg,cat\n")
     assert Csv(str(path), root=str(root))[0].id == "a.jpg"
+
+
+def test_a_ragged_row_of_a_table_in_a_folder_is_named(root):
+    (root / "labels.csv").write_text("path,tags\na.jpg,cat\nb.jpg,dog,cow\n")
+    with pytest.raises(DataError, match=r"csv: .*labels\.csv, line 3: expected 2 columns as in the first row, got 3"):
+        detect(root)
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_item_85_a_table_that_is_a_pipe_or_a_device(root, target):
+    os.mkfifo(root / "pipe")
+    with pytest.raises(DataError, match="expected a text table, got .*: it is no regular file"):
+        Csv(str(root / target))
 
 
 def test_item_77_a_name_that_leads_out(root):

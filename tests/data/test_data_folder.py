@@ -65,6 +65,22 @@ def test_names_fix_the_order_and_may_hold_a_class_without_images(tmp_path):
         Folder(str(tmp_path), names=["cat"])
 
 
+def test_item_86_a_link_to_all_classes_adds_none_of_the_others(tmp_path):
+    for name in ("cat/a.jpg", "dog/b.jpg", "dog/c.jpg"):
+        image(tmp_path / "set" / name)
+    image(tmp_path / "pool/d.jpg")
+    (tmp_path / "set/cat/up").symlink_to("..")
+    (tmp_path / "set/cat/more").symlink_to(tmp_path / "pool")
+    source = Folder(str(tmp_path / "set"))
+    assert [(item[0].name, item[1]) for item in source.items] == [
+        ("a.jpg", 0),
+        ("d.jpg", 0),
+        ("b.jpg", 1),
+        ("c.jpg", 1),
+    ]
+    assert source.report.count("link to an image of another class, skipped") == 2
+
+
 def test_item_57_no_class_at_all(tmp_path):
     with pytest.raises(DataError, match=r"expected a folder with images for each class, got none"):
         Folder(str(tmp_path))

@@ -1,7 +1,9 @@
 """Reading images: Pillow is the reference for whole files; broken ones are made here."""
 
+import contextlib
 import io
 import struct
+import time
 import zlib
 
 import cv2
@@ -13,6 +15,7 @@ from PIL import Image, ImageOps
 
 from visiontasks.data import images, mask_images
 from visiontasks.data.report import Report
+from visiontasks.data.scan import scan
 from visiontasks.errors import BadImage, DataError
 
 
@@ -203,6 +206,57 @@ def test_item_11_decompression_bomb(tmp_path):
             read(path)
 
 
+def test_item_88_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+    """A file of few bytes may hold 0.4 GB of pixels: eight threads would need eight times as much."""
+    for number in range(6):
+        write(tmp_path / f"{number}.png", encoded("PNG"))
+    decode, decoding, most = cv2.imdecode, [], []
+
+    def watched(*arguments):
+        decoding.append(None)
+        most.append(len(decoding))
+        time.sleep(0.01)
+        decoding.pop()
+        return decode(*arguments)
+
+    monkeypatch.setattr(images.cv2, "imdecode", watched)
+    for limit, expected in ((61 * 83, False), (61 * 83 - 1, True)):
+        monkeypatch.setattr(images, "_LARGE", limit)
+        most.clear()
+        list(scan(images.read_image, sorted(tmp_path.glob("*.png")), ""))
+        assert (max(most) == 1) is expected
+
+
+@pytest.mark.parametrize(
+    "read", [lambda path: images.read_image(path, Report()), images.image_size, mask_images.read_mask]
+)
+@pytest.mark.parametrize("kind", ["GIF", "JPEG", "TIFF", "PNG"])
+def test_what_a_decoder_raises_is_a_broken_image(tmp_path, read, kind):
+    """Pillow raises an IndexError of a GIF that is cut between two images, and other types of others."""
+    gray = Image.fromarray(photo()[..., 0])
+    more = {"save_all": True, "append_images": [gray]} if kind == "GIF" else {"exif": Image.Exif()}
+    data = encoded(kind, gray, **more)
+    for end in range(0, len(data), 1 + len(data) // 200):
+        for cut in (data[:end], data[:end] + b"\xff" + data[end + 1 :]):
+            path = write(tmp_path / "a", cut)
+            with contextlib.suppress(BadImage, DataError):
+                read(path)
+
+
+def _out_of_memory(*_):
+    error = cv2.error("Insufficient memory")
+    error.code = cv2.Error.StsNoMem
+    raise error
+
+
+@pytest.mark.parametrize("decode", [_out_of_memory, lambda *_: np.empty(2**50)])
+def test_out_of_memory_is_no_broken_image(tmp_path, monkeypatch, decode):
+    path = write(tmp_path / "a.png", encoded("PNG"))
+    monkeypatch.setattr(images.cv2, "imdecode", decode)
+    with pytest.raises(MemoryError):
+        images.read_image(path)
+
+
 def test_item_11_the_limit_is_an_argument_and_pillows_own_is_untouched(tmp_path):
     path = write(tmp_path / "a.png", encoded("PNG"))
     before = Image.MAX_IMAGE_PIXELS
@@ -210,8 +264,8 @@ def test_item_11_the_limit_is_an_argument_and_pillows_own_is_untouched(tmp_path)
         images.read_image(path, max_pixels=5000)
     assert images.read_image(path, max_pixels=61 * 83).shape == (61, 83, 3)
     # above Pillow's own limit, below ours
-    wide = write(tmp_path / "wide.png", encoded("PNG", Image.new("1", (2**15, 6000))))
-    assert images.image_size(wide) == (6000, 2**15)
+    wide = write(tmp_path / "wide.png", encoded("PNG", Image.new("1", (2**15, 4000))))
+    assert images.image_size(wide) == (4000, 2**15)
     assert before == Image.MAX_IMAGE_PIXELS
 
 

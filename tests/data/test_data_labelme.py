@@ -33,6 +33,12 @@ def labelme(root, *files, **arguments):
     return Labelme(str(root), **arguments)
 
 
+def test_item_88_a_mask_of_very_many_pixels_is_not_decoded(tmp_path):
+    png = base64.b64encode(cv2.imencode(".png", np.zeros((2000, 2000), np.uint8))[1].tobytes()).decode()
+    with pytest.raises(DataError, match="shape 1: expected a mask, a PNG in base64"):
+        labelme(tmp_path, [shape([[5, 20], [10, 23]], "mask", "dog", mask=png)])
+
+
 def test_each_kind_of_shape(tmp_path):
     pixels = np.zeros((4, 6), np.uint8)
     pixels[1:3, 1:5] = 255

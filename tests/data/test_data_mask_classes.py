@@ -54,6 +54,30 @@ TABLES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("class_dict.csv", "name,g,b\ncat,48,112\n", "whole numbers from 0 to 255"),
+        ("class_dict.csv", "name,r,g,b\ncat,48,112\n", "whole numbers from 0 to 255"),
+        ("class_dict.csv", "name,r,g,b\ncat,48,112," + "9" * 5000, "whole numbers from 0 to 255"),
+        ("class_dict.csv", "name,r,g,b\n" + "a" * 200_000 + ",1,2,3", "class_dict.csv: expected rows of text"),
+        ("label_colors.txt", "48 112 " + "9" * 5000 + " cat\n", "r, g, b from 0 to 255"),
+    ],
+)
+def test_a_broken_table_of_colors_is_named(tmp_path, name, text, says):
+    put(tmp_path, "a.png", colored(NUMBERS, BLACK, GREEN, RED))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=says):
+        masks(tmp_path)
+
+
+@pytest.mark.parametrize("word", ["²", "9" * 5000])
+def test_a_void_that_int_cannot_read_is_an_error(tmp_path, word):
+    put(tmp_path, "a.png", NUMBERS)
+    with pytest.raises(DataError, match="void: expected a class"):
+        masks(tmp_path, void=word)
+
+
 @pytest.mark.parametrize("place", [".", "masks"])
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_of_colors_beside_the_masks(tmp_path, name, place):

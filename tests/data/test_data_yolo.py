@@ -84,15 +84,34 @@ def test_items_26_and_43_numbers_outside_the_image(tmp_path):
         ("0 0.5 0.5 0.1", "got 4 columns"),
         ("0 0.5 0.5 0.1 0.1 0.2 0.3 2", "got 8 columns; for keypoints write kpt_shape"),
         ("0 0.5 0.5 0.1 0.1" + " 0.2 0.3 2" * 4, "got 17 columns; for keypoints write kpt_shape"),
+        ("0 0.5 0.5 0.4 0.4" + " 0.4 0.6 1" * 4, "got 17 columns; for keypoints write kpt_shape"),
+        ("0 0.5 0.5 0.4 0.4 0.4 0.6 1 0 0 0", "got 11 columns; for keypoints write kpt_shape"),
         ("0 0.5 0.5 0.1 x", "expected numbers, got '0 0.5 0.5 0.1 x'"),
     ],
-    ids=["44", "44 below", "44 half", "44 nan", "47 score", "47 four", "47 one point", "47 visibility", "text"],
+    ids=[
+        "44",
+        "44 below",
+        "44 half",
+        "44 nan",
+        "47 score",
+        "47 four",
+        "47 one point",
+        "47 visibility",
+        "47 hidden",
+        "47 hidden pair",
+        "text",
+    ],
 )
 def test_items_44_47_rows_that_are_errors(tmp_path, rows, message):
     with pytest.raises(
         DataError, match=f"a.txt, {message}" if message.startswith("line") else f"a.txt, line 1: .*{message}"
     ):
         yolo(tmp_path, rows)
+
+
+def test_a_polygon_with_corners_of_the_image_is_no_row_of_keypoints(tmp_path):
+    source = yolo(tmp_path, "0 0 0 1 0 1 0.5 1 1 0 1\n0 0 0.2 0.5 0 1 0.2 1 0.6 0 1\n")
+    assert len(source[0].boxes) == 2
 
 
 @pytest.mark.parametrize("labels", [(f"{BOX}\n{POLYGON}",), (BOX, POLYGON)])

@@ -92,7 +92,12 @@ def test_heads_replace_head_and_a_folder_replaces_the_data():
         ("data=null", ["data", "keys below it", "train"]),
         ("train.freeze=3", ["train.freeze", "epochs", "factor"]),
         ("train.loss_weights={unet: high}", ["train.loss_weights: expected {name: a number of at least 0}", "high"]),
-        ("run.seed=-1", ["run.seed: expected a whole number of at least 0, got -1."]),
+        ("run.seed=-1", ["run.seed: expected a whole number from 0 to below 4294967296, got -1."]),
+        ("run.seed=4294967296", ["run.seed: expected a whole number from 0 to below 4294967296"]),
+        ("data.workers=1000", ["data.workers: expected a whole number from 0 to 256 or null"]),
+        ("data.train.count=10000000", ["data.train.count: expected a whole number from 1 to 1000000"]),
+        ("heads={'': {name: unet}}", ["heads: expected"]),
+        ("[=1", ["expected key=value"]),
         ("head=3", ["head: expected {name: NAME, its arguments} or null, got 3."]),
         ("head.name=[]", ["head: expected {name: NAME, its arguments}"]),  # items 57 and 93
         ("backbone.name=[]", ["backbone: expected {name: NAME, its arguments}"]),
@@ -155,11 +160,33 @@ def test_a_wrong_file_is_an_error(text, says, tmp_path):
         recipe.read(str(tmp_path / "bad.yaml"))
 
 
-@pytest.mark.parametrize("content", [MINIMAL.encode("utf-16"), bytes(range(255, 0, -1))], ids=["utf-16", "binary"])
-def test_a_file_that_is_no_text_is_named(content, tmp_path):
-    (tmp_path / "bad.yaml").write_bytes(content)
-    with pytest.raises(RecipeError, match=r"recipe .*bad\.yaml: "):
+def test_item_90_a_file_of_bytes_is_named_and_one_of_utf_16_is_read(tmp_path):
+    (tmp_path / "bad.yaml").write_bytes(bytes(range(255, 0, -1)))
+    with pytest.raises(RecipeError, match=r"recipe: expected a recipe in YAML .*bad\.yaml: "):
         recipe.read(str(tmp_path / "bad.yaml"))
+    (tmp_path / "good.yaml").write_bytes(MINIMAL.encode("utf-16"))
+    assert recipe.read(str(tmp_path / "good.yaml")).head == {"name": "unet", "classes": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]\n" for n in range(9)), "aliases"),
+        ("".join(f'a{n}: "{f"${{a{n - 1}}}" * 10}"\n' for n in range(9)), "at most 20 references"),
+        ("[" * 3000, "recursion"),
+        ("data: {batch: " + "9" * 5000 + "}", "4300"),
+        ("data: {batch: !!int ''}", "expected a recipe in YAML"),
+        ("5", "has no keys"),
+        ("${x", "has no keys"),
+        ('head: "${x"', "mine"),
+        ('head: "' + "${" * 20 + '"', "mine"),
+    ],
+    ids=["aliases", "references", "deep", "digits", "tag", "number", "text", "reference", "open references"],
+)
+def test_item_88_a_file_that_grows_or_nests_without_end_is_an_error(text, says, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=says):
+        recipe.read(str(tmp_path / "mine.yaml"))
 
 
 def test_an_unknown_recipe_lists_the_choices():

@@ -200,3 +200,18 @@ def test_two_replicas_take_images_of_several_sizes():
     replicas, first, second, score, *rows = json.loads(done.stdout.split("RESULT")[1])
     assert replicas == 2 and rows == [4, 4]
     assert np.isfinite([first, second, score]).all() and second < first
+
+
+def test_the_free_memory_is_the_least_of_the_host_s_and_the_container_s(tmp_path):
+    files = {
+        "proc/meminfo": "MemTotal: 9 kB\nMemAvailable:     5000 kB\n",
+        "sys/fs/cgroup/memory.max": "max\n",
+        "sys/fs/cgroup/memory.current": "1000\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert devices.free_host_memory(tmp_path) == 5000 * 1024
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("3000\n")
+    assert devices.free_host_memory(tmp_path) == 2000
+    assert devices.free_host_memory(tmp_path / "none") is None

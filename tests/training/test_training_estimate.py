@@ -10,7 +10,7 @@ import pytest
 from visiontasks import api
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
-from visiontasks.training.estimate import step_bytes
+from visiontasks.training.estimate import fitting_batch, step_bytes
 
 
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
@@ -31,6 +31,12 @@ def test_activations_are_those_of_a_forward_pass(upsampling, monkeypatch):
     estimate = step_bytes(model, batch=2)
     assert estimate["activations"] == pytest.approx(2 * 4 * sum(values), rel=0.1)
     assert estimate["weights"] == 4 * model.count_params()
+
+
+@pytest.mark.parametrize(("room", "fits"), [(200, None), (230, 1), (350, 4), (1000, 16), (10**9, 16)])
+def test_item_72_the_batch_that_fits_is_a_power_of_two_below_the_one_that_did_not(room, fits):
+    memory = {"weights": 50, "training state": 150, "activations": 640}  # of 32 images: 20 each, and a quarter more
+    assert fitting_batch(memory, 32, room) == fits
 
 
 def test_half_precision_takes_half():

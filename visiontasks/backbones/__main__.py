@@ -50,7 +50,7 @@ def backbones(arguments: list[str]) -> int:
 
 def _size(text):
     lengths = text.strip("[]()").split(",")
-    if len(lengths) != 2 or not all(n.strip().isdigit() and int(n) > 0 for n in lengths):
+    if len(lengths) != 2 or not all(n.strip().isdecimal() and int(n) > 0 for n in lengths):
         raise RecipeError(f"size: expected height,width such as 224,224; got {text!r}.")
     return tuple(map(int, lengths))
 

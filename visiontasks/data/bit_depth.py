@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from visiontasks.data.deep import BITS, decode_deep, is_deep, needed_bits
-from visiontasks.data.images import MAX_PIXELS, bytes_of, header_of
+from visiontasks.data.images import MAX_PIXELS, bytes_of, header_of, large_alone
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import Files, Source
 from visiontasks.errors import BadImage
@@ -66,7 +66,9 @@ def bits_of_file(path: str | os.PathLike) -> int | None:
     """How many bits the largest value of a 16-bit image file needs; None of one that cannot be read."""
     try:
         data = bytes_of(path)
-        return needed_bits(decode_deep(data, header_of(data, path, MAX_PIXELS)))
+        header = header_of(data, path, MAX_PIXELS)
+        with large_alone(header):
+            return needed_bits(decode_deep(data, header))
     except Exception:  # as in decode_image; reading it again will say what is wrong
         return None
 

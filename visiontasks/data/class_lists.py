@@ -7,8 +7,7 @@ from pathlib import Path
 
 from visiontasks.data.images import is_image_name
 from visiontasks.data.table import CLASS, plain, read_rows
-from visiontasks.data.text import decode, read_lines
-from visiontasks.errors import DataError
+from visiontasks.data.text import content_of, decode, read_lines
 
 _CLASS_FILES = {"class", "classes", "classlist", "classmap", "classmapping", "classnames", "labelmap"}
 _TEXT_FILES = {*_CLASS_FILES, "labels", "names", "categories"}  # without a suffix that tells them from other text
@@ -96,7 +95,7 @@ def _entries(path: Path, used) -> dict[str, str] | None:
         if path.stat().st_size > _LARGEST:
             return None
         pairs = {".json": _of_json, ".csv": _of_csv, ".txt": _of_text}[path.suffix](path, used)
-    except (OSError, ValueError, DataError):
+    except (OSError, ValueError, RecursionError):
         return None
     if pairs is None:
         return None
@@ -150,7 +149,7 @@ def _numbered(names, used) -> list[tuple[str, str]] | None:
 
 def _of_json(path, used) -> list[tuple[str, str]] | None:
     """The (id, name) of each class in {id: name}, {name: id}, [{id: …, name: …}, …] or [name, …]."""
-    given = json.loads(decode(path.read_bytes()))
+    given = json.loads(decode(content_of(path)))
     if isinstance(given, dict):
         given = next((given[key] for key in _WRAPPED if isinstance(given.get(key), dict | list)), given)
     if isinstance(given, list) and all(isinstance(one, dict) for one in given):

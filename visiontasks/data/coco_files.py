@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visiontasks.data.finding import Finder
-from visiontasks.data.layout import TRAINING, VALIDATION, is_split
+from visiontasks.data.layout import TRAINING, VALIDATION, folders_in, is_split
 from visiontasks.data.listing import files_like
 from visiontasks.data.text import in_utf8
 
 _SPLIT = re.compile(rf"(?:^|[._-])((?:{'|'.join((*TRAINING, *VALIDATION))})\d*)(?=[._-]|$)", re.IGNORECASE)
 _KIND = re.compile(r"^_|(instances|person_keypoints|annotations?|coco)[._-]*", re.IGNORECASE)
+_OWN = re.compile(r"(instances|person_keypoints)_|_annotations\.coco\.json$")
 _HEAD = 2**20  # bytes: enough to recognize a file and, nearly always, to read an image name from it
 
 
@@ -22,6 +23,22 @@ def looks_like_coco(path: Path) -> bool:
     except OSError:
         return False
     return head.lstrip().startswith(b"{") and bool(re.search(rb'"(images|annotations|categories)"\s*:\s*\[', head))
+
+
+def has_all_lists(path: Path) -> bool:
+    """Whether a file has COCO's three lists, even if they are empty."""
+    head = _head(path)
+    return all(re.search(rb'"%s"\s*:\s*\[' % name, head) for name in (b"images", b"annotations", b"categories"))
+
+
+def unlike_coco(root: Path) -> str | None:
+    """Why a file in a folder, or in one in it, that is named as COCO's own is none; None if there is no such file."""
+    paths = (path for folder in (root, *folders_in(root)) for path in files_like(folder, "*.json"))
+    path = next((path for path in paths if _OWN.match(path.name) and path.is_file()), None)
+    if path is None:
+        return None
+    came = "none of the lists images, annotations and categories" if path.stat().st_size else "nothing"
+    return f"{path} is named as a COCO file, but has {came} in it"
 
 
 def _head(path: Path) -> bytes:
@@ -50,8 +67,16 @@ def file_names(path: Path) -> list[str]:
     """Some of the image names in a file, without parsing all of it."""
     pattern = re.compile(rb'"(file_name|coco_url)"\s*:\s*("(?:[^"\\]|\\.)+")')
     found = pattern.findall(_head(path)) or pattern.findall(in_utf8(path.read_bytes()))
-    entries = [{key.decode(): json.loads(value)} for key, value in found if key == found[0][0]]
+    entries = [{key.decode(): _text(value)} for key, value in found if key == found[0][0]]
     return [name_of(entry) for entry in entries[:20]]
+
+
+def _text(value: bytes) -> str:
+    """A text as JSON has it; one with a wrong escape as it stands: the reader of the whole file says what is wrong."""
+    try:
+        return json.loads(value, strict=False)
+    except ValueError:
+        return value.decode(errors="replace").strip('"')
 
 
 def name_of(entry: dict) -> str | None:

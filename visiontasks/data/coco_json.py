@@ -12,6 +12,7 @@ import numpy as np
 from visiontasks.data import segmentations
 from visiontasks.data.box_formats import SIDES, check_format
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
+from visiontasks.data.text import content_of
 from visiontasks.errors import DataError
 from visiontasks.ops import numpy_boxes
 
@@ -245,7 +246,7 @@ def _limbs(written, count, path, report) -> tuple[tuple[int, int], ...]:
 
 def _load(path) -> dict:
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(content_of(path))
     except OSError as error:
         raise DataError(f"expected a JSON file, got {path}: {error.strerror or error}.", "annotations") from error
     except (ValueError, RecursionError) as error:

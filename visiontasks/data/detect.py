@@ -1,6 +1,7 @@
 """Finds the source that can read a folder, from the folder's layout."""
 
 import functools
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,7 +70,7 @@ def detect(root: str | Path, wanted: Iterable[str] = (), known: bool = False) ->
         DataError: the folder does not exist, or no source recognizes its layout; the text lists the layouts.
     """
     # absolute, so that a run's recipe works when it is evaluated from another folder
-    root, wanted = Path(root).expanduser().resolve(), {field.rpartition("/")[2] for field in wanted}
+    root, wanted = Path(os.path.expanduser(root)).resolve(), {field.rpartition("/")[2] for field in wanted}
     if not root.is_dir() and not root.is_file():
         raise DataError(f"expected a folder, got {root}, which is not a folder.", "data")
     candidates, reasons = _readings(root, wanted)

@@ -1,5 +1,6 @@
 """Reads and lists images. The bytes decide the format, not the file name; broken files are detected."""
 
+import contextlib
 import io
 import os
 import threading
@@ -20,10 +21,12 @@ from visiontasks.data.formats import (
     what_is_wrong,
 )
 from visiontasks.data.layout import RESULTS
-from visiontasks.errors import BadImage
+from visiontasks.data.text import content_of
+from visiontasks.errors import BadImage, DataError
 from visiontasks.writing import write_bytes
 
-MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB as RGB; a larger header counts as a decompression bomb
+MAX_PIXELS = 2**27  # 16384 x 8192: 0.4 GB as RGB; a larger header counts as a decompression bomb
+_LARGE = 2**25  # pixels of an image beside which no thread decodes another one
 # what OpenCV decodes to the same 8-bit RGB as Pillow, only faster; of 16 bits it takes the high byte
 _FAST = {
     (kind, mode)
@@ -33,7 +36,7 @@ _FAST = {
 # JPEG decoders skip work for these fractions of the size
 _REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 _EXIF_ORIENTATION = 0x0112
-_PILLOW_LIMIT = threading.Lock()
+_PILLOW_LIMIT, _ONE_LARGE = threading.Lock(), threading.Lock()
 
 
 def read_image(
@@ -68,32 +71,36 @@ def decode_image(
 ) -> np.ndarray:
     """`read_image` for the bytes of a file; errors and the report call it `name`."""
     header = header_of(data, name, max_pixels)
+    with damage(header, name):
+        _check_whole(header, data, name)
+        # the other images of an MPO are a camera's previews
+        if report is not None and header.format != "MPO" and getattr(header, "is_animated", False):
+            report.skipped("image of several frames, only the first is used", str(name))
+        if header.mode in ("I", "F") and (header.format, header.mode) not in _FAST:
+            raise BadImage(
+                name, f"{header.format} of signed or 32-bit numbers has no fixed range; save it with 8 or 16 bits"
+            )
+        deep = is_deep(header)
+        if deep and report is not None and bits is None:
+            report.noted("16-bit image, divided by 256", str(name))
+        with large_alone(header):
+            image = _decoded(data, header, name, bits if deep else None)
+        if image is None:
+            raise ValueError("it cannot be decoded")
+    return image
+
+
+def _check_whole(header, data, name):
     if is_cut(header, data):
         raise BadImage(name, f"truncated {header.format}: its end marker is missing")
-    # the other images of an MPO are a camera's previews
-    if report is not None and header.format != "MPO" and getattr(header, "is_animated", False):
-        report.skipped("image of several frames, only the first is used", str(name))
-    if header.mode in ("I", "F") and (header.format, header.mode) not in _FAST:
-        raise BadImage(
-            name, f"{header.format} of signed or 32-bit numbers has no fixed range; save it with 8 or 16 bits"
-        )
-    deep = is_deep(header)
-    if deep and report is not None and bits is None:
-        report.noted("16-bit image, divided by 256", str(name))
-    try:
-        if deep and bits not in (None, BITS):
-            return _of_bits(decode_deep(data, header), bits, name)
-        if (header.format, header.mode) in _FAST and not _scales_itself(header):
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)  # applies EXIF itself
-        else:
-            image = _decode_by_pillow(header)
-    except BadImage:
-        raise
-    except Exception as error:  # damaged bytes make decoders raise many types
-        raise BadImage(name, f"broken {header.format}: {error}") from error
-    if image is None:
-        raise BadImage(name, f"broken {header.format}: it cannot be decoded")
-    return image
+
+
+def _decoded(data, header, name, bits):
+    if bits not in (None, BITS):
+        return _of_bits(decode_deep(data, header), bits, name)
+    if (header.format, header.mode) in _FAST and not _scales_itself(header):
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)  # applies EXIF itself
+    return _decode_by_pillow(header)
 
 
 def _of_bits(values, bits, name):
@@ -126,8 +133,10 @@ def image_size(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[i
         BadImage: the file is missing, empty, too large, or not an image. A truncated file passes.
     """
     try:
+        if not os.path.isfile(path):
+            content_of(path)  # raises what is wrong
         with open(path, "rb") as file:
-            return _upright_size(header_of(file, path, max_pixels))
+            return _upright_size(header_of(file, path, max_pixels), path)
     except OSError as error:
         raise BadImage(path, f"it cannot be read: {error.strerror or error}") from error
 
@@ -147,31 +156,29 @@ def decode_small(
         data, name, report, max_pixels, bits: as for `decode_image`, whose errors it raises.
     """
     header = header_of(data, name, max_pixels)
-    size = _upright_size(header)
+    size = _upright_size(header, name)
     fraction = next((n for n in _REDUCED if min(size) >= n * least), None)
     if header.format not in ("JPEG", "MPO") or (header.format, header.mode) not in _FAST or fraction is None:
         image, fraction = decode_image(data, name, report, max_pixels, bits), min(size) // least
         if fraction > 1:
             image = cv2.resize(image, (size[1] // fraction, size[0] // fraction), interpolation=cv2.INTER_AREA)
         return image, size
-    if is_cut(header, data):
-        raise BadImage(name, f"truncated {header.format}: its end marker is missing")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[fraction])
-    except cv2.error as error:
-        raise BadImage(name, f"broken {header.format}: {error}") from error
-    if image is None:
-        raise BadImage(name, f"broken {header.format}: it cannot be decoded")
+    with damage(header, name):
+        _check_whole(header, data, name)
+        with large_alone(header):
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[fraction])
+        if image is None:
+            raise ValueError("it cannot be decoded")
     return np.ascontiguousarray(image[..., ::-1]), size
 
 
-def _upright_size(header) -> tuple[int, int]:
+def _upright_size(header, name) -> tuple[int, int]:
     """(height, width) after the EXIF orientation."""
     width, height = header.size
     # Pillow gives the upright size of a TIFF; of a PNG it would decode the pixels to look for EXIF after them
-    turned = (
-        "exif" in header.info and header.format != "TIFF" and header.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    )
+    with damage(header, name):
+        exif = "exif" in header.info and header.format != "TIFF"
+        turned = exif and header.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 
@@ -259,7 +266,7 @@ def _leads_nowhere(entry) -> bool:
 def bytes_of(path) -> bytes:
     """The content of a file; one that cannot be read is a BadImage."""
     try:
-        return Path(path).read_bytes()
+        return content_of(path)
     except OSError as error:
         raise BadImage(path, f"it cannot be read: {error.strerror or error}") from error
 
@@ -278,12 +285,36 @@ def header_of(data, name, max_pixels) -> Image.Image:
     except UnidentifiedImageError:
         file.seek(0)
         raise BadImage(name, what_is_wrong(file.read(64))) from None
-    except Exception as error:  # as in decode_image
+    except Exception as error:  # as in `damage`
         raise BadImage(name, f"broken header: {error}") from error
     width, height = header.size
     if width * height > max_pixels:
         raise BadImage(name, f"{width} x {height} pixels, more than the limit of {max_pixels}")
     return header
+
+
+@contextlib.contextmanager
+def damage(header: Image.Image, name: str | os.PathLike):
+    """Raise what damaged bytes make a decoder raise within this block, which is of many types, as a BadImage."""
+    try:
+        yield
+    except (BadImage, DataError, MemoryError):
+        raise
+    except Exception as error:
+        if getattr(error, "code", None) == cv2.Error.StsNoMem:
+            raise MemoryError(f"{name}: {header.size[0]} x {header.size[1]} pixels") from error
+        raise BadImage(name, f"broken {header.format}: {error}") from error
+
+
+@contextlib.contextmanager
+def large_alone(header: Image.Image):
+    """Decode an image within this block: of large ones one at a time, however many threads read.
+
+    A few kilobytes of a file can hold as many pixels as `max_pixels` allows.
+    """
+    width, height = header.size
+    with _ONE_LARGE if width * height > _LARGE else contextlib.nullcontext():
+        yield
 
 
 def is_cut(header, data: bytes) -> bool:

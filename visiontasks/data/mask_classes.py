@@ -48,13 +48,13 @@ def classes_of(stores: Stores, names, values, colors, void, table: Table | None,
     words = [_word(_packed(word, "void")) if isinstance(word, (list, tuple)) else str(word) for word in words]
     given = _given(stores, names, values, colors, table, words)
     if given is None:
-        given = _of_stores(stores, {int(word) for word in words if word.isdigit()}, report)
+        given = _of_stores(stores, {int(word) for word in words if _is_value(word)}, report)
     # beside `values`, a number is one of these, and not the name of a class
-    named = {word for word in words if word in given.names and not (values is not None and word.isdigit())}
+    named = {word for word in words if word in given.names and not (values is not None and _is_value(word))}
     ignored = [word for word in words if word not in named]
     kind = "color [r, g, b]" if given.of_colors else "value"
     for word in ignored:
-        if not (_COLOR.fullmatch(word) if given.of_colors else word.isdigit()):
+        if not (_COLOR.fullmatch(word) if given.of_colors else _is_value(word)):
             raise DataError(f"expected a class ({', '.join(given.names)}) or a {kind}, got {word!r}.", "void")
     lookup = {key: VOID for name, key in zip(given.names, given.keys, strict=True) if name in named}
     lookup |= {int(word.strip("#"), 16 if given.of_colors else 10): VOID for word in ignored}
@@ -77,6 +77,11 @@ def classes_of(stores: Stores, names, values, colors, void, table: Table | None,
     return final, MaskLookup(None if same else known, given.of_colors, nearest)
 
 
+def _is_value(word: str) -> bool:
+    """Whether a text is a pixel value; int() fails for ², and for thousands of digits."""
+    return re.fullmatch(r"[0-9]{1,5}", word) is not None and int(word) < 2**16
+
+
 def _given(stores, names, values, colors, table, void) -> Classes | None:
     """The classes of the arguments, or of the table; None: there are neither."""
     names = None if names is None else tuple(map(str, names))
@@ -97,7 +102,7 @@ def _given(stores, names, values, colors, table, void) -> Classes | None:
         return Classes(_renamed(_own(table, tuple(map(str, range(len(left))))), names), tuple(left))
     if table is None and names is not None and all(map(_COLOR.fullmatch, names)):
         return Classes(names, tuple(int(name[1:], 16) for name in names), True)
-    if table is None and names is not None and all(name.isdigit() and int(name) < 2**16 for name in names):
+    if table is None and names is not None and all(map(_is_value, names)):
         return Classes(names, tuple(map(int, names)), listed=list(map(int, names)) != list(range(len(names))))
     if table is None:
         return None if names is None else Classes(names, tuple(range(len(names))), listed=False)

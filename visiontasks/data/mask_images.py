@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from visiontasks.data.images import MAX_PIXELS, bytes_of, header_of, is_cut
+from visiontasks.data.images import MAX_PIXELS, bytes_of, damage, header_of, is_cut, large_alone
 from visiontasks.errors import BadImage, DataError
 
 _LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
@@ -75,17 +75,16 @@ def read_stored_mask(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> S
 def decode_stored_mask(data: bytes, name: str | os.PathLike = "", max_pixels: int = MAX_PIXELS) -> StoredMask:
     """`read_stored_mask` for the bytes of a file; errors call it `name`."""
     header = header_of(data, name, max_pixels)
-    if is_cut(header, data):
-        raise BadImage(name, f"truncated {header.format}: its end marker is missing")
-    lossy, palette = header.format in _LOSSY or header.format == "WEBP" and b"VP8L" not in data, None
-    try:
+    with damage(header, name):
+        if is_cut(header, data):
+            raise BadImage(name, f"truncated {header.format}: its end marker is missing")
+        lossy, palette = header.format in _LOSSY or header.format == "WEBP" and b"VP8L" not in data, None
         raw_mode = header.tile[0].args if header.tile else ""
-        values = np.asarray(header.convert("RGB") if header.mode in ("CMYK", "YCbCr", "LAB", "HSV") else header)
+        with large_alone(header):
+            values = np.asarray(header.convert("RGB") if header.mode in ("CMYK", "YCbCr", "LAB", "HSV") else header)
         if header.mode in ("P", "PA"):
             palette = _packed(np.array(header.getpalette(), np.uint8).reshape(-1, 3))
             palette = np.concatenate([palette, np.full(256 - len(palette), -1, np.int32)])
-    except Exception as error:  # as in decode_image
-        raise BadImage(name, f"broken {header.format}: {error}") from error
     if values.ndim == 3:
         first, *others = (values[..., c] for c in range(1 if header.mode in ("LA", "PA") else 3))
         if any((first != other).any() for other in others):

@@ -84,7 +84,10 @@ def _read(file, text) -> tuple[Entry, ...]:
 
 
 def _of_columns(file, text) -> list[Entry]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{file}: expected rows of text, got: {error}.") from error
     header = [cell.lower() for cell in rows[0]] if rows else []
     column = {key: next((header.index(n) for n in names if n in header), None) for key, names in _COLUMNS.items()}
     if header[:1] == ["filename"]:  # Roboflow's table of tags
@@ -100,16 +103,20 @@ def _of_columns(file, text) -> list[Entry]:
         cells = {key: None if at is None or at >= len(row) else row[at] for key, at in column.items()}
         try:
             value = number if cells["value"] is None else int(cells["value"])
-            color = packed([int(cells[key]) for key in "rgb"]) if cells["b"] is not None else None
+            levels = [cells[key] for key in "rgb" if cells[key] is not None]
+            color = packed([*map(int, levels)]) if levels else None
         except ValueError as error:
-            raise DataError(f"{file}: expected whole numbers from 0 to 255, got the row {', '.join(row)}.") from error
+            shown = ", ".join(row)[:80]
+            raise DataError(
+                f"{file}: expected whole numbers from 0 to 255 as r, g and b, got the row {shown}."
+            ) from error
         entries.append(Entry(cells["name"] or "", value, color))
     return entries
 
 
 def _of_line(file, number, line) -> Entry:
     """CVAT's name:r,g,b:parts:actions; or r g b name, or name r g b, with spaces, tabs or commas between."""
-    color = r"(?P<r>\d+)[\s,]+(?P<g>\d+)[\s,]+(?P<b>\d+)"
+    color = r"(?P<r>\d{1,3})[\s,]+(?P<g>\d{1,3})[\s,]+(?P<b>\d{1,3})"
     for pattern in (rf"(?P<name>[^:]*):{color}(:.*)?", rf"{color}[\s,:]+(?P<name>.+)", rf"(?P<name>.+?)[\s,:]+{color}"):
         found = re.fullmatch(pattern, line)
         if found and all(int(found[one]) <= 255 for one in "rgb"):

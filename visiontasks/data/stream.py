@@ -10,6 +10,9 @@ from absl import flags
 
 from visiontasks import signals
 from visiontasks.data.batch import Batch
+from visiontasks.data.worker_processes import WorkerProcesses
+
+_CLOSING_SECONDS = 20.0
 
 
 class Stream:
@@ -28,6 +31,7 @@ class Stream:
         self._processes = worker_kind == "processes" and workers > 0
         self._opened = []  # the iterator, if it is open
         weakref.finalize(self, _stop, self._opened)  # at the interpreter's end grain cleans up too late
+        self._alive = None  # the worker processes
         self._next = 0  # the number of the batch that the iterator gives next
         self._begin = None  # (number, state): where the epoch began, to return to it without new workers
         self._lock = threading.Lock()  # tf.data iterates from its own thread
@@ -41,14 +45,9 @@ class Stream:
             if number % self._steps == 0:
                 self._begin = number, iterator.get_state()
             try:
-                batch = next(iterator)
-            except BaseException as error:  # Ctrl-C too: the position of the iterator is then unknown
+                batch = self._alive.wait_for(lambda: next(iterator)) if self._processes else next(iterator)
+            except BaseException:  # Ctrl-C too: the position of the iterator is then unknown
                 self._close()
-                if self._processes and "terminated unexpectedly" in str(error):
-                    raise RuntimeError(
-                        f"workers: a worker process died ({error}) It may have run out of memory: use fewer "
-                        "(workers=1) or threads (worker_kind=threads)."
-                    ) from error
                 raise
             self._next = number + 1
             if self._processes:  # shared memory is scarce, and is freed with its owner
@@ -71,6 +70,7 @@ class Stream:
         threads, ahead = (0, 0) if self._processes else (self._workers, self._ahead)
         batches = self._endless[number:].to_iter_dataset(grain.ReadOptions(threads, ahead))
         if self._processes:
+            self._alive = WorkerProcesses()
             options = grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=2)
             batches = batches.mp_prefetch(options, worker_init_fn=_begin_worker)
         return iter(batches)
@@ -82,7 +82,14 @@ class Stream:
 
     def _close(self):
         self._begin = None
-        _stop(self._opened)
+        if self._alive is not None and self._alive.dead:
+            self._alive.kill()
+            # grain may wait without end for a lock that a killed process has
+            closing = threading.Thread(target=_stop, args=(self._opened,), daemon=True)
+            closing.start()
+            closing.join(_CLOSING_SECONDS)
+        else:
+            _stop(self._opened)
 
 
 def _stop(opened: list):

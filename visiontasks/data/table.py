@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from visiontasks.data.images import is_image_name
-from visiontasks.data.text import decode
+from visiontasks.data.text import content_of, decode
 from visiontasks.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
@@ -122,9 +122,10 @@ def _is_data(cells) -> bool:
 def read_rows(path: Path, delimiter: str | None) -> tuple[Rows, str]:
     """(line, cells) of every row that is not empty, and the delimiter; errors as `read_table`."""
     try:
-        text = _decode(path.read_bytes())
+        text = _decode(content_of(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a text table, got {path}: {error}.", "path") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"expected a text table, got {path}: {why}.", "path") from error
     if line := re.match(r"sep=(.)\r?\n", text):  # Excel's
         text, delimiter = text[line.end() :], delimiter or line[1]
     if delimiter is None:
@@ -134,6 +135,15 @@ def read_rows(path: Path, delimiter: str | None) -> tuple[Rows, str]:
         return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)], delimiter
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: expected rows of text, got: {error}.") from error
+
+
+def names_images(path: Path) -> bool:
+    """Whether a file that may be no table has the name of an image in one of its first cells."""
+    try:
+        rows, _ = read_rows(path, None)
+    except DataError:
+        return False
+    return any(is_image_name(cell.strip()) for _, cells in rows[:TRIED] for cell in cells)
 
 
 def _decode(data: bytes) -> str:

@@ -269,7 +269,7 @@ def _listed(cell: str) -> Sequence[str]:
         found = json.loads(cell)
         if isinstance(found, dict):  # Label Studio's {"choices": ["cat", "dog"]}
             found = found.get("choices", list(found))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         quoted = [one or other for one, other in _QUOTED.findall(cell)]
         found = [re.sub(r"\\(.)", r"\1", entry) for entry in quoted] or cell[1:-1].split("," if "," in cell else None)
     return [tag for entry in found if (tag := str(entry).strip())]

@@ -1,6 +1,9 @@
 """Reads the text files that come with data, such as lists of classes or of images, in the encodings of all tools."""
 
 import codecs
+import errno
+import os
+import stat
 from pathlib import Path
 
 from visiontasks.errors import DataError
@@ -18,9 +21,20 @@ def read_text(path: Path, what: str, argument: str | None = None) -> str:
         DataError: it cannot be read, or has another encoding.
     """
     try:
-        return decode(path.read_bytes())
+        return decode(content_of(path))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"expected {what} in UTF-8 or UTF-16, got {path}: {error}.", argument) from error
+
+
+def content_of(path: str | os.PathLike) -> bytes:
+    """The bytes of a regular file: to read a pipe waits without end, and /dev/zero has no end.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return Path(path).read_bytes()
 
 
 def read_lines(path: Path, what: str, argument: str | None = None) -> list[str]:

@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from visiontasks.data.text import content_of
 from visiontasks.errors import BadImage, DataError
 from visiontasks.ops import numpy_boxes
 
@@ -25,7 +26,7 @@ def parse(file: Path) -> tuple[tuple[float, ...], str, list[tuple[str, list[floa
     polygon, whose points are no pixels counted from 1.
     """
     try:
-        tree = ET.fromstring(file.read_bytes(), ET.XMLParser(target=_NoDoctype()))
+        tree = ET.fromstring(content_of(file), ET.XMLParser(target=_NoDoctype()))
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
     except (ET.ParseError, OSError, ValueError) as error:

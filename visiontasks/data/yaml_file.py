@@ -12,7 +12,7 @@ _MOST_BYTES = 2**20  # such files need less
 _MOST_LENGTH = 2 * _MOST_BYTES  # if aliases are written out: ten of ten of ten … take few bytes
 
 
-def read_yaml(file: Path, what: str, argument: str):
+def read_yaml(file: Path, what: str, argument: str | None):
     """The content of a YAML file.
 
     Args:
@@ -34,7 +34,10 @@ def read_yaml(file: Path, what: str, argument: str):
                 argument,
             )
         return content
-    except (OSError, yaml.YAMLError, RecursionError) as error:
+    except DataError:
+        raise
+    # a number of 5000 digits, a date of month 13, a tag such as !!int of an empty text
+    except (OSError, yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"expected {what}, got {file}: {error}.", argument) from error
 
 

@@ -141,7 +141,7 @@ def resolve(head, target) -> tuple[str, int | None]:
     if kind in head.explains and (not colon or rest):
         return (kind, _number(head, kind, rest)) if rest else (kind, None)
     for kind in head.explains:
-        if word in head.names_of(kind) or word.isdigit():
+        if word in head.names_of(kind) or word.isdecimal():
             return kind, _number(head, kind, word)
     known = [name for kind in head.explains for name in (kind, *head.names_of(kind))]
     raise UserError(f"head {head.name!r} has no {word!r}. {near(word, dict.fromkeys(known))}", "target")
@@ -151,7 +151,7 @@ def _number(head, kind, word):
     names = head.names_of(kind)
     if word in names:
         return names.index(word)
-    if word.isdigit() and int(word) < len(names):
+    if word.isdecimal() and int(word) < len(names):
         return int(word)
     raise UserError(
         f"expected a {kind} by name or as a number below {len(names)}, got {word!r}. {near(word, names)}", "target"

@@ -7,10 +7,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from visiontasks.errors import RecipeError, near
+from visiontasks.data.text import read_text
+from visiontasks.data.yaml_file import read_yaml
+from visiontasks.errors import RecipeError, UserError, near
 from visiontasks.recipe.schema import Recipe, TrainRecipe, nested_schema
 from visiontasks.registry.catalog import PACKAGE, check_value, parts
 
+_MOST_REFERENCES = 20  # ten references to ten references … are as long as ten to the power of their depth
 # beside the package in a checkout, inside it in a wheel
 RECIPES = PACKAGE / "recipes" if (PACKAGE / "recipes").is_dir() else PACKAGE.parent / "recipes"
 
@@ -47,9 +50,7 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
             f"recipe: there is no {str(recipe)!r}. {near(str(recipe), available())} Or a path to a .yaml."
         )
     try:
-        config = OmegaConf.load(path)
-        if not isinstance(OmegaConf.to_container(config), dict):
-            raise RecipeError(f"recipe: {path} has no keys; expected backbone, head and data.")
+        config = _load(path)
         if data is not None:
             config = OmegaConf.merge({"data": {}}, config)
             if OmegaConf.is_dict(config.data):
@@ -60,16 +61,34 @@ def read(recipe: str, overrides: list[str] | tuple[str, ...] = (), data: dict | 
                 OmegaConf.update(config, f"train.{part}", getattr(TrainRecipe(), part), force_add=True)
         for override in overrides:
             key, sign, value = override.partition("=")
-            if not sign or not key:
+            if not sign or not key.strip("[]."):
                 raise RecipeError(f"{override!r}: expected key=value, such as train.epochs=5.")
             before = _sources(config, "train")
             _override(config, key, value)
             if data is None and key in ("data.train", "data.train.source"):
                 _drop_validation(config, before)
         plain = OmegaConf.to_container(config, resolve=True)
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+    except UserError:
+        raise
+    except (OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"recipe {path}: {error}") from error
     return check({**plain, "name": path.stem})
+
+
+def _load(path):
+    """A recipe's file as OmegaConf has it; one whose aliases or references grow without end is not taken."""
+    try:
+        plain = read_yaml(path, "a recipe in YAML", None)
+    except UserError as error:
+        raise RecipeError(f"recipe: {error}") from error
+    if not isinstance(plain, dict):
+        raise RecipeError(f"recipe: {path} has no keys; expected backbone, head and data.")
+    text = read_text(path, "a recipe")
+    if (count := text.count("${")) > _MOST_REFERENCES:
+        raise RecipeError(
+            f"recipe: expected at most {_MOST_REFERENCES} references ${{…}} in {path}, got {count}; write the values."
+        )
+    return OmegaConf.create(text)
 
 
 def read_data(splits: dict, overrides: list[str] | tuple[str, ...] = ()) -> dict:
@@ -88,7 +107,9 @@ def read_data(splits: dict, overrides: list[str] | tuple[str, ...] = ()) -> dict
                 raise RecipeError(f"{override!r}: without recipe=, expected data.train.KEY=… or data.val.KEY=….")
             _override(config, key, value)
         return OmegaConf.to_container(config.data, resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
+    except UserError:
+        raise
+    except (OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"data: {error}") from error
 
 

@@ -9,8 +9,10 @@ from typing import Annotated, Literal, get_args
 from omegaconf import OmegaConf
 from pydantic import AfterValidator, Field
 
-from visiontasks.arguments import Bits, Count, Level, NonNegative, OpenShare, Positive, Whole, describe
+from visiontasks.arguments import Bits, Count, Level, NonNegative, OpenShare, Positive, Seed, Whole, between, describe
 from visiontasks.errors import UserError
+
+MOST_WORKERS = 256
 
 
 def _key(doc, default=dataclasses.MISSING):
@@ -30,6 +32,7 @@ def _part(key):
     return Annotated[dict, AfterValidator(named), Field(description=f"{{{key}: NAME, its arguments}}")]
 
 
+HeadName = Annotated[str, Field(min_length=1, description="name")]
 Named, Source = _part("name"), _part("source")
 Sources = Annotated[list[Source], Field(min_length=1, description="a list of these")]
 Size = Annotated[tuple[Count, Count], Field(description="[height, width] in pixels")]
@@ -63,7 +66,7 @@ class DataRecipe:
     )
     mask_size: Count = _key("rows and columns of an instance mask, as it lies in its object's box", 112)
     split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)
-    workers: Whole | None = _key(
+    workers: between(0, MOST_WORKERS, int) | None = _key(
         "threads or processes that read images; null = one per core, at most 8; 0 = none, in the training thread", None
     )
     bits: Bits | None = _key(
@@ -138,7 +141,7 @@ class RunRecipe:
     """Where results go, and the seed of everything random."""
 
     dir: str = _key("folder of the runs; each goes to dir/RECIPE/TIME", "runs")
-    seed: Whole = _key("seed of weights, order and augmentation", 0)
+    seed: Seed = _key("seed of weights, order and augmentation", 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +150,7 @@ class Recipe:
 
     backbone: Named = _key("{name: NAME, its arguments}")
     head: Named | None = _key("{name: NAME, its arguments}", None)
-    heads: dict[str, Named] | None = _key("several heads: {HEAD: {name: NAME, its arguments}, …}", None)
+    heads: dict[HeadName, Named] | None = _key("several heads: {HEAD: {name: NAME, its arguments}, …}", None)
     weights: str | None = _key(
         "of backbone and head together: coco (torchvision's detectors), or a PyTorch file with torchvision's names",
         None,

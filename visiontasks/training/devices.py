@@ -57,6 +57,51 @@ def hide_gpus():
     os.environ["JAX_PLATFORMS"] = "cpu"
 
 
+def free_memory() -> int | None:
+    """Bytes that a step on the backend's first device may take: of a GPU as far as the backend says, else of the host.
+
+    None if it is not known.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if gpu_capability() is None:
+        return free_host_memory()
+    if backend == "jax":
+        import jax
+
+        stats = jax.devices()[0].memory_stats() or {}
+        return stats["bytes_limit"] - stats["bytes_in_use"] if {"bytes_limit", "bytes_in_use"} <= stats.keys() else None
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.mem_get_info()[0]
+    return None  # TensorFlow does not say how much a GPU has
+
+
+def free_host_memory(root: Path = Path("/")) -> int | None:
+    """Bytes of the host's memory that are free, within the limits of this process and of its container.
+
+    Args:
+        root: of the file system, for tests.
+    """
+    room = []
+    with contextlib.suppress(OSError, ValueError, IndexError):  # Linux
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        room += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    with contextlib.suppress(OSError, ValueError):  # a container; "max": no limit
+        group = root / "sys/fs/cgroup"
+        room.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    with contextlib.suppress(ImportError, OSError, ValueError):  # ulimit -v
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            pages = int((root / "proc/self/statm").read_text().split()[0])
+            room.append(limit - pages * resource.getpagesize())
+    return max(0, min(room)) if room else None
+
+
 def gpu_capability() -> float | None:
     """The lowest CUDA compute capability of the GPUs that the Keras backend sees; None without one."""
     import keras

@@ -4,6 +4,10 @@ import math
 
 from keras import backend
 
+# measured on TensorFlow and a CPU, by batches of 4 and of 16: an image of a U-Net at 256² takes 1.06 times the estimate
+# of its activations, one of a ResNet-18 at 128² 0.4 times
+_MARGIN = 1.25
+
 
 def step_bytes(model, batch: int) -> dict[str, int]:
     """An estimate of a training step's memory in bytes: {"weights", "training state", "activations"}.
@@ -25,6 +29,20 @@ def step_bytes(model, batch: int) -> dict[str, int]:
         activations += size * sum(math.prod(d or 1 for d in shape[1:]) for shape in _output_shapes(layer))
     # gradient and Adam's two moments of each trainable weight, in float32
     return {"weights": 4 * count, "training state": 12 * trainable, "activations": batch * activations}
+
+
+def fitting_batch(memory: dict[str, int], batch: int, room: int) -> int | None:
+    """The largest batch below `batch` whose step fits by the estimate; None if not even one image does.
+
+    Args:
+        memory: of `step_bytes`, for `batch`.
+        batch: images per step.
+        room: bytes that are free before the first step.
+    """
+    each = _MARGIN * memory["activations"] / batch
+    most = int((room - memory["weights"] - memory["training state"]) / each) if each else batch
+    most = min(most, batch - 1)
+    return 2 ** int(math.log2(most)) if most >= 1 else None
 
 
 def _output_shapes(layer):

@@ -8,6 +8,7 @@ from typing import Literal
 from visiontasks.arguments import Count
 from visiontasks.data.coco_files import (
     file_names,
+    has_all_lists,
     image_folder,
     is_labeled,
     is_panoptic,
@@ -15,6 +16,7 @@ from visiontasks.data.coco_files import (
     name_of,
     split_of,
     unlabeled_beside,
+    unlike_coco,
 )
 from visiontasks.data.coco_json import read_coco
 from visiontasks.data.finding import SHOWN, Finder
@@ -184,8 +186,10 @@ class Coco(ObjectFiles):
         if val is not None and val == files.get("test") and not is_labeled(val):
             val = None
         if train is None:
-            captions = "COCO's captions, which have no boxes; instances_*.json has" if _captions(root) else None
-            return f"{len(files)} COCO files, none of which is named as a training set" if files else captions
+            if files:
+                return f"{len(files)} COCO files, none of which is named as a training set"
+            captions = "COCO's captions, which have no boxes; instances_*.json has"
+            return captions if _captions(root) else unlike_coco(root)
         return cls._plan(root, train, val)
 
     @classmethod
@@ -200,7 +204,7 @@ class Coco(ObjectFiles):
                 continue
             names = file_names(path)
             if not names:  # JSON of another tool
-                return None
+                return f"{path} lists no image" if has_all_lists(path) else None
             if is_panoptic(path):
                 return f"{path} is of COCO's panoptic format; boxes and masks of objects are in instances_*.json"
             images = image_folder(path, names)

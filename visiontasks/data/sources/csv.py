@@ -12,7 +12,7 @@ from visiontasks.data.foreign import foreign_format
 from visiontasks.data.images import MAX_PIXELS
 from visiontasks.data.report import Report
 from visiontasks.data.sources.source import Files
-from visiontasks.data.table import file_column, load_table, with_first_row
+from visiontasks.data.table import file_column, load_table, names_images, with_first_row
 from visiontasks.data.table_splits import (
     ImageFolders,
     none_below,
@@ -142,8 +142,8 @@ def _look(path: Path, root: Path, classify: bool) -> tuple[dict, list[str], dict
     """(arguments, columns of labels, values of splits) of a table; why it is not one of tags or classes; or None."""
     try:
         table, folders = load_table(path, None), ImageFolders(path, root)
-    except DataError:
-        return None
+    except DataError as error:
+        return error.args[0].rstrip(".") if names_images(path) else None
     if is_near(table) or foreign_format(path):
         return None  # a table of boxes
 

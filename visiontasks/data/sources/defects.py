@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from visiontasks.arguments import Chance, Count, Whole, between
+from visiontasks.arguments import Chance, Drawn, Seed, between
 from visiontasks.data.sources.mvtec import LABELS, MASKS
 from visiontasks.data.sources.source import Source
 from visiontasks.data.surfaces import DEFECTS, draw_surface
@@ -36,8 +36,8 @@ class Defects(Source):
 
     def __init__(
         self,
-        count: Count = 200,
-        seed: Whole = 0,
+        count: Drawn = 200,
+        seed: Seed = 0,
         size: _Size = (256, 256),
         surface: Literal["fabric", "metal", "plate"] = "plate",
         defective: Chance = 0.5,

@@ -115,7 +115,8 @@ class Folder(Files):
             if folder.name == _UNLABELED:
                 self.report.noted("folder of images without a class, not used", str(folder))
                 continue
-            images[folder.name] = self._without_masks(list_images(folder, report=self.report))
+            listed = self._without_other_classes(folder, list_images(folder, report=self.report))
+            images[folder.name] = self._without_masks(listed)
             if not images[folder.name]:
                 self.report.noted("folder without images, not used as a class", str(folder))
                 del images[folder.name]
@@ -128,6 +129,16 @@ class Folder(Files):
                 if is_of(folder.name, TEST) and not class_folders(inner_of(folder)) and list_images(folder):
                     self.report.noted("test images without class folders, not used", str(folder))
         return images
+
+    def _without_other_classes(self, folder, paths) -> list[Path]:
+        """The images of a class without those that a link in its folder finds in the folder of another class."""
+        root, own = self.root.resolve(), folder.resolve()
+        homes = {home: home.resolve() for home in {path.parent for path in paths}}
+        others = {home for home, real in homes.items() if real.is_relative_to(root) and not real.is_relative_to(own)}
+        for path in paths if others else ():
+            if path.parent in others:
+                self.report.skipped("link to an image of another class, skipped", str(path))
+        return [path for path in paths if path.parent not in others] if others else paths
 
     def _named(self, images, names) -> dict[str, list[Path]]:
         """The images of each class, in their order; folders of ids get the names in a list beside them."""

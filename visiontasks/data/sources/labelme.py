@@ -17,12 +17,12 @@ from visiontasks.arguments import Count
 from visiontasks.data import segmentations
 from visiontasks.data.class_lists import in_order
 from visiontasks.data.finding import Finder
-from visiontasks.data.images import MAX_PIXELS, files_below, image_size, list_images
+from visiontasks.data.images import MAX_PIXELS, files_below, header_of, image_size, list_images
 from visiontasks.data.layout import child, split_folders
 from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes
 from visiontasks.data.sources.source import ObjectFiles, check_once
-from visiontasks.data.text import decode, in_utf8
+from visiontasks.data.text import content_of, decode, in_utf8
 from visiontasks.errors import BadImage, DataError
 from visiontasks.polygons import cut_far
 from visiontasks.run_lengths import encoded, of_polygons
@@ -91,7 +91,7 @@ class Labelme(ObjectFiles):
         None: it is another tool's.
         """
         try:
-            data = file.read_bytes()
+            data = content_of(file)
             if not _is_labelme(data):
                 return None
             content = json.loads(decode(data))
@@ -215,8 +215,10 @@ def _circle(center, rim) -> np.ndarray:
 def _decoded(text, corner, size, name) -> dict:
     """The run lengths of a mask, a PNG in base64 whose first pixel lies at a corner."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_GRAYSCALE)
-    except (TypeError, ValueError, cv2.error):
+        data = base64.b64decode(text)
+        header_of(data, name, 4 * math.prod(size))  # a mask may reach over the edge, but it is no decompression bomb
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except (TypeError, ValueError, cv2.error, BadImage):
         pixels = None
     if pixels is None:
         raise DataError(f"{name}: expected a mask, a PNG in base64, got {str(text)[:40]!r}; export it again.")

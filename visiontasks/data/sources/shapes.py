@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from visiontasks.arguments import Count, Whole, between, pair
+from visiontasks.arguments import Drawn, Seed, between, pair
 from visiontasks.data import figures, scenes
 from visiontasks.data.sources.source import Source
 from visiontasks.sample import Sample
@@ -43,8 +43,8 @@ class Shapes(Source):
 
     def __init__(
         self,
-        count: Count = 512,
-        seed: Whole = 0,
+        count: Drawn = 512,
+        seed: Seed = 0,
         size: _Size = (256, 256),
         objects: pair(1, kind=int) = (2, 6),
         scene: Literal["shapes", "figures"] = "shapes",

@@ -12,7 +12,7 @@ from visiontasks.data.images import MAX_PIXELS, read_image
 from visiontasks.data.objects import Objects
 from visiontasks.data.report import Report
 from visiontasks.data.scan import scan
-from visiontasks.errors import BadImage, DataError
+from visiontasks.errors import BadImage, DataError, UserError
 from visiontasks.sample import Sample, named
 
 
@@ -163,8 +163,13 @@ class Files(Source):
     def read(self, index, fields):
         path, *item = self.items[index]
         image = read_image(path, self.report, self.max_pixels, self.bits)
-        labels = self.labels(*item, image.shape[:2], fields)
-        return Sample(image, **labels, id=self.id_of(path), path=str(path))
+        try:
+            labels = self.labels(*item, image.shape[:2], fields)
+            return Sample(image, **labels, id=self.id_of(path), path=str(path))
+        except UserError:
+            raise
+        except ValueError as error:  # the constructor has checked the labels against the image as it was
+            raise BadImage(path, f"image that has changed since it was checked: {error}") from error
 
     def id_of(self, path: Path) -> str:
         """The id of a file's sample."""

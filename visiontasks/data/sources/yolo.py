@@ -18,7 +18,7 @@ from visiontasks.data.listing import files_like
 from visiontasks.data.objects import Objects, usable_boxes, usable_points
 from visiontasks.data.scan import scan
 from visiontasks.data.sources.source import ObjectFiles
-from visiontasks.data.text import decode, read_lines
+from visiontasks.data.text import content_of, decode, read_lines
 from visiontasks.data.yolo_keypoints import row_points, skeleton_in
 from visiontasks.data.yolo_labels import Labels, labeled, without_images
 from visiontasks.data.yolo_yaml import SPLITS, SUFFIXES, locate, names_of, only_yaml, plan_of, read, root_of
@@ -171,7 +171,7 @@ class Yolo(ObjectFiles):
         if file.is_fifo():
             return None
         try:
-            lines = decode(file.read_bytes()).splitlines()
+            lines = decode(content_of(file)).splitlines()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -292,7 +292,19 @@ def _center_and_size(polygon) -> tuple[float, float, float, float]:
     return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
 
 
+_NEAR = 0.01  # of the image: keypoints may lie a little outside of their box
+
+
 def _has_visibilities(row) -> bool:
-    """Whether every third number after a box is 0, 1 or 2, and one is 2: keypoints, not a polygon."""
+    """Whether every third number after a box is 0, 1 or 2: keypoints, not a polygon.
+
+    A polygon may have corners of the image at these places. Then no number is 2, and hardly all points lie in the box
+    that its first two points would be.
+    """
     marks = row[7::3]
-    return len(row) >= 8 and (len(row) - 5) % 3 == 0 and set(marks) <= {0, 1, 2} and 2 in marks
+    if len(row) < 8 or (len(row) - 5) % 3 or not set(marks) <= {0, 1, 2}:
+        return False
+    x, y, width, height = row[1:5]
+    labeled = [point for *point, mark in zip(row[5::3], row[6::3], marks, strict=True) if mark]
+    within = (abs(at - x) <= width / 2 + _NEAR and abs(to - y) <= height / 2 + _NEAR for at, to in labeled)
+    return 2 in marks or len(marks) > 1 and bool(labeled) and all(within)
