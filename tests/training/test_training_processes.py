@@ -94,6 +94,23 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(monkeypatch):
     assert all(one.asked and one.stop.asked == "SIGTERM" and one.model.stop_training for one in pair)
 
 
+@needs_jax
+@pytest.mark.parametrize("by", ["itself", "a recipe's error", "an error of cleaning up"])
+def test_what_a_lost_process_leads_to_is_one_error(by):
+    with pytest.raises(
+        UserError, match=r"^process 0 of 2 lost another one, .* \(UNKNOWN: Gloo AllGather failed: x\)\. Go on"
+    ):
+        with Processes(0, 2).together():  # which has met already
+            try:
+                raise ValueError("UNKNOWN: Gloo AllGather failed: x")
+            except ValueError as error:
+                if by == "itself":
+                    raise
+                if by == "a recipe's error":
+                    raise UserError(f"rejects its arguments: {error}", "optimizer") from error
+                raise TypeError("None is not callable")  # noqa: B904 (as in a `finally`)
+
+
 def python(code):
     return [sys.executable, "-c", f"import os, signal, sys, time\nindex = int(os.environ['JAX_PROCESS_ID'])\n{code}"]
 

@@ -16,7 +16,7 @@ ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PRO
 # a process that says nothing for so long, such as one whose machine has no power, ends the others; JAX's default is 100
 SILENT_SECONDS = 60
 # what JAX's errors say if a process is no longer there
-_LOST = re.compile(r"gloo|nccl|coordination service|connection (closed|reset|refused)|heartbeat", re.IGNORECASE)
+_LOST = re.compile(r"gloo \w+ failed|nccl|coordination service|heartbeat", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Processes:
             if self.address:  # else the launcher ends this process
                 # JAX would wait for the others, and then crash
                 atexit.register(_leave, 130 if isinstance(error, KeyboardInterrupt) else 2)
-            if isinstance(error, Exception) and not isinstance(error, UserError) and _LOST.search(str(error)):
+            if isinstance(error, Exception) and (text := _lost(error)):
                 raise UserError(
                     f"process {self.index} of {self.count} lost another one, which has ended or does not answer; its "
-                    f"own output says why ({str(error).strip().splitlines()[0]}). Go on with resume=RUN."
+                    f"own output says why ({text}). Go on with resume=RUN."
                 ) from error
             raise
         if self.address:
@@ -140,14 +140,23 @@ def _prepare(jax):
 def _without_output():
     """Drop what C++ writes to descriptor 1 in this block."""
     sys.stdout.flush()
-    kept = os.dup(1)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 1)
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
     try:
         yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+        os.close(nothing)
+
+
+def _lost(error: BaseException | None) -> str:
+    """The line that says that a process is no longer there, of an error or of what it came from; "" without one."""
+    while error is not None:
+        if _LOST.search(str(error)):
+            return str(error).strip().splitlines()[0]
+        error = error.__cause__ or error.__context__  # Keras fails once more as it cleans up
+    return ""
 
 
 def _leave(code: int):

@@ -216,8 +216,10 @@ class TrainingState(keras.callbacks.Callback):
         return [*model.values(), *learned]
 
     def _is_of_this_version(self, values):
-        known = {"memories", "random", "versions", "variables"}
-        return values.keys() == known and values["memories"].keys() == self.memories.keys()
+        if values.keys() != {"memories", "random", "versions", "variables"}:
+            return False
+        there, here = values["memories"].keys(), self.memories.keys()
+        return there == here if self.writes else there >= here
 
     def _memories(self):
         return {name: one.memory() for name, one in self.memories.items()}
