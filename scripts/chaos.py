@@ -1,11 +1,16 @@
 """Kills processes at random and at chosen moments, and checks that training goes on to the same bits.
 
     python scripts/chaos.py trainings [KILLS] [SEED]   # kill -9 at random times; KERAS_BACKEND chooses the backend
+    KERAS_BACKEND=jax python scripts/chaos.py processes [KILLS] [SEED]   # kill -9 of one of two processes
     python scripts/chaos.py writes                     # strace: a kill, a full disk, an I/O error at each call
 
 Trainings: each case is trained once without a stop. Then it is trained again and again in a process that is killed at a
 random time and resumed, until one of them ends. Its last state must equal the undisturbed one at difference 0, variable
 by variable, and its tables row by row.
+
+Processes: two train together, of which one is killed at a random time; the other one must end soon after. What goes on
+with two processes must end with the bits of two that nobody disturbed. What goes on with one now and then must end with
+the same order of images, and with losses and weights that differ from them as rounding does.
 
 Writes: a process adds a state to a folder that has two, of which one goes. It is stopped at its first, second, … call
 of each kind on that folder's files. The folder must give one of the two newest states afterwards, whole, and take a
@@ -18,6 +23,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +42,12 @@ def main(what: str, *words: str):
             writes(Path(folder))
         elif what == "add":
             add(*words)
+        elif what == "processes":
+            processes(Path(folder), *map(int, words))
+        elif what == "launch":
+            launch(*words)
+        elif what == "member":
+            member(*words)
         else:
             trainings(Path(folder), *map(int, words))
 
@@ -160,6 +172,115 @@ def train(run: Path, name: str, resume: bool):
     recipe = dataclasses.replace(recipe, save_minutes=0)
     console = Console(file=io.StringIO())
     fit(model, train, val, tasks_of(model, train.fields), recipe, RunDirectory(run), console, resume=resume)
+
+
+RECIPE = """
+backbone: {name: unet_encoder, filters: 4, depth: 4}
+head: {name: classifier, dropout: 0.5}
+data:
+  train: {source: shapes, count: 48, size: [32, 32]}
+  val: {source: shapes, count: 11, size: [32, 32], seed: 1}
+  size: [32, 32]
+  batch: 4
+  augment: [{HorizontalFlip: {p: 0.5}}]
+train: {epochs: 4, ema: 0.9, save_minutes: 0, optimizer: {name: sgd, learning_rate: 0.01}}
+"""
+
+
+def processes(folder: Path, kills: int = 20, seed: int = 0):
+    """Kill one of two processes that train together, until there were so many kills, and print what came of it."""
+    chance = random.Random(seed)
+    recipe = folder / "chaos.yaml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    assert _command(folder, 2, f"recipe={recipe}", f"run.dir={folder / 'whole'}").wait() == 0
+    expected = result(_run(folder / "whole"))
+    done = ended = wrong = 0
+    most = {True: 0.0, False: 0.0}
+    while done < kills:
+        place, alike, resume = folder / f"killed_{ended}", ended % 2 == 0, False
+        while True:
+            # every other training goes on with another number of processes; one process alone is killed too
+            count = 2 if alike or not resume else chance.choice((1, 2))
+            words = [f"resume={_run(place)}"] if resume else [f"recipe={recipe}", f"run.dir={place}"]
+            parent = _command(folder, count, *words)
+            killed = _kill_one(parent, count, chance, place)
+            code = parent.wait(60)  # what is left of them ends soon
+            if not killed:
+                break
+            done += 1
+            assert code == 2 or count == 1, f"after a kill the exit code was {code}"
+            resume = any(place.glob("chaos/*/state/[0-9]*.state"))
+            if not resume:
+                shutil.rmtree(place, ignore_errors=True)
+        assert code == 0, f"it ended by itself with {code}"
+        found = result(_run(place))
+        differ = [part for part in expected if found[part] != expected[part]] if alike else []
+        if differ:
+            print(f"{place.name} differs in {', '.join(differ)}", flush=True)
+        most[alike] = max(most[alike], _difference(found["metrics.csv"], expected["metrics.csv"]))
+        ended, wrong = ended + 1, wrong + bool(differ)
+        print(
+            f"{done} kills, {ended} trainings ended; with two processes {wrong} of {(ended + 1) // 2} differ in a bit; "
+            f"with one or two, losses differ by up to {most[False]:.1e}",
+            flush=True,
+        )
+    # images in another order differ by some percent
+    raise SystemExit(wrong > 0 or most[False] > 1e-3)
+
+
+def _command(folder, count, *words):
+    """The command in a process of its own."""
+    started = ["launch", str(count)] if count > 1 else ["member"]
+    output = open(folder / "output.txt", "a")  # noqa: SIM115 (the process writes it)
+    return subprocess.Popen([sys.executable, __file__, *started, *words], stdout=output, stderr=output)
+
+
+def _run(place):
+    return next(iter(place.glob("chaos/*")))
+
+
+def _kill_one(parent, count, chance, place) -> bool:
+    """Kill one of a command's processes, some states and a random time later; whether the command ran until then."""
+
+    def saved():
+        return max((int(path.stem) for path in place.glob("chaos/*/state/[0-9]*.state")), default=0)
+
+    until = saved() + chance.randint(0, 25)
+    while saved() < until and parent.poll() is None:
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0, 1))
+    while parent.poll() is None:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+        victims = [int(child) for child in children] if count > 1 else [parent.pid]
+        if len(victims) == count:
+            os.kill(chance.choice(victims), signal.SIGKILL)
+            return True
+    return False
+
+
+def _difference(rows, others) -> float:
+    """The largest relative difference of two tables' training losses."""
+    pairs = zip(rows, others, strict=True)
+    return max(abs(float(a["loss"]) / float(b["loss"]) - 1) for a, b in pairs)
+
+
+def launch(count: str, *words: str):
+    """Be the command `train processes=COUNT`, whose processes have no TensorFlow to import."""
+    from visiontasks import cli
+    from visiontasks.training import launching
+
+    command = [sys.executable, __file__, "member", *words]
+    cli.run(lambda _: launching.launch(int(count), command), ["launch"], str)
+
+
+def member(*words: str):
+    """Be the command `train`, in a process that has no TensorFlow to import."""
+    sys.modules.update(dict.fromkeys(("tensorflow", "tensorboard")))
+    from visiontasks import train
+
+    train.main(list(words))
 
 
 def writes(folder: Path):

@@ -103,8 +103,8 @@ def _fields(recipe, given) -> dict[str, list[str]]:
 
 
 @recipe_paths()
-def loaders(recipe: Recipe):
-    """The training and the validation Loader of a recipe.
+def loaders(recipe: Recipe, share: tuple[int, int] = (0, 1)):
+    """The training and the validation Loader of a recipe; `share` as that of `load_data`.
 
     Raises:
         UserError: the recipe has no data, the data are wrong, or lack fields that a head learns from.
@@ -113,7 +113,7 @@ def loaders(recipe: Recipe):
 
     train, val = sources(recipe)
     loading = _loading(recipe, {"train": train, "val": val})
-    return load_data((train, val), augment=recipe.data.augment, sizes=recipe.data.sizes, **loading)
+    return load_data((train, val), augment=recipe.data.augment, sizes=recipe.data.sizes, share=share, **loading)
 
 
 @recipe_paths()

@@ -242,12 +242,12 @@ class _Output:
             sys.stdout.flush()
 
 
-def console():
-    """A rich Console without markup and emoji, because file names have brackets and colons."""
+def console(shown: bool = True):
+    """A rich Console that prints if `shown`; without markup and emoji: file names have brackets and colons."""
     from rich.console import Console
 
     file = None if sys.stdout is None else _Output()
-    return Console(file=file, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    return Console(quiet=not shown, file=file, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def flag(words: dict[str, str], key: str) -> bool:

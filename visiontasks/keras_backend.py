@@ -55,6 +55,11 @@ def choose() -> str:
     return f"Keras's backend: {here[0]}, because {name} is not installed (KERAS_BACKEND chooses another)"
 
 
+def chosen() -> str:
+    """The name of the backend that Keras will start."""
+    return _next()[0]
+
+
 def _here() -> list[str]:
     return [backend for backend in BACKENDS if installed(backend)]
 

@@ -1,5 +1,6 @@
 """`PredictsWithLosses`: predictions and losses of a batch from one forward pass, for one pass of validation."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -45,18 +46,19 @@ class PredictsWithLosses:
         sums = {label: ops.expand_dims(ops.stack(list(term)), 0) for label, term in terms.items()}
         return self.decode(outputs), sums
 
-    def validate_on_batch(self, batch: dict) -> tuple[dict, dict[str, np.ndarray]]:
+    def validate_on_batch(self, batch: dict, predict: Callable | None = None) -> tuple[dict, dict[str, np.ndarray]]:
         """Predictions and losses of a batch from one forward pass, in one compiled function.
 
         Args:
             batch: {"image": uint8 (B, H, W, 3), targets by field name}.
+            predict: instead of `predict_on_batch`.
 
         Returns:
             (the result of `predict_on_batch`, {loss term: float64 (2,), its total and count}). `mean_losses` takes the
             latter, summed over batches.
         """
         targets = {name: values for name, values in batch.items() if name != "image"}
-        predictions, sums = self.predict_on_batch(Labeled(batch["image"], targets))
+        predictions, sums = (predict or self.predict_on_batch)(Labeled(batch["image"], targets))
         return predictions, {label: np.sum(pairs, axis=0, dtype=np.float64) for label, pairs in sums.items()}
 
     def mean_losses(self, sums: dict[str, np.ndarray]) -> dict[str, float]:

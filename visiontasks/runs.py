@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import visiontasks
 from visiontasks import build
 from visiontasks.data.fingerprints import write_fingerprints
 from visiontasks.data.stamps import changes, read_stamps, stamps, write_stamps
@@ -19,6 +20,19 @@ def stamped(recipe: Recipe) -> dict[str, list]:
 
 
 @recipe_paths()
+def check_optimizer(recipe: Recipe):
+    """Raise before a run begins what Keras rejects of its optimizer; all processes that train together make it.
+
+    Raises:
+        UserError: Keras rejects it.
+    """
+    from visiontasks.training.optimizers import optimizer
+
+    t = recipe.train
+    optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)
+
+
+@recipe_paths()
 def begin(recipe: Recipe, train_set, files: dict[str, list], started: dict | None = None) -> RunDirectory:
     """A new run's folder with what is known before the first step; this process holds it.
 
@@ -29,12 +43,8 @@ def begin(recipe: Recipe, train_set, files: dict[str, list], started: dict | Non
         started: what its summary says from the beginning on, such as the weights that it starts from.
 
     Raises:
-        UserError: Keras rejects the optimizer, or the folder cannot be written.
+        UserError: the folder cannot be written.
     """
-    from visiontasks.training.optimizers import optimizer
-
-    t = recipe.train
-    optimizer(t.optimizer, t.schedule, 1, 1, t.clip_norm, t.ema)  # raises what Keras rejects before the run begins
     run = RunDirectory.create(Path(recipe.run.dir), recipe.name)
     run.hold()
     write_text(run.recipe, recipe.to_yaml(), "dir")
@@ -45,12 +55,15 @@ def begin(recipe: Recipe, train_set, files: dict[str, list], started: dict | Non
     return run
 
 
-def resumed(place: str, name: str | None, overrides: list[str], data: str | None) -> tuple[RunDirectory, Recipe]:
+def resumed(
+    place: str, name: str | None, overrides: list[str], data: str | None, hold: bool = True
+) -> tuple[RunDirectory, Recipe]:
     """The run to go on with, which this process holds, and its recipe.
 
     Args:
         place: the run's folder or one that holds several; "true" is that of the recipe, or "runs".
         name, overrides, data: what is asked for besides, as for `build.recipe`; it must not differ.
+        hold: as that of `RunDirectory.resumable`.
 
     Raises:
         UserError: there is no such run, another process trains it, or another recipe is asked for.
@@ -59,7 +72,7 @@ def resumed(place: str, name: str | None, overrides: list[str], data: str | None
     if place.lower() == "true":
         given = dict(one.split("=", 1) for one in overrides)
         place = Path(asked.run.dir) / asked.name if asked else given.get("run.dir", "runs")
-    run = RunDirectory.resumable(place)
+    run = RunDirectory.resumable(place, hold)
     before, _ = build.recipe(str(run.recipe))
     asked = asked or build.recipe(str(run.recipe), overrides, data)[0]
     if found := differences(before, asked):
@@ -90,6 +103,39 @@ def check_same_data(run: RunDirectory, recipe: Recipe, train_set, contents: bool
         raise UserError(
             f"the data of {run.path} have changed since it began: {text}. Restore them, or start a new run.", "resume"
         )
+
+
+def facts(recipe: Recipe, train_set, run: RunDirectory | None) -> dict[str, str]:
+    """What must be the same in all processes that train together, as texts.
+
+    Args:
+        recipe: the recipe.
+        train_set: the training Loader.
+        run: the run that goes on, if one does.
+    """
+    import keras
+
+    said = {"recipe": recipe.to_yaml(), "number of training images": str(len(train_set.source))}
+    said |= {
+        "classes": str(_names(train_set)),
+        "version of Keras": keras.__version__,
+        "version": visiontasks.__version__,
+    }
+    return said | ({"run": str(run.path)} if run else {})
+
+
+def seen_by_all(run: RunDirectory | None, processes) -> RunDirectory:
+    """The run's folder, which the first of several processes has made and gives, in each of them.
+
+    Raises:
+        UserError: another process does not see it.
+    """
+    path = Path(processes.of_first(str(run.path.absolute()) if run else None))
+    if run is None and not path.is_dir():
+        raise UserError(
+            f"expected a folder that all machines see; process {processes.index} does not see {path}.", "dir"
+        )
+    return run or RunDirectory(path)
 
 
 def _names(train_set):

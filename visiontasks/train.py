@@ -1,9 +1,11 @@
 """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [key=value …]: train a recipe."""
 
+import collections
 import contextlib
 import dataclasses
 import math
 import platform
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -14,7 +16,7 @@ from visiontasks.errors import RecipeError, UserError
 from visiontasks.recipe.schema import recipe_paths
 from visiontasks.training.reporter import Reporter
 
-WORDS = ("recipe", "data", "dry_run", "resume", "verify", "init")
+WORDS = ("recipe", "data", "dry_run", "resume", "verify", "init", "processes")
 
 USAGE = """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [dry_run=true] [key=value …]
        python -m visiontasks.train resume=RUN
@@ -28,6 +30,7 @@ USAGE = """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [dry_run=true
                     folder, or in runs
   init=RUN|FILE     start from trained weights: of a run's folder, of the newest run of a folder, or a .keras file; the
                     backbone must be the same, heads with other classes begin anew
+  processes=N       train in N processes of this machine, which share each batch (JAX; docs/distributed.md)
   verify=data       with resume=: compare the contents of all files of the data, not only where size or time differ
   key=value         any key of the recipe, such as train.epochs=5 or backbone.name=resnet50
 
@@ -61,18 +64,33 @@ def train(arguments: list[str]) -> int:
             "these weights.",
             "init",
         )
-    from visiontasks import build, initializing, precision, runs
-    from visiontasks.data.batch import check_readable
-    from visiontasks.signals import Stop
-    from visiontasks.training import determinism, devices
-    from visiontasks.writing import remove_unfinished
+    from visiontasks.training import launching, processes
 
-    run = initial = None
+    count, joined = cli.number(words, "processes", 1), processes.joined()
+    if joined.count == 1 and count > 1 and not dry:
+        processes.check_backend(count)
+        rest = [word for word in arguments if not word.startswith("processes=")]
+        return launching.launch(count, [sys.executable, "-m", "visiontasks.train", *rest])
+    if "processes" in words and joined.count not in (1, count):
+        raise UserError(
+            f"expected {joined.count}, which a launcher has started, got {count}; leave it out.", "processes"
+        )
+    launching.end_with_parent()
+    return _prepared(words, overrides, dry, resumes, joined)
+
+
+def _prepared(words, overrides, dry, resumes, processes) -> int:
+    """Read the recipe, and train it with the other processes, if there are any."""
+    from visiontasks import build, initializing, runs
+    from visiontasks.training import determinism, devices
+
+    run, initial, console = None, None, cli.console(processes.first)
     if resumes:
-        run, recipe = runs.resumed(words["resume"], words.get("recipe"), overrides, words.get("data"))
+        asked = words.get("recipe"), overrides, words.get("data")
+        run, recipe = runs.resumed(words["resume"], *asked, hold=processes.first)
         detected = f"resuming {run.path}"
         if run.ended:
-            cli.console().print(f"{run.path} has ended: nothing is left to do")
+            console.print(f"{run.path} has ended: nothing is left to do")
             return 0
     else:
         recipe, detected = build.recipe(words["recipe"], overrides, words.get("data"))
@@ -80,21 +98,37 @@ def train(arguments: list[str]) -> int:
         if recipe.init is not None:
             initial = initializing.Initial.of(recipe.init)
             initial.check(recipe)
+    if processes.count > 1 and not build.by_gradients(recipe):
+        raise UserError("a head that learns without gradients is fitted by one; leave it out.", "processes")
+    if processes.count > 1 and recipe.train.on_nan == "rollback":
+        raise UserError("only one process goes back; leave it out, or set train.on_nan=stop.", "processes")
     devices.suit_few_cores()
     if recipe.train.devices == "cpu":
         devices.hide_gpus()
     if recipe.train.deterministic:
         determinism.prepare()
-    reporter = Reporter(cli.console())
+    reporter = Reporter(console)
     reporter.line(detected)
-    train_set, val_set = build.loaders(recipe)
+    with processes.together():
+        return _checked(words, recipe, run, initial, dry, reporter, processes)
+
+
+def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
+    """Check the data, start Keras, build the model, and train it."""
+    from visiontasks import build, initializing, precision, runs
+    from visiontasks.data.batch import check_readable
+    from visiontasks.signals import Stop
+    from visiontasks.training import determinism, devices
+    from visiontasks.writing import remove_unfinished
+
+    train_set, val_set = build.loaders(recipe, processes.share)
     reporter.data(train_set, val_set)
     Stop(recipe.train.stop_file).check()  # also that of the last time, which would stop this run at its first step
     for one in (train_set, val_set):
         check_readable(one.source)  # else the first epoch finds it out, of the validation set at its end
     if run is not None:
         runs.check_same_data(run, recipe, train_set, contents="verify" in words)
-    elif not dry:
+    elif not dry and processes.first:
         stamped = runs.stamped(recipe)
     recipe = recipe.replace(data=dataclasses.replace(recipe.data, bits=train_set.bits))  # a run keeps its scale
 
@@ -105,7 +139,8 @@ def train(arguments: list[str]) -> int:
     import keras
 
     with recipe_paths():
-        scope = devices.scope(recipe.train.devices, recipe.data.batch)
+        processes.check_same(runs.facts(recipe, train_set, run))
+        scope = devices.scope(recipe.train.devices, recipe.data.batch, processes.count > 1)
         if dry:
             policy = devices.precision(recipe.train.precision, capability)
         else:
@@ -126,11 +161,14 @@ def train(arguments: list[str]) -> int:
             if dry:
                 return _dry_run(model, recipe, train_set, reporter, policy)
             if resume := run is not None:
-                remove_unfinished(run.path)
+                if processes.first:
+                    remove_unfinished(run.path)
             else:
-                run = runs.begin(recipe, train_set, stamped, started)
+                runs.check_optimizer(recipe)
+                run = runs.begin(recipe, train_set, stamped, started) if processes.first else None
+                run = runs.seen_by_all(run, processes)
             with _memory_advice(model, recipe.data.batch, reporter):
-                return _train(model, recipe, train_set, val_set, reporter, run, resume)
+                return _train(model, recipe, train_set, val_set, reporter, run, resume, processes)
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -191,7 +229,7 @@ def _dry_run(model, recipe, loader, reporter, policy) -> int:
 
 
 @recipe_paths()
-def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
+def _train(model, recipe, train_set, val_set, reporter, run, resume, processes) -> int:
     import keras
 
     from visiontasks.evaluation.report import write_evaluation
@@ -200,6 +238,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
     from visiontasks.signals import CODE, Stop
     from visiontasks.training.fit import fit
     from visiontasks.training.statistics import fit_statistics
+    from visiontasks.training.together import validated
     from visiontasks.writing import write_text
 
     precision = recipe.train.precision
@@ -207,7 +246,10 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
     tasks = tasks_of(model, train_set.fields)
     try:
         if model.by_gradients:
-            ended = fit(model, train_set, val_set, tasks, recipe.train, run, reporter.console, resume=resume)
+            shared = {"resume": resume, "processes": processes}
+            ended = fit(model, train_set, val_set, tasks, recipe.train, run, reporter.console, **shared)
+            for notes in processes.collect(train_set.source.report.items())[1:]:
+                train_set.source.report.take(notes)
         else:
             ended = fit_statistics(model, train_set, run, reporter.console)
     except KeyboardInterrupt:  # a second Ctrl-C
@@ -219,7 +261,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
         how = f"resume={run.path} train.on_nan=rollback"
         raise FloatingPointError(f"{error}\nOr leave that batch out, and halve the learning rate: {how}") from None
     finally:
-        if skipped := reporter.skipped(train_set, val_set):
+        if (skipped := reporter.skipped(train_set, val_set)) and processes.first:
             write_text(run.skipped, skipped, "dir", errors="backslashreplace")
     seconds = ended.pop("seconds")
     summary = {
@@ -232,15 +274,21 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
         "parameters": model.count_params(),
         "versions": {"keras": keras.__version__, "python": platform.python_version()},
     }
-    write_json(run.summary, summary, "dir")  # before the evaluation, which may be stopped
+    if processes.first:
+        write_json(run.summary, summary, "dir")  # before the evaluation, which may be stopped
     if ended["interrupted"]:
         whole = f"after {ended['epochs']} whole epoch{'s' * (ended['epochs'] != 1)}"
         reporter.stopped(run, f"by {ended['stopped_by']}, {whole}")
         return CODE
+    processes.any(False)  # the first one has written all before
     if run.best.is_file():
         with warnings.catch_warnings():  # a checkpoint has no optimizer
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-            _load_weights(model, run.checkpoint)
+            _load_weights(model, run.checkpoint, writes=processes.first)
+    batches = validated(model, val_set, processes) if processes.count > 1 else None
+    if not processes.first:
+        collections.deque(batches, maxlen=0)
+        return 0
     try:
         evaluation = write_evaluation(
             model,
@@ -250,6 +298,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
             reporter.console,
             losses=model.by_gradients,  # with the function that validation has traced already
             argument="dir",
+            batches=batches,
             stop=Stop(recipe.train.stop_file),
         )
     except KeyboardInterrupt as stopped:
@@ -261,9 +310,10 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume) -> int:
     return 0
 
 
-def _load_weights(model, checkpoint: Path):
+def _load_weights(model, checkpoint: Path, writes: bool = True):
     """`model.load_weights`, from an extracted file: within an archive, h5py would read it anew at each step back."""
-    with zipfile.ZipFile(checkpoint) as archive, tempfile.TemporaryDirectory(dir=checkpoint.parent) as folder:
+    beside = checkpoint.parent if writes else None
+    with zipfile.ZipFile(checkpoint) as archive, tempfile.TemporaryDirectory(dir=beside) as folder:
         model.load_weights(archive.extract("model.weights.h5", folder))
 
 

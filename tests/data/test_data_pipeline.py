@@ -687,3 +687,33 @@ def test_a_class_folder_whose_name_is_no_unicode_is_named(class_folders):
     next(class_folders.rglob("*.*")).parent.rename(class_folders / os.fsdecode(b"caf\xe9"))
     with pytest.raises(DataError, match=r"names: expected names of \w+ in Unicode, got 'caf\\udce9'; rename it"):
         load_data(class_folders, fields=("label",), size=(8, 8), batch=1)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_shares_of_all_processes_are_the_batch_of_one(count):
+    """The same images in the same order with the same augmentation, in which an image may join others."""
+    augment = [*AUGMENT, {"MixUp": {"p": 0.5}}]
+    common = dict(fields=("mask",), size=(32, 48), batch=4, training=True, augment=augment)
+    whole = Loader(Numbered(bad={3}), **common, workers=0)
+    parts = [Loader(Numbered(bad={3}), **common, workers=index % 3, share=(index, count)) for index in range(count)]
+    assert {len(one) for one in (whole, *parts)} == {5} and parts[1].names_of(1, 2) == whole.names_of(1, 2)
+    for _ in range(2):
+        for batch, *shares in zip(whole, *parts, strict=True):
+            assert {len(share["image"]) for share in shares} == {4 // count}
+            for field, array in batch.items():
+                np.testing.assert_array_equal(np.concatenate([share[field] for share in shares]), array)
+    [one.close() for one in parts]
+
+
+def test_a_batch_that_processes_cannot_share_is_an_error():
+    with pytest.raises(RecipeError, match="^batch: 4 images cannot be shared evenly by 3 processes"):
+        Loader(Numbered(), fields=("label",), batch=4, training=True, share=(0, 3))
+
+
+def test_processes_validate_batches_in_turns_and_the_first_one_reads_all():
+    data = {"train": Numbered(18), "val": Numbered(18)}
+    common = dict(fields=("label",), size=(32, 32), batch=4, workers=0)
+    _, whole = load_data(data, **common)
+    vals = [load_data(data, **common, share=(index, 2))[1] for index in (0, 1)]
+    whole, first, second = ([batch["label"].tolist() for batch in one] for one in (whole, *vals))
+    assert first == whole and second == [whole[1], whole[3], whole[4]] and len(vals[1]) == 3

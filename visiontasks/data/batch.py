@@ -90,6 +90,7 @@ class Assemble:
             (evaluation) such an image is left out and the rows move up.
         resize: how images are placed on the canvas.
         keep: also return the samples as they were read, with their areas.
+        share: the rows of the batch that are made; all by default.
     """
 
     def __init__(
@@ -99,8 +100,10 @@ class Assemble:
         augments: dict[tuple[int, int], Augment] | None,
         resize: str,
         keep: bool = False,
+        share: slice = slice(None),
     ):
         self.source, self.shapes, self.augments, self.resize, self.keep = source, shapes, augments, resize, keep
+        self.share = share
         # the fields to read: the batch's, and those that the transforms use besides
         more = next(iter(augments.values())).fields if augments else ()
         more = {name for name in source.fields if name.rpartition("/")[2] in more}
@@ -110,12 +113,11 @@ class Assemble:
 
     def __call__(self, draw: Draw, rng: np.random.Generator) -> Batch:
         """The batch of the drawn samples; independent of the worker."""
-        indices = draw.indices
         arrays, samples, notes, rows = dataclasses.replace(self.shapes, size=draw.size).empty(), [], [], 0
         # one seed per image, so that it does not depend on how many random numbers another image used
-        seeds = rng.integers(2**63, size=len(indices))
+        seeds = rng.integers(2**63, size=len(draw.indices))[self.share]
         try:
-            for index, seed in zip(indices.tolist(), seeds.tolist(), strict=True):
+            for index, seed in zip(draw.indices[self.share].tolist(), seeds.tolist(), strict=True):
                 number, sample = self.read(index, notes)
                 if sample is None:
                     continue

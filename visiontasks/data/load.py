@@ -40,6 +40,7 @@ def load_data(
     mask_size: int = 112,
     sizes: Sequence[tuple[int, int]] = (),
     bits: int | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> tuple[Loader, Loader]:
     """A training and a validation Loader of one data set.
 
@@ -57,6 +58,7 @@ def load_data(
             and boxes that the training set has, in all of its label sets.
         split: the share used for validation if there is no validation set, above 0 and below 1; chosen by `seed`.
         bits: of images of 16 bits, how many hold values, such as 12, see `read_image`; None: what the data need.
+        share: (i, n): what process i of n reads, see `Loader`. Process 0 reads all of the validation set: it scores it.
         size, batch, augment, resize, seed, workers, worker_kind, max_objects, mask_size, sizes: arguments of `Loader`.
 
     Raises:
@@ -91,7 +93,10 @@ def load_data(
         mask_size=mask_size,
         names=train.names,
     )
-    return Loader(train, training=True, augment=augment, sizes=sizes, **common), Loader(val, **common)
+    return (
+        Loader(train, training=True, augment=augment, sizes=sizes, share=share, **common),
+        Loader(val, share=share if share[0] else (0, 1), **common),
+    )
 
 
 @parsed_once()

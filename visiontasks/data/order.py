@@ -1,5 +1,6 @@
 """Which samples make up which batch, and its image size: a function of the seed and the batch's number alone."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,14 +28,25 @@ class Order:
         steps: batches per epoch.
         seed: of the order; None keeps the samples' order.
         sizes: (height, width) of the images, one or several.
+        turns: (i, n): of the batches i, i + n, i + 2n, … alone; if an epoch's last turn has none, its last batch.
     """
 
-    def __init__(self, count: int, batch: int, steps: int, seed: int | None, sizes: Sequence[tuple[int, int]]):
+    def __init__(
+        self,
+        count: int,
+        batch: int,
+        steps: int,
+        seed: int | None,
+        sizes: Sequence[tuple[int, int]],
+        turns: tuple[int, int] = (0, 1),
+    ):
         self._count, self._batch, self._steps, self._seed, self._sizes = count, batch, steps, seed, sizes
+        self._first, self._every = turns
         self._epoch = None, None  # the last epoch and its order; replaced as one value, because threads share it
 
     def __call__(self, number: int) -> Draw:
-        epoch, step = divmod(int(number), self._steps)
+        epoch, turn = divmod(int(number), math.ceil(self._steps / self._every))
+        step = min(turn * self._every + self._first, self._steps - 1)
         last, order = self._epoch
         if epoch != last:
             order = np.arange(self._count)

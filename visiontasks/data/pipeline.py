@@ -68,6 +68,8 @@ class Loader(grain.IterDataset):
         names: class names by field; by default the source's. They fix the number of tags and keypoints.
         sizes: for training, several sizes instead of `size`: each batch has one of them, all equally often. All heights
             and all widths must differ, because TensorFlow learns from the first two batches which axes vary.
+        share: (i, n): what process i of n reads. Training: its rows of each batch, as many as each of the others, the
+            same images with the same augmentation as in the whole batch. Evaluation: every n-th batch, from i on.
 
     Raises:
         DataError: the source is empty; a training batch is larger than it; the names of the tags are not known.
@@ -91,12 +93,13 @@ class Loader(grain.IterDataset):
         mask_size: int = 112,
         names: dict[str, Sequence[str]] | None = None,
         sizes: Sequence[tuple[int, int]] = (),
+        share: tuple[int, int] = (0, 1),
     ):
         super().__init__()
         if resize == "object":
             source, max_objects = EachObject(source, _posed_set(fields)), 1
         self.names = dict(source.names if names is None else names)
-        _check(source, fields, self.names, batch, training)
+        _check(source, fields, self.names, batch, training, share[1])
         for key, value, choices in (("resize", resize, RESIZES), ("worker_kind", worker_kind, WORKER_KINDS)):
             if value not in choices:
                 raise RecipeError(f"unknown choice {value!r}. {near(str(value), choices)}", key)
@@ -112,13 +115,17 @@ class Loader(grain.IterDataset):
         self.left_out: set[int] = set()  # numbers of training batches, counted through all epochs, that nobody gets
         self.error: UserError | None = None  # what ended the last iteration: TensorFlow passes on only its text
         counts = {name: len(self.names[name]) for name in {*self.fields} & {*self.names}}
-        self._shapes = Shapes(self.fields, self.size, batch, counts, max_objects, mask_size)
+        index, self._processes = share
+        rows = batch // self._processes if training else batch
+        self._rows = slice(index * rows, (index + 1) * rows) if training else slice(None)
+        self._shapes = Shapes(self.fields, self.size, rows, counts, max_objects, mask_size)
         sizes = tuple(map(tuple, sizes)) if training and sizes else (self.size,)
-        _check_sizes(sizes, len(self))
+        _check_sizes(sizes, self._steps)
         points = {label_set: self.names[name] for name, label_set, field in _split(fields) if field == "keypoints"}
         self._augments = {one: Augment(augment, one, resize, points) for one in sizes} if training else None
         self._seed = seed % 2**32  # grain takes 32 bits
-        self._order = Order(len(source), batch, len(self), self._seed if training else None, sizes)
+        turns = (0, 1) if training else share
+        self._order = Order(len(source), batch, self._steps, self._seed if training else None, sizes, turns)
         self._streams = {}
 
     @property
@@ -128,6 +135,11 @@ class Loader(grain.IterDataset):
 
     def __len__(self) -> int:
         """Batches per epoch."""
+        return self._steps if self.training else math.ceil(self._steps / self._processes)
+
+    @property
+    def _steps(self):
+        """Batches per epoch of all processes."""
         whole = len(self.source) / self.batch_size
         return math.floor(whole) if self.training else math.ceil(whole)
 
@@ -174,7 +186,7 @@ class Loader(grain.IterDataset):
             stream.close()
 
     def _assemble(self, keep):
-        return Assemble(self.source, self._shapes, self._augments, self.resize, keep)
+        return Assemble(self.source, self._shapes, self._augments, self.resize, keep, self._rows)
 
     def _batches(self, keep=False) -> Iterator[Batch]:
         """One epoch of the workers' batches; `error` keeps an error of the data or the transforms."""
@@ -219,7 +231,7 @@ def samples_of(images) -> Iterator[Sample]:
     return (sample for _, few in loader.with_samples() for sample in few)
 
 
-def _check(source, fields, names, batch, training):
+def _check(source, fields, names, batch, training, processes):
     for name, _, field in _split(fields):
         if field not in FIELDS:
             raise RecipeError(f"a Sample has no field {name!r}. {near(str(field), FIELDS)}", "fields")
@@ -238,6 +250,8 @@ def _check(source, fields, names, batch, training):
             "batch",
             fix=len(source),
         )
+    if training and batch % processes:
+        raise RecipeError(f"{batch} images cannot be shared evenly by {processes} processes.", "batch")
 
 
 def _posed_set(fields) -> str:

@@ -43,6 +43,12 @@ class Report:
             names[note.name] = None
             self._fresh.append(note)
 
+    def take(self, items: list):
+        """Take over what `items` gives of the report of another process."""
+        for what, names, skipped in items:
+            for name in names:
+                self.add(Note(what, name, skipped))
+
     def fresh(self) -> list[Note]:
         """The notes since the last call: a worker process has its own copy of the report and sends these."""
         taken = self._fresh.copy()

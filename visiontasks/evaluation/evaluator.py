@@ -30,7 +30,15 @@ class Evaluation:
 
 
 def evaluate(
-    model, loader, tasks: dict, draw: int = 0, on_batch=None, on_prediction=None, losses: bool = False, predictor=None
+    model,
+    loader,
+    tasks: dict,
+    draw: int = 0,
+    on_batch=None,
+    on_prediction=None,
+    losses: bool = False,
+    predictor=None,
+    batches=None,
 ) -> Evaluation:
     """Predict the images of a loader, score the predictions in original pixels, and choose some to draw.
 
@@ -43,10 +51,11 @@ def evaluate(
         on_prediction: called with each sample and {head name: its restored prediction}.
         losses: whether to compute the losses, from the same forward passes.
         predictor: a Predictor of the model with a detector, which then gives the boxes of the loader's images.
+        batches: instead of the model's own forward passes, (samples, what `validate_on_batch` returns) of each batch.
     """
     metrics = {name: task.metric() for name, task in tasks.items()}
     sums, examples = {}, Examples(min(draw, len(loader.source)))
-    pairs = _of_batches(model, loader, tasks, sums if losses else None)
+    pairs = _of_batches(model, loader, tasks, batches or _forward(model, loader, losses), sums)
     if predictor is not None:
         images = (sample for _, samples in loader.of_images().with_samples() for sample in samples)
         pairs = ((prediction.sample, dict(prediction)) for prediction in predictor.stream(images))
@@ -71,14 +80,16 @@ def evaluate(
     )
 
 
-def _of_batches(model, loader, tasks, sums):
-    """(sample, {head name: its restored prediction}) of each sample; losses are added to `sums`, if there is one."""
+def _forward(model, loader, losses):
+    """(samples, predictions, {loss term: its total and count}) of each batch."""
     for batch, samples in loader.with_samples():
-        if sums is not None:
-            outputs, of_batch = model.validate_on_batch(batch)
-            sums |= {label: sums.get(label, 0) + pair for label, pair in of_batch.items()}
-        else:
-            outputs = model.predict_on_batch(batch["image"])
+        yield samples, *(model.validate_on_batch(batch) if losses else (model.predict_on_batch(batch["image"]), {}))
+
+
+def _of_batches(model, loader, tasks, batches, sums):
+    """(sample, {head name: its restored prediction}) of each sample; losses are added to `sums`."""
+    for samples, outputs, of_batch in batches:
+        sums |= {label: sums.get(label, 0) + pair for label, pair in of_batch.items()}
         outputs = model.by_head(outputs)
         # the last batch is padded: it may have more rows than samples
         for row, sample in enumerate(samples):

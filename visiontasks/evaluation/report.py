@@ -29,6 +29,7 @@ def write_evaluation(
     predictor=None,
     argument: str = "out",
     stop: Stop | None = None,
+    batches=None,
 ) -> Evaluation:
     """Evaluate a model and write `evaluation.json`, charts and `predictions/` to a folder; print the table.
 
@@ -45,7 +46,7 @@ def write_evaluation(
         console: rich's Console.
         draw: how many images to draw: a third each of the worst, of the best, and of random ones.
         losses: whether to compute the losses too, unused: the function of training's validation is then used again.
-        predictor: as for `evaluate`.
+        predictor, batches: as for `evaluate`.
         argument: what chose the folder, for errors.
         stop: what may end it after each image, besides signals.
 
@@ -54,13 +55,13 @@ def write_evaluation(
         UserError: the disk is full or not writable.
     """
     with (stop or Stop()).after_steps() as stop:
-        evaluation = _evaluated(model, loader, tasks, out, console, draw, losses, predictor, argument, stop)
+        evaluation = _evaluated(model, loader, tasks, out, console, draw, losses, predictor, argument, stop, batches)
         _write(evaluation, tasks, out, argument)
     print_metrics(evaluation.metrics, tasks, console)
     return evaluation
 
 
-def _evaluated(model, loader, tasks, out, console, draw, losses, predictor, argument, stop) -> Evaluation:
+def _evaluated(model, loader, tasks, out, console, draw, losses, predictor, argument, stop, batches) -> Evaluation:
     """The Evaluation; results for COCO's tools are written once it is complete."""
     from rich.progress import Progress
 
@@ -92,6 +93,7 @@ def _evaluated(model, loader, tasks, out, console, draw, losses, predictor, argu
             on_prediction=write_results,
             losses=losses,
             predictor=predictor,
+            batches=batches,
         )
     for old in {*out.glob("*coco_results.json")} - {records.path for records in files.values()}:
         old.unlink()  # of an earlier evaluation, on other data

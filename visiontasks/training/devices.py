@@ -170,15 +170,16 @@ def check(asked: str, capability: float | None):
         )
 
 
-def scope(asked: str, batch: int):
+def scope(asked: str, batch: int, joint: bool = False):
     """A context for building and compiling a model on the devices asked for.
 
-    `all` copies the model to every GPU (without a GPU, to every logical CPU) and splits each batch.
+    `all` copies the model to every GPU (without a GPU, to every logical CPU) and splits each batch. So do several
+    processes that train together (`joint`), of which each has its own devices.
 
     Raises:
         UserError: the batch cannot be split evenly, or the backend is PyTorch.
     """
-    if asked != "all":
+    if asked != "all" and not joint:
         return contextlib.nullcontext()
     import keras
 
@@ -190,7 +191,7 @@ def scope(asked: str, batch: int):
         return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
     if keras.backend.backend() == "jax":
         _check_split(batch, len(keras.distribution.list_devices()))
-        return keras.distribution.DataParallel().scope()
+        return keras.distribution.DataParallel(auto_shard_dataset=False).scope()  # the loader gives a process its share
     raise UserError("all needs the TensorFlow or JAX backend; PyTorch's runs on one device here.", "devices")
 
 

@@ -17,14 +17,28 @@ from visiontasks.training.metrics_log import MetricsLog
 from visiontasks.training.non_finite import GoBack, NonFinite
 from visiontasks.training.optimizers import learning_rate, optimizer
 from visiontasks.training.position import Position
+from visiontasks.training.processes import ALONE, Processes
 from visiontasks.training.progress import Progress
 from visiontasks.training.run_directory import RunDirectory
 from visiontasks.training.state import TrainingState
+from visiontasks.training.together import JointInterrupt, JointScore
 
+WRITERS = (ours.Checkpoints, MetricsLog, Events)
 MOST_EPOCHS = 100  # from `steps`: short epochs spend most of their time on validation and checkpoints
 
 
-def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extra=(), resume: bool = False) -> dict:
+def fit(
+    model,
+    train,
+    val,
+    tasks: dict,
+    recipe,
+    run: RunDirectory,
+    console,
+    extra=(),
+    resume: bool = False,
+    processes: Processes = ALONE,
+) -> dict:
     """Train a VisionModel by a recipe, and write checkpoints, states and logs to a run's folder.
 
     With `freeze`, the first stage trains only the heads: the backbone is frozen, its batch norms in inference mode. The
@@ -40,6 +54,7 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         console: a rich Console.
         extra: further Keras callbacks; what they remember is not saved.
         resume: whether to go on from the run's newest saved state.
+        processes: those that train together; the first one writes.
 
     Returns:
         {"best_epoch", "best_score", "epochs", "interrupted", "stopped_by", "seconds"}, those of earlier processes too.
@@ -48,21 +63,23 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         FloatingPointError: the loss or weights are not finite, and `on_nan` is "stop", or to go back was no help.
     """
     recipe = dataclasses.replace(recipe, epochs=epochs(recipe, len(train)))
-    position, interrupt, average = Position(train), Interrupt(recipe.stop_file), ours.MovingAverage()
+    position, average, joint = Position(train), ours.MovingAverage(), processes.count > 1
+    interrupt = JointInterrupt(processes, recipe.stop_file) if joint else Interrupt(recipe.stop_file)
     non_finite = NonFinite(position, recipe.on_nan)
     checkpoints = ours.Checkpoints(run.best, run.last)
     log = MetricsLog(run, tasks, console, position)
     stopping = ours.EarlyStopping(recipe.early_stopping or math.inf)
     memories = {"checkpoints": checkpoints, "log": log, "early_stopping": stopping, "non_finite": non_finite}
-    state = TrainingState(
-        run.states, position, interrupt, memories, recipe.save_minutes, lambda: average.raw, non_finite.goes_back
-    )
+    if not processes.first:
+        del memories["log"]  # which writes what it remembers
+    minutes, raw, each = recipe.save_minutes, lambda: average.raw, non_finite.goes_back
+    state = TrainingState(run.states, position, interrupt, memories, minutes, raw, each, processes.first)
     progress = Progress(console, position, recipe.epochs, tasks, checkpoints, interrupt)
     callbacks = [
         non_finite,
         *([average] if recipe.ema else []),  # before those that use weights
         position,
-        ours.Score(val, tasks, interrupt),
+        JointScore(val, tasks, interrupt, processes) if joint else ours.Score(val, tasks, interrupt),
         interrupt,
         checkpoints,
         log,
@@ -70,6 +87,8 @@ def fit(model, train, val, tasks: dict, recipe, run: RunDirectory, console, extr
         *([Events(run.events, log)] if keras_backend.writes_events() else []),
         *extra,
     ]
+    if not processes.first:
+        callbacks = [one for one in callbacks if not isinstance(one, WRITERS)]
     if resume:
         if elsewhere := state.begin():
             console.print(elsewhere)

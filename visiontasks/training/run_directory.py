@@ -93,15 +93,19 @@ class RunDirectory:
         return cls._newest(path, "run")[0]
 
     @classmethod
-    def resumable(cls, path: Path | str) -> "RunDirectory":
+    def resumable(cls, path: Path | str, hold: bool = True) -> "RunDirectory":
         """An existing run with a saved state, held; of several, the newest that has not ended, or the newest.
+
+        Args:
+            path: the run's folder, or one that holds several.
+            hold: false in a process that trains together with the one that holds it.
 
         Raises:
             UserError: there is no run, none has a state, or other processes train those that have.
         """
         runs = [run for run in cls._newest(path, "resume") if run.states.files]
         for run in (*(run for run in runs if not run.ended), *runs):
-            if run.hold():
+            if not hold or run.hold():
                 return run
         if runs:
             raise UserError(f"another process trains {runs[0].path}. Wait until it ends, or stop it.", "resume")

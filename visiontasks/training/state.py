@@ -38,6 +38,7 @@ class TrainingState(keras.callbacks.Callback):
         raw: gives {id of a variable: its value} of weights that are replaced for a validation.
         each_epoch: whether to save before the first step and at the end of each epoch, whatever time it takes, so that
             no way back leads beyond an epoch's end.
+        writes: whether states are written; of several processes one does it.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class TrainingState(keras.callbacks.Callback):
         minutes: float,
         raw,
         each_epoch: bool = False,
+        writes: bool = True,
     ):
         super().__init__()
         self.generations, self.position, self.interrupt = generations, position, interrupt
         self.memories, self.minutes, self.raw = {"position": position, **memories}, minutes, raw
         self.each_epoch = self._first = each_epoch
+        self.writes = writes
         self._restoring = self._values = self._writer = self._error = self._place = None
         self._remembered, self._random = {}, None
         self._saved, self._cost = time.monotonic(), 0.0
@@ -151,6 +154,8 @@ class TrainingState(keras.callbacks.Callback):
         Raises:
             UserError: this state, or the one before, cannot be written.
         """
+        if not self.writes:
+            return
         self.wait()
         begun = time.monotonic()
         if keras.backend.backend() == "jax":
@@ -211,8 +216,10 @@ class TrainingState(keras.callbacks.Callback):
         return [*model.values(), *learned]
 
     def _is_of_this_version(self, values):
-        known = {"memories", "random", "versions", "variables"}
-        return values.keys() == known and values["memories"].keys() == self.memories.keys()
+        if values.keys() != {"memories", "random", "versions", "variables"}:
+            return False
+        there, here = values["memories"].keys(), self.memories.keys()
+        return there == here if self.writes else there >= here
 
     def _memories(self):
         return {name: one.memory() for name, one in self.memories.items()}
