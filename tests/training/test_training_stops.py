@@ -133,3 +133,17 @@ def test_ctrl_c_in_a_terminal_leaves_the_worker_processes_to_the_training():
         assert child.is_alive()
     assert len(list(batches)) == 4
     loader.close()
+
+
+def test_a_signal_leaves_the_variables_of_a_running_step_alone(monkeypatch):
+    """With JAX, Keras's `Callback.model` sets them: within a step, to arrays that the step has taken."""
+
+    class Model:
+        stop_training = False
+
+    interrupt, model = Interrupt(), Model()
+    interrupt.set_model(model)
+    monkeypatch.setattr(Interrupt, "model", property(lambda _: pytest.fail("the handler asks for the model")))
+    with interrupt.handling():
+        signal.raise_signal(signal.SIGTERM)
+    assert interrupt.asked and model.stop_training

@@ -33,19 +33,22 @@ class Interrupt(keras.callbacks.Callback):
 
     def handling(self):
         """A context in which signals come here."""
-        # a handler leaves the model alone: with JAX, Keras's `Callback.model` sets its variables, and within a step to
-        # arrays that are gone
-        return self.stop.handling()
+        return self.stop.handling(self._end)
+
+    def _end(self):
+        # not `self.model`: with JAX that sets the model's variables, and within a step to arrays that are gone; Keras
+        # has no public way past it
+        if self._model is not None:
+            self._model.stop_training = True
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.stop.poll():
-            self.model.stop_training = True  # Keras clears the flag when `fit` starts
+        if self.stop.poll():  # Keras clears the flag when `fit` starts
+            self._end()
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.asked:
             self.finished = epoch + 1
             return
-        self.model.stop_training = True
         for key in [key for key in logs if key.startswith("val_")]:
             del logs[key]  # those of a few batches are not the validation set's
         logs["val_score"] = float("nan")

@@ -33,6 +33,10 @@ class JointInterrupt(Interrupt):
         """Whether all processes stop."""
         return self._agreed
 
+    def handling(self):
+        """A context in which signals come here; what they ask for waits for the others."""
+        return self.stop.handling()
+
     def agree(self):
         """Stop if something has asked any process to; all of them call this."""
         if not self._agreed and self.processes.any(self.stop.poll()):
@@ -43,7 +47,7 @@ class JointInterrupt(Interrupt):
         float(logs["loss"])  # the step has ended: its exchange and this one must not overlap
         self.agree()
         if self.asked:
-            self.model.stop_training = True
+            self._end()
 
 
 class JointScore(Score):
