@@ -53,7 +53,7 @@ class Timed(TrainingState):
             self.save(wait=False)
             self.copies.append(time.perf_counter() - begun)
         if len(self.copies) == self.saves:
-            self.interrupt.asked = self.model.stop_training = True
+            self.interrupt.stop.asked, self.model.stop_training = "the last of them", True
 
     def on_epoch_end(self, epoch, logs=None):
         self._saved = time.monotonic()  # no further save

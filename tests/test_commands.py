@@ -169,7 +169,7 @@ def test_init_starts_from_a_run_and_what_it_began_needs_it_no_more(trained, imag
     done = command("train", *words, "train.epochs=1", "train.deterministic=true", cwd=tmp_path)
     assert "best.keras is damaged" in done.stderr and "last.keras is used" in done.stderr
     assert "last.keras (moving averages of the weights, ema=0.5):" in done.stdout
-    assert re.search(r"backbone: [\d,]+ parameters taken\n +head unet: [\d,]+ parameters taken", done.stdout)
+    assert re.search(r"backbone: [\d,]+ parameters loaded\n +head unet: [\d,]+ parameters loaded", done.stdout)
     run, last = the_run(tmp_path), first / "checkpoints" / "last.keras"
     began = {"path": str(last.resolve()), "sha256": hashlib.sha256(last.read_bytes()).hexdigest()}
     assert f"init: {began['path']}\n" in (run / "recipe.yaml").read_text()
@@ -179,7 +179,7 @@ def test_init_starts_from_a_run_and_what_it_began_needs_it_no_more(trained, imag
     (run / "summary.json").write_text(json.dumps({"init": began}))  # as after a kill in the final evaluation
     again = command("train", f"resume={run}", cwd=tmp_path)
     after = json.loads((run / "summary.json").read_text())
-    assert "parameters taken" not in again.stdout and after["metrics"] == summary["metrics"] and after["init"] == began
+    assert "parameters loaded" not in again.stdout and after["metrics"] == summary["metrics"] and after["init"] == began
 
 
 def test_predict_takes_the_last_checkpoint_where_the_best_is_damaged(trained, images, tmp_path):

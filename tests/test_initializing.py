@@ -1,5 +1,6 @@
-"""A new run starts from trained weights: what is taken, what begins anew, and what is refused."""
+"""A new run starts from trained weights: what is taken, what is re-initialized, and what is refused."""
 
+import re
 import shutil
 import warnings
 
@@ -71,24 +72,30 @@ def test_a_backbone_and_a_head_with_the_same_classes_are_taken(trained):
     model, _, kept, lines = started(trained)
     assert same(model, trained[1])
     backbone, head = (f"{sum(np.prod(v.shape) for v in p.weights):,}" for p in (model.backbone, model.heads["unet"]))
-    assert lines == [f"  backbone: {backbone} parameters taken", f"  head unet: {head} parameters taken"]
+    assert lines == [f"  backbone: {backbone} parameters loaded", f"  head unet: {head} parameters loaded"]
     assert kept.replace(init=None) == recipe()
 
 
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
-        ("[sky, sea]", "other classes (2 there, 2 here): wet land only there, sea only here"),
-        ("[sky, wet land, sea]", "other classes (2 there, 3 here): sea only here"),
-        ("[wet-land, sky]", "its classes are in another order: sky, wet land there, wet-land, sky here"),
-        ("3", "other classes (2 there, 3 here): sky, wet land only there, 0, 1, 2 only here"),
+        (
+            "[sky, sea]",
+            "other classes (2 in the file, 2 here): wet land only in the file, sea only here",
+        ),
+        ("[sky, wet land, sea]", "other classes (2 in the file, 3 here): sea only here"),
+        ("[wet-land, sky]", "its classes are in another order: sky, wet land in the file, wet-land, sky here"),
+        (
+            "3",
+            "other classes (2 in the file, 3 here): sky, wet land only in the file, 0, 1, 2 only here",
+        ),
     ],
 )
-def test_a_head_with_other_classes_begins_anew(trained, classes, said):
+def test_a_head_with_other_classes_is_reinitialized(trained, classes, said):
     model, plain, _, (_, line) = started(trained, f"head.classes={classes}")
     assert same(model.backbone, trained[1].backbone)
     assert same(model.heads["unet"], plain.heads["unet"])  # as if nothing had been loaded
-    assert line.startswith("  head unet: begins anew, ") and line.endswith(f" parameters: {said}")
+    assert line.startswith("  head unet: re-initialized, ") and line.endswith(f" parameters: {said}")
 
 
 @pytest.mark.parametrize(
@@ -106,15 +113,21 @@ def test_heads_are_added_and_left_out_and_find_each_other_by_kind(trained):
     model, plain, _, lines = started(trained, several)
     assert same(model.heads["regions"], trained[1].heads["unet"])
     assert same(model.heads["kind"], plain.heads["kind"])
-    assert lines[1].endswith("taken from head unet") and lines[2].endswith("parameters: the file has no such head")
+    assert lines[1].endswith("loaded from head unet") and lines[2].endswith("parameters: the file has no such head")
     model, plain, _, lines = started(trained, "head={name: classifier, classes: 3}")
     assert same(model.backbone, trained[1].backbone) and same(model.heads["classifier"], plain.heads["classifier"])
     assert lines[2] == "  head unet of the file: left out"
 
 
-def test_a_head_of_other_shapes_begins_anew_and_another_image_size_does_not_matter(trained):
+def test_other_settings_of_a_head_whose_weights_fit_are_said(trained):
+    model, _, _, (_, line) = started(trained, "head.loss={dice: 1.0}")
+    assert same(model, trained[1])
+    assert re.search(r"parameters loaded; other settings: loss cross_entropy in the file, \{'dice': 1.0\} here$", line)
+
+
+def test_a_head_of_other_shapes_is_reinitialized_and_another_image_size_does_not_matter(trained):
     _, _, _, (_, line) = started(trained, "head.filters=[8,6]")
-    assert "begins anew" in line and "has the shape (1, 1, 4, 2) there, (1, 1, 6, 2) here" in line
+    assert "re-initialized" in line and "has the shape (1, 1, 4, 2) in the file, (1, 1, 6, 2) here" in line
     model, *_ = started(trained, "data.size=[64,96]")
     assert same(model, trained[1]) and model.backbone.input.shape[1:3] == (64, 96)
 
@@ -150,16 +163,19 @@ def test_item_61_another_backbone_is_named_with_the_fix(trained, tmp_path):
     for words, said in (
         (
             ["backbone.depth=4"],
-            r"init: .*backbone\.depth is 3 there, 4 here\. Set backbone\.depth=3, or leave init out",
+            r"init: .*backbone\.depth is 3 in the file, 4 here\. Set backbone\.depth=3, or leave init out",
         ),
-        (["backbone.name=lenet5"], r"backbone\.name is unet_encoder there, lenet5 here\. Set backbone\.name=unet_"),
+        (
+            ["backbone.name=lenet5"],
+            r"backbone\.name is unet_encoder in the file, lenet5 here\. Set backbone\.name=unet_",
+        ),
     ):
         with pytest.raises(UserError, match=said):
             initial.check(recipe(*words, "head={name: classifier, classes: 2}"))
     shutil.copy(trained[0].best, tmp_path / "m.keras")  # of a file alone the networks are compared
     for words, said in (
-        (["backbone.filters=8"], r"filters 4 there, 8 here"),
-        (["backbone.name=lenet5"], r"it is unet_encoder there, lenet5 here"),
+        (["backbone.filters=8"], r"filters 4 in the file, 8 here"),
+        (["backbone.name=lenet5"], r"it is unet_encoder in the file, lenet5 here"),
     ):
         initial = Initial.of(tmp_path / "m.keras")
         other = recipe(*words, "head={name: classifier, classes: 2}")
@@ -178,7 +194,7 @@ def test_weights_that_pixels_are_prepared_for_otherwise_do_not_fit(tmp_path):
     pixels.mean = (1.0, 2.0, 3.0)
     pixels._arguments = {**pixels.arguments, "mean": (1.0, 2.0, 3.0)}
     model.save(tmp_path / "m.keras")
-    with pytest.raises(UserError, match=r"pixels has mean \[1.0, 2.0, 3.0\] there"):
+    with pytest.raises(UserError, match=r"pixels has mean \[1.0, 2.0, 3.0\] in the file"):
         Initial.of(tmp_path / "m.keras").model(
             build.recipe("unet_seg", ["data.size=[32,32]", "backbone.weights=null", *words])[0]
         )
@@ -228,7 +244,7 @@ def test_words_that_contradict_each_other_or_lead_nowhere(trained):
 def test_in_python(trained, tmp_path):
     model = build.model(recipe())
     assert vt.load_weights(model, trained[0].path)[1].startswith("head unet: ") and same(model, trained[1])
-    with pytest.raises(UserError, match=r"path: .* has another backbone: .*4 there, 8 here"):
+    with pytest.raises(UserError, match=r"path: .* has another backbone: .*4 in the file, 8 here"):
         vt.load_weights(build.model(recipe("backbone.filters=8")), trained[0].best)
     with pytest.raises(UserError, match="path: expected a run's folder"):
         vt.load_weights(model, tmp_path / "gone")

@@ -47,7 +47,7 @@ def test_a_whole_run_is_clean(run, capsys):
     expected = ["recipe.yaml", "state/8.state", "state/9.state", "checkpoints/best.keras", "checkpoints/last.keras"]
     expected += ["metrics.csv", "learning_rate.csv", "data.json", "summary.json", "trained_on.txt"]
     assert names[: len(expected)] == expected and ("tensorboard" in names) == writes_events() and names[-1] == "images"
-    assert found.resume == f"can be resumed (resume={run.path}) in epoch 4, of which 0 steps are done"
+    assert found.resume == f"can be resumed (resume={run.path}) at epoch 4, after its step 0"
     assert check_command([f"run={run.path.parent}", "json=true"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "ok"
 

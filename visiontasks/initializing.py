@@ -46,7 +46,7 @@ class Initial:
         except ValueError as error:
             raise UserError(f"{place} is no trained model that can be read: {error}.", "init") from error
         path = place.resolve()
-        run = RunDirectory(path.parents[1])
+        run = RunDirectory(path.parent.parent)
         return cls((path,), _recipe_of(run) if path in (run.best, run.last) else None)
 
     def check(self, recipe: Recipe):
@@ -62,7 +62,7 @@ class Initial:
         if there["name"] != here["name"]:
             keys = ["name"]
         if keys:
-            differ = "; ".join(f"backbone.{key} is {there.get(key)} there, {here.get(key)} here" for key in keys)
+            differ = "; ".join(f"backbone.{key} is {there.get(key)} in the file, {here.get(key)} here" for key in keys)
             fix = " ".join(f"backbone.{key}={_text(there.get(key))}" for key in keys)
             raise UserError(f"{self.paths[0]} has another backbone: {differ}. Set {fix}, or leave init out.", "init")
 
@@ -101,7 +101,7 @@ class Initial:
             plain.backbone.pop("weights")
         taken, differs = None, ""
         for one in (plain, recipe) if plain != recipe else (plain,):
-            set_random_states(states)  # what begins anew is as it would be without `init`
+            set_random_states(states)  # what is re-initialized is as it would be without `init`
             model = build.model(one, loader)
             differs = difference(saved.backbone, model.backbone)
             if differs:

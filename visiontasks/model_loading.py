@@ -15,7 +15,8 @@ def load_model(path: str | Path, compile: bool = True):
 
     Args:
         path: a `.keras` file.
-        compile: also load the optimizer, to continue training.
+        compile: also load the optimizer, if the file has one: of a compiled model that `model.save` wrote. A run's
+            checkpoints have none; `train resume=RUN` goes on with a training.
 
     Raises:
         UserError: the file is damaged, has code in it, unpacks to far more than its size, or holds another model.

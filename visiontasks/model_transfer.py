@@ -9,6 +9,7 @@ import numpy as np
 from visiontasks.backbones.matching import take_backbone
 
 _MOST = 3  # names in a sentence
+_SAID = ("name", "trainable", "dtype", "classes", "learns", "skeleton")  # elsewhere, or without a meaning for weights
 
 
 class Taken(NamedTuple):
@@ -30,10 +31,10 @@ def take(model, saved) -> Taken:
         saved: the trained VisionModel.
     """
     lines, missing = [], take_backbone(saved.backbone, model.backbone)
-    text = f"backbone: {_count(model.backbone.weights) - _count(missing):,} parameters taken"
+    text = f"backbone: {_count(model.backbone.weights) - _count(missing):,} parameters loaded"
     if missing:
         layers = sorted({v.path.rpartition("/")[0] for v in missing})
-        text += f"; {_listed(layers)} not in the file, {_count(missing):,} parameters begin anew"
+        text += f"; {_listed(layers)} not in the file, {_count(missing):,} parameters re-initialized"
     lines.append(text)
     partners = _partners(model.heads, saved.heads)
     for name, head in model.heads.items():
@@ -41,14 +42,15 @@ def take(model, saved) -> Taken:
         count = _count(head.weights)
         reason = "the file has no such head" if other is None else _reason(head, other)
         if reason:
-            lines.append(f"head {name}: begins anew, {count:,} parameters: {reason}")
+            lines.append(f"head {name}: re-initialized, {count:,} parameters: {reason}")
             continue
         for ours, theirs in zip(head.weights, other.weights, strict=True):
             ours.assign(keras.ops.convert_to_numpy(theirs))
-        text = f"head {name}: {count:,} parameters taken"
+        text = f"head {name}: {count:,} parameters loaded"
         text += f" from head {partners[name]}" if partners[name] != name else ""
         renamed = [f"{b} is {a} now" for a, b in zip(_names(head), _names(other), strict=True) if a != b]
-        lines.append(text + (f"; classes renamed: {_listed(renamed)}" if renamed else ""))
+        text += f"; classes renamed: {_listed(renamed)}" if renamed else ""
+        lines.append(text + _other_settings(head, other))
     left = [name for name in saved.heads if name not in partners.values()]
     lines += [f"head {name} of the file: left out" for name in left]
     return Taken(lines, not missing)
@@ -68,25 +70,35 @@ def _partners(heads, saved) -> dict[str, str]:
 def _reason(head, other) -> str:
     """Why a head cannot take another's weights; "" if it can."""
     if type(head) is not type(other):
-        return f"it is {_kind(other)} there, {_kind(head)} here"
+        return f"it is {_kind(other)} in the file, {_kind(head)} here"
     if not head.by_gradients:
         return "it is fitted to the new data without gradients"
     here, there = _names(head), _names(other)
     if not (head.numbered or other.numbered) or len(here) != len(there):
         if sorted(map(_plain, here)) == sorted(map(_plain, there)) and [*map(_plain, here)] != [*map(_plain, there)]:
-            return f"its classes are in another order: {_listed(there)} there, {_listed(here)} here"
+            return f"its classes are in another order: {_listed(there)} in the file, {_listed(here)} here"
         if [*map(_plain, here)] != [*map(_plain, there)]:
             gone, new = ([n for n in a if n not in b] for a, b in ((there, here), (here, there)))
-            parts = [f"{_listed(names)} only {where}" for names, where in ((gone, "there"), (new, "here")) if names]
-            return f"other classes ({len(there)} there, {len(here)} here): {', '.join(parts)}"
+            parts = [
+                f"{_listed(names)} only {where}" for names, where in ((gone, "in the file"), (new, "here")) if names
+            ]
+            return f"other classes ({len(there)} in the file, {len(here)} here): {', '.join(parts)}"
     shapes = [[(_below(v, one), tuple(v.shape)) for v in one.weights] for one in (other, head)]
     if shapes[0] != shapes[1]:
         pairs = zip(*shapes, strict=False)
         first = next((pair for pair in pairs if pair[0] != pair[1]), None)
         if first is None or first[0][0] != first[1][0]:
-            return f"it has {len(shapes[0])} weights there, {len(shapes[1])} of other names here"
-        return f"{first[0][0]} has the shape {first[0][1]} there, {first[1][1]} here"
+            return f"it has {len(shapes[0])} weights in the file, {len(shapes[1])} with other names here"
+        return f"{first[0][0]} has the shape {first[0][1]} in the file, {first[1][1]} here"
     return ""
+
+
+def _other_settings(head, other) -> str:
+    """The arguments in which two heads with equal shapes differ: weights may mean something else, as with anchors."""
+    configs = [one.get_config() for one in (other, head)]
+    differ = [key for key in configs[1] if key not in _SAID and configs[0].get(key) != configs[1][key]]
+    texts = [f"{key} {configs[0].get(key)} in the file, {configs[1][key]} here" for key in differ]
+    return f"; other settings: {'; '.join(texts)}" if texts else ""
 
 
 def _names(head) -> list[str]:

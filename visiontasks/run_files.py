@@ -108,7 +108,7 @@ class RunFiles:
         values, held = generations.read(path)
         position = values["memories"]["position"]
         self._state = values
-        return f"epoch {position['epoch'] + 1}, {position['step']} steps of it done; {len(held)} arrays"
+        return f"epoch {position['epoch'] + 1}, step {position['step']}; {len(held)} arrays"
 
     @property
     def _rows(self) -> int:
@@ -218,8 +218,8 @@ class RunFiles:
             return "cannot be resumed: recipe.yaml is damaged"
         position = self._state["memories"]["position"]
         return (
-            f"can be resumed (resume={self.run.path}) in epoch {position['epoch'] + 1}, "
-            f"of which {position['step']} steps are done"
+            f"can be resumed (resume={self.run.path}) at epoch {position['epoch'] + 1}, "
+            f"after its step {position['step']}"
         )
 
 

@@ -29,7 +29,7 @@ USAGE = """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [dry_run=true
                     last saved state, bit for bit as if nothing had happened; resume=true looks in the recipe's
                     folder, or in runs
   init=RUN|FILE     start from trained weights: of a run's folder, of the newest run of a folder, or a .keras file; the
-                    backbone must be the same, heads with other classes begin anew
+                    backbone must be the same, heads with other classes are re-initialized
   processes=N       train in N processes of this machine, which share each batch (JAX; docs/distributed.md)
   verify=data       with resume=: compare the contents of all files of the data, not only where size or time differ
   key=value         any key of the recipe, such as train.epochs=5 or backbone.name=resnet50

@@ -34,6 +34,7 @@ def test_an_operation_without_such_a_kernel_is_an_error_with_the_fix(monkeypatch
     error = capsys.readouterr().err
     assert end.value.code == 2 and "put_ does not have a deterministic implementation" in error
     assert error.startswith("error: train.deterministic: ") and "Set train.deterministic=false" in error
+    assert not determinism.refused(OSError(28, "No space left on device", "/data/deterministic_kernel/3.state"))
 
 
 def ask():

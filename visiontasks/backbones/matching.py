@@ -20,7 +20,7 @@ def difference(saved: keras.Model, built: keras.Model) -> str:
     Either may lack the last layers of the other, which no head of it taps, and the image sizes may differ.
     """
     if _bare(saved.name) != _bare(built.name):
-        return f"it is {_bare(saved.name)} there, {_bare(built.name)} here"
+        return f"it is {_bare(saved.name)} in the file, {_bare(built.name)} here"
     theirs, ours = _aligned(saved, built)
     common = [name for name in ours if name in theirs]
     if built.weights and not any(_weights(ours[name]) for name in common):
@@ -29,15 +29,17 @@ def difference(saved: keras.Model, built: keras.Model) -> str:
     for name in common:
         there, here = _settings(theirs[name]), _settings(ours[name])
         if type(theirs[name]) is not type(ours[name]):
-            return f"{name} is a {type(theirs[name]).__name__} there, a {type(ours[name]).__name__} here"
+            return f"{name} is a {type(theirs[name]).__name__} in the file, a {type(ours[name]).__name__} here"
         if there != here:
             keys = [key for key in there | here if there.get(key) != here.get(key)]
-            return f"{name} has " + ", ".join(f"{k} {there.get(k)} there, {here.get(k)} here" for k in keys[:_MOST])
+            return f"{name} has " + ", ".join(
+                f"{k} {there.get(k)} in the file, {here.get(k)} here" for k in keys[:_MOST]
+            )
         if before[name] != inputs[name]:
-            return f"{name} follows {', '.join(before[name])} there, {', '.join(inputs[name])} here"
+            return f"{name} follows {', '.join(before[name])} in the file, {', '.join(inputs[name])} here"
         shapes = [[tuple(v.shape) for v in _weights(one)] for one in (theirs[name], ours[name])]
         if shapes[0] != shapes[1]:
-            return f"{name} has weights of the shapes {shapes[0]} there, {shapes[1]} here"
+            return f"{name} has weights of the shapes {shapes[0]} in the file, {shapes[1]} here"
     return ""
 
 

@@ -157,7 +157,7 @@ class Recipe:
     )
     init: str | None = _key(
         "trained weights that a run starts from instead of pretrained ones: a run's folder, one with several runs, or "
-        "a .keras file; heads with other classes begin anew",
+        "a .keras file; heads with other classes are re-initialized",
         None,
     )
     data: DataRecipe = field(default_factory=DataRecipe)
