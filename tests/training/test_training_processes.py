@@ -99,12 +99,12 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(monkeypatch):
 def test_what_a_lost_process_leads_to_is_one_error(by):
     with (
         pytest.raises(
-            UserError, match=r"^process 0 of 2 lost another one, .* \(.*UNKNOWN: Gloo AllGather failed: x\)\. Go on"
+            UserError, match=r"^process 0 of 2 lost another one, .* \(.*UNKNOWN: Gloo all-reduce failed: x\)\. Go on"
         ),
         Processes(0, 2).together(),
     ):  # which has met already
         try:
-            raise ValueError("UNKNOWN: Gloo AllGather failed: x")
+            raise ValueError("UNKNOWN: Gloo all-reduce failed: x")
         except ValueError as error:
             if by == "itself":
                 raise

@@ -16,7 +16,7 @@ ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PRO
 # a process that says nothing for so long, such as one whose machine has no power, ends the others; JAX's default is 100
 SILENT_SECONDS = 60
 # what JAX's errors say if a process is no longer there
-_LOST = re.compile(r"gloo \w+ failed|nccl|coordination service|heartbeat", re.IGNORECASE)
+_LOST = re.compile(r"gloo [\w-]+ failed|nccl|coordination service|heartbeat", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
