@@ -160,6 +160,8 @@ class ResourceExhaustedError(Exception):
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device. Free the disk, or give another"),
         (OSError(errno.EROFS, "Read-only file system", "a.png"), "read or write a.png: Read-only file system. Free"),
         (PermissionError(errno.EACCES, "Permission denied", "a.csv"), "read or write a.csv: Permission denied."),
+        (OSError(errno.ENODEV, "No such device", "a.png"), "read or write a.png: No such device. Free"),
+        (OSError(errno.EMFILE, "Too many open files", "a.png"), "Too many open files. Raise the limit of open files"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "aaa"), "aaa: expected a path that the file system takes"),
     ],
 )

@@ -23,7 +23,7 @@ def advised(model, room, monkeypatch, error=None):
     """The lines of a training of 64 images a step with so much free memory."""
     lines = []
     monkeypatch.setattr(devices, "free_memory", lambda: room)
-    with train._memory_advice(model, 64, types.SimpleNamespace(line=lines.append)):
+    with train._memory_advice(model, 64, types.SimpleNamespace(line=lines.append), False):
         if error is not None:
             raise error
     return lines
@@ -42,6 +42,17 @@ def test_item_72_a_step_that_does_not_fit_is_said_before_training(model, monkeyp
 def test_item_72_out_of_memory_is_an_error_with_the_batch_that_fits(model, room, advice, monkeypatch):
     with pytest.raises(UserError, match=rf"out of memory \(alloc 9\): a step of 64 images takes .*Set .*{advice}"):
         advised(model, room, monkeypatch, MemoryError("alloc 9"))
+
+
+def test_the_memory_of_several_devices_is_not_compared(model, monkeypatch):
+    monkeypatch.setattr(devices, "free_memory", lambda: 9)
+    lines = []
+    with (
+        pytest.raises(UserError, match="Set a smaller data.batch, or"),
+        train._memory_advice(model, 64, types.SimpleNamespace(line=lines.append), True),
+    ):
+        raise MemoryError("alloc 9")
+    assert lines == []
 
 
 def test_other_errors_stay_what_they_are(model, monkeypatch):

@@ -13,8 +13,13 @@ from pathlib import Path
 from visiontasks import keras_backend, signals
 from visiontasks.errors import RecipeError, UserError, near, under
 
-# a full, read-only or failing disk, a quota, a file of another user
-_DISK = {errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM}
+# a full, read-only or failing disk, a quota, a file of another user; a disk that is gone, or one of the network that
+# does not reply. Windows does not have all of them
+_DISK = (
+    "ENOSPC EROFS EIO EDQUOT EFBIG EACCES EPERM ENODEV ENXIO ESTALE ETIMEDOUT EHOSTDOWN ENOTCONN ENOTDIR ELOOP EBUSY"
+)
+_DISK = {getattr(errno, name) for name in _DISK.split() if hasattr(errno, name)}
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
 HELP = ("-h", "--help", "help")
 # log lines of TensorFlow's and XLA's C++ (information, warnings, errors), with or without date
 _LOG_LINE = re.compile(
@@ -93,6 +98,8 @@ def _explained(error: Exception) -> str:
         )
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"{error.filename}: expected a path that the file system takes, got one that is too long."
+    if isinstance(error, OSError) and error.errno in _TOO_MANY:
+        return f"{error.strerror}. Raise the limit of open files (ulimit -n 4096), or set fewer data.workers."
     if isinstance(error, OSError) and error.errno in _DISK:
         return (
             f"cannot read or write {error.filename or 'a file'}: {error.strerror}. Free the disk, or give another "

@@ -167,23 +167,28 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
                 runs.check_optimizer(recipe)
                 run = runs.begin(recipe, train_set, stamped, started) if processes.first else None
                 run = runs.seen_by_all(run, processes)
-            with _memory_advice(model, recipe.data.batch, reporter):
+            several = processes.count > 1 or recipe.train.devices == "all"
+            with _memory_advice(model, recipe.data.batch, reporter, several):
                 return _train(model, recipe, train_set, val_set, reporter, run, resume, processes)
     finally:
         keras.config.set_dtype_policy("float32")
 
 
 @contextlib.contextmanager
-def _memory_advice(model, batch, reporter):
-    """Say before training that a step may not fit, and of memory that is lacking which batch would fit."""
+def _memory_advice(model, batch, reporter, several):
+    """Say before training that a step may not fit, and of memory that is lacking which batch would fit.
+
+    Of several devices, which share the batch, the memory is not compared.
+    """
     from visiontasks.training import devices
     from visiontasks.training.estimate import fitting_batch, step_bytes
 
-    memory, room = step_bytes(model, batch), devices.free_memory()
+    memory, room = step_bytes(model, batch), None if several else devices.free_memory()
     needed = f"a step of {batch} images takes about {sum(memory.values()) / 2**20:,.0f} MiB"
     advice = "Set a smaller data.size or a smaller network."
     if room is None:
-        advice = f"Set data.batch={max(1, batch // 2)}, or a smaller data.size."
+        smaller = "a smaller data.batch" if several else f"data.batch={max(1, batch // 2)}"
+        advice = f"Set {smaller}, or a smaller data.size."
     else:
         needed += f" and {room / 2**20:,.0f} MiB are free"
         if fits := fitting_batch(memory, batch, room):

@@ -214,4 +214,6 @@ def test_the_free_memory_is_the_least_of_the_host_s_and_the_container_s(tmp_path
     assert devices.free_host_memory(tmp_path) == 5000 * 1024
     (tmp_path / "sys/fs/cgroup/memory.max").write_text("3000\n")
     assert devices.free_host_memory(tmp_path) == 2000
+    (tmp_path / "sys/fs/cgroup/memory.stat").write_text("anon 300\ninactive_file 600\n")
+    assert devices.free_host_memory(tmp_path) == 2600  # files that were read are dropped where memory is asked for
     assert devices.free_host_memory(tmp_path / "none") is None

@@ -91,7 +91,11 @@ def free_host_memory(root: Path = Path("/")) -> int | None:
         room += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
     with contextlib.suppress(OSError, ValueError):  # a container; "max": no limit
         group = root / "sys/fs/cgroup"
-        room.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        used = int((group / "memory.current").read_text())
+        with contextlib.suppress(OSError, ValueError, KeyError):  # of it, files that were read and can be dropped
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            used -= int(stat["inactive_file"])
+        room.append(int((group / "memory.max").read_text()) - used)
     with contextlib.suppress(ImportError, OSError, ValueError):  # ulimit -v
         import resource
 
