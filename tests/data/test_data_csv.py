@@ -192,6 +192,15 @@ def test_one_value_for_each_image_is_a_label_too(tmp_path, text, names, wanted):
     assert source[1].tags.tolist() == [1, 0]
 
 
+def test_a_set_of_several_tags_beside_one_of_labels_is_an_error(tmp_path):
+    """Of one column: a cell with a list in the rows of validation alone."""
+    rows = 'a.png,cat,train\nb.png,dog,train\nc.png,cat,val\nd.png,"[1, 2",val\n'
+    lay_out(tmp_path, {"labels.csv": f"id,label,split\n{rows}"}, "a.png", "b.png", "c.png", "d.png")
+    splits, _ = detect(tmp_path, ())
+    with pytest.raises(DataError, match="val: expected label as in the training set, got tags"):
+        load_sources(splits, (), 0.2, 0)
+
+
 def test_one_flag_is_a_tag_or_two_classes(tmp_path):
     lay_out(tmp_path, {"train.csv": "id,has_cactus\na.jpg,1\nb.jpg,0\n"}, "a.jpg", "b.jpg")
     assert read(tmp_path, ["tags"])[0].names == {"tags": ("has_cactus",)}

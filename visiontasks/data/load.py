@@ -132,6 +132,12 @@ def _with_joint_names(train_split, val_split, train) -> tuple[Source, Source]:
     """Both sets of a data set that lists its classes nowhere, with the classes of both; those of one are reported."""
     val = load_source(inherit(val_split, train_split), "val")
     field = next(name for name in _LISTS if name in train.names)
+    if field not in val.names:  # such as a cell of several classes, of one set alone
+        raise DataError(
+            f"expected {field} as in the training set, got {', '.join(sorted(val.names)) or 'no classes'}: give both "
+            "sets the same kind of labels, in every row.",
+            "val",
+        )
     ours, theirs = train.names[field], val.names[field]
     if are_ids(ours) and not any(map(is_id, theirs)) or are_ids(theirs) and not any(map(is_id, ours)):
         raise DataError(  # they would be other classes, or ids of others
