@@ -80,10 +80,13 @@ posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="the lock is POSIX's"
 def test_a_run_stays_held_whatever_this_process_reads_of_it(tmp_path):
     """As in a notebook that trains and checks."""
     run = made(tmp_path, "run", 0)
-    assert run.hold() and not run.held
+    assert run.hold() and run.hold() and not run.held
     (run.path / "lock").read_bytes()
     other = RunDirectory(run.path)
     assert other.held and other.held and not other.hold()
+    run.release()
+    run.release()
+    assert not other.held and other.hold()
 
 
 @posix
@@ -110,7 +113,7 @@ def test_a_process_that_was_forked_does_not_hold_the_run_of_its_parent(tmp_path)
     try:
         os.read(began, 1)
         assert RunDirectory(run.path).held  # the child has let go of its own alone
-        run._lock.close()
+        run.release()
         assert RunDirectory(run.path).hold()
     finally:
         os.close(write)

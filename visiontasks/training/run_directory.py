@@ -139,10 +139,12 @@ class RunDirectory:
         return [cls(one.parent) for one in sorted(recipes, key=lambda one: one.stat().st_mtime, reverse=True)]
 
     def hold(self) -> bool:
-        """Keep others from training this run as long as this process lives; False if another one does, or this one.
+        """Keep others from training this run until `release`; False if one trains it, be it this process's.
 
         The system lets go of it however the process ends. Where the file system has no locks, nothing is held.
         """
+        if self._lock is not None:
+            return True
         try:
             import fcntl
         except ImportError:  # Windows
@@ -165,6 +167,12 @@ class RunDirectory:
         self._lock = file
         _locks.add(file)
         return True
+
+    def release(self):
+        """Let go of the run: what keeps this object, such as the traceback of an error, does not keep the run."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     @property
     def held(self) -> bool:
