@@ -21,6 +21,7 @@ _PART = 100  # bytes of a name within a file's name
 # a run's folder, and results of other commands: no evaluation replaces them
 RUN = "recipe.yaml"
 _OTHERS = (RUN, "predictions.json", "check.json")
+INCOMPLETE = "incomplete.txt"  # beside results that are not of all images
 
 
 def results_folder(asked: str | None, default: Path, replace: bool = False, of: str = "") -> Path:
