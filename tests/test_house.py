@@ -183,7 +183,9 @@ def test_errors_of_lower_rooms_carry_their_argument_apart_from_the_text(path):
 
 # what writes a file, however it is called; `open` and the like with a mode that writes come to these
 WRITERS = {"write_text", "write_bytes", "imwrite", "savefig", "save", "savez", "savez_compressed", "tofile", "to_csv"}
-WRITERS |= {"dump", "touch", "VideoWriter", "create_file_writer", "save_weights", "symlink_to", "export"}
+WRITERS |= {"dump", "touch", "VideoWriter", "create_file_writer", "save_weights", "symlink_to", "export", "extract"}
+# of tempfile, where they are given a folder: what a kill leaves there has no name that anything removes
+TEMPORARY = {"mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile", "TemporaryFile"}
 MODULES = {("os", "replace"), ("os", "rename"), ("shutil", "copy"), ("shutil", "copyfile"), ("shutil", "copytree")}
 MODULES |= {("shutil", "move")}
 # the others write to a path that `writing` has given them
@@ -193,6 +195,8 @@ DIRECT = {
     "training/metrics_log.py:_write": "to the path of replace_atomically",
     "retrieval/features.py:save": "to the path that its caller gives: of replace_atomically in the command",
     "evaluation/results.py:__init__": "Records write piece by piece to writing.temporary_of",
+    "evaluation/results.py:_finish_what_is_there": "the same file",
+    "train.py:_load_weights": "to the folder of writing.temporary_folder",
     "data/video.py:__init__": "encoders write frame by frame to writing.temporary_of",
     "training/events.py:_write": "TensorBoard's format: each record has its checksum, and readers stop at a torn one",
     "training/run_directory.py:create": "an empty mark in a folder that has just been made",
@@ -220,6 +224,7 @@ def writes(tree):
                 re.fullmatch("[rwaxbt+]*[wax+][bt]*", str(m)) for m in modes
             )
             used = name in WRITERS and not own and (node.args or name == "touch")
+            used = used or name in TEMPORARY and any(k.arg == "dir" for k in node.keywords)
             if opens or used or (owner, name) in MODULES:
                 yield function, node.lineno
         for child in ast.iter_child_nodes(node):
@@ -250,7 +255,8 @@ def test_files_are_written_in_one_place():
         "shutil.copy(a, b)",
         "p.touch()",
     ]
-    + ["open(p, mode='x')", "figure.savefig(p)", "cv2.imwrite(p, a)", "os.replace(a, b)", "ZipFile(p, 'w')"],
+    + ["open(p, mode='x')", "figure.savefig(p)", "cv2.imwrite(p, a)", "os.replace(a, b)", "ZipFile(p, 'w')"]
+    + ["archive.extract(n, p)", "tempfile.TemporaryDirectory(dir=p)"],
 )
 def test_a_call_that_writes_is_seen(code):
     assert [*writes(ast.parse(f"def f():\n    {code}"))] == [("f", 2)]
@@ -258,7 +264,8 @@ def test_a_call_that_writes_is_seen(code):
 
 
 @pytest.mark.parametrize(
-    "code", ["open(p)", "open(p, 'rb')", "a.copy()", "text.replace('a', 'w')", "state.save(wait=True)"]
+    "code",
+    ["open(p)", "open(p, 'rb')", "a.copy()", "text.replace('a', 'w')", "state.save(wait=True)", "mkdtemp(prefix=n)"],
 )
 def test_a_call_that_does_not_write_is_none(code):
     assert not [*writes(ast.parse(code))]

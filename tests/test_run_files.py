@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import zipfile
 
 import blocks
@@ -9,6 +10,7 @@ import checkpoints
 import numpy as np
 import pytest
 
+from visiontasks import run_files
 from visiontasks.check import check_command
 from visiontasks.data.stamps import write_stamps
 from visiontasks.errors import UserError
@@ -17,6 +19,7 @@ from visiontasks.recipe.schema import DataRecipe, Recipe, TrainRecipe
 from visiontasks.run_files import DAMAGED, NOTE, OK, RunFiles, run_at
 from visiontasks.training import generations
 from visiontasks.training.run_directory import RunDirectory
+from visiontasks.writing import temporary_of
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,7 @@ def test_events_are_checked_record_by_record(run):
 
 def statuses_of_events(run):
     found = RunFiles.__new__(RunFiles)
-    found.run, found.lines = run, []
+    found.run, found.lines, found._held = run, [], False
     found._check_events()
     return {line.name: (line.status, line.text) for line in found.lines}
 
@@ -147,7 +150,10 @@ def test_checkpoints_of_other_networks_are_named(run):
 
 def test_what_a_kill_leaves_is_noted(run):
     (run.path / "checkpoints" / ".writing-last.keras").write_bytes(b"half")
-    assert statuses(run)["checkpoints/.writing-last.keras"][0] == NOTE
+    assert statuses(run)["checkpoints/.writing-last.keras"] == (
+        NOTE,
+        "1 half-written by a killed process; resume removes such files",
+    )
     for path in run.states.files:
         checkpoints.damage(path, "truncated")
     assert RunFiles(run).resume == "cannot be resumed: no saved state is whole"
@@ -186,3 +192,57 @@ def test_an_ended_run_and_one_that_is_trained(run, monkeypatch):
     assert statuses(run)["summary.json"] == (DAMAGED, "missing")
     monkeypatch.setattr(RunDirectory, "held", True)
     assert RunFiles(run).resume == "another process trains it"
+
+
+def test_results_of_every_evaluation_are_checked(run):
+    below = run.path / "evaluations" / "OTHER"
+    below.mkdir(parents=True)
+    (below / ".visiontasks").touch()
+    names = ["boxes_coco_results.json", "evaluations/OTHER/evaluation.json", "evaluations/OTHER/coco_results.json"]
+    for name in names:
+        (run.path / name).write_text("[]")
+    assert [statuses(run)[name][0] for name in names] == [OK] * 3 and RunFiles(run).exit_code == 0
+    for name in names:
+        (run.path / name).write_text('[{"image_id": 1}, {"ima')
+    assert [statuses(run)[name][0] for name in names] == [DAMAGED] * 3
+
+
+def test_files_that_are_not_of_a_run_are_noted(run):
+    (run.path / "skipped.txt").touch()
+    (run.path / "lock").touch()
+    assert {status for status, _ in statuses(run).values()} == {OK}
+    for name in ("checkpoints/tmpab12/model.weights.h5", "state/10.state.bak", "a.txt", "notes.md"):
+        (run.path / name).parent.mkdir(exist_ok=True)
+        (run.path / name).touch()
+    names = "a.txt, checkpoints/tmpab12/model.weights.h5, notes.md, …"
+    assert statuses(run)[names] == (NOTE, "4 no file of a run; not checked")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the lock is POSIX's")
+def test_a_run_that_is_trained_meanwhile_is_no_false_alarm(run, monkeypatch):
+    """Its states and drawings go while they are looked at, and it has files that are not whole yet."""
+    assert RunDirectory(run.path).held is False
+    trains = RunDirectory(run.path)
+    assert trains.hold()
+    temporary_of(run.last).touch()
+    read, image = generations.read, run_files.read_image
+
+    def pruned(path):
+        if path.stem == "8":
+            path.unlink()
+        return read(path)
+
+    def replaced(path):
+        path.unlink()
+        return image(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(generations, "read", pruned)
+        patched.setattr(run_files, "read_image", replaced)
+        found = RunFiles(run)
+    assert found.exit_code == 0 and found.resume == "another process trains it"
+    (text,) = (line.text for line in found.lines if ".writing" in line.name)
+    assert text.startswith("1 being written by a process that lives")
+    trains.release()
+    monkeypatch.setattr(generations, "read", lambda path: path.unlink() or read(path))
+    assert RunFiles(run).exit_code == 1  # nobody trains it: who has removed them?

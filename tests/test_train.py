@@ -1,7 +1,11 @@
-"""What `train` says of memory that is lacking."""
+"""What `train` says of memory that is lacking, and what a kill while it loads weights leaves."""
 
+import os
+import shutil
 import types
+from pathlib import Path
 
+import checkpoints
 import fakes
 import pytest
 
@@ -10,6 +14,7 @@ from visiontasks.errors import UserError
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
 from visiontasks.training import devices
+from visiontasks.writing import is_unfinished, remove_unfinished, unfinished
 
 GIB = 2**30
 
@@ -58,3 +63,22 @@ def test_the_memory_of_several_devices_is_not_compared(model, monkeypatch):
 def test_other_errors_stay_what_they_are(model, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         advised(model, GIB, monkeypatch, ZeroDivisionError())
+
+
+def test_weights_that_a_kill_leaves_unpacked_are_removed_by_the_next_resume(tmp_path):
+    folder = tmp_path / "checkpoints"
+
+    class Killed:
+        def load_weights(self, path):
+            unpacked = Path(path).parent
+            assert Path(path).is_file() and is_unfinished(unpacked) and unpacked.parent == folder
+            shutil.copytree(unpacked, folder / unpacked.name.replace(f"-{os.getpid()}-", "-2147483647-"))
+
+    folder.mkdir()
+    best = checkpoints.write(folder / "best.keras")
+    train._load_weights(Killed(), best)
+    assert len(unfinished(tmp_path)) == 1  # its own is gone
+    remove_unfinished(tmp_path)
+    assert [*folder.iterdir()] == [best]
+    train._load_weights(types.SimpleNamespace(load_weights=lambda path: None), best, writes=False)
+    assert [*folder.iterdir()] == [best]

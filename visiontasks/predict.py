@@ -7,7 +7,6 @@ from visiontasks import cli
 from visiontasks.errors import UserError
 
 WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip", "polygons", "detector", "maps")
-INCOMPLETE = "incomplete.txt"  # beside predictions that are not all
 
 USAGE = """python -m visiontasks.predict run=DIR|recipe=NAME source=FILE|DIR|GLOB|VIDEO [out=DIR] [key=value …]
 
@@ -117,14 +116,19 @@ class _Writer:
         return self
 
     def __exit__(self, kind, *error):
+        from visiontasks.evaluation.results import INCOMPLETE
         from visiontasks.writing import write_text
 
-        self._records.__exit__(kind, *error)
-        if kind is not None and self._records.path.exists():
-            what = f"{self.count} of {self._total} images" if self._total else f"{self.count} frames"
-            text = f"predict ended before the last image: predictions.json holds {what}"
-            self.console.print(f"{text}: {self._records.path}")
-            write_text(self.out / INCOMPLETE, text + "\n", "out")
+        whole = False
+        try:
+            self._records.__exit__(kind, *error)
+            whole = kind is None
+        finally:  # also of a disk that is full at the last record
+            if not whole and self._records.path.exists():
+                what = f"{self.count} of {self._total} images" if self._total else f"{self.count} frames"
+                text = f"predict ended before the last image: predictions.json holds {what}"
+                self.console.print(f"{text}: {self._records.path}")
+                write_text(self.out / INCOMPLETE, text + "\n", "out")
 
     def write_images(self, images):
         from visiontasks.data.images import write_image

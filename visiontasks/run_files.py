@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from visiontasks.data.images import read_image
+from visiontasks.data.layout import RESULTS
 from visiontasks.data.stamps import read_stamps
 from visiontasks.errors import BadImage
 from visiontasks.recipe.reading import read
@@ -20,10 +21,14 @@ from visiontasks.training import generations
 from visiontasks.training.event_records import count_records
 from visiontasks.training.run_directory import MODEL, RunDirectory
 from visiontasks.weights.keras_file import arrays, check_keras_file
-from visiontasks.writing import unfinished
+from visiontasks.writing import is_live, is_unfinished, unfinished
 
 OK, NOTE, DAMAGED = "ok", "note", "damaged"
 _IMAGES = (".png", ".jpg", ".jpeg")
+_KNOWN = re.compile(
+    r"recipe\.yaml|state/\d+\.state|checkpoints/(best|last)\.keras|(metrics|learning_rate)\.csv|(data|summary)\.json|"
+    r"(trained_on|skipped)\.txt|lock|tensorboard/(.+/)?events\..+"
+)
 
 
 class Line(NamedTuple):
@@ -47,6 +52,7 @@ class RunFiles:
 
     def __init__(self, run: RunDirectory):
         self.run, self.lines, self.recipe, self._shapes = run, [], None, {}
+        self._held = run.held  # then files are replaced while they are looked at
         self._state = None  # the values of the newest state that is whole
         self._check("recipe.yaml", run.recipe, self._read_recipe)
         for path in sorted(run.states.files, key=lambda one: int(one.stem)):
@@ -59,13 +65,16 @@ class RunFiles:
         self._check("data.json", run.data, self._read_data)
         self._check("summary.json", run.summary, _read_json, self._ended)
         self._check("trained_on.txt", run.trained_on, _read_fingerprints, expected=False)
-        for name in ("evaluation.json", "coco_results.json"):
-            self._check(name, run.path / name, _read_json, expected=False)
+        for path in sorted({*run.path.rglob("evaluation.json"), *run.path.rglob("*coco_results.json")}):
+            if not is_unfinished(path):
+                self._check(str(path.relative_to(run.path)), path, _read_json, expected=False)
         self._check_events()
         self._check_images()
-        if left := unfinished(run.path):
-            names = ", ".join(str(path.relative_to(run.path)) for path in left[:3])
-            self._add(names, NOTE, f"{len(left)} half-written by a killed process; resume removes such files")
+        left = unfinished(run.path)
+        live = {path for path in left if is_live(path)}
+        self._note(live, "being written by a process that lives, or that lived an hour ago on another machine")
+        self._note({*left} - live, "half-written by a killed process; resume removes such files")
+        self._note({*_unknown(run.path)}, "no file of a run; not checked")
         self.resume = self._resume()
 
     @property
@@ -88,6 +97,11 @@ class RunFiles:
     def _add(self, name, status, text):
         self.lines.append(Line(name, status, text))
 
+    def _note(self, paths, text):
+        if paths:
+            names = [str(path.relative_to(self.run.path)) for path in sorted(paths)]
+            self._add(", ".join(names[:3]) + (", …" if len(names) > 3 else ""), NOTE, f"{len(names)} {text}")
+
     def _check(self, name: str, path: Path, check: Callable[[Path], str], expected: bool = True):
         if not path.is_file():
             if expected:
@@ -96,7 +110,8 @@ class RunFiles:
         try:
             text = check(path)
         except (OSError, ValueError, KeyError, TypeError, csv.Error, RecursionError) as error:
-            self._add(name, DAMAGED, _one_line(error))
+            if path.is_file() or not self._held:  # else a newer one has taken its place
+                self._add(name, DAMAGED, _one_line(error))
         else:
             self._add(name, NOTE if text.startswith("note: ") else OK, text.removeprefix("note: "))
 
@@ -186,10 +201,12 @@ class RunFiles:
             except ImportError:
                 return self._add("tensorboard", NOTE, "not checked, because tensorboard is not installed")
             except (OSError, ValueError) as error:
-                self._add(name, DAMAGED, _one_line(error))
+                if path.is_file() or not self._held:
+                    self._add(name, DAMAGED, _one_line(error))
                 continue
             if short:
-                self._add(name, NOTE, f"the last record is cut off after {records}; resume writes the file again")
+                what = "it is being written" if self._held else "resume writes the file again"
+                self._add(name, NOTE, f"the last record is cut off after {records}; {what}")
             count, cut = count + records, cut + short
         if files and count:
             self._add("tensorboard", OK, f"{count} records in {len(files)} files")
@@ -202,18 +219,19 @@ class RunFiles:
                 read_image(path)
                 count += 1
             except BadImage as error:
-                self._add(str(path.relative_to(self.run.path)), DAMAGED, error.reason)
+                if path.is_file() or not self._held:
+                    self._add(str(path.relative_to(self.run.path)), DAMAGED, error.reason)
         if count:
             self._add("images", OK, f"{count} charts and predictions")
 
     def _resume(self) -> str:
         if self.run.ended:
             return "it has ended: nothing is left to resume"
+        if self._held:
+            return "another process trains it"
         if self._state is None:
             damaged = "no saved state is whole" if self.run.states.files else "it has no saved state"
             return f"cannot be resumed: {damaged}"
-        if self.run.held:
-            return "another process trains it"
         if self.recipe is None:
             return "cannot be resumed: recipe.yaml is damaged"
         position = self._state["memories"]["position"]
@@ -274,6 +292,17 @@ def _read_fingerprints(path) -> str:
 
 def _images(folder) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.suffix in _IMAGES and not path.name.startswith("."))
+
+
+def _unknown(folder) -> Iterator[Path]:
+    """Files that nothing here looks at."""
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        if path.is_dir() or any(is_unfinished(folder / part) for part in inside.parts):
+            continue
+        known = _KNOWN.fullmatch(inside.as_posix()) or path.name in (RESULTS, "evaluation.json")
+        if not known and not path.name.endswith("coco_results.json") and path.suffix not in _IMAGES:
+            yield path
 
 
 def _one_line(error) -> str:

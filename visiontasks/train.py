@@ -109,8 +109,12 @@ def _prepared(words, overrides, dry, resumes, processes) -> int:
         determinism.prepare()
     reporter = Reporter(console)
     reporter.line(detected)
-    with processes.together():
-        return _checked(words, recipe, run, initial, dry, reporter, processes)
+    try:
+        with processes.together():
+            return _checked(words, recipe, run, initial, dry, reporter, processes)
+    finally:
+        if run is not None:
+            run.release()
 
 
 def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
@@ -172,6 +176,8 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
                 return _train(model, recipe, train_set, val_set, reporter, run, resume, processes)
     finally:
         keras.config.set_dtype_policy("float32")
+        if run is not None:
+            run.release()
 
 
 @contextlib.contextmanager
@@ -317,8 +323,10 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume, processes) 
 
 def _load_weights(model, checkpoint: Path, writes: bool = True):
     """`model.load_weights`, from an extracted file: within an archive, h5py would read it anew at each step back."""
-    beside = checkpoint.parent if writes else None
-    with zipfile.ZipFile(checkpoint) as archive, tempfile.TemporaryDirectory(dir=beside) as folder:
+    from visiontasks.writing import temporary_folder
+
+    room = temporary_folder(checkpoint.with_name("weights")) if writes else tempfile.TemporaryDirectory()
+    with zipfile.ZipFile(checkpoint) as archive, room as folder:
         model.load_weights(archive.extract("model.weights.h5", folder))
 
 

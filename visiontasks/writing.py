@@ -3,6 +3,11 @@
 import contextlib
 import hashlib
 import os
+import re
+import secrets
+import shutil
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +15,9 @@ from visiontasks.errors import UserError
 
 LONGEST = 255  # bytes of a file's name, on nearly every file system
 _PREFIX = ".writing-"  # of a file that is not whole yet
+# whose it is: the machine, the process's number and its start; then what tells its files apart
+_OWNER = re.compile(re.escape(_PREFIX) + r"([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}-")
+_STALE_SECONDS = 3600.0  # a file of another machine that nothing was written to for so long belongs to no process
 
 
 def replace_atomically(path: Path, write: Callable[[Path], object], argument: str | None = None, durable: bool = True):
@@ -32,9 +40,9 @@ def replace_atomically(path: Path, write: Callable[[Path], object], argument: st
         temporary = temporary_of(path)
         try:
             write(temporary)
-            finish(path, durable)
+            finish(temporary, path, durable)
         except BaseException:
-            discard(path)
+            discard(temporary)
             raise
 
 
@@ -50,16 +58,30 @@ def write_bytes(path: Path, content: bytes, argument: str | None = None, durable
 
 
 def temporary_of(path: Path) -> Path:
-    """Where a file is written until `finish`: a hidden name with the same suffix in the same folder."""
-    name = _PREFIX + path.name
+    """Where a file is written until `finish`: a hidden name with the same suffix in the same folder.
+
+    Each call gives another one: of processes that write one file each writes its own, and the last to finish wins.
+    """
+    owner = f"{_PREFIX}{_machine()}-{os.getpid()}-{_started(os.getpid())}-{secrets.token_hex(4)}-"
+    name = owner + path.name
     if len(os.fsencode(name)) > LONGEST:
-        name = f"{_PREFIX}{hashlib.sha256(os.fsencode(path.name)).hexdigest()}{path.suffix}"
+        name = f"{owner}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}{path.suffix}"
     return path.with_name(name)
 
 
-def finish(path: Path, durable: bool = True):
-    """Rename the whole content at `temporary_of(path)` to `path`."""
-    temporary = temporary_of(path)
+@contextlib.contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` within the block, which `remove_unfinished` removes if the process is killed."""
+    folder = temporary_of(path)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def finish(temporary: Path, path: Path, durable: bool = True):
+    """Rename the whole content at a path of `temporary_of(path)` to `path`."""
     if durable:
         _sync(temporary)
     os.replace(temporary, path)
@@ -67,10 +89,10 @@ def finish(path: Path, durable: bool = True):
         _sync_folder(path.parent)
 
 
-def discard(path: Path):
-    """Remove what is at `temporary_of(path)`; the file at `path` stays."""
+def discard(temporary: Path):
+    """Remove what is at a path of `temporary_of`; the file that it was to replace stays."""
     with contextlib.suppress(OSError):
-        temporary_of(path).unlink()
+        temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -102,16 +124,68 @@ def is_unfinished(path: Path) -> bool:
     return path.name.startswith(_PREFIX)
 
 
+def is_live(path: Path) -> bool:
+    """Whether an unfinished file belongs to a process that still lives.
+
+    Whether one of another machine or container lives, nobody can see from here: its file counts as live until nothing
+    was written to it for an hour.
+    """
+    owner = _OWNER.match(path.name)
+    if owner is None:  # of an older version
+        return False
+    if os.name != "nt" and owner[1] == _machine():
+        return _started(int(owner[2])) == int(owner[3]) and _lives(int(owner[2]))
+    try:
+        return time.time() - path.stat().st_mtime < _STALE_SECONDS
+    except OSError:  # it is whole by now
+        return False
+
+
 def unfinished(folder: Path) -> list[Path]:
-    """The files of a folder, and of those below, that are unfinished."""
+    """The files and folders of a folder, and of those below, that are unfinished."""
     return sorted(folder.rglob(_PREFIX + "*"))
 
 
 def remove_unfinished(folder: Path):
-    """Remove what a process that was killed had begun to write in a folder and those below."""
+    """Remove what processes that were killed had begun to write in a folder and those below."""
     for path in unfinished(folder):
-        with contextlib.suppress(OSError):
-            path.unlink()
+        if is_live(path):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            discard(path)
+
+
+def _machine() -> str:
+    """Eight digits that tell machines apart, and on Linux containers, whose processes have numbers of their own."""
+    space = ""
+    with contextlib.suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _started(process: int) -> int:
+    """When a process of this machine started, as Linux counts; -1 if it has ended, 0 where that is not known.
+
+    The number of a process that has ended is given to another one.
+    """
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *fields = stat.rpartition(")")[2].split()  # the name in parentheses may hold anything
+        return -1 if state in "ZX" else int(fields[18])  # one that its parent has not asked about yet is listed still
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:  # of another user
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _sync(path):

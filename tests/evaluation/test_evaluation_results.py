@@ -14,6 +14,7 @@ from visiontasks.data.layout import RESULTS, in_results
 from visiontasks.errors import UserError
 from visiontasks.evaluation.results import Records, file_part, results_folder, shortened, write_json
 from visiontasks.signals import Stopped
+from visiontasks.writing import temporary_of
 
 
 def test_a_folder_of_an_evaluation_may_be_replaced_and_no_other(tmp_path):
@@ -104,8 +105,8 @@ def full():
 
 
 @pytest.mark.parametrize("count", [20, 2000])  # the disk is full when the rest is written, and before
-@pytest.mark.parametrize("partial", [False, True])
-def test_item_91_records_on_a_full_disk_are_an_error_that_names_the_folder(count, partial, tmp_path):
+@pytest.mark.parametrize(("partial", "length", "taken"), [(False, 90, 0), (True, 90, 9), (True, 109, 7)])
+def test_item_91_records_on_a_full_disk_are_an_error_that_names_the_folder(count, partial, length, taken, tmp_path):
     write_json(tmp_path / "a.json", "before")
     with (
         pytest.raises(
@@ -115,19 +116,37 @@ def test_item_91_records_on_a_full_disk_are_an_error_that_names_the_folder(count
         Records(tmp_path / "a.json", argument="out", partial=partial) as records,
     ):
         for _ in range(count):
-            records.add({"path": "x" * 90})
-    assert json.loads((tmp_path / "a.json").read_text()) == "before" and len([*tmp_path.iterdir()]) == 1
+            records.add({"path": "x" * length})
+    left = json.loads((tmp_path / "a.json").read_text())
+    assert len([*tmp_path.iterdir()]) == 1
+    if partial:  # 106 or 125 bytes each, and the list's end, for which the eighth of 125 leaves no room
+        assert left == [{"path": "x" * length}] * taken and records.count == taken
+    else:
+        assert left == "before"
+
+
+@pytest.mark.parametrize("name", ["predictions.json", "drawn.mp4"])
+def test_a_folder_that_another_process_writes_to_is_not_taken_from_it(name, tmp_path):
+    made = results_folder(str(tmp_path / "made"), tmp_path)
+    live = temporary_of(made / name)
+    live.write_bytes(b"hours of work")
+    for replace in (False, True):
+        with pytest.raises(UserError, match=r"^out: another process writes to .*made\. Give another folder"):
+            results_folder(str(made), tmp_path, replace=replace)
+    assert live.exists()
 
 
 def test_what_a_killed_command_left_does_not_count_and_goes(tmp_path):
     made = results_folder(str(tmp_path / "made"), tmp_path)
-    Records(made / "predictions.json").add({})
-    assert [path.name for path in made.iterdir() if path.name != RESULTS] == [".writing-predictions.json"]
+    live = temporary_of(made / "predictions.json")
+    killed = live.with_name(live.name.replace(f"-{os.getpid()}-", "-2147483647-"))
+    killed.touch()
     assert results_folder(str(made), tmp_path) == made and [path.name for path in made.iterdir()] == [RESULTS]
     (made / "recipe.yaml").touch()
-    Records(made / "metrics.csv").add({})  # as a process that trains this run
+    live.touch()  # as a process that trains this run
+    killed.touch()
     results_folder(None, made, replace=True)
-    assert (made / ".writing-metrics.csv").exists()
+    assert live.exists() and not killed.exists()
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "predictions.json", "check.json"])

@@ -1,6 +1,7 @@
 """The command end to end, on a run's folder made here: what it writes, and what it says is wrong."""
 
 import json
+import signal
 
 import cv2
 import fakes
@@ -10,6 +11,7 @@ import pytest
 from explain.models import classifier
 
 from visiontasks.errors import UserError
+from visiontasks.explain import __main__ as explain_main
 from visiontasks.explain import sheets
 from visiontasks.explain.__main__ import METHODS, _one, explain
 from visiontasks.explain.believing import Faithfulness, shuffled
@@ -19,6 +21,7 @@ from visiontasks.geometry import Placement
 from visiontasks.heads.ssd import SSD
 from visiontasks.model import VisionModel
 from visiontasks.preprocess import Preprocess
+from visiontasks.signals import Stopped
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,38 @@ def test_it_writes_a_drawing_an_image_and_a_report(run, tmp_path, capsys):
             assert one["faithful"] == (not one["reasons"]) and -1 <= one["correlation"] <= 1
         drawn = cv2.imread(str(tmp_path / "out" / record["drawing"]))
         assert drawn.shape[1] > 3 * 256  # the image and two maps
+
+
+@pytest.mark.parametrize("ends", [ZeroDivisionError, signal.SIGTERM])
+def test_a_stop_or_an_error_leaves_the_explanations_so_far_and_says_so(ends, run, tmp_path, monkeypatch, capsys):
+    one, seen = explain_main._one, []
+
+    def ended(*arguments):
+        seen.append(arguments)
+        if ends is signal.SIGTERM:
+            signal.raise_signal(ends)  # after this image
+        elif len(seen) == 2:
+            raise ends
+        return one(*arguments)
+
+    monkeypatch.setattr(explain_main, "_one", ended)
+    words = [f"run={run[0]}", f"source={run[1]}", f"out={tmp_path / 'out'}", "believe=false", "target=ring"]
+    with pytest.raises(Stopped if ends is signal.SIGTERM else ends):
+        explain(words)
+    (record,) = json.loads((tmp_path / "out" / "explanations.json").read_text())["images"]
+    assert record["drawing"] == "one.png"
+    said = "explain ended before the last drawing: explanations.json holds what was explained so far of 1 of 2 images"
+    assert (tmp_path / "out" / "incomplete.txt").read_text() == said + "\n"
+    assert said in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_an_error_before_the_first_drawing_leaves_a_folder_that_is_taken_again(run, tmp_path, monkeypatch):
+    words = [f"run={run[0]}", f"source={run[1]}", f"out={tmp_path / 'out'}", "believe=false", "target=ring"]
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(explain_main, "_one", lambda *_: 1 / 0)
+        explain(words)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".visiontasks"]
+    assert explain(words) == 0 and not (tmp_path / "out" / "incomplete.txt").exists()
 
 
 def test_a_few_images_are_no_verdict(run, tmp_path, capsys):

@@ -7,7 +7,13 @@ import checkpoints
 import pytest
 
 from visiontasks.errors import UserError
+from visiontasks.training import run_directory
 from visiontasks.training.run_directory import RunDirectory
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 def made(root, name, age, **files):
@@ -65,3 +71,52 @@ def test_a_file_with_another_model_is_no_checkpoint(tmp_path):
     checkpoints.write(run.best, "Functional")
     with pytest.raises(UserError, match=r"init: .*best\.keras is damaged: it holds a Functional, no VisionModel"):
         run.checkpoints_for("init")
+
+
+posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="the lock is POSIX's")
+
+
+@posix
+def test_a_run_stays_held_whatever_this_process_reads_of_it(tmp_path):
+    """As in a notebook that trains and checks."""
+    run = made(tmp_path, "run", 0)
+    assert run.hold() and run.hold() and not run.held
+    (run.path / "lock").read_bytes()
+    other = RunDirectory(run.path)
+    assert other.held and other.held and not other.hold()
+    run.release()
+    run.release()
+    assert not other.held and other.hold()
+
+
+@posix
+def test_to_ask_keeps_nobody_from_training(tmp_path, monkeypatch):
+    run = made(tmp_path, "run", 0)
+    assert not run.held and not (run.path / "lock").exists()
+    (run.path / "lock").touch()
+    asks = open(run.path / "lock", "rb")  # noqa: SIM115
+    fcntl.flock(asks, fcntl.LOCK_SH)
+    assert not run.held
+    monkeypatch.setattr(run_directory.time, "sleep", lambda _: asks.close())
+    assert run.hold()
+
+
+@posix
+def test_a_process_that_was_forked_does_not_hold_the_run_of_its_parent(tmp_path):
+    run, (read, write), (began, begins) = made(tmp_path, "run", 0), os.pipe(), os.pipe()
+    assert run.hold()
+    if (child := os.fork()) == 0:
+        os.close(write)
+        os.write(begins, b"1")
+        os.read(read, 1)  # until the parent is done
+        os._exit(0)
+    try:
+        os.read(began, 1)
+        assert RunDirectory(run.path).held  # the child has let go of its own alone
+        run.release()
+        assert RunDirectory(run.path).hold()
+    finally:
+        os.close(write)
+        os.waitpid(child, 0)
+        for descriptor in (read, began, begins):
+            os.close(descriptor)

@@ -94,6 +94,7 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, fps: float, room: float = 0.0):
         self.path, self.fps, self.room, self._encoder = Path(path), fps, room, None
+        self._temporary = writing.temporary_of(self.path)
 
     def write(self, frame: np.ndarray):
         """Append uint8 (H, W, 3) RGB.
@@ -105,7 +106,7 @@ class VideoWriter:
             height, width = frame.shape[:2]
             height = round(height * (1 + self.room))
             self._size = height + height % 2, width + width % 2  # the codecs halve their color planes
-            self._encoder = (_H264 if _has_pyav() else _Mpeg4)(self.path, self.fps, self._size)
+            self._encoder = (_H264 if _has_pyav() else _Mpeg4)(self._temporary, self.path, self.fps, self._size)
         height, width = self._size
         frame = frame[:height, :width]
         bottom, right = height - frame.shape[0], width - frame.shape[1]
@@ -122,9 +123,9 @@ class VideoWriter:
             try:
                 with writing.naming(self.path, "out"):
                     self._encoder.close()
-                    writing.finish(self.path)
+                    writing.finish(self._temporary, self.path)
             except BaseException:
-                writing.discard(self.path)
+                writing.discard(self._temporary)
                 raise
 
     def __enter__(self):
@@ -134,7 +135,7 @@ class VideoWriter:
         if kind is None or issubclass(kind, (Exception, Stopped)):
             self.close()
         else:  # a second signal comes at any moment, also within `write`
-            writing.discard(self.path)
+            writing.discard(self._temporary)
 
 
 def _has_pyav() -> bool:
@@ -154,11 +155,11 @@ def _has_pyav() -> bool:
 class _H264:
     """PyAV's encoder."""
 
-    def __init__(self, path, fps, size):
+    def __init__(self, temporary, path, fps, size):
         import av
 
         # faststart: the index comes first, so that a browser plays what it has loaded
-        self._file = av.open(str(writing.temporary_of(path)), "w", format="mp4", options={"movflags": "faststart"})
+        self._file = av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"})
         rate = Fraction(fps).limit_denominator(1001)  # 30000/1001 is television's
         self._stream = self._file.add_stream("libx264", rate=rate, options={"crf": "20"})
         (self._stream.height, self._stream.width), self._stream.pix_fmt = size, "yuv420p"  # what browsers decode
@@ -180,8 +181,8 @@ class _H264:
 class _Mpeg4:
     """OpenCV's encoder."""
 
-    def __init__(self, path, fps, size):
-        self._path = str(writing.temporary_of(path))
+    def __init__(self, temporary, path, fps, size):
+        self._path = str(temporary)
         self._writer = cv2.VideoWriter(self._path, cv2.VideoWriter_fourcc(*"mp4v"), fps, size[::-1])
         if not self._writer.isOpened():
             raise DataError(f"{path} cannot be written as a video.", "out")

@@ -1,5 +1,7 @@
 """Folders for results, marked so that no command reads them as data, and files in them."""
 
+import array
+import bisect
 import contextlib
 import hashlib
 import itertools
@@ -19,6 +21,7 @@ _PART = 100  # bytes of a name within a file's name
 # a run's folder, and results of other commands: no evaluation replaces them
 RUN = "recipe.yaml"
 _OTHERS = (RUN, "predictions.json", "check.json")
+INCOMPLETE = "incomplete.txt"  # beside results that are not of all images
 
 
 def results_folder(asked: str | None, default: Path, replace: bool = False, of: str = "") -> Path:
@@ -32,13 +35,15 @@ def results_folder(asked: str | None, default: Path, replace: bool = False, of: 
         of: what the results are of, such as the path of the images.
 
     Raises:
-        UserError: the folder asked for is not empty, or cannot be written.
+        UserError: the folder asked for is not empty, another process writes to it, or it cannot be written.
     """
     if asked is None:
         numbered = (default.with_name(f"{default.name}_{number}") for number in itertools.count(2))
         usable = (path for path in itertools.chain([default], numbered) if _are_of(path, of) or not replace)
         return next(path for path in usable if _taken(path, exist_ok=replace, of=of))
     path = Path(asked)
+    if path.is_dir() and any(writing.is_live(one) for one in writing.unfinished(path)):
+        raise UserError(f"another process writes to {path}. Give another folder, or wait until it ends.", "out")
     if not _is_free(path, replace):
         names = sorted(p.name for p in path.iterdir() if p.name != RESULTS) if path.is_dir() else ["it is a file"]
         listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
@@ -58,8 +63,7 @@ def _taken(path, exist_ok, of) -> bool:
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror}. Give another folder.", "out") from error
     writing.write_text(path / RESULTS, of, "out", errors="backslashreplace")
-    if not (path / RUN).exists():  # a run's may be those of a process that trains it
-        writing.remove_unfinished(path)
+    writing.remove_unfinished(path)
     return True
 
 
@@ -98,6 +102,7 @@ def shortened(name: str, most: int = writing.LONGEST) -> str:
 
 # names of files may be no Unicode: JSON has an escape for each of their bytes
 _TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
+_END = b"\n]\n"
 
 
 class Records:
@@ -110,26 +115,34 @@ class Records:
         indent: spaces of indentation inside a record; by default a record is one line.
         argument: what chose the folder, for errors.
         partial: whether a block that an error or a stop at the end of a step ends leaves the records so far, if any.
+            On a full disk they are those that it took.
 
     Attributes:
         count: the number of records.
 
     Raises:
-        UserError: the file cannot be written; what is there stays.
+        UserError: the file cannot be written; what is there stays, but for `partial`.
     """
 
     def __init__(self, path: Path, indent: int | None = None, argument: str | None = None, partial: bool = False):
-        self.path, self.argument, self.partial, self._indent, self.count = path, argument, partial, indent, 0
+        self.path, self.argument, self.partial, self._indent = path, argument, partial, indent
+        self._ends = array.array("Q")  # of the records, in bytes
+        self._temporary = writing.temporary_of(path)
         with self._writing():
-            self._file = writing.temporary_of(path).open("w", **_TEXT)
+            self._file = self._temporary.open("wb")
+
+    @property
+    def count(self) -> int:
+        return len(self._ends)
 
     def add(self, record: dict):
         """Append one record; NaN becomes null."""
         text = json.dumps(_finite(record), indent=self._indent, ensure_ascii=False, allow_nan=False)
-        text = textwrap.indent(text, "  ")
+        text = (",\n" if self.count else "[\n") + textwrap.indent(text, "  ")
+        content = text.encode(**_TEXT)
         with self._writing():
-            self._file.write((",\n" if self.count else "[\n") + text)
-        self.count += 1
+            self._file.write(content)
+        self._ends.append((self._ends[-1] if self.count else 0) + len(content))
 
     def __enter__(self):
         return self
@@ -138,27 +151,48 @@ class Records:
         if self._file.closed:  # it could not be written
             return
         # a second signal comes at any moment, also within `add`
-        if kind is None or self.partial and self.count and issubclass(kind, (Exception, signals.Stopped)):
+        if kind is None or self._keeps(kind):
             with self._writing():
-                self._file.write("\n]\n" if self.count else "[]\n")
+                self._file.write(_END if self.count else b"[]\n")
                 self._file.close()
-                writing.finish(self.path)
+                writing.finish(self._temporary, self.path)
         else:
             self._discard()
+
+    def _keeps(self, kind) -> bool:
+        """Whether a block that an exception ends leaves the records so far."""
+        return self.partial and self.count > 0 and issubclass(kind, (Exception, signals.Stopped))
 
     @contextlib.contextmanager
     def _writing(self):
         try:
             with writing.naming(self.path, self.argument):
                 yield
-        except BaseException:
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                if self._keeps(type(error)):
+                    self._finish_what_is_there()
             self._discard()
             raise
+
+    def _finish_what_is_there(self):
+        """Finish the file with the records that are on the disk, less those whose room the end of the list needs."""
+        with contextlib.suppress(OSError):  # what the disk has not taken
+            self._file.close()
+        with self._temporary.open("r+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            del self._ends[bisect.bisect_right(self._ends, size - len(_END)) :]
+            if self.count:
+                file.truncate(self._ends[-1])
+                file.seek(0, os.SEEK_END)
+                file.write(_END)
+        if self.count:
+            writing.finish(self._temporary, self.path)
 
     def _discard(self):
         with contextlib.suppress(AttributeError, OSError):  # not opened; what the disk has not taken
             self._file.close()
-        writing.discard(self.path)
+        writing.discard(self._temporary)
 
 
 def write_json(path: Path, value, argument: str | None = None):

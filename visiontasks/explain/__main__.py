@@ -23,6 +23,7 @@ METHODS = {
     "rise": ("masking", "rise_of", {}, "RISE"),
 }
 CHANNELS = ("filters", "maps", "patches", "dream")  # of the network, not of a prediction
+REPORT = "explanations.json"
 BLIND = ("filters", "dream")  # they need no source
 
 USAGE = """python -m visiontasks.explain run=DIR|recipe=NAME source=FILE|DIR|GLOB [how=gradcam] [out=DIR] [key=value …]
@@ -79,7 +80,7 @@ def _explained(words, overrides, hows, believe) -> dict:
     from visiontasks.data.bit_depth import settle_bits
     from visiontasks.data.pipeline import samples_of
     from visiontasks.data.sources.images import Images
-    from visiontasks.evaluation.results import results_folder, write_json
+    from visiontasks.evaluation.results import results_folder
     from visiontasks.preprocess import Preprocess
     from visiontasks.signals import Stop
 
@@ -96,25 +97,51 @@ def _explained(words, overrides, hows, believe) -> dict:
 
         other = shuffled(model)
     out, used, report = results_folder(words.get("out"), Path("explanations")), set(), {}
-    if sheets:
-        report |= _channels(model.backbone, images, preprocess, words, sheets, options, count, out, used, console)
-    if maps:
-        records, judged = [], []
-        with Stop().after_steps() as stop:
-            for sample in samples_of(images):
-                record, drawn, of_image = _one(model, other, sample.image, preprocess, words, box, maps)
-                judged.append(of_image)
-                records.append({"path": sample.path, "drawing": _write(drawn, sample.path, "", out, used), **record})
-                console.print(_line(records[-1]))
-                stop.check()
-        report |= {"images": records, "maps": _together(judged, console)}
+    with _kept(out, report, console, len(images) if maps else None):
+        if sheets:
+            args = preprocess, words, sheets, options, count, out, used, console
+            report |= _channels(model.backbone, images, *args)
+        if maps:
+            records, judged = report.setdefault("images", []), []
+            with Stop().after_steps() as stop:
+                for sample in samples_of(images):
+                    record, drawn, of_image = _one(model, other, sample.image, preprocess, words, box, maps)
+                    judged.append(of_image)
+                    drawing = _write(drawn, sample.path, "", out, used)
+                    records.append({"path": sample.path, "drawing": drawing, **record})
+                    console.print(_line(records[-1]))
+                    stop.check()
+            report["maps"] = _together(judged, console)
     if report:
-        write_json(out / "explanations.json", report, "out")
-        report = json.loads((out / "explanations.json").read_text(encoding="utf-8"))  # NaN is null there
+        report = json.loads((out / REPORT).read_text(encoding="utf-8"))  # NaN is null there
     if images is not None and images.report:
         console.print(f"images skipped or mended:\n{images.report}")
     console.print(f"{out}" if images is None else f"{len(images)} images: {out}")
     return report
+
+
+@contextlib.contextmanager
+def _kept(out, report, console, total):
+    """Write the report at the end of a block; after a stop or an error what it holds so far, and that it is not all.
+
+    Args:
+        total: how many images are explained, or None.
+    """
+    from visiontasks.evaluation.results import INCOMPLETE, write_json
+    from visiontasks.writing import write_text
+
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        count = f" of {len(report.get('images', ()))} of {total} images" if total else ""
+        if any(out.glob("*.png")):
+            text = f"explain ended before the last drawing: {REPORT} holds what was explained so far{count}"
+            console.print(f"{text}: {out}")
+            write_json(out / REPORT, report, "out")
+            write_text(out / INCOMPLETE, text + "\n", "out")
+        raise
+    if report:
+        write_json(out / REPORT, report, "out")
 
 
 def _together(judged, console) -> dict:

@@ -2,8 +2,10 @@
 
 import errno
 import json
+import os
 import time
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,19 @@ from visiontasks.training.generations import Generations
 from visiontasks.weights.keras_file import check_keras_file
 
 MODEL = "VisionModel"  # the class that Keras writes into its file
+_TAKEN = (errno.EACCES, errno.EAGAIN)  # what the system says of a lock that another one has
+_TRIES, _MOMENT = 5, 0.02  # seconds
+_locks = weakref.WeakSet()  # the files that this process holds
+
+
+def _let_go():
+    """A forked process has its parent's open files: it would hold the run on when the parent has ended."""
+    for file in _locks:
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 class RunDirectory:
@@ -124,36 +139,56 @@ class RunDirectory:
         return [cls(one.parent) for one in sorted(recipes, key=lambda one: one.stat().st_mtime, reverse=True)]
 
     def hold(self) -> bool:
-        """Keep other processes from training this run as long as this one lives; False if another one does.
+        """Keep others from training this run until `release`; False if one trains it, be it this process's.
 
         The system lets go of it however the process ends. Where the file system has no locks, nothing is held.
         """
+        if self._lock is not None:
+            return True
         try:
             import fcntl
         except ImportError:  # Windows
             return True
         file = open(self.path / "lock", "a")  # noqa: SIM115 (closing it would let go)
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        for tries in range(_TRIES):
+            try:
+                # of an open file: one of POSIX would go as soon as anything in this process closes the file
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    file.close()
+                    return True
+                if tries + 1 < _TRIES:  # whoever asks `held` has it for a moment
+                    time.sleep(_MOMENT)
+        else:
             file.close()
-            return error.errno not in (errno.EACCES, errno.EAGAIN)
+            return False
         self._lock = file
+        _locks.add(file)
         return True
 
-    @property
-    def held(self) -> bool:
-        """Whether another process trains this run."""
-        if self._lock is not None or not (self.path / "lock").is_file():
-            return False
-        try:
-            free = self.hold()
-        except OSError:  # of another user, or a read-only disk: who may not write the lock, asks in vain
-            return False
+    def release(self):
+        """Let go of the run: what keeps this object, such as the traceback of an error, does not keep the run."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-        return not free
+
+    @property
+    def held(self) -> bool:
+        """Whether something else than this object trains this run. To ask keeps nobody from it."""
+        if self._lock is not None:
+            return False
+        try:
+            import fcntl
+
+            with open(self.path / "lock", "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except ImportError:
+            return False
+        except OSError as error:  # there is no lock, or who may not read it asks in vain
+            return error.errno in _TAKEN
+        return False
 
     @property
     def ended(self) -> bool:
