@@ -1,4 +1,4 @@
-"""What `train` says of memory that is lacking."""
+"""What `train` says of memory that is lacking, and of a way on after NaN."""
 
 import types
 
@@ -10,6 +10,7 @@ from visiontasks.errors import UserError
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
 from visiontasks.training import devices
+from visiontasks.training.run_directory import RunDirectory
 
 GIB = 2**30
 
@@ -47,3 +48,15 @@ def test_item_72_out_of_memory_is_an_error_with_the_batch_that_fits(model, room,
 def test_other_errors_stay_what_they_are(model, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         advised(model, GIB, monkeypatch, ZeroDivisionError())
+
+
+def test_what_else_may_help_after_nan_is_what_can(tmp_path):
+    run = RunDirectory.create(tmp_path, "x")
+    assert train._ways_on(run, "stop") == train._ways_on(run, "rollback") == []
+    run.states.write({}, [])
+    (line,) = train._ways_on(run, "stop")
+    assert f"resume={run.path} train.on_nan=rollback" in line
+    assert train._ways_on(run, "rollback") == []  # nothing is trained to begin with
+    run.last.touch()
+    (line,) = train._ways_on(run, "rollback")
+    assert f"init={run.path} train.optimizer.learning_rate=" in line and "resume" not in line

@@ -73,7 +73,7 @@ def fit(
     if not processes.first:
         del memories["log"]  # which writes what it remembers
     minutes, raw, each = recipe.save_minutes, lambda: average.raw, non_finite.goes_back
-    state = TrainingState(run.states, position, interrupt, memories, minutes, raw, each, processes.first)
+    state = TrainingState(run.states, position, interrupt, memories, minutes, raw, each, processes.first, run.marks)
     progress = Progress(console, position, recipe.epochs, tasks, checkpoints, interrupt)
     callbacks = [
         non_finite,
