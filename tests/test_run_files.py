@@ -246,3 +246,16 @@ def test_a_run_that_is_trained_meanwhile_is_no_false_alarm(run, monkeypatch):
     trains.release()
     monkeypatch.setattr(generations, "read", lambda path: path.unlink() or read(path))
     assert RunFiles(run).exit_code == 1  # nobody trains it: who has removed them?
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "data.json"])
+def test_a_recipe_or_data_that_changed_since_the_state_are_named(run, name):
+    values, arrays = generations.read(run.states.files[0])
+    run.states.write({**values, "marks": run.marks}, arrays)
+    assert RunFiles(run).exit_code == 0
+    path = run.path / name
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")  # which can be read as before
+    found = RunFiles(run)
+    (line,) = [line for line in found.lines if line.status == DAMAGED]
+    assert line.name == name and "changed since the newest state was saved" in line.text
+    assert found.resume.startswith(f"cannot be resumed: {name} is damaged or changed")

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from visiontasks import cli, signals
+from visiontasks.errors import UserError
 
 
 def test_a_signal_waits_for_the_end_of_a_step_and_a_second_of_its_kind_does_not():
@@ -50,6 +51,20 @@ def test_a_stop_file_asks_as_soon_as_it_exists_and_is_looked_for_once_a_second(t
         stop.check()
     (tmp_path / "notice").unlink()
     assert stop.poll()
+
+
+def test_a_stop_file_that_cannot_be_looked_at_is_an_error_at_the_start_and_later_no_stop(tmp_path, monkeypatch):
+    stop = signals.Stop("x" * 300)
+    assert not stop.poll()
+    with pytest.raises(UserError, match=r"train.stop_file: cannot look for x+: .*long\. Give another path"):
+        stop.begin("train.stop_file")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    stop = signals.Stop("~/notice")
+    stop.begin("train.stop_file")
+    signals.Stop().begin("train.stop_file")
+    (tmp_path / "notice").touch()
+    with pytest.raises(signals.Stopped, match="the stop file .*notice"):
+        stop.begin("train.stop_file")
 
 
 class Finalized:

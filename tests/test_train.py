@@ -1,4 +1,4 @@
-"""What `train` says of memory that is lacking, and what a kill while it loads weights leaves."""
+"""What `train` says of lacking memory and of a way on after NaN; what a kill while it loads weights leaves."""
 
 import os
 import shutil
@@ -14,6 +14,7 @@ from visiontasks.errors import UserError
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
 from visiontasks.training import devices
+from visiontasks.training.run_directory import RunDirectory
 from visiontasks.writing import is_unfinished, remove_unfinished, unfinished
 
 GIB = 2**30
@@ -82,3 +83,15 @@ def test_weights_that_a_kill_leaves_unpacked_are_removed_by_the_next_resume(tmp_
     assert [*folder.iterdir()] == [best]
     train._load_weights(types.SimpleNamespace(load_weights=lambda path: None), best, writes=False)
     assert [*folder.iterdir()] == [best]
+
+
+def test_what_else_may_help_after_nan_is_what_can(tmp_path):
+    run = RunDirectory.create(tmp_path, "x")
+    assert train._ways_on(run, "stop") == train._ways_on(run, "rollback") == []
+    run.states.write({}, [])
+    (line,) = train._ways_on(run, "stop")
+    assert f"resume={run.path} train.on_nan=rollback" in line
+    assert train._ways_on(run, "rollback") == []  # nothing is trained to begin with
+    run.last.touch()
+    (line,) = train._ways_on(run, "rollback")
+    assert f"init={run.path} train.optimizer.learning_rate=" in line and "resume" not in line

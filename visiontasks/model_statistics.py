@@ -1,5 +1,7 @@
 """`Adapts`: a VisionModel whose head is fitted by statistics of features, in one pass and without gradients."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from visiontasks import model_arrays
@@ -14,7 +16,7 @@ class Adapts:
         """Whether the model learns by `fit`, as most do; otherwise by `adapt`."""
         return all(head.by_gradients for head in self.heads.values())
 
-    def adapt(self, x, y=None, batch_size: int = 8):
+    def adapt(self, x, y=None, batch_size: int = 8, on_batch: Callable[[], object] = lambda: None):
         """Fit the statistics of a head that is not `by_gradients` to normal images, in one pass.
 
         The backbone stays as it is, its batch norms in inference mode. A second call begins anew.
@@ -23,6 +25,7 @@ class Adapts:
             x: a Loader; or uint8 images (N, H, W, 3), alone or as {"image": …, "label": …}.
             y: int (N,) labels of x, or {"label": …}. Only images of the first class are used; without labels all are.
             batch_size: images at once, of arrays.
+            on_batch: called after the backbone has seen a batch; what it raises ends this call, and nothing is fitted.
 
         Raises:
             ValueError: the head learns by gradients, the arrays are not what it learns from, or there are too few
@@ -45,16 +48,17 @@ class Adapts:
                 for start in range(0, len(images), batch_size)
             )
         try:
-            head.adapt(self._normal_features(name, head, batches))
+            head.adapt(self._normal_features(name, head, batches, on_batch))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
-    def _normal_features(self, name, head, batches):
+    def _normal_features(self, name, head, batches, on_batch):
         """{tap: features} of each batch's images of the first class."""
         for batch in batches:
             labels = head.label_set(batch).get(head.fields[0])
             # all images of a batch, so that the backbone is compiled for one shape
             features = {**self.backbone.predict_on_batch(batch["image"]), "image": batch["image"]}
+            on_batch()
             rows = slice(None) if labels is None else np.ravel(labels) == 0
             yield {tap: np.asarray(features[tap])[rows] for tap in self.taps[name]}
 

@@ -19,7 +19,7 @@ from visiontasks.recipe.schema import Recipe
 from visiontasks.registry import catalog
 from visiontasks.training import generations
 from visiontasks.training.event_records import count_records
-from visiontasks.training.run_directory import MODEL, RunDirectory
+from visiontasks.training.run_directory import MODEL, RunDirectory, differing
 from visiontasks.weights.keras_file import arrays, check_keras_file
 from visiontasks.writing import is_live, is_unfinished, unfinished
 
@@ -54,9 +54,12 @@ class RunFiles:
         self.run, self.lines, self.recipe, self._shapes = run, [], None, {}
         self._held = run.held  # then files are replaced while they are looked at
         self._state = None  # the values of the newest state that is whole
-        self._check("recipe.yaml", run.recipe, self._read_recipe)
         for path in sorted(run.states.files, key=lambda one: int(one.stem)):
             self._check(f"state/{path.name}", path, self._read_state)
+        marks = self._state.get("marks", {}) if self._state else {}
+        self._changed = differing(marks, run.marks)
+        self._check("recipe.yaml", run.recipe, self._read_recipe)
+        self.lines.insert(0, self.lines.pop())  # the first thing to read, though its mark is in the state
         for path in (run.best, run.last):
             self._check(f"checkpoints/{path.name}", path, self._read_checkpoint, self._checkpoint_expected(path))
         self._compare_checkpoints()
@@ -115,7 +118,12 @@ class RunFiles:
         else:
             self._add(name, NOTE if text.startswith("note: ") else OK, text.removeprefix("note: "))
 
+    def _check_mark(self, path):
+        if path.name in self._changed:
+            raise ValueError("it changed since the newest state was saved, so the run does not resume")
+
     def _read_recipe(self, path) -> str:
+        self._check_mark(path)
         self.recipe: Recipe = read(str(path))
         return f"{self.recipe.backbone['name']} with {', '.join(self.recipe.parts)}"
 
@@ -183,6 +191,7 @@ class RunFiles:
 
     def _read_data(self, path) -> str:
         files, names = read_stamps(path)
+        self._check_mark(path)
         for name, held in {**names}.items():
             if not isinstance(held, list):
                 raise ValueError(f"names of {name}: expected a list, got {held!r}")
@@ -232,8 +241,8 @@ class RunFiles:
         if self._state is None:
             damaged = "no saved state is whole" if self.run.states.files else "it has no saved state"
             return f"cannot be resumed: {damaged}"
-        if self.recipe is None:
-            return "cannot be resumed: recipe.yaml is damaged"
+        if self.recipe is None or self._changed:
+            return f"cannot be resumed: {self._changed[0] if self._changed else 'recipe.yaml'} is damaged or changed"
         position = self._state["memories"]["position"]
         return (
             f"can be resumed (resume={self.run.path}) at epoch {position['epoch'] + 1}, "

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from visiontasks.errors import UserError
+
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 CODE = 130  # what a stopped command exits with
 LOOK_SECONDS = 1.0  # between two looks for a stop file: it may lie on a disk of the network
@@ -33,14 +35,14 @@ class Stop:
     """Whether something has asked this process to end, for loops that end after the running step.
 
     Args:
-        file: asks as soon as it exists; None: only signals do.
+        file: asks as soon as it exists; "~" is the home folder; None: only signals do.
 
     Attributes:
         asked: what has: a signal's name, or the file; "" as long as nothing has.
     """
 
     def __init__(self, file: str | Path | None = None):
-        self.file, self.asked = file and Path(file), ""
+        self.file, self.asked = file and Path(os.path.expanduser(file)), ""
         self._seen, self._looked = set(), -LOOK_SECONDS
 
     @contextlib.contextmanager
@@ -81,9 +83,31 @@ class Stop:
         """Whether something has asked; a look for the file, at most one a second."""
         if not self.asked and self.file is not None and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
-            if self.file.exists():
-                self.asked = f"the stop file {self.file}"
+            with contextlib.suppress(OSError):  # a network disk may be away for a while: training is not
+                self._look()
         return bool(self.asked)
+
+    def _look(self):
+        try:
+            self.file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        self.asked = f"the stop file {self.file}"
+
+    def begin(self, argument: str):
+        """As `check`, before the first step; `argument` is what chose the file.
+
+        Raises:
+            Stopped: the file is there.
+            UserError: the path is none that can be looked at.
+        """
+        try:
+            if self.file is not None:
+                self._look()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot look for {self.file}: {reason}. Give another path.", argument) from error
+        self.check()
 
     def check(self):
         """The end of a step.

@@ -127,7 +127,9 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
 
     train_set, val_set = build.loaders(recipe, processes.share)
     reporter.data(train_set, val_set)
-    Stop(recipe.train.stop_file).check()  # also that of the last time, which would stop this run at its first step
+    Stop(recipe.train.stop_file).begin(
+        "train.stop_file"
+    )  # also that of the last time, which would stop this run at its first step
     for one in (train_set, val_set):
         check_readable(one.source)  # else the first epoch finds it out, of the validation set at its end
     if run is not None:
@@ -246,7 +248,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume, processes) 
     from visiontasks.evaluation.report import write_evaluation
     from visiontasks.evaluation.results import write_json
     from visiontasks.registry.catalog import tasks_of
-    from visiontasks.signals import CODE, Stop
+    from visiontasks.signals import CODE, Stop, Stopped
     from visiontasks.training.fit import fit
     from visiontasks.training.statistics import fit_statistics
     from visiontasks.training.together import validated
@@ -262,15 +264,12 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume, processes) 
             for notes in processes.collect(train_set.source.report.items())[1:]:
                 train_set.source.report.take(notes)
         else:
-            ended = fit_statistics(model, train_set, run, reporter.console)
-    except KeyboardInterrupt:  # a second Ctrl-C
-        reporter.stopped(run, "at once")
+            ended = fit_statistics(model, train_set, run, reporter.console, Stop(recipe.train.stop_file))
+    except KeyboardInterrupt as stopped:  # a second Ctrl-C
+        reporter.stopped(run, f"by {stopped}" if isinstance(stopped, Stopped) else "at once")
         raise
     except FloatingPointError as error:
-        if not run.states.files:
-            raise
-        how = f"resume={run.path} train.on_nan=rollback"
-        raise FloatingPointError(f"{error}\nOr leave that batch out, and halve the learning rate: {how}") from None
+        raise FloatingPointError("\n".join([str(error), *_ways_on(run, recipe.train.on_nan)])) from None
     finally:
         if (skipped := reporter.skipped(train_set, val_set)) and processes.first:
             write_text(run.skipped, skipped, "dir", errors="backslashreplace")
@@ -319,6 +318,16 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume, processes) 
     run.states.prune(1)
     reporter.ended(run, ended, tasks, seconds)
     return 0
+
+
+def _ways_on(run, on_nan) -> list[str]:
+    """What else may help a run that NaN has stopped, in a sentence, if anything does."""
+    if on_nan == "stop" and run.states.files:
+        return [f"Or leave that batch out, and halve the learning rate: resume={run.path} train.on_nan=rollback"]
+    if on_nan == "rollback" and run.last.is_file():  # to resume would fail again at once
+        rate = "train.optimizer.learning_rate=NUMBER"
+        return [f"Or begin a new run with its weights and a lower learning rate: init={run.path} {rate}"]
+    return []
 
 
 def _load_weights(model, checkpoint: Path, writes: bool = True):

@@ -28,6 +28,25 @@ def test_the_first_row_fixes_the_columns(tmp_path):
     assert log.table()["epoch"].tolist() == [1, 2, 3] and log.table()["val_loss"][2] == 1
 
 
+def test_a_log_that_begins_again_is_not_lost_where_it_cannot_be_written(tmp_path, monkeypatch):
+    log, path = CsvLog(tmp_path / "x.csv"), tmp_path / "x.csv"
+    log.add({"epoch": 1}, {"epoch": 2})
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("os.replace", fail)
+        with pytest.raises(UserError, match="No space left"):
+            log.replace([{"epoch": 1}])
+    assert path.read_bytes() == before
+    log.replace([{"epoch": 1}])
+    assert rows(path) == [{"epoch": "1"}]
+    log.replace([])
+    assert not path.exists() and log.rows == []
+
+
 def made(tmp_path):
     console = Console(file=io.StringIO(), soft_wrap=True)  # as the commands have it: a long path stays on its line
     tasks = {"head": types.SimpleNamespace(main_metric="top1")}

@@ -1,5 +1,6 @@
 """A batch that makes the loss or the weights NaN: training stops and names it, or goes on without it."""
 
+import csv
 import io
 import shutil
 import sys
@@ -16,11 +17,11 @@ from visiontasks.data.pipeline import Loader
 from visiontasks.data.stream import Stream
 from visiontasks.heads.classifier import Classifier
 from visiontasks.model import VisionModel
-from visiontasks.recipe.schema import TrainRecipe
+from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
 from visiontasks.registry.catalog import tasks_of
 from visiontasks.training.fit import fit
 from visiontasks.training.generations import all_finite, read
-from visiontasks.training.non_finite import MOST, GoBack, NonFinite
+from visiontasks.training.non_finite import MOST, MOST_IN_ALL, GoBack, NonFinite
 from visiontasks.training.position import Position
 from visiontasks.training.run_directory import RunDirectory
 
@@ -93,38 +94,48 @@ def facts(path):
     return memories["position"]["left_out"], memories["non_finite"]["halved"]
 
 
-# killed before the batch, and after the way back
+# killed before the batch, after the way back, and after the second of two
 @pytest.mark.parametrize(
-    ("kind", "number", "halved", "kills"),
+    ("kind", "number", "halved", "kills", "freeze"),
     [
-        ("loss", SPOILED, [SPOILED + 1], (0, "back")),
-        # noticed a step late, and traced back to its batch by a second way back
-        ("gradient", SPOILED - 1, [SPOILED - 1, SPOILED], ()),
+        ("loss", SPOILED, [SPOILED + 1], (0, "back"), None),
+        # noticed a step late, and traced back to its batch by a second way back, which halves nothing; in a stage's
+        # first step and within it
+        ("gradient", SPOILED - 1, [SPOILED - 1], ("back", "second"), FreezeRecipe(epochs=1)),
+        ("gradient", SPOILED, [SPOILED], (), None),
     ],
 )
 def test_training_goes_on_without_the_batch_and_so_does_one_that_is_killed(
-    kind, number, halved, kills, spoiled, tmp_path
+    kind, number, halved, kills, freeze, spoiled, tmp_path
 ):
     spoiled.clear()
     spoiled.add(number)
     whole = new(tmp_path)
-    ended, printed = train(whole, kind, on_nan="rollback")
+    ended, printed = train(whole, kind, on_nan="rollback", freeze=freeze)
     files = list(reversed(whole.states.files))
     values, arrays = whole.states.read()
     assert ended["epochs"] == 3 and all_finite(arrays)
-    assert facts(files[-1]) == ([number], halved) and printed.count("warning: ") == len(halved)
-    assert "at epoch 2, step 2" in printed and printed.count("\n  block ") == 4 * len(halved)
-    assert f"at {0.5 ** len(halved):g} of the learning rate" in printed
+    times = 2 if kind == "gradient" else 1
+    assert facts(files[-1]) == ([number], halved) and printed.count("warning: ") == times
+    assert "at epoch 2, step 2" in printed and printed.count("\n  block ") == 4 * times
+    done = number - STEPS
+    assert f"back to epoch 2, {done} step{'s' * (done != 1)} of it done, and leaves out" in printed
+    assert f"the batch of epoch 2, step {done + 1}." in printed
+    again = f"That of epoch 2, step {done + 2} is trained on again."
+    assert (again in printed) == (kind == "gradient") and printed.count("is 0.5 of what it was") == times
     assert whole.metrics.read_text().count("\n") == 4
+    rates = [int(row.split(",")[0]) for row in whole.learning_rate.read_text().splitlines()[1:]]
+    assert rates == [step + 1 for step in range(3 * STEPS) if step != number]
     model = keras.saving.load_model(whole.last, compile=False)
     assert all_finite(map(ops.convert_to_numpy, model.variables))
     back = next(number for number, file in enumerate(files) if facts(file)[1])
     for kill in kills:
-        path = files[back if kill == "back" else kill]
+        second = next((at for at, file in enumerate(files) if facts(file)[0] == [number]), None)
+        path = files[{"back": back, "second": second}.get(kill, kill)]
         run = new(tmp_path, f"killed {kill}")
         run.states.folder.mkdir()
         shutil.copy(path, run.states.folder)
-        assert train(run, kind, resume=True, on_nan="rollback")[0] == ended
+        assert train(run, kind, resume=True, on_nan="rollback", freeze=freeze)[0] == ended
         found, there = run.states.read()
         assert all(np.array_equal(a, b) for a, b in zip(arrays, there, strict=True)) and len(arrays) == len(there)
         for name in ("non_finite", "checkpoints", "early_stopping"):
@@ -198,6 +209,49 @@ def test_after_three_times_without_an_end_of_an_epoch_it_stops(monkeypatch):
     fail(FloatingPointError)
     one.on_epoch_end(1)
     fail(GoBack)
+
+
+def test_an_image_that_spoils_a_batch_of_each_epoch_stops_training_in_the_end(monkeypatch):
+    monkeypatch.setattr(NonFinite, "_weights_are_finite", lambda self: True)
+    one = at(0)
+    for epoch in range(MOST_IN_ALL):
+        one.position.epoch, one.position.step = epoch, 3
+        with pytest.raises(GoBack) as raised:
+            one.on_train_batch_end(0, {"loss": np.nan})
+        one.go_back(raised.value)
+        one.on_epoch_end(epoch)
+    again = at(0)
+    again.remember(one.memory())
+    again.position.epoch, again.position.step = MOST_IN_ALL, 3
+    with pytest.raises(FloatingPointError, match=f"went back {MOST_IN_ALL} times. An image .*Try a lower"):
+        again.on_train_batch_end(0, {"loss": np.nan})
+
+
+def test_a_batch_that_was_wrongly_blamed_costs_nothing():
+    one = at(12)
+    for _ in range(MOST):  # the last of those that are allowed too
+        one.go_back(GoBack("", one.position.number, by_weights=False))
+    before = one.memory()
+    one.position.epoch, one.position.step = 1, 1  # the saved state
+    one._last = 11
+    with pytest.raises(GoBack, match="at epoch 2, step 2") as raised:
+        one._raise("Weights are not finite", "", by_weights=True)
+    one.go_back(raised.value)
+    after = one.memory()
+    assert after == {**before, "noticed": 11} and one.position.left_out == {11, 12, 13}
+
+
+def test_an_epoch_of_which_all_batches_are_left_out_has_no_loss(spoiled, tmp_path):
+    spoiled.clear()
+    spoiled.update(range(STEPS, 2 * STEPS))
+    run = new(tmp_path)
+    ended, printed = train(run, "loss", on_nan="rollback")
+    with run.metrics.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["loss"] != "" for row in rows] == [True, False, True] and all(row["val_loss"] for row in rows)
+    assert ended["epochs"] == 3 and "epoch 2/3" in printed and printed.count("no step") == 1
+    rates = [int(row.split(",")[0]) for row in run.learning_rate.read_text().splitlines()[1:]]
+    assert rates == [1, 2, 3, 7, 8, 9]
 
 
 def test_rates_are_halved_from_where_training_went_back_and_batches_left_out_are_no_updates():

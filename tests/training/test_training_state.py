@@ -4,12 +4,13 @@ import csv
 import io
 import shutil
 import signal
+import warnings
 
 import fakes
 import keras
 import numpy as np
 import pytest
-from blocks import Blocks, during_validation
+from blocks import Blocks, during_validation, position
 from rich.console import Console
 
 from visiontasks.data.pipeline import Loader
@@ -20,8 +21,10 @@ from visiontasks.model import VisionModel
 from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
 from visiontasks.registry.catalog import tasks_of
 from visiontasks.training.fit import fit
-from visiontasks.training.generations import read
+from visiontasks.training.generations import Generations, read
+from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.run_directory import RunDirectory
+from visiontasks.training.state import TrainingState
 
 STEPS = 3  # of an epoch
 RECIPE = TrainRecipe(
@@ -102,6 +105,7 @@ def undisturbed(tmp_path_factory):
     """A run whose every state is kept, one of each step and of each epoch's end, and what `fit` returned."""
     run = RunDirectory.create(tmp_path_factory.mktemp("runs"), "undisturbed")
     run.states.keep = 99
+    run.recipe.write_text("epochs: 3")
     return run, train(run)
 
 
@@ -113,6 +117,7 @@ def test_goes_on_from_any_state_to_the_same_bits(undisturbed, done, tmp_path):
     (path, *_) = [path for path, one in positions.items() if (one["epoch"], one["step"]) == done]
     run = RunDirectory.create(tmp_path, "killed")
     run.states.folder.mkdir()
+    shutil.copy(whole.recipe, run.recipe)
     for file in (path, whole.metrics, whole.learning_rate):  # the tables know more than the state, as after a kill
         shutil.copy(file, run.states.folder if file is path else run.path)
     assert train(run, resume=True) == ended
@@ -163,11 +168,36 @@ def test_an_error_while_a_state_is_written_ends_training(error, tmp_path, monkey
 def test_a_state_of_another_model_is_an_error(undisturbed, tmp_path):
     whole, _ = undisturbed
     run = RunDirectory.create(tmp_path, "other")
+    shutil.copy(whole.recipe, run.recipe)
     values, arrays = whole.states.read()
     values["variables"][5][0] = "backbone/another/kernel"
     run.states.write(values, arrays)
     with pytest.raises(UserError, match=r"resume: the saved state is of another model: it has .*another/kernel"):
         train(run, resume=True)
+    run.recipe.write_text("epochs: 4")
+    with pytest.raises(UserError, match="resume: recipe.yaml in .*other.* changed since the state was saved"):
+        train(run, resume=True)
     run.states.write({"memories": {}}, [])
     with pytest.raises(UserError, match="resume: .*has no state of this version"):
         train(run, resume=True)
+
+
+def test_a_state_that_is_not_finite_is_not_saved_and_said_unless_a_fault_says_it(tmp_path):
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd")
+    model.optimizer.build(model.trainable_variables)
+    model.weights[0].assign(np.full((2, 1), np.nan))
+    at = position(3)
+    at.epoch, at.step = 1, 2
+    state = TrainingState(Generations(tmp_path / "state"), at, Interrupt(), {}, 0, dict)
+    state.set_model(model)
+    with pytest.warns(UserWarning, match="the state after step 2 of epoch 2 holds NaN or infinity and is not saved"):
+        state.save()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*not saved")
+        state.save(wait=False)
+        with pytest.raises(FloatingPointError, match="a batch"):
+            state.go_back(ValueError("a batch"), lambda: None)
+        model.weights[0].assign(np.zeros((2, 1)))
+        state.save()
+    assert len(state.generations.files) == 1

@@ -125,8 +125,8 @@ class TrainRecipe:
     )
     on_nan: Literal["stop", "rollback"] = _key(
         "at a loss or weights of NaN or infinity: stop, with an error that names the images; or rollback: go back to "
-        "the last saved state, leave that batch out and halve the learning rate, up to 3 times before an epoch ends; a "
-        "state is then saved at the start and at each epoch's end too",
+        "the last saved state, leave that batch out and halve the learning rate, up to 3 times before an epoch ends "
+        "and 6 times in all; a state is then saved at the start and at each epoch's end too",
         "stop",
     )
     stop_file: str | None = _key(

@@ -73,7 +73,7 @@ def fit(
     if not processes.first:
         del memories["log"]  # which writes what it remembers
     minutes, raw, each = recipe.save_minutes, lambda: average.raw, non_finite.goes_back
-    state = TrainingState(run.states, position, interrupt, memories, minutes, raw, each, processes.first)
+    state = TrainingState(run.states, position, interrupt, memories, minutes, raw, each, processes.first, run.marks)
     progress = Progress(console, position, recipe.epochs, tasks, checkpoints, interrupt)
     callbacks = [
         non_finite,
@@ -114,7 +114,7 @@ def fit(
                 called = [*callbacks, *([stopping] if stage.end == recipe.epochs else []), state]
                 try:
                     if position.step == len(train):
-                        _end_epoch(model, called, position.epoch)
+                        _end_epoch(model, called, position)
                         continue
                     model.fit(
                         train,
@@ -129,6 +129,7 @@ def fit(
                     progress.stop()
                     state.go_back(fault, functools.partial(non_finite.go_back, fault))
                     interrupt.finished = position.epoch
+                    compiled = stage, None  # the optimizer begins anew too, whatever its rate
                     console.print(f"warning: {fault}\n{non_finite.text()}")
             if compiled and position.epoch + position.step:
                 state.finish()
@@ -152,12 +153,15 @@ def fit(
     }
 
 
-def _end_epoch(model, called, epoch):
-    """Validate an epoch whose steps are all done: Keras has no epoch without steps."""
+def _end_epoch(model, called, position):
+    """Validate an epoch whose steps are all done, or left out: Keras has no epoch without steps."""
+    epoch = position.epoch
     callbacks = keras.callbacks.CallbackList(called, model=model, epochs=epoch + 1)
     callbacks.on_train_begin()
     callbacks.on_epoch_begin(epoch)
-    callbacks.on_epoch_end(epoch, dict(model.get_metrics_result()))
+    logs = dict(model.get_metrics_result())
+    # of no step there is no loss, not one of 0
+    callbacks.on_epoch_end(epoch, dict.fromkeys(logs, math.nan) if position.new_epoch else logs)
     callbacks.on_train_end()
 
 

@@ -18,7 +18,8 @@ DRAW_SECONDS = 10  # between drawings of the curves; a drawing takes about one s
 class MetricsLog(keras.callbacks.Callback):
     """Writes a row per epoch to `metrics.csv`, up to 50 to `learning_rate.csv`, and draws both as `curves.png`.
 
-    A step is an update of the weights; steps and epochs are counted from 1 through all stages.
+    A step is an update of the weights; steps and epochs are counted from 1 through all stages. A batch that is left out
+    keeps its number, so that steps rise from epoch to epoch, but has no row in `learning_rate.csv`.
 
     Args:
         run: the RunDirectory.
@@ -66,9 +67,11 @@ class MetricsLog(keras.callbacks.Callback):
         done = self.position.step
         steps = epoch * len(self.position.loader)  # before this epoch
         first = steps - self._stages[-1]["step"]
-        points = np.unique(np.linspace(0, done - 1, min(RATES, done)).astype(int)).tolist()
-        rates = {steps + n + 1: float(self._rate(first + n)) for n in points}
-        self.rates.add(*({"step": step, "learning_rate": rate} for step, rate in rates.items()))
+        taken = [n for n in range(done) if steps + n not in self.position.left_out]
+        points = np.unique(np.linspace(0, len(taken) - 1, min(RATES, len(taken))).astype(int))
+        rates = {steps + taken[n] + 1: float(self._rate(first + taken[n])) for n in points}
+        if rates:
+            self.rates.add(*({"step": step, "learning_rate": rate} for step, rate in rates.items()))
         seconds = round(self.position.seconds - self._begun, 1)
         self._begun = None
         self.epochs.add({"epoch": epoch + 1, "step": steps + done, "seconds": seconds, **logs})
@@ -112,11 +115,16 @@ class CsvLog:
         replace_atomically(self.path, self._write, "dir")
 
     def replace(self, rows: list[dict]):
-        """Begin with these rows; of those that the file has, none stays."""
+        """Begin with these rows; of those that the file has, none stays.
+
+        Raises:
+            UserError: the file cannot be written; it is unchanged.
+        """
         self.rows = []
-        self.path.unlink(missing_ok=True)
         if rows:
             self.add(*rows)
+        else:
+            self.path.unlink(missing_ok=True)
 
     def _write(self, path):
         with open(path, "w", newline="", encoding="utf-8") as file:

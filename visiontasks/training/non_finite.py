@@ -10,6 +10,7 @@ from visiontasks.training.generations import all_finite
 from visiontasks.training.position import Position
 
 MOST = 3  # times that training goes back without ending an epoch: another rate or recipe is needed then
+MOST_IN_ALL = 6  # halvings of the rate: at 1/64 of it little is learned, and an image may spoil a batch of each epoch
 ADVICE = "Try a lower learning_rate, clip_norm=1 or precision=float32."
 
 
@@ -26,7 +27,8 @@ class NonFinite(keras.callbacks.Callback):
 
     A loss shows it one step late if a gradient alone was not finite: the weights of that step are NaN, and the loss of
     the next. So after a way back the weights are looked at after each step, up to where it was noticed, and the batch
-    that did it is left out. Gradients that a LossScaleOptimizer skips change no weight and are none of this.
+    that did it is left out instead of the one that was blamed; that costs no second halving of the learning rate.
+    Gradients that a LossScaleOptimizer skips change no weight and are none of this.
 
     It is the first of the callbacks: after an epoch it looks at the weights before others use them.
 
@@ -46,6 +48,7 @@ class NonFinite(keras.callbacks.Callback):
         super().__init__()
         self.position, self.goes_back = position, on_nan == "rollback"
         self.halved, self._noticed, self._count, self._last = [], None, 0, 0
+        self._said = ""
 
     def memory(self) -> dict:
         return {"halved": list(self.halved), "noticed": self._noticed, "count": self._count}
@@ -87,19 +90,32 @@ class NonFinite(keras.callbacks.Callback):
 
     def go_back(self, fault: GoBack):
         """Note that training is again where its last saved state was, and goes on without the batch of a fault."""
-        if fault.by_weights and self._noticed is not None and fault.number < self._noticed:
+        back, again = f"epoch {self.position.epoch + 1}, {_steps(self.position.step)} of it done", ""
+        corrects = self._corrects(fault.number, fault.by_weights)
+        if corrects:
             self.position.left_out.discard(self._noticed)  # its loss was that of weights which were NaN already
+            again = f" That of {self._at(self._noticed)} is trained on again."
         self.position.leave_out(fault.number)
-        self.halved.append(self.position.number)
-        self._noticed, self._count = fault.number, self._count + 1
+        if not corrects:  # else what the wrong batch has cost stands for the right one
+            self.halved.append(self.position.number)
+            self._count += 1
+        self._noticed = fault.number
+        self._said = f"goes back to {back}, and leaves out the batch of {self._at(fault.number)}.{again}"
 
     def text(self) -> str:
-        """A sentence on the last way back."""
-        step = f"epoch {self.position.epoch + 1}, step {self.position.step + 1}"
+        """Sentences on the last way back."""
         return (
-            f"Training goes on from its saved state at {step}, without that batch, at {self.factor:g} of the learning "
-            f"rate. ({self._count} of at most {MOST} times before an epoch ends.)"
+            f"Training {self._said} The learning rate is {self.factor:g} of what it was. ({self._count} of at most "
+            f"{MOST} times before an epoch ends, {len(self.halved)} of at most {MOST_IN_ALL} in all.)"
         )
+
+    def _corrects(self, number, by_weights):
+        """Whether a fault shows that the last one was not its batch's."""
+        return by_weights and self._noticed is not None and number < self._noticed
+
+    def _at(self, number):
+        epoch, step = divmod(number, len(self.position.loader))
+        return f"epoch {epoch + 1}, step {step + 1}"
 
     def _weights_are_finite(self):
         if keras.backend.backend() == "jax":
@@ -108,10 +124,20 @@ class NonFinite(keras.callbacks.Callback):
         return all_finite(keras.ops.convert_to_numpy(variable) for variable in variables)
 
     def _raise(self, what, terms, by_weights):
-        epoch, step = divmod(self._last, len(self.position.loader))
-        files = "\n  ".join(self.position.loader.names_of(epoch, step))
-        text = f"{what} at epoch {epoch + 1}, step {step + 1}{terms}."
-        if self.goes_back and self._count < MOST:
+        files = "\n  ".join(self.position.loader.names_of(*divmod(self._last, len(self.position.loader))))
+        text = f"{what} at {self._at(self._last)}{terms}."
+        often = self._count >= MOST or len(self.halved) >= MOST_IN_ALL
+        if self.goes_back and (not often or self._corrects(self._last, by_weights)):
             raise GoBack(f"{text} Its images:\n  {files}", self._last, by_weights)
-        tried = f" Training went back {MOST} times without ending an epoch." if self.goes_back else ""
+        tried = ""
+        if self.goes_back and self._count >= MOST:
+            tried = f" Training went back {MOST} times without ending an epoch."
+        elif self.goes_back:
+            tried = (
+                f" Training went back {len(self.halved)} times. An image may do it again in each epoch: look at these."
+            )
         raise FloatingPointError(f"{text}{tried} {ADVICE} Its images:\n  {files}")
+
+
+def _steps(count):
+    return f"{count} step{'s' * (count != 1)}"

@@ -1,5 +1,6 @@
 """`Progress`: a bar with the remaining time during training, and one line per epoch."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -74,7 +75,8 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.stop()
         seconds = time.monotonic() - self._begun
-        cells = [f"{self._epoch(epoch)}  {duration(seconds):>5}", f"loss {number(logs['loss'])}"]
+        loss = "no step" if math.isnan(logs["loss"]) else f"loss {number(logs['loss'])}"  # all batches left out
+        cells = [f"{self._epoch(epoch)}  {duration(seconds):>5}", loss]
         if self.interrupt.asked:
             cells.append(f"stopped after step {self.position.step} of {self.steps}")
         if "val_loss" in logs:

@@ -1,12 +1,13 @@
 """A run's folder: `runs/RECIPE/TIME/` with the recipe, checkpoints, metrics, curves, images and a summary."""
 
 import errno
+import hashlib
 import json
 import os
 import time
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from visiontasks.data.layout import RESULTS
@@ -138,6 +139,12 @@ class RunDirectory:
             raise UserError(f"{path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.", argument)
         return [cls(one.parent) for one in sorted(recipes, key=lambda one: one.stat().st_mtime, reverse=True)]
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """{name: SHA-256} of the files that say how the run trains and on what: they stay as they are."""
+        files = [path for path in (self.recipe, self.data) if path.is_file()]
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
     def hold(self) -> bool:
         """Keep others from training this run until `release`; False if one trains it, be it this process's.
 
@@ -238,6 +245,11 @@ class RunDirectory:
 
     def _whole(self) -> Iterator[Path]:
         return filter(_is_whole, (self.best, self.last))
+
+
+def differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The names of files whose `marks` differ, of those that had one."""
+    return [name for name, mark in before.items() if now.get(name) != mark]
 
 
 def _is_whole(path: Path) -> bool:

@@ -4,6 +4,7 @@ import itertools
 import re
 import threading
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from visiontasks.training.generations import Generations, all_finite
 from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.position import Position
 from visiontasks.training.random_state import random_states, set_random_states
+from visiontasks.training.run_directory import differing
 from visiontasks.training.versions import changed, versions
 
 SHARE = 0.01  # of a training's time that saving at the ends of epochs may take
@@ -25,7 +27,7 @@ class TrainingState(keras.callbacks.Callback):
     optimizer (its moments, averages of the weights, counters, loss scale), the states of global random generators, the
     position, and what callbacks remember. It is saved every `minutes`, at the end of an epoch if that takes less than
     1% of the time, at an interrupt, and at the end of training. A save copies the variables; a thread writes them while
-    training goes on. One that holds NaN or infinity is not written: it is nothing to go on from.
+    training goes on. One that holds NaN or infinity is not written, with a warning: it is nothing to go on from.
 
     It is the last of the callbacks: what it saves has passed all others.
 
@@ -39,6 +41,7 @@ class TrainingState(keras.callbacks.Callback):
         each_epoch: whether to save before the first step and at the end of each epoch, whatever time it takes, so that
             no way back leads beyond an epoch's end.
         writes: whether states are written; of several processes one does it.
+        marks: {file of the run: fingerprint} of what must be the same when training goes on.
     """
 
     def __init__(
@@ -51,12 +54,13 @@ class TrainingState(keras.callbacks.Callback):
         raw,
         each_epoch: bool = False,
         writes: bool = True,
+        marks: dict[str, str] | None = None,
     ):
         super().__init__()
         self.generations, self.position, self.interrupt = generations, position, interrupt
         self.memories, self.minutes, self.raw = {"position": position, **memories}, minutes, raw
         self.each_epoch = self._first = each_epoch
-        self.writes = writes
+        self.writes, self.marks, self._unwritten = writes, marks or {}, None
         self._restoring = self._values = self._writer = self._error = self._place = None
         self._remembered, self._random = {}, None
         self._saved, self._cost = time.monotonic(), 0.0
@@ -68,11 +72,17 @@ class TrainingState(keras.callbacks.Callback):
             A sentence, if this is another machine or version.
 
         Raises:
-            UserError: none is there, or none can be read.
+            UserError: none is there, none can be read, or a file of the run has changed since.
         """
         saved = self.generations.read()
         if saved is None or not self._is_of_this_version(saved[0]):
             raise UserError(f"{self.generations.folder} has no state of this version. Train again.", "resume")
+        if other := differing(saved[0]["marks"], self.marks):
+            raise UserError(
+                f"{', '.join(other)} in {self.generations.folder.parent} changed since the state was saved. Restore "
+                "it, or start a new run.",
+                "resume",
+            )
         self._values, self._restoring = saved
         for name, memory in self.memories.items():
             memory.remember(self._values["memories"][name])
@@ -92,6 +102,8 @@ class TrainingState(keras.callbacks.Callback):
             FloatingPointError: the text of the fault: no state was finite from the beginning.
             UserError: none can be read, or it cannot be written.
         """
+        self.join()
+        self._unwritten = None  # the fault says it
         self.wait()
         if not self.generations.files:
             raise FloatingPointError(str(fault)) from fault
@@ -164,13 +176,15 @@ class TrainingState(keras.callbacks.Callback):
         arrays = [np.array(raw.get(id(v), keras.ops.convert_to_numpy(v))) for v in self._variables()]
         memories = {**self._remembered, "position": self.position.memory()}
         values = {"memories": memories, "random": self._random or random_states(), "versions": versions()}
-        values["variables"] = self._described(self._variables())
+        values |= {"variables": self._described(self._variables()), "marks": self.marks}
         self._saved, self._place = begun, self._now()
 
         def write():
             try:
                 if all_finite(arrays):  # else the loss of the next step shows it
                     self.generations.write(values, arrays)
+                else:
+                    self._unwritten = memories["position"]
             except BaseException as error:  # it is raised where training waits for this
                 self._error = error
             self._cost = time.monotonic() - begun
@@ -198,12 +212,19 @@ class TrainingState(keras.callbacks.Callback):
             self._writer = None
 
     def wait(self):
-        """Wait until the last state is written.
+        """Wait until the last state is written, or warn that it is not because it holds NaN or infinity.
 
         Raises:
             UserError: it cannot be written.
         """
         self.join()
+        if self._unwritten is not None:
+            (epoch, step), self._unwritten = (self._unwritten["epoch"], self._unwritten["step"]), None
+            warnings.warn(
+                f"the state after step {step} of epoch {epoch + 1} holds NaN or infinity and is not saved: a resumed "
+                "run goes on from an earlier one, if there is one",
+                stacklevel=2,
+            )
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -216,7 +237,7 @@ class TrainingState(keras.callbacks.Callback):
         return [*model.values(), *learned]
 
     def _is_of_this_version(self, values):
-        if values.keys() != {"memories", "random", "versions", "variables"}:
+        if values.keys() != {"memories", "random", "versions", "variables", "marks"}:
             return False
         there, here = values["memories"].keys(), self.memories.keys()
         return there == here if self.writes else there >= here

@@ -2,11 +2,12 @@
 
 import time
 
+from visiontasks.signals import Stop
 from visiontasks.training.run_directory import RunDirectory
 from visiontasks.writing import replace_atomically
 
 
-def fit_statistics(model, train, run: RunDirectory, console) -> dict:
+def fit_statistics(model, train, run: RunDirectory, console, stop: Stop) -> dict:
     """Fit a VisionModel that is not `by_gradients`, and write its checkpoint to a run's folder.
 
     Args:
@@ -14,14 +15,18 @@ def fit_statistics(model, train, run: RunDirectory, console) -> dict:
         train: the training Loader.
         run: the run's folder.
         console: a rich Console.
+        stop: ends it after a batch; there is nothing that another process could go on from.
 
     Returns:
         As `visiontasks.training.fit.fit`, with no epochs.
+
+    Raises:
+        Stopped: something has asked.
     """
     begun = time.monotonic()
     console.print(f"one pass over {len(train)} batches, without gradients; the validation set chooses nothing")
     try:
-        model.adapt(train)
+        model.adapt(train, on_batch=stop.check)
     except Exception as error:
         if train.error is not None:  # the backend raised an error of its own instead
             raise train.error from error
