@@ -113,6 +113,25 @@ def test_what_a_lost_process_leads_to_is_one_error(by):
             raise TypeError("None is not callable")  # noqa: B904 (as in a `finally`)
 
 
+@needs_jax
+@pytest.mark.parametrize("text", ["/data/heartbeat.png: cannot be read", "nccl.csv: no table", "gloo 1 failed"])
+def test_an_error_that_only_reads_as_if_a_process_were_lost_is_left_as_it_is(text):
+    with pytest.raises(UserError) as raised, Processes(0, 2).together():
+        try:
+            raise OSError(text)
+        except OSError as error:
+            raise UserError(text, "data") from error
+    assert str(raised.value) == f"data: {text}"
+
+
+@needs_jax
+def test_jax_s_own_error_says_that_a_process_is_lost():
+    import jax
+
+    with pytest.raises(UserError, match=r"^process 1 of 2 lost another one"), Processes(1, 2).together():
+        raise jax.errors.JaxRuntimeError("UNAVAILABLE: The tasks have crashed. (coordination service)")
+
+
 def python(code):
     return [sys.executable, "-c", f"import os, signal, sys, time\nindex = int(os.environ['JAX_PROCESS_ID'])\n{code}"]
 
