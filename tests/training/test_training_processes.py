@@ -167,6 +167,36 @@ def test_all_get_a_signal_and_the_code_is_that_of_a_stop():
         timer.join()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX's signals")
+@pytest.mark.parametrize("at", ["the first one's start", "the last one's start"])
+def test_a_signal_while_processes_start_is_a_stop(at, monkeypatch):
+    class Started(launching._Started):
+        def __init__(self, command, index, environment):
+            super().__init__(command, index, environment)
+            if index == (at == "the last one's start"):
+                signal.raise_signal(signal.SIGTERM)  # before it is in the group, and before it handles signals
+
+    monkeypatch.setattr(launching, "_Started", Started)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        assert launching.launch(2, ["sleep", "600"]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("codes", "says"), [((2, 130), 1), ((130, 2), 0), ((-9, 130), 0), ((2, -9), 1), ((0, 2), 1)])
+def test_a_process_that_was_killed_or_stopped_says_more_than_one_that_lost_it(codes, says):
+    class Ended:
+        def __init__(self, code):
+            self.process, self.returncode = self, code
+
+        def poll(self):
+            return self.returncode
+
+    group = [Ended(code) for code in codes]
+    assert launching._failed(group, []) is group[says]
+
+
 def ended(number):
     """Whether a process has ended, though nobody may have asked for its exit code."""
     try:
