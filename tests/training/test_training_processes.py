@@ -113,6 +113,25 @@ def test_what_a_lost_process_leads_to_is_one_error(by):
             raise TypeError("None is not callable")  # noqa: B904 (as in a `finally`)
 
 
+@needs_jax
+@pytest.mark.parametrize("text", ["/data/heartbeat.png: cannot be read", "nccl.csv: no table", "gloo 1 failed"])
+def test_an_error_that_only_reads_as_if_a_process_were_lost_is_left_as_it_is(text):
+    with pytest.raises(UserError) as raised, Processes(0, 2).together():
+        try:
+            raise OSError(text)
+        except OSError as error:
+            raise UserError(text, "data") from error
+    assert str(raised.value) == f"data: {text}"
+
+
+@needs_jax
+def test_jax_s_own_error_says_that_a_process_is_lost():
+    import jax
+
+    with pytest.raises(UserError, match=r"^process 1 of 2 lost another one"), Processes(1, 2).together():
+        raise jax.errors.JaxRuntimeError("UNAVAILABLE: The tasks have crashed. (coordination service)")
+
+
 def python(code):
     return [sys.executable, "-c", f"import os, signal, sys, time\nindex = int(os.environ['JAX_PROCESS_ID'])\n{code}"]
 
@@ -146,6 +165,36 @@ def test_all_get_a_signal_and_the_code_is_that_of_a_stop():
     finally:
         signal.signal(signal.SIGTERM, before)
         timer.join()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX's signals")
+@pytest.mark.parametrize("at", ["the first one's start", "the last one's start"])
+def test_a_signal_while_processes_start_is_a_stop(at, monkeypatch):
+    class Started(launching._Started):
+        def __init__(self, command, index, environment):
+            super().__init__(command, index, environment)
+            if index == (at == "the last one's start"):
+                signal.raise_signal(signal.SIGTERM)  # before it is in the group, and before it handles signals
+
+    monkeypatch.setattr(launching, "_Started", Started)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        assert launching.launch(2, ["sleep", "600"]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("codes", "says"), [((2, 130), 1), ((130, 2), 0), ((-9, 130), 0), ((2, -9), 1), ((0, 2), 1)])
+def test_a_process_that_was_killed_or_stopped_says_more_than_one_that_lost_it(codes, says):
+    class Ended:
+        def __init__(self, code):
+            self.process, self.returncode = self, code
+
+        def poll(self):
+            return self.returncode
+
+    group = [Ended(code) for code in codes]
+    assert launching._failed(group, []) is group[says]
 
 
 def ended(number):

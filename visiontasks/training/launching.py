@@ -41,14 +41,14 @@ def launch(count: int, command: list[str]) -> int:
     def forward(number, frame):
         asked.append(number)
         for one in group:
-            with contextlib.suppress(OSError):
-                one.process.send_signal(number)
+            one.forward(asked)
 
     with signals.handled(forward):
         try:
             for index in range(count):
                 of_one = {INDEX: str(index), "JAX_LOCAL_DEVICE_IDS": str(index)}  # of GPUs, if there are any
                 group.append(_Started(command, index, os.environ | here | of_one))
+                group[-1].forward(asked)  # what came before it was in the group
             first = _wait(group, asked)
         finally:
             for one in group:
@@ -56,13 +56,14 @@ def launch(count: int, command: list[str]) -> int:
     others = [f"process {one.index}: {line}" for one in group[1:] for line in one.lines if line not in group[0].lines]
     sys.stderr.write("".join(dict.fromkeys(others)))
     codes = {one.process.returncode for one in group}
-    if asked and signals.CODE in codes and min(codes) >= 0:  # another one may say that it lost the one that stopped
+    stopped = {signals.CODE, *(-number for number in asked)}  # the latter before a process handles signals
+    if asked and codes & stopped and min(codes - stopped, default=0) >= 0:  # others may say that they lost those
         return signals.CODE
     if first is None:
         return signals.CODE if any(one.process.returncode for one in group) else 0
     code = first.process.returncode
-    if code > 0:
-        return code
+    if code > 0 or code in stopped:
+        return max(code, 0) or signals.CODE
     raise UserError(
         f"process {first.index} of {count} was ended by {signal.Signals(-code).name}, so training cannot go on. If its "
         "memory was not enough, set a smaller batch. Go on with resume=RUN from the last saved state.",
@@ -74,7 +75,7 @@ class _Started:
     """A process of the group, and the lines that it writes as errors."""
 
     def __init__(self, command, index, environment):
-        self.index, self.lines = index, []
+        self.index, self.lines, self._forwarded = index, [], 0
         self.process = subprocess.Popen(
             command,
             env=environment,
@@ -95,6 +96,13 @@ class _Started:
                 with contextlib.suppress(OSError):
                     sys.stderr.write(line)
                     sys.stderr.flush()
+
+    def forward(self, asked):
+        """Send the process those signals that it has not got yet."""
+        while self._forwarded < len(asked):
+            self._forwarded += 1
+            with contextlib.suppress(OSError):
+                self.process.send_signal(asked[self._forwarded - 1])
 
     def end(self):
         """End the process, if it runs, and read its last lines."""
@@ -123,10 +131,15 @@ def _wait(group, asked):
 
 
 def _failed(group, asked):
-    """The process that failed; one that was killed before one that says that it lost another."""
+    """The process that failed; one that was killed or stopped before one that says that it lost another."""
     fine = (None, 0, signals.CODE) if asked else (None, 0)
     bad = [one for one in group if one.process.poll() not in fine]
-    return min(bad, key=lambda one: one.process.returncode, default=None)
+
+    def rank(one):
+        code = one.process.returncode
+        return code > 0, code != signals.CODE, code
+
+    return min(bad, key=rank, default=None)
 
 
 def end_with_parent():

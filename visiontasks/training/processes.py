@@ -151,12 +151,21 @@ def _without_output():
 
 
 def _lost(error: BaseException | None) -> str:
-    """The line that says that a process is no longer there, of an error or of what it came from; "" without one."""
+    """The line of JAX that says that a process is no longer there, of an error or of what it came from, or ""."""
     while error is not None:
-        if _LOST.search(str(error)):
+        if _of_jax(error) and _LOST.search(str(error)):
             return str(error).strip().splitlines()[0]
         error = error.__cause__ or error.__context__  # Keras fails once more as it cleans up
     return ""
+
+
+def _of_jax(error) -> bool:
+    """Whether JAX raised an error: what others say may hold any word, such as a file's name."""
+    import jax
+
+    # in a compiled step it raises ValueError, which begins with the name of a status
+    status = type(error) is ValueError and re.match(r"[A-Z_]+: ", str(error))
+    return isinstance(error, jax.errors.JaxRuntimeError) or bool(status)
 
 
 def _leave(code: int):
