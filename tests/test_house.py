@@ -18,7 +18,7 @@ HOUSE = [
     {"check", "train", "evaluate", "predict", "embed"},
     {"cli"},
     {"help"},
-    {"api", "precision", "runs"},
+    {"api", "memory_advice", "precision", "runs"},
     {"initializing", "run_files"},
     {"build"},
     {"recipe"},

@@ -1,4 +1,4 @@
-"""What `train` says of lacking memory and of a way on after NaN; what a kill while it loads weights leaves."""
+"""What `train` says of a way on after NaN, and what a kill while it loads weights leaves."""
 
 import os
 import shutil
@@ -6,64 +6,10 @@ import types
 from pathlib import Path
 
 import checkpoints
-import fakes
-import pytest
 
 from visiontasks import train
-from visiontasks.errors import UserError
-from visiontasks.heads.unet import UNet
-from visiontasks.model import VisionModel
-from visiontasks.training import devices
 from visiontasks.training.run_directory import RunDirectory
 from visiontasks.writing import is_unfinished, remove_unfinished, unfinished
-
-GIB = 2**30
-
-
-@pytest.fixture(scope="module")
-def model():
-    return VisionModel(fakes.backbone((32, 32)), UNet(3))
-
-
-def advised(model, room, monkeypatch, error=None):
-    """The lines of a training of 64 images a step with so much free memory."""
-    lines = []
-    monkeypatch.setattr(devices, "free_memory", lambda: room)
-    with train._memory_advice(model, 64, types.SimpleNamespace(line=lines.append), False):
-        if error is not None:
-            raise error
-    return lines
-
-
-def test_item_72_a_step_that_does_not_fit_is_said_before_training(model, monkeypatch):
-    assert advised(model, GIB, monkeypatch) == [] and advised(model, None, monkeypatch) == []
-    (line,) = advised(model, 2**26, monkeypatch)
-    assert "a step of 64 images takes about" in line and "64 MiB are free" in line
-    assert "the system may end this process. Set data.batch=" in line and "fits by the estimate" in line
-
-
-@pytest.mark.parametrize(
-    ("room", "advice"), [(GIB, "data.batch=32, which fits"), (None, "data.batch=32, or"), (9, "network")]
-)
-def test_item_72_out_of_memory_is_an_error_with_the_batch_that_fits(model, room, advice, monkeypatch):
-    with pytest.raises(UserError, match=rf"out of memory \(alloc 9\): a step of 64 images takes .*Set .*{advice}"):
-        advised(model, room, monkeypatch, MemoryError("alloc 9"))
-
-
-def test_the_memory_of_several_devices_is_not_compared(model, monkeypatch):
-    monkeypatch.setattr(devices, "free_memory", lambda: 9)
-    lines = []
-    with (
-        pytest.raises(UserError, match="Set a smaller data.batch, or"),
-        train._memory_advice(model, 64, types.SimpleNamespace(line=lines.append), True),
-    ):
-        raise MemoryError("alloc 9")
-    assert lines == []
-
-
-def test_other_errors_stay_what_they_are(model, monkeypatch):
-    with pytest.raises(ZeroDivisionError):
-        advised(model, GIB, monkeypatch, ZeroDivisionError())
 
 
 def test_weights_that_a_kill_leaves_unpacked_are_removed_by_the_next_resume(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from visiontasks import keras_backend, signals
 from visiontasks.errors import RecipeError, UserError, near, under
+from visiontasks.memory_advice import out_of_memory
 
 # a full, read-only or failing disk, a quota, a file of another user; a disk that is gone, or one of the network that
 # does not reply. Windows does not have all of them
@@ -66,20 +67,6 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
 def _end_stopped(by: str):
     print("stopped" + f" by {by}" * bool(by), file=sys.stderr)
     raise SystemExit(signals.CODE) from None
-
-
-def out_of_memory(error: BaseException) -> str:
-    """What an error says of memory that is lacking; "" if it is another error."""
-    text = _line_of(error)
-    # of NumPy, TensorFlow and PyTorch by type; JAX and OpenCV have one type for all errors
-    names = {kind.__name__ for kind in type(error).__mro__}
-    lacking = any(word in text for word in ("RESOURCE_EXHAUSTED", "Insufficient memory"))
-    return text if lacking or names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} else ""
-
-
-def _line_of(error):
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return next((line for line in lines if "alloc" in line.lower()), lines[0])  # TensorFlow's comes after a call stack
 
 
 def _explained(error: Exception) -> str:

@@ -1,7 +1,6 @@
 """python -m visiontasks.train recipe=NAME|PATH [data=DIR] [key=value …]: train a recipe."""
 
 import collections
-import contextlib
 import dataclasses
 import math
 import platform
@@ -119,7 +118,7 @@ def _prepared(words, overrides, dry, resumes, processes) -> int:
 
 def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
     """Check the data, start Keras, build the model, and train it."""
-    from visiontasks import build, initializing, precision, runs
+    from visiontasks import build, initializing, memory_advice, precision, runs
     from visiontasks.data.batch import check_readable
     from visiontasks.signals import Stop
     from visiontasks.training import determinism, devices
@@ -174,41 +173,12 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
                 run = runs.begin(recipe, train_set, stamped, started) if processes.first else None
                 run = runs.seen_by_all(run, processes)
             several = processes.count > 1 or recipe.train.devices == "all"
-            with _memory_advice(model, recipe.data.batch, reporter, several):
+            with memory_advice.advised(model, recipe.data.batch, reporter, several):
                 return _train(model, recipe, train_set, val_set, reporter, run, resume, processes)
     finally:
         keras.config.set_dtype_policy("float32")
         if run is not None:
             run.release()
-
-
-@contextlib.contextmanager
-def _memory_advice(model, batch, reporter, several):
-    """Say before training that a step may not fit, and of memory that is lacking which batch would fit.
-
-    Of several devices, which share the batch, the memory is not compared.
-    """
-    from visiontasks.training import devices
-    from visiontasks.training.estimate import fitting_batch, step_bytes
-
-    memory, room = step_bytes(model, batch), None if several else devices.free_memory()
-    needed = f"a step of {batch} images takes about {sum(memory.values()) / 2**20:,.0f} MiB"
-    advice = "Set a smaller data.size or a smaller network."
-    if room is None:
-        smaller = "a smaller data.batch" if several else f"data.batch={max(1, batch // 2)}"
-        advice = f"Set {smaller}, or a smaller data.size."
-    else:
-        needed += f" and {room / 2**20:,.0f} MiB are free"
-        if fits := fitting_batch(memory, batch, room):
-            advice = f"Set data.batch={fits}, which fits by the estimate, or a smaller data.size."
-    if room is not None and sum(memory.values()) > room:
-        reporter.line(f"warning: {needed}: the system may end this process. {advice}")
-    try:
-        yield
-    except Exception as error:
-        if not (text := cli.out_of_memory(error)):
-            raise
-        raise UserError(f"out of memory ({text}): {needed}. {advice}") from error
 
 
 def _dry_run(model, recipe, loader, reporter, policy) -> int:

@@ -1,0 +1,48 @@
+"""Whether a training step fits into memory, and what to set if it does not."""
+
+import contextlib
+
+from visiontasks.errors import UserError
+
+
+@contextlib.contextmanager
+def advised(model, batch, reporter, several):
+    """Say before training that a step may not fit, and of memory that is lacking which batch would fit.
+
+    Of several devices, which share the batch, the memory is not compared.
+    """
+    from visiontasks.training import devices
+    from visiontasks.training.estimate import fitting_batch, step_bytes
+
+    memory, room = step_bytes(model, batch), None if several else devices.free_memory()
+    needed = f"a step of {batch} images takes about {sum(memory.values()) / 2**20:,.0f} MiB"
+    advice = "Set a smaller data.size or a smaller network."
+    if room is None:
+        smaller = "a smaller data.batch" if several else f"data.batch={max(1, batch // 2)}"
+        advice = f"Set {smaller}, or a smaller data.size."
+    else:
+        needed += f" and {room / 2**20:,.0f} MiB are free"
+        if fits := fitting_batch(memory, batch, room):
+            advice = f"Set data.batch={fits}, which fits by the estimate, or a smaller data.size."
+    if room is not None and sum(memory.values()) > room:
+        reporter.line(f"warning: {needed}: the system may end this process. {advice}")
+    try:
+        yield
+    except Exception as error:
+        if not (text := out_of_memory(error)):
+            raise
+        raise UserError(f"out of memory ({text}): {needed}. {advice}") from error
+
+
+def out_of_memory(error: BaseException) -> str:
+    """What an error says of memory that is lacking; "" if it is another error."""
+    text = _line_of(error)
+    # of NumPy, TensorFlow and PyTorch by type; JAX and OpenCV have one type for all errors
+    names = {kind.__name__ for kind in type(error).__mro__}
+    lacking = any(word in text for word in ("RESOURCE_EXHAUSTED", "Insufficient memory"))
+    return text if lacking or names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} else ""
+
+
+def _line_of(error):
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line for line in lines if "alloc" in line.lower()), lines[0])  # TensorFlow's comes after a call stack
