@@ -332,9 +332,12 @@ def arrays_of(n):
 
 def add(folder: str):
     """Add the second state: what is stopped."""
+    from visiontasks import writing
     from visiontasks.errors import UserError
     from visiontasks.training.generations import Generations
 
+    # strace is told the names before there are any
+    writing.temporary_of = lambda path: path.with_name(f".writing-{path.name}")
     try:
         Generations(Path(folder)).write({"n": 2}, arrays_of(2))
     except (UserError, OSError) as error:  # the commands print both as one line
