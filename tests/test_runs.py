@@ -1,5 +1,7 @@
 """Which run goes on, and with what it does not."""
 
+import importlib.util
+import os
 import subprocess
 import sys
 
@@ -86,3 +88,28 @@ def test_data_and_classes_must_be_the_same(run, tmp_path):
     loader.names = {**loader.names, "mask": ("other",)}
     with pytest.raises(UserError, match=r"mask: \['.*'\], now \['other'\]"):
         runs.check_same_data(made, recipe, loader, contents=False)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+@pytest.mark.parametrize(
+    ("part", "change", "fact"),
+    [("train", "longer", "training files"), ("val", "renamed", "validation files"), ("val", "copied", None)],
+)
+def test_what_processes_that_train_together_must_share(part, change, fact, tmp_path):
+    recipe = build.read("unet_seg", [])
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_text("1")
+        getattr(recipe.data, name)["path"] = str(tmp_path / name)
+    loader, shorter = (Loader(Blocks(count), fields=("mask",), batch=4) for count in (8, 4))
+    before, file = runs.facts(recipe, loader, loader, None), tmp_path / part / "1.jpg"
+    if change == "longer":
+        file.write_text("12")
+    elif change == "renamed":
+        file.rename(file.with_name("2.jpg"))
+    else:
+        os.utime(file, (0, 0))
+    now = runs.facts(recipe, loader, shorter, None)
+    differ = {key for key in before if before[key] != now[key]}
+    assert differ == {"number of validation images", fact} - {None}
+    assert before["platform"] and before["version of JAX"]

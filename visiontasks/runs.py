@@ -5,7 +5,7 @@ from pathlib import Path
 import visiontasks
 from visiontasks import build
 from visiontasks.data.fingerprints import write_fingerprints
-from visiontasks.data.stamps import changes, read_stamps, stamps, write_stamps
+from visiontasks.data.stamps import changes, digest, read_stamps, stamps, write_stamps
 from visiontasks.errors import UserError
 from visiontasks.evaluation.results import write_json
 from visiontasks.recipe.differences import differences, resumed_recipe
@@ -105,20 +105,29 @@ def check_same_data(run: RunDirectory, recipe: Recipe, train_set, contents: bool
         )
 
 
-def facts(recipe: Recipe, train_set, run: RunDirectory | None) -> dict[str, str]:
+def facts(recipe: Recipe, train_set, val_set, run: RunDirectory | None) -> dict[str, str]:
     """What must be the same in all processes that train together, as texts.
 
     Args:
         recipe: the recipe.
-        train_set: the training Loader.
+        train_set, val_set: the Loaders.
         run: the run that goes on, if one does.
     """
+    import jax
     import keras
 
-    said = {"recipe": recipe.to_yaml(), "number of training images": str(len(train_set.source))}
+    said = {
+        "recipe": recipe.to_yaml(),
+        "number of training images": str(len(train_set.source)),
+        "number of validation images": str(len(val_set.source)),
+        "training files": digest(stamps(recipe.data.train)),
+        "validation files": digest(stamps(recipe.data.val)),
+    }
     said |= {
         "classes": str(_names(train_set)),
         "version of Keras": keras.__version__,
+        "version of JAX": jax.__version__,
+        "platform": jax.default_backend(),
         "version": visiontasks.__version__,
     }
     return said | ({"run": str(run.path)} if run else {})

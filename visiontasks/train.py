@@ -144,7 +144,8 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
     import keras
 
     with recipe_paths():
-        processes.check_same(runs.facts(recipe, train_set, run))
+        if processes.count > 1:
+            processes.check_same(runs.facts(recipe, train_set, val_set, run))
         scope = devices.scope(recipe.train.devices, recipe.data.batch, processes.count > 1)
         if dry:
             policy = devices.precision(recipe.train.precision, capability)

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,10 @@ from blocks import classifier, during_validation, run
 from visiontasks.data.pipeline import Loader
 from visiontasks.data.sources.shapes import Shapes
 from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
+from visiontasks.training.callbacks import Score
+from visiontasks.training.fit import fit
 from visiontasks.training.interrupt import Interrupt
+from visiontasks.training.processes import Processes
 
 STEPS = 3  # of an epoch
 STAGES = TrainRecipe(
@@ -77,6 +81,18 @@ def test_a_signal_ends_training_after_the_running_step(number, epoch, moment, tm
     keras.saving.load_model(made.last)
     assert made.best.is_file() == (finished > 0) and made.curves.is_file()
     assert not list(made.path.rglob(".writing*"))
+
+
+def test_a_signal_after_the_last_step_of_several_processes_counts_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(Processes, "any", lambda self, flag: flag)  # the other one has got none
+    monkeypatch.setattr(Processes, "collect", lambda self, value: [value, ""])
+    monkeypatch.setattr(
+        "visiontasks.training.fit.JointScore", lambda val, tasks, interrupt, _: Score(val, tasks, interrupt)
+    )
+    monkeypatch.setattr("blocks.fit", functools.partial(fit, processes=Processes(0, 2)))
+    stop = Stop(signal.SIGTERM, 0, "end", monkeypatch)
+    _, ended = run(tmp_path, classifier(), TrainRecipe(epochs=1), [stop])
+    assert stop.raised and ended["interrupted"] and ended["stopped_by"] == "SIGTERM" and ended["epochs"] == 1
 
 
 @pytest.mark.parametrize("moment", [1, "validation"])

@@ -1,5 +1,6 @@
 """Which files a data set consists of, and what has changed in them since."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,14 @@ def changes(before: Mapping[str, list], now: Mapping[str, list]) -> str:
     other = [path for path in before.keys() & now.keys() if not _same(path, before[path], now[path])]
     parts = [(gone, "missing"), (new, "new"), (sorted(other), "changed")]
     return ", ".join(f"{_named(paths)} {_verb(paths, what)} {what}" for paths, what in parts if paths)
+
+
+def digest(files: Mapping[str, list]) -> str:
+    """A line that differs if the names or sizes of two `stamps` do; times differ between copies of the same files."""
+    sizes = sorted((path, size) for path, (size, *_) in files.items())
+    total = sum(size or 0 for _, size in sizes)
+    mark = hashlib.sha256(json.dumps(sizes).encode("ascii")).hexdigest()[:16]
+    return f"{len(sizes)} files of {total} bytes, whose names and sizes have the digest {mark}"
 
 
 def write_stamps(path: Path, files: Mapping[str, list], names: Mapping):
