@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -50,6 +51,13 @@ def test_a_launcher_s_variables_say_which_process_this_is(environment):
     [
         ("jax", {"JAX_PROCESS_ID": None}, "^JAX_PROCESS_ID: expected it beside JAX_COORDINATOR_ADDRESS, JAX_NUM_PROC"),
         ("jax", {"JAX_PROCESS_ID": "4"}, "^JAX_PROCESS_ID: expected a number from 0 to 3, got '4'"),
+        (
+            "jax",
+            {"JAX_COORDINATOR_ADDRESS": "nonsense"},
+            "^JAX_COORDINATOR_ADDRESS: expected HOST:PORT .*got 'nonsense'",
+        ),
+        ("jax", {"JAX_COORDINATOR_ADDRESS": ":1234"}, "^JAX_COORDINATOR_ADDRESS: expected HOST:PORT .*got ':1234'"),
+        ("jax", {"JAX_COORDINATOR_ADDRESS": "host:99999"}, "^JAX_COORDINATOR_ADDRESS: expected HOST:PORT "),
         ("jax", {"JAX_NUM_PROCESSES": "two"}, "^JAX_NUM_PROCESSES: expected a number from 1 to "),
         (
             "tensorflow",
@@ -92,6 +100,38 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(monkeypatch):
         running.add(loss := Loss())
         one.on_train_batch_end(0, {"loss": loss})
     assert all(one.asked and one.stop.asked == "SIGTERM" and one.model.stop_training for one in pair)
+
+
+@needs_jax
+@pytest.mark.parametrize("index", [0, 1])
+def test_processes_that_do_not_meet_are_an_error_that_names_the_address(index, monkeypatch):
+    """In processes of their own: what JAX has begun to meet, it does not begin again."""
+    code = """
+import os, sys
+from visiontasks import cli
+from visiontasks.training import processes
+processes.MEET_SECONDS = 1
+def meet(arguments):
+    with processes.joined().together():
+        return 0
+cli.run(meet, ["x"], lambda: "")
+"""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        if index == 0:
+            taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        meeting = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
+        meeting |= {"JAX_COORDINATOR_BIND_ADDRESS": address, "KERAS_BACKEND": "jax"}
+        path = os.pathsep.join(filter(None, sys.path))
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | meeting | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert f"error: JAX_COORDINATOR_ADDRESS: process {index} of 2 cannot meet the others at {address}" in done.stderr
 
 
 @needs_jax

@@ -3,11 +3,14 @@
 import atexit
 import contextlib
 import dataclasses
+import errno
 import json
 import multiprocessing
 import os
 import re
+import socket
 import sys
+import time
 
 from visiontasks import keras_backend
 from visiontasks.errors import UserError
@@ -15,6 +18,8 @@ from visiontasks.errors import UserError
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 # a process that says nothing for so long, such as one whose machine has no power, ends the others; JAX's default is 100
 SILENT_SECONDS = 60
+# until all processes are there: a cluster may start them minutes apart
+MEET_SECONDS = 300
 # what JAX's errors say if a process is no longer there
 _LOST = re.compile(r"gloo [\w-]+ failed|nccl|coordination service|heartbeat", re.IGNORECASE)
 
@@ -52,19 +57,17 @@ class Processes:
         If one fails, its connections close, and the others fail where they next wait for it.
 
         Raises:
-            UserError: another process has ended, or does not answer.
+            UserError: they do not meet, or another process has ended, or does not answer.
         """
         if self.count == 1:
             yield
             return
         import jax
 
-        if self.address:
-            _prepare(jax)
-            # as `keras.distribution.initialize`, which has no times; the seed of all is the recipe's
-            times = {"heartbeat_timeout_seconds": SILENT_SECONDS, "shutdown_timeout_seconds": SILENT_SECONDS}
-            jax.distributed.initialize(self.address, self.count, self.index, **times)
         try:
+            if self.address:
+                _prepare(jax)
+                self._meet(jax)
             yield
             self.any(False)
         except BaseException as error:
@@ -79,6 +82,22 @@ class Processes:
             raise
         if self.address:
             jax.distributed.shutdown()
+
+    def _meet(self, jax):
+        # as `keras.distribution.initialize`, which has no times; the seed of all is the recipe's
+        times = {"heartbeat_timeout_seconds": SILENT_SECONDS, "shutdown_timeout_seconds": SILENT_SECONDS}
+        times["initialization_timeout"] = MEET_SECONDS
+        try:
+            if self.first:
+                _check_free(os.environ.get("JAX_COORDINATOR_BIND_ADDRESS") or "[::]:" + self.address.rpartition(":")[2])
+            else:
+                _wait_for(self.address)
+            jax.distributed.initialize(self.address, self.count, self.index, **times)
+        except (OSError, RuntimeError, ValueError) as error:
+            fix = "Set a free port of this machine" if self.first else "Set the address of process 0, which must run"
+            reason = str(error).strip().partition("\n")[0]
+            text = f"process {self.index} of {self.count} cannot meet the others at {self.address} ({reason}). {fix}."
+            raise UserError(text, ADDRESS) from None  # JAX's error may read as if one that was there were lost
 
     def gather(self, tree):
         """Arrays of all processes: of each array in a structure, the same on all, one with a further first axis."""
@@ -150,6 +169,32 @@ def _without_output():
         os.close(nothing)
 
 
+def _check_free(address):
+    """Raise if HOST:PORT is in use, or not allowed: JAX may end this process by a crash. Of the rest JAX decides."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise
+
+
+def _wait_for(address):
+    """Wait until somebody listens at HOST:PORT: JAX would end this process by a crash, and sees no signal."""
+    host, _, port = address.rpartition(":")
+    until = time.monotonic() + MEET_SECONDS
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=MEET_SECONDS):
+                return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.2)
+
+
 def _lost(error: BaseException | None) -> str:
     """The line of JAX that says that a process is no longer there, of an error or of what it came from, or ""."""
     while error is not None:
@@ -199,6 +244,11 @@ def joined() -> Processes:
             if not text:
                 raise UserError(f"expected it beside {', '.join(key for key in given if given[key])}; not set.", name)
         count = _number(COUNT, given[COUNT], range(1, 1 << 20))
+        host, _, port = given[ADDRESS].rpartition(":")
+        if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
+            raise UserError(
+                f"expected HOST:PORT of process 0, such as 10.0.0.1:12345; got {given[ADDRESS]!r}.", ADDRESS
+            )
         found = Processes(_number(INDEX, given[INDEX], range(count)), count, given[ADDRESS])
     if found.count > 1:
         check_backend(found.count)
