@@ -134,8 +134,8 @@ def test_objects_bound_the_number():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"count": 0}, "count: expected a whole number of at least 1, got 0"),
-        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        ({"count": 0}, "count: expected a whole number from 1 to 1000000, got 0"),
+        ({"seed": -1}, "seed: expected a whole number from 0 to below 4294967296, got -1"),
         ({"size": [16, 64]}, "at least 32"),
         ({"size": [64]}, "height, width"),
         ({"objects": [4, 2]}, "least, most"),
