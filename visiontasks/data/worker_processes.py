@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from visiontasks.errors import UserError
 
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 0.1
 _GRAIN_SECONDS = 2.0  # in which grain itself may find out: then its iterator can be closed
 
 
@@ -40,6 +40,7 @@ class WorkerProcesses:
                     self.kill()
                     raise self.error() from None
                 continue
+            self._note()
             if error is None:
                 return value
             # grain has no type of its own for it
@@ -50,10 +51,14 @@ class WorkerProcesses:
     @property
     def dead(self) -> list[multiprocessing.Process]:
         """Those that ended by a signal or an error."""
+        self._note()
+        return [process for process in self._mine.values() if process.exitcode]
+
+    def _note(self):
+        """Remember who lives: Python forgets a process as soon as it sees that it has ended."""
         for process in multiprocessing.active_children():
             if process.pid not in self._others:
                 self._mine[process.pid] = process
-        return [process for process in self._mine.values() if process.exitcode]
 
     def error(self) -> UserError:
         """What to say of the dead."""
