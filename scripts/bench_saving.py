@@ -33,10 +33,10 @@ class Timed(TrainingState):
 
     Attributes:
         copies: seconds of each save in which training waited.
-        beside, alone: seconds of each step beside the writing of a state, and without.
+        beside, alone: seconds of each step that began beside the writing of a state, and of the others.
     """
 
-    saves, steps, copies, beside, alone = 20, 0, [], [], []
+    saves, steps, written, copies, beside, alone = 20, 0, False, [], [], []
 
     def on_train_batch_begin(self, batch, logs=None):
         super().on_train_batch_begin(batch, logs)
@@ -46,10 +46,11 @@ class Timed(TrainingState):
         seconds = time.perf_counter() - self.begun
         self.steps += 1
         if self.steps > 2:  # the first ones compile
-            writing = self._writer is not None and self._writer.is_alive()
-            (self.beside if writing else self.alone).append(seconds)
+            (self.beside if self.written else self.alone).append(seconds)
+        # one that ends within a step has slowed it too
+        self.written = self._writer is not None and self._writer.is_alive()
         if self.steps % BETWEEN == 0:
-            begun = time.perf_counter()
+            self.written, begun = True, time.perf_counter()
             self.save(wait=False)
             self.copies.append(time.perf_counter() - begun)
         if len(self.copies) == self.saves:
@@ -72,8 +73,8 @@ def main():
         fit.fit(model, train, val, tasks_of(model, train.fields), recipe.train, run, Console())
         size = run.states.files[0].stat().st_size
     copying, alone = statistics.mean(Timed.copies), statistics.median(Timed.alone)
-    # a save's writing ends within a step, which then counts as one beside it or not
-    slower = sum(seconds - alone for seconds in Timed.beside) / len(Timed.copies)
+    # no step comes after the last save
+    slower = sum(seconds - alone for seconds in Timed.beside) / max(1, len(Timed.copies) - 1)
     print(
         f"{len(Timed.copies)} states of {size / 1e6:.1f} MB, {len(Timed.alone)} steps alone, {len(Timed.beside)} beside"
     )

@@ -1,6 +1,6 @@
 """Feeds the commands with files that are broken on purpose: no traceback, no crash, no hang, no memory without end.
 
-    python scripts/fuzz.py [COUNT] [--seed S] [--kinds recipes,csv,json,xml,txt,pictures,checkpoints] [--first N]
+    python scripts/fuzz.py [COUNT] [--seed S] [--kinds recipes,csv,json,xml,txt,images,checkpoints] [--first N]
         [--jobs N] [--keep DIR] [--without-keras] [--only KIND:NUMBER]
 
 COUNT inputs, shared among the kinds. Each is a small recipe, data set or run of training with one to four mutations

@@ -116,21 +116,21 @@ def facts(recipe: Recipe, train_set, val_set, run: RunDirectory | None) -> dict[
     import jax
     import keras
 
-    said = {
+    stated = {
         "recipe": recipe.to_yaml(),
         "number of training images": str(len(train_set.source)),
         "number of validation images": str(len(val_set.source)),
         "training files": digest(stamps(recipe.data.train)),
         "validation files": digest(stamps(recipe.data.val)),
     }
-    said |= {
+    stated |= {
         "classes": str(_names(train_set)),
         "version of Keras": keras.__version__,
         "version of JAX": jax.__version__,
         "platform": jax.default_backend(),
         "version": visiontasks.__version__,
     }
-    return said | ({"run": str(run.path)} if run else {})
+    return stated | ({"run": str(run.path)} if run else {})
 
 
 def seen_by_all(run: RunDirectory | None, processes) -> RunDirectory:

@@ -116,11 +116,11 @@ def coco(keypoints: bool) -> dict:
         if keypoints:
             one |= {"keypoints": [5, 5, 2, 6, 6, 1, 0, 0, 0], "num_keypoints": 2}
         annotations.append(one)
-    images = [
+    listed = [
         {"id": number + 1, "file_name": f"{name}.png", "height": HEIGHT, "width": WIDTH}
         for number, name in enumerate(NAMES)
     ]
-    return {"info": {"year": 2020}, "images": images, "annotations": annotations, "categories": categories}
+    return {"info": {"year": 2020}, "images": listed, "annotations": annotations, "categories": categories}
 
 
 def _counts(mask) -> list[int]:
@@ -208,7 +208,7 @@ def texts() -> dict[str, DataSet]:
     return made
 
 
-def pictures() -> dict[str, DataSet]:
+def images() -> dict[str, DataSet]:
     """Class folders of images in every format, and masks in some."""
     array = image(9)
     pillow, gray = Image.fromarray(array), array[..., 0]
@@ -254,4 +254,4 @@ def pictures() -> dict[str, DataSet]:
     return made
 
 
-KINDS = {"csv": tables, "json": jsons, "xml": xmls, "txt": texts, "pictures": pictures}
+KINDS = {"csv": tables, "json": jsons, "xml": xmls, "txt": texts, "images": images}

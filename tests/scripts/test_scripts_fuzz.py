@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and read
 
 from fuzzing import data_sets, formats, inputs  # noqa: E402
 
-FORMS = ("csv", "json", "xml", "txt", "pictures")
+FORMS = ("csv", "json", "xml", "txt", "images")
 
 
 def fuzz(*words, cwd):

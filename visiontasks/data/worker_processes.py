@@ -28,12 +28,12 @@ class WorkerProcesses:
         Raises:
             UserError: a process has died.
         """
-        answers = queue.SimpleQueue()
-        threading.Thread(target=_answer, args=(call, answers), daemon=True).start()
+        results = queue.SimpleQueue()
+        threading.Thread(target=_call, args=(call, results), daemon=True).start()
         waited = 0.0
         while True:
             try:
-                value, error = answers.get(timeout=_POLL_SECONDS)
+                value, error = results.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 waited = waited + _POLL_SECONDS if self.dead else 0.0
                 if waited >= _GRAIN_SECONDS:
@@ -75,11 +75,11 @@ class WorkerProcesses:
             process.kill()
 
 
-def _answer(call, answers):
+def _call(call, results):
     try:
-        answers.put((call(), None))
+        results.put((call(), None))
     except BaseException as error:
-        answers.put((None, error))
+        results.put((None, error))
 
 
 def _end(code: int) -> str:
