@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -173,6 +174,18 @@ def test_items_72_and_91_memory_and_disk_are_one_line(error, says, capsys):
         cli.run(command, ["x=1"], lambda: "")
     printed = capsys.readouterr().err
     assert ended.value.code == 2 and printed.startswith("error: ") and says in printed and "Traceback" not in printed
+
+
+def test_a_warning_is_one_line_for_users(capsys):
+    def command(arguments):
+        print(warnings.formatwarning("a damaged file", UserWarning, "run.py", 7), end="")
+        print(warnings.formatwarning("an old name", DeprecationWarning, "run.py", 7), end="")
+
+    before = warnings.formatwarning
+    with pytest.raises(SystemExit):
+        cli.run(command, ["x=1"], lambda: "")
+    assert capsys.readouterr().out == "warning: a damaged file\nrun.py:7: DeprecationWarning: an old name\n"
+    assert warnings.formatwarning is before
 
 
 @pytest.mark.parametrize("error", [ValueError("a mistake"), FileNotFoundError(errno.ENOENT, "No such file", "a")])

@@ -36,9 +36,13 @@ def test_item_72_a_step_that_does_not_fit_is_said_before_training(model, monkeyp
     assert "the system may end this process. Set data.batch=" in line and "fits by the estimate" in line
 
 
-@pytest.mark.parametrize(
-    ("room", "advice"), [(GIB, "data.batch=32, which fits"), (None, "data.batch=32, or"), (9, "network")]
-)
+@pytest.mark.parametrize(("room", "advice"), [(2**25, r"32 MiB .*\. Set data\.batch=\d+, which"), (9, ".*network")])
+def test_item_72_a_step_that_cannot_fit_is_an_error_before_training(model, room, advice, monkeypatch):
+    with pytest.raises(UserError, match=rf"^data\.batch: a step of 64 images takes about .* and {advice}"):
+        advised(model, room, monkeypatch)
+
+
+@pytest.mark.parametrize(("room", "advice"), [(GIB, "data.batch=32, which fits"), (None, "data.batch=32, or")])
 def test_item_72_out_of_memory_is_an_error_with_the_batch_that_fits(model, room, advice, monkeypatch):
     with pytest.raises(UserError, match=rf"out of memory \(alloc 9\): a step of 64 images takes .*Set .*{advice}"):
         advised(model, room, monkeypatch, MemoryError("alloc 9"))

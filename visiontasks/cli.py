@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
         _set_environment()
         if chosen := keras_backend.choose():
             console().print(chosen)
-        with signals.forced(), stop.handling():
+        with signals.forced(), stop.handling(), _plain_warnings():
             code = command(arguments) or 0
             stop.check()
         raise SystemExit(code)
@@ -62,6 +63,22 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
         raise SystemExit(2) from None
     finally:
         _close_standard_streams()
+
+
+@contextlib.contextmanager
+def _plain_warnings():
+    """Print a warning to users as a line of its own, without the line of code that it comes from."""
+    before = warnings.formatwarning
+
+    def plain(message, category, *where, **named):
+        of_users = issubclass(category, UserWarning)
+        return f"warning: {message}\n" if of_users else before(message, category, *where, **named)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _end_stopped(by: str):

@@ -4,12 +4,18 @@ import contextlib
 
 from visiontasks.errors import UserError
 
+# times the free memory that a step is estimated to take, from which it is refused; the estimate errs by less than 2
+HOPELESS = 4
+
 
 @contextlib.contextmanager
 def advised(model, batch, reporter, several):
     """Say before training that a step may not fit, and of memory that is lacking which batch would fit.
 
     Of several devices, which share the batch, the memory is not compared.
+
+    Raises:
+        UserError: a step cannot fit, or did not; with the batch that would.
     """
     from visiontasks.training import devices
     from visiontasks.training.estimate import fitting_batch, step_bytes
@@ -24,7 +30,10 @@ def advised(model, batch, reporter, several):
         needed += f" and {room / 2**20:,.0f} MiB are free"
         if fits := fitting_batch(memory, batch, room):
             advice = f"Set data.batch={fits}, which fits by the estimate, or a smaller data.size."
-    if room is not None and sum(memory.values()) > room:
+    excess = sum(memory.values()) / room if room else 0
+    if excess > HOPELESS:  # some backends crash instead of raising
+        raise UserError(f"{needed}. {advice}", "data.batch")
+    if excess > 1:
         reporter.line(f"warning: {needed}: the system may end this process. {advice}")
     try:
         yield

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from visiontasks import keras_backend
 from visiontasks.errors import UserError
-from visiontasks.weights.keras_file import check_keras_file
+from visiontasks.weights.keras_file import check_keras_file, reason
 
 
 def load_model(path: str | Path, compile: bool = True):
@@ -33,7 +33,7 @@ def load_model(path: str | Path, compile: bool = True):
     except MemoryError:
         raise
     except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that is damaged
-        raise UserError(f"{path}: expected a model that visiontasks saved: {error}.") from error
+        raise UserError(f"{path}: expected a model that visiontasks saved: {reason(error)}.") from error
     return loaded
 
 

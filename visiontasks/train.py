@@ -222,7 +222,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume, processes) 
     from visiontasks.signals import CODE, Stop, Stopped
     from visiontasks.training.fit import fit
     from visiontasks.training.statistics import fit_statistics
-    from visiontasks.training.together import validated
+    from visiontasks.training.together import JointStop, validated
     from visiontasks.writing import write_text
 
     precision = recipe.train.precision
@@ -266,11 +266,15 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume, processes) 
         with warnings.catch_warnings():  # a checkpoint has no optimizer
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             _load_weights(model, run.checkpoint, writes=processes.first)
-    batches = validated(model, val_set, processes) if processes.count > 1 else None
-    if not processes.first:
-        collections.deque(batches, maxlen=0)
-        return 0
+    stop, batches = Stop(recipe.train.stop_file), None
+    if processes.count > 1:
+        stop = JointStop(processes, recipe.train.stop_file)
+        batches = validated(model, val_set, processes, on_turn=stop.check_all, on_end=stop.part)
     try:
+        if not processes.first:
+            with stop.after_steps():
+                collections.deque(batches, maxlen=0)
+            return 0
         evaluation = write_evaluation(
             model,
             val_set,
@@ -280,7 +284,7 @@ def _train(model, recipe, train_set, val_set, reporter, run, resume, processes) 
             losses=model.by_gradients,  # with the function that validation has traced already
             argument="dir",
             batches=batches,
-            stop=Stop(recipe.train.stop_file),
+            stop=stop,
         )
     except KeyboardInterrupt as stopped:
         reporter.stopped(run, f"by {stopped}, in the final evaluation")

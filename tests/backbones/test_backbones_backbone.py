@@ -100,7 +100,7 @@ def test_a_lambda_in_a_file_is_not_run(tmp_path):
     outputs = keras.layers.Lambda(lambda x, path=str(marker): (open(path, "w").close(), x)[1])(inputs)
     keras.Model(inputs, outputs).save(tmp_path / "a.keras")
     marker.unlink(missing_ok=True)
-    with pytest.raises(UserError, match="does not fit"):
+    with pytest.raises(UserError, match=r"does not fit .*: it has code in it, which is not run\.$"):
         load_weights(small(), tmp_path / "a.keras")
     assert not marker.exists()
 

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from visiontasks.errors import UserError
+from visiontasks.signals import Stopped
 from visiontasks.training import launching, processes
 from visiontasks.training.generations import Generations
 from visiontasks.training.processes import Processes
-from visiontasks.training.together import JointInterrupt
+from visiontasks.training.together import JointInterrupt, JointStop
 
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 MEETING = {"JAX_COORDINATOR_ADDRESS": "10.0.0.1:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
@@ -86,20 +87,44 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(monkeypatch):
 
     def agree(self, flag):
         assert not running  # what two programs exchange at once would be mixed up
-        return any(one.stop.asked for one in pair)
+        return any(one.stop._here.asked for one in pair)
 
     pair, running = [JointInterrupt(Processes(index, 2)) for index in (0, 1)], set()
     monkeypatch.setattr(Processes, "any", agree)
-    monkeypatch.setattr(Processes, "collect", lambda self, value: [one.stop.asked for one in pair])
+    monkeypatch.setattr(Processes, "collect", lambda self, value: [one.stop._here.asked for one in pair])
     for one in pair:
         one.set_model(Model())
     with pair[1].handling():
         signal.raise_signal(signal.SIGTERM)
-    assert pair[1].stop.asked and not pair[1].asked and not pair[1].model.stop_training  # it waits for the other one
+    assert pair[1].stop._here.asked
+    assert not pair[1].asked and not pair[1].model.stop_training  # it waits for the other one
     for one in pair:
         running.add(loss := Loss())
         one.on_train_batch_end(0, {"loss": loss})
     assert all(one.asked and one.stop.asked == "SIGTERM" and one.model.stop_training for one in pair)
+
+
+def test_a_signal_to_one_process_ends_the_final_evaluation_of_all(monkeypatch):
+    pair = [JointStop(Processes(index, 2)) for index in (0, 1)]
+    monkeypatch.setattr(Processes, "any", lambda self, flag: any(one._here.asked for one in pair))
+    monkeypatch.setattr(Processes, "collect", lambda self, value: [one._here.asked for one in pair])
+    for one in pair:
+        one.check_all()
+    with pair[1].handling():
+        signal.raise_signal(signal.SIGTERM)
+    for one in pair:
+        one.check()  # it waits for the other one
+    for one in pair:
+        with pytest.raises(Stopped, match="SIGTERM"), one.after_steps():
+            one.check_all()
+
+
+def test_a_process_that_has_done_its_last_turn_stops_by_itself():
+    stop = JointStop(Processes(0, 2))
+    with pytest.raises(Stopped, match="SIGTERM"), stop.after_steps():
+        signal.raise_signal(signal.SIGTERM)
+        stop.check()
+        stop.part()
 
 
 @needs_jax

@@ -41,12 +41,12 @@ def test_the_newest_run_that_has_a_checkpoint_answers(tmp_path):
 
 def test_where_the_best_is_damaged_the_last_is_used_and_said(tmp_path):
     run = made(tmp_path, "run", 0, best=False, last=True)
-    with pytest.warns(UserWarning, match=r"best\.keras is damaged: .*; last\.keras is used"):
+    with pytest.warns(UserWarning, match=r"best\.keras cannot be used: .*; last\.keras is used"):
         assert run.checkpoint == run.last
 
 
 def test_without_a_whole_checkpoint_it_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"run: .*best\.keras is damaged"):
+    with pytest.raises(UserError, match=r"run: .*best\.keras cannot be used"):
         RunDirectory.find(made(tmp_path, "a", 0, best=False, last=False).path).checkpoint  # noqa: B018
     with pytest.raises(UserError, match="has no checkpoint"):
         RunDirectory.find(made(tmp_path, "b", 0).path).checkpoint  # noqa: B018
@@ -57,7 +57,7 @@ def test_item_69_whatever_is_wrong_with_the_best_the_last_is_used(tmp_path, faul
     run = made(tmp_path, "run", 0, best=True, last=True)
     assert run.checkpoints_for() == [run.best, run.last]
     checkpoints.damage(run.best, fault)
-    with pytest.warns(UserWarning, match=r"best\.keras is damaged: .*; last\.keras is used"):
+    with pytest.warns(UserWarning, match=r"best\.keras cannot be used: .*; last\.keras is used"):
         assert run.checkpoints_for() == [run.last]
     checkpoints.write(run.best)
     checkpoints.damage(run.last, fault)  # it is not needed
@@ -69,7 +69,7 @@ def test_item_69_whatever_is_wrong_with_the_best_the_last_is_used(tmp_path, faul
 def test_a_file_with_another_model_is_no_checkpoint(tmp_path):
     run = made(tmp_path, "run", 0, best=True)
     checkpoints.write(run.best, "Functional")
-    with pytest.raises(UserError, match=r"init: .*best\.keras is damaged: it holds a Functional, no VisionModel"):
+    with pytest.raises(UserError, match=r"init: .*best\.keras cannot be used: it holds a Functional, no VisionModel"):
         run.checkpoints_for("init")
 
 

@@ -25,7 +25,7 @@ from visiontasks.layers.pixel_normalization import PixelNormalization
 from visiontasks.layers.spatial_pyramid_pooling import SpatialPyramidPooling2D
 from visiontasks.taps import Tap
 from visiontasks.weights import checkpoint
-from visiontasks.weights.keras_file import check_keras_file
+from visiontasks.weights.keras_file import check_keras_file, reason
 from visiontasks.weights.pretrained import is_imagenet
 from visiontasks.weights.transfer import listed
 
@@ -249,7 +249,7 @@ def load_weights(
                 _check_count(model, path)
             model.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that does not fit
-        raise UserError(f"{str(path)!r} does not fit {model.name}: {error}", "weights") from error
+        raise UserError(f"{str(path)!r} does not fit {model.name}: {reason(error)}.", "weights") from error
 
 
 def say_skipped(skipped: list[str], path: str | Path):

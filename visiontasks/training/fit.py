@@ -144,7 +144,7 @@ def fit(
             progress.stop()
             log.draw()
         if joint:
-            interrupt.agree()  # on what has come since the last step
+            interrupt.stop.agree()  # on what has come since the last step
     return {
         "best_epoch": checkpoints.best_epoch,
         "best_score": checkpoints.best_score if checkpoints.best_epoch else None,

@@ -234,7 +234,7 @@ class RunDirectory:
                 _check(path)
                 whole.append(path)
             except ValueError as error:
-                damaged.append(f"{path} is damaged: {error}")
+                damaged.append(f"{path} cannot be used: {error}")
         if whole and damaged and whole == [self.last]:
             warnings.warn(f"{damaged[0]}; {whole[0].name} is used instead", stacklevel=2)
         if whole:

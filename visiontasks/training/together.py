@@ -10,43 +10,64 @@ import keras
 import numpy as np
 
 from visiontasks.evaluation.evaluator import Evaluation, evaluate
-from visiontasks.signals import Stopped
+from visiontasks.signals import Stop, Stopped
 from visiontasks.training.callbacks import Score
 from visiontasks.training.interrupt import Interrupt
 from visiontasks.training.processes import Processes
 
 
-class JointInterrupt(Interrupt):
-    """An Interrupt that all processes see after the same step, whichever of them has got the signal.
+class JointStop(Stop):
+    """A Stop that asks all processes after the same step, whichever of them has got the signal.
 
     Args:
         processes: the Processes.
-        file: as that of Interrupt.
+        file: as that of Stop.
     """
 
     def __init__(self, processes: Processes, file: str | Path | None = None):
-        super().__init__(file)
-        self.processes, self._agreed = processes, False
+        super().__init__()
+        self.processes, self._here, self._parted = processes, Stop(file), False
 
-    @property
-    def asked(self) -> bool:
-        """Whether all processes stop."""
-        return self._agreed
-
-    def handling(self):
+    def handling(self, then=None):
         """A context in which signals come here; what they ask for waits for the others."""
-        return self.stop.handling()
+        return self._here.handling()
 
-    def agree(self):
-        """Stop if something has asked any process to; all of them call this."""
-        if not self._agreed and self.processes.any(self.stop.poll()):
-            self.stop.asked = next(filter(None, self.processes.collect(self.stop.asked)))
-            self._agreed = True
+    def poll(self) -> bool:
+        """Whether all processes have agreed to stop."""
+        if self._parted and self._here.poll():
+            self.asked = self._here.asked
+        return bool(self.asked)
+
+    def agree(self) -> bool:
+        """Whether something has asked any process; all of them call this."""
+        if not self.asked and self.processes.any(self._here.poll()):
+            self.asked = next(filter(None, self.processes.collect(self._here.asked)))
+        return bool(self.asked)
+
+    def check_all(self):
+        """As `check`; all processes call this.
+
+        Raises:
+            Stopped: something has asked any of them.
+        """
+        self.agree()
+        self.check()
+
+    def part(self):
+        """From now on this process stops by itself: it has no step left with the others."""
+        self._parted = True
+
+
+class JointInterrupt(Interrupt):
+    """An Interrupt whose stop is a JointStop, with its arguments."""
+
+    def __init__(self, processes: Processes, file: str | Path | None = None):
+        super().__init__()
+        self.stop = JointStop(processes, file)
 
     def on_train_batch_end(self, batch, logs=None):
         float(logs["loss"])  # the step has ended: its exchange and this one must not overlap
-        self.agree()
-        if self.asked:
+        if self.stop.agree():
             self._end()
 
 
@@ -59,7 +80,7 @@ class JointScore(Score):
 
     def _evaluate(self):
         self._predict = self._predict or local_prediction(self.model)
-        batches = validated(self.model, self.loader, self.processes, self._predict, self._stop)
+        batches = validated(self.model, self.loader, self.processes, self._predict, self.interrupt.stop.check_all)
         result = None
         try:
             if self.processes.first:
@@ -72,14 +93,14 @@ class JointScore(Score):
         metrics, score, losses = self.processes.of_first(result)
         return Evaluation(metrics, score, {}, [], losses)
 
-    def _stop(self):
-        self.interrupt.agree()
-        if self.interrupt.asked:
-            raise Stopped(self.interrupt.stop.asked)
-
 
 def validated(
-    model, loader, processes: Processes, predict: Callable | None = None, on_turn: Callable[[], object] = lambda: None
+    model,
+    loader,
+    processes: Processes,
+    predict: Callable | None = None,
+    on_turn: Callable[[], object] = lambda: None,
+    on_end: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple]:
     """One pass over a validation set, whose batches the processes predict in turn: what `evaluate` takes as `batches`.
 
@@ -90,7 +111,8 @@ def validated(
         loader: of this process: the first one's gives all batches with their samples, the others' those of their turns.
         processes: the Processes.
         predict: of `local_prediction`.
-        on_turn: called in each turn by all processes.
+        on_turn: called before each turn by all processes.
+        on_end: called after the last turn.
 
     Yields:
         In the first process (samples, predictions, {loss term: total and count}) of each batch; in others nothing.
@@ -104,6 +126,7 @@ def validated(
             for number, (_, samples) in enumerate(turn):
                 predictions, sums = keras.tree.map_structure(lambda array, n=number: array[n], made)
                 yield samples, predictions, sums
+    on_end()
 
 
 def local_prediction(model) -> Callable:

@@ -54,6 +54,11 @@ def check_keras_file(path: str | Path) -> dict:
     return config
 
 
+def reason(error: Exception) -> str:
+    """Why Keras did not load a file: what it says, unless that is how to run the code in it all the same."""
+    return "it has code in it, which is not run" if "code execution" in str(error) else str(error).rstrip(".")
+
+
 def _check_members(members: list[zipfile.ZipInfo], size: int):
     names = [member.filename for member in members]
     if missing := [name for name in MEMBERS if name not in names]:
