@@ -45,11 +45,11 @@ def results_folder(asked: str | None, default: Path, replace: bool = False, of: 
     if path.is_dir() and any(writing.is_live(one) for one in writing.unfinished(path)):
         raise UserError(f"another process writes to {path}. Give another folder, or wait until it ends.", "out")
     if not _is_free(path, replace):
-        names = sorted(p.name for p in path.iterdir() if p.name != RESULTS) if path.is_dir() else ["it is a file"]
-        listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        raise UserError(
-            f"{path} is not empty ({listed}), and existing files are not replaced. Give a new folder.", "out"
-        )
+        what = "is a file"
+        if path.is_dir():
+            names = sorted(p.name for p in path.iterdir() if p.name != RESULTS)
+            what = f"is not empty ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
+        raise UserError(f"{path} {what}, and existing files are not replaced. Give a new folder.", "out")
     _taken(path, exist_ok=True, of=of)
     return path
 
