@@ -17,7 +17,7 @@ HOUSE = [
     {"__main__", "__init__"},
     {"check", "train", "evaluate", "predict", "embed"},
     {"cli"},
-    {"help"},
+    {"help", "standard_streams"},
     {"api", "memory_advice", "precision", "runs"},
     {"initializing", "run_files"},
     {"build"},
@@ -64,6 +64,7 @@ HOST |= {
     "polygons",
     "run_lengths",
     "skeleton",
+    "standard_streams",
 }
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "keras_hub", "keras_cv"}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from visiontasks import build, cli, model_folding, predict
+from visiontasks import build, model_folding, predict, standard_streams
 from visiontasks.data.video import Video, VideoWriter
 from visiontasks.errors import DataError, UserError
 from visiontasks.evaluation.tasks.detection import Detection
@@ -511,7 +511,7 @@ def test_items_87_and_89_names_of_any_length_and_bytes(using, tmp_path):
 
 
 def test_a_disk_that_is_full_at_the_last_record_is_said_beside_the_predictions(tmp_path, monkeypatch, capsys):
-    writer = predict._Writer(tmp_path, None, cli.console(), None, total=3)
+    writer = predict._Writer(tmp_path, None, standard_streams.console(), None, total=3)
 
     def full(*_):
         writer._records.path.write_text("[]")

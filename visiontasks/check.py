@@ -6,7 +6,7 @@ import sys
 import types
 from pathlib import Path
 
-from visiontasks import cli
+from visiontasks import cli, standard_streams
 from visiontasks.errors import UserError
 
 WORDS = ("data", "recipe", "json", "out", "charts", "run")
@@ -58,7 +58,7 @@ def _check_run(words, overrides, as_json) -> int:
     if as_json:
         _print_json(found.to_json())
     else:
-        cli.console().print(found.page())
+        standard_streams.console().print(found.page())
     return found.exit_code
 
 
@@ -79,7 +79,7 @@ def _checked(words, overrides, charts, as_json) -> int:
     if as_json:
         _print_json(checkup.to_json())
         return checkup.exit_code
-    console = cli.console()
+    console = standard_streams.console()
     console.print(page(checkup))
     if out is not None:
         console.print(f"charts: {out}")

@@ -4,14 +4,12 @@ import contextlib
 import errno
 import importlib
 import os
-import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from visiontasks import keras_backend, signals
+from visiontasks import keras_backend, signals, standard_streams
 from visiontasks.errors import RecipeError, UserError, near, under
 from visiontasks.memory_advice import out_of_memory
 
@@ -23,10 +21,6 @@ _DISK = (
 _DISK = {getattr(errno, name) for name in _DISK.split() if hasattr(errno, name)}
 _TOO_MANY = (errno.EMFILE, errno.ENFILE)
 HELP = ("-h", "--help", "help")
-# log lines of TensorFlow's and XLA's C++ (information, warnings, errors), with or without date
-_LOG_LINE = re.compile(
-    rb"(?:[IWE]\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:[\d.]+: [IWE] |WARNING: All log messages before absl::)"
-)
 
 
 def run(command: Callable[[list[str]], int | None], arguments: list[str] | None, usage: Callable[[], str]):
@@ -35,14 +29,14 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
     `--help` prints `usage()`, `--help TOPIC` a page of `visiontasks.help`.
     """
     arguments, stop = sys.argv[1:] if arguments is None else arguments, signals.Raising()
-    _open_standard_streams()
+    standard_streams.prepare()
     try:
         if not arguments or any(word in HELP for word in arguments):
             print_help(usage, [word for word in arguments if word not in HELP and "=" not in word])
             raise SystemExit(0 if arguments else 2)
         _set_environment()
         if chosen := keras_backend.choose():
-            console().print(chosen)
+            standard_streams.console().print(chosen)
         with signals.forced(), stop.handling(), _plain_warnings():
             code = command(arguments) or 0
             stop.check()
@@ -62,7 +56,7 @@ def run(command: Callable[[list[str]], int | None], arguments: list[str] | None,
         print(f"error: {text}", file=sys.stderr)
         raise SystemExit(2) from None
     finally:
-        _close_standard_streams()
+        standard_streams.finish()
 
 
 @contextlib.contextmanager
@@ -139,28 +133,6 @@ def _no_profiler_warning(record):
     return "jax profiler" not in str(record.msg)
 
 
-def _open_standard_streams():
-    """Open closed standard descriptors on /dev/null, and replace characters that the encoding lacks."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:  # the next opened file would get this number, and C++ would log into it
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
-
-
-def _close_standard_streams():
-    """Flush now, so that a closed terminal or pipe cannot change the exit code."""
-    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-
-
 def start_keras(asked: str = "auto", events: bool = False) -> float | None:
     """Import Keras and list the devices, without the log of its backend's start; the GPUs' compute capability.
 
@@ -173,7 +145,7 @@ def start_keras(asked: str = "auto", events: bool = False) -> float | None:
     """
     if asked == "gpu":
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # a missing CUDA library is a warning
-    with quiet():
+    with standard_streams.quiet():
         import keras  # noqa: F401
 
         if events and keras_backend.writes_events():
@@ -184,38 +156,6 @@ def start_keras(asked: str = "auto", events: bool = False) -> float | None:
         capability = devices.gpu_capability()
         devices.check(asked, capability)
     return capability
-
-
-@contextlib.contextmanager
-def quiet():
-    """Keep the log lines that C++ writes to descriptor 2 in this block off the screen; all other lines pass.
-
-    After an exception every line is shown. (A crash of the process itself takes the lines with it.)
-    """
-    with tempfile.TemporaryFile() as captured:
-        kept = os.dup(2)
-        _flush_errors()
-        os.dup2(captured.fileno(), 2)
-        failed = False
-        try:
-            yield
-        except Exception:
-            failed = True
-            raise
-        finally:
-            _flush_errors()
-            os.dup2(kept, 2)
-            os.close(kept)
-            captured.seek(0)
-            for line in captured:
-                if failed or not _LOG_LINE.match(line):
-                    with contextlib.suppress(OSError):
-                        os.write(2, line)
-
-
-def _flush_errors():
-    if sys.stderr is not None:
-        sys.stderr.flush()
 
 
 def words(arguments: list[str], known: tuple[str, ...], open_ended: bool = False) -> tuple[dict[str, str], list[str]]:
@@ -236,29 +176,6 @@ def words(arguments: list[str], known: tuple[str, ...], open_ended: bool = False
         else:
             raise RecipeError(f"{key}: unknown key. {near(key, known)}")
     return values, overrides
-
-
-class _Output:
-    """Standard output for a command that continues after its terminal or pipe has closed."""
-
-    def __getattr__(self, name):
-        return getattr(sys.stdout, name)
-
-    def write(self, text):
-        with contextlib.suppress(OSError):
-            sys.stdout.write(text)
-
-    def flush(self):
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-
-
-def console(shown: bool = True):
-    """A rich Console that prints if `shown`; without markup and emoji: file names have brackets and colons."""
-    from rich.console import Console
-
-    file = None if sys.stdout is None else _Output()
-    return Console(quiet=not shown, file=file, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def flag(words: dict[str, str], key: str) -> bool:

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from visiontasks import cli
+from visiontasks import cli, standard_streams
 from visiontasks.errors import RecipeError, UserError, near
 
 WORDS = ("run", "backbone", "weights", "size", "resize", "source", "labels", "tap", "batch", "out")
@@ -54,7 +54,7 @@ def embed_command(arguments: list[str]) -> int:
     as_json = cli.flag(words, "json")
     # JSON is alone on standard output: progress is no part of it
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        found = _embedded(words, options, cli.console())
+        found = _embedded(words, options, standard_streams.console())
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     return 0

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from visiontasks import cli
+from visiontasks import cli, standard_streams
 from visiontasks.errors import UserError, near
 
 WORDS = ("run", "recipe", "data", "split", "out", "batch", "detector")
@@ -46,7 +46,7 @@ def evaluate(arguments: list[str]) -> int:
     from visiontasks.registry.catalog import tasks_of
     from visiontasks.training.run_directory import RunDirectory
 
-    console = cli.console()
+    console = standard_streams.console()
     run = RunDirectory.find(words["run"]) if "run" in words else None
     other = _name_of(words, overrides)
     overrides += [f"data.batch={words['batch']}"] if "batch" in words else []

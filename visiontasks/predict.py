@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from visiontasks import cli
+from visiontasks import cli, standard_streams
 from visiontasks.errors import UserError
 
 WORDS = ("run", "recipe", "source", "out", "batch", "tile", "overlap", "flip", "polygons", "detector", "maps")
@@ -45,7 +45,7 @@ def predict(arguments: list[str]) -> int:
     from visiontasks.inference.predictor import Predictor
     from visiontasks.signals import Stop
 
-    console = cli.console()
+    console = standard_streams.console()
     videos = find_videos(words["source"])
     images = None if videos else Images(words["source"])
     detector = cli.predictor(words["detector"], console) if "detector" in words else None

@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
-from visiontasks import cli
+from visiontasks import cli, standard_streams
 from visiontasks.errors import RecipeError, UserError
 from visiontasks.recipe.schema import recipe_paths
 from visiontasks.training.reporter import Reporter
@@ -83,7 +83,7 @@ def _prepared(words, overrides, dry, resumes, processes) -> int:
     from visiontasks import build, initializing, runs
     from visiontasks.training import determinism, devices
 
-    run, initial, console = None, None, cli.console(processes.first)
+    run, initial, console = None, None, standard_streams.console(processes.first)
     if resumes:
         asked = words.get("recipe"), overrides, words.get("data")
         run, recipe = runs.resumed(words["resume"], *asked, hold=processes.first)

@@ -2,7 +2,7 @@
 
 import sys
 
-from visiontasks import cli
+from visiontasks import cli, standard_streams
 from visiontasks.errors import RecipeError, UserError
 from visiontasks.registry import catalog
 
@@ -37,7 +37,7 @@ def backbones(arguments: list[str]) -> int:
     if per_layer and len(names) != 1:
         raise RecipeError("--per-layer: expected one NAME.")
     names = names or [name for name in catalog.parts("backbones") if name != ELSEWHERE]
-    console = cli.console()
+    console = standard_streams.console()
     cli.start_keras()
     if per_layer:
         _print_layers(names[0], size, console)

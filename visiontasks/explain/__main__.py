@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks import cli
+from visiontasks import cli, standard_streams
 from visiontasks.errors import UserError, near
 
 WORDS = ("run", "recipe", "source", "how", "target", "box", "head", "tap", "channels")
@@ -84,7 +84,7 @@ def _explained(words, overrides, hows, believe) -> dict:
     from visiontasks.preprocess import Preprocess
     from visiontasks.signals import Stop
 
-    console, images = cli.console(), Images(words["source"]) if "source" in words else None
+    console, images = standard_streams.console(), Images(words["source"]) if "source" in words else None
     maps, sheets = ([how for how in hows if (how in METHODS) == wanted] for wanted in (True, False))
     box, options = _box(words), _dream_options(words) if "dream" in hows else {}
     count = {"count": cli.number(words, "count", None)} if "count" in words else {}
