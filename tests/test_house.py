@@ -18,7 +18,7 @@ HOUSE = [
     {"check", "train", "evaluate", "predict", "embed"},
     {"cli"},
     {"help", "standard_streams"},
-    {"api", "memory_advice", "precision", "runs"},
+    {"api", "dry_run", "memory_advice", "precision", "runs"},
     {"initializing", "run_files"},
     {"build"},
     {"recipe"},

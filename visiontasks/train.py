@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import math
 import platform
 import sys
 import tempfile
@@ -165,7 +164,10 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
                 started = {"init": {"path": str(path), "sha256": initializing.digest(path)}}
                 reporter.line("\n".join(lines))
             if dry:
-                return _dry_run(model, recipe, train_set, reporter, policy)
+                from visiontasks import dry_run
+
+                dry_run.show(model, recipe, train_set, reporter, policy)
+                return 0
             if resume := run is not None:
                 if processes.first:
                     remove_unfinished(run.path)
@@ -180,36 +182,6 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
         keras.config.set_dtype_policy("float32")
         if run is not None:
             run.release()
-
-
-def _dry_run(model, recipe, loader, reporter, policy) -> int:
-    from visiontasks import build
-    from visiontasks.data.batch import row_of
-    from visiontasks.data.images import write_image
-    from visiontasks.drawing.panels import captioned, grid, side_by_side
-    from visiontasks.registry.catalog import tasks_of
-    from visiontasks.training.estimate import step_bytes
-
-    measured = model
-    if recipe.data.sizes:  # activations can be counted for one size only: the largest
-        largest = max(recipe.data.sizes, key=math.prod)
-        fixed = dataclasses.replace(recipe.data, size=largest, sizes=[])
-        measured = build.model(recipe.replace(data=fixed), loader)
-    with recipe_paths():
-        batch, tasks = next(iter(loader)), tasks_of(model, loader.fields)
-    reporter.line(recipe.to_yaml())
-    reporter.model(model, recipe.backbone["name"])
-    reporter.step(step_bytes(measured, recipe.data.batch), policy, batch)
-    cells = []
-    for row in range(len(batch["image"])):
-        sample = row_of(batch, row)
-        drawn = (task.draw_truth(sample.image, sample.of(task.label_set)) for task in tasks.values())
-        panels = [captioned(sample.image), *drawn]
-        cells.append(side_by_side(panels, ["as trained on", *tasks]))
-    drawn = Path(tempfile.mkdtemp(prefix="visiontasks_")) / "batch.png"
-    write_image(drawn, grid(cells))
-    reporter.line(f"one augmented batch with its labels: {drawn}")
-    return 0
 
 
 @recipe_paths()
