@@ -1,3 +1,4 @@
+import collections
 import itertools
 import multiprocessing
 import os
@@ -541,6 +542,35 @@ def test_no_images_at_all():
         evaluation(Numbered(0))
     with pytest.raises(ValueError, match="training=False"):
         training().with_samples()
+
+
+def numbers(loader, ahead):
+    """Batches of a repeating loader as a backend reads them that makes so many ahead; named by their labels."""
+    waiting = collections.deque()
+    for batch in loader:
+        waiting.append(tuple(batch["label"].tolist()))
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("ahead", [0, 1, 4, 9])
+def test_a_repeating_loader_goes_on_however_far_a_backend_reads_ahead(steps, ahead):
+    """As training tells it at each epoch's end and beginning where it is."""
+    expected = []
+    for epoch in range(5):
+        once = training(Numbered(4 * steps), batch=4)
+        once.epoch = epoch
+        expected += [tuple(batch["label"].tolist()) for batch in once]
+    loader, found = training(Numbered(4 * steps), batch=4), []
+    loader.repeat, read = True, None
+    for epoch in range(5):
+        loader.epoch, loader.step = epoch, 0
+        read = read or numbers(loader, ahead)
+        found += itertools.islice(read, steps)
+        loader.epoch, loader.step = epoch + 1, 0
+    loader.close()
+    assert found == expected and len({*map(frozenset, found)}) > (steps > 1)
 
 
 # Keras

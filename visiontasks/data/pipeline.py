@@ -189,18 +189,24 @@ class Loader(grain.IterDataset):
         return Assemble(self.source, self._shapes, self._augments, self.resize, keep, self._rows)
 
     def _batches(self, keep=False) -> Iterator[Batch]:
-        """One epoch of the workers' batches; `error` keeps an error of the data or the transforms."""
-        self.error = None
+        """One epoch of the workers' batches; `error` keeps an error of the data or the transforms.
+
+        With `repeat` this and all later epochs. A backend may read epochs ahead, and the attributes are then behind.
+        """
+        self.error, epoch, first = None, self.epoch, self.step
         try:
-            yield from self._checked(keep)
+            yield from self._checked(keep, epoch, first)
             while self.repeat and not keep:
-                yield from self._checked(keep)
+                epoch += 1
+                yield from self._checked(keep, epoch)
         except UserError as error:
             self.error = error
             raise
+        if not keep and self.epoch == epoch:  # unless it was set meanwhile
+            self.epoch, self.step = epoch + 1, 0
 
-    def _checked(self, keep) -> Iterator[Batch]:
-        """Adds the workers' notes to the source's report and raises their errors."""
+    def _checked(self, keep, epoch, first=0) -> Iterator[Batch]:
+        """The batches of an epoch. Adds the workers' notes to the source's report and raises their errors."""
         stream = self._streams.get(keep)
         if stream is None:
             endless = grain.MapDataset.range(sys.maxsize).map(self._order)
@@ -208,7 +214,7 @@ class Loader(grain.IterDataset):
             # originals may be large: no more batches of them ahead than there are threads
             ahead = self.workers if keep else 2 * self.workers
             stream = self._streams[keep] = Stream(endless, len(self), self.workers, self.worker_kind, ahead)
-        epoch, first, rows, notes = self.epoch, self.step, 0, []
+        rows, notes = 0, []
         for step in range(first, len(self)):
             number = epoch * len(self) + step
             batch = stream.get(number)
@@ -221,8 +227,6 @@ class Loader(grain.IterDataset):
                 yield batch
         if not rows and not first:
             raise unreadable(len(self.source), notes)
-        if not keep and self.epoch == epoch:  # unless it was set meanwhile
-            self.epoch, self.step = epoch + 1, 0
 
 
 def samples_of(images) -> Iterator[Sample]:
