@@ -91,6 +91,7 @@ class ResourceExhaustedError(Exception):
         (OSError(errno.EROFS, "Read-only file system", "a.png"), "read or write a.png: Read-only file system. Free"),
         (PermissionError(errno.EACCES, "Permission denied", "a.csv"), "read or write a.csv: Permission denied."),
         (OSError(errno.ENODEV, "No such device", "a.png"), "read or write a.png: No such device. Free"),
+        (FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"), "found in ['/tmp']. Free the disk"),
         (OSError(errno.EMFILE, "Too many open files", "a.png"), "Too many open files. Raise the limit of open files"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "aaa"), "aaa: expected a path that the file system takes"),
     ],

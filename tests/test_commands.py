@@ -167,7 +167,7 @@ def test_init_starts_from_a_run_and_what_it_began_needs_it_no_more(trained, imag
     best.write_bytes(best.read_bytes()[:3000])
     words = [*TINY, f"data={images}", f"init={first}", "head={name: unet, filters: [8, 4], dropout: 0.1}"]
     done = command("train", *words, "train.epochs=1", "train.deterministic=true", cwd=tmp_path)
-    assert "best.keras is damaged" in done.stderr and "last.keras is used" in done.stderr
+    assert "best.keras cannot be used" in done.stderr and "last.keras is used" in done.stderr
     assert "last.keras (moving averages of the weights, ema=0.5):" in done.stdout
     assert re.search(r"backbone: [\d,]+ parameters loaded\n +head unet: [\d,]+ parameters loaded", done.stdout)
     run, last = the_run(tmp_path), first / "checkpoints" / "last.keras"
@@ -186,7 +186,7 @@ def test_predict_takes_the_last_checkpoint_where_the_best_is_damaged(trained, im
     run = shutil.copytree(the_run(trained[0]), tmp_path / "run")
     checkpoints.damage(run / "checkpoints" / "best.keras", "other zip")
     done = command("predict", f"run={run}", f"source={images / 'images' / 'val'}", cwd=tmp_path)
-    assert "best.keras is damaged: it has no config.json" in done.stderr and "checkpoint: " in done.stdout
+    assert "best.keras cannot be used: it has no config.json" in done.stderr and "checkpoint: " in done.stdout
     checkpoints.damage(run / "checkpoints" / "last.keras", "empty")
     done = command("predict", f"run={run}", f"source={images / 'images' / 'val'}", cwd=tmp_path, check=False)
     assert done.returncode == 2 and "error: run: " in done.stderr and "Traceback" not in done.stderr

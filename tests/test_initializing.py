@@ -149,6 +149,26 @@ def test_levels_that_the_file_lacks_keep_pretrained_weights(trained, tmp_path):
     assert "not in the file" in lines[1] and kept.backbone["weights"] == words[0].partition("=")[2]
 
 
+def test_what_is_trained_is_the_network_whose_weights_were_taken(trained, tmp_path, monkeypatch):
+    """Pretrained weights may make another network, which cannot take those of the file."""
+    shallow = made(recipe("head={name: classifier, tap: C1, classes: 2}"), 3)
+    shallow.save(tmp_path / "shallow.keras")
+    build_model = build.model
+
+    def prepared_otherwise(one, loader=None):
+        model = build_model(one.replace(backbone={**one.backbone, "weights": None}), loader)
+        if one.backbone.get("weights"):
+            (pixels,) = [layer for layer in model.backbone.layers if layer.name == "pixels"]
+            pixels._arguments = {**pixels.arguments, "mean": (1.0, 2.0, 3.0)}
+        return model
+
+    monkeypatch.setattr(build, "model", prepared_otherwise)
+    model, kept, *_ = Initial.of(tmp_path / "shallow.keras").model(recipe("backbone.weights=pretrained.keras"))
+    here = {v.path: v for v in model.backbone.weights}
+    assert all(np.array_equal(v, here[v.path]) for v in shallow.backbone.weights)
+    assert kept.backbone["weights"] is None
+
+
 def test_pretrained_weights_are_not_loaded_for_nothing(trained, monkeypatch):
     monkeypatch.setattr("visiontasks.backbones.unet_encoder.load_weights", lambda model, path: path and 1 / 0)
     _, kept, *_ = Initial.of(trained[0].path).model(recipe("backbone.weights=gone.keras"))
@@ -203,7 +223,7 @@ def test_weights_that_pixels_are_prepared_for_otherwise_do_not_fit(tmp_path):
 def test_the_best_checkpoint_is_damaged_or_a_strangers_and_the_last_is_taken(trained, tmp_path):
     run = RunDirectory(shutil.copytree(trained[0].path, tmp_path / "run"))
     checkpoints.damage(run.best, "truncated")
-    with pytest.warns(UserWarning, match=r"best\.keras is damaged: .*last\.keras is used instead"):
+    with pytest.warns(UserWarning, match=r"best\.keras cannot be used: .*last\.keras is used instead"):
         assert Initial.of(run.path).paths == (run.last.resolve(),)
     checkpoints.write(run.best)  # it is whole, but not what Keras makes a model of
     with pytest.warns(UserWarning, match=r"best\.keras: expected a model that visiontasks saved.*last\.keras is used"):
@@ -218,7 +238,10 @@ def test_item_73_a_strangers_file_is_refused_and_runs_nothing(tmp_path):
     backbone = keras.Model(inputs, {"C1": keras.layers.Conv2D(2, 3, strides=2, padding="same")(outputs)})
     vt.VisionModel(backbone, vt.heads.Classifier(2)).save(tmp_path / "m.keras")
     marker.unlink(missing_ok=True)
-    with pytest.raises(UserError, match=r"init: .*m\.keras: expected a model that visiontasks saved: .*[Ll]ambda"):
+    with pytest.raises(
+        UserError,
+        match=r"init: .*m\.keras: expected a model that visiontasks saved: it has code in it, which is not run",
+    ):
         Initial.of(tmp_path / "m.keras").model(recipe())
     assert not marker.exists()
     with pytest.raises(UserError, match="init: expected a run's folder or a .keras file; .*gone does not exist"):

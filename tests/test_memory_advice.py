@@ -10,6 +10,7 @@ from visiontasks.errors import UserError
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
 from visiontasks.training import devices
+from visiontasks.training.estimate import step_bytes
 
 GIB = 2**30
 
@@ -19,11 +20,13 @@ def model():
     return VisionModel(fakes.backbone((32, 32)), UNet(3))
 
 
-def advised(model, room, monkeypatch, error=None):
+def advised(model, room, monkeypatch, error=None, batch=64, **named):
     """The lines of a training of 64 images a step with so much free memory."""
     lines = []
     monkeypatch.setattr(devices, "free_memory", lambda: room)
-    with memory_advice.advised(model, 64, types.SimpleNamespace(line=lines.append), False):
+    with memory_advice.advised(
+        step_bytes(model, batch), batch, types.SimpleNamespace(line=lines.append), False, **named
+    ):
         if error is not None:
             raise error
     return lines
@@ -48,12 +51,22 @@ def test_item_72_out_of_memory_is_an_error_with_the_batch_that_fits(model, room,
         advised(model, room, monkeypatch, MemoryError("alloc 9"))
 
 
+def test_item_72_a_network_whose_heads_alone_train_is_not_refused(model, monkeypatch):
+    (line,) = advised(model, 9, monkeypatch, whole=False)
+    assert "the system may end this process" in line
+
+
+def test_item_72_a_batch_of_one_image_cannot_be_smaller(model, monkeypatch):
+    with pytest.raises(UserError, match=r"Set a smaller data\.size or a smaller network\.$"):
+        advised(model, None, monkeypatch, MemoryError("alloc 9"), batch=1)
+
+
 def test_the_memory_of_several_devices_is_not_compared(model, monkeypatch):
     monkeypatch.setattr(devices, "free_memory", lambda: 9)
     lines = []
     with (
         pytest.raises(UserError, match="Set a smaller data.batch, or"),
-        memory_advice.advised(model, 64, types.SimpleNamespace(line=lines.append), True),
+        memory_advice.advised(step_bytes(model, 64), 64, types.SimpleNamespace(line=lines.append), True),
     ):
         raise MemoryError("alloc 9")
     assert lines == []

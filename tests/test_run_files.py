@@ -191,7 +191,7 @@ def test_an_ended_run_and_one_that_is_trained(run, monkeypatch):
     (run.path / "evaluation.json").write_text("{}")
     assert statuses(run)["summary.json"] == (DAMAGED, "missing")
     monkeypatch.setattr(RunDirectory, "held", True)
-    assert RunFiles(run).resume == "another process trains it"
+    assert RunFiles(run).resume == "another process is training it"
 
 
 def test_results_of_every_evaluation_are_checked(run):
@@ -240,7 +240,7 @@ def test_a_run_that_is_trained_meanwhile_is_no_false_alarm(run, monkeypatch):
         patched.setattr(generations, "read", pruned)
         patched.setattr(run_files, "read_image", replaced)
         found = RunFiles(run)
-    assert found.exit_code == 0 and found.resume == "another process trains it"
+    assert found.exit_code == 0 and found.resume == "another process is training it"
     (text,) = (line.text for line in found.lines if ".writing" in line.name)
     assert text.startswith("1 being written by a process that lives")
     trains.release()

@@ -38,6 +38,12 @@ def test_a_start_keeps_the_log_of_c_plus_plus_off_the_screen_and_nothing_else():
     assert not any(line in done.stderr for line in NOISE.splitlines())
 
 
+def test_a_start_without_room_for_the_log_shows_it():
+    code = "import tempfile\ndef full(): raise FileNotFoundError(2, 'No usable temporary directory found')\n"
+    done = python(code + "tempfile.TemporaryFile = full\n" + start("print('went on')"))
+    assert done.returncode == 0 and "went on" in done.stdout and all(line in done.stderr for line in NOISE.splitlines())
+
+
 def test_a_start_that_fails_shows_all_it_logged():
     done = python(start("raise ImportError('libcudart is missing')"))
     assert done.returncode == 1 and "libcudart is missing" in done.stderr

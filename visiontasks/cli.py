@@ -98,6 +98,8 @@ def _explained(error: Exception) -> str:
         return f"{error.filename}: expected a path that the file system takes, got one that is too long."
     if isinstance(error, OSError) and error.errno in _TOO_MANY:
         return f"{error.strerror}. Raise the limit of open files (ulimit -n 4096), or set fewer data.workers."
+    if isinstance(error, FileNotFoundError) and "usable temporary directory" in str(error):
+        return f"{error.strerror}. Free the disk, or set TMPDIR to a folder that can be written."
     if isinstance(error, OSError) and error.errno in _DISK:
         return (
             f"cannot read or write {error.filename or 'a file'}: {error.strerror}. Free the disk, or give another "
@@ -211,10 +213,10 @@ def size(text: str) -> tuple[int, int]:
     Raises:
         RecipeError: it is not of that form.
     """
-    sides = text.strip("[] ").split(",")
-    if len(sides) != 2 or not all(side.strip().isdecimal() and int(side) for side in sides):
+    numbers = text.strip("[] ").split(",")
+    if len(numbers) != 2 or not all(number.strip().isdecimal() and int(number) for number in numbers):
         raise RecipeError(f"size: expected height,width such as 224,224; got {text!r}.")
-    return tuple(map(int, sides))
+    return tuple(map(int, numbers))
 
 
 def check_origin(words: dict[str, str], overrides: list[str], source: str | None = "FILE|DIR|GLOB"):

@@ -99,22 +99,23 @@ class Initial:
         plain = recipe.replace(backbone={**recipe.backbone, "weights": None}, weights=None)
         if "weights" not in recipe.backbone:
             plain.backbone.pop("weights")
-        taken, differs = None, ""
+        found, differs = None, ""
         for one in (plain, recipe) if plain != recipe else (plain,):
             set_random_states(states)  # what is re-initialized is as it would be without `init`
             model = build.model(one, loader)
             differs = difference(saved.backbone, model.backbone)
             if differs:
                 continue
-            taken = take(model, saved)
-            if taken.whole or one is recipe:
+            found = model, one, take(model, saved)
+            if found[-1].whole:
                 break
-        if taken is None:
+        if found is None:
             raise UserError(
                 f"{path} has another backbone than this recipe builds: {differs}. Give the recipe the backbone of that "
                 "training, with the same arguments and kind of weights, or leave init out.",
                 "init",
             )
+        model, one, taken = found
         ema = self.recipe and self.recipe.train.ema
         averaged = f" (moving averages of the weights, ema={ema})" if ema else ""
         return model, one, path, [f"weights of {path}{averaged}:", *(f"  {line}" for line in taken.lines)]

@@ -237,7 +237,7 @@ class RunFiles:
         if self.run.ended:
             return "it has ended: nothing is left to resume"
         if self._held:
-            return "another process trains it"
+            return "another process is training it"
         if self._state is None:
             damaged = "no saved state is whole" if self.run.states.files else "it has no saved state"
             return f"cannot be resumed: {damaged}"

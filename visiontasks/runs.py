@@ -66,7 +66,7 @@ def resumed(
         hold: as that of `RunDirectory.resumable`.
 
     Raises:
-        UserError: there is no such run, another process trains it, or another recipe is asked for.
+        UserError: there is no such run, another process is training it, or another recipe is asked for.
     """
     asked = build.recipe(name, overrides, data)[0] if name else None
     if place.lower() == "true":
@@ -81,7 +81,7 @@ def resumed(
             "start a new run.",
             "resume",
         )
-    return run, resumed_recipe(before, asked).replace(name=run.path.parent.name)
+    return run, resumed_recipe(before, asked).replace(name=run.path.resolve().parent.name)
 
 
 def check_same_data(run: RunDirectory, recipe: Recipe, train_set, contents: bool):

@@ -38,9 +38,15 @@ def finish():
 def quiet():
     """Keep the log lines that C++ writes to descriptor 2 in this block off the screen; all other lines pass.
 
-    After an exception every line is shown. (A crash of the process itself takes the lines with it.)
+    After an exception, and where no temporary file can be made, every line is shown. (A crash of the process itself
+    takes the lines with it.)
     """
-    with tempfile.TemporaryFile() as captured:
+    try:
+        captured = tempfile.TemporaryFile()  # noqa: SIM115 (closed below)
+    except OSError:  # a full or read-only disk
+        yield
+        return
+    with captured:
         kept = os.dup(2)
         _flush_errors()
         os.dup2(captured.fileno(), 2)

@@ -56,6 +56,8 @@ def train(arguments: list[str]) -> int:
     if words.get("verify", "data") != "data":
         raise RecipeError(f"verify: expected data, got {words['verify']!r}.")
     dry, resumes = cli.flag(words, "dry_run"), words.get("resume", "false").lower() != "false"
+    if "verify" in words and not resumes:
+        raise UserError("it is for resume=RUN, whose data it compares; leave it out.", "verify")
     if resumes and "init" in words:
         raise UserError(
             "a resumed run goes on with its own weights. Leave init out, or leave resume out to start a new run from "
@@ -65,8 +67,9 @@ def train(arguments: list[str]) -> int:
     from visiontasks.training import launching, processes
 
     count, joined = cli.number(words, "processes", 1), processes.joined()
-    if joined.count == 1 and count > 1 and not dry:
+    if count > 1:
         processes.check_backend(count)
+    if joined.count == 1 and count > 1 and not dry:
         rest = [word for word in arguments if not word.startswith("processes=")]
         return launching.launch(count, [sys.executable, "-m", "visiontasks.train", *rest])
     if "processes" in words and joined.count not in (1, count):
@@ -120,6 +123,7 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
     from visiontasks import build, initializing, memory_advice, precision, runs
     from visiontasks.data.batch import check_readable
     from visiontasks.signals import Stop
+    from visiontasks.step_memory import step_memory
     from visiontasks.training import determinism, devices
     from visiontasks.writing import remove_unfinished
 
@@ -176,7 +180,9 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
                 run = runs.begin(recipe, train_set, stamped, started) if processes.first else None
                 run = runs.seen_by_all(run, processes)
             several = processes.count > 1 or recipe.train.devices == "all"
-            with memory_advice.advised(model, recipe.data.batch, reporter, several):
+            whole = recipe.train.freeze is None or recipe.train.freeze.epochs < recipe.train.epochs
+            memory = step_memory(model, recipe, train_set)
+            with memory_advice.advised(memory, recipe.data.batch, reporter, several, whole):
                 return _train(model, recipe, train_set, val_set, reporter, run, resume, processes)
     finally:
         keras.config.set_dtype_policy("float32")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -470,6 +471,46 @@ def test_item_67_a_dead_worker_process_is_an_error_and_no_hang():
     with pytest.raises(UserError, match=r"^workers: a worker process died \(signal 9\)") as caught:
         batches(loader, epochs=2)
     assert loader.error is caught.value  # TensorFlow raises an error of its own instead
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="Linux's")
+def test_worker_processes_end_with_a_parent_that_is_killed(tmp_path):
+    """Though their queues are full, so that they wait for somebody who takes a batch."""
+    parent = multiprocessing.get_context("spawn").Process(target=wait_with_workers, args=(tmp_path / "workers",))
+    parent.start()
+    while not (tmp_path / "workers").exists():
+        assert parent.is_alive()
+        time.sleep(0.1)
+    numbers = [int(number) for number in (tmp_path / "workers").read_text().split()]
+    assert numbers and all(map(lives, numbers))
+    parent.kill()
+    parent.join()
+    for _ in range(600):
+        if not any(map(lives, numbers)):
+            return
+        time.sleep(0.1)
+    for number in filter(lives, numbers):
+        os.kill(number, signal.SIGKILL)
+    pytest.fail("they outlived their parent")
+
+
+def wait_with_workers(path):
+    """Be a training whose worker processes have nothing to do; their numbers are in a file."""
+    loader = training(worker_kind="processes", workers=2)
+    next(iter(loader))
+    time.sleep(1)  # in which they fill their queues
+    whole = path.with_suffix(".part")
+    whole.write_text(" ".join(str(one.pid) for one in multiprocessing.active_children()))
+    whole.rename(path)
+    time.sleep(600)
+
+
+def lives(number):
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_item_67_a_worker_process_that_is_killed_while_it_writes_is_an_error_and_no_hang():

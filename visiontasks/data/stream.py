@@ -1,5 +1,7 @@
 """`Stream`: batches by number from grain's workers, threads or processes, which live longer than an epoch."""
 
+import multiprocessing
+import os
 import threading
 import weakref
 
@@ -100,3 +102,10 @@ def _stop(opened: list):
 def _begin_worker(worker: int, workers: int):
     cv2.setNumThreads(0)
     signals.ignore()  # Ctrl-C reaches all processes of a terminal; the one that trains ends its workers itself
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    """End this worker when its parent is killed: grain's workers wait without end for room in their queue."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

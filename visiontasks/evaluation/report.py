@@ -96,7 +96,7 @@ def _evaluated(model, loader, tasks, out, console, draw, losses, predictor, argu
             batches=batches,
         )
     for old in {*out.glob("*coco_results.json")} - {records.path for records in files.values()}:
-        old.unlink()  # of an earlier evaluation, on other data
+        old.unlink(missing_ok=True)  # of an earlier evaluation, on other data
     return evaluation
 
 
@@ -109,7 +109,7 @@ def _write(evaluation, tasks, out, argument):
     make_folder(out / "predictions", argument)
     for old in (out / "predictions").iterdir():
         if _DRAWINGS.fullmatch(old.name):  # of an earlier evaluation, on other data
-            old.unlink()
+            old.unlink(missing_ok=True)
     for number, example in enumerate(evaluation.examples):
         sample = example.sample
         titles, images = zip(*panels(tasks, sample, example.prediction), strict=True)

@@ -42,8 +42,13 @@ def results_folder(asked: str | None, default: Path, replace: bool = False, of: 
         usable = (path for path in itertools.chain([default], numbered) if _are_of(path, of) or not replace)
         return next(path for path in usable if _taken(path, exist_ok=replace, of=of))
     path = Path(asked)
-    if path.is_dir() and any(writing.is_live(one) for one in writing.unfinished(path)):
-        raise UserError(f"another process writes to {path}. Give another folder, or wait until it ends.", "out")
+    live = path.is_dir() and next(filter(writing.is_live, writing.unfinished(path)), None)
+    if live:
+        raise UserError(
+            f"another process writes to {path}. Give another folder, or wait until it ends. If it was killed on "
+            f"another machine or in another container, remove {live}.",
+            "out",
+        )
     if not _is_free(path, replace):
         what = "is a file"
         if path.is_dir():

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import keras
 
+from visiontasks.errors import UserError
+
 
 class Events(keras.callbacks.Callback):
     """Writes an epoch's losses, metrics and learning rate for TensorBoard: `train/` and `validation/`, `epoch_NAME`.
@@ -36,6 +38,16 @@ class Events(keras.callbacks.Callback):
     def _write(self, row):
         import tensorflow as tf
 
+        try:
+            self._scalars(tf, row)
+        except tf.errors.OpError as error:  # TensorFlow's errors of a disk are no OSErrors
+            raise UserError(
+                f"cannot write TensorBoard's events to {self.folder}: {error.message}. Free the disk, or give another "
+                "folder.",
+                "dir",
+            ) from error
+
+    def _scalars(self, tf, row):
         self._written += 1
         for key, value in row.items():
             if key in ("epoch", "step", "seconds") or value is None or value != value:

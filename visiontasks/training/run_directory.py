@@ -124,7 +124,7 @@ class RunDirectory:
             if not hold or run.hold():
                 return run
         if runs:
-            raise UserError(f"another process trains {runs[0].path}. Wait until it ends, or stop it.", "resume")
+            raise UserError(f"another process is training {runs[0].path}. Wait until it ends, or stop it.", "resume")
         raise UserError(
             f"{path} has no saved state: training stopped before its first was saved, or was of an older version. "
             "Train again.",
@@ -133,7 +133,7 @@ class RunDirectory:
 
     @classmethod
     def _newest(cls, path, argument) -> list["RunDirectory"]:
-        path = Path(path)
+        path = Path(path).expanduser()
         recipes = [path / "recipe.yaml"] if (path / "recipe.yaml").is_file() else sorted(path.glob("**/recipe.yaml"))
         if not recipes:
             raise UserError(f"{path} is not a run (it has no recipe.yaml). Runs are under runs/RECIPE/TIME.", argument)
