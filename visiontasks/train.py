@@ -123,7 +123,6 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
     from visiontasks import build, initializing, memory_advice, precision, runs
     from visiontasks.data.batch import check_readable
     from visiontasks.signals import Stop
-    from visiontasks.step_memory import step_memory
     from visiontasks.training import determinism, devices
     from visiontasks.writing import remove_unfinished
 
@@ -145,6 +144,8 @@ def _checked(words, recipe, run, initial, dry, reporter, processes) -> int:
     if recipe.train.deterministic:
         determinism.require()
     import keras
+
+    from visiontasks.step_memory import step_memory
 
     with recipe_paths():
         if processes.count > 1:
