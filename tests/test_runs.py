@@ -65,7 +65,7 @@ def test_a_run_that_another_process_trains_is_left_alone(run):
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "True\n"
         assert run.held
-        with pytest.raises(UserError, match=r"resume: another process trains .*unet_seg"):
+        with pytest.raises(UserError, match=r"resume: another process is training .*unet_seg"):
             runs.resumed("runs", None, [], None)
         other.kill()  # the system lets go of it
     assert not run.held
