@@ -6,8 +6,10 @@ import types
 from pathlib import Path
 
 import checkpoints
+import pytest
 
 from visiontasks import train
+from visiontasks.errors import UserError
 from visiontasks.training.run_directory import RunDirectory
 from visiontasks.writing import is_unfinished, remove_unfinished, unfinished
 
@@ -29,6 +31,14 @@ def test_weights_that_a_kill_leaves_unpacked_are_removed_by_the_next_resume(tmp_
     assert [*folder.iterdir()] == [best]
     train._load_weights(types.SimpleNamespace(load_weights=lambda path: None), best, writes=False)
     assert [*folder.iterdir()] == [best]
+
+
+def test_words_that_would_have_no_effect_are_errors(monkeypatch):
+    with pytest.raises(UserError, match=r"^verify: it is for resume=RUN"):
+        train.train(["recipe=unet_seg", "verify=data"])
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    with pytest.raises(UserError, match=r"^processes: 2 need the JAX backend"):
+        train.train(["recipe=unet_seg", "processes=2", "dry_run=true"])
 
 
 def test_what_else_may_help_after_nan_is_what_can(tmp_path):

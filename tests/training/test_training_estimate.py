@@ -1,5 +1,6 @@
 """The memory estimate of a dry run, against what the layers really put out."""
 
+import dataclasses
 import math
 
 import fakes
@@ -7,10 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from visiontasks import api
+from visiontasks import api, build
 from visiontasks.heads.unet import UNet
 from visiontasks.model import VisionModel
+from visiontasks.step_memory import step_memory
 from visiontasks.training.estimate import fitting_batch, step_bytes
+from visiontasks.training.random_state import random_states
 
 
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
@@ -31,6 +34,20 @@ def test_activations_are_those_of_a_forward_pass(upsampling, monkeypatch):
     estimate = step_bytes(model, batch=2)
     assert estimate["activations"] == pytest.approx(2 * 4 * sum(values), rel=0.1)
     assert estimate["weights"] == 4 * model.count_params()
+
+
+def test_of_several_sizes_the_largest_counts_and_nothing_is_drawn_for_it():
+    words = [
+        "backbone={name: unet_encoder, filters: 4, depth: 2, weights: gone.keras}",
+        "head={name: unet, classes: 3}",
+    ]
+    several, _ = build.recipe("unet_seg", [*words, "data.sizes=[[32, 48], [64, 96]]"])
+    largest, _ = build.recipe("unet_seg", [*words[1:], "backbone={name: unet_encoder, filters: 4, depth: 2}"])
+    keras.utils.set_random_seed(1)
+    model = build.model(largest.replace(data=dataclasses.replace(largest.data, size=(64, 96))))
+    before = random_states()
+    assert step_memory(None, several, None) == step_bytes(model, several.data.batch)
+    assert random_states() == before
 
 
 @pytest.mark.parametrize(("room", "fits"), [(200, None), (230, 1), (350, 4), (1000, 16), (10**9, 16)])
