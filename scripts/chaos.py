@@ -18,7 +18,9 @@ further one.
 """
 
 import csv
+import dataclasses
 import errno
+import itertools
 import multiprocessing
 import os
 import random
@@ -28,12 +30,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
+
 CALLS = ("openat", "write", "fsync", "rename", "unlink", "close")
-STEPS, EPOCHS = 4, 4
 
 
 def main(what: str, *words: str):
@@ -74,7 +79,7 @@ def trainings(folder: Path, kills: int = 200, seed: int = 0):
                 seconds *= 1.5
             done, before = done + 1, states
         assert process.exitcode == 0, f"{name}: the process ended by itself with {process.exitcode}"
-        found, expected = result(run), whole[name][0]
+        found, expected = result(run, CASES[name].recipe.epochs), whole[name][0]
         differ = [part for part in expected if found[part] != expected[part]]
         ended, different = ended + 1, different + bool(differ)
         in_what = f"; {name} in {', '.join(differ)}" if differ else ""
@@ -92,7 +97,7 @@ def undisturbed(run: Path, name: str):
     process.join()
     assert process.exitcode == 0
     print(f"{name}: {time.monotonic() - begun:.1f} s without a kill", flush=True)
-    return result(run), time.monotonic() - begun
+    return result(run, CASES[name].recipe.epochs), time.monotonic() - begun
 
 
 def start(run, name, resume):
@@ -108,45 +113,55 @@ def context():
     return made
 
 
-def result(run: Path):
+def result(run: Path, epochs: int = 4):
     """What two equal trainings have in common: the bytes of all variables, what is remembered, and the tables."""
     from visiontasks.training.generations import Generations
 
     values, arrays = Generations(run / "state").read()
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
         rows = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-    assert len(rows) == EPOCHS, f"expected {EPOCHS} rows in metrics.csv, got {len(rows)}"
+    assert len(rows) == epochs, f"expected {epochs} rows in metrics.csv, got {len(rows)}"
     kept = {name: values["memories"][name] for name in ("checkpoints", "early_stopping")}
     variables = zip(values["variables"], arrays, strict=True)
     found = {f"{i} {path}": array.tobytes() for i, ((path, _, _), array) in enumerate(variables)}
     return {**found, "metrics.csv": rows, **kept, "learning_rate.csv": (run / "learning_rate.csv").read_bytes()}
 
 
-def _classifier(scenes):
-    """Dropout, stages with other rates, a moving average, a loss scale."""
+def _classifier(names):
     from visiontasks.heads.classifier import Classifier
-    from visiontasks.recipe.schema import FreezeRecipe, TrainRecipe
 
-    head = Classifier(scenes.names["label"], dropout=0.5)
-    return head, TrainRecipe(epochs=EPOCHS, ema=0.9, freeze=FreezeRecipe(epochs=1), layer_decay=0.8)
+    return Classifier(names["label"], dropout=0.5)
 
 
-def _rcnn(scenes):
-    """Sampling at random in the graph."""
+def _rcnn(names):
+    """It samples at random in the graph."""
     from visiontasks.heads.rcnn import RCNN
-    from visiontasks.recipe.schema import TrainRecipe
 
-    head = RCNN(scenes.names["classes"], units=8, filters=8, samples=16, training_proposals=24, proposals=24)
-    return head, TrainRecipe(epochs=EPOCHS, early_stopping=9)
+    return RCNN(names["classes"], units=8, filters=8, samples=16, training_proposals=24, proposals=24)
 
 
-CASES = {"classifier": _classifier, "rcnn": _rcnn}
-POLICIES = {"classifier": "mixed_float16", "rcnn": "float32"}
+class Case(NamedTuple):
+    """A small training."""
+
+    head: Callable  # from class names
+    policy: str = "float32"
+    steps: int = 4
+    slow: float = 0  # seconds to read an image, in bursts
+    recipe: TrainRecipe = TrainRecipe(epochs=4, save_minutes=0, early_stopping=9)
+
+
+# a moving average, stages with other rates
+STAGES = TrainRecipe(epochs=4, save_minutes=0, ema=0.9, freeze=FreezeRecipe(epochs=1), layer_decay=0.8)
+CASES = {
+    "classifier": Case(_classifier, "mixed_float16", recipe=STAGES),
+    "rcnn": Case(_rcnn),
+    # TensorFlow reads more of them ahead the longer it has waited for some: more than an epoch, if that is short
+    "short_epochs": Case(_classifier, steps=1, slow=0.3, recipe=dataclasses.replace(STAGES, epochs=32)),
+}
 
 
 def train(run: Path, name: str, resume: bool):
     """Train one case in a folder, a state saved after each step."""
-    import dataclasses
     import io
 
     import keras
@@ -160,18 +175,26 @@ def train(run: Path, name: str, resume: bool):
     from visiontasks.training.fit import fit
     from visiontasks.training.run_directory import RunDirectory
 
+    class Slow(Shapes):
+        reads = itertools.count()
+
+        def __getitem__(self, index):
+            if next(self.reads) % 60 < 20:
+                time.sleep(case.slow)
+            return super().__getitem__(index)
+
+    case = CASES[name]
     keras.utils.set_random_seed(0)
-    scenes = Shapes(4 * STEPS, size=(32, 32))
-    keras.config.set_dtype_policy(POLICIES[name])
-    head, recipe = CASES[name](scenes)
+    scenes = Slow(4 * case.steps, size=(32, 32))
+    keras.config.set_dtype_policy(case.policy)
+    head = case.head(scenes.names)
     backbone = vt.backbone("unet_encoder", filters=4, depth=5, input_shape=(32, 32, 3))
     model = VisionModel(backbone, head)
     common = dict(fields=head.fields, size=(32, 32), batch=4)
     train = Loader(scenes, training=True, augment=[{"HorizontalFlip": {"p": 0.5}}], **common)
     val = Loader(Shapes(8, size=(32, 32), seed=1), **common)
-    recipe = dataclasses.replace(recipe, save_minutes=0)
     console = Console(file=io.StringIO())
-    fit(model, train, val, tasks_of(model, train.fields), recipe, RunDirectory(run), console, resume=resume)
+    fit(model, train, val, tasks_of(model, train.fields), case.recipe, RunDirectory(run), console, resume=resume)
 
 
 RECIPE = """
