@@ -18,9 +18,9 @@ PAIRS = (
     ("head", "backend"),
     ("backend", "precision"),
 )
-# a training, whose steps are such passes: a family learns whatever the head, and both learn in one precision as in
-# another, for a step in it differs by rounding; the passes already compile every head and its losses
-LEARNS = (("family",), ("head",), ("backend", "precision"))
+# a training, whose steps are such passes: every head learns, and in one precision as in another, for a step in it
+# differs by rounding. The passes have every family's gradients, and the recipes' trainings the families in use
+LEARNS = (("head",), ("backend", "precision"))
 
 
 def covered(row: dict, pairs=PAIRS) -> set:

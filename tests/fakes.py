@@ -1,5 +1,7 @@
 """Small networks and labeled batches that tests share."""
 
+import contextlib
+
 import numpy as np
 
 from visiontasks.data.scenes import SKELETON  # of the objects of images and scenes
@@ -20,6 +22,18 @@ def backbone(size=(None, None), levels=(1, 2, 3), width=4):
         if level in levels:
             pyramid[f"C{level}"] = x
     return keras.Model(inputs, pyramid)
+
+
+@contextlib.contextmanager
+def weights_of_zero():
+    """Where weights do not matter: to draw those of a large network takes seconds to minutes."""
+    import keras
+    import pytest
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
+            patch.setattr(kind, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
+        yield
 
 
 def taps(shapes):

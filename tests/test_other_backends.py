@@ -86,7 +86,7 @@ def test_the_contracts_hold(backend, part, request, tmp_path, compiled):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed (jax is in the test extra; torch is not, for its size)")
     tests, chosen, environment = CHOSEN[part]
-    words = ["-q", "-p", "no:cacheprovider", "-n", "0", "-k", chosen, *tests]
+    words = ["-q", "-p", "no:cacheprovider", "-n", "0", "-m", "not other_values", "-k", chosen, *tests]
     words += ["--exhaustive"] * request.config.getoption("exhaustive")
     if part == "precision":
         write_references(backend, tmp_path, request.config.getoption("exhaustive"))

@@ -80,8 +80,9 @@ def randomise(model, inputs):
         module.register_forward_hook(lambda m, args, output, aux=aux: void(aux(output)))
         for aux, module in auxiliary.values()
     ]
-    with torch.no_grad():
-        model(inputs)
+    if hooks:
+        with torch.no_grad():
+            model(inputs)
     for hook in hooks:
         hook.remove()
 
@@ -100,7 +101,9 @@ def _auxiliary(model):
 def reference(name, folder):
     height, width, levels = MODELS[name]
     torch.manual_seed(0)
-    extra = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    extra = {"init_weights": False} if name.startswith(("vgg", "googlenet", "inception")) else {}  # all drawn below
+    if name in ("googlenet", "inception_v3"):
+        extra["transform_input"] = True
     if name.endswith(DILATED):
         extra = {"replace_stride_with_dilation": [False, True, True]}
     model = getattr(torchvision.models, name.removesuffix(DILATED))(weights=None, **extra)

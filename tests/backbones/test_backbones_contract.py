@@ -1,7 +1,10 @@
 """What every backbone must do."""
 
+import contextlib
 import itertools
 
+import fakes
+import families
 import keras
 import numpy as np
 import pytest
@@ -121,14 +124,14 @@ HALVES = ["mixed_float16", "mixed_bfloat16"]
 # one of both: a layer looks at the policy's dtypes, whichever they are
 @pytest.mark.parametrize(("name", "policy"), zip(FAMILIES, itertools.cycle(HALVES), strict=False))
 def test_mixed_precision(name, policy):
+    """What test_contracts_precision.py passes something through is not run here."""
+    run = name not in families.FAMILIES
     keras.config.set_dtype_policy(policy)
-    try:
+    with contextlib.nullcontext() if run else fakes.weights_of_zero():
         backbone = build(name, input_shape=(96, 96, 3))
-    finally:
-        keras.config.set_dtype_policy("float32")
-    outputs = backbone(random_images(96, 96, 1), training=True)
-    for tap, tensor in outputs.items():
-        assert keras.backend.standardize_dtype(tensor.dtype) == policy.removeprefix("mixed_"), tap
+    for tap, tensor in backbone.output.items():
+        assert tensor.dtype == policy.removeprefix("mixed_"), tap
+    for tap, tensor in backbone(random_images(96, 96, 1), training=True).items() if run else ():
         assert np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))).all(), tap
     assert {keras.backend.standardize_dtype(v.dtype) for v in backbone.trainable_variables} == {"float32"}
 

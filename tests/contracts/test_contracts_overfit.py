@@ -36,8 +36,9 @@ def check_overfit(name):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # Keras's 0.99 is for thousands of steps: inference would still see the first ones
     model.compile(fused_optimizers.Adam(STEP_SIZES.get(name, 3e-3)))
+    often = {key: np.concatenate([value] * 25) for key, value in batch.items()}  # to begin an epoch takes as long as it
     for _ in range(12):
-        model.fit(batch, batch_size=4, epochs=25, verbose=0)
+        model.fit(often, batch_size=4, verbose=0)
         found = scores(model, batch)[name]
         score = min(found[metric] for metric in SCORES[model.heads[name].task])
         if score >= 0.95:

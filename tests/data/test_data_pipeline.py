@@ -513,8 +513,9 @@ def lives(number):
         return False
 
 
-def test_item_67_a_worker_process_that_is_killed_while_it_writes_is_an_error_and_no_hang():
+def test_item_67_a_worker_process_that_is_killed_while_it_writes_is_an_error_and_no_hang(monkeypatch):
     """Half of a batch is then in the pipe, and the other half never comes."""
+    monkeypatch.setattr("visiontasks.data.stream._CLOSING_SECONDS", 1)
     loader = evaluation(Huge(24), fields=("label",), batch=4, worker_kind="processes", workers=1)
     found = loader.with_samples()
     next(found)

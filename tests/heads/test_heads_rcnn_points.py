@@ -8,6 +8,7 @@ from families import NARROW
 from keras import ops
 
 from visiontasks.heads.mask_rcnn import MaskRCNN
+from visiontasks.heads.rcnn_branches import FEWEST
 from visiontasks.heads.rcnn_points import PointBranch
 from visiontasks.instance_masks import NO_MASK
 from visiontasks.model import VisionModel
@@ -99,7 +100,8 @@ def predicted(model, images):
 def test_a_recipe_s_argument_makes_it_and_it_learns_and_exports(further, tmp_path):
     keras.utils.set_random_seed(0)
     mask = {"filters": 8, "layers": 1, "bins": 4, "refine": 1, "points": 8, **further}
-    head = MaskRCNN(fakes.CLASSES, **{**NARROW["mask_rcnn"], "mask": mask})
+    # so few that a branch has one graph
+    head = MaskRCNN(fakes.CLASSES, **{**NARROW["mask_rcnn"], "detections": FEWEST, "mask": mask})
     assert isinstance(head.branches[0], PointBranch) and head.loss_terms[-2:] == ("mask", "points")
     assert isinstance(MaskRCNN.from_config(head.get_config()).branches[0], PointBranch)
     model, batch = VisionModel(fakes.backbone((32, 32)), head), fakes.images(4)

@@ -42,6 +42,7 @@ def test_it_is_a_loop_over_pairs_with_their_semi_hard_negatives(margin):
 
 
 @pytest.mark.parametrize("labels", [[1, 1, 1], [0, 1, 2], [-1, -1, 2]])
+@pytest.mark.other_values
 def test_without_a_pair_that_has_a_negative_nothing_counts(labels):
     labels = np.array(labels)
     found = semi_hard(labels, ops.convert_to_tensor(np.eye(3), "float32"), labels >= 0)

@@ -57,6 +57,7 @@ def slow_aligned(scores, overlaps, inside, valid, count, alpha, beta):
 
 @settings(max_examples=60)
 @given(st.integers(0, 10**6), st.sampled_from([(1.0, 6.0), (0.5, 6.0), (1.0, 1.0)]), st.integers(1, 20))
+@pytest.mark.other_values
 def test_task_aligned(seed, powers, count):
     rng = np.random.default_rng(seed)
     truth, valid = drawn(rng, 5), rng.random(5) < 0.7
@@ -94,6 +95,7 @@ def test_task_aligned_by_hand():
         ([[0.7, 0.0, 0.0, 0.0], [0.6, 0.5, 0.0, 0.0], [0.0, 0.9, 0.0, 0.0]], [0, 2, -1, -1]),
     ],
 )
+@pytest.mark.other_values
 def test_what_loses_all_its_anchors_takes_back_one_that_can_be_spared(overlaps, expected):
     overlaps = np.float32(overlaps)
     scores, inside = np.full(overlaps.shape, 0.25, "float32"), overlaps > 0
@@ -104,6 +106,7 @@ def test_what_loses_all_its_anchors_takes_back_one_that_can_be_spared(overlaps, 
         np.testing.assert_allclose(array(targets)[a], overlaps[owner, a] if owner >= 0 else 0, rtol=1e-5)
 
 
+@pytest.mark.other_values
 def test_what_overlaps_nothing_learns_nothing_and_equal_ones_all_learn():
     scores, inside = np.full((1, 3), 0.5, "float32"), np.ones((1, 3), bool)
     valid = np.array([True])
@@ -135,6 +138,7 @@ def slow_adaptive(truth, valid, anchors, levels, count):
 
 @settings(max_examples=60)
 @given(st.integers(0, 10**6), st.sampled_from([3, 9]))
+@pytest.mark.other_values
 def test_adaptive(seed, count):
     rng = np.random.default_rng(seed)
     truth, valid = drawn(rng, 6), rng.random(6) < 0.8
@@ -148,6 +152,7 @@ def test_adaptive(seed, count):
     np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.other_values
 def test_adaptive_takes_the_level_that_fits():
     """A box of 16 pixels between four cells: the level whose anchors are as large, not those of 64 and 128."""
     levels = [grid_of(4), grid_of(16), grid_of(32)]
@@ -178,6 +183,7 @@ def slow_by_cell(truth, valid, grid, size):
 
 @settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([(2, 3), (7, 7), (1, 1)]))
+@pytest.mark.other_values
 def test_by_cell(seed, grid):
     rng = np.random.default_rng(seed)
     truth, valid = np.stack([drawn(rng, 6), drawn(rng, 6)]), rng.random((2, 6)) < 0.8

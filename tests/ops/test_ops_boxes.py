@@ -95,6 +95,7 @@ def test_an_unknown_kind_is_named():
 
 @settings(max_examples=50)
 @given(box_lists(5, 5, thinnest=10.0), box_lists(5, 5, thinnest=10.0))
+@pytest.mark.other_values
 def test_decode_is_the_inverse_of_encode(given_boxes, anchors):
     for variances in ((1, 1, 1, 1), (0.1, 0.1, 0.2, 0.2)):
         deltas = boxes.encode(given_boxes, anchors, variances)

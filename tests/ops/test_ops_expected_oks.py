@@ -46,6 +46,7 @@ def test_equals_the_slow_version():
     np.testing.assert_allclose(ops.convert_to_numpy(found), slow(heat, short, keypoints), atol=1e-5)
 
 
+@pytest.mark.other_values
 def test_a_sure_keypoint_has_its_heat_and_a_far_one_nothing():
     point = np.float32([20, 12])
     rows, columns = np.mgrid[:5, :6]

@@ -28,6 +28,7 @@ def slow_gaussians(points, labeled, size, sigma):
 
 @pytest.mark.parametrize("people", [1, 2, 5])
 @pytest.mark.parametrize("sigma", [0.7, 2.0])
+@pytest.mark.other_values
 def test_gaussians_of_several_people_are_the_largest(people, sigma):
     rng = np.random.default_rng(people)
     points = rng.uniform(-2, 26, (2, people, 3, 2)).astype(np.float32)
@@ -57,6 +58,7 @@ def read(points, size, sigma, **options):
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
+@pytest.mark.other_values
 def test_dark_is_the_inverse_of_drawing_also_near_the_border(sigma):
     rng = np.random.default_rng(3)
     size = np.float32([COLUMNS, ROWS])
@@ -90,6 +92,7 @@ def slow_peaks(maps, rule):
 
 @pytest.mark.parametrize("rule", ["quarter", "none"])
 @pytest.mark.parametrize("size", [(7, 9), (3, 3)])
+@pytest.mark.other_values
 def test_simpler_rules(rule, size):
     maps = np.random.default_rng(1).normal(size=(4, *size, 5)).astype(np.float32)
     got = ops.convert_to_numpy(heatmaps.peaks(maps, rule))
@@ -151,6 +154,7 @@ def slow_cells(point, box, size):
     return (row * size + column if inside else 0), inside
 
 
+@pytest.mark.other_values
 def test_cells_in_boxes():
     # sixteenths and boxes of a width that is a power of two are exact in float32
     rng = np.random.default_rng(4)

@@ -1,6 +1,7 @@
 """Matching against slow loops."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -32,6 +33,7 @@ def slow(overlaps, valid, high, low, rescue):
 
 @settings(max_examples=60)
 @given(st.integers(0, 10**6), st.booleans())
+@pytest.mark.other_values
 def test_by_threshold(seed, rescue):
     overlaps, valid = drawn(seed)
     got = matching.by_threshold(overlaps, valid, 0.7, 0.3, rescue)
@@ -48,6 +50,7 @@ def test_bipartite(seed):
     np.testing.assert_array_equal(ops.convert_to_numpy(matching.bipartite(overlaps, valid, 0.5)), expected)
 
 
+@pytest.mark.other_values
 def test_a_batch_is_its_images():
     one, two = drawn(1), drawn(2)
     overlaps, valid = (np.stack(pair) for pair in zip(one, two, strict=True))
@@ -80,6 +83,7 @@ def test_take_gives_each_anchor_its_match():
 
 @settings(max_examples=40)
 @given(st.integers(0, 10**6))
+@pytest.mark.other_values
 def test_what_lies_in_an_ignored_region_is_no_background(seed):
     rng = np.random.default_rng(seed)
     # not whole numbers, of which a share may be a half: each backend rounds it its own way

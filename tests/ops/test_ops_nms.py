@@ -38,6 +38,7 @@ def test_keeps_what_the_greedy_loop_keeps(seed, count, threshold):
     np.testing.assert_array_equal(got, greedy(boxes, threshold, valid))
 
 
+@pytest.mark.other_values
 def test_a_long_chain_is_decided_from_its_beginning():
     """Each box overlaps its neighbors alone: every other one stays, and the last waits for all before."""
     boxes = np.float32([[6 * i, 0, 6 * i + 10, 10] for i in range(41)])
@@ -45,6 +46,7 @@ def test_a_long_chain_is_decided_from_its_beginning():
     np.testing.assert_array_equal(kept, np.arange(41) % 2 == 0)
 
 
+@pytest.mark.other_values
 def test_leading_axes_do_not_meet():
     rng = np.random.default_rng(0)
     boxes, scores = drawn(rng, 20), -np.sort(-rng.random(20)).astype("float32")
@@ -54,6 +56,7 @@ def test_leading_axes_do_not_meet():
     np.testing.assert_array_equal(both[1], greedy(other, 0.4, np.ones(20, bool)))
 
 
+@pytest.mark.other_values
 def test_groups_do_not_meet():
     rng = np.random.default_rng(2)
     boxes, groups = drawn(rng, 60), rng.integers(0, 3, 60).astype("int32")
@@ -67,6 +70,7 @@ def test_groups_do_not_meet():
 
 @pytest.mark.parametrize("block", [7, 64, 512])
 @pytest.mark.parametrize(("count", "threshold"), [(5, 0.0), (40, 0.6), (300, 0.0)])
+@pytest.mark.other_values
 def test_block_by_block_it_is_the_same(block, count, threshold):
     """Candidates in any order, some of no score; more and fewer than are asked for."""
     rng = np.random.default_rng(3)
@@ -140,6 +144,7 @@ def test_best_pairs(count):
 
 
 @pytest.mark.parametrize("block", [7, 512])
+@pytest.mark.other_values
 def test_boxes_of_every_class_suppress_each_other_where_that_is_asked_for(block):
     rng = np.random.default_rng(5)
     boxes, scores = drawn(rng, 80), np.sort(rng.random(80).astype("float32"))[::-1].copy()
@@ -153,6 +158,7 @@ def test_boxes_of_every_class_suppress_each_other_where_that_is_asked_for(block)
     np.testing.assert_array_equal(ops.convert_to_numpy(got["classes"])[0][valid], classes[0, expected])
 
 
+@pytest.mark.other_values
 def test_nothing_above_the_threshold_is_nothing():
     got = detections(
         np.ones((1, 4, 4), "float32"),

@@ -125,6 +125,7 @@ def test_refinement_reads_where_an_offset_leads_to():
         np.testing.assert_allclose(got[b, row, column, e, direction], offset, atol=1e-3)
 
 
+@pytest.mark.other_values
 def test_refinement_reduces_the_error_of_mid_and_long_offsets():
     rng = np.random.default_rng(4)
     # one person: the discs of two would meet, and between them an interpolated offset leads to neither
@@ -146,6 +147,7 @@ def test_refinement_reduces_the_error_of_mid_and_long_offsets():
     np.testing.assert_allclose(same, long, atol=1e-3)
 
 
+@pytest.mark.other_values
 def test_gradients_flow_through_both_fields_and_the_place():
     """The derivative for an offset is 1 + the slope of the field where it is read."""
     slope = np.float32([[0.3, -0.1], [0.2, -0.4]])
@@ -196,6 +198,7 @@ def test_votes_are_those_of_a_loop():
     assert expected.sum() < heat.sum() - 1
 
 
+@pytest.mark.other_values
 def test_all_cells_of_a_disc_vote_for_its_keypoint():
     points = np.float32([[[[62, 58, 2]]]])  # the center of cell 14, 15
     heat, owners = offset_fields.discs(points, (30, 30), stride=4, radius=32)

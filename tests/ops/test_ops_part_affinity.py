@@ -90,6 +90,7 @@ def test_what_has_no_direction_or_label_is_not_drawn():
     assert both[0, ..., 0, 0].sum() == 2 * first[0, ..., 0, 0].sum() and not both[0, :, :, 1:].any()
 
 
+@pytest.mark.other_values
 def test_nobody_is_an_empty_field():
     assert fields_of(np.zeros((2, 0, 3, 3), "float32"), LIMBS, (5, 6), 8, 8.0).shape == (2, 5, 6, 3, 2)
     assert not fields_of(np.zeros((2, 3, 3, 3), "float32"), LIMBS, (5, 6), 8, 8.0).any()
@@ -111,6 +112,7 @@ def test_scores_are_those_of_the_slow_loop(samples, share):
 
 
 @pytest.mark.parametrize("stride", [4, 8])
+@pytest.mark.other_values
 def test_true_pairs_score_1_and_no_other_pair_does(stride):
     """The inverse law."""
     rng, size = np.random.default_rng(stride), (384, 480)
@@ -124,6 +126,7 @@ def test_true_pairs_score_1_and_no_other_pair_does(stride):
         assert np.isinf(scores[same][~labeled]).all() and (scores[~same] < 0.9).all()
 
 
+@pytest.mark.other_values
 def test_a_limb_longer_than_half_the_image_loses():
     points = np.float32([[[[8, 40, 2], [88, 40, 2]]]])
     fields = part_affinity_fields(points, [(0, 1)], (10, 12), 8, 16.0)
@@ -131,6 +134,7 @@ def test_a_limb_longer_than_half_the_image_loses():
     np.testing.assert_allclose(found, [[[[0.5]]]], atol=1e-5)  # 0.5 · 80 / 80 - 1
 
 
+@pytest.mark.other_values
 def test_in_a_model_the_batch_may_have_any_size():
     class Targets(keras.layers.Layer):
         def call(self, points):

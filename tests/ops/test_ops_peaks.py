@@ -20,6 +20,7 @@ def numbered(values):
 
 
 @pytest.mark.parametrize(("stride", "sigma"), [(4, 7), (8, 7), (8, 12), (1, 1.5)])
+@pytest.mark.other_values
 def test_sampled_gaussians_are_found_exactly(stride, sigma):
     """Anywhere in the image: near its border too, and between two or four equal cells."""
     rng, size = np.random.default_rng(stride), (12 * stride, 15 * stride)
@@ -69,6 +70,7 @@ def test_maxima_are_those_of_the_slow_rule(window):
         "00000 56000 66000 00000",
     ],
 )
+@pytest.mark.other_values
 def test_a_plateau_is_one_maximum(drawn):
     found = maxima(numbered(drawn), 4, 0.05, 8)[0, 0]
     assert np.count_nonzero(found[:, 2]) == 1 and found[0, 2] == numbered(drawn).max()
@@ -84,6 +86,7 @@ def test_equal_maxima_far_from_each_other_are_two():
     assert np.count_nonzero(found[:, 2]) == 2 and set(found[:2, 0]) == {12.0, 44.0}
 
 
+@pytest.mark.other_values
 def test_negative_and_low_values_are_no_maxima():
     assert not maxima(np.full((2, 5, 5, 3), -0.1), 4, 0.0, 8).any()
     assert not maxima(np.full((2, 5, 5, 3), 0.1), 4, 0.1, 8).any()
@@ -91,6 +94,7 @@ def test_negative_and_low_values_are_no_maxima():
     assert more_than_cells.shape == (1, 1, 20, 3) and np.count_nonzero(more_than_cells[..., 2]) == 1
 
 
+@pytest.mark.other_values
 def test_a_neighbor_of_0_or_less_keeps_the_maximum_in_its_cell():
     maps = np.full((1, 5, 5, 1), -0.01)
     maps[0, 2, 2], maps[0, 2, 1] = 0.5, 0.4

@@ -19,6 +19,7 @@ def test_a_coordinate_is_read_from_its_target(sigma):
     assert (score > 0.95).all() and (score < 1.0001).all()
 
 
+@pytest.mark.other_values
 def test_a_score_is_the_share_of_the_classes_near_the_best():
     flat = np.zeros((1, 100), np.float32)
     found, score = map(ops.convert_to_numpy, simcc.coordinate(flat, 2.0))

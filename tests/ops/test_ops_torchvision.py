@@ -21,6 +21,7 @@ def array(tensor):
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+@pytest.mark.other_values
 def test_suppression_keeps_the_same_boxes(expected, threshold):
     order = np.argsort(-expected["scores"])
     result, scores, classes = (expected[key][order] for key in ("boxes", "scores", "classes"))
@@ -44,6 +45,7 @@ def test_anchors(expected):
     np.testing.assert_array_equal(ours, expected["anchors"])
 
 
+@pytest.mark.other_values
 def test_roi_align_over_a_pyramid(expected):
     pyramid = {n: expected[f"level{n}"].transpose(0, 2, 3, 1) for n in (2, 3, 4, 5)}
     ours = array(roi_align(pyramid, expected["proposals"], 7))

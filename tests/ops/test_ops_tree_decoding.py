@@ -199,6 +199,7 @@ def test_scores_leave_out_what_an_earlier_person_has():
     np.testing.assert_allclose(places, [[[1.5, 1.5], [1.5, 8.5]], [[9.5, 1.5], [1.5, 8.5]]], atol=1e-6)
 
 
+@pytest.mark.other_values
 def test_a_person_who_is_dropped_drops_nobody():
     """Each lies near the one before alone: the second is dropped, so the third stays."""
     fields = fields_of(((1, 1), (1, 9), (0.9, 0.0)), ((3, 1), (3, 9), (0.8, 0.0)), ((5, 1), (5, 9), (0.7, 0.0)))
@@ -220,6 +221,7 @@ def test_more_seeds_and_people_than_cells():
     np.testing.assert_array_equal(array(people["valid"]), [[True] + [False] * 39])
 
 
+@pytest.mark.other_values
 def test_a_single_keypoint_needs_no_edge():
     heat = np.zeros((1, 5, 5, 1), "float32")
     heat[0, 1, 3] = 0.9
@@ -283,6 +285,7 @@ def test_cells_go_to_the_person_whom_their_offsets_lead_to():
     assert (none == -1).all()
 
 
+@pytest.mark.other_values
 def test_encoded_segments_come_back():
     points = np.float32([[[[20, 20, 2], [40, 60, 2]], [[70, 20, 2], [60, 80, 1]]]])
     segments = np.full((1, 25, 25), -1, "int32")
