@@ -8,7 +8,7 @@ import sys
 import pytest
 from blocks import Blocks
 
-from visiontasks import build, runs
+from visiontasks import build, runs, train
 from visiontasks.data.pipeline import Loader
 from visiontasks.errors import UserError
 from visiontasks.training.run_directory import RunDirectory
@@ -48,6 +48,12 @@ def test_another_recipe_is_named(run):
         runs.resumed("true", "unet_seg", [], None)
 
 
+def test_another_folder_than_the_run_s_is_an_error(run):
+    with pytest.raises(UserError, match=r"^run.dir: resume=runs says where the run is.*Leave it out"):
+        runs.resumed("runs", None, ["run.dir=elsewhere"], None)
+    assert runs.resumed("true", None, ["run.dir=runs"], None)[0].path.resolve() == run.path
+
+
 def test_without_a_run_or_a_state(run):
     with pytest.raises(UserError, match=r"resume: nowhere is not a run"):
         runs.resumed("nowhere", None, [], None)
@@ -55,6 +61,17 @@ def test_without_a_run_or_a_state(run):
         path.unlink()
     with pytest.raises(UserError, match=r"resume: .*has no saved state"):
         runs.resumed("runs", None, [], None)
+
+
+def test_several_processes_go_on_with_the_run_that_the_launcher_chose(run, monkeypatch):
+    """Each of them would choose by itself otherwise, and meanwhile another run may have begun."""
+    started = []
+    monkeypatch.setattr("visiontasks.training.launching.launch", lambda count, words: started.append((count, words)))
+    monkeypatch.setattr("visiontasks.training.processes.check_backend", lambda count: None)
+    train.train(["resume=true", "run.dir=runs", "data.workers=0", "processes=2"])
+    ((count, words),) = started
+    assert count == 2 and words[-2:] == ["data.workers=0", "resume=runs/unet_seg/" + run.path.name]
+    assert not run.held
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the lock is POSIX's")

@@ -66,12 +66,18 @@ def resumed(
         hold: as that of `RunDirectory.resumable`.
 
     Raises:
-        UserError: there is no such run, another process is training it, or another recipe is asked for.
+        UserError: there is no such run, another process is training it, or another recipe or folder is asked for.
     """
     asked = build.recipe(name, overrides, data)[0] if name else None
     if place.lower() == "true":
         given = dict(one.split("=", 1) for one in overrides)
         place = Path(asked.run.dir) / asked.name if asked else given.get("run.dir", "runs")
+    elif any(one.startswith("run.dir=") for one in overrides):
+        raise UserError(
+            f"resume={place} says where the run is, and it goes on there. Leave it out; beside resume=true it says "
+            "where to look.",
+            "run.dir",
+        )
     run = RunDirectory.resumable(place, hold)
     before, _ = build.recipe(str(run.recipe))
     asked = asked or build.recipe(str(run.recipe), overrides, data)[0]
