@@ -18,9 +18,10 @@ PAIRS = (
     ("head", "backend"),
     ("backend", "precision"),
 )
-# a training, whose steps are such passes: every head learns, and in one precision as in another, for a step in it
-# differs by rounding. The passes have every family's gradients, and the recipes' trainings the families in use
-LEARNS = (("head",), ("backend", "precision"))
+# a training, whose steps are such passes: small families learn, with batch norms and without, every head does, and in
+# one precision as in another, for a step in it differs by rounding. The passes have the other families' gradients, and
+# the recipes train those in use
+LEARNS = (("family",), ("head",), ("backend", "precision"))
 
 
 def covered(row: dict, pairs=PAIRS) -> set:

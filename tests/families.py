@@ -108,14 +108,14 @@ def model_of(family, names):
     return model, batch
 
 
-def columns() -> dict[str, tuple]:
+def columns(pairs=PAIRS) -> dict[str, tuple]:
     """What contracts combine: {"head", "family", "precision", "backend": every one there is}.
 
-    Of heads those that no other one extends and that learn by gradients.
+    Of heads those that no other one extends and that learn by gradients; of families, for a training, the small ones.
     """
     return {
         "head": tuple(fakes.trained_heads()),
-        "family": tuple(FAMILIES),
+        "family": tuple(family for family in FAMILIES if pairs == PAIRS or small(family)),
         "precision": PRECISIONS,
         "backend": BACKENDS,
     }
@@ -142,7 +142,7 @@ def array(pairs=PAIRS, exhaustive=False) -> list[dict]:
             number = tuple(FAMILIES).index(row["family"])
         return in_turn({"head": [head for head in row["head"] if head in short]}, number)
 
-    return product(columns()) if exhaustive else cover(columns(), cost, pairs, spare)
+    return product(columns()) if exhaustive else cover(columns(pairs), cost, pairs, spare)
 
 
 def rows(pairs=PAIRS, exhaustive=False) -> list[tuple]:

@@ -34,6 +34,6 @@ def test_the_dearest_combination_is_left_out_where_another_covers_as_much():
 @pytest.mark.parametrize("pairs", [PAIRS, LEARNS], ids=["a pass", "a training"])
 def test_the_contracts_rows_hold_every_head_and_family_there_is(pairs):
     rows = families.array(pairs)
-    everything = wanted(families.columns(), pairs)
+    everything = wanted(families.columns(pairs), pairs)
     assert set().union(*(covered(row, pairs) for row in rows)) == everything
     assert len(rows) < len(product(families.columns()))
