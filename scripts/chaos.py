@@ -155,7 +155,7 @@ STAGES = TrainRecipe(epochs=4, save_minutes=0, ema=0.9, freeze=FreezeRecipe(epoc
 CASES = {
     "classifier": Case(_classifier, "mixed_float16", recipe=STAGES),
     "rcnn": Case(_rcnn),
-    # TensorFlow reads more of them ahead the longer it has waited for some: more than an epoch, if that is short
+    # the longer TensorFlow has waited for batches, the more it reads ahead: if epochs are short, more than one
     "short_epochs": Case(_classifier, steps=1, slow=0.3, recipe=dataclasses.replace(STAGES, epochs=32)),
 }
 

@@ -66,7 +66,7 @@ ROW = ("family", "precision", "backend", "names")
 
 
 def pytest_collection_finish(session):
-    """Python looks for garbage less often, and not among what is imported: a sixth of the time that tests take."""
+    """Collect garbage less often, and not among what is imported: it took a sixth of the tests' time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)

@@ -11,7 +11,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # xla: TensorFlow with jit_compile
 BACKENDS = ("tensorflow", "xla", *(name for name in ("jax", "torch") if importlib.util.find_spec(name)))
 # what must occur together at least once in a pass forward and back, compared with float64. What a head makes of a
-# family's levels does not depend on rounding: test_contracts_families.py has every head on every family
+# family's levels does not depend on rounding: test_contracts_families.py has every head on every one of them
 PAIRS = (
     ("head", "precision"),
     ("family", "precision"),
@@ -20,7 +20,7 @@ PAIRS = (
 )
 # a training, whose steps are such passes: small families learn, with batch norms and without, every head does, and in
 # one precision as in another, for a step in it differs by rounding. The passes have the other families' gradients, and
-# the recipes train those in use
+# test_backbones_contract.py sees that each of their weights takes one
 LEARNS = (("family",), ("head",), ("backend", "precision"))
 
 

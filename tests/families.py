@@ -1,4 +1,4 @@
-"""Every head trained jointly on one network of each family of backbones, each loss watched: what contracts share."""
+"""What contracts share: a network of each family of backbones, heads on it, trainings whose losses are watched."""
 
 import contextlib
 
@@ -30,7 +30,8 @@ FAMILIES = {
     "efficientnet_b0": ({}, 64),
     "unet_encoder": ({"filters": 8, "depth": 4}, 64),
 }
-# further families of keras.applications, run but not trained; and one whose stages are EfficientNet's
+# further families of keras.applications, whose passes are not compared with float64; EfficientPose has EfficientNet's
+# stages
 OTHERS = ("convnext_tiny", "densenet121", "efficientnet_v2_b0", "mobilenet", "mobilenet_v2", "mobilenet_v3_small")
 OTHERS += ("nasnet_mobile", "resnet50_v2", "xception", "efficientpose_i")
 for part in catalog.parts("backbones").values():  # a new file joins with its first network, without a new line here
@@ -42,8 +43,8 @@ STEP_SIZES = {"lenet5": 4e-3, "unet_encoder": 1e-3, "alexnet": 1e-4, "zfnet": 1e
 # what a row on it costs, beside the two that learn fast and are small; of a new family 4 is assumed
 COSTS = {"lenet5": 1, "unet_encoder": 1, "alexnet": 2, "zfnet": 2, "vgg16": 3, "resnet20": 3, "googlenet": 5}
 COSTS |= {"efficientnet_lite0": 5, "resnet50": 5, "efficientnet_b0": 9, "inception_v3": 9}
-# at most: a training ends when every loss has fallen. Small networks, on which all heads train jointly, learn in a
-# graph; large ones with one head, op by op, because tracing takes longer than the steps. All heads on LeNet-5 took 57
+# at most: a training ends when every loss has fallen. Small networks learn in a graph; large ones, which train with
+# --exhaustive alone, op by op, because tracing takes longer than the steps. All heads on LeNet-5 took 57
 # on one processor, and another one rounds otherwise; larger steps overshoot
 STEPS = 120
 # XLA compiles for minutes what TensorFlow traces in seconds; what it fuses, batch norms, is for the passes
@@ -111,7 +112,8 @@ def model_of(family, names):
 def columns(pairs=PAIRS) -> dict[str, tuple]:
     """What contracts combine: {"head", "family", "precision", "backend": every one there is}.
 
-    Of heads those that no other one extends and that learn by gradients; of families, for a training, the small ones.
+    Of heads those that no other one extends and that learn by gradients; of families, for a training,
+    the small ones: all with --exhaustive.
     """
     return {
         "head": tuple(fakes.trained_heads()),

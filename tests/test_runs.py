@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from blocks import Blocks
@@ -49,7 +50,7 @@ def test_another_recipe_is_named(run):
 
 
 def test_another_folder_than_the_run_s_is_an_error(run):
-    with pytest.raises(UserError, match=r"^run.dir: resume=runs says where the run is.*Leave it out"):
+    with pytest.raises(UserError, match=r"^run.dir: resume=runs already says where the run is. Leave run.dir out"):
         runs.resumed("runs", None, ["run.dir=elsewhere"], None)
     assert runs.resumed("true", None, ["run.dir=runs"], None)[0].path.resolve() == run.path
 
@@ -66,12 +67,15 @@ def test_without_a_run_or_a_state(run):
 def test_several_processes_go_on_with_the_run_that_the_launcher_chose(run, monkeypatch):
     """Each of them would choose by itself otherwise, and meanwhile another run may have begun."""
     started = []
-    monkeypatch.setattr("visiontasks.training.launching.launch", lambda count, words: started.append((count, words)))
+    monkeypatch.setattr(
+        "visiontasks.training.launching.launch", lambda count, words: started.append((count, words, run.held))
+    )
     monkeypatch.setattr("visiontasks.training.processes.check_backend", lambda count: None)
+    found = f"resume={Path('runs', 'unet_seg', run.path.name)}"
     train.train(["resume=true", "run.dir=runs", "data.workers=0", "processes=2"])
-    ((count, words),) = started
-    assert count == 2 and words[-2:] == ["data.workers=0", "resume=runs/unet_seg/" + run.path.name]
-    assert not run.held
+    train.train(["recipe=unet_seg", *WORDS, "run.dir=runs", "resume=true", "processes=2"])
+    for (count, words, held), rest in zip(started, (["data.workers=0"], ["recipe=unet_seg", *WORDS]), strict=True):
+        assert count == 2 and words[3:] == [*rest, found] and not held
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the lock is POSIX's")

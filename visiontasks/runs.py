@@ -74,8 +74,8 @@ def resumed(
         place = Path(asked.run.dir) / asked.name if asked else given.get("run.dir", "runs")
     elif any(one.startswith("run.dir=") for one in overrides):
         raise UserError(
-            f"resume={place} says where the run is, and it goes on there. Leave it out; beside resume=true it says "
-            "where to look.",
+            f"resume={place} already says where the run is. Leave run.dir out, or give resume=true, which looks in "
+            "run.dir.",
             "run.dir",
         )
     run = RunDirectory.resumable(place, hold)

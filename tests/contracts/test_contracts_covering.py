@@ -36,4 +36,9 @@ def test_the_contracts_rows_hold_every_head_and_family_there_is(pairs):
     rows = families.array(pairs)
     everything = wanted(families.columns(pairs), pairs)
     assert set().union(*(covered(row, pairs) for row in rows)) == everything
-    assert len(rows) < len(product(families.columns()))
+    assert len(rows) < len(product(families.columns(pairs)))
+
+
+def test_trainings_have_a_family_with_batch_norms_and_one_without():
+    found = set(families.columns(LEARNS)["family"])
+    assert found & set(families.NO_BATCH_NORM) and found - set(families.NO_BATCH_NORM)

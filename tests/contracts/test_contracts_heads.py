@@ -82,7 +82,7 @@ def test_config_holds_every_constructor_argument(name):
     assert again.get_config() == config
 
 
-@pytest.mark.other_values  # than those of test_contracts_precision.py
+@pytest.mark.other_values  # test_contracts_precision.py computes every loss on JAX
 @pytest.mark.parametrize("name", LARGEST)
 def test_losses_are_the_terms_named_in_float32_and_finite(name):
     model, batch = made(name), fakes.images()

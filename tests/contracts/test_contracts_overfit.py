@@ -36,7 +36,7 @@ def check_overfit(name):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # Keras's 0.99 is for thousands of steps: inference would still see the first ones
     model.compile(fused_optimizers.Adam(STEP_SIZES.get(name, 3e-3)))
-    often = {key: np.concatenate([value] * 25) for key, value in batch.items()}  # to begin an epoch takes as long as it
+    often = {key: np.concatenate([value] * 25) for key, value in batch.items()}  # starting an epoch takes longer
     for _ in range(12):
         model.fit(often, batch_size=4, verbose=0)
         found = scores(model, batch)[name]

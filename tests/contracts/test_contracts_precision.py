@@ -125,7 +125,7 @@ def test_losses_are_those_of_float32_under_every_policy_and_compiled(name):
     model, batch = built(name, "float32")
     outputs = raw_outputs(model, batch, compiled=jax)[name]
     expected = losses_of(model.heads[name], outputs, batch, compiled=jax)
-    # JAX takes one of the two and compiles it, as it does what is expected; TensorFlow compiles what it has in float32
+    # on JAX one of the two, compiled as the reference is; on TensorFlow both, and float32 compiled
     number = sorted(fakes.trained_heads()).index(name)
     for policy in HALVES[number % 2 :][:1] if jax else (*HALVES, "float32"):
         head = built(name, policy)[0].heads[name]

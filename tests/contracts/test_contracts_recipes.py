@@ -44,7 +44,7 @@ AGAIN = {
     name for i, name in enumerate(ORDER) if parts(name) in map(parts, ORDER[:i]) and name.endswith(("_coco", "_voc"))
 }
 
-# of the same family and with the same arguments; test_contracts_precision.py has passes of the recipes' own
+# of the same family and with the same arguments; test_contracts_precision.py has passes of resnet50 and vgg16
 SMALLER = {"resnet50": "resnet18", "vgg16": "vgg11", "csp_darknet_s": "csp_darknet_n"}
 
 

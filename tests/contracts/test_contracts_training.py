@@ -76,7 +76,7 @@ def scores_of_seeds(precision, batch, weights):
     model.compile(optimizer, jit_compile=False)
     model.optimizer.build(model.trainable_variables)
     first, found = [np.array(v) for v in model.optimizer.variables], []
-    often = {key: np.concatenate([value] * 20) for key, value in batch.items()}  # to begin an epoch takes as long as it
+    often = {key: np.concatenate([value] * 20) for key, value in batch.items()}  # starting an epoch takes longer
     for seed, start in enumerate(weights):
         model.set_weights(start)
         for variable, value in zip(model.optimizer.variables, first, strict=True):

@@ -100,7 +100,7 @@ def predicted(model, images):
 def test_a_recipe_s_argument_makes_it_and_it_learns_and_exports(further, tmp_path):
     keras.utils.set_random_seed(0)
     mask = {"filters": 8, "layers": 1, "bins": 4, "refine": 1, "points": 8, **further}
-    # so few that a branch has one graph
+    # so few boxes that each branch has one graph
     head = MaskRCNN(fakes.CLASSES, **{**NARROW["mask_rcnn"], "detections": FEWEST, "mask": mask})
     assert isinstance(head.branches[0], PointBranch) and head.loss_terms[-2:] == ("mask", "points")
     assert isinstance(MaskRCNN.from_config(head.get_config()).branches[0], PointBranch)

@@ -95,7 +95,6 @@ def test_task_aligned_by_hand():
         ([[0.7, 0.0, 0.0, 0.0], [0.6, 0.5, 0.0, 0.0], [0.0, 0.9, 0.0, 0.0]], [0, 2, -1, -1]),
     ],
 )
-@pytest.mark.other_values
 def test_what_loses_all_its_anchors_takes_back_one_that_can_be_spared(overlaps, expected):
     overlaps = np.float32(overlaps)
     scores, inside = np.full(overlaps.shape, 0.25, "float32"), overlaps > 0
@@ -152,7 +151,6 @@ def test_adaptive(seed, count):
     np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.other_values
 def test_adaptive_takes_the_level_that_fits():
     """A box of 16 pixels between four cells: the level whose anchors are as large, not those of 64 and 128."""
     levels = [grid_of(4), grid_of(16), grid_of(32)]
@@ -183,7 +181,6 @@ def slow_by_cell(truth, valid, grid, size):
 
 @settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([(2, 3), (7, 7), (1, 1)]))
-@pytest.mark.other_values
 def test_by_cell(seed, grid):
     rng = np.random.default_rng(seed)
     truth, valid = np.stack([drawn(rng, 6), drawn(rng, 6)]), rng.random((2, 6)) < 0.8

@@ -28,7 +28,6 @@ def slow_gaussians(points, labeled, size, sigma):
 
 @pytest.mark.parametrize("people", [1, 2, 5])
 @pytest.mark.parametrize("sigma", [0.7, 2.0])
-@pytest.mark.other_values
 def test_gaussians_of_several_people_are_the_largest(people, sigma):
     rng = np.random.default_rng(people)
     points = rng.uniform(-2, 26, (2, people, 3, 2)).astype(np.float32)
@@ -154,7 +153,6 @@ def slow_cells(point, box, size):
     return (row * size + column if inside else 0), inside
 
 
-@pytest.mark.other_values
 def test_cells_in_boxes():
     # sixteenths and boxes of a width that is a power of two are exact in float32
     rng = np.random.default_rng(4)

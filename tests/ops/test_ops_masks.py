@@ -1,7 +1,6 @@
 """Mask targets: against areas counted cell by cell."""
 
 import numpy as np
-import pytest
 from keras import ops
 
 from visiontasks.ops.masks import cells_in, mask_targets
@@ -26,7 +25,6 @@ def slowly(crop, box, region, size):
     return target
 
 
-@pytest.mark.other_values
 def test_a_target_is_the_covered_share_of_each_cell():
     rng = np.random.default_rng(0)
     crops = (rng.random((2, 4, 9, 9)) > 0.5).astype(np.uint8)

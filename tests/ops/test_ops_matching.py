@@ -33,7 +33,6 @@ def slow(overlaps, valid, high, low, rescue):
 
 @settings(max_examples=60)
 @given(st.integers(0, 10**6), st.booleans())
-@pytest.mark.other_values
 def test_by_threshold(seed, rescue):
     overlaps, valid = drawn(seed)
     got = matching.by_threshold(overlaps, valid, 0.7, 0.3, rescue)
@@ -83,7 +82,6 @@ def test_take_gives_each_anchor_its_match():
 
 @settings(max_examples=40)
 @given(st.integers(0, 10**6))
-@pytest.mark.other_values
 def test_what_lies_in_an_ignored_region_is_no_background(seed):
     rng = np.random.default_rng(seed)
     # not whole numbers, of which a share may be a half: each backend rounds it its own way

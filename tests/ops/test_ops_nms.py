@@ -8,6 +8,8 @@ from keras import ops
 
 from visiontasks.ops import nms
 
+OTHER_BLOCKS = [pytest.param(size, marks=pytest.mark.other_values) for size in (64, 512)]
+
 
 def iou(a, b):
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
@@ -68,9 +70,8 @@ def test_groups_do_not_meet():
     assert kept.sum() > greedy(boxes, 0.3, np.ones(60, bool)).sum()
 
 
-@pytest.mark.parametrize("block", [7, 64, 512])
+@pytest.mark.parametrize("block", [7, *OTHER_BLOCKS])
 @pytest.mark.parametrize(("count", "threshold"), [(5, 0.0), (40, 0.6), (300, 0.0)])
-@pytest.mark.other_values
 def test_block_by_block_it_is_the_same(block, count, threshold):
     """Candidates in any order, some of no score; more and fewer than are asked for."""
     rng = np.random.default_rng(3)
@@ -143,8 +144,7 @@ def test_best_pairs(count):
         np.testing.assert_array_equal(values[i], scores[i].ravel()[expected])
 
 
-@pytest.mark.parametrize("block", [7, 512])
-@pytest.mark.other_values
+@pytest.mark.parametrize("block", [7, OTHER_BLOCKS[1]])
 def test_boxes_of_every_class_suppress_each_other_where_that_is_asked_for(block):
     rng = np.random.default_rng(5)
     boxes, scores = drawn(rng, 80), np.sort(rng.random(80).astype("float32"))[::-1].copy()

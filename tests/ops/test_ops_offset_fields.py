@@ -147,7 +147,6 @@ def test_refinement_reduces_the_error_of_mid_and_long_offsets():
     np.testing.assert_allclose(same, long, atol=1e-3)
 
 
-@pytest.mark.other_values
 def test_gradients_flow_through_both_fields_and_the_place():
     """The derivative for an offset is 1 + the slope of the field where it is read."""
     slope = np.float32([[0.3, -0.1], [0.2, -0.4]])

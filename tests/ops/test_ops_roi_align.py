@@ -58,7 +58,6 @@ def test_equals_the_slow_one_over_all_levels(size, samples):
     assert len(levels) > 1
 
 
-@pytest.mark.other_values
 def test_a_missing_level_is_replaced_by_the_next_finer_one():
     rng = np.random.default_rng(5)
     pyramid = {n: rng.normal(size=(1, 64 // 2**n, 64 // 2**n, 2)).astype("float32") for n in (1, 4)}
@@ -86,7 +85,6 @@ def test_half_precision_features_keep_exact_positions():
     assert float(ops.convert_to_numpy(ops.cast(got, "float32")).item()) == pytest.approx(403, abs=2)
 
 
-@pytest.mark.other_values
 def test_boxes_of_any_order_say_which_image_they_are_in():
     rng = np.random.default_rng(3)
     pyramid = {n: rng.normal(size=(2, 64 // 2**n, 64 // 2**n, 2)).astype("float32") for n in (2, 3)}

@@ -199,7 +199,6 @@ def test_scores_leave_out_what_an_earlier_person_has():
     np.testing.assert_allclose(places, [[[1.5, 1.5], [1.5, 8.5]], [[9.5, 1.5], [1.5, 8.5]]], atol=1e-6)
 
 
-@pytest.mark.other_values
 def test_a_person_who_is_dropped_drops_nobody():
     """Each lies near the one before alone: the second is dropped, so the third stays."""
     fields = fields_of(((1, 1), (1, 9), (0.9, 0.0)), ((3, 1), (3, 9), (0.8, 0.0)), ((5, 1), (5, 9), (0.7, 0.0)))
