@@ -34,7 +34,7 @@ def _float32_afterwards():
 
 @pytest.fixture
 def without_weights():
-    """Shapes do not depend on weights."""
+    """Zeros, for tests of shapes and counts and of weights from a file: see `fakes.weights_of_zero`."""
     import fakes
 
     with fakes.weights_of_zero():

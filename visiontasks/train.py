@@ -64,7 +64,6 @@ def train(arguments: list[str]) -> int:
             "these weights.",
             "init",
         )
-    from visiontasks import runs
     from visiontasks.training import launching, processes
 
     count, joined = cli.number(words, "processes", 1), processes.joined()
@@ -73,6 +72,8 @@ def train(arguments: list[str]) -> int:
     if joined.count == 1 and count > 1 and not dry:
         rest = [word for word in arguments if not word.startswith("processes=")]
         if resumes:  # one choice for all: another run may end, or begin, while they start
+            from visiontasks import runs
+
             run, _ = runs.resumed(words["resume"], words.get("recipe"), overrides, words.get("data"))
             run.release()
             rest = [word for word in rest if not word.startswith(("resume=", "run.dir="))] + [f"resume={run.path}"]
