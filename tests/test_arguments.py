@@ -92,6 +92,26 @@ def test_a_near_choice_is_offered_and_a_long_value_cut():
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (int, 2**32),
+        (Count, 10**400),
+        (int, -(2**32)),
+        (tuple[Count | None, ...], [1, 2**64]),
+        (dict[str, int], {"a": 2**32}),
+        (Count, 2**28 + 1),
+        (Classes, 10**9),
+    ],
+)
+def test_no_whole_number_is_beyond_what_arrays_take(annotation, value):
+    with pytest.raises(
+        UserError, match=r"^filters: expected .*, got .* (A whole number has 32 bits|A count is 268435456) at most\.$"
+    ):
+        check("filters", annotation, value)
+    assert check("seed", arguments.Seed, 2**32 - 1) == 2**32 - 1
+
+
 def test_a_function_checks_its_arguments():
     @checked
     def double(number: Count, *rest, share: Share = 5, **more):

@@ -3,6 +3,7 @@
 import types
 
 import fakes
+import keras
 import pytest
 
 from visiontasks import memory_advice
@@ -43,6 +44,13 @@ def test_item_72_a_step_that_does_not_fit_is_said_before_training(model, monkeyp
 def test_item_72_a_step_that_cannot_fit_is_an_error_before_training(model, room, advice, monkeypatch):
     with pytest.raises(UserError, match=rf"^data\.batch: a step of 64 images takes about .* and {advice}"):
         advised(model, room, monkeypatch)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="it takes the memory later, by the step that is estimated")
+def test_item_72_each_backend_says_what_lacks():
+    with pytest.raises(Exception) as caught:
+        keras.ops.convert_to_numpy(keras.random.normal([2**28, 2**28]))
+    assert memory_advice.out_of_memory(caught.value)
 
 
 @pytest.mark.parametrize(("room", "advice"), [(GIB, "data.batch=32, which fits"), (None, "data.batch=32, or")])

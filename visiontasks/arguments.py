@@ -26,8 +26,27 @@ def _rising(pair):
     return pair
 
 
-Count = Annotated[int, Field(ge=1)]
+class _Wrong(ValueError):
+    """What is wrong in a value beside its kind."""
+
+
+def _of_32_bits(number):
+    if abs(number) >= 2**32:  # Python has larger ones, which no array takes
+        raise _Wrong("A whole number has 32 bits at most.")
+    return number
+
+
+def _countable(number):
+    if number > 2**28:  # of a kernel with as many channels on both sides a backend can count the values, or it crashes
+        raise _Wrong("A count is 268435456 at most.")
+    return number
+
+
+Count = Annotated[int, Field(ge=1), AfterValidator(_countable)]
+Pixels = Annotated[int, Field(ge=1)]  # of an image, height times width
 Bits = Annotated[int, Field(ge=1, le=16)]
+Layers = Annotated[int, Field(ge=1, le=100)]  # one behind the other, each of which takes time to build
+MoreLayers = Annotated[int, Field(ge=0, le=100)]
 Whole = Annotated[int, Field(ge=0)]
 Drawn = Annotated[int, Field(ge=1, le=10**6)]  # samples of a source that draws them
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
@@ -57,14 +76,16 @@ def between(least: float, most: float | None = None, kind: type = float):
     return Annotated[kind, Field(ge=least, le=most)]
 
 
+# of what a source draws
+DrawnSize = Annotated[
+    tuple[between(32, 2**14, int), between(32, 2**14, int)], Field(description="[height, width] of 32 to 16384 pixels")
+]
+
+
 def pair(least: float, most: float | None = None, kind: type = float):
     """The type of two numbers within bounds, of which the second is not smaller."""
     number, text = between(least, most, kind), f"[least, most]{_bounds({'Ge': least, 'Le': most})}"
     return Annotated[tuple[number, number], AfterValidator(_rising), Field(description=text)]
-
-
-class _Wrong(ValueError):
-    """What is wrong in a mapping."""
 
 
 def options(**kinds):
@@ -143,7 +164,7 @@ def _plain(value):
 
 
 def _of_tuples(annotation):
-    """An annotation with tuples for all kinds of sequences; types that YAML cannot express become Any."""
+    """An annotation with tuples for all sequences and bounds of whole numbers; what YAML cannot express becomes Any."""
     origin, inner = get_origin(annotation) or annotation, get_args(annotation)
     if origin is Annotated:
         return Annotated[(_of_tuples(inner[0]), *inner[1:])]
@@ -155,6 +176,8 @@ def _of_tuples(annotation):
         return tuple[_of_tuples(inner[0]), ...] if inner else tuple
     if origin is dict and inner:
         return dict[inner[0], _of_tuples(inner[1])]
+    if origin is int:
+        return Annotated[int, AfterValidator(_of_32_bits)]
     return annotation if origin in (*_WORDS, Literal) or isinstance(annotation, type) and not inner else Any
 
 

@@ -54,9 +54,9 @@ def advised(memory, batch, reporter, several, whole=True):
 def out_of_memory(error: BaseException) -> str:
     """What an error says of memory that is lacking; "" if it is another error."""
     text = _line_of(error)
-    # of NumPy, TensorFlow and PyTorch by type; JAX and OpenCV have one type for all errors
+    # of NumPy, TensorFlow and PyTorch's GPUs by type; JAX, OpenCV and PyTorch's CPU have one type for all errors
     names = {kind.__name__ for kind in type(error).__mro__}
-    lacking = any(word in text for word in ("RESOURCE_EXHAUSTED", "Insufficient memory"))
+    lacking = any(word in text for word in ("RESOURCE_EXHAUSTED", "Insufficient memory", "can't allocate memory"))
     return text if lacking or names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} else ""
 
 

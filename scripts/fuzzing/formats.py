@@ -21,10 +21,8 @@ def mutate(data: bytes, form: str, seed: int) -> bytes:
     if change is not None and chance.random() < STRUCTURE:
         try:
             return change(data, chance)
-        except (ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError, ElementTree.ParseError, OSError):
+        except (ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError, ElementTree.ParseError, csv.Error):
             pass  # an earlier change has left it without its form
-        except (zipfile.BadZipFile, csv.Error):
-            pass
     return mutations.content(data, chance)
 
 
@@ -108,8 +106,7 @@ def _is_xml(character):
 
 def _zip(data, chance):
     """Another content, name or number of an archive's members, with right checksums."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = [[name, archive.read(name)] for name in archive.namelist()]
+    members = _members(data)
     number = chance.randrange(len(members))
     name, inner = members[number]
     change = chance.choice(("inner", "inner", "inner", "inner", "remove", "rename", "double", "exchange"))
@@ -128,6 +125,14 @@ def _zip(data, chance):
         for member in members:
             archive.writestr(*member)
     return written.getvalue()
+
+
+def _members(data):
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return [[name, archive.read(name)] for name in archive.namelist()]
+    except Exception as error:  # of a broken archive ZipFile raises whatever its parts do: zlib, struct, a codec
+        raise ValueError("no archive") from error
 
 
 _FORMS = {"json": _json, "yaml": _yaml, "csv": _csv, "rows": _rows, "xml": _xml, "zip": _zip}

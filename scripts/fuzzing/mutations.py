@@ -99,7 +99,9 @@ def _bury(holder, key, chance, others):
 
 def _scale(holder, key, chance, others):
     if isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
-        holder[key] = chance.choice((-holder[key], holder[key] * 10**6, holder[key] + 0.5, str(holder[key]), 0))
+        number = holder[key]
+        near = number + 0.5 if abs(number) < 2**53 else number + 1  # beyond, no float has a half
+        holder[key] = chance.choice((-number, number * 10**6, near, str(number), 0))
     else:
         holder[key] = value(chance)
 

@@ -136,7 +136,8 @@ def test_objects_bound_the_number():
     [
         ({"count": 0}, "count: expected a whole number from 1 to 1000000, got 0"),
         ({"seed": -1}, "seed: expected a whole number from 0 to below 4294967296, got -1"),
-        ({"size": [16, 64]}, "at least 32"),
+        ({"size": [16, 64]}, "of 32 to 16384 pixels"),
+        ({"size": [32, 2**31]}, "of 32 to 16384 pixels"),
         ({"size": [64]}, "height, width"),
         ({"objects": [4, 2]}, "least, most"),
         ({"objects": [0, 2]}, "least, most"),

@@ -1,12 +1,15 @@
 """scripts/fuzz.py: broken inputs of every kind end in an error or are taken, and what is a fault is seen as one."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
+from random import Random
 
 import pytest
 import yaml
@@ -15,7 +18,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 
-from fuzzing import data_sets, formats, inputs  # noqa: E402
+from fuzzing import data_sets, formats, inputs, mutations  # noqa: E402
 
 FORMS = ("csv", "json", "xml", "txt", "images")
 
@@ -90,6 +93,22 @@ def test_a_mutation_changes_most_files_and_keeps_most_of_their_forms(form):
     if form in ("json", "yaml"):
         parse = yaml.safe_load if form == "yaml" else json.loads
         assert sum(_parses(parse, one) for one in changed) > 50
+
+
+def test_what_one_mutation_left_the_next_one_takes():
+    """A whole number that no float holds; an archive with any byte changed."""
+    number = 10**400
+    found = [mutations.tree([number], Random(seed)) for seed in range(200)]
+    assert [number + 1] in found and [number * 10**6] in found
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("config.json", json.dumps({"a": 1}))
+        archive.writestr("weights.h5", b"abc")
+    whole = packed.getvalue()
+    for place in range(len(whole)):
+        for bit in range(8):
+            broken = whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
+            assert isinstance(formats.mutate(broken, "zip", 8 * place + bit), bytes)
 
 
 def _parses(parse, data):

@@ -5,7 +5,7 @@ import itertools
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Counts, Levels, Share
+from visiontasks.arguments import Classes, Count, Layers, Levels, Share
 from visiontasks.heads.segmentation import ConvBlock, SegmentationHead
 from visiontasks.ops import max_pooling
 from visiontasks.ops.resizing import fit_to
@@ -41,7 +41,7 @@ class DeconvNet(SegmentationHead):
         self,
         classes: Classes,
         levels: Levels | None = None,
-        convs: Counts | None = None,
+        convs: tuple[Layers, ...] | None = None,
         bottleneck: Count | None = None,
         batch_norm: bool = True,
         dropout: Share = 0.0,

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Points, Positive, Share
+from visiontasks.arguments import Classes, Count, Layers, Points, Positive, Share
 from visiontasks.heads.choices import choose_joint, score_joint
 from visiontasks.heads.head import Head
 from visiontasks.losses.reduction import Term
@@ -71,7 +71,7 @@ class OpenPose(Head):
         classes: Classes,
         tap: str | None = None,
         filters: Count = 128,
-        stages: Count = 6,
+        stages: Layers = 6,
         neck: bool = False,
         sigma: Positive = 7.0,
         width: Positive = 1.0,

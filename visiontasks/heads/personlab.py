@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Levels, NonNegative, Points, Positive, Share, Whole
+from visiontasks.arguments import Classes, Count, Levels, MoreLayers, NonNegative, Points, Positive, Share
 from visiontasks.heads.choices import Choice, choose_joint, for_images, inside, mean_over, peaks, score_joint
 from visiontasks.heads.detection import for_each, image_size
 from visiontasks.heads.head import Head
@@ -76,7 +76,7 @@ class PersonLab(Head):
         self,
         classes: Classes,
         levels: Levels | None = None,
-        layers: Whole = 0,
+        layers: MoreLayers = 0,
         filters: Count = 128,
         batch_norm: bool = False,
         masks: bool = False,

@@ -6,7 +6,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Level, Points, Positive, Whole, options
+from visiontasks.arguments import Classes, Count, Level, MoreLayers, Points, Positive, options
 from visiontasks.errors import UserError
 from visiontasks.heads.choices import (
     Choice,
@@ -74,7 +74,7 @@ class PoseHeatmap(Head):
         skeleton: Points | None = None,
         level: Level | None = None,
         filters: Count = 256,
-        layers: Whole = 3,
+        layers: MoreLayers = 3,
         sigma: Positive = 2.0,
         refinement: Literal[heatmaps.REFINEMENTS] = "dark",
         loss: Literal["squared", "softmax"] = "squared",

@@ -3,7 +3,18 @@
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Levels, NonNegative, Points, Positive, Positives, Share, Whole
+from visiontasks.arguments import (
+    Classes,
+    Count,
+    Layers,
+    Levels,
+    MoreLayers,
+    NonNegative,
+    Points,
+    Positive,
+    Positives,
+    Share,
+)
 from visiontasks.heads.choices import of_number
 from visiontasks.heads.detection import DetectionHead, for_each, image_size, pyramid_anchors
 from visiontasks.heads.rcnn_branches import BETA, BoxBranch, Branch
@@ -111,9 +122,9 @@ class RCNN(DetectionHead):
         iou_threshold: Share = 0.5,
         detections: Count = 100,
         batch_norm: bool = False,
-        proposal_layers: Count = 1,
-        box_layers: Whole = 0,
-        dense_layers: Count = 2,
+        proposal_layers: Layers = 1,
+        box_layers: MoreLayers = 0,
+        dense_layers: Layers = 2,
         mask: Mask | None = None,
         keypoints: Keypoints | None = None,
         skeleton: Points | None = None,

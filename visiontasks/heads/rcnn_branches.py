@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from visiontasks.arguments import Checked, Count, Whole
+from visiontasks.arguments import Checked, Count, Layers, MoreLayers
 from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
@@ -215,8 +215,8 @@ class BoxBranch(Branch):
         bins: Count,
         bin_samples: Count,
         units: Count,
-        dense_layers: Count = 2,
-        layers: Whole = 0,
+        dense_layers: Layers = 2,
+        layers: MoreLayers = 0,
         batch_norm: bool = False,
         **kwargs,
     ):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from visiontasks.arguments import Count, options
+from visiontasks.arguments import Count, Layers, options
 from visiontasks.heads.choices import choose_joint, score_joint
 from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, build_stack, conv_stack
 from visiontasks.losses.softmax import cross_entropy
@@ -41,7 +41,7 @@ class KeypointBranch(ObjectBranch):
         self,
         points: Count,
         filters: Count = 512,
-        layers: Count = 8,
+        layers: Layers = 8,
         bins: Count = 14,
         bin_samples: Count = 2,
         **kwargs,

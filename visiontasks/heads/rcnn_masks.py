@@ -5,7 +5,7 @@ import functools
 import keras
 from keras import ops
 
-from visiontasks.arguments import Count, Whole, options
+from visiontasks.arguments import Count, MoreLayers, Whole, options
 from visiontasks.heads.choices import mean_over, peaks
 from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, build_stack, conv_stack
 from visiontasks.instance_masks import NO_MASK
@@ -65,7 +65,7 @@ class MaskBranch(ObjectBranch):
         self,
         classes: Count,
         filters: Count = 256,
-        layers: Whole = 4,
+        layers: MoreLayers = 4,
         bins: Count = 14,
         bin_samples: Count = 2,
         batch_norm: bool = False,

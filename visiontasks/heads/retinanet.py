@@ -6,7 +6,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Levels, NonNegative, Positive, Positives, Share, Whole
+from visiontasks.arguments import Classes, Count, Layers, Levels, MoreLayers, NonNegative, Positive, Positives, Share
 from visiontasks.heads.detection import DetectionHead, by_anchor, for_each, image_size, pyramid_anchors
 from visiontasks.layers.feature_pyramid import FeaturePyramid
 from visiontasks.losses import detection, sigmoid
@@ -58,10 +58,10 @@ class RetinaNet(DetectionHead):
         classes: Classes,
         levels: Levels | None = None,
         filters: Count = 256,
-        convs: Whole = 4,
+        convs: MoreLayers = 4,
         ratios: Positives = (0.5, 1.0, 2.0),
         anchor_scale: Positive = 4.0,
-        scales_per_octave: Count = 3,
+        scales_per_octave: Layers = 3,
         alpha: Share = 0.25,
         gamma: NonNegative = 2.0,
         assignment: Literal["overlap", "adaptive"] = "overlap",

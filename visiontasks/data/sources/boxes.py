@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.box_columns import BoxColumns, box_columns, is_near
 from visiontasks.data.box_formats import check_format, corners_of
 from visiontasks.data.class_lists import in_order, listed_classes
@@ -66,7 +66,7 @@ class Boxes(ObjectFiles):
         names: Sequence[str] | None = None,
         scale_boxes: bool = False,
         split: str | None = None,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
     ):
         super().__init__()
         self.path, self.scale_boxes, self.max_pixels = Path(path), scale_boxes, max_pixels

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.coco_files import (
     file_names,
     has_all_lists,
@@ -76,7 +76,7 @@ class Coco(ObjectFiles):
         annotations: str,
         images: str | None = None,
         names: Sequence[str] | None = None,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
         skeleton: str | dict | None = None,
         crowd: Literal["ignore", "objects"] = "ignore",
     ):

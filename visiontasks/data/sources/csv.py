@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.box_columns import is_near
 from visiontasks.data.finding import Finder
 from visiontasks.data.foreign import foreign_format
@@ -75,7 +75,7 @@ class Csv(Files):
         columns: Sequence[str] | None = None,
         flags: bool | None = None,
         split: str | None = None,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
     ):
         super().__init__()
         self.path, self.max_pixels = Path(path), max_pixels

@@ -1,20 +1,15 @@
 """Drawn surfaces, some with a defect, for anomaly detection without a download."""
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from visiontasks.arguments import Chance, Drawn, Seed, between
+from visiontasks.arguments import Chance, Drawn, DrawnSize, Seed
 from visiontasks.data.sources.mvtec import LABELS, MASKS
 from visiontasks.data.sources.source import Source
 from visiontasks.data.surfaces import DEFECTS, draw_surface
 from visiontasks.sample import Sample
-
-_Size = Annotated[
-    tuple[between(32, kind=int), between(32, kind=int)], Field(description="[height, width] of at least 32 pixels")
-]
 
 
 class Defects(Source):
@@ -27,7 +22,7 @@ class Defects(Source):
     Args:
         count: number of samples.
         seed: of the surfaces; not negative.
-        size: height and width in pixels, at least 32.
+        size: height and width in pixels, from 32 to 16384.
         surface: fabric, brushed metal, or a plate with rows of studs.
         defective: the share of samples with a defect, spread evenly; 0: normal images alone, as for training.
     """
@@ -38,7 +33,7 @@ class Defects(Source):
         self,
         count: Drawn = 200,
         seed: Seed = 0,
-        size: _Size = (256, 256),
+        size: DrawnSize = (256, 256),
         surface: Literal["fabric", "metal", "plate"] = "plate",
         defective: Chance = 0.5,
     ):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.class_folders import (
     TEST,
     VALIDATIONS,
@@ -61,7 +61,7 @@ class Folder(Files):
         self,
         root: str,
         names: Sequence[str] | None = None,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
         list: str | None = None,
         split: Literal["train", "test"] | None = None,
     ):

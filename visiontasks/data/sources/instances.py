@@ -9,7 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.ndimage import find_objects
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data import mask_folders
 from visiontasks.data.images import MAX_PIXELS, image_size, list_images
 from visiontasks.data.layout import child, folders_in, split_folders
@@ -57,7 +57,7 @@ class Instances(ObjectFiles):
         masks: str | None = None,
         names: Sequence[str] = ("object",),
         components: bool | None = None,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
     ):
         super().__init__()
         self.root, self.masks, self.components, self.max_pixels = Path(images), masks, components, max_pixels

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data import segmentations
 from visiontasks.data.class_lists import in_order
 from visiontasks.data.finding import Finder
@@ -56,7 +56,7 @@ class Labelme(ObjectFiles):
     )
     fields = ObjectFiles.fields | {"instance_masks", "mask"}
 
-    def __init__(self, root: str, names: Sequence[str] | None = None, max_pixels: Count = MAX_PIXELS):
+    def __init__(self, root: str, names: Sequence[str] | None = None, max_pixels: Pixels = MAX_PIXELS):
         super().__init__()
         self.root, self.max_pixels = Path(root), max_pixels
         if not self.root.is_dir():

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.class_lists import in_order, listed_classes
 from visiontasks.data.finding import Finder
 from visiontasks.data.foreign import LIST, foreign_format
@@ -42,7 +42,7 @@ class Listed(Files):
     )
     fields = frozenset({"label"})
 
-    def __init__(self, list: str, images: str, names: Sequence[str] | None = None, max_pixels: Count = MAX_PIXELS):
+    def __init__(self, list: str, images: str, names: Sequence[str] | None = None, max_pixels: Pixels = MAX_PIXELS):
         super().__init__()
         self.list, self.root, self.max_pixels = Path(list), Path(images), max_pixels
         if not self.root.is_dir():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.mask_classes import classes_of
@@ -58,7 +58,7 @@ class Masks(Files):
         masks: str,
         names: Sequence[str] | None = None,
         values: Sequence[int] | None = None,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
         colors: dict[str, Sequence[int]] | Sequence[Sequence[int]] | None = None,
         void: int | str | Sequence[int | str | Sequence[int]] | None = None,
         list: str | None = None,

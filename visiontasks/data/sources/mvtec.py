@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.images import MAX_PIXELS, list_images
 from visiontasks.data.layout import child
 from visiontasks.data.mask_images import read_mask
@@ -36,7 +36,7 @@ class Mvtec(Files):
     LAYOUT = "MVTec AD: DIR/train/good/*.png, DIR/test/{good,DEFECT}/*.png, DIR/ground_truth/DEFECT/x_mask.png"
     fields = frozenset({"label", "mask"})
 
-    def __init__(self, root: str, split: Literal["train", "test"] = "train", max_pixels: Count = MAX_PIXELS):
+    def __init__(self, root: str, split: Literal["train", "test"] = "train", max_pixels: Pixels = MAX_PIXELS):
         super().__init__()
         self.root, self.split, self.max_pixels = Path(root), split, max_pixels
         self.normal_alone = split == "train"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks.arguments import Count, NonNegative
+from visiontasks.arguments import NonNegative, Pixels
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, image_size
 from visiontasks.data.listing import files_like
@@ -61,7 +61,7 @@ class Points(ObjectFiles):
         class_name: str | None = None,
         names: Sequence[str] | None = None,
         margin: NonNegative = 0.15,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
         skeleton: str | dict | None = None,
     ):
         super().__init__()

@@ -1,19 +1,15 @@
 """Drawn scenes with every kind of label, for recipes and tests that need no download."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
-from pydantic import Field
 
-from visiontasks.arguments import Drawn, Seed, between, pair
+from visiontasks.arguments import Drawn, DrawnSize, Seed, pair
 from visiontasks.data import figures, scenes
 from visiontasks.data.sources.source import Source
 from visiontasks.sample import Sample
 
-_Size = Annotated[
-    tuple[between(32, kind=int), between(32, kind=int)], Field(description="[height, width] of at least 32 pixels")
-]
 # by scene: what draws it, its classes, its keypoints
 _SCENES = {
     "shapes": (scenes.draw_scene, scenes.CLASSES, scenes.SKELETON),
@@ -34,7 +30,7 @@ class Shapes(Source):
     Args:
         count: number of samples.
         seed: of the scenes; not negative.
-        size: height and width in pixels, at least 32.
+        size: height and width in pixels, from 32 to 16384.
         objects: [least, most] objects per scene; a scene may have fewer if they do not fit.
         scene: what is drawn: shapes, or figures, from the front and from behind.
     """
@@ -45,7 +41,7 @@ class Shapes(Source):
         self,
         count: Drawn = 512,
         seed: Seed = 0,
-        size: _Size = (256, 256),
+        size: DrawnSize = (256, 256),
         objects: pair(1, kind=int) = (2, 6),
         scene: Literal["shapes", "figures"] = "shapes",
     ):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.images import MAX_PIXELS, decode_image
 from visiontasks.data.mask_images import decode_mask
 from visiontasks.data.objects import Objects, usable_boxes, zero_based
@@ -50,7 +50,7 @@ class Tfds(Source):
         mask_offset: int = 0,
         download: bool = True,
         one_based: bool | None = None,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
     ):
         super().__init__()
         try:

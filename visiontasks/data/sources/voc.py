@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.box_formats import CORNERS, check_format
 from visiontasks.data.class_lists import in_order
 from visiontasks.data.finding import Finder
@@ -67,7 +67,7 @@ class Voc(ObjectFiles):
         split: str | None = None,
         names: Sequence[str] | None = None,
         one_based: bool = True,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
         annotations: str = "Annotations",
         images: str = "JPEGImages",
     ):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Pixels
 from visiontasks.data.box_formats import CENTERS, check_format
 from visiontasks.data.finding import Finder
 from visiontasks.data.images import MAX_PIXELS, is_image_name, list_images
@@ -73,7 +73,7 @@ class Yolo(ObjectFiles):
         split: str = "train",
         root: str | None = None,
         names: Sequence[str] | None = None,
-        max_pixels: Count = MAX_PIXELS,
+        max_pixels: Pixels = MAX_PIXELS,
         skeleton: str | dict | None = None,
     ):
         super().__init__()
