@@ -34,6 +34,7 @@ from rounding layers (coordinates in half precision, a value that overflows) are
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -268,7 +269,8 @@ def noisy_pass(model, batch, own: dict[int, Local], dtypes: list[str], seed: int
 
     def noise(x, share, common=0.0):
         """A function that makes values like x noisy."""
-        normal = share * rng.standard_normal(x.shape) + common * rng.standard_normal(x.shape[-1:])
+        draw = functools.partial(rng.standard_normal, dtype=np.float32)
+        normal = np.float32(share) * draw(x.shape) + np.float32(common) * draw(x.shape[-1:])
         return lambda x: x + ops.cast(normal, x.dtype) * ops.stop_gradient(ops.sqrt(ops.mean(ops.square(x))))
 
     def ahead(number, y):

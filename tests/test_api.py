@@ -2,11 +2,14 @@
 
 import zipfile
 
+import fakes
 import keras
 import pytest
 
 import visiontasks as vt
 from visiontasks.errors import UserError
+from visiontasks.heads.tagger import Tagger
+from visiontasks.model import VisionModel
 
 
 def other_model(path, marker):
@@ -51,3 +54,15 @@ def test_items_69_73_74_78_only_models_that_were_saved_here_are_loaded(make, loa
     with pytest.raises(UserError, match=r"m\.keras: expected a model that visiontasks saved: "):
         load(path)
     assert not marker.exists()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone has rules for names")
+@pytest.mark.parametrize(("head", "model"), [("~", "ok"), ("a b", "ok"), ("ok", "_model"), ("_head", "ok")])
+def test_a_name_that_tensorflow_does_not_take_is_said_as_the_file_is_loaded(head, model, tmp_path):
+    made = VisionModel(fakes.backbone((32, 32)), Tagger(3, name=head), name=model)
+    made.save(tmp_path / "m.keras")
+    if head == "_head":
+        assert vt.load_model(tmp_path / "m.keras").heads.keys() == {"_head"}
+        return
+    with pytest.raises(UserError, match=r"m\.keras: expected a model .*: its layer '.*' has a name that TensorFlow"):
+        vt.load_model(tmp_path / "m.keras")

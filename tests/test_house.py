@@ -184,7 +184,17 @@ def test_errors_of_lower_rooms_carry_their_argument_apart_from_the_text(path):
 
 # what writes a file, however it is called; `open` and the like with a mode that writes come to these
 WRITERS = {"write_text", "write_bytes", "imwrite", "savefig", "save", "savez", "savez_compressed", "tofile", "to_csv"}
-WRITERS |= {"dump", "touch", "VideoWriter", "create_file_writer", "save_weights", "symlink_to", "export", "extract"}
+WRITERS |= {
+    "dump",
+    "touch",
+    "VideoWriter",
+    "create_file_writer",
+    "save_weights",
+    "symlink_to",
+    "export",
+    "extract",
+    "print_png",
+}
 # of tempfile, where they are given a folder: what a kill leaves there has no name that anything removes
 TEMPORARY = {"mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile", "TemporaryFile"}
 MODULES = {("os", "replace"), ("os", "rename"), ("shutil", "copy"), ("shutil", "copyfile"), ("shutil", "copytree")}

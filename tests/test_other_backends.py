@@ -23,6 +23,8 @@ PARTS = ["tests/test_model.py", "tests/losses", "tests/ops", "tests/contracts/te
 PARTS += ["tests/contracts/test_contracts_layers.py"]
 PARTS += ["tests/layers/test_layers_memory_bank.py::test_distances_and_weights_equal_slow_loops"]
 PARTS += ["tests/layers/test_layers_patch_gaussians.py::test_distances_equal_a_slow_loop"]
+PARTS += ["tests/backbones/test_backbones_contract.py", "tests/contracts/test_contracts_explaining.py"]
+PARTS += ["tests/explain/test_explain_deconvolving.py", "tests/explain/test_explain_dreaming.py"]
 
 # of the detectors' contracts a training step of the one with most states: outside it each op compiles alone, and the
 # gradients of every head are in the precision part
@@ -37,28 +39,20 @@ SAME += " or saved_and_loaded_it or half_precision_differs"
 SAME += " or crowds_come_back or isolated_people or short_offsets_correct or scores_leave_out or more_seeds"
 # without a training step, every kind of layer, normalization across channels, batch norms, groups, depthwise
 OWN = "lenet5 or zfnet or resnet20 or resnext50 or lite0 or unet_encoder"
+BACKBONES = f"({OWN}) and (saving_and_loading or fixed_backbone) and not mobilenet"
+# of maps one head: eager as they are, each costs ten seconds of compiling; the dream that is left out is two hundred
+# compilations, and the one in float16 is a dream too
+SAME += f" or (backbones_contract and not ({BACKBONES})) or (contracts_explaining and not (head and unet))"
+SAME += " or excites_the_channel"
 # JAX spends half of the time on optimizing what runs once; test_without_tensorflow.py trains as a user does
 PLAIN = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
-# {part: (tests, which of them, environment)}
+# {part: (tests, which of them)}
 CHOSEN = {
     # the five trainings that half precision is judged by are numbers, the same on each backend; how many epochs some
     # steps are is Python's
-    "training": (TRAINING, "not (loss_scaling or half_precision or give_the_epochs)", PLAIN),
-    "precision": (["tests/contracts/test_contracts_precision.py"], "", PLAIN),
-    "parts": (PARTS, f"not ({LARGE} or {SAME})", PLAIN),
-    "backbones": (
-        ["tests/backbones/test_backbones_contract.py"],
-        f"({OWN}) and (saving_and_loading or fixed_backbone) and not mobilenet",
-        PLAIN,
-    ),
-    # the dream that it leaves out is two hundred compilations; the one in float16 is a dream too
-    "channels": (
-        ["tests/explain/test_explain_deconvolving.py", "tests/explain/test_explain_dreaming.py"],
-        "not excites_the_channel",
-        PLAIN,
-    ),
-    # one head: eager as maps are, each costs ten seconds of compiling
-    "maps": (["tests/contracts/test_contracts_explaining.py"], "head and unet", PLAIN),
+    "training": (TRAINING, "not (loss_scaling or half_precision or give_the_epochs)"),
+    "precision": (["tests/contracts/test_contracts_precision.py"], ""),
+    "parts": (PARTS, f"not ({LARGE} or {SAME})"),
 }
 
 
@@ -85,12 +79,12 @@ def test_the_contracts_hold(backend, part, request, tmp_path, compiled):
         pytest.skip("started by the TensorFlow run")
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed (jax is in the test extra; torch is not, for its size)")
-    tests, chosen, environment = CHOSEN[part]
+    tests, chosen = CHOSEN[part]
     words = ["-q", "-p", "no:cacheprovider", "-n", "0", "-m", "not other_values", "-k", chosen, *tests]
     words += ["--exhaustive"] * request.config.getoption("exhaustive")
     if part == "precision":
         write_references(backend, tmp_path, request.config.getoption("exhaustive"))
-    environment = {**environment, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
+    environment = {**PLAIN, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words],
         cwd=ROOT,

@@ -1,6 +1,7 @@
 """Loads saved models, and of a run the best checkpoint that can be loaded. No code in a file runs."""
 
 import importlib
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 from visiontasks import keras_backend
 from visiontasks.errors import UserError
 from visiontasks.weights.keras_file import check_keras_file, reason
+
+# what TensorFlow's graphs take as a layer's name; a model's own does not begin with "_"
+_NAME = re.compile(r"[A-Za-z0-9_./>-]+")
 
 
 def load_model(path: str | Path, compile: bool = True):
@@ -30,11 +34,23 @@ def load_model(path: str | Path, compile: bool = True):
         loaded = keras.saving.load_model(path, compile=compile)  # safe mode: runs no code out of the file
         if not isinstance(loaded, model.VisionModel):
             raise ValueError(f"it holds a {type(loaded).__name__}")
+        _check_names(loaded)
     except MemoryError:
         raise
     except Exception as error:  # Keras, h5py and zipfile raise a dozen kinds for a file that is damaged
         raise UserError(f"{path}: expected a model that visiontasks saved: {reason(error)}.") from error
     return loaded
+
+
+def _check_names(model):
+    """Raise for a name that the backend takes as the model is made, and refuses as it is called."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    for layer in model._flatten_layers():
+        if not _NAME.fullmatch(layer.name) or layer is model and layer.name.startswith("_"):
+            raise ValueError(f"its layer {layer.name!r} has a name that TensorFlow does not take")
 
 
 def load_first(paths: Sequence[Path]):

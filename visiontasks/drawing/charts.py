@@ -16,12 +16,18 @@ MOST_NAMED = 12  # in a legend: more lines than this no eye tells apart
 
 
 def write_chart(path: Path, figure, argument: str | None = None, dpi: float | str = 100):
-    """Write a matplotlib Figure as an image file of `dpi` dots per inch; "figure": of as many as the figure says.
+    """Write a matplotlib Figure as a PNG file of `dpi` dots per inch; "figure": of as many as the figure says.
 
     Raises:
         UserError: it cannot be written, and the file is as it was; names `argument`, what chose the folder.
     """
-    replace_atomically(path, lambda temporary: figure.savefig(temporary, dpi=dpi), argument, durable=False)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if dpi != "figure":
+        figure.set_dpi(dpi)
+    # savefig would lay the figure out twice, for the same pixels
+    canvas = FigureCanvasAgg(figure)
+    replace_atomically(path, lambda temporary: canvas.print_png(temporary), argument, durable=False)
 
 
 def precision_recall_figure(curves: np.ndarray, names: Sequence[str], title: str):
