@@ -74,6 +74,13 @@ def outputs_of(model, batch):
     return passes.jitted(lambda images: model(images, training=False))(batch["image"])
 
 
+def predicted(model, images):
+    """What `predict` gives, which test_predict_and_evaluate_take_one_size_after_another calls; here op by op."""
+    if not OP_BY_OP:
+        return model.predict(images, verbose=0)
+    return keras.tree.map_structure(ops.convert_to_numpy, model.decode(outputs_of(model, {"image": images})))
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_config_holds_every_constructor_argument(name):
     part = catalog.find("heads", name)
@@ -137,7 +144,7 @@ def test_saves_loads_and_clones(name, tmp_path):
     learn(model, batch)
     model.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras")
-    before, after = model.predict(batch["image"], verbose=0), again.predict(batch["image"], verbose=0)
+    before, after = predicted(model, batch["image"]), predicted(again, batch["image"])
     for key in before:
         np.testing.assert_array_equal(before[key], after[key])
     assert not model.by_gradients or again.optimizer.iterations == model.optimizer.iterations
@@ -170,7 +177,7 @@ def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
     model.export(tmp_path / "saved")
     program = tf.saved_model.load(tmp_path / "saved")
     for count in (5, 1):  # any number of images
-        expected, exported = model.predict(images[:count], verbose=0), program.serve(images[:count])
+        expected, exported = predicted(model, images[:count]), program.serve(images[:count])
         assert expected.keys() == exported.keys()
         for key, value in expected.items():
             assert value.dtype == exported[key].numpy().dtype
@@ -187,7 +194,7 @@ def test_predictions_compiled_by_xla_are_those_without(name):
     model, images = made(name, (32, 32), **every_score(name)), fakes.images(4)["image"]
     model.compile("sgd", jit_compile=True)
     compiled = model.predict(images, verbose=0)
-    plain = {key: ops.convert_to_numpy(value) for key, value in model.decode(model(images, training=False)).items()}
+    plain = predicted(model, images)
     if "boxes" not in plain:
         for key, value in plain.items():
             # a place between cells is a quotient of differences of logarithms
@@ -223,7 +230,7 @@ def test_its_task_takes_its_predictions(name):
 
     model, batch = made(name), fakes.images(1)
     (task,) = tasks_of(model).values()
-    predictions = model.predict(batch["image"], verbose=0)
+    predictions = predicted(model, batch["image"])
     one = {key: value[0] for key, value in predictions.items()}
     sample = row_of(batch, 0)
     restored = task.restore(one, Placement(sample.original_size, batch["image"].shape[1:3]))

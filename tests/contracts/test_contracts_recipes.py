@@ -1,6 +1,7 @@
 """Every shipped recipe: fits its parts, says what it is, and names the command."""
 
 import csv
+import functools
 import math
 
 import pytest
@@ -32,6 +33,7 @@ def by_gradients(made):
     return all(catalog.find("heads", part["name"]).by_gradients for part in made.parts.values())
 
 
+@functools.cache
 def parts(name):
     """A recipe's backbone and heads by name: of several that are a paper's settings for it, one is trained."""
     made = recipe.read(name)

@@ -12,7 +12,7 @@ from visiontasks.training.progress import main_metrics
 from visiontasks.writing import replace_atomically
 
 RATES = 50  # learning rates recorded per epoch
-DRAW_SECONDS = 10  # between drawings of the curves; a drawing takes about one second
+DRAW_SECONDS = 10  # before the curves are drawn, and between drawings: each takes up to a second
 
 
 class MetricsLog(keras.callbacks.Callback):
@@ -33,7 +33,7 @@ class MetricsLog(keras.callbacks.Callback):
         self.run, self.tasks, self.console, self.position = run, tasks, console, position
         self.epochs, self.rates = CsvLog(run.metrics), CsvLog(run.learning_rate)
         self._stages, self._metrics = [], []
-        self._rate, self._begun, self._drawn = None, None, 0.0
+        self._rate, self._begun, self._drawn = None, None, time.monotonic()
         self._can_draw = True
 
     def memory(self) -> dict:
