@@ -262,11 +262,13 @@ def _jax(scalar, kept, values):
 
 
 def jitted(function):
-    """The function compiled by XLA."""
+    """The function compiled by XLA; as it is with PyTorch, which has none."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         return tf.function(function, jit_compile=True)
+    if keras.backend.backend() == "torch":
+        return function
     import jax
 
     return jax.jit(function)

@@ -4,6 +4,7 @@ import zipfile
 
 import fakes
 import keras
+import numpy as np
 import pytest
 
 import visiontasks as vt
@@ -57,12 +58,21 @@ def test_items_69_73_74_78_only_models_that_were_saved_here_are_loaded(make, loa
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone has rules for names")
-@pytest.mark.parametrize(("head", "model"), [("~", "ok"), ("a b", "ok"), ("ok", "_model"), ("_head", "ok")])
-def test_a_name_that_tensorflow_does_not_take_is_said_as_the_file_is_loaded(head, model, tmp_path):
+@pytest.mark.parametrize(
+    ("head", "model", "taken"),
+    [("~", "ok", False), ("a b", "ok", False), ("头", "ok", False), ("a\\b", "ok", False)]
+    + [("ok", "_model", False), ("ok", "-", False), ("_head", ".m", True), ("-a>b.c", "0_-", True)],
+)
+def test_a_name_that_tensorflow_does_not_take_is_said_as_the_file_is_loaded(head, model, taken, tmp_path):
     made = VisionModel(fakes.backbone((32, 32)), Tagger(3, name=head), name=model)
     made.save(tmp_path / "m.keras")
-    if head == "_head":
-        assert vt.load_model(tmp_path / "m.keras").heads.keys() == {"_head"}
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    if taken:
+        assert (
+            made.predict(images, verbose=0).keys() == vt.load_model(tmp_path / "m.keras").predict(images, 1, 0).keys()
+        )
         return
+    with pytest.raises(Exception, match="scope name|invalid characters"):
+        made.predict(images, verbose=0)
     with pytest.raises(UserError, match=r"m\.keras: expected a model .*: its layer '.*' has a name that TensorFlow"):
         vt.load_model(tmp_path / "m.keras")

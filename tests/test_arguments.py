@@ -71,9 +71,10 @@ def test_what_fits_is_taken_as_the_annotation_says(annotation, value, taken):
         (Annotated[dict[str, int], Field(min_length=1)], {}, "non-empty {name: a whole number}"),
         (arguments.pair(0, 1), [0.5, 0.4], "[least, most] from 0 to 1"),
         (arguments.pair(0, 1), [0.5, 1.4], "[least, most] from 0 to 1"),
-        (Classes, ["a", "a"], "names of the classes, none of them twice, or their number, 1 or more"),
-        (Classes, [], "names of the classes, none of them twice, or their number, 1 or more"),
-        (Classes, "cat", "names of the classes, none of them twice, or their number, 1 or more"),
+        (Classes, ["a", "a"], "names of the classes, none of them twice, or their number, from 1 to 1000000"),
+        (Classes, [], "names of the classes, none of them twice, or their number, from 1 to 1000000"),
+        (Classes, "cat", "names of the classes, none of them twice, or their number, from 1 to 1000000"),
+        (arguments.LayerCounts, [], "a non-empty list of whole numbers from 1 to 100"),
         (arguments.Level, "conv1", "a level such as C3"),
     ],
 )
@@ -93,23 +94,25 @@ def test_a_near_choice_is_offered_and_a_long_value_cut():
 
 
 @pytest.mark.parametrize(
-    ("annotation", "value"),
-    [
-        (int, 2**32),
-        (Count, 10**400),
-        (int, -(2**32)),
-        (tuple[Count | None, ...], [1, 2**64]),
-        (dict[str, int], {"a": 2**32}),
-        (Count, 2**28 + 1),
-        (Classes, 10**9),
-    ],
+    ("annotation", "most"),
+    [(int, 2**32 - 1), (Count, 2**32 - 1), (arguments.Whole, 2**32 - 1), (arguments.Seed, 2**32 - 1)]
+    + [(arguments.Channels, 2**16), (arguments.Layers, 100), (Classes, 10**6), (arguments.Pixels, 2**63)],
 )
-def test_no_whole_number_is_beyond_what_arrays_take(annotation, value):
-    with pytest.raises(
-        UserError, match=r"^filters: expected .*, got .* (A whole number has 32 bits|A count is 268435456) at most\.$"
-    ):
-        check("filters", annotation, value)
-    assert check("seed", arguments.Seed, 2**32 - 1) == 2**32 - 1
+def test_whole_numbers_have_bounds(annotation, most):
+    assert check("x", annotation, most) == most
+    for number in (most + 1, 10**400, 16**5000):  # the last one Python does not write in decimal digits
+        with pytest.raises(UserError, match=r"^x: expected "):
+            check("x", annotation, number)
+    with pytest.raises(UserError, match=r"got 4294967296\. A whole number has 32 bits at most\.$"):
+        check("x", int, 2**32)
+    with pytest.raises(UserError, match=r"got \[4294967296, .* A whole number has 32 bits at most\.$") as caught:
+        check("x", tuple[Count, ...], [2**32] * 3)
+    assert str(caught.value).count("32 bits") == 1
+
+
+def test_an_option_out_of_bounds_is_said_as_an_argument_is():
+    with pytest.raises(UserError, match=r" 'filters': expected a whole number from 1 to 65536, got 65537\.$"):
+        check("mask", arguments.options(filters=arguments.Channels), {"filters": 65537})
 
 
 def test_a_function_checks_its_arguments():

@@ -29,7 +29,8 @@ PARTS += ["tests/explain/test_explain_deconvolving.py", "tests/explain/test_expl
 # of the detectors' contracts a training step of the one with most states: outside it each op compiles alone, and the
 # gradients of every head are in the precision part
 LARGE = "(rcnn or openpose or personlab or retinanet or yolo) and not (keypoint_rcnn and saves_loads)"
-# what a fresh process does, and what an argument is, is Python's; the size of images is a shape like another
+# what a fresh process does, and what an argument or its wrong use is, is Python's; the size of images is a shape like
+# another
 SAME = (
     "fresh_process or wrong_use or every_argument or no_stride_divides or (one_size_after_another and not classifier)"
 )

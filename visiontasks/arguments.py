@@ -27,27 +27,33 @@ def _rising(pair):
 
 
 class _Wrong(ValueError):
-    """What is wrong in a value beside its kind."""
+    """What is wrong with a value of the right kind."""
 
 
 def _of_32_bits(number):
-    if abs(number) >= 2**32:  # Python has larger ones, which no array takes
+    if not -(2**31) <= number < 2**32:  # Python has larger ones, which some array or graph does not take
         raise _Wrong("A whole number has 32 bits at most.")
     return number
 
 
-def _countable(number):
-    if number > 2**28:  # of a kernel with as many channels on both sides a backend can count the values, or it crashes
-        raise _Wrong("A count is 268435456 at most.")
-    return number
+def between(least: float, most: float | None = None, kind: type = float):
+    """The type of a number within bounds."""
+    return Annotated[kind, Field(ge=least, le=most)]
 
 
-Count = Annotated[int, Field(ge=1), AfterValidator(_countable)]
-Pixels = Annotated[int, Field(ge=1)]  # of an image, height times width
-Bits = Annotated[int, Field(ge=1, le=16)]
+Count = Annotated[int, Field(ge=1)]
+# so few that the values of a kernel between several times as many can be counted in 63 bits: else JAX ends the process
+Channels = Annotated[int, Field(ge=1, le=2**16)]
+ChannelCounts = Annotated[tuple[Channels, ...], Field(min_length=1)]
+Cells = Annotated[int, Field(ge=1, le=64)]  # along a side of a small grid
 Layers = Annotated[int, Field(ge=1, le=100)]  # one behind the other, each of which takes time to build
 MoreLayers = Annotated[int, Field(ge=0, le=100)]
+LayerCounts = Annotated[tuple[Layers, ...], Field(min_length=1)]
 Whole = Annotated[int, Field(ge=0)]
+Side = Annotated[int, Field(ge=1, le=2**16)]  # of an image, in pixels
+# of an image, height times width
+Pixels = Annotated[int, Field(ge=1, le=2**63, description="a number of pixels, 1 or more")]
+Bits = Annotated[int, Field(ge=1, le=16)]
 Drawn = Annotated[int, Field(ge=1, le=10**6)]  # samples of a source that draws them
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
 Positive = Annotated[float, Field(gt=0)]
@@ -63,17 +69,13 @@ Names = Annotated[
     tuple[str, ...], AfterValidator(_distinct), Field(description="a list of one name or more, none of them twice")
 ]
 Classes = Annotated[
-    Count | Names, Field(description="names of the classes, none of them twice, or their number, 1 or more")
+    between(1, 10**6, int) | Names,
+    Field(description="names of the classes, none of them twice, or their number, from 1 to 1000000"),
 ]
 InputShape = Annotated[
     tuple[Count | None, Count | None, Literal[3]],
     Field(description="[height, width, 3], null for a variable height or width; images are always RGB"),
 ]
-
-
-def between(least: float, most: float | None = None, kind: type = float):
-    """The type of a number within bounds."""
-    return Annotated[kind, Field(ge=least, le=most)]
 
 
 # of what a source draws
@@ -95,8 +97,10 @@ def options(**kinds):
         for name, value in given.items():
             if name not in kinds:
                 raise _Wrong(f"There is no {name!r}. {meant(name, kinds)}".rstrip())
-            if not _fits(kinds[name], value):
-                raise _Wrong(f"{name!r}: expected {describe(kinds[name])}, got {value!r}.")
+            try:
+                check(name, kinds[name], value)
+            except UserError as error:
+                raise _Wrong(f"{name!r}: {error.args[0]}") from None
         return given
 
     text = f"a mapping with any of {', '.join(kinds)}"
@@ -111,14 +115,6 @@ def _of_skeleton(given):
     except ValueError as error:
         raise _Wrong(str(error)) from None
     return given
-
-
-def _fits(annotation, value) -> bool:
-    try:
-        _adapter(annotation).validate_python(value)
-    except ValidationError:
-        return False
-    return True
 
 
 # Skeleton's arguments
@@ -137,10 +133,18 @@ def check(name: str, annotation, value):
         return _adapter(annotation).validate_python(_plain(value))
     except ValidationError as error:
         hint = f" {meant(value, choices(annotation))}".rstrip() if isinstance(value, str) else ""
-        causes = (one.get("ctx", {}).get("error") for one in error.errors())
-        hint += "".join(f" {cause}" for cause in causes if isinstance(cause, _Wrong))
-        came = repr(value) if len(repr(value)) < 200 else f"{repr(value)[:200]}…"
+        causes = (one.get("ctx", {}).get("error") for one in error.errors(include_input=False))
+        hint += "".join(dict.fromkeys(f" {cause}" for cause in causes if isinstance(cause, _Wrong)))
+        came = _shown(value)
+        came = came if len(came) < 200 else f"{came[:200]}…"
         raise UserError(f"expected {describe(annotation)}, got {came}.{hint}", name) from None
+
+
+def _shown(value) -> str:
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"  # which Python does not write
 
 
 @functools.cache
@@ -167,7 +171,9 @@ def _of_tuples(annotation):
     """An annotation with tuples for all sequences and bounds of whole numbers; what YAML cannot express becomes Any."""
     origin, inner = get_origin(annotation) or annotation, get_args(annotation)
     if origin is Annotated:
-        return Annotated[(_of_tuples(inner[0]), *inner[1:])]
+        bounds = (bound for m in inner[1:] for bound in getattr(m, "metadata", ()))
+        bounded = inner[0] is int and any(getattr(bound, "le", None) or getattr(bound, "lt", None) for bound in bounds)
+        return annotation if bounded else Annotated[(_of_tuples(inner[0]), *inner[1:])]
     if origin in (Union, types.UnionType):
         return Union[tuple(map(_of_tuples, inner))]  # noqa: UP007
     if origin is tuple and inner:

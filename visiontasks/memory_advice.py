@@ -56,7 +56,7 @@ def out_of_memory(error: BaseException) -> str:
     text = _line_of(error)
     # of NumPy, TensorFlow and PyTorch's GPUs by type; JAX, OpenCV and PyTorch's CPU have one type for all errors
     names = {kind.__name__ for kind in type(error).__mro__}
-    lacking = any(word in text for word in ("RESOURCE_EXHAUSTED", "Insufficient memory", "can't allocate memory"))
+    lacking = any(word in text for word in ("RESOURCE_EXHAUSTED", "Insufficient memory", "you tried to allocate"))
     return text if lacking or names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} else ""
 
 

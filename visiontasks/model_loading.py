@@ -10,8 +10,8 @@ from visiontasks import keras_backend
 from visiontasks.errors import UserError
 from visiontasks.weights.keras_file import check_keras_file, reason
 
-# what TensorFlow's graphs take as a layer's name; a model's own does not begin with "_"
-_NAME = re.compile(r"[A-Za-z0-9_./>-]+")
+# what TensorFlow's graphs take as a layer's name, and as that of the model, which comes first
+_NAME, _FIRST = re.compile(r"[A-Za-z0-9_.>-]+"), re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.>-]*")
 
 
 def load_model(path: str | Path, compile: bool = True):
@@ -23,7 +23,8 @@ def load_model(path: str | Path, compile: bool = True):
             checkpoints have none; `train resume=RUN` goes on with a training.
 
     Raises:
-        UserError: the file is damaged, has code in it, unpacks to far more than its size, or holds another model.
+        UserError: the file is damaged, has code in it, unpacks to far more than its size, holds another model, or one
+            whose layers have names that the backend does not take.
     """
     keras_backend.require()
     import keras
@@ -49,7 +50,7 @@ def _check_names(model):
     if keras.backend.backend() != "tensorflow":
         return
     for layer in model._flatten_layers():
-        if not _NAME.fullmatch(layer.name) or layer is model and layer.name.startswith("_"):
+        if not (_FIRST if layer is model else _NAME).fullmatch(layer.name):
             raise ValueError(f"its layer {layer.name!r} has a name that TensorFlow does not take")
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-from visiontasks.arguments import Bits, Count, checked
+from visiontasks.arguments import Bits, Side, checked
 from visiontasks.geometry import RESIZES, Placement, Window
 
 
@@ -22,7 +22,7 @@ class Preprocess:
         UserError: an argument is none of these.
     """
 
-    size: tuple[Count, Count]
+    size: tuple[Side, Side]
     resize: Literal[RESIZES] = "stretch"
     bits: Bits | None = None
 

@@ -75,7 +75,11 @@ def outputs_of(model, batch):
 
 
 def predicted(model, images):
-    """What `predict` gives, which test_predict_and_evaluate_take_one_size_after_another calls; here op by op."""
+    """What `predict` gives, here op by op.
+
+    `predict` itself is compared with that by test_predict_and_evaluate_take_one_size_after_another and
+    test_predictions_compiled_by_xla_are_those_without.
+    """
     if not OP_BY_OP:
         return model.predict(images, verbose=0)
     return keras.tree.map_structure(ops.convert_to_numpy, model.decode(outputs_of(model, {"image": images})))
@@ -113,7 +117,7 @@ def test_what_is_not_labeled_adds_no_loss(name):
     def losses(batch, outputs):
         return head.compute_losses(batch, outputs, training=False)
 
-    # op by op JAX compiles each of them
+    # JAX would compile each operation alone
     losses = losses if OP_BY_OP else passes.jitted(losses)
     nothing = losses(fakes.unlabeled(batch), outputs)
     assert all(float(value) == 0 for term in nothing.values() for value in term)
@@ -170,7 +174,7 @@ def test_predict_and_evaluate_take_one_size_after_another(name):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
 @pytest.mark.parametrize("name", LARGEST)
-def test_an_exported_model_gives_what_predict_gives(name, tmp_path):
+def test_an_exported_model_gives_what_the_model_gives(name, tmp_path):
     import tensorflow as tf
 
     model, images = made(name, (32, 32), **every_score(name)), fakes.images(5)["image"]

@@ -49,7 +49,7 @@ def test_an_argument_makes_a_faster_r_cnn_a_mask_r_cnn():
     assert RCNN.from_config(masks.get_config()).branches[0].upsample.filters == 16
     for wrong, message in (
         ({"filter": 3}, "There is no 'filter'. Did you mean 'filters'?"),
-        ({"bins": 0}, "'bins': expected a whole number of at least 1, got 0."),
+        ({"bins": 0}, "'bins': expected a whole number from 1 to 64, got 0."),
     ):
         with pytest.raises(ValueError, match=f"^mask: expected a mapping with any of .*{re.escape(message)}"):
             MaskRCNN(3, mask=wrong)

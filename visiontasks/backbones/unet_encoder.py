@@ -7,7 +7,7 @@ https://arxiv.org/abs/1505.04597, section 2 and figure 1.
 import keras
 from keras import layers
 
-from visiontasks.arguments import Count, InputShape, Share, between, checked
+from visiontasks.arguments import Channels, InputShape, Share, between, checked
 from visiontasks.backbones.backbone import image_input, load_weights, pyramid_model
 from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.layers.pixel_normalization import PixelNormalization
@@ -17,7 +17,7 @@ from visiontasks.layers.pixel_normalization import PixelNormalization
 def unet_encoder(
     weights: str | None = None,
     input_shape: InputShape = (None, None, 3),
-    filters: Count = 64,
+    filters: Channels = 64,
     depth: between(1, 10, kind=int) = 5,
     batch_norm: bool = True,
     dropout: Share = 0.0,

@@ -18,6 +18,8 @@ MOST_NAMED = 12  # in a legend: more lines than this no eye tells apart
 def write_chart(path: Path, figure, argument: str | None = None, dpi: float | str = 100):
     """Write a matplotlib Figure as a PNG file of `dpi` dots per inch; "figure": of as many as the figure says.
 
+    The figure keeps that number of dots.
+
     Raises:
         UserError: it cannot be written, and the file is as it was; names `argument`, what chose the folder.
     """
@@ -25,7 +27,7 @@ def write_chart(path: Path, figure, argument: str | None = None, dpi: float | st
 
     if dpi != "figure":
         figure.set_dpi(dpi)
-    # savefig would lay the figure out twice, for the same pixels
+    # savefig would draw twice, the first time for the layout alone, and give the same pixels
     canvas = FigureCanvasAgg(figure)
     replace_atomically(path, lambda temporary: canvas.print_png(temporary), argument, durable=False)
 

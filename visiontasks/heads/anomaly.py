@@ -7,7 +7,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Chance, Classes, Count, Levels, NonNegative, Positive, Share, Whole, between
+from visiontasks.arguments import Chance, Classes, Count, Levels, NonNegative, Positive, Seed, Share, between
 from visiontasks.heads.head import Head
 from visiontasks.layers.memory_bank import MemoryBank
 from visiontasks.layers.patch_gaussians import PatchGaussians
@@ -67,7 +67,7 @@ class Anomaly(Head):
         smoothing: NonNegative = 4.0,
         quantile: Chance = 0.99,
         held_out: Share = 0.2,
-        seed: Whole = 0,
+        seed: Seed = 0,
         **kwargs,
     ):
         super().__init__(classes, **kwargs)

@@ -5,7 +5,7 @@ import itertools
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Layers, Levels, Share
+from visiontasks.arguments import Channels, Classes, LayerCounts, Levels, Share
 from visiontasks.heads.segmentation import ConvBlock, SegmentationHead
 from visiontasks.ops import max_pooling
 from visiontasks.ops.resizing import fit_to
@@ -41,8 +41,8 @@ class DeconvNet(SegmentationHead):
         self,
         classes: Classes,
         levels: Levels | None = None,
-        convs: tuple[Layers, ...] | None = None,
-        bottleneck: Count | None = None,
+        convs: LayerCounts | None = None,
+        bottleneck: Channels | None = None,
         batch_norm: bool = True,
         dropout: Share = 0.0,
         **kwargs,

@@ -5,7 +5,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, OpenShare, Positive
+from visiontasks.arguments import Channels, Classes, OpenShare, Positive
 from visiontasks.heads.head import Head
 from visiontasks.heads.pooled import pooled_tap
 from visiontasks.losses import proxies, triplets
@@ -38,7 +38,7 @@ class Embedder(Head):
     def __init__(
         self,
         classes: Classes,
-        size: Count = 128,
+        size: Channels = 128,
         loss: Literal["proxy_anchor", "proxy_nca", "triplet"] = "proxy_anchor",
         margin: OpenShare | None = None,
         scale: Positive = 32.0,

@@ -5,7 +5,7 @@ from typing import Literal
 
 import keras
 
-from visiontasks.arguments import Classes, Count, Levels, Share
+from visiontasks.arguments import Channels, Classes, Levels, Share
 from visiontasks.heads.segmentation import ConvBlock, SegmentationHead
 from visiontasks.layers.bilinear import Bilinear
 from visiontasks.ops.resizing import fit_to
@@ -40,7 +40,7 @@ class FCN(SegmentationHead):
         classes: Classes,
         variant: Literal["8s", "16s", "32s"] = "8s",
         levels: Levels | None = None,
-        hidden: tuple[Count, ...] = (),
+        hidden: tuple[Channels, ...] = (),
         dropout: Share = 0.0,
         **kwargs,
     ):

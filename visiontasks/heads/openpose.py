@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Layers, Points, Positive, Share
+from visiontasks.arguments import Channels, Classes, Count, Layers, Points, Positive, Share
 from visiontasks.heads.choices import choose_joint, score_joint
 from visiontasks.heads.head import Head
 from visiontasks.losses.reduction import Term
@@ -70,7 +70,7 @@ class OpenPose(Head):
         self,
         classes: Classes,
         tap: str | None = None,
-        filters: Count = 128,
+        filters: Channels = 128,
         stages: Layers = 6,
         neck: bool = False,
         sigma: Positive = 7.0,

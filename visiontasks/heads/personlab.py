@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Levels, MoreLayers, NonNegative, Points, Positive, Share
+from visiontasks.arguments import Channels, Classes, Count, Levels, MoreLayers, NonNegative, Points, Positive, Share
 from visiontasks.heads.choices import Choice, choose_joint, for_images, inside, mean_over, peaks, score_joint
 from visiontasks.heads.detection import for_each, image_size
 from visiontasks.heads.head import Head
@@ -77,7 +77,7 @@ class PersonLab(Head):
         classes: Classes,
         levels: Levels | None = None,
         layers: MoreLayers = 0,
-        filters: Count = 128,
+        filters: Channels = 128,
         batch_norm: bool = False,
         masks: bool = False,
         radius: Positive = 32.0,

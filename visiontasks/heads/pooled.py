@@ -5,7 +5,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Share
+from visiontasks.arguments import Channels, Classes, Share
 from visiontasks.heads.choices import Choice, for_images, of_number, strongest
 from visiontasks.heads.head import Head
 from visiontasks.layers.spatial_pyramid_pooling import SpatialPyramidPooling2D
@@ -39,7 +39,7 @@ class PooledHead(Head):
     def __init__(
         self,
         classes: Classes,
-        hidden: tuple[Count, ...] = (),
+        hidden: tuple[Channels, ...] = (),
         dropout: Share = 0.0,
         pooling: Literal["avg", "max", "flatten", "pyramid"] = "avg",
         tap: str | None = None,

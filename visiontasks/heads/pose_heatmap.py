@@ -6,7 +6,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Level, MoreLayers, Points, Positive, options
+from visiontasks.arguments import Channels, Classes, Level, Points, Positive, between, options
 from visiontasks.errors import UserError
 from visiontasks.heads.choices import (
     Choice,
@@ -73,8 +73,8 @@ class PoseHeatmap(Head):
         classes: Classes,
         skeleton: Points | None = None,
         level: Level | None = None,
-        filters: Count = 256,
-        layers: MoreLayers = 3,
+        filters: Channels = 256,
+        layers: between(0, 6, int) = 3,
         sigma: Positive = 2.0,
         refinement: Literal[heatmaps.REFINEMENTS] = "dark",
         loss: Literal["squared", "softmax"] = "squared",

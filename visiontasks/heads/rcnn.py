@@ -4,6 +4,8 @@ import keras
 from keras import ops
 
 from visiontasks.arguments import (
+    Cells,
+    Channels,
     Classes,
     Count,
     Layers,
@@ -99,7 +101,7 @@ class RCNN(DetectionHead):
         self,
         classes: Classes,
         levels: Levels | None = None,
-        filters: Count = 256,
+        filters: Channels = 256,
         ratios: Positives = (0.5, 1.0, 2.0),
         anchor_scale: Positive = 8.0,
         anchor_overlap: Share = 0.7,
@@ -112,9 +114,9 @@ class RCNN(DetectionHead):
         training_proposals: Count = 2000,
         proposal_iou_threshold: Share = 0.7,
         smallest_proposal: NonNegative = 1e-3,
-        bins: Count = 7,
-        bin_samples: Count = 2,
-        units: Count = 1024,
+        bins: Cells = 7,
+        bin_samples: Cells = 2,
+        units: Channels = 1024,
         overlap: Share = 0.5,
         samples: Count = 512,
         positives: Share = 0.25,

@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from visiontasks.arguments import Checked, Count, Layers, MoreLayers
+from visiontasks.arguments import Cells, Channels, Checked, Count, Layers, MoreLayers
 from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.losses import detection
 from visiontasks.losses.reduction import Term, over
@@ -212,9 +212,9 @@ class BoxBranch(Branch):
     def __init__(
         self,
         classes: Count,
-        bins: Count,
-        bin_samples: Count,
-        units: Count,
+        bins: Cells,
+        bin_samples: Cells,
+        units: Channels,
         dense_layers: Layers = 2,
         layers: MoreLayers = 0,
         batch_norm: bool = False,

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from visiontasks.arguments import Count, Layers, options
+from visiontasks.arguments import Cells, Channels, Count, Layers, options
 from visiontasks.heads.choices import choose_joint, score_joint
 from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, build_stack, conv_stack
 from visiontasks.losses.softmax import cross_entropy
@@ -11,7 +11,7 @@ from visiontasks.ops import matching
 from visiontasks.ops.heatmaps import cells_in_boxes, doubled
 from visiontasks.ops.roi_align import roi_align
 
-Keypoints = options(filters=Count, layers=Count, bins=Count, bin_samples=Count)  # of a recipe's `keypoints`
+Keypoints = options(filters=Channels, layers=Layers, bins=Cells, bin_samples=Cells)  # of a recipe's `keypoints`
 
 
 class KeypointBranch(ObjectBranch):
@@ -40,10 +40,10 @@ class KeypointBranch(ObjectBranch):
     def __init__(
         self,
         points: Count,
-        filters: Count = 512,
+        filters: Channels = 512,
         layers: Layers = 8,
-        bins: Count = 14,
-        bin_samples: Count = 2,
+        bins: Cells = 14,
+        bin_samples: Cells = 2,
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -5,7 +5,7 @@ import functools
 import keras
 from keras import ops
 
-from visiontasks.arguments import Count, MoreLayers, Whole, options
+from visiontasks.arguments import Cells, Channels, Count, MoreLayers, between, options
 from visiontasks.heads.choices import mean_over, peaks
 from visiontasks.heads.rcnn_branches import ObjectBranch, apply_stack, build_stack, conv_stack
 from visiontasks.instance_masks import NO_MASK
@@ -16,13 +16,13 @@ from visiontasks.ops.roi_align import roi_align
 
 # of a recipe's `mask`: the branch's, and those of rcnn_points.py, whose branch it is with one of these
 Mask = options(
-    filters=Count,
-    layers=Whole,
-    bins=Count,
-    bin_samples=Count,
+    filters=Channels,
+    layers=MoreLayers,
+    bins=Cells,
+    bin_samples=Cells,
     batch_norm=bool,
     agnostic=bool,
-    refine=Count,
+    refine=between(1, 6, int),
     points=Count,
 )
 
@@ -64,10 +64,10 @@ class MaskBranch(ObjectBranch):
     def __init__(
         self,
         classes: Count,
-        filters: Count = 256,
+        filters: Channels = 256,
         layers: MoreLayers = 4,
-        bins: Count = 14,
-        bin_samples: Count = 2,
+        bins: Cells = 14,
+        bin_samples: Cells = 2,
         batch_norm: bool = False,
         agnostic: bool = False,
         **kwargs,

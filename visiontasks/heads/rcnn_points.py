@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from visiontasks.arguments import Count
+from visiontasks.arguments import Count, between
 from visiontasks.heads.rcnn_masks import MaskBranch, of_class
 from visiontasks.losses.sigmoid import binary_cross_entropy
 from visiontasks.ops import points as point_ops
@@ -35,7 +35,7 @@ class PointBranch(MaskBranch):
 
     loss_terms = ("mask", "points")
 
-    def __init__(self, classes: Count, refine: Count = 2, points: Count = 196, **kwargs):
+    def __init__(self, classes: Count, refine: between(1, 6, int) = 2, points: Count = 196, **kwargs):
         super().__init__(classes, **kwargs)
         self.refine, self.points = refine, points
         self.seeds = keras.random.SeedGenerator()

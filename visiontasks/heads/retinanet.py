@@ -6,7 +6,18 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Layers, Levels, MoreLayers, NonNegative, Positive, Positives, Share
+from visiontasks.arguments import (
+    Channels,
+    Classes,
+    Count,
+    Layers,
+    Levels,
+    MoreLayers,
+    NonNegative,
+    Positive,
+    Positives,
+    Share,
+)
 from visiontasks.heads.detection import DetectionHead, by_anchor, for_each, image_size, pyramid_anchors
 from visiontasks.layers.feature_pyramid import FeaturePyramid
 from visiontasks.losses import detection, sigmoid
@@ -57,7 +68,7 @@ class RetinaNet(DetectionHead):
         self,
         classes: Classes,
         levels: Levels | None = None,
-        filters: Count = 256,
+        filters: Channels = 256,
         convs: MoreLayers = 4,
         ratios: Positives = (0.5, 1.0, 2.0),
         anchor_scale: Positive = 4.0,

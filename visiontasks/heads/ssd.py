@@ -6,7 +6,16 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Count, Counts, Levels, NonNegative, Positive, Positives, Share
+from visiontasks.arguments import (
+    ChannelCounts,
+    Classes,
+    Count,
+    Levels,
+    NonNegative,
+    Positive,
+    Positives,
+    Share,
+)
 from visiontasks.heads.detection import DetectionHead, by_anchor, for_each, image_size
 from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.layers.l2_normalization import L2Normalization
@@ -114,7 +123,7 @@ class SSD(DetectionHead):
         classes: Classes,
         levels: Levels | None = None,
         extra: tuple[Literal["half", "trim", "last"], ...] = ("half", "half", "half"),
-        extra_filters: Counts | None = None,
+        extra_filters: ChannelCounts | None = None,
         batch_norm: bool = True,
         atrous: bool = False,
         aspect_ratios: tuple[tuple[Positive, ...], ...] | None = None,

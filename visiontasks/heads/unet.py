@@ -5,7 +5,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Classes, Counts, Levels, Share
+from visiontasks.arguments import ChannelCounts, Classes, Levels, Share
 from visiontasks.heads.segmentation import ConvBlock, SegmentationHead
 from visiontasks.ops.resizing import fit_to
 from visiontasks.taps import levels_among
@@ -66,7 +66,7 @@ class UNet(SegmentationHead):
     def __init__(
         self,
         classes: Classes,
-        filters: Counts | None = None,
+        filters: ChannelCounts | None = None,
         levels: Levels | None = None,
         upsampling: Literal["transposed", "resize"] = "transposed",
         batch_norm: bool = True,

@@ -64,7 +64,7 @@ class YOLO(DetectionHead):
         classes: Classes,
         levels: Levels | None = None,
         variant: csp.Variant = "n",
-        bins: between(2, kind=int) = 16,
+        bins: between(2, 1000, int) = 16,
         assigned: Count = 10,
         alpha: NonNegative = 0.5,
         beta: NonNegative = 6.0,

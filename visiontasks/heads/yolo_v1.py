@@ -4,7 +4,7 @@ import math
 
 from keras import layers, ops
 
-from visiontasks.arguments import Classes, Count, Counts, NonNegative, Share
+from visiontasks.arguments import ChannelCounts, Channels, Classes, Count, NonNegative, Share, between
 from visiontasks.heads.detection import DetectionHead, for_each, image_size
 from visiontasks.losses.reduction import over
 from visiontasks.ops import assignment, matching, nms
@@ -57,9 +57,9 @@ class YOLOV1(DetectionHead):
         self,
         classes: Classes,
         tap: str | None = None,
-        boxes: Count = 2,
-        filters: Counts = (1024, 1024, 1024, 1024),
-        hidden: tuple[Count, ...] = (4096,),
+        boxes: between(1, 100, int) = 2,
+        filters: ChannelCounts = (1024, 1024, 1024, 1024),
+        hidden: tuple[Channels, ...] = (4096,),
         dropout: Share = 0.5,
         lambda_coord: NonNegative = 5.0,
         lambda_noobj: NonNegative = 0.5,

@@ -5,7 +5,7 @@ from typing import Literal
 import keras
 from keras import ops
 
-from visiontasks.arguments import Checked, Count
+from visiontasks.arguments import Channels, Checked
 from visiontasks.layers.batch_normalization import BatchNormalization
 from visiontasks.layers.nearest_resize import resize_axis
 
@@ -28,7 +28,7 @@ class FeaturePyramid(Checked, keras.layers.Layer):
 
     def __init__(
         self,
-        filters: Count = 256,
+        filters: Channels = 256,
         top: Literal["max_pool", "convs"] | None = None,
         batch_norm: bool = False,
         **kwargs,

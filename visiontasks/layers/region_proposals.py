@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from visiontasks.arguments import Checked, Count
+from visiontasks.arguments import Channels, Checked, Count, Layers
 from visiontasks.ops import boxes as box_ops
 from visiontasks.ops import nms
 
@@ -22,7 +22,7 @@ class RegionProposals(Checked, keras.layers.Layer):
         layers: number of 3×3 convolutions.
     """
 
-    def __init__(self, filters: Count, anchors: Count, layers: Count = 1, **kwargs):
+    def __init__(self, filters: Channels, anchors: Count, layers: Layers = 1, **kwargs):
         super().__init__(**kwargs)
         self.filters, self.anchors = filters, anchors
         small = keras.initializers.RandomNormal(stddev=0.01)  # section 3.1.3

@@ -4,7 +4,7 @@ from typing import Literal
 
 import keras
 
-from visiontasks.arguments import Checked, Count
+from visiontasks.arguments import Channels, Checked, Count
 
 Padding = Literal["valid", "same"]
 
@@ -56,7 +56,7 @@ class SpatiallySeparableConv2D(_InTurn):
 
     def __init__(
         self,
-        filters: Count,
+        filters: Channels,
         kernel_size: Count = 3,
         strides: Count = 1,
         padding: Padding = "valid",
@@ -91,7 +91,7 @@ class FlattenedConv2D(_InTurn):
 
     def __init__(
         self,
-        filters: Count,
+        filters: Channels,
         kernel_size: Count = 3,
         padding: Padding = "valid",
         use_bias: bool = True,

@@ -9,7 +9,19 @@ from typing import Annotated, Literal, get_args
 from omegaconf import OmegaConf
 from pydantic import AfterValidator, Field
 
-from visiontasks.arguments import Bits, Count, Level, NonNegative, OpenShare, Positive, Seed, Whole, between, describe
+from visiontasks.arguments import (
+    Bits,
+    Count,
+    Level,
+    NonNegative,
+    OpenShare,
+    Positive,
+    Seed,
+    Side,
+    Whole,
+    between,
+    describe,
+)
 from visiontasks.errors import UserError
 
 MOST_WORKERS = 256
@@ -35,7 +47,7 @@ def _part(key):
 HeadName = Annotated[str, Field(min_length=1, description="name")]
 Named, Source = _part("name"), _part("source")
 Sources = Annotated[list[Source], Field(min_length=1, description="a list of these")]
-Size = Annotated[tuple[Count, Count], Field(description="[height, width] in pixels")]
+Size = Annotated[tuple[Side, Side], Field(description="[height, width] of 1 to 65536 pixels")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +76,7 @@ class DataRecipe:
         "room for those of every image, and of those that augment joins, at least 100",
         None,
     )
-    mask_size: Count = _key("rows and columns of an instance mask, as it lies in its object's box", 112)
+    mask_size: between(1, 1024, int) = _key("rows and columns of an instance mask, as it lies in its object's box", 112)
     split: OpenShare = _key("share kept for validation where there is no validation set", 0.2)
     workers: between(0, MOST_WORKERS, int) | None = _key(
         "threads or processes that read images; null = one per core, at most 8; 0 = none, in the training thread", None

@@ -42,7 +42,7 @@ class Shapes(Source):
         count: Drawn = 512,
         seed: Seed = 0,
         size: DrawnSize = (256, 256),
-        objects: pair(1, kind=int) = (2, 6),
+        objects: pair(1, 1000, int) = (2, 6),
         scene: Literal["shapes", "figures"] = "shapes",
     ):
         super().__init__()
