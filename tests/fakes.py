@@ -1,12 +1,15 @@
 """Small networks and labeled batches that tests share."""
 
 import contextlib
+import types
 
 import numpy as np
 
 from visiontasks.data.scenes import SKELETON  # of the objects of images and scenes
 
 CLASSES = ("disc", "bar", "ring")
+# a backbone of what stands for a model without a network
+ANY_SIZE = types.SimpleNamespace(input=types.SimpleNamespace(shape=(None, None, None, 3)))
 
 
 def backbone(size=(None, None), levels=(1, 2, 3), width=4):

@@ -133,6 +133,8 @@ def test_evaluate_takes_a_folder_of_few_images_without_parts(trained, tmp_path):
     assert "1 images" in printed
     wrong = command("evaluate", "run=runs", "train.epochs=3", cwd=cwd, check=False)
     assert wrong.returncode == 2 and "train.epochs: unknown key" in wrong.stderr
+    wrong = command("evaluate", "run=runs", "data.size=[96,64]", cwd=cwd, check=False)
+    assert wrong.returncode == 2 and "error: data.size: expected [64, 64], the size that" in wrong.stderr
 
 
 def test_evaluate_says_how_many_images_the_run_trained_on(trained, images, tmp_path):

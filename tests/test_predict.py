@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 
 import cv2
+import fakes
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -64,6 +65,8 @@ FIELDS = {"instances": ("classes", "boxes", "instance_masks")}
 
 class Network:
     """What predict needs of a VisionModel."""
+
+    backbone = fakes.ANY_SIZE
 
     def __init__(self, answer, task):
         self.answer, self.shapes = answer, []

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from visiontasks.arguments import Bits, Side, checked
+from visiontasks.errors import UserError
 from visiontasks.geometry import RESIZES, Placement, Window
 
 
@@ -32,9 +33,12 @@ class Preprocess:
 
         Raises:
             ValueError: the model has no size: it takes images of any.
+            UserError: the network was made for another size than the one saved.
         """
         if model.preprocess is not None:
-            return cls(**model.preprocess)
+            saved = cls(**model.preprocess)
+            check_canvas(model, saved.size, "preprocess")
+            return saved
         size = tuple(model.backbone.input.shape[1:3])
         if None in size:
             raise ValueError(
@@ -59,6 +63,17 @@ class Preprocess:
             height, width = image_size
             return Window.around((0, 0, width, height) if box is None else box, image_size, self.size)
         return Placement(tuple(image_size), self.size, self.resize)
+
+
+def check_canvas(model, size: tuple[int, int], argument: str):
+    """Raise where a VisionModel's network was made for images of one size, and not for this one, (height, width).
+
+    Raises:
+        UserError: names `argument`, what chose the size.
+    """
+    made = tuple(model.backbone.input.shape[1:3])
+    if any(side not in (None, given) for side, given in zip(made, size, strict=True)):
+        raise UserError(f"expected {list(made)}, the size that the network was made for; got {list(size)}.", argument)
 
 
 Preprocess.__init__ = checked(Preprocess.__init__)

@@ -4,6 +4,7 @@ import json
 import signal
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
@@ -52,6 +53,8 @@ def folder(tmp_path_factory):
 
 class Perturbed:
     """A model that predicts the ground-truth boxes, moved a little, and others."""
+
+    backbone = fakes.ANY_SIZE
 
     def __init__(self, loader, heads):
         self.heads, self.rng = heads, np.random.default_rng(1)

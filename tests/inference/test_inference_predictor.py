@@ -152,6 +152,20 @@ def test_a_model_of_arrays_stretches_to_its_input():
     assert model.get_config()["preprocess"] is None and Preprocess.of(model) == Preprocess((32, 48), "stretch")
 
 
+def test_images_of_another_size_than_the_networks_are_an_error():
+    model = vt.VisionModel(fakes.backbone((16, 24)), Classifier(fakes.CLASSES))
+    message = r"expected \[16, 24\], the size that the network was made for; got \[32, 24\]\."
+    with pytest.raises(UserError, match=f"^preprocess: {message}"):
+        vt.Predictor(model, Preprocess((32, 24)))
+    with pytest.raises(UserError, match=f"^data.size: {message}"):
+        vt.score(model, blocks((32, 24), "stretch"))
+    model.preprocess = {"size": [32, 24]}
+    with pytest.raises(UserError, match=f"^preprocess: {message}"):
+        vt.Predictor(model)
+    of_any = vt.VisionModel(fakes.backbone(), Classifier(fakes.CLASSES))
+    assert vt.Predictor(of_any, Preprocess((32, 24)))(np.zeros((9, 9, 3), np.uint8)).keys() == {"classifier"}
+
+
 @pytest.mark.parametrize(
     "config", [{"size": [320]}, {"size": [0, 4]}, {"size": [4.5, 4]}, {"size": [4, 4], "resize": "x"}]
 )

@@ -7,6 +7,7 @@ from visiontasks.evaluation.examples import Example, Examples
 from visiontasks.evaluation.metrics.confusion import mean_of_defined
 from visiontasks.inference.predictor import restored, row_of
 from visiontasks.model_arrays import check_names
+from visiontasks.preprocess import check_canvas
 from visiontasks.registry.catalog import tasks_of
 
 
@@ -52,7 +53,11 @@ def evaluate(
         losses: whether to compute the losses, from the same forward passes.
         predictor: a Predictor of the model with a detector, which then gives the boxes of the loader's images.
         batches: instead of the model's own forward passes, (samples, what `validate_on_batch` returns) of each batch.
+
+    Raises:
+        UserError: the loader's images are not of the size that the network was made for.
     """
+    check_canvas(model, loader.size, "data.size")
     metrics = {name: task.metric() for name, task in tasks.items()}
     sums, examples = {}, Examples(min(draw, len(loader.source)))
     pairs = _of_batches(model, loader, tasks, batches or _forward(model, loader, losses), sums)

@@ -13,7 +13,7 @@ from visiontasks.errors import UserError
 from visiontasks.geometry import Placement
 from visiontasks.inference.prediction import Prediction
 from visiontasks.inference.views import mirrored_views, object_views, views
-from visiontasks.preprocess import Preprocess
+from visiontasks.preprocess import Preprocess, check_canvas
 from visiontasks.registry.catalog import tasks_of
 from visiontasks.sample import Sample
 
@@ -33,7 +33,8 @@ class Predictor:
 
     Raises:
         ValueError: the model has no size (see `Preprocess.of`).
-        UserError: the detector detects none of the model's classes, or the model takes none.
+        UserError: the detector detects none of the model's classes, or the model takes none; or the network was made
+            for another size.
     """
 
     def __init__(self, model, preprocess: Preprocess | None = None, detector: "Predictor | None" = None):
@@ -42,6 +43,7 @@ class Predictor:
         self.model, self.tasks = model, tasks_of(model)
         self._folding = Folding(model)
         self.preprocess = preprocess or Preprocess.of(model)
+        check_canvas(model, self.preprocess.size, "preprocess")
         self._detect = None if detector is None else Detector(detector, self)
 
     def __call__(
