@@ -43,6 +43,7 @@ def evaluate(arguments: list[str]) -> int:
     from visiontasks.data.fingerprints import count_known
     from visiontasks.evaluation.report import write_evaluation
     from visiontasks.evaluation.results import results_folder
+    from visiontasks.preprocess import check_canvas
     from visiontasks.registry.catalog import tasks_of
     from visiontasks.training.run_directory import RunDirectory
 
@@ -61,6 +62,7 @@ def evaluate(arguments: list[str]) -> int:
     cli.start_keras()
     if run:
         scored, model = model_loading.load_first(checkpoints)
+        check_canvas(model, recipe.data.size, "data.size")
     else:
         scored, model = f"recipe {recipe.name}", build.model(recipe)
     whole = "data" in words and words.get("split") != "val"

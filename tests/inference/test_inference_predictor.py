@@ -157,7 +157,7 @@ def test_images_of_another_size_than_the_networks_are_an_error():
     message = r"expected \[16, 24\], the size that the network was made for; got \[32, 24\]\."
     with pytest.raises(UserError, match=f"^preprocess: {message}"):
         vt.Predictor(model, Preprocess((32, 24)))
-    with pytest.raises(UserError, match=f"^data.size: {message}"):
+    with pytest.raises(UserError, match=f"^loader: {message}"):
         vt.score(model, blocks((32, 24), "stretch"))
     model.preprocess = {"size": [32, 24]}
     with pytest.raises(UserError, match=f"^preprocess: {message}"):

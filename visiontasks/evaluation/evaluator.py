@@ -57,7 +57,7 @@ def evaluate(
     Raises:
         UserError: the loader's images are not of the size that the network was made for.
     """
-    check_canvas(model, loader.size, "data.size")
+    check_canvas(model, loader.size, "loader")
     metrics = {name: task.metric() for name, task in tasks.items()}
     sums, examples = {}, Examples(min(draw, len(loader.source)))
     pairs = _of_batches(model, loader, tasks, batches or _forward(model, loader, losses), sums)
