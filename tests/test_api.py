@@ -64,15 +64,27 @@ def test_items_69_73_74_78_only_models_that_were_saved_here_are_loaded(make, loa
     + [("ok", "_model", False), ("ok", "-", False), ("_head", ".m", True), ("-a>b.c", "0_-", True)],
 )
 def test_a_name_that_tensorflow_does_not_take_is_said_as_the_file_is_loaded(head, model, taken, tmp_path):
-    made = VisionModel(fakes.backbone((32, 32)), Tagger(3, name=head), name=model)
-    made.save(tmp_path / "m.keras")
-    images = np.zeros((1, 32, 32, 3), np.uint8)
+    assert takes(model, head) == taken
+    VisionModel(fakes.backbone((32, 32)), Tagger(3, name=head), name=model).save(tmp_path / "m.keras")
     if taken:
-        assert (
-            made.predict(images, verbose=0).keys() == vt.load_model(tmp_path / "m.keras").predict(images, 1, 0).keys()
-        )
+        images = np.zeros((1, 32, 32, 3), np.uint8)
+        assert vt.load_model(tmp_path / "m.keras").predict(images, verbose=0).keys() == {"scores"}
         return
-    with pytest.raises(Exception, match="scope name|invalid characters"):
-        made.predict(images, verbose=0)
     with pytest.raises(UserError, match=r"m\.keras: expected a model .*: its layer '.*' has a name that TensorFlow"):
         vt.load_model(tmp_path / "m.keras")
+
+
+def takes(model, layer) -> bool:
+    """Whether TensorFlow takes an operation in such scopes. (Keras goes on in a scope that it has refused.)"""
+    import tensorflow as tf
+
+    @tf.function
+    def run(x):
+        with tf.name_scope(model), tf.name_scope(layer):
+            return tf.reduce_mean(x)
+
+    try:
+        run(tf.zeros(3))
+    except (ValueError, tf.errors.InvalidArgumentError):
+        return False
+    return True
