@@ -3,7 +3,6 @@
 import types
 
 import fakes
-import keras
 import pytest
 
 from visiontasks import memory_advice
@@ -49,17 +48,14 @@ def test_item_72_a_step_that_cannot_fit_is_an_error_before_training(model, room,
 @pytest.mark.parametrize(
     "error",
     [
+        type("ResourceExhaustedError", (Exception,), {})("OOM when allocating tensor with shape[45]"),  # TensorFlow's
         RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 45 bytes."),  # JAX's
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 45 bytes."),  # PyTorch's
-        ValueError("expected 45"),
     ],
 )
 def test_item_72_memory_that_lacks_is_known_by_what_each_backend_says(error):
-    assert bool(memory_advice.out_of_memory(error)) == isinstance(error, RuntimeError)
-    if keras.backend.backend() != "jax":  # which takes memory where a value is first used
-        with pytest.raises(Exception) as caught:
-            keras.random.normal([2**28, 2**28])
-        assert memory_advice.out_of_memory(caught.value)
+    assert "45" in memory_advice.out_of_memory(error)
+    assert memory_advice.out_of_memory(RuntimeError("expected 45")) == ""
 
 
 @pytest.mark.parametrize(("room", "advice"), [(GIB, "data.batch=32, which fits"), (None, "data.batch=32, or")])
