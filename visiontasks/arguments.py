@@ -52,7 +52,7 @@ LayerCounts = Annotated[tuple[Layers, ...], Field(min_length=1)]
 Whole = Annotated[int, Field(ge=0)]
 Side = Annotated[int, Field(ge=1, le=2**16)]  # of an image, in pixels
 # of an image, height times width
-Pixels = Annotated[int, Field(ge=1, le=2**63, description="a number of pixels, 1 or more")]
+Pixels = Annotated[int, Field(ge=1, le=2**63, description="a number of pixels, from 1 to 2^63")]
 Bits = Annotated[int, Field(ge=1, le=16)]
 Drawn = Annotated[int, Field(ge=1, le=10**6)]  # samples of a source that draws them
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes

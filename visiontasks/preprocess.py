@@ -65,6 +65,9 @@ class Preprocess:
         return Placement(tuple(image_size), self.size, self.resize)
 
 
+Preprocess.__init__ = checked(Preprocess.__init__)
+
+
 def check_canvas(model, size: tuple[int, int], argument: str):
     """Raise where a VisionModel's network was made for images of one size, and not for this one, (height, width).
 
@@ -74,6 +77,3 @@ def check_canvas(model, size: tuple[int, int], argument: str):
     made = tuple(model.backbone.input.shape[1:3])
     if any(side not in (None, given) for side, given in zip(made, size, strict=True)):
         raise UserError(f"expected {list(made)}, the size that the network was made for; got {list(size)}.", argument)
-
-
-Preprocess.__init__ = checked(Preprocess.__init__)

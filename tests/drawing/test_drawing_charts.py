@@ -1,9 +1,10 @@
-"""The chart of a training: what is drawn in which panel."""
+"""The chart of a training: what is drawn in which panel; and how charts are written."""
 
+import cv2
 import numpy as np
 import pytest
 
-from visiontasks.drawing.charts import training_figure
+from visiontasks.drawing.charts import confusion_figure, training_figure, write_chart
 
 EPOCHS = {
     "epoch": [1, 2, 3],
@@ -69,3 +70,15 @@ def test_an_epoch_alone_or_without_scores_can_be_drawn():
     for count in (1, 3):
         columns = {key: value[-count:] for key, value in EPOCHS.items() if key in ("epoch", "loss", "val_score")}
         assert list(panels(columns, [])) == ["loss", "learning rate"]
+
+
+@pytest.mark.parametrize("dpi", [100, "figure"])
+def test_a_file_has_the_pixels_that_matplotlib_saves(dpi, tmp_path):
+    def figure():
+        return confusion_figure(np.arange(9).reshape(3, 3), ["a", "b", "a long name"], "title")
+
+    write_chart(tmp_path / "ours.png", figure(), dpi=dpi)
+    figure().savefig(tmp_path / "theirs.png", dpi=dpi)
+    ours, theirs = (cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED) for name in ("ours.png", "theirs.png"))
+    assert ours.std() > 0
+    np.testing.assert_array_equal(ours, theirs)

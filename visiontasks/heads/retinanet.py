@@ -10,13 +10,13 @@ from visiontasks.arguments import (
     Channels,
     Classes,
     Count,
-    Layers,
     Levels,
     MoreLayers,
     NonNegative,
     Positive,
     Positives,
     Share,
+    between,
 )
 from visiontasks.heads.detection import DetectionHead, by_anchor, for_each, image_size, pyramid_anchors
 from visiontasks.layers.feature_pyramid import FeaturePyramid
@@ -72,7 +72,7 @@ class RetinaNet(DetectionHead):
         convs: MoreLayers = 4,
         ratios: Positives = (0.5, 1.0, 2.0),
         anchor_scale: Positive = 4.0,
-        scales_per_octave: Layers = 3,
+        scales_per_octave: between(1, 100, int) = 3,
         alpha: Share = 0.25,
         gamma: NonNegative = 2.0,
         assignment: Literal["overlap", "adaptive"] = "overlap",
